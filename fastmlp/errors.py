@@ -1,0 +1,40 @@
+"""Every error a user can cause, worded in one way: `where: expected this, got that; do so`.
+
+Checks at the library's edges raise these; the command line prints them as one line and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something given to fastmlp cannot be used.
+
+    Parameters
+    ----------
+    where : str
+        The function, parameter or file at fault.
+    expected, got : str
+        What was needed and what came instead: shapes, types and counts, never an array's contents.
+    advice : str
+        What the user can do about it.
+
+    Examples
+    --------
+    >>> str(InputError("Network.fit", "X with 64 columns", "32 columns", "pass the data it was built for"))
+    'Network.fit: expected X with 64 columns, got 32 columns; pass the data it was built for'
+    """
+
+    def __init__(self, where: str, expected: str, got: str, advice: str) -> None:
+        super().__init__(where, expected, got, advice)
+        self.where, self.expected, self.got, self.advice = where, expected, got, advice
+
+    def __str__(self) -> str:
+        return f"{self.where}: expected {self.expected}, got {self.got}; {self.advice}"
+
+
+class InputTypeError(InputError, TypeError):
+    """An argument is of a type that cannot be used."""
+
+
+class FileError(InputError, OSError):
+    """A file is missing, unreadable, truncated or not what its name says."""
