@@ -1,0 +1,171 @@
+"""Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
+
+Value and slope stand side by side, so that backpropagation is one product for every activation.
+To add one: its code and rule here, a branch in each of the two loops, and a class in `layers`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from . import elementary as e
+from .jit import jit
+
+IDENTITY, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS, SIGMOID, TANH = range(11)
+
+# Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SQRT_HALF = math.sqrt(0.5)
+_NORMAL_DENSITY_0 = 1 / math.sqrt(2 * math.pi)
+
+
+@jit
+def relu(z, alpha):
+    """max(z, 0); a nan stays a nan."""
+    zero, one = type(z)(0), type(z)(1)
+    return (zero if z < 0 else z), (one if z > 0 else zero)
+
+
+@jit
+def leaky_relu(z, alpha):
+    """z, or alpha z below zero (Maas et al., 2013)."""
+    one = type(z)(1)
+    return (alpha * z if z < 0 else z), (one if z > 0 else alpha)
+
+
+@jit
+def elu(z, alpha):
+    """z, or alpha (exp(z) - 1) below zero (Clevert et al., 2016)."""
+    below = alpha * e.expm1(min(z, type(z)(0)))
+    return (z, type(z)(1)) if z > 0 else (below, below + alpha)
+
+
+@jit
+def selu(z, alpha):
+    """ELU with the constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+    scale = type(z)(_SELU_SCALE)
+    value, slope = elu(z, type(z)(_SELU_ALPHA))
+    return scale * value, scale * slope
+
+
+@jit
+def gelu(z, alpha):
+    """z times the normal distribution function at z (Hendrycks and Gimpel, 2016), exact."""
+    half, one = type(z)(0.5), type(z)(1)
+    below = half * (one + e.erf(z * type(z)(_SQRT_HALF)))
+    density = type(z)(_NORMAL_DENSITY_0) * e.exp(-half * z * z)
+    return z * below, below + z * density
+
+
+@jit
+def silu(z, alpha):
+    """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017)."""
+    s = e.sigmoid(z)
+    return z * s, s * (type(z)(1) + z * (type(z)(1) - s))
+
+
+@jit
+def mish(z, alpha):
+    """z tanh(softplus(z)) (Misra, 2020)."""
+    t = e.tanh(e.softplus(z))
+    return z * t, t + z * e.sigmoid(z) * (type(z)(1) - t * t)
+
+
+@jit
+def softplus(z, alpha):
+    """log(1 + exp(z)) (Dugas et al., 2001)."""
+    return e.softplus(z), e.sigmoid(z)
+
+
+@jit
+def sigmoid(z, alpha):
+    """1 / (1 + exp(-z))."""
+    s = e.sigmoid(z)
+    return s, s * (type(z)(1) - s)
+
+
+@jit
+def tanh(z, alpha):
+    """Hyperbolic tangent."""
+    t = e.tanh(z)
+    return t, type(z)(1) - t * t
+
+
+@jit
+def activate(code, option, z):
+    """z[i] <- f(z[i]): the forward pass when no gradient is wanted."""
+    if code == IDENTITY or z.size == 0:
+        return
+    alpha = type(z[0])(option)
+    if code == RELU:
+        for i in range(z.size):
+            z[i] = relu(z[i], alpha)[0]
+    elif code == LEAKY_RELU:
+        for i in range(z.size):
+            z[i] = leaky_relu(z[i], alpha)[0]
+    elif code == ELU:
+        for i in range(z.size):
+            z[i] = elu(z[i], alpha)[0]
+    elif code == SELU:
+        for i in range(z.size):
+            z[i] = selu(z[i], alpha)[0]
+    elif code == GELU:
+        for i in range(z.size):
+            z[i] = gelu(z[i], alpha)[0]
+    elif code == SILU:
+        for i in range(z.size):
+            z[i] = silu(z[i], alpha)[0]
+    elif code == MISH:
+        for i in range(z.size):
+            z[i] = mish(z[i], alpha)[0]
+    elif code == SOFTPLUS:
+        for i in range(z.size):
+            z[i] = softplus(z[i], alpha)[0]
+    elif code == SIGMOID:
+        for i in range(z.size):
+            z[i] = sigmoid(z[i], alpha)[0]
+    elif code == TANH:
+        for i in range(z.size):
+            z[i] = tanh(z[i], alpha)[0]
+
+
+@jit
+def activate_with_slope(code, option, z, slope):
+    """z[i] <- f(z[i]) and slope[i] <- f'(z[i]): the forward pass of training."""
+    if z.size == 0:
+        return
+    alpha = type(z[0])(option)
+    if code == IDENTITY:
+        for i in range(z.size):
+            slope[i] = 1
+    elif code == RELU:
+        for i in range(z.size):
+            z[i], slope[i] = relu(z[i], alpha)
+    elif code == LEAKY_RELU:
+        for i in range(z.size):
+            z[i], slope[i] = leaky_relu(z[i], alpha)
+    elif code == ELU:
+        for i in range(z.size):
+            z[i], slope[i] = elu(z[i], alpha)
+    elif code == SELU:
+        for i in range(z.size):
+            z[i], slope[i] = selu(z[i], alpha)
+    elif code == GELU:
+        for i in range(z.size):
+            z[i], slope[i] = gelu(z[i], alpha)
+    elif code == SILU:
+        for i in range(z.size):
+            z[i], slope[i] = silu(z[i], alpha)
+    elif code == MISH:
+        for i in range(z.size):
+            z[i], slope[i] = mish(z[i], alpha)
+    elif code == SOFTPLUS:
+        for i in range(z.size):
+            z[i], slope[i] = softplus(z[i], alpha)
+    elif code == SIGMOID:
+        for i in range(z.size):
+            z[i], slope[i] = sigmoid(z[i], alpha)
+    elif code == TANH:
+        for i in range(z.size):
+            z[i], slope[i] = tanh(z[i], alpha)

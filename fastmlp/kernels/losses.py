@@ -1,0 +1,208 @@
+"""Losses: the loss of one row of outputs and its gradient, together with the output's link.
+
+A loss over single outputs is one scalar rule `f(z, t, option) -> (loss, slope)` of the linear output
+z and the target t, averaged over the outputs of a row; softmax cross-entropy needs the whole row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import elementary as e
+from .jit import jit, span
+
+(
+    SOFTMAX_CROSS_ENTROPY,
+    BINARY_CROSS_ENTROPY,
+    MEAN_SQUARED_ERROR,
+    MEAN_ABSOLUTE_ERROR,
+    HUBER,
+    QUANTILE,
+    POISSON_DEVIANCE,
+) = range(7)
+
+# Links from the linear output to what `predict_proba` or `predict` shows.
+LINK_IDENTITY, LINK_SOFTMAX, LINK_SIGMOID, LINK_EXP = range(4)
+
+
+@jit
+def binary_cross_entropy(z, t, smoothing):
+    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z) and targets drawn towards 1/2."""
+    zero, one, half = type(z)(0), type(z)(1), type(z)(0.5)
+    smooth = t * (one - smoothing) + half * smoothing
+    loss = max(z, zero) - z * smooth + e.log1p(e.exp(-abs(z)))
+    return loss, e.sigmoid(z) - smooth
+
+
+@jit
+def squared_error(z, t, option):
+    """(z - t)^2."""
+    r = z - t
+    return r * r, r + r
+
+
+@jit
+def absolute_error(z, t, option):
+    """|z - t|, with slope 0 where they are equal."""
+    r = z - t
+    one = type(z)(1)
+    return abs(r), (one if r > 0 else -one if r < 0 else r)
+
+
+@jit
+def huber(z, t, delta):
+    """r^2 / 2 up to |r| = delta, then linear: delta (|r| - delta / 2) (Huber, 1964)."""
+    r = z - t
+    half = type(z)(0.5)
+    clipped = min(max(r, -delta), delta)
+    return clipped * (r - half * clipped), clipped
+
+
+@jit
+def pinball(z, t, level):
+    """Quantile loss: level (t - z) above, (1 - level) (z - t) below (Koenker and Bassett, 1978)."""
+    r = z - t
+    below = type(z)(1) - level
+    return (below * r if r > 0 else -level * r), (below if r > 0 else -level if r < 0 else r)
+
+
+@jit
+def poisson_deviance(z, t, option):
+    """2 (t log(t / mu) - t + mu) with mu = exp(z), and t log t = 0 at t = 0."""
+    two = type(z)(2)
+    mu = e.exp(z)
+    entropy = t * (e.log(t) - z) if t > 0 else type(z)(0) * z
+    return two * (entropy - t + mu), two * (mu - t)
+
+
+@jit
+def _softmax_row(z, t, label, smoothing, gradient):
+    """Softmax and cross-entropy of a row in one go: gradient <- p sum(t) - t, returns the loss.
+
+    The target is the one-hot vector of `label`, or the vector `t` where label is negative; both are
+    smoothed towards 1 / n. Subtracting the maximum keeps every exponential at or below 1.
+    """
+    one = type(z[0])(1)
+    top = z[0]
+    for j in range(1, z.size):
+        top = max(top, z[j])
+    total = type(z[0])(0)
+    for j in range(z.size):
+        gradient[j] = e.exp(z[j] - top)
+        total += gradient[j]
+    log_total = e.log(total)
+    keep = one - smoothing
+    floor = smoothing / type(z[0])(z.size)
+    mass = one
+    if label < 0:
+        mass = type(z[0])(0)
+        for j in range(z.size):
+            mass += keep * t[j] + floor
+    loss = type(z[0])(0)
+    for j in range(z.size):
+        target = floor
+        if label < 0:
+            target += keep * t[j]
+        elif j == label:
+            target += keep
+        gradient[j] = gradient[j] / total * mass - target
+        if target != 0:
+            loss += target * (top - z[j] + log_total)
+    return loss
+
+
+@jit
+def _elementwise_row(code, option, levels, z, t, gradient):
+    """Sum over the row of an elementwise loss; gradient[j] <- its slope at output j."""
+    loss = type(z[0])(0)
+    if code == BINARY_CROSS_ENTROPY:
+        for j in range(z.size):
+            one, gradient[j] = binary_cross_entropy(z[j], t[j], option)
+            loss += one
+    elif code == MEAN_SQUARED_ERROR:
+        for j in range(z.size):
+            one, gradient[j] = squared_error(z[j], t[j], option)
+            loss += one
+    elif code == MEAN_ABSOLUTE_ERROR:
+        for j in range(z.size):
+            one, gradient[j] = absolute_error(z[j], t[j], option)
+            loss += one
+    elif code == HUBER:
+        for j in range(z.size):
+            one, gradient[j] = huber(z[j], t[j], option)
+            loss += one
+    elif code == QUANTILE:
+        for j in range(z.size):
+            one, gradient[j] = pinball(z[j], t[j], levels[j % levels.size])
+            loss += one
+    elif code == POISSON_DEVIANCE:
+        for j in range(z.size):
+            one, gradient[j] = poisson_deviance(z[j], t[j], option)
+            loss += one
+    return loss
+
+
+@jit
+def total_weight(order, weights):
+    """Sum of the sample weights of a batch; without weights every sample weighs 1."""
+    if weights.size == 0:
+        return np.float64(order.size)
+    total = 0.0
+    for r in range(order.size):
+        total += np.float64(weights[order[r]])
+    return total
+
+
+@jit
+def loss_rows(
+    code, option, levels, z, n_out, order, first, last, labels, targets, weights, total,
+    gradient, row_losses,
+):  # fmt: skip
+    """Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
+
+    z (batch, n_out) read: linear outputs; row r is sample `order[r]`, whose target is `labels[...]`
+    (int32) or, without labels, row `...` of `targets` (n, n_out); `weights` (n,) or empty; `total`:
+    the sum of the batch's weights. gradient (batch, n_out) and row_losses (batch,) written.
+    """
+    for r in range(first, last):
+        sample = order[r]
+        z_row = span(z, r * n_out, n_out)
+        gradient_row = span(gradient, r * n_out, n_out)
+        setting = type(z_row[0])(option)
+        weight = np.float64(weights[sample]) if weights.size > 0 else 1.0
+        share = weight / total if total > 0 else 0.0
+        if code == SOFTMAX_CROSS_ENTROPY:
+            label = labels[sample] if labels.size > 0 else np.int32(-1)
+            t_row = span(targets, sample * n_out, n_out) if label < 0 else z_row
+            loss = np.float64(_softmax_row(z_row, t_row, label, setting, gradient_row))
+        else:
+            t_row = span(targets, sample * n_out, n_out)
+            share /= n_out
+            loss = np.float64(_elementwise_row(code, setting, levels, z_row, t_row, gradient_row))
+        row_losses[r] = loss * share if share > 0 else 0.0
+        scale = type(z_row[0])(share)
+        for j in range(n_out):
+            gradient_row[j] *= scale
+
+
+@jit
+def link_rows(link, z, n_out, n_rows):
+    """Turn linear outputs (n_rows, n_out) into probabilities or means, in place."""
+    if link == LINK_SOFTMAX:
+        for r in range(n_rows):
+            row = span(z, r * n_out, n_out)
+            top = row[0]
+            for j in range(1, n_out):
+                top = max(top, row[j])
+            total = type(top)(0)
+            for j in range(n_out):
+                row[j] = e.exp(row[j] - top)
+                total += row[j]
+            for j in range(n_out):
+                row[j] /= total
+    elif link == LINK_SIGMOID:
+        for i in range(n_rows * n_out):
+            z[i] = e.sigmoid(z[i])
+    elif link == LINK_EXP:
+        for i in range(n_rows * n_out):
+            z[i] = e.exp(z[i])

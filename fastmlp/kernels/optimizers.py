@@ -1,0 +1,161 @@
+"""Optimizers: each is one scalar rule that updates one parameter, the only place it exists.
+
+What changes from step to step (learning rate, bias corrections) comes as one row of numbers, made
+for a whole epoch at once by the optimizer's class; what is kept (momenta) is one vector each.
+To add one: its code and rule here, a branch in `update`, and a class in `optimizers`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import jit, span
+
+SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
+
+# Columns of a row of hyperparameters; `A` to `D` mean what the rule says.
+RATE, DECAY, A, B, C, D = range(6)
+N_HYPERPARAMETERS = 6
+
+
+@jit
+def sgd(p, g, rate):
+    """p - rate g."""
+    return p - rate * g
+
+
+@jit
+def momentum(p, g, velocity, rate, mu, nesterov):
+    """Velocity mu v - rate g; Nesterov looks one velocity ahead (Sutskever et al., 2013)."""
+    velocity = mu * velocity - rate * g
+    return p + (mu * velocity - rate * g if nesterov > 0 else velocity), velocity
+
+
+@jit
+def rmsprop(p, g, square, rate, rho, epsilon):
+    """Divides by the root of a running mean of squares (Tieleman and Hinton, 2012)."""
+    square = rho * square + (type(p)(1) - rho) * g * g
+    return p - rate * g / (np.sqrt(square) + epsilon), square
+
+
+@jit
+def adagrad(p, g, square, rate, epsilon):
+    """Divides by the root of the sum of all squares (Duchi et al., 2011)."""
+    square = square + g * g
+    return p - rate * g / (np.sqrt(square) + epsilon), square
+
+
+@jit
+def adam(p, g, mean, square, rate, beta1, beta2, epsilon):
+    """Adam (Kingma and Ba, 2015): `rate` and `epsilon` carry the bias corrections of the step."""
+    one = type(p)(1)
+    mean = beta1 * mean + (one - beta1) * g
+    square = beta2 * square + (one - beta2) * g * g
+    return p - rate * mean / (np.sqrt(square) + epsilon), mean, square
+
+
+@jit
+def update(code, hyper, rate_factor, decay_factor, start, size, params, grads, state):
+    """One step of an optimizer for parameters start..start+size, all of one group.
+
+    hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n,); state (rows of n) updated. Decoupled
+    weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
+    """
+    n = params.size
+    p = span(params, start, size)
+    g = span(grads, start, size)
+    if size == 0:
+        return
+    kind = type(p[0])
+    rate = kind(hyper[RATE] * rate_factor)
+    shrink = kind(1.0 - hyper[DECAY] * rate_factor * decay_factor)
+    a, b, c = kind(hyper[A]), kind(hyper[B]), kind(hyper[C])
+    if shrink != 1:
+        for i in range(size):
+            p[i] *= shrink
+    if code == SGD:
+        for i in range(p.size):
+            p[i] = sgd(p[i], g[i], rate)
+    elif code == MOMENTUM:
+        v = span(state, start, size)
+        for i in range(p.size):
+            p[i], v[i] = momentum(p[i], g[i], v[i], rate, a, b)
+    elif code == RMSPROP:
+        v = span(state, start, size)
+        for i in range(p.size):
+            p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b)
+    elif code == ADAGRAD:
+        v = span(state, start, size)
+        for i in range(p.size):
+            p[i], v[i] = adagrad(p[i], g[i], v[i], rate, a)
+    elif code == ADAM:
+        m = span(state, start, size)
+        v = span(state, n + start, size)
+        for i in range(p.size):
+            p[i], m[i], v[i] = adam(p[i], g[i], m[i], v[i], rate, a, b, c)
+
+
+@jit
+def add_penalty(l1, l2, start, size, params, grads):
+    """g <- g + l1 sign(p) + l2 p: the gradient of l1 sum |p| + l2/2 sum p^2."""
+    p = span(params, start, size)
+    g = span(grads, start, size)
+    if size == 0:
+        return
+    kind = type(p[0])
+    for i in range(p.size):
+        sign = kind(1) if p[i] > 0 else kind(-1) if p[i] < 0 else kind(0)
+        g[i] += kind(l1) * sign + kind(l2) * p[i]
+
+
+@jit
+def penalty(l1, l2, start, size, params):
+    """l1 sum |p| + l2/2 sum p^2."""
+    absolute, square = 0.0, 0.0
+    for i in range(start, start + size):
+        value = np.float64(params[i])
+        absolute += abs(value)
+        square += value * value
+    return l1 * absolute + 0.5 * l2 * square
+
+
+@jit
+def norm(values):
+    """Euclidean norm, summed in float64 over four interleaved parts."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    n = values.size - values.size % 4
+    for i in range(0, n, 4):
+        a += np.float64(values[i]) ** 2
+        b += np.float64(values[i + 1]) ** 2
+        c += np.float64(values[i + 2]) ** 2
+        d += np.float64(values[i + 3]) ** 2
+    for i in range(n, values.size):
+        a += np.float64(values[i]) ** 2
+    return np.sqrt(a + b + c + d)
+
+
+@jit
+def rescale(values, scale):
+    """values <- scale values."""
+    for i in range(values.size):
+        values[i] *= scale
+
+
+@jit
+def clip_factor(grads, max_norm):
+    """What brings the norm of all gradients down to `max_norm` (Pascanu et al., 2013), at most 1."""
+    size = norm(grads)
+    return max_norm / size if size > max_norm else 1.0
+
+
+@jit
+def limit_columns(params, weights, n_in, n_out, first, last, limit):
+    """Scale each unit's incoming weights, a column of W, down to the norm `limit` (max-norm)."""
+    for j in range(first, last):
+        square = 0.0
+        for i in range(n_in):
+            square += np.float64(params[weights + i * n_out + j]) ** 2
+        if square > limit * limit:
+            scale = type(params[0])(limit / np.sqrt(square))
+            for i in range(n_in):
+                params[weights + i * n_out + j] *= scale

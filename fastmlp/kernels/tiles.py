@@ -1,0 +1,274 @@
+"""Register tiles: the innermost block of every matrix product, emitted as LLVM vector code.
+
+A tile keeps a few rows by one or two vectors of the result in registers while it walks the whole
+depth, so each number of A and B is loaded once a tile. Each result is one chain of fused
+multiply-adds in the order of the depth: the same bits wherever the edges of a tile fall.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .jit import JIT_ENABLED, VECTOR_BYTES, data_pointer, jit, reinterpret
+
+# Heights of tile that exist; the tallest fills most of the registers with accumulators (32 registers
+# with 64-byte vectors, 16 else) and leaves room for two vectors of B and one broadcast number of A.
+TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
+TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
+VECTORS = 2
+
+
+@jit
+def tile_height(rows):
+    """The tallest tile that fits into so many rows."""
+    return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 2 if rows >= 2 else 1
+
+
+@jit
+def tile_width(like):
+    """Columns of a full tile, for numbers of the type of array `like`."""
+    return VECTORS * (VECTOR_BYTES // like.itemsize)
+
+
+class _TileEmitter:
+    """Writes the code of every tile shape; which one runs is decided by `rows` and `columns`."""
+
+    def __init__(self, context, builder, dtype):
+        self.builder = builder
+        self.itemsize = dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.itemsize
+        self.scalar = context.get_data_type(dtype)
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.mask_type = ir.VectorType(ir.IntType(1), self.lanes)
+        self.index = ir.IntType(64)
+        self.suffix = f"v{self.lanes}f{self.itemsize * 8}"
+
+    def element(self, pointer, index):
+        return self.builder.gep(pointer, [index], source_etype=self.scalar)
+
+    def table_row(self, table, stride, order, position):
+        """Pointer to the table's row `order[position]`."""
+        at = self.builder.gep(order, [position], source_etype=ir.IntType(32))
+        row = self.builder.sext(self.builder.load(at, typ=ir.IntType(32)), self.index)
+        offset = self.builder.mul(row, stride)
+        return self.builder.gep(table, [offset], source_etype=ir.IntType(8))
+
+    def emit(self, rows, columns, a_rows, b, b_stride, depth, start, c, c_stride):
+        """C[r, :columns] = start + sum over k of A(r, k) B[k, :columns], for r < rows.
+
+        `a_rows(height)` returns a function of k that gives the pointers of A(0..height-1, k);
+        `start` points at the row that every accumulator begins with, None standing for zeros.
+        """
+        wide = self.builder.icmp_signed("==", columns, self.index(VECTORS * self.lanes))
+        narrow = self.builder.icmp_signed("<=", columns, self.index(self.lanes))
+        operands = (a_rows, b, b_stride, depth, start, c, c_stride)
+        for height in TILE_HEIGHTS:
+            with self.builder.if_then(
+                self.builder.icmp_signed("==", rows, self.index(height))
+            ), self.builder.if_else(wide) as (full, partial):
+                with full:
+                    self._tile(height, VECTORS, None, *operands)
+                with partial, self.builder.if_else(narrow) as (one, two):
+                    with one:
+                        self._tile(height, 1, self._edge_mask(columns, 0), *operands)
+                    with two:
+                        mask = self._edge_mask(columns, (VECTORS - 1) * self.lanes)
+                        self._tile(height, VECTORS, mask, *operands)
+
+    def _tile(self, height, vectors, mask, a_rows, b, b_stride, depth, start, c, c_stride):
+        builder = self.builder
+        masks = [None] * (vectors - 1) + [mask]
+        zero = ir.Constant(self.vector, None)
+        first = self._load_row(start, masks) if start is not None else [zero] * vectors
+        totals = [[self._register(value) for value in first] for _ in range(height)]
+        fma = self._intrinsic("llvm.fma", self.vector, [self.vector] * 3)
+        a_of = a_rows(height)
+        with cgutils.for_range(builder, depth) as loop:
+            b_row = self._load_row(self.element(b, builder.mul(loop.index, b_stride)), masks)
+            for row, pointer in zip(totals, a_of(loop.index), strict=True):
+                number = builder.load(pointer, align=self.itemsize, typ=self.scalar)
+                broadcast = self._broadcast(number, self.vector)
+                for slot, b_vector in zip(row, b_row, strict=True):
+                    total = builder.load(slot, typ=self.vector)
+                    builder.store(builder.call(fma, [broadcast, b_vector, total]), slot)
+        for r, row in enumerate(totals):
+            at = self.element(c, builder.mul(self.index(r), c_stride))
+            for v, slot in enumerate(row):
+                total = builder.load(slot, typ=self.vector)
+                self._store(total, self.element(at, self.index(v * self.lanes)), masks[v])
+
+    def _register(self, value):
+        """A local variable, which LLVM promotes to a register."""
+        slot = cgutils.alloca_once(self.builder, self.vector)
+        self.builder.store(value, slot)
+        return slot
+
+    def _edge_mask(self, columns, before):
+        """Which lanes of the last vector, `before` columns from the left, are inside the matrix."""
+        inside = self.builder.trunc(
+            self.builder.sub(columns, self.index(before)), ir.IntType(32)
+        )
+        lane_numbers = ir.VectorType(ir.IntType(32), self.lanes)
+        counts = ir.Constant(lane_numbers, list(range(self.lanes)))
+        return self.builder.icmp_signed("<", counts, self._broadcast(inside, lane_numbers))
+
+    def _broadcast(self, value, vector_type):
+        undefined = ir.Constant(vector_type, ir.Undefined)
+        single = self.builder.insert_element(undefined, value, ir.IntType(32)(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), None)
+        return self.builder.shuffle_vector(single, undefined, zeros)
+
+    def _load_row(self, pointer, masks):
+        return [
+            self._load(self.element(pointer, self.index(v * self.lanes)), mask)
+            for v, mask in enumerate(masks)
+        ]
+
+    def _load(self, pointer, mask):
+        if mask is None:
+            return self.builder.load(pointer, align=self.itemsize, typ=self.vector)
+        load = self._intrinsic(
+            "llvm.masked.load",
+            self.vector,
+            [ir.PointerType(), ir.IntType(32), self.mask_type, self.vector],
+            ".p0",
+        )
+        align = ir.IntType(32)(self.itemsize)
+        return self.builder.call(load, [pointer, align, mask, ir.Constant(self.vector, None)])
+
+    def _store(self, value, pointer, mask):
+        if mask is None:
+            typed = self.builder.bitcast(pointer, self.vector.as_pointer())
+            self.builder.store(value, typed, align=self.itemsize)
+            return
+        store = self._intrinsic(
+            "llvm.masked.store",
+            ir.VoidType(),
+            [self.vector, ir.PointerType(), ir.IntType(32), self.mask_type],
+            ".p0",
+        )
+        self.builder.call(store, [value, pointer, ir.IntType(32)(self.itemsize), mask])
+
+    def _intrinsic(self, name, result, arguments, address_space=""):
+        function_type = ir.FunctionType(result, arguments)
+        full_name = f"{name}.{self.suffix}{address_space}"
+        return cgutils.get_or_insert_function(self.builder.module, function_type, full_name)
+
+
+if JIT_ENABLED:
+
+    @intrinsic
+    def tile_of_rows(
+        typingctx, a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
+        bias, bias_offset, c, c_offset, c_stride,
+    ):  # fmt: skip
+        """C = bias + A B, where row r of A is row `order[i + r]` of the byte table `a`."""
+        intp = types.intp
+        signature = types.void(
+            a, intp, intp, order, intp, intp, b, intp, intp, intp, intp, bias, intp, c, intp, intp
+        )
+
+        def codegen(context, builder, signature, args):
+            code = _TileEmitter(context, builder, c.dtype)
+            a_, a_offset_, a_stride_, order_, i_, rows_, b_, b_offset_, b_stride_ = args[:9]
+            columns_, depth_, bias_, bias_offset_, c_, c_offset_, c_stride_ = args[9:]
+            table = builder.gep(
+                data_pointer(context, builder, a, a_), [a_offset_], source_etype=ir.IntType(8)
+            )
+            indices = data_pointer(context, builder, order, order_)
+
+            def a_rows(height):
+                positions = [builder.add(i_, code.index(r)) for r in range(height)]
+                starts = [code.table_row(table, a_stride_, indices, p) for p in positions]
+                return lambda k: [code.element(start, k) for start in starts]
+
+            code.emit(
+                rows_,
+                columns_,
+                a_rows,
+                code.element(data_pointer(context, builder, b, b_), b_offset_),
+                b_stride_,
+                depth_,
+                code.element(data_pointer(context, builder, bias, bias_), bias_offset_),
+                code.element(data_pointer(context, builder, c, c_), c_offset_),
+                c_stride_,
+            )
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def tile_of_columns(
+        typingctx, a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
+        c, c_offset, c_stride,
+    ):  # fmt: skip
+        """C = A^T B, where row k of A is row `order[k]` of the byte table `a`, from column i on."""
+        intp = types.intp
+        signature = types.void(
+            a, intp, intp, order, intp, intp, b, intp, intp, intp, intp, c, intp, intp
+        )
+
+        def codegen(context, builder, signature, args):
+            code = _TileEmitter(context, builder, c.dtype)
+            a_, a_offset_, a_stride_, order_, i_, rows_, b_, b_offset_, b_stride_ = args[:9]
+            columns_, depth_, c_, c_offset_, c_stride_ = args[9:]
+            table = builder.gep(
+                data_pointer(context, builder, a, a_), [a_offset_], source_etype=ir.IntType(8)
+            )
+            indices = data_pointer(context, builder, order, order_)
+
+            def a_rows(height):
+                def pointers(k):
+                    start = code.element(code.table_row(table, a_stride_, indices, k), i_)
+                    return [code.element(start, code.index(r)) for r in range(height)]
+
+                return pointers
+
+            code.emit(
+                rows_,
+                columns_,
+                a_rows,
+                code.element(data_pointer(context, builder, b, b_), b_offset_),
+                b_stride_,
+                depth_,
+                None,
+                code.element(data_pointer(context, builder, c, c_), c_offset_),
+                c_stride_,
+            )
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+else:
+
+    def _table_rows(a, a_offset, a_stride, rows, size, like):
+        """The table's rows as one matrix of the type of `like`."""
+        found = [reinterpret(a, a_offset + int(row) * a_stride, size, like) for row in rows]
+        return np.array(found, like.dtype).reshape(len(found), size)
+
+    def _panel(b, b_offset, b_stride, depth, columns):
+        found = [b[b_offset + k * b_stride :][:columns] for k in range(depth)]
+        return np.array(found, b.dtype).reshape(depth, columns)
+
+    def _store_tile(c, c_offset, c_stride, values):
+        for r, row in enumerate(values):
+            c[c_offset + r * c_stride :][: row.size] = row
+
+    def tile_of_rows(
+        a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
+        bias, bias_offset, c, c_offset, c_stride,
+    ):  # fmt: skip
+        left = _table_rows(a, a_offset, a_stride, order[i : i + rows], depth, c)
+        product = left @ _panel(b, b_offset, b_stride, depth, columns)
+        _store_tile(c, c_offset, c_stride, product + bias[bias_offset:][:columns])
+
+    def tile_of_columns(
+        a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
+        c, c_offset, c_stride,
+    ):  # fmt: skip
+        left = _table_rows(a, a_offset, a_stride, order[:depth], i + rows, c)[:, i:]
+        product = left.T @ _panel(b, b_offset, b_stride, depth, columns)
+        _store_tile(c, c_offset, c_stride, product)
