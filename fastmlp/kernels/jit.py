@@ -92,8 +92,9 @@ def _borrowed_array(context, builder, array_type, pointer, size):
     """
     itemsize = context.get_constant(types.intp, array_type.dtype.bitwidth // 8)
     array = make_array(array_type)(context, builder)
+    data = builder.bitcast(pointer, context.get_data_type(array_type.dtype).as_pointer())
     populate_array(
-        array, data=pointer, shape=(size,), strides=(itemsize,), itemsize=itemsize, meminfo=None
+        array, data=data, shape=(size,), strides=(itemsize,), itemsize=itemsize, meminfo=None
     )
     return array._getvalue()
 
@@ -103,7 +104,7 @@ if JIT_ENABLED:
     @intrinsic
     def span(typingctx, array, start, size):
         """The view `array[start : start + size]` of a contiguous array, free of reference counts."""
-        view = types.Array(array.dtype, 1, "C")
+        view = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
 
         def codegen(context, builder, signature, args):
             pointer = data_pointer(context, builder, array, args[0])

@@ -206,3 +206,12 @@ def link_rows(link, z, n_out, n_rows):
     elif link == LINK_EXP:
         for i in range(n_rows * n_out):
             z[i] = e.exp(z[i])
+
+
+@jit
+def sum_rows(row_losses, n_rows):
+    """The batch's loss from its rows' parts, in their order."""
+    total = 0.0
+    for r in range(n_rows):
+        total += row_losses[r]
+    return total

@@ -17,22 +17,22 @@ _PACK_ROWS = 16
 
 @jit
 def dense_forward(
-    a, a_offset, a_stride, order, first, last, params, weights, biases, n_in, n_out, out, panel
+    a, a_offset, a_stride, order, first, last, w, weights, bias, biases, n_in, n_out, out, panel
 ):
     """Z[r] <- A[order[r]] W + b for first <= r < last.
 
     a (bytes) read: rows of n_in numbers, `a_stride` bytes apart from `a_offset` on; order (int32)
-    read; params read: W (n_in, n_out) at `weights`, b (n_out,) at `biases`; out (batch, n_out)
+    read; w read: W (n_in, n_out) at `weights`; bias read: b (n_out,) at `biases`; out (batch, n_out)
     written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
     """
     width = tile_width(out)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
-        b, b_offset, b_stride = params, weights + j, n_out
-        if n_out * params.itemsize > _PACK_STRIDE and last - first >= _PACK_ROWS:
+        b, b_offset, b_stride = w, weights + j, n_out
+        if n_out * w.itemsize > _PACK_STRIDE and last - first >= _PACK_ROWS:
             for k in range(n_in):
                 row = span(panel, k * width, columns)
-                source = span(params, weights + k * n_out + j, columns)
+                source = span(w, weights + k * n_out + j, columns)
                 for c in range(columns):
                     row[c] = source[c]
             b, b_offset, b_stride = panel, 0, width
@@ -41,25 +41,25 @@ def dense_forward(
             rows = tile_height(last - i)
             tile_of_rows(
                 a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, n_in,
-                params, biases + j, out, i * n_out + j, n_out,
+                bias, biases + j, out, i * n_out + j, n_out,
             )  # fmt: skip
             i += rows
 
 
 @jit
 def input_gradient(
-    d, d_offset, d_stride, order, first, last, params, weights, n_in, n_out, zeros, out, panel
+    d, d_offset, d_stride, order, first, last, w, weights, n_in, n_out, zeros, out, panel
 ):
     """dX[r] <- dZ[order[r]] W^T for first <= r < last.
 
-    d (bytes) read: rows of dZ, n_out numbers each; params read: W (n_in, n_out) at `weights`; zeros
+    d (bytes) read: rows of dZ, n_out numbers each; w read: W (n_in, n_out) at `weights`; zeros
     (one tile wide) read; out (batch, n_in) written; panel (n_out, one tile wide) scratch.
     """
     width = tile_width(out)
     for j in range(0, n_in, width):
         columns = min(width, n_in - j)
         for c in range(columns):
-            row = span(params, weights + (j + c) * n_out, n_out)
+            row = span(w, weights + (j + c) * n_out, n_out)
             for k in range(n_out):
                 panel[k * width + c] = row[k]
         i = first

@@ -7,8 +7,6 @@ batch and updates it while it is hot. Between them the threads meet.
 
 from __future__ import annotations
 
-import numpy as np
-
 from . import activations, losses, matmul, optimizers, random, rows
 from .jit import jit, span
 from .plan import Buffers, Data
@@ -85,7 +83,7 @@ def _forward_stage(job, stages, s, data, buffers, order, first, last, step, pane
     if stage["dense"]:
         matmul.dense_forward(
             x, offset, stride, index, first, last, buffers.params, stage["weights"],
-            stage["biases"], n_in, n_out, values, panel,
+            buffers.params, stage["biases"], n_in, n_out, values, panel,
         )  # fmt: skip
     else:
         rows.copy_rows(x, offset, stride, index, first, last, n_out, values)
@@ -302,7 +300,7 @@ def train_steps(job_array, stages, data_owned, buffers_owned, hyper, step_losses
         if not barrier(sync, n_threads):
             return False
         if thread == 0:
-            step_losses[step] = np.sum(buffers.row_losses[:batch]) + penalty
+            step_losses[step] = losses.sum_rows(buffers.row_losses, batch) + penalty
         if job["clip_norm"] > 0:
             _parameters_phase(job, stages, data, buffers, order, step_hyper, thread, False)
             if not barrier(sync, n_threads):
@@ -331,7 +329,7 @@ def gradient(job_array, stages, data_owned, buffers_owned):
     _rows_phase(job, stages, data, buffers, order, 0, order.size, 0, my_panel(job, buffers, 0))
     no_hyper = buffers.row_losses
     _parameters_phase(job, stages, data, buffers, order, no_hyper, 0, False)
-    return np.sum(buffers.row_losses[: order.size]) + penalties(job, stages, buffers.params)
+    return losses.sum_rows(buffers.row_losses, order.size) + penalties(job, stages, buffers.params)
 
 
 @jit

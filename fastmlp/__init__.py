@@ -1,0 +1,79 @@
+"""Multi-layer perceptrons on a CPU: trained and served fast, from pure Python.
+
+Names are imported when first used, so `import fastmlp` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "network": ["Network"],
+    "layers": [
+        "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
+        "Sigmoid", "Tanh", "Identity", "Dropout",
+    ],
+    "losses": [
+        "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
+        "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance",
+    ],
+    "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"],
+    "training": ["History"],
+    "errors": ["InputError"],
+}  # fmt: skip
+_ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
+_SUBMODULES = ["datasets", "initializers", "plotting", "reference", "schedules"]
+
+__all__ = [*_ORIGIN, *_SUBMODULES, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from . import datasets as datasets
+    from . import initializers as initializers
+    from . import plotting as plotting
+    from . import reference as reference
+    from . import schedules as schedules
+    from .errors import InputError as InputError
+    from .layers import ELU as ELU
+    from .layers import GELU as GELU
+    from .layers import SELU as SELU
+    from .layers import Dense as Dense
+    from .layers import Dropout as Dropout
+    from .layers import Identity as Identity
+    from .layers import Layer as Layer
+    from .layers import LeakyReLU as LeakyReLU
+    from .layers import Mish as Mish
+    from .layers import ReLU as ReLU
+    from .layers import Sigmoid as Sigmoid
+    from .layers import SiLU as SiLU
+    from .layers import Softplus as Softplus
+    from .layers import Tanh as Tanh
+    from .losses import BinaryCrossEntropy as BinaryCrossEntropy
+    from .losses import Huber as Huber
+    from .losses import Loss as Loss
+    from .losses import MeanAbsoluteError as MeanAbsoluteError
+    from .losses import MeanSquaredError as MeanSquaredError
+    from .losses import PoissonDeviance as PoissonDeviance
+    from .losses import Quantile as Quantile
+    from .losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+    from .network import Network as Network
+    from .optimizers import SGD as SGD
+    from .optimizers import Adagrad as Adagrad
+    from .optimizers import Adam as Adam
+    from .optimizers import AdamW as AdamW
+    from .optimizers import RMSprop as RMSprop
+    from .training import History as History
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ORIGIN:
+        return getattr(importlib.import_module(f".{_ORIGIN[name]}", __name__), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,182 @@
+"""The edge: what users pass in is turned into clean arrays and numbers here, or refused.
+
+Everything behind these functions may rely on shapes, types and finite values.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, InputTypeError
+
+_PASS_THROUGH = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
+
+
+def number(
+    where: str,
+    name: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """A finite real number in a range, `low` and `high` included unless open."""
+    left = f"{'above' if low_open else 'at least'} {low:g}" if np.isfinite(low) else ""
+    right = f"{'below' if high_open else 'at most'} {high:g}" if np.isfinite(high) else ""
+    wanted = " and ".join(part for part in (left, right) if part)
+    expected = f"{name} to be a number {wanted}".rstrip()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise InputTypeError(where, expected, type(value).__name__, "pass a number")
+    inside = (value > low if low_open else value >= low) and (
+        value < high if high_open else value <= high
+    )
+    if not (inside and np.isfinite(value)):
+        raise InputError(where, expected, f"{value:g}", "choose a value in that range")
+    return float(value)
+
+
+def whole_number(where: str, name: str, value: Any, low: int) -> int:
+    """An integer of at least `low`."""
+    expected = f"{name} to be a whole number of at least {low}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise InputTypeError(where, expected, type(value).__name__, "pass an int")
+    if value < low:
+        raise InputError(where, expected, str(value), "choose a larger one")
+    return int(value)
+
+
+def choice(where: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """One of some strings."""
+    if value not in choices:
+        expected = f"{name} to be one of {', '.join(choices)}"
+        raise InputError(where, expected, repr(value), "check the spelling")
+    return str(value)
+
+
+def array(where: str, name: str, value: Any) -> np.ndarray:
+    """Anything array-like that is dense and rectangular."""
+    if hasattr(value, "toarray"):
+        raise InputTypeError(
+            where, f"{name} as a dense array", type(value).__name__, "call its .toarray() first"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InputError(
+            where, f"{name} as a rectangular array", "rows of different lengths", "pad or cut them"
+        ) from None
+
+
+def _shape(values: np.ndarray) -> str:
+    return f"an array of shape {values.shape}"
+
+
+def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
+    """float32, float64 and uint8 as they are, other integers and booleans as float64."""
+    if values.dtype in _PASS_THROUGH:
+        return values
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    if values.dtype.kind == "O":
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    raise InputTypeError(
+        where,
+        f"{name} to hold numbers",
+        f"dtype {values.dtype}",
+        "encode text and categories as numbers first, or drop those columns",
+    )
+
+
+def finite(where: str, name: str, values: np.ndarray) -> None:
+    """Refuse nan and infinities, naming the first one's place."""
+    if values.dtype.kind != "f" or values.size == 0:
+        return
+    # A sum is nan or infinite if any term is, and one pass over memory without a mask; it can also
+    # overflow, so only the slow look below decides.
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return
+    bad = ~np.isfinite(values)
+    if bad.any():
+        place = np.unravel_index(int(np.argmax(bad)), values.shape)
+        what = "nan" if np.isnan(values[place]) else "an infinity"
+        spot = f"row {place[0]}" + (f", column {place[1]}" if values.ndim > 1 else "")
+        raise InputError(
+            where, f"{name} to be finite", f"{what} in {spot}", "remove, replace or impute it"
+        )
+
+
+def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> np.ndarray:
+    """A finite two-dimensional array of numbers with at least one row and one column."""
+    values = array(where, name, value)
+    wanted = f"{name} of shape (n, {n_columns if n_columns is not None else 'n_features'})"
+    if values.ndim != 2:
+        advice = f"use {name}.reshape(1, -1) for one row, {name}.reshape(-1, 1) for one column"
+        raise InputError(where, wanted, _shape(values), advice)
+    if values.shape[0] == 0 or values.shape[1] == 0:
+        raise InputError(where, f"{name} with at least one row and column", _shape(values),
+                         "check how the data was selected")  # fmt: skip
+    if n_columns is not None and values.shape[1] != n_columns:
+        raise InputError(where, wanted, _shape(values), "pass the columns the network was built for")
+    values = numeric(where, name, values)
+    finite(where, name, values)
+    return values
+
+
+def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
+    """As many rows as X has."""
+    if values.shape[0] != n_rows:
+        raise InputError(
+            where, f"{name} with {n_rows} rows, as X has", f"{values.shape[0]}",
+            "pass one entry for each row of X",
+        )  # fmt: skip
+
+
+def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
+    """Weights (n_rows,), finite, none negative, not all zero; an empty array stands for None."""
+    if value is None:
+        return np.empty(0, dtype)
+    weights = numeric(where, "sample_weight", array(where, "sample_weight", value))
+    if weights.ndim != 1:
+        raise InputError(where, f"sample_weight of shape ({n_rows},)", _shape(weights),
+                         "pass one weight for each row of X")  # fmt: skip
+    same_length(where, "sample_weight", weights, n_rows)
+    finite(where, "sample_weight", weights)
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise InputError(where, "sample_weight of at least 0", f"a negative one in row {row}",
+                         "weights count how often a row is seen")  # fmt: skip
+    if not (weights > 0).any():
+        raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
+    return np.ascontiguousarray(weights, dtype)
+
+
+def float_type(where: str, value: Any) -> np.dtype:
+    """float32 or float64."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype not in _PASS_THROUGH[:2] or dtype is None:
+        shown = repr(value) if isinstance(value, str) else getattr(value, "__name__", str(value))
+        raise InputError(where, "dtype float32 or float64", shown, "use one of the two")
+    return dtype
+
+
+def seed(where: str, random_state: Any) -> int:
+    """A seed below 2^63 from None (a new one each time), an int or a NumPy generator."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**63))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return whole_number(where, "random_state", random_state, 0) % 2**63

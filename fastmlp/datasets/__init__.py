@@ -1,0 +1,88 @@
+"""Data to learn from: digits that come with other packages, MNIST, and the user's own tables.
+
+Every loader gives a `Dataset`, and `load` finds the loader for a name or a file, for the command
+line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+
+from ..errors import InputError
+from .dataset import Dataset, Split
+from .digits import load_digits, load_mnist_5k, load_seed_protocol
+from .inputs import as_path
+from .mnist import load_mnist, read_idx
+from .tables import SUFFIXES, load_table, table_suffix
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Split",
+    "load",
+    "load_digits",
+    "load_mnist",
+    "load_mnist_5k",
+    "load_seed_protocol",
+    "load_table",
+    "read_idx",
+]
+
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "digits": load_digits,
+    "mnist-5k": load_mnist_5k,
+    "mnist": load_mnist,
+}
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    data_home: str | os.PathLike[str] | None = None,
+    target: str | Sequence[str] | None = None,
+) -> Dataset:
+    """Load a data set by its name in `DATASETS`, or a table by its path.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        "digits", "mnist-5k" or "mnist"; anything else is the path of a table.
+    data_home : path or None
+        The folder of MNIST's files (see `load_mnist`); other data do not look at it.
+    target : str, sequence of str or None
+        What to predict from a table (see `load_table`).
+
+    Returns
+    -------
+    Dataset
+        As the loader gives it.
+
+    Raises
+    ------
+    InputTypeError
+        The first argument is neither text nor a path.
+    InputError
+        There is no such name and no such kind of table, or `target` is given with a name.
+    FileError
+        The file is missing or damaged.
+
+    Examples
+    --------
+    >>> load("digits").X.shape
+    (1797, 64)
+    """
+    path = as_path("load", name_or_path)
+    name = str(name_or_path)
+    if name in DATASETS:
+        if target is not None:
+            advice = "leave target out: it is for tables"
+            raise InputError("load", f"no target with the data set {name}", "a target", advice)
+        return DATASETS[name](data_home=data_home) if name == "mnist" else DATASETS[name]()
+    if table_suffix(path) is None:
+        close = difflib.get_close_matches(name, DATASETS, n=1)
+        advice = f"did you mean {close[0]!r}?" if close else "check the spelling"
+        expected = f"one of {', '.join(DATASETS)}, or a file named {', '.join(SUFFIXES)}"
+        raise InputError("load", expected, repr(name), advice)
+    return load_table(path, target)

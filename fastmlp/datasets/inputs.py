@@ -1,0 +1,60 @@
+"""The questions loaders ask first: is the package there, is this a path, a seed, a known dtype?
+
+Each is answered here once, so that all loaders refuse in the same words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, InputTypeError
+
+
+def require(module: str, where: str) -> Any:
+    """Import an optional module, or say how to install it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise InputError(
+            where,
+            f"the package {package}",
+            "an environment without it",
+            "run: pip install 'fastmlp[data]'",
+        ) from error
+
+
+def as_path(where: str, value: str | os.PathLike[str]) -> Path:
+    """Turn text or a path object into a path, with `~` expanded."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputTypeError(where, "a path", type(value).__name__, "pass text or a pathlib.Path")
+    return Path(value).expanduser()
+
+
+def check_seed(where: str, random_state: int | None) -> None:
+    """Refuse what is neither None nor a seed that every generator takes."""
+    whole = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
+    if random_state is None or (whole and 0 <= random_state < 2**32):
+        return
+    kind = InputError if whole else InputTypeError
+    raise kind(
+        where,
+        "random_state as None or a whole number from 0 to 4294967295",
+        str(random_state) if whole else type(random_state).__name__,
+        "pass for example random_state=0",
+    )
+
+
+def check_dtype(where: str, dtype: str, allowed: Sequence[str]) -> None:
+    """Refuse a dtype that the caller cannot give."""
+    if dtype not in allowed:
+        got = repr(dtype) if isinstance(dtype, str) else type(dtype).__name__
+        raise InputError(
+            where, f"dtype {' or '.join(map(repr, allowed))}", got, "pass one of these as text"
+        )

@@ -1,0 +1,107 @@
+"""The layer-by-layer path: the training step in a dozen lines of Python over layer objects.
+
+It runs networks with layers, losses or optimizers of the user's own, and shows what the fused step
+does: for built-in parts the two agree bit for bit, which the tests check.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .kernels import optimizers as kernels
+from .layers import Dense, Dropout, Layer
+from .losses import BuiltInLoss
+from .optimizers import Optimizer
+from .targets import Encoded
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+def train(
+    network: Network,
+    X: np.ndarray,
+    order: np.ndarray,
+    batch_size: int,
+    encoded: Encoded,
+    weights: np.ndarray,
+    optimizer: Any,
+    state: np.ndarray,
+    numbers: np.ndarray,
+    first_step: int,
+) -> np.ndarray:
+    """Walk through `order` once, a batch a step; returns each batch's loss (n_steps,)."""
+    losses = np.empty(numbers.shape[0])
+    for step in range(losses.size):
+        index = order[step * batch_size : (step + 1) * batch_size]
+        for number, layer in enumerate(network.layers):
+            if isinstance(layer, Dropout):
+                layer.at_step(network.seed, number + 1, first_step + step)
+        batch_weights = weights[index] if weights.size else weights
+        losses[step] = gradient(
+            network, X[index], encoded.rows(index, network.n_outputs), batch_weights, training=True
+        )
+        if isinstance(optimizer, Optimizer):
+            optimizer.update(numbers[step], network.groups, network.params, network.grads, state)
+        else:
+            optimizer.step(network.params, network.grads)
+        _limit_norms(network)
+    return losses
+
+
+def gradient(
+    network: Network,
+    X: np.ndarray,
+    encoded: Encoded,
+    weights: np.ndarray,
+    training: bool = False,
+) -> float:
+    """Forward, loss and backward for one batch: returns the loss, leaves grads in the network."""
+    values = X.astype(network.dtype)
+    for layer in network.layers:
+        values = _forward(layer, values, training)
+    loss, flowing = _loss(network, values, encoded, weights)
+    for layer in reversed(network.layers):
+        flowing = layer.backward(flowing)
+    return loss + _add_penalties(network)
+
+
+def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
+    result = layer.forward(values, training=training)
+    if np.shape(result) != (values.shape[0], layer.n_out):
+        raise InputError(
+            f"{layer!r}.forward", f"outputs of shape ({values.shape[0]}, {layer.n_out})",
+            f"{np.shape(result)}", "set n_out in build if the layer changes the width",
+        )  # fmt: skip
+    return result
+
+
+def _loss(
+    network: Network, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
+) -> tuple[float, np.ndarray]:
+    if isinstance(network.loss, BuiltInLoss):
+        return network.loss.rows(outputs, *encoded, weights)
+    even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
+    return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
+
+
+def _add_penalties(network: Network) -> float:
+    """Add the penalties' gradient to grads; returns their value."""
+    l1, l2, total = network.l1, network.l2, 0.0
+    if l1 or l2:
+        for group in network.groups:
+            if group.is_weight:
+                part = (group.start, group.size, network.params)
+                kernels.add_penalty(l1, l2, *part, network.grads)
+                total += kernels.penalty(l1, l2, *part)
+    return total
+
+
+def _limit_norms(network: Network) -> None:
+    for layer in network.layers:
+        if isinstance(layer, Dense) and layer.max_norm is not None:
+            n_in, n_out = layer.W.shape
+            kernels.limit_columns(layer.W.reshape(-1), 0, n_in, n_out, 0, n_out, layer.max_norm)

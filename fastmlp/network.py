@@ -1,0 +1,377 @@
+"""Network: layers in a row and a loss, with all parameters in one flat vector.
+
+The network owns `params` and `grads` and hands views of them to its layers; weights of all layers
+come first, then all biases. Training is in `training`, files are in `serialization`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import checks, engine
+from .errors import InputError, InputTypeError
+from .layers import Dense, Layer, chain_sizes
+from .losses import LOSSES, BuiltInLoss, Loss, Quantile
+from .optimizers import Group
+from .tables import table_of
+from .targets import Encoded, TargetCoder
+
+if TYPE_CHECKING:
+    from .training import History
+
+_GRADIENT_ROWS = 4096
+
+
+class Network:
+    """A multi-layer perceptron.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Dense layers, activations, dropout and layers of your own, in order.
+    loss : str or Loss, default "softmax_cross_entropy"
+        What to minimise; it also says what targets and predictions are.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of all parameters and computations.
+    random_state : int, numpy Generator or None, default 0
+        Seed of initial weights, of shuffling and of dropout; None draws a new one.
+    l1, l2 : float, default 0
+        Penalties l1 sum |W| + l2/2 sum W^2 on all weights, not on biases, added to the loss.
+
+    Attributes
+    ----------
+    params, grads : ndarray of shape (n_params,)
+        All parameters, and the gradient of the last batch.
+    layers : list of Layer
+    classes_ : ndarray or None
+        Labels in the order of the outputs, once fitted on labels.
+
+    Raises
+    ------
+    InputError
+        For layers whose sizes do not match and options out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Adam, Dense, Network, ReLU
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> net = Network([Dense(16), ReLU(), Dense(2)], random_state=0)
+    >>> history = net.fit(X, y, optimizer=Adam(0.01), epochs=50)
+    >>> net.score(X, y) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        loss: str | Loss = "softmax_cross_entropy",
+        dtype: Any = "float32",
+        random_state: Any = 0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        self.layers = _checked_layers(layers)
+        self.loss: Loss = LOSSES.make(loss, Loss)
+        self.dtype = checks.float_type("Network", dtype)
+        self.seed = checks.seed("Network", random_state)
+        self.l1 = checks.number("Network", "l1", l1, 0)
+        self.l2 = checks.number("Network", "l2", l2, 0)
+        self.coder: TargetCoder | None = None
+        self.groups: list[Group] = []
+        self.params = self.grads = np.empty(0, self.dtype)
+        self.n_features = self.n_outputs = 0
+        n_in = self.layers[0].n_in
+        if n_in is not None:
+            self.build(n_in)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(repr(layer) for layer in self.layers)
+        return f"Network([{inner}], loss={self.loss.name!r}, dtype={self.dtype.name!r})"
+
+    @property
+    def is_built(self) -> bool:
+        return self.n_features > 0
+
+    def build(self, n_features: int) -> Network:
+        """Settle all sizes, allocate the flat vectors and draw initial weights.
+
+        Called by itself at the first data, or by the constructor if the first layer knows its
+        input. Returns the network.
+        """
+        self.n_outputs = chain_sizes(self.layers, n_features)
+        self.n_features = n_features
+        self._allocate()
+        rng = np.random.default_rng(self.seed)
+        for layer in self.layers:
+            layer.initialize(rng)
+        return self
+
+    def _allocate(self) -> None:
+        self.groups = _groups(self.layers)
+        size = sum(group.size for group in self.groups)
+        self.params, self.grads = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Hand each layer its views of the flat vectors."""
+        starts = {group.name: group for group in self.groups}
+        for number, layer in enumerate(self.layers):
+            views: list[dict[str, np.ndarray]] = [{}, {}]
+            for key, shape in layer.parameter_shapes().items():
+                group = starts[f"{number}.{key}"]
+                for view, flat in zip(views, (self.params, self.grads), strict=True):
+                    view[key] = flat[group.start : group.start + group.size].reshape(shape)
+            layer.bind(*views)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the layers' views, which `__setstate__` makes anew."""
+        state = self.__dict__.copy()
+        state["layers"] = [_unbound(layer) for layer in self.layers]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+
+    def named_parameters(self) -> dict[str, np.ndarray]:
+        """Views of all parameters by name: "0.W" is the weights of layer 0."""
+        return {
+            f"{number}.{key}": view
+            for number, layer in enumerate(self.layers)
+            for key, view in layer.parameters.items()
+        }
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        return None if self.coder is None else self.coder.classes
+
+    def fit(self, X: Any, y: Any, **options: Any) -> History:
+        """Train; see `fastmlp.training.fit` for all options.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+        y : array of shape (n,) or (n, n_targets)
+            Labels, one-hot rows, probabilities or numbers, as the loss takes them.
+        optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
+        epochs : int, default 10
+        batch_size : int, default 32
+        validation_data : (X, y) or (X, y, sample_weight), optional
+        sample_weight : array of shape (n,), optional
+        shuffle : bool, default True
+        n_threads : int, optional
+            By default as many as pay for the work of a step.
+        callbacks : sequence of callable, default ()
+            Called as `f(network, history)` after each epoch; a true result ends the fit.
+        progress : bool, default False
+
+        Returns
+        -------
+        History
+        """
+        from . import training
+
+        return training.fit(self, X, y, **options)
+
+    def _matrix(self, where: str, X: Any) -> np.ndarray:
+        if not self.is_built:
+            raise InputError(where, "a network with known input columns", "one not built yet",
+                             "call fit or build(n_features) first")  # fmt: skip
+        return checks.matrix(where, "X", X, self.n_features)
+
+    def _coder(self, where: str) -> TargetCoder:
+        if self.coder is None:
+            raise InputError(where, "a fitted network", "one that has seen no targets",
+                             "call fit first")  # fmt: skip
+        return self.coder
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Linear outputs (n, n_outputs) of the last layer, before the loss's link."""
+        return self._outputs(self._matrix("Network.outputs", X))
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        if engine.can_compile(self.layers, self.loss):
+            return engine.outputs(self, table_of(X))
+        values = X.astype(self.dtype)
+        for layer in self.layers:
+            values = layer.forward(values)
+        return values
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Outputs after the link: class probabilities, label probabilities, or predicted numbers.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs)
+        """
+        return self.loss.link(self._outputs(self._matrix("Network.predict_proba", X)))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels, or numbers for a regression loss, in the form that fit was given them."""
+        coder = self._coder("Network.predict")
+        X = self._matrix("Network.predict", X)
+        return coder.decode(self.loss.link(self._outputs(X)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy for classes and labels, R^2 for numbers, minus the loss for several quantiles."""
+        return self.evaluate(X, y, sample_weight)[1]
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, float]:
+        """Mean loss, penalties left out, and score."""
+        where = "Network.evaluate"
+        coder, X = self._coder(where), self._matrix(where, X)
+        encoded = coder.encode(where, y, self.dtype)
+        checks.same_length(where, "y", np.asarray(y), X.shape[0])
+        weights = checks.sample_weights(where, sample_weight, X.shape[0], self.dtype)
+        return self._evaluate(X, encoded, weights)
+
+    def _evaluate(
+        self, X: np.ndarray, encoded: Encoded, weights: np.ndarray
+    ) -> tuple[float, float]:
+        outputs = self._outputs(X)
+        if isinstance(self.loss, BuiltInLoss):
+            loss, _ = self.loss.rows(outputs, *encoded, weights)
+        else:
+            even = weights if weights.size else np.ones(len(X), self.dtype)
+            loss, _ = self.loss.value_and_gradient(outputs, encoded.dense(self.n_outputs), even)
+        return loss, self._score(outputs, encoded, weights, loss)
+
+    def _score(
+        self, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray, loss: float
+    ) -> float:
+        if isinstance(self.loss, Quantile) and len(self.loss.levels) > 1:
+            return -loss
+        targets, linked = encoded.dense(self.n_outputs), self.loss.link(outputs)
+        even = weights if weights.size else None
+        if self.loss.task == "classes":
+            right = np.argmax(linked, axis=1) == np.argmax(targets, axis=1)
+            return float(np.average(right, weights=even))
+        if self.loss.task == "binary":
+            right = ((linked > 0.5) == (targets > 0.5)).all(axis=1)
+            return float(np.average(right, weights=even))
+        return _r_squared(linked.astype(np.float64), targets.astype(np.float64), even)
+
+    def loss_and_gradient(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss over all samples, penalties included, and its gradient.
+
+        Dropout is off: this is the objective itself, as L-BFGS or a gradient check needs it.
+
+        Returns
+        -------
+        float, ndarray of shape (n_params,)
+            The gradient is a copy; `grads` holds it too.
+        """
+        where = "Network.loss_and_gradient"
+        X = checks.matrix(where, "X", X, self.n_features if self.is_built else None)
+        if not self.is_built:
+            self.build(X.shape[1])
+        if self.coder is None:
+            self.coder = TargetCoder.learn(where, y, self.loss, self.n_outputs)
+        encoded = self.coder.encode(where, y, self.dtype)
+        checks.same_length(where, "y", np.asarray(y), X.shape[0])
+        weights = checks.sample_weights(where, sample_weight, X.shape[0], self.dtype)
+        if engine.can_compile(self.layers, self.loss):
+            return self._compiled_gradient(X, encoded, weights)
+        from . import layerwise
+
+        loss = layerwise.gradient(self, X, encoded, weights)
+        return loss, self.grads.copy()
+
+    def _compiled_gradient(
+        self, X: np.ndarray, encoded: Encoded, weights: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Over blocks of rows, so that the work space stays small."""
+        n = X.shape[0]
+        total = float(weights.sum(dtype=np.float64)) if weights.size else float(n)
+        block = min(n, _GRADIENT_ROWS)
+        runner = engine.Engine(self, table_of(X), block)
+        for stage in runner.stages:
+            stage["dropout"] = 0.0
+        loss, gradient = 0.0, np.zeros(self.params.size)
+        penalty_job = runner.job[0]
+        for start in range(0, n, block):
+            order = np.arange(start, min(start + block, n), dtype=np.int32)
+            loss += runner.gradient(order, encoded, weights, total)
+            gradient += self.grads
+            penalty_job["l1"] = penalty_job["l2"] = 0.0  # once is enough
+        self.grads[...] = gradient
+        return loss, self.grads.copy()
+
+    def save(self, path: Any) -> None:
+        """Write the network to a safetensors file; see `fastmlp.serialization`."""
+        from . import serialization
+
+        serialization.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any, custom: Iterable[type] = ()) -> Network:
+        """Read a network that `save` wrote; `custom` lists classes of your own that it uses."""
+        from . import serialization
+
+        return serialization.load(path, custom)
+
+
+def _checked_layers(layers: Iterable[Layer]) -> list[Layer]:
+    found = list(layers)
+    if not found:
+        raise InputError("Network", "at least one layer", "none", "start with Dense(n_units)")
+    for number, layer in enumerate(found):
+        if not isinstance(layer, Layer):
+            got = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
+            raise InputTypeError(f"Network, layer {number}", "a Layer object", got,
+                                 "pass objects such as Dense(32) or ReLU()")  # fmt: skip
+    if len({id(layer) for layer in found}) < len(found):
+        raise InputError("Network", "each layer once", "one object in two places",
+                         "make a new layer for each place")  # fmt: skip
+    return found
+
+
+def _groups(layers: list[Layer]) -> list[Group]:
+    """Where each parameter stands in the flat vectors: matrices first, then vectors."""
+    found = []
+    for number, layer in enumerate(layers):
+        for key, shape in layer.parameter_shapes().items():
+            is_weight = len(shape) > 1
+            scale = 1.0
+            if isinstance(layer, Dense) and is_weight:
+                scale = layer.used_initializer.parameter_scale(shape[0])
+            found.append(Group(f"{number}.{key}", 0, math.prod(shape), is_weight, scale))
+    found.sort(key=lambda group: not group.is_weight)  # stable: layers stay in order
+    start, placed = 0, []
+    for group in found:
+        placed.append(group._replace(start=start))
+        start += group.size
+    return placed
+
+
+def _unbound(layer: Layer) -> Layer:
+    """A shallow copy without views, caches or memory of the last batch."""
+    twin = copy.copy(layer)
+    keep = {"default_initializer"}
+    for key in list(twin.__dict__):
+        if key in ("parameters", "gradients") or (key.startswith("_") and key not in keep):
+            del twin.__dict__[key]
+    if isinstance(layer, Dense):
+        twin.parameters, twin._X = {}, None  # type: ignore[attr-defined]
+    return twin
+
+
+def _r_squared(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray | None) -> float:
+    """Coefficient of determination, averaged over the outputs; a constant target scores 0 or 1."""
+    mean = np.average(true, axis=0, weights=weights)
+    residual = np.average((true - predicted) ** 2, axis=0, weights=weights)
+    spread = np.average((true - mean) ** 2, axis=0, weights=weights)
+    constant = np.where(residual == 0, 1.0, 0.0)
+    safe = np.where(spread > 0, spread, 1.0)
+    return float(np.mean(np.where(spread > 0, 1.0 - residual / safe, constant)))
+
+

@@ -1,0 +1,195 @@
+"""Targets: labels, one-hot rows, probabilities and numbers become what the kernels read, and back.
+
+What y means follows from the loss's task and y's shape; the coder remembers it, so that validation
+data and predictions are read and written the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from . import checks
+from .errors import InputError, InputTypeError
+from .losses import Loss, PoissonDeviance, Quantile
+
+
+class Encoded(NamedTuple):
+    """Targets as the kernels read them: labels, or else flat rows of numbers."""
+
+    labels: np.ndarray  # (n,) int32 or empty
+    targets: np.ndarray  # (n * n_outputs,) or empty
+
+    def rows(self, index: np.ndarray, n_outputs: int) -> Encoded:
+        """The targets of some samples."""
+        if self.labels.size:
+            return Encoded(self.labels[index], self.targets)
+        chosen = self.targets.reshape(-1, n_outputs)[index]
+        return Encoded(self.labels, chosen.reshape(-1))
+
+    def dense(self, n_outputs: int) -> np.ndarray:
+        """One row of numbers a sample; labels become one-hot rows."""
+        if self.labels.size:
+            return np.eye(n_outputs, dtype=self.targets.dtype)[self.labels]
+        return self.targets.reshape(-1, n_outputs)
+
+
+@dataclass
+class TargetCoder:
+    """How y is read for one network.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Outputs of the network.
+    task : str
+        The loss's task.
+    n_levels : int
+        Outputs for each target column; above 1 for several quantiles.
+    non_negative : bool
+        Whether targets below 0 are refused.
+    classes : ndarray or None
+        Labels in the order of the outputs; None for numbers, one-hot rows and multi-label targets.
+    flat : bool
+        Whether y, and so predictions, have one dimension.
+    """
+
+    n_outputs: int
+    task: str
+    n_levels: int = 1
+    non_negative: bool = False
+    classes: np.ndarray | None = None
+    flat: bool = False
+
+    @classmethod
+    def learn(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
+        """Decide how to read y from its shape and values."""
+        n_levels = len(loss.levels) if isinstance(loss, Quantile) else 1
+        coder = cls(n_outputs, loss.task, n_levels, isinstance(loss, PoissonDeviance))
+        values = _array(where, y)
+        coder.flat = values.ndim == 1
+        if coder.task != "regression" and coder.flat:
+            coder.classes = _classes(where, values, coder.task, n_outputs)
+        return coder
+
+    @property
+    def n_columns(self) -> int:
+        """Target columns y has if it is two-dimensional."""
+        return self.n_outputs // self.n_levels
+
+    def encode(self, where: str, y: object, dtype: np.dtype) -> Encoded:
+        """y for the kernels, or an error that says what is wrong with it."""
+        values = _array(where, y)
+        if (values.ndim == 1) != self.flat:
+            wanted = "one dimension" if self.flat else f"shape (n, {self.n_columns})"
+            raise InputError(where, f"y of {wanted}, as in fit", f"shape {values.shape}",
+                             "pass targets of the same kind")  # fmt: skip
+        nothing = np.empty(0, dtype)
+        if self.classes is not None:
+            labels = _label_numbers(where, values, self.classes)
+            if self.task == "classes":
+                return Encoded(labels, nothing)
+            return Encoded(np.empty(0, np.int32), labels.astype(dtype))
+        numbers = self._numbers(where, values)
+        if self.n_levels > 1:
+            numbers = np.repeat(numbers, self.n_levels, axis=1)
+        return Encoded(np.empty(0, np.int32), np.ascontiguousarray(numbers, dtype).reshape(-1))
+
+    def _numbers(self, where: str, values: np.ndarray) -> np.ndarray:
+        """y as a finite matrix (n, n_columns) that suits the task."""
+        values = checks.numeric(where, "y", values)
+        values = values.reshape(-1, 1) if values.ndim == 1 else values
+        if values.shape[1] != self.n_columns or self.n_outputs % self.n_levels:
+            each = f", {self.n_levels} levels each" if self.n_levels > 1 else ""
+            raise InputError(
+                where, f"y with one column for every target of the {self.n_outputs} outputs{each}",
+                f"{values.shape[1]} columns", "give the last Dense layer as many units",
+            )  # fmt: skip
+        checks.finite(where, "y", values)
+        if self.task != "regression" and ((values < 0) | (values > 1)).any():
+            raise InputError(where, "y between 0 and 1", "numbers outside",
+                             "pass labels, one-hot rows or probabilities")  # fmt: skip
+        if self.task == "classes":
+            off = np.abs(values.sum(axis=1, dtype=np.float64) - 1) > 1e-3
+            if off.any():
+                raise InputError(where, "rows of y that sum to 1", f"another sum in row "
+                                 f"{int(np.argmax(off))}", "divide each row by its sum")  # fmt: skip
+        if self.non_negative and (values < 0).any():
+            raise InputError(where, "y of at least 0 for a Poisson deviance", "negative numbers",
+                             "use counts or rates, or another loss")  # fmt: skip
+        return values
+
+    def decode(self, linked: np.ndarray) -> np.ndarray:
+        """Predictions from the outputs after the link."""
+        if self.task == "regression":
+            return linked[:, 0] if self.flat and self.n_outputs == 1 else linked
+        if self.task == "binary":
+            yes = linked > 0.5
+            if self.classes is not None:
+                return self.classes[yes[:, 0].astype(np.intp)]
+            return yes.astype(np.int64)
+        best = np.argmax(linked, axis=1)
+        return best if self.classes is None else self.classes[best]
+
+
+def _array(where: str, y: object) -> np.ndarray:
+    values = checks.array(where, "y", y)
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise InputError(where, "y of shape (n,) or (n, n_outputs) that is not empty",
+                         f"shape {values.shape}", "pass one target for each row of X")  # fmt: skip
+    return values
+
+
+def _unique(where: str, values: np.ndarray) -> np.ndarray:
+    """Sorted distinct labels."""
+    if values.dtype.kind == "f":
+        checks.finite(where, "y", values)
+        if (values != np.floor(values)).any():
+            raise InputError(where, "class labels in y", "fractions",
+                             "use a regression loss, or whole numbers as labels")  # fmt: skip
+    if values.dtype.kind == "O" and any(value is None or value != value for value in values):
+        raise InputError(where, "a label for every row of y", "missing ones",
+                         "drop those rows or give them a label")  # fmt: skip
+    try:
+        return np.unique(values)
+    except TypeError:
+        kinds = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise InputTypeError(where, "labels of one type in y", kinds,
+                             "turn all labels into strings or all into numbers") from None  # fmt: skip
+
+
+def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.ndarray:
+    """The label of each output. Whole numbers 0..n-1 count as they are, even if some are absent."""
+    found = _unique(where, values)
+    if found.size < 2:
+        raise InputError(where, "at least 2 classes in y", "1", "check the data or use regression")
+    wanted = 2 if task == "binary" else n_outputs
+    if task == "binary" and n_outputs != 1:
+        raise InputError(where, f"y of shape (n, {n_outputs}), yes or no for each label",
+                         "one label a row",
+                         "give the last layer 1 unit, or use softmax_cross_entropy")  # fmt: skip
+    if task == "classes" and found.dtype.kind in "iu" and 0 <= found[0] and found[-1] < wanted:
+        return np.arange(wanted, dtype=found.dtype)
+    if found.size != wanted:
+        raise InputError(where, f"y with {wanted} classes, one for each output"
+                         if task == "classes" else "y with 2 classes for one output",
+                         f"{found.size}", "give the last Dense layer as many units as there are "
+                         "classes")  # fmt: skip
+    return found
+
+
+def _label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Position of each label among the classes, int32."""
+    found = _unique(where, values)
+    try:
+        unseen = ~np.isin(found, classes)
+        positions = np.searchsorted(classes, values)
+    except TypeError:
+        unseen = np.ones(1, bool)
+    if unseen.any():
+        raise InputError(where, "only labels seen in fit", f"{int(unseen.sum())} unseen "
+                         f"{'label' if unseen.sum() == 1 else 'labels'}",
+                         "fit on data that holds every class")  # fmt: skip
+    return positions.astype(np.int32)

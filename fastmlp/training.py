@@ -1,0 +1,271 @@
+"""The fit loop: epochs, validation, callbacks, history, Ctrl-C.
+
+Python is here once an epoch; all batches in between run in one compiled call where every part of
+the network has a kernel, and layer by layer where one is the user's own.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import checks, engine, layerwise
+from .errors import InputError, InputTypeError
+from .kernels import random
+from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
+from .tables import table_of
+from .targets import Encoded, TargetCoder
+
+if TYPE_CHECKING:
+    from .network import Network
+
+Callback = Callable[["Network", "History"], Any]
+
+
+@dataclass
+class History:
+    """What happened in a fit, one entry an epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss of the epoch's batches, penalties included.
+    validation_loss, validation_score : list of float
+        After the epoch; empty without validation data.
+    learning_rate : list of float
+        Of the epoch's last step.
+    seconds : list of float
+        Time the epoch took, validation included.
+    stopped : str
+        "finished", "callback" or "interrupted" (Ctrl-C).
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    stopped: str = "finished"
+
+    @property
+    def epochs(self) -> int:
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, for JSON."""
+        return asdict(self)
+
+
+def fit(
+    network: Network,
+    X: Any,
+    y: Any,
+    *,
+    optimizer: Any = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation_data: Any = None,
+    sample_weight: Any = None,
+    shuffle: bool = True,
+    n_threads: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+) -> History:
+    """Train a network; the parameters are explained in `Network.fit`.
+
+    Raises
+    ------
+    InputError
+        For data that does not fit the network, before anything is changed, and for a loss that
+        turns nan or infinite, which names the epoch and the learning rate.
+    """
+    where = "Network.fit"
+    epochs = checks.whole_number(where, "epochs", epochs, 1)
+    batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
+    if n_threads is not None:
+        checks.whole_number(where, "n_threads", n_threads, 1)
+    if not isinstance(optimizer, CustomOptimizer):
+        optimizer = OPTIMIZERS.make(optimizer, Optimizer)
+    samples = _Samples.check(where, network, X, y, sample_weight, validation_data)
+    if isinstance(optimizer, Optimizer):
+        optimizer.group_factors(network.groups)
+    run = _Run(network, samples, optimizer, min(batch_size, samples.n_rows), epochs, n_threads)
+    return run.epochs(shuffle, callbacks, progress)
+
+
+@dataclass
+class _Samples:
+    """Checked and encoded training and validation data."""
+
+    X: np.ndarray
+    encoded: Encoded
+    weights: np.ndarray
+    validation: tuple[np.ndarray, Encoded, np.ndarray] | None
+
+    @property
+    def n_rows(self) -> int:
+        return self.X.shape[0]
+
+    @classmethod
+    def check(
+        cls, where: str, network: Network, X: Any, y: Any, sample_weight: Any, validation_data: Any
+    ) -> _Samples:
+        """Check everything; only then build the network and remember how y is read."""
+        X = checks.matrix(where, "X", X, network.n_features if network.is_built else None)
+        checks.same_length(where, "y", checks.array(where, "y", y), X.shape[0])
+        weights = checks.sample_weights(where, sample_weight, X.shape[0], network.dtype)
+        n_outputs = network.n_outputs or _outputs_of(network)
+        coder = network.coder or TargetCoder.learn(where, y, network.loss, n_outputs)
+        encoded = coder.encode(where, y, network.dtype)
+        validation = None
+        if validation_data is not None:
+            validation = _validation(where, network, coder, X.shape[1], validation_data)
+        if not network.is_built:
+            network.build(X.shape[1])
+        network.coder = coder
+        return cls(X, encoded, weights, validation)
+
+
+def _outputs_of(network: Network) -> int:
+    """Outputs of a network that is not built yet, which its last sized layer tells."""
+    sizes = [layer.n_out for layer in network.layers if layer.n_out is not None]
+    if not sizes:
+        raise InputError("Network.fit", "a layer with a number of units", "none",
+                         "end with Dense(n_outputs)")  # fmt: skip
+    return sizes[-1]
+
+
+def _validation(
+    where: str, network: Network, coder: TargetCoder, n_features: int, data: Any
+) -> tuple[np.ndarray, Encoded, np.ndarray]:
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise InputTypeError(where, "validation_data as (X, y) or (X, y, sample_weight)",
+                             type(data).__name__, "pass a tuple")  # fmt: skip
+    inner = f"{where}, validation_data"
+    X = checks.matrix(inner, "X", data[0], n_features)
+    checks.same_length(inner, "y", checks.array(inner, "y", data[1]), X.shape[0])
+    weights = checks.sample_weights(
+        inner, data[2] if len(data) == 3 else None, X.shape[0], network.dtype
+    )
+    return X, coder.encode(inner, data[1], network.dtype), weights
+
+
+class _Run:
+    """One fit: the optimizer's state, the step it is at, and the path it takes."""
+
+    def __init__(
+        self,
+        network: Network,
+        samples: _Samples,
+        optimizer: Any,
+        batch_size: int,
+        n_epochs: int,
+        n_threads: int | None,
+    ) -> None:
+        self.network, self.samples, self.optimizer = network, samples, optimizer
+        self.batch_size, self.n_epochs = batch_size, n_epochs
+        self.steps_per_epoch = math.ceil(samples.n_rows / batch_size)
+        self.step = 0
+        self.state = np.empty(0, network.dtype)
+        if isinstance(optimizer, Optimizer):
+            self.state = optimizer.initial_state(network.params.size, network.dtype)
+        self.engine = None
+        if engine.can_compile(network.layers, network.loss, optimizer):
+            work = 3 * batch_size * network.params.size
+            self.engine = engine.Engine(
+                network, table_of(samples.X), batch_size, engine.choose_threads(n_threads, work),
+                optimizer,
+            )  # fmt: skip
+
+    def epochs(self, shuffle: bool, callbacks: Sequence[Callback], progress: bool) -> History:
+        history = History()
+        bar = _progress_bar(self.n_epochs, progress)
+        try:
+            for epoch in range(self.n_epochs):
+                started = time.perf_counter()
+                rate = self._train_epoch(epoch, shuffle, history)
+                self._validate(history)
+                history.learning_rate.append(rate)
+                history.seconds.append(time.perf_counter() - started)
+                _show(bar, history)
+                # A list, not a generator: every callback sees every epoch.
+                if any([callback(self.network, history) for callback in callbacks]):
+                    history.stopped = "callback"
+                    break
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            if bar is not None:
+                bar.close()
+        return history
+
+    def _train_epoch(self, epoch: int, shuffle: bool, history: History) -> float:
+        samples = self.samples
+        order = np.arange(samples.n_rows, dtype=np.int32)
+        if shuffle:
+            random.shuffle(order, self.network.seed, epoch)
+        numbers, rate = self._step_numbers()
+        if self.engine is not None:
+            losses = self.engine.train(
+                order, samples.encoded, samples.weights, self.state, numbers, self.step
+            )
+        else:
+            losses = layerwise.train(
+                self.network, samples.X, order, self.batch_size, samples.encoded, samples.weights,
+                self.optimizer, self.state, numbers, self.step,
+            )  # fmt: skip
+        self._refuse_divergence(losses, epoch, rate)
+        self.step += self.steps_per_epoch
+        history.loss.append(self._mean_loss(losses))
+        return rate
+
+    def _step_numbers(self) -> tuple[np.ndarray, float]:
+        """Hyperparameters of this epoch's steps, and the last learning rate."""
+        if not isinstance(self.optimizer, Optimizer):
+            return np.zeros((self.steps_per_epoch, 1)), float("nan")
+        steps = self.step + np.arange(self.steps_per_epoch)
+        rates = self.optimizer.schedule.rates(steps, self.steps_per_epoch * self.n_epochs)
+        return self.optimizer.step_numbers(self.step, rates), float(rates[-1])
+
+    def _mean_loss(self, losses: np.ndarray) -> float:
+        """Mean over samples: the last batch may be smaller than the others."""
+        sizes = np.full(losses.size, self.batch_size)
+        sizes[-1] = self.samples.n_rows - self.batch_size * (losses.size - 1)
+        return float(np.average(losses, weights=sizes))
+
+    def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
+        if not np.isfinite(losses).all():
+            step = int(np.argmin(np.isfinite(losses)))
+            raise InputError(
+                "Network.fit", "a finite loss",
+                f"{losses[step]} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:g}",
+                "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs",
+            )  # fmt: skip
+
+    def _validate(self, history: History) -> None:
+        if self.samples.validation is not None:
+            loss, score = self.network._evaluate(*self.samples.validation)
+            history.validation_loss.append(loss)
+            history.validation_score.append(score)
+
+
+def _progress_bar(n_epochs: int, wanted: bool) -> Any:
+    if not wanted:
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=n_epochs, unit="epoch", dynamic_ncols=True)
+
+
+def _show(bar: Any, history: History) -> None:
+    if bar is not None:
+        shown = {"loss": f"{history.loss[-1]:.4f}"}
+        if history.validation_score:
+            shown["validation"] = f"{history.validation_score[-1]:.4f}"
+        bar.set_postfix(shown)
+        bar.update()
