@@ -50,6 +50,8 @@ class Network:
     layers : list of Layer
     classes_ : ndarray or None
         Labels in the order of the outputs, once fitted on labels.
+    feature_names : tuple of str or None
+        Names of the input columns, kept in model files; None until set.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Network:
         self.l1 = checks.number("Network", "l1", l1, 0)
         self.l2 = checks.number("Network", "l2", l2, 0)
         self.coder: TargetCoder | None = None
+        self.feature_names: tuple[str, ...] | None = None
         self.groups: list[Group] = []
         self.params = self.grads = np.empty(0, self.dtype)
         self.n_features = self.n_outputs = 0

@@ -55,6 +55,7 @@ def _header(network: Network) -> dict[str, Any]:
         "loss": specification(network.loss),
         "dtype": network.dtype.name,
         "n_features": network.n_features,
+        "feature_names": network.feature_names,
         "seed": network.seed,
         "l1": network.l1,
         "l2": network.l2,
@@ -169,6 +170,8 @@ def _rebuilt(
         if not np.isfinite(tensors[key]).all():
             raise InputError("file", "finite parameters", "nan or infinity", "restore it")
         view[...] = tensors[key]
+    if header["feature_names"] is not None:
+        network.feature_names = tuple(str(name) for name in header["feature_names"])
     if header["targets"] is not None:
         network.coder = _coder(header["targets"], network)
     return network

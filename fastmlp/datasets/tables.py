@@ -86,6 +86,55 @@ def load_table(
     return _from_frame(file, frame, target, dtype)
 
 
+def load_features(
+    path: str | os.PathLike[str], drop: Sequence[str] = (), *, dtype: str = "float32"
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Load only the features of a table, to predict from: every column but those to drop.
+
+    Parameters
+    ----------
+    path : path
+        A table as `load_table` reads; of an npz file, the array `X`.
+    drop : sequence of str
+        Columns to leave out, such as the target; one that is not there is no error.
+    dtype : {"float32", "float64"}
+        The dtype of X.
+
+    Returns
+    -------
+    X : ndarray of shape (n_rows, n_features)
+    feature_names : tuple of str or None
+        None for npz, which has no names.
+
+    Raises
+    ------
+    InputError, FileError
+        As `load_table`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "rooms.csv")
+    ...     _ = path.write_text("width,length\\n2,3\\n")
+    ...     load_features(path)
+    (array([[2., 3.]], dtype=float32), ('width', 'length'))
+    """
+    file = as_path("load_features", path)
+    check_dtype("load_features", dtype, ("float32", "float64"))
+    suffix = _check_file(file)
+    if suffix == ".npz":
+        with _reading(file, "npz"), file.open("rb") as stream:
+            archive: Any = np.load(stream, allow_pickle=False)
+            _check_known(file, "an array", "X", getattr(archive, "files", []))
+            return np.asarray(archive["X"], dtype), None
+    frame = _read_parquet(file) if suffix == ".parquet" else _read_csv(file, suffix)
+    frame = frame.drop(columns=[name for name in drop if name in frame.columns])
+    names = tuple(str(name) for name in frame.columns)
+    return _feature_matrix(file, frame, names, dtype), names
+
+
 def table_suffix(path: Path) -> str | None:
     """The ending that names the table's format, or None if it is not one of `SUFFIXES`."""
     return next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
@@ -196,18 +245,26 @@ def _from_frame(
     for wanted in targets:
         _check_known(file, "a column", wanted, names)
     features = [name for name in names if name not in targets]
-    if not features:
-        raise InputError(str(file), "a feature column", "only the target", "add features")
-    if frame.empty:
-        raise InputError(str(file), "at least one row", "none", "add rows below the header")
-    X = np.empty((len(frame), len(features)), dtype)
-    for j, name in enumerate(features):
-        X[:, j] = _numbers(file, frame[name], f"the feature column {name!r}", dtype)
+    X = _feature_matrix(file, frame, features, dtype)
     if isinstance(target, str):
         y, target_name = _target(file, frame[target]), target
         return Dataset(X, y, _name(file), tuple(features), target_name)
     columns = [_numbers(file, frame[t], f"the target column {t!r}", "float64") for t in targets]
     return Dataset(X, np.stack(columns, axis=1), _name(file), tuple(features), tuple(targets))
+
+
+def _feature_matrix(
+    file: Path, frame: pd.DataFrame, names: Sequence[str], dtype: str
+) -> np.ndarray:
+    """The named columns as a finite matrix."""
+    if not names:
+        raise InputError(str(file), "a feature column", "only the target", "add features")
+    if frame.empty:
+        raise InputError(str(file), "at least one row", "none", "add rows below the header")
+    X = np.empty((len(frame), len(names)), dtype)
+    for j, name in enumerate(names):
+        X[:, j] = _numbers(file, frame[name], f"the feature column {name!r}", dtype)
+    return X
 
 
 def _name(file: Path) -> str:

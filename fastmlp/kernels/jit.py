@@ -70,6 +70,14 @@ def jit(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+def cache_folder() -> str | None:
+    """Where compiled code of this package is kept, or None if nowhere is writable."""
+    try:
+        return str(_KernelCache(_package_hash).cache_path)
+    except (RuntimeError, OSError):
+        return None
+
+
 def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled arithmetic wraps and overflows silently; make the interpreted kernels do the same."""
 

@@ -1,0 +1,144 @@
+"""The command line: `fastmlp train` and its siblings, as one table of commands and options.
+
+Choices come from the registries. Whatever is wrong with the input ends in one line on standard
+error and exit code 2; what the commands do is in `commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from . import __version__
+from .errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    top = _Parser(prog="fastmlp", description="Train and use multi-layer perceptrons.")
+    top.add_argument("--version", action="version", version=f"fastmlp {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_others(commands)
+    return top
+
+
+def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
+    from .datasets import DATASETS
+
+    names = ", ".join(DATASETS)
+    command.add_argument(
+        "--data", default=default, required=default is None, metavar="NAME|FILE",
+        help=f"{names}, or a table: CSV, TSV, Parquet or npz" + _default(default),
+    )  # fmt: skip
+    command.add_argument("--data-home", metavar="DIR", help="folder with the files of MNIST")
+    command.add_argument(
+        "--target", metavar="COLUMN[,COLUMN]", help="what to predict from a table"
+    )
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f" (default {value})"
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    from .layers import ACTIVATIONS
+    from .losses import LOSSES
+    from .optimizers import OPTIMIZERS
+    from .schedules import SCHEDULES
+
+    train = commands.add_parser("train", help="train a network and report how good it is")
+    _add_data(train, "digits")
+    network = train.add_argument_group("network")
+    network.add_argument("--hidden", default="64", metavar="N[,N]", help="hidden units (default 64)")
+    network.add_argument("--activation", default="relu", choices=[a.name for a in ACTIVATIONS],
+                         metavar="NAME", help=_choices([a.name for a in ACTIVATIONS], "relu"))  # fmt: skip
+    network.add_argument("--loss", choices=LOSSES.names, metavar="NAME",
+                         help=_choices(LOSSES.names, "by the target"))  # fmt: skip
+    network.add_argument("--dropout", type=float, default=0.0, metavar="RATE",
+                         help="part of the hidden units dropped in training (default 0)")  # fmt: skip
+    network.add_argument("--dtype", default="float32", choices=["float32", "float64"],
+                         metavar="TYPE", help="float32 or float64 (default float32)")  # fmt: skip
+    fit = train.add_argument_group("training")
+    fit.add_argument("--optimizer", default="adam", choices=OPTIMIZERS.names, metavar="NAME",
+                     help=_choices(OPTIMIZERS.names, "adam"))  # fmt: skip
+    fit.add_argument("--learning-rate", type=float, metavar="RATE",
+                     help="highest rate (default 0.003; 0.1 for sgd, 0.03 for adagrad)")  # fmt: skip
+    fit.add_argument("--schedule", default="linear", choices=SCHEDULES.names, metavar="NAME",
+                     help=_choices(SCHEDULES.names, "linear, down to 0"))  # fmt: skip
+    fit.add_argument("--epochs", type=int, default=30, metavar="N", help="(default 30)")
+    fit.add_argument("--batch-size", type=int, default=64, metavar="N", help="(default 64)")
+    fit.add_argument("--weight-decay", type=float, metavar="RATE",
+                     help="decoupled decay of the weights (default: the optimizer's)")  # fmt: skip
+    fit.add_argument("--validation", type=float, default=0.15, metavar="PART",
+                     help="part of the rows kept for validation (default 0.15)")  # fmt: skip
+    fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as pay)")
+    fit.add_argument("--seed", type=int, default=0, metavar="N",
+                     help="of split, weights, order and dropout (default 0)")  # fmt: skip
+    results = train.add_argument_group("results")
+    results.add_argument("--save", metavar="FILE.safetensors", help="write the network")
+    results.add_argument("--json", metavar="FILE", help="write figures and history as JSON")
+    results.add_argument("--plot", metavar="FILE.png", help="draw curves, errors and weights")
+    results.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _choices(names: Sequence[str], default: str) -> str:
+    return f"{', '.join(names)} (default {default})"
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    evaluate = commands.add_parser("evaluate", help="score a saved network on data")
+    evaluate.add_argument("model", metavar="MODEL", help="file that train --save wrote")
+    _add_data(evaluate, None)
+    evaluate.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    predict = commands.add_parser("predict", help="predict with a saved network, as CSV")
+    predict.add_argument("model", metavar="MODEL", help="file that train --save wrote")
+    _add_data(predict, None)
+    predict.add_argument("--probabilities", action="store_true", help="also one column a class")
+    predict.add_argument("--output", metavar="FILE.csv", help="write there, not to the terminal")
+
+
+def _add_others(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    check = commands.add_parser(
+        "check-gradients", help="compare every gradient with the reference and with differences"
+    )
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of data and weights")
+    reference = commands.add_parser(
+        "reference", help="the per-sample algorithm, as published and corrected, on digits"
+    )
+    reference.add_argument("--epochs", type=int, default=5, metavar="N", help="(default 5)")
+    reference.add_argument("--seed", type=int, default=0, metavar="N", help="(default 0)")
+    commands.add_parser("warmup", help="compile everything now, so that no fit has to wait")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        chosen = parser().parse_args(arguments)
+        from . import commands
+
+        run = commands.COMMANDS[chosen.command]
+        return run(chosen)
+    except InputError as error:
+        print(f"fastmlp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fastmlp: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return 141

@@ -1,0 +1,354 @@
+"""What each command does, from parsed options to printed report.
+
+Everything that can be refused is refused before training starts, and files are written last, each
+of them whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import checks, datasets, gradient_check, reference, serialization
+from .datasets.tables import load_features
+from .errors import InputError
+from .files import checked_path, replacing
+from .layers import LAYERS, Dense, Dropout, Layer
+from .losses import LOSSES, Loss, Quantile
+from .network import Network
+from .optimizers import OPTIMIZERS, Optimizer
+from .schedules import at_rate
+from .standardize import Moments, absorb_inputs, absorb_outputs
+from .training import History
+
+_DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
+_DEFAULT_RATE = 0.003
+_MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
+_PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+# Losses whose outputs have the unit of the target, so that it can be standardised.
+_SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
+
+
+def train(options: argparse.Namespace) -> int:
+    """Load, split, train, report; then write what was asked for."""
+    _check_outputs(options)
+    data = datasets.load(
+        options.data, data_home=options.data_home, target=_target(options.target)
+    )
+    split = data.split(options.validation, random_state=options.seed)
+    loss = _loss(options.loss, data.y)
+    network = _network(options, loss, data.y)
+    optimizer = _optimizer(options)
+    prepared, finish = _standardized(network, split, data)
+    print(f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
+          f"{len(split.X_test)} test rows of {data.X.shape[1]} columns")  # fmt: skip
+    started = time.perf_counter()
+    history = network.fit(
+        prepared.X_train, prepared.y_train, optimizer=optimizer, epochs=options.epochs,
+        batch_size=options.batch_size, n_threads=options.threads,
+        validation_data=(prepared.X_val, prepared.y_val), progress=not options.quiet,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    if history.epochs == 0:
+        raise KeyboardInterrupt
+    finish()
+    network.feature_names = data.feature_names
+    figures = _test_figures(network, split.X_test, split.y_test)
+    _print_report(network, history, figures, seconds)
+    _write_outputs(options, network, history, split, figures, seconds)
+    return 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse paths that cannot be written before any work is done."""
+    if options.save:
+        checked_path("--save", options.save, serialization.SUFFIXES)
+    if options.json:
+        checked_path("--json", options.json)
+    if options.plot:
+        checked_path("--plot", options.plot, _PLOT_SUFFIXES)
+
+
+def _target(text: str | None) -> str | list[str] | None:
+    return text.split(",") if text and "," in text else text
+
+
+def _loss(name: str | None, y: np.ndarray) -> Loss:
+    """The loss that was asked for, or what suits the target."""
+    if name is not None:
+        return LOSSES[name]()
+    if y.ndim == 1 and (y.dtype.kind not in "iuf" or _looks_like_labels(y)):
+        return LOSSES["softmax_cross_entropy"]()
+    return LOSSES["mean_squared_error"]()
+
+
+def _looks_like_labels(y: np.ndarray) -> bool:
+    return y.dtype.kind in "iu" and np.unique(y).size <= _MAX_CLASSES
+
+
+def _network(options: argparse.Namespace, loss: Loss, y: np.ndarray) -> Network:
+    layers: list[Layer] = []
+    for size in _sizes(options.hidden):
+        layers += [Dense(size), LAYERS[options.activation]()]
+        if options.dropout:
+            layers.append(Dropout(options.dropout))
+    layers.append(Dense(_n_outputs(loss, y)))
+    return Network(layers, loss, dtype=options.dtype, random_state=options.seed)
+
+
+def _sizes(text: str) -> list[int]:
+    """Hidden sizes from "32,16"; the empty text stands for none."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError("--hidden", "whole numbers above 0 with commas between", repr(text),
+                         "write for example --hidden 64,32")  # fmt: skip
+    return [int(part) for part in parts]
+
+
+def _n_outputs(loss: Loss, y: np.ndarray) -> int:
+    if y.ndim == 2:
+        return y.shape[1]
+    if loss.task == "classes":
+        return max(int(np.unique(y).size), 2)
+    return len(loss.levels) if isinstance(loss, Quantile) else 1
+
+
+def _optimizer(options: argparse.Namespace) -> Optimizer:
+    rate = options.learning_rate
+    if rate is None:
+        rate = _DEFAULT_RATES.get(options.optimizer, _DEFAULT_RATE)
+    checks.number("--learning-rate", "it", rate, 0, low_open=True)
+    settings: dict[str, Any] = {}
+    if options.weight_decay is not None:
+        settings["weight_decay"] = options.weight_decay
+    if options.optimizer == "sgd":
+        settings["momentum"] = 0.9
+    made: Optimizer = OPTIMIZERS[options.optimizer](at_rate(options.schedule, rate), **settings)
+    return made
+
+
+def _standardized(
+    network: Network, split: datasets.Split, data: datasets.Dataset
+) -> tuple[datasets.Split, Callable[[], None]]:
+    """Tables are trained on standardised columns; `finish` moves that into the weights after.
+
+    Images have one unit for all pixels already and stay as they are.
+    """
+    X_moments = Moments.of(split.X_train) if data.image_shape is None else None
+    y_moments = Moments.of(split.y_train) if network.loss.name in _SCALE_FREE else None
+
+    def finish() -> None:
+        if X_moments is not None:
+            absorb_inputs(network, X_moments)
+        if y_moments is not None:
+            absorb_outputs(network, y_moments)
+
+    changed: dict[str, np.ndarray] = {}
+    for part in ("train", "val", "test"):
+        if X_moments is not None:
+            changed[f"X_{part}"] = X_moments.apply(getattr(split, f"X_{part}"))
+        if y_moments is not None:
+            changed[f"y_{part}"] = y_moments.apply(getattr(split, f"y_{part}"))
+    return dataclasses.replace(split, **changed), finish
+
+
+def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Accuracy for classes and labels; root mean squared error and R^2 for numbers."""
+    loss, score = network.evaluate(X, y)
+    if network.loss.task != "regression":
+        return {"test_accuracy": score, "test_loss": loss}
+    predicted, true = network.predict(X), np.asarray(y, np.float64)
+    if predicted.shape != true.shape:  # several quantiles: judge the middle one
+        predicted = predicted[:, predicted.shape[1] // 2]
+    rmse = float(np.sqrt(np.mean((predicted - true) ** 2)))
+    return {"test_rmse": rmse, "test_r2": score, "test_loss": loss}
+
+
+def _print_report(
+    network: Network, history: History, figures: dict[str, float], seconds: float
+) -> None:
+    sizes = [network.n_features]
+    sizes += [layer.b.size for layer in network.layers if isinstance(layer, Dense)]
+    epochs = f"{history.epochs} epoch{'s' if history.epochs > 1 else ''}"
+    ended = "" if history.stopped == "finished" else f" ({history.stopped})"
+    rows = [
+        ("network", f"{'-'.join(map(str, sizes))}, {network.params.size:,} parameters"),
+        ("training", f"{epochs} in {seconds:.2f} s{ended}"),
+        ("loss", f"{history.loss[-1]:.4f} training, {history.validation_loss[-1]:.4f} validation"),
+    ]
+    shown = {"test_accuracy": "test accuracy", "test_rmse": "test RMSE", "test_r2": "test R²"}
+    for key, label in shown.items():
+        if key in figures:
+            value = figures[key]
+            rows.append((label, f"{value:.2%}" if key == "test_accuracy" else f"{value:.4g}"))
+    for label, value_text in rows:
+        print(f"{label:>14}  {value_text}")
+
+
+def _write_outputs(
+    options: argparse.Namespace,
+    network: Network,
+    history: History,
+    split: datasets.Split,
+    figures: dict[str, float],
+    seconds: float,
+) -> None:
+    if options.save:
+        network.save(options.save)
+        print(f"{'saved':>14}  {options.save}")
+    if options.json:
+        _write_json(options.json, {
+            **figures, "train_seconds": seconds, "epochs": history.epochs,
+            "parameters": network.params.size, "history": history.to_dict(),
+        })  # fmt: skip
+        print(f"{'figures':>14}  {options.json}")
+    if options.plot:
+        from . import plotting
+
+        plotting.training_report(options.plot, network, history, split, split.image_shape)
+        print(f"{'picture':>14}  {options.plot}")
+
+
+def _write_json(path: str, content: dict[str, Any]) -> None:
+    target = checked_path("--json", path)
+    with replacing("--json", target) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score a saved network on a data set, or on its own test rows where it has some."""
+    if options.json:
+        checked_path("--json", options.json)
+    network = Network.load(options.model)
+    data = datasets.load(
+        options.data, data_home=options.data_home, target=_target(options.target)
+    )
+    X, y = data.X[-data.n_test :], data.y[-data.n_test :]
+    X = _in_order(network, X, data.feature_names)
+    figures = _test_figures(network, X, y)
+    print(f"{data.name}: {len(X)} rows")
+    for key, value in figures.items():
+        print(f"{key.removeprefix('test_'):>14}  {value:.4g}")
+    if options.json:
+        _write_json(options.json, figures)
+    return 0
+
+
+def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
+    """Columns in the order that the network was trained on, if both know their names."""
+    wanted = network.feature_names
+    if wanted is None or names is None or names == wanted:
+        return X
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise InputError("--data", f"the {len(wanted)} columns of training",
+                         f"none named {missing[0]!r}", "add the column or train again")  # fmt: skip
+    return X[:, [names.index(name) for name in wanted]]
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Predictions as CSV; a target column in the data is left out."""
+    if options.output:
+        checked_path("--output", options.output, (".csv",))
+    network = Network.load(options.model)
+    if options.data in datasets.DATASETS:
+        data = datasets.load(options.data, data_home=options.data_home)
+        X, names = data.X, data.feature_names
+    else:
+        drop = options.target.split(",") if options.target else []
+        X, names = load_features(options.data, drop)
+    text = _prediction_table(network, _in_order(network, X, names), options.probabilities)
+    if options.output:
+        with replacing("--output", Path(options.output)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 0
+
+
+def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> str:
+    predicted = network.predict(X)
+    columns = predicted.reshape(len(X), -1)
+    header = ["prediction"] if columns.shape[1] == 1 else [
+        f"prediction_{j}" for j in range(columns.shape[1])
+    ]  # fmt: skip
+    rows = [list(row) for row in columns.tolist()]
+    if probabilities and network.loss.task != "regression":
+        shares = network.predict_proba(X)
+        classes = network.classes_
+        labels = range(shares.shape[1]) if classes is None or shares.shape[1] == 1 else classes
+        header += [f"probability_{label}" for label in labels]
+        for row, share in zip(rows, shares.tolist(), strict=True):
+            row += [f"{value:.6g}" for value in share]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def check_gradients(options: argparse.Namespace) -> int:
+    """Print the largest deviations of every loss and activation; exit code 1 if any is too large."""
+    print(f"{'loss':<24}{'activation':<14}{'depths':<8}{'from reference':>16}"
+          f"{'from differences':>18}")  # fmt: skip
+    worst: dict[tuple[str, str], list[gradient_check.Result]] = {}
+    for result in gradient_check.check_all(options.seed):
+        worst.setdefault((result.case.loss, result.case.activation), []).append(result)
+    failed = 0
+    for (loss, activation), results in worst.items():
+        passed = all(result.passed for result in results)
+        failed += not passed
+        depths = ",".join(str(result.case.depth) for result in results)
+        from_reference = max(result.from_reference for result in results)
+        from_differences = max(result.from_differences for result in results)
+        print(f"{loss:<24}{activation:<14}{depths:<8}{from_reference:>16.1e}"
+              f"{from_differences:>18.1e}{'' if passed else '  FAILED'}")  # fmt: skip
+    print(f"{len(worst) - failed} of {len(worst)} agree to {gradient_check.REFERENCE_TOLERANCE:g} "
+          f"with the reference and {gradient_check.DIFFERENCE_TOLERANCE:g} with differences")  # fmt: skip
+    return int(failed > 0)
+
+
+def run_reference(options: argparse.Namespace) -> int:
+    """Show the published and the corrected per-sample algorithm side by side."""
+    checks.whole_number("--epochs", "it", options.epochs, 1)
+    checks.whole_number("--seed", "it", options.seed, 0)
+    reference.demonstrate(options.epochs, options.seed, show=print)
+    return 0
+
+
+def warmup(options: argparse.Namespace) -> int:
+    """Compile for both number types by running one tiny fit, prediction and gradient each."""
+    from .kernels.jit import cache_folder
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(8, 3)), np.arange(8) % 2
+    for dtype in ("float32", "float64"):
+        started = time.perf_counter()
+        network = Network([Dense(4), LAYERS["relu"](), Dense(2)], dtype=dtype)
+        network.fit(X, y, epochs=1, validation_data=(X, y))
+        network.predict(X)
+        network.loss_and_gradient(X, y)
+        print(f"{dtype}: ready after {time.perf_counter() - started:.1f} s")
+    print(f"compiled code is kept in {cache_folder() or 'memory only: no folder is writable'}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "check-gradients": check_gradients,
+    "reference": run_reference,
+    "warmup": warmup,
+}
