@@ -27,7 +27,7 @@ _MODULES = {
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 _SUBMODULES = ["datasets", "initializers", "plotting", "reference", "schedules"]
 
-__all__ = [*_ORIGIN, *_SUBMODULES, "__version__"]  # noqa: PLE0604
+__all__ = [*_ORIGIN, *_SUBMODULES, "__version__"]
 
 if TYPE_CHECKING:
     from . import datasets as datasets

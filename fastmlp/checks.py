@@ -32,12 +32,13 @@ def number(
     expected = f"{name} to be a number {wanted}".rstrip()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise InputTypeError(where, expected, type(value).__name__, "pass a number")
-    inside = (value > low if low_open else value >= low) and (
-        value < high if high_open else value <= high
+    real = float(value)
+    inside = (real > low if low_open else real >= low) and (
+        real < high if high_open else real <= high
     )
-    if not (inside and np.isfinite(value)):
-        raise InputError(where, expected, f"{value:g}", "choose a value in that range")
-    return float(value)
+    if not (inside and np.isfinite(real)):
+        raise InputError(where, expected, f"{real:g}", "choose a value in that range")
+    return real
 
 
 def whole_number(where: str, name: str, value: Any, low: int) -> int:
@@ -122,10 +123,16 @@ def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> n
         advice = f"use {name}.reshape(1, -1) for one row, {name}.reshape(-1, 1) for one column"
         raise InputError(where, wanted, _shape(values), advice)
     if values.shape[0] == 0 or values.shape[1] == 0:
-        raise InputError(where, f"{name} with at least one row and column", _shape(values),
-                         "check how the data was selected")  # fmt: skip
+        raise InputError(
+            where,
+            f"{name} with at least one row and column",
+            _shape(values),
+            "check how the data was selected",
+        )
     if n_columns is not None and values.shape[1] != n_columns:
-        raise InputError(where, wanted, _shape(values), "pass the columns the network was built for")
+        raise InputError(
+            where, wanted, _shape(values), "pass the columns the network was built for"
+        )
     values = numeric(where, name, values)
     finite(where, name, values)
     return values
@@ -135,9 +142,11 @@ def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
     """As many rows as X has."""
     if values.shape[0] != n_rows:
         raise InputError(
-            where, f"{name} with {n_rows} rows, as X has", f"{values.shape[0]}",
+            where,
+            f"{name} with {n_rows} rows, as X has",
+            f"{values.shape[0]}",
             "pass one entry for each row of X",
-        )  # fmt: skip
+        )
 
 
 def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
@@ -146,14 +155,22 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
         return np.empty(0, dtype)
     weights = numeric(where, "sample_weight", array(where, "sample_weight", value))
     if weights.ndim != 1:
-        raise InputError(where, f"sample_weight of shape ({n_rows},)", _shape(weights),
-                         "pass one weight for each row of X")  # fmt: skip
+        raise InputError(
+            where,
+            f"sample_weight of shape ({n_rows},)",
+            _shape(weights),
+            "pass one weight for each row of X",
+        )
     same_length(where, "sample_weight", weights, n_rows)
     finite(where, "sample_weight", weights)
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
-        raise InputError(where, "sample_weight of at least 0", f"a negative one in row {row}",
-                         "weights count how often a row is seen")  # fmt: skip
+        raise InputError(
+            where,
+            "sample_weight of at least 0",
+            f"a negative one in row {row}",
+            "weights count how often a row is seen",
+        )
     if not (weights > 0).any():
         raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
     return np.ascontiguousarray(weights, dtype)

@@ -39,13 +39,14 @@ def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
 
     names = ", ".join(DATASETS)
     command.add_argument(
-        "--data", default=default, required=default is None, metavar="NAME|FILE",
+        "--data",
+        default=default,
+        required=default is None,
+        metavar="NAME|FILE",
         help=f"{names}, or a table: CSV, TSV, Parquet or npz" + _default(default),
-    )  # fmt: skip
-    command.add_argument("--data-home", metavar="DIR", help="folder with the files of MNIST")
-    command.add_argument(
-        "--target", metavar="COLUMN[,COLUMN]", help="what to predict from a table"
     )
+    command.add_argument("--data-home", metavar="DIR", help="folder with the files of MNIST")
+    command.add_argument("--target", metavar="COLUMN[,COLUMN]", help="what to predict from a table")
 
 
 def _default(value: object) -> str:
@@ -61,31 +62,77 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     train = commands.add_parser("train", help="train a network and report how good it is")
     _add_data(train, "digits")
     network = train.add_argument_group("network")
-    network.add_argument("--hidden", default="64", metavar="N[,N]", help="hidden units (default 64)")
-    network.add_argument("--activation", default="relu", choices=[a.name for a in ACTIVATIONS],
-                         metavar="NAME", help=_choices([a.name for a in ACTIVATIONS], "relu"))  # fmt: skip
-    network.add_argument("--loss", choices=LOSSES.names, metavar="NAME",
-                         help=_choices(LOSSES.names, "by the target"))  # fmt: skip
-    network.add_argument("--dropout", type=float, default=0.0, metavar="RATE",
-                         help="part of the hidden units dropped in training (default 0)")  # fmt: skip
-    network.add_argument("--dtype", default="float32", choices=["float32", "float64"],
-                         metavar="TYPE", help="float32 or float64 (default float32)")  # fmt: skip
+    network.add_argument(
+        "--hidden", default="256", metavar="N[,N]", help="hidden units (default 256)"
+    )
+    network.add_argument(
+        "--activation",
+        default="relu",
+        choices=[a.name for a in ACTIVATIONS],
+        metavar="NAME",
+        help=_choices([a.name for a in ACTIVATIONS], "relu"),
+    )
+    network.add_argument(
+        "--loss", choices=LOSSES.names, metavar="NAME", help=_choices(LOSSES.names, "by the target")
+    )
+    network.add_argument(
+        "--dropout",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="part of the hidden units dropped in training (default 0)",
+    )
+    network.add_argument(
+        "--dtype",
+        default="float32",
+        choices=["float32", "float64"],
+        metavar="TYPE",
+        help="float32 or float64 (default float32)",
+    )
     fit = train.add_argument_group("training")
-    fit.add_argument("--optimizer", default="adam", choices=OPTIMIZERS.names, metavar="NAME",
-                     help=_choices(OPTIMIZERS.names, "adam"))  # fmt: skip
-    fit.add_argument("--learning-rate", type=float, metavar="RATE",
-                     help="highest rate (default 0.003; 0.1 for sgd, 0.03 for adagrad)")  # fmt: skip
-    fit.add_argument("--schedule", default="linear", choices=SCHEDULES.names, metavar="NAME",
-                     help=_choices(SCHEDULES.names, "linear, down to 0"))  # fmt: skip
-    fit.add_argument("--epochs", type=int, default=30, metavar="N", help="(default 30)")
-    fit.add_argument("--batch-size", type=int, default=64, metavar="N", help="(default 64)")
-    fit.add_argument("--weight-decay", type=float, metavar="RATE",
-                     help="decoupled decay of the weights (default: the optimizer's)")  # fmt: skip
-    fit.add_argument("--validation", type=float, default=0.15, metavar="PART",
-                     help="part of the rows kept for validation (default 0.15)")  # fmt: skip
+    fit.add_argument(
+        "--optimizer",
+        default="adam",
+        choices=OPTIMIZERS.names,
+        metavar="NAME",
+        help=_choices(OPTIMIZERS.names, "adam"),
+    )
+    fit.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="highest rate (default 0.002; 0.1 for sgd, 0.03 for adagrad)",
+    )
+    fit.add_argument(
+        "--schedule",
+        default="linear",
+        choices=SCHEDULES.names,
+        metavar="NAME",
+        help=_choices(SCHEDULES.names, "linear, down to 0"),
+    )
+    fit.add_argument("--epochs", type=int, default=60, metavar="N", help="(default 60)")
+    fit.add_argument("--batch-size", type=int, default=32, metavar="N", help="(default 32)")
+    fit.add_argument(
+        "--weight-decay",
+        type=float,
+        metavar="RATE",
+        help="decoupled decay of the weights (default: the optimizer's)",
+    )
+    fit.add_argument(
+        "--validation",
+        type=float,
+        default=0.15,
+        metavar="PART",
+        help="part of the rows kept for validation (default 0.15)",
+    )
     fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as pay)")
-    fit.add_argument("--seed", type=int, default=0, metavar="N",
-                     help="of split, weights, order and dropout (default 0)")  # fmt: skip
+    fit.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of split, weights, order and dropout (default 0)",
+    )
     results = train.add_argument_group("results")
     results.add_argument("--save", metavar="FILE.safetensors", help="write the network")
     results.add_argument("--json", metavar="FILE", help="write figures and history as JSON")

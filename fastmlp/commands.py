@@ -32,7 +32,7 @@ from .standardize import Moments, absorb_inputs, absorb_outputs
 from .training import History
 
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
-_DEFAULT_RATE = 0.003
+_DEFAULT_RATE = 0.002
 _MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
 _PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 # Losses whose outputs have the unit of the target, so that it can be standardised.
@@ -42,22 +42,27 @@ _SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 def train(options: argparse.Namespace) -> int:
     """Load, split, train, report; then write what was asked for."""
     _check_outputs(options)
-    data = datasets.load(
-        options.data, data_home=options.data_home, target=_target(options.target)
-    )
+    data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
     split = data.split(options.validation, random_state=options.seed)
     loss = _loss(options.loss, data.y)
     network = _network(options, loss, data.y)
     optimizer = _optimizer(options)
     prepared, finish = _standardized(network, split, data)
-    print(f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
-          f"{len(split.X_test)} test rows of {data.X.shape[1]} columns")  # fmt: skip
+    print(
+        f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
+        f"{len(split.X_test)} test rows of {data.X.shape[1]} columns"
+    )
     started = time.perf_counter()
     history = network.fit(
-        prepared.X_train, prepared.y_train, optimizer=optimizer, epochs=options.epochs,
-        batch_size=options.batch_size, n_threads=options.threads,
-        validation_data=(prepared.X_val, prepared.y_val), progress=not options.quiet,
-    )  # fmt: skip
+        prepared.X_train,
+        prepared.y_train,
+        optimizer=optimizer,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        n_threads=options.threads,
+        validation_data=(prepared.X_val, prepared.y_val),
+        progress=not options.quiet,
+    )
     seconds = time.perf_counter() - started
     if history.epochs == 0:
         raise KeyboardInterrupt
@@ -110,8 +115,12 @@ def _sizes(text: str) -> list[int]:
     """Hidden sizes from "32,16"; the empty text stands for none."""
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError("--hidden", "whole numbers above 0 with commas between", repr(text),
-                         "write for example --hidden 64,32")  # fmt: skip
+        raise InputError(
+            "--hidden",
+            "whole numbers above 0 with commas between",
+            repr(text),
+            "write for example --hidden 64,32",
+        )
     return [int(part) for part in parts]
 
 
@@ -159,7 +168,7 @@ def _standardized(
             changed[f"X_{part}"] = X_moments.apply(getattr(split, f"X_{part}"))
         if y_moments is not None:
             changed[f"y_{part}"] = y_moments.apply(getattr(split, f"y_{part}"))
-    return dataclasses.replace(split, **changed), finish
+    return dataclasses.replace(split, **changed), finish  # type: ignore[arg-type]
 
 
 def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -207,10 +216,16 @@ def _write_outputs(
         network.save(options.save)
         print(f"{'saved':>14}  {options.save}")
     if options.json:
-        _write_json(options.json, {
-            **figures, "train_seconds": seconds, "epochs": history.epochs,
-            "parameters": network.params.size, "history": history.to_dict(),
-        })  # fmt: skip
+        _write_json(
+            options.json,
+            {
+                **figures,
+                "train_seconds": seconds,
+                "epochs": history.epochs,
+                "parameters": network.params.size,
+                "history": history.to_dict(),
+            },
+        )
         print(f"{'figures':>14}  {options.json}")
     if options.plot:
         from . import plotting
@@ -230,9 +245,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.json:
         checked_path("--json", options.json)
     network = Network.load(options.model)
-    data = datasets.load(
-        options.data, data_home=options.data_home, target=_target(options.target)
-    )
+    data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
     X, y = data.X[-data.n_test :], data.y[-data.n_test :]
     X = _in_order(network, X, data.feature_names)
     figures = _test_figures(network, X, y)
@@ -251,8 +264,12 @@ def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) ->
         return X
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise InputError("--data", f"the {len(wanted)} columns of training",
-                         f"none named {missing[0]!r}", "add the column or train again")  # fmt: skip
+        raise InputError(
+            "--data",
+            f"the {len(wanted)} columns of training",
+            f"none named {missing[0]!r}",
+            "add the column or train again",
+        )
     return X[:, [names.index(name) for name in wanted]]
 
 
@@ -280,9 +297,11 @@ def predict(options: argparse.Namespace) -> int:
 def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> str:
     predicted = network.predict(X)
     columns = predicted.reshape(len(X), -1)
-    header = ["prediction"] if columns.shape[1] == 1 else [
-        f"prediction_{j}" for j in range(columns.shape[1])
-    ]  # fmt: skip
+    header = (
+        ["prediction"]
+        if columns.shape[1] == 1
+        else [f"prediction_{j}" for j in range(columns.shape[1])]
+    )
     rows = [list(row) for row in columns.tolist()]
     if probabilities and network.loss.task != "regression":
         shares = network.predict_proba(X)
@@ -299,9 +318,10 @@ def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> s
 
 
 def check_gradients(options: argparse.Namespace) -> int:
-    """Print the largest deviations of every loss and activation; exit code 1 if any is too large."""
-    print(f"{'loss':<24}{'activation':<14}{'depths':<8}{'from reference':>16}"
-          f"{'from differences':>18}")  # fmt: skip
+    """Print the largest deviations of every loss and activation; exit code 1 if one fails."""
+    print(
+        f"{'loss':<24}{'activation':<14}{'depths':<8}{'from reference':>16}{'from differences':>18}"
+    )
     worst: dict[tuple[str, str], list[gradient_check.Result]] = {}
     for result in gradient_check.check_all(options.seed):
         worst.setdefault((result.case.loss, result.case.activation), []).append(result)
@@ -312,10 +332,14 @@ def check_gradients(options: argparse.Namespace) -> int:
         depths = ",".join(str(result.case.depth) for result in results)
         from_reference = max(result.from_reference for result in results)
         from_differences = max(result.from_differences for result in results)
-        print(f"{loss:<24}{activation:<14}{depths:<8}{from_reference:>16.1e}"
-              f"{from_differences:>18.1e}{'' if passed else '  FAILED'}")  # fmt: skip
-    print(f"{len(worst) - failed} of {len(worst)} agree to {gradient_check.REFERENCE_TOLERANCE:g} "
-          f"with the reference and {gradient_check.DIFFERENCE_TOLERANCE:g} with differences")  # fmt: skip
+        print(
+            f"{loss:<24}{activation:<14}{depths:<8}{from_reference:>16.1e}"
+            f"{from_differences:>18.1e}{'' if passed else '  FAILED'}"
+        )
+    print(
+        f"{len(worst) - failed} of {len(worst)} agree to {gradient_check.REFERENCE_TOLERANCE:g} "
+        f"with the reference and {gradient_check.DIFFERENCE_TOLERANCE:g} with differences"
+    )
     return int(failed > 0)
 
 

@@ -38,7 +38,7 @@ def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -
     return (
         all(type(layer) in LAYERS for layer in layers)
         and type(loss) in LOSSES
-        and (optimizer is None or type(optimizer) in OPTIMIZERS)
+        and (optimizer is None or type(optimizer) in tuple(OPTIMIZERS))
     )
 
 
@@ -156,9 +156,13 @@ class Engine:
         loss, dtype = self.network.loss, self.network.dtype
         assert isinstance(loss, BuiltInLoss)
         return plan.Data(
-            self.table.bytes_, order, encoded.labels, encoded.targets, weights,
+            self.table.bytes_,
+            order,
+            encoded.labels,
+            encoded.targets,
+            weights,
             loss.levels_as(dtype),
-        )  # fmt: skip
+        )
 
     def train(
         self,
@@ -181,8 +185,9 @@ class Engine:
         _on_threads(run, self.n_threads, sync)
         return losses
 
-    def gradient(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray,
-                 total: float) -> float:  # fmt: skip
+    def gradient(
+        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
+    ) -> float:
         """Loss of the samples in `order` as a part of `total` weight; gradient in network.grads."""
         self.job["total_weight"] = total
         return float(
@@ -220,7 +225,7 @@ def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
     starts: dict[str, Group] = {group.name: group for group in network.groups}
     number = 0
     for stage, layers in zip(stages, folded, strict=True):
-        stage["n_in"], stage["n_out"] = layers[0].n_in, layers[-1].n_out
+        stage["n_in"], stage["n_out"] = layers[0].n_in or 0, layers[-1].n_out or 0
         for layer in layers:
             if isinstance(layer, Dense):
                 weight, bias = f"{number}.W", f"{number}.b"

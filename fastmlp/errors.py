@@ -1,6 +1,7 @@
 """Every error a user can cause, worded in one way: `where: expected this, got that; do so`.
 
-Checks at the library's edges raise these; the command line prints them as one line and exits with 2.
+Checks at the library's edges raise these; the command line prints them as one line and exits with
+code 2.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ class InputError(ValueError):
 
     Examples
     --------
-    >>> str(InputError("Network.fit", "X with 64 columns", "32 columns", "pass the data it was built for"))
-    'Network.fit: expected X with 64 columns, got 32 columns; pass the data it was built for'
+    >>> print(InputError("Network.fit", "X with 64 columns", "32 columns", "select other columns"))
+    Network.fit: expected X with 64 columns, got 32 columns; select other columns
     """
 
     def __init__(self, where: str, expected: str, got: str, advice: str) -> None:

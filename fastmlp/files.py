@@ -19,15 +19,19 @@ def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, 
     found = Path(path)
     if suffixes and found.suffix.lower() not in suffixes:
         raise FileError(
-            where, f"a file name ending in {' or '.join(suffixes)}", f"{found.name!r}",
+            where,
+            f"a file name ending in {' or '.join(suffixes)}",
+            f"{found.name!r}",
             "change the suffix",
-        )  # fmt: skip
+        )
     if not found.parent.is_dir():
-        raise FileError(where, "an existing folder to write to", f"{str(found.parent)!r}",
-                        "create it first")  # fmt: skip
+        raise FileError(
+            where, "an existing folder to write to", f"{str(found.parent)!r}", "create it first"
+        )
     if found.is_dir():
-        raise FileError(where, "the name of a file", f"the folder {str(found)!r}",
-                        "add a file name")  # fmt: skip
+        raise FileError(
+            where, "the name of a file", f"the folder {str(found)!r}", "add a file name"
+        )
     return found
 
 
@@ -41,7 +45,11 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise FileError(where, f"to write {str(path)!r}", error.strerror or str(error),
-                        "check the folder's permissions and free space") from error  # fmt: skip
+        raise FileError(
+            where,
+            f"to write {str(path)!r}",
+            error.strerror or str(error),
+            "check the folder's permissions and free space",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -113,9 +113,15 @@ def _draw(case: Case, rng: np.random.Generator) -> _Problem:
         layers += [Dense(n_in, n_out), _activation(case.activation)]
     network = Network(layers[:-1], loss_class(**options), dtype="float64", l1=_L1, l2=_L2)
     oracle = reference.ReferenceNetwork(
-        sizes, case.activation, case.loss, 0, l1=_L1, l2=_L2,
-        loss_parameters=options, activation_parameters=_activation_options(case.activation),
-    )  # fmt: skip
+        sizes,
+        case.activation,
+        case.loss,
+        0,
+        l1=_L1,
+        l2=_L2,
+        loss_parameters=options,
+        activation_parameters=_activation_options(case.activation),
+    )
     network.params[...] = rng.normal(0, 0.5, network.params.size)
     oracle.from_flat(network.params)
     X = rng.normal(size=(_N_SAMPLES, _N_FEATURES))
@@ -143,8 +149,8 @@ def _loss_options(loss_class: type) -> dict[str, Any]:
 def _targets(task: str, loss: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """What fit is given, and the dense targets that the reference is given."""
     shape = (_N_SAMPLES, _N_OUTPUTS)
+    y: np.ndarray = np.arange(_N_SAMPLES) % _N_OUTPUTS
     if task == "classes":
-        y = np.arange(_N_SAMPLES) % _N_OUTPUTS
         return y, np.eye(_N_OUTPUTS)[y]
     if task == "binary":
         y = rng.integers(0, 2, shape).astype(float)

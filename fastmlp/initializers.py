@@ -120,7 +120,7 @@ class Normal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class NTK(Initializer):
-    """Neural tangent parametrisation: W = V / sqrt(n_in) with V standard normal (Jacot et al., 2018).
+    """Neural tangent parametrisation: W = V / sqrt(n_in), V standard normal (Jacot et al., 2018).
 
     The network stores W; its steps are scaled so that W moves as if the optimizer had moved V: by
     1 / sqrt(n_in) where steps do not depend on the gradient's scale (Adam), by 1 / n_in else (SGD).

@@ -26,8 +26,8 @@ LAYERS: Registry[Layer] = Registry("layer")
 class Layer:
     """Base of all layers.
 
-    A layer of your own derives from this, defines `forward` and `backward` in plain NumPy and, if it
-    has parameters, `parameter_shapes` and `initialize`. It then works in any network at once.
+    A layer of your own derives from this, defines `forward` and `backward` in plain NumPy and, if
+    it has parameters, `parameter_shapes` and `initialize`. It then works in any network at once.
 
     Attributes
     ----------
@@ -56,9 +56,11 @@ class Layer:
         """Learn the number of input columns; returns the number of output columns."""
         if self.n_in is not None and self.n_in != n_in:
             raise InputError(
-                repr(self), f"an input of {self.n_in} columns", f"{n_in}",
+                repr(self),
+                f"an input of {self.n_in} columns",
+                f"{n_in}",
                 "make sizes of neighbouring layers match",
-            )  # fmt: skip
+            )
         self.n_in = n_in
         if self.n_out is None:
             self.n_out = n_in
@@ -102,9 +104,11 @@ class Layer:
         values = np.ascontiguousarray(dY, wanted.dtype)
         if values.shape != wanted.shape:
             raise InputError(
-                f"{self!r}.backward", f"dY of shape {wanted.shape}, as the last outputs",
-                f"{values.shape}", "call forward on the same batch first",
-            )  # fmt: skip
+                f"{self!r}.backward",
+                f"dY of shape {wanted.shape}, as the last outputs",
+                f"{values.shape}",
+                "call forward on the same batch first",
+            )
         return values
 
     def _before_forward(self) -> InputError:
@@ -192,7 +196,8 @@ class Dense(Layer):
         return self.initializer if self.initializer is not None else self.default_initializer
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        assert self.n_in is not None and self.n_out is not None
+        assert self.n_in is not None
+        assert self.n_out is not None
         return {"W": (self.n_in, self.n_out), "b": (self.n_out,)}
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -241,9 +246,11 @@ class Dense(Layer):
     def _parameter(self, key: str) -> np.ndarray:
         if not self.parameters:
             raise InputError(
-                repr(self), "a layer that knows its input columns", "one that does not yet",
+                repr(self),
+                "a layer that knows its input columns",
+                "one that does not yet",
                 "call forward, fit or Network.build first",
-            )  # fmt: skip
+            )
         return self.parameters[key]
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
@@ -255,9 +262,21 @@ class Dense(Layer):
         (n, n_in), n_out = X.shape, self.b.size
         Z = np.empty((n, n_out), X.dtype)
         matmul.dense_forward(
-            bytes_of(X), 0, n_in * X.itemsize, _positions(n), 0, n, self.W.reshape(-1), 0,
-            self.b, 0, n_in, n_out, Z.reshape(-1), _panel(n_in, Z),
-        )  # fmt: skip
+            bytes_of(X),
+            0,
+            n_in * X.itemsize,
+            _positions(n),
+            0,
+            n,
+            self.W.reshape(-1),
+            0,
+            self.b,
+            0,
+            n_in,
+            n_out,
+            Z.reshape(-1),
+            _panel(n_in, Z),
+        )
         self._X = X
         return Z
 
@@ -270,16 +289,37 @@ class Dense(Layer):
         dY = self._incoming(dY, np.broadcast_to(X[:, :1], (n, n_out)))
         order, rows = _positions(n), bytes_of(dY)
         matmul.weight_gradient(
-            bytes_of(X), 0, n_in * X.itemsize, order, n, dY.reshape(-1), 0, 0, n_in, n_out,
-            self.dW.reshape(-1), 0,
-        )  # fmt: skip
+            bytes_of(X),
+            0,
+            n_in * X.itemsize,
+            order,
+            n,
+            dY.reshape(-1),
+            0,
+            0,
+            n_in,
+            n_out,
+            self.dW.reshape(-1),
+            0,
+        )
         matmul.bias_gradient(dY.reshape(-1), 0, n, 0, n_out, n_out, self.db, 0)
         dX = np.empty_like(X)
         zeros = np.zeros(tile_width(dX), dX.dtype)
         matmul.input_gradient(
-            rows, 0, n_out * X.itemsize, order, 0, n, self.W.reshape(-1), 0, n_in, n_out,
-            zeros, dX.reshape(-1), _panel(n_out, dX),
-        )  # fmt: skip
+            rows,
+            0,
+            n_out * X.itemsize,
+            order,
+            0,
+            n,
+            self.W.reshape(-1),
+            0,
+            n_in,
+            n_out,
+            zeros,
+            dX.reshape(-1),
+            _panel(n_out, dX),
+        )
         return dX
 
 

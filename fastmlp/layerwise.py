@@ -73,9 +73,11 @@ def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
     result = layer.forward(values, training=training)
     if np.shape(result) != (values.shape[0], layer.n_out):
         raise InputError(
-            f"{layer!r}.forward", f"outputs of shape ({values.shape[0]}, {layer.n_out})",
-            f"{np.shape(result)}", "set n_out in build if the layer changes the width",
-        )  # fmt: skip
+            f"{layer!r}.forward",
+            f"outputs of shape ({values.shape[0]}, {layer.n_out})",
+            f"{np.shape(result)}",
+            "set n_out in build if the layer changes the width",
+        )
     return result
 
 

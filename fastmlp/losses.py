@@ -102,9 +102,21 @@ class BuiltInLoss(Loss):
         if total <= 0:
             total = kernels.total_weight(order, weights)
         kernels.loss_rows(
-            self.code, self.option, self.levels_as(outputs.dtype), outputs.reshape(-1), n_out,
-            order, 0, n, labels, targets, weights, total, gradient.reshape(-1), row_losses,
-        )  # fmt: skip
+            self.code,
+            self.option,
+            self.levels_as(outputs.dtype),
+            outputs.reshape(-1),
+            n_out,
+            order,
+            0,
+            n,
+            labels,
+            targets,
+            weights,
+            total,
+            gradient.reshape(-1),
+            row_losses,
+        )
         return float(kernels.sum_rows(row_losses, n)), gradient
 
     def link(self, outputs: np.ndarray) -> np.ndarray:

@@ -185,14 +185,19 @@ class Network:
 
     def _matrix(self, where: str, X: Any) -> np.ndarray:
         if not self.is_built:
-            raise InputError(where, "a network with known input columns", "one not built yet",
-                             "call fit or build(n_features) first")  # fmt: skip
+            raise InputError(
+                where,
+                "a network with known input columns",
+                "one not built yet",
+                "call fit or build(n_features) first",
+            )
         return checks.matrix(where, "X", X, self.n_features)
 
     def _coder(self, where: str) -> TargetCoder:
         if self.coder is None:
-            raise InputError(where, "a fitted network", "one that has seen no targets",
-                             "call fit first")  # fmt: skip
+            raise InputError(
+                where, "a fitted network", "one that has seen no targets", "call fit first"
+            )
         return self.coder
 
     def outputs(self, X: Any) -> np.ndarray:
@@ -223,7 +228,7 @@ class Network:
         return coder.decode(self.loss.link(self._outputs(X)))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy for classes and labels, R^2 for numbers, minus the loss for several quantiles."""
+        """Accuracy for labels, R^2 for numbers, minus the loss for several quantiles."""
         return self.evaluate(X, y, sample_weight)[1]
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, float]:
@@ -323,18 +328,26 @@ class Network:
         return serialization.load(path, custom)
 
 
-def _checked_layers(layers: Iterable[Layer]) -> list[Layer]:
+def _checked_layers(layers: Iterable[Any]) -> list[Layer]:
     found = list(layers)
     if not found:
         raise InputError("Network", "at least one layer", "none", "start with Dense(n_units)")
     for number, layer in enumerate(found):
         if not isinstance(layer, Layer):
             got = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
-            raise InputTypeError(f"Network, layer {number}", "a Layer object", got,
-                                 "pass objects such as Dense(32) or ReLU()")  # fmt: skip
+            raise InputTypeError(
+                f"Network, layer {number}",
+                "a Layer object",
+                got,
+                "pass objects such as Dense(32) or ReLU()",
+            )
     if len({id(layer) for layer in found}) < len(found):
-        raise InputError("Network", "each layer once", "one object in two places",
-                         "make a new layer for each place")  # fmt: skip
+        raise InputError(
+            "Network",
+            "each layer once",
+            "one object in two places",
+            "make a new layer for each place",
+        )
     return found
 
 
@@ -376,5 +389,3 @@ def _r_squared(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray | No
     constant = np.where(residual == 0, 1.0, 0.0)
     safe = np.where(spread > 0, spread, 1.0)
     return float(np.mean(np.where(spread > 0, 1.0 - residual / safe, constant)))
-
-

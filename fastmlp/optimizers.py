@@ -107,8 +107,12 @@ class Optimizer:
             hits = fnmatch.filter(rates, pattern)
             if not hits:
                 names = ", ".join(rates)
-                raise InputError(type(self).__name__, f"factors for some of {names}",
-                                 repr(pattern), "use a name or a pattern such as '*.b'")  # fmt: skip
+                raise InputError(
+                    type(self).__name__,
+                    f"factors for some of {names}",
+                    repr(pattern),
+                    "use a name or a pattern such as '*.b'",
+                )
             rates.update(dict.fromkeys(hits, float(factor)))
         found = []
         for group in groups:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import checks
-from .errors import FileError, InputError, InputTypeError
+from .errors import InputError, InputTypeError
+from .files import checked_path, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,18 +28,29 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which stay apart in every common kind of colour blindness.
 _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _SERIES = (_BLUE, "#E69F00", "#CC79A7", _GREEN, "#56B4E9", _VERMILION)
+SUFFIXES = (".png", ".svg", ".pdf")
 _MAX_NUMBERED = 30  # with more classes than this a cell is too small for a number
 
 
+def require_matplotlib(where: str) -> None:
+    """Say how to install matplotlib if it is missing; worth asking before a long training."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            where, "the package matplotlib", "none", "run: pip install 'fastmlp[plot]'"
+        ) from error
+
+
 def plot_history(history: History, ax: Axes | None = None, score_name: str = "score") -> Axes:
-    """Losses by epoch and, on a second axis at the right, the validation score.
+    """Draw losses by epoch and, on a second axis at the right, the validation score.
 
     Parameters
     ----------
     history : History
         As `Network.fit` returns it.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure, the result's `figure`.
+        By default those of a new figure.
     score_name : str
         What the score is, for its label.
 
@@ -56,49 +66,55 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
     >>> [line.get_label() for line in ax.lines]
     ['training loss', 'validation loss']
     """
-    ax = _axes("plot_history", ax, (7, 4.5))
-    if not history.epochs:
-        raise InputError("plot_history", "a history of at least one epoch", "an empty one",
-                         "pass what Network.fit returned")  # fmt: skip
-    lines = [_curve(ax, history.loss, "training loss", _BLUE, "-")]
+    ax, n = _axes("plot_history", ax, (7, 4.5)), history.epochs
+    if not n:
+        raise InputError("plot_history", "at least one epoch", "an empty history", "train first")
+    lines = _curve(ax, history.loss, "training loss", _BLUE, "-")
     if history.validation_loss:
-        lines.append(_curve(ax, history.validation_loss, "validation loss", _VERMILION, "--"))
+        lines += _curve(ax, history.validation_loss, "validation loss", _VERMILION, "--")
     if history.validation_score:
         label, current = f"validation {score_name}", ax.figure.gca()
         twin = ax.twinx()
         ax.figure.sca(current)  # a new axes makes itself pyplot's current one
-        lines.append(_curve(twin, history.validation_score, label, _GREEN, "-."))
         twin.set_ylabel(label)
-    ax.set(xlabel="epoch", ylabel="loss")
-    ax.set_xlim(*((1, history.epochs) if history.epochs > 1 else (0.5, 1.5)))
+        lines += _curve(twin, history.validation_score, label, _GREEN, "-.")
+    ax.set(xlabel="epoch", ylabel="loss", xlim=(1, n) if n > 1 else (0.5, 1.5))
     ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.3)
     # Above the axes, where no line can pass.
-    ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
-              borderaxespad=0.2, columnspacing=1.2)  # fmt: skip
+    ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     return ax
 
 
-def _curve(ax: Axes, values: list[float], label: str, color: str, style: str) -> Any:
-    """One value an epoch; with points where they are few, as one alone makes no line."""
+def _curve(ax: Axes, values: list[float], label: str, color: str, style: str) -> list[Any]:
+    """One value an epoch, with points where they are few, as one alone makes no line."""
+    marker = "o" if len(values) <= 30 else ""
     # Not clipped, as the first and the last point lie on the frame.
-    return ax.plot(range(1, len(values) + 1), values, style, color=color, label=label,
-                   marker="o" if len(values) <= 30 else "", markersize=4, clip_on=False)[0]  # fmt: skip
+    return ax.plot(
+        range(1, len(values) + 1),
+        values,
+        style,
+        color=color,
+        label=label,
+        marker=marker,
+        markersize=4,
+        clip_on=False,
+    )
 
 
 def plot_confusion(
     true: Any, predicted: Any, labels: Sequence[Any] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """How often each class was taken for each: counts, shaded by their share of the row.
+    """Draw how often each class was taken for each: counts, shaded by their share of the row.
 
     Parameters
     ----------
     true, predicted : array of shape (n,)
         Labels. Cells of more than 30 classes have no numbers.
     labels : sequence, optional
-        All classes in the order to show, such as `network.classes_`; by default those that occur.
+        Classes to show first and in this order, such as `network.classes_`.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure, the result's `figure`.
+        By default those of a new figure.
 
     Returns
     -------
@@ -110,12 +126,14 @@ def plot_confusion(
     >>> [text.get_text() for text in ax.texts]
     ['1', '0', '1', '1']
     """
+    true, predicted = _labels("plot_confusion", true, predicted)
     ax = _axes("plot_confusion", ax, (6, 6))
-    counts, classes = _confusion(*_labels("plot_confusion", true, predicted), labels)
+    counts, classes = _confusion(true, predicted, labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    side = min(_extent(ax))
     if len(classes) <= _MAX_NUMBERED:
-        size = _font_size(ax, len(classes), len(str(counts.max())))
+        size = _font_size(side / len(classes), len(str(counts.max())))
         luminance = image.cmap(shares)[..., :3] @ [0.299, 0.587, 0.114]
         for (row, column), count in np.ndenumerate(counts):
             # Zeros step back, so that the few mistakes stand out.
@@ -123,8 +141,8 @@ def plot_confusion(
             ax.text(column, row, str(count), ha="center", va="center", size=size, color=color)
     ticks = range(0, len(classes), math.ceil(len(classes) / _MAX_NUMBERED))
     names = [_name(classes[i]) for i in ticks]
-    size = _font_size(ax, len(names), 1)
-    narrow = _font_size(ax, len(names), max(map(len, names)) + 1) < size
+    size = _font_size(side / len(ticks), 1)
+    narrow = _font_size(side / len(ticks), max(map(len, names)) + 1) < size
     ax.set_xticks(ticks, names, size=size, rotation=90 if narrow else 0)
     ax.set_yticks(ticks, names, size=size)
     ax.set(xlabel="predicted class", ylabel="true class")
@@ -135,17 +153,10 @@ def _confusion(
     true: list[Any], predicted: list[Any], labels: Sequence[Any] | None
 ) -> tuple[np.ndarray, list[Any]]:
     """Counts (n_classes, n_classes), one row for each true class, and the classes."""
-    found = {*true, *predicted}
-    try:
-        classes = sorted(found) if labels is None else np.asarray(labels).tolist()
-    except TypeError:
-        kinds = ", ".join(sorted({type(label).__name__ for label in found}))
-        raise InputTypeError("plot_confusion", "labels of one type", kinds,
-                             "turn all into strings or all into numbers") from None  # fmt: skip
+    first = [] if labels is None else np.asarray(labels).tolist()
+    others = {*true, *predicted}.difference(first)
+    classes = first + sorted(others, key=lambda label: (isinstance(label, str), label))
     place = {label: i for i, label in enumerate(classes)}
-    if unknown := found - place.keys():
-        raise InputError("plot_confusion", "only classes that labels lists",
-                         f"{len(unknown)} more", "add them or leave labels out")  # fmt: skip
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, ([place[label] for label in true], [place[label] for label in predicted]), 1)
     return counts, classes
@@ -154,7 +165,7 @@ def _confusion(
 def plot_weights(
     W: Any, image_shape: tuple[int, int], ax: Axes | None = None, n_max: int = 64
 ) -> Axes:
-    """The incoming weights of each unit as a picture, largest norm first.
+    """Draw the incoming weights of each unit as a picture, largest norm first.
 
     Parameters
     ----------
@@ -163,7 +174,7 @@ def plot_weights(
     image_shape : tuple of two ints
         Height and width of an image.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure, the result's `figure`.
+        By default those of a new figure.
     n_max : int
         At most so many units are shown.
 
@@ -179,7 +190,6 @@ def plot_weights(
     >>> ax.images[0].get_array().shape
     (5, 5)
     """
-    ax = _axes("plot_weights", ax, (6, 5.5))
     n_max = checks.whole_number("plot_weights", "n_max", n_max, 1)
     W = checks.matrix("plot_weights", "W", W).astype(np.float64)
     order = np.argsort(-np.linalg.norm(W, axis=0), kind="stable")[:n_max]
@@ -188,10 +198,17 @@ def plot_weights(
     n_columns = min(n, math.ceil(math.sqrt(n * height / width)))  # about square as a whole
     largest = float(np.abs(images).max())
     limit = float(np.quantile(np.abs(images), 0.995)) or largest or 1.0
+    ax = _axes("plot_weights", ax, (6, 5.5))
     shown = ax.imshow(_grid(images, n_columns, 1, 1), cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.set_axis_off()
-    ax.figure.colorbar(shown, ax=ax, label="weight", fraction=0.046, pad=0.03,
-                       extend="both" if largest > limit else "neither")  # fmt: skip
+    ax.figure.colorbar(
+        shown,
+        ax=ax,
+        label="weight",
+        fraction=0.046,
+        pad=0.03,
+        extend="both" if largest > limit else "neither",
+    )
     return ax
 
 
@@ -204,7 +221,7 @@ def plot_predictions(
     n_max: int = 20,
     n_columns: int = 10,
 ) -> Axes:
-    """Images with their predicted labels; a wrong one has a frame and reads "predicted ≠ true".
+    """Draw images with their predicted labels; a wrong one has a frame and "predicted ≠ true".
 
     Parameters
     ----------
@@ -213,7 +230,7 @@ def plot_predictions(
     image_shape : tuple of two ints
         Height and width of an image.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure, the result's `figure`.
+        By default those of a new figure.
     n_max, n_columns : int
         The first `n_max` rows of X are shown, `n_columns` side by side.
 
@@ -232,7 +249,7 @@ def plot_predictions(
     n_max = checks.whole_number(where, "n_max", n_max, 1)
     n_columns = checks.whole_number(where, "n_columns", n_columns, 1)
     X = checks.matrix(where, "X", X)
-    labels = _labels(where, true, predicted)
+    true, predicted = _labels(where, true, predicted)
     checks.same_length(where, "true", np.asarray(true), len(X))
     images = _images(where, X[:n_max], image_shape)
     n, height, width = images.shape
@@ -240,17 +257,17 @@ def plot_predictions(
     ax = _axes(where, ax, (1.1 * n_columns, 1.6 * math.ceil(n / n_columns)))
     grid = _grid(images, n_columns, below, beside)
     ax.imshow(grid, cmap="gray_r")
-    ax.set_ylim(len(grid) - 0.5 + below, -1.5)  # the last row's texts, and the first row's frames
+    ax.set_ylim(len(grid) - 0.5 + below, -0.5)  # the last row of texts is below the image
     ax.set_axis_off()
-    for i, pair in enumerate(zip(*(part[:n] for part in labels), strict=True)):
+    for i, pair in enumerate(zip(true[:n], predicted[:n], strict=True)):
         row, column = divmod(i, n_columns)
         left, top = column * (width + beside) - 0.5, row * (height + below) - 0.5
-        _caption(ax, (left, top, width, height), _font_size(ax, n_columns, 8), *pair)
+        _caption(ax, (left, top, width, height), _extent(ax)[0] / n_columns, *pair)
     return ax
 
 
-def _caption(ax: Axes, box: tuple[float, ...], size: float, true: Any, predicted: Any) -> None:
-    """The text below one image, and its frame."""
+def _caption(ax: Axes, box: tuple[float, ...], points: float, true: Any, predicted: Any) -> None:
+    """The frame of one image and the text below it, for which there are `points` of width."""
     from matplotlib.patches import Rectangle
 
     left, top, width, height = box
@@ -258,26 +275,38 @@ def _caption(ax: Axes, box: tuple[float, ...], size: float, true: Any, predicted
     text = f"{_name(predicted)} ≠ {_name(true)}" if wrong else _name(predicted)
     if len(text) > 8:
         text = text.replace(" ≠ ", "\n≠ ")
+    size = _font_size(points, max(8, *map(len, text.split("\n")), 0))
     edge, line = (_VERMILION, 2.5) if wrong else ("0.8", 0.6)
-    ax.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=edge, linewidth=line,
-                           clip_on=False))  # fmt: skip
-    ax.text(left + width / 2, top + 1.08 * height, text, ha="center", va="top", size=size,
-            linespacing=1, weight="bold" if wrong else "normal")  # fmt: skip
+    ax.add_patch(
+        Rectangle(
+            (left, top), width, height, fill=False, edgecolor=edge, linewidth=line, clip_on=False
+        )
+    )
+    ax.text(
+        left + width / 2,
+        top + 1.08 * height,
+        text,
+        ha="center",
+        va="top",
+        size=size,
+        linespacing=1,
+        weight="bold" if wrong else "normal",
+    )
 
 
 def plot_regression(
     true: Any, predicted: Any, ax: Axes | None = None, names: Sequence[str] | None = None
 ) -> Axes:
-    """Predicted against true numbers; on the diagonal they agree.
+    """Draw predicted against true numbers, and the diagonal where they agree.
 
     Parameters
     ----------
     true, predicted : array of shape (n,) or (n, n_targets)
         Each target gets a colour and a marker.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure, the result's `figure`.
-    names : sequence of str, optional
-        Names of several targets, for the legend.
+        By default those of a new figure.
+    names : sequence of n_targets str, optional
+        For the legend, which several targets have.
 
     Returns
     -------
@@ -290,22 +319,26 @@ def plot_regression(
     [[1.0, 1.5], [2.0, 1.75]]
     """
     where = "plot_regression"
-    ax = _axes(where, ax, (6, 6))
     x, y = _numbers(where, "true", true), _numbers(where, "predicted", predicted)
     if x.shape != y.shape:
-        raise InputError(where, "true and predicted of one shape", f"{x.shape} and {y.shape}",
-                         "pass one prediction for each true number")  # fmt: skip
+        raise InputError(
+            where,
+            "true and predicted of one shape",
+            f"{x.shape} and {y.shape}",
+            "pass one of each a row",
+        )
+    ax = _axes(where, ax, (6, 6))
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     margin = 0.04 * (high - low) or 1.0
     limits = (low - margin, high + margin)
-    ax.plot(limits, limits, "--", color="0.4", linewidth=1, label="predicted = true")
-    alpha = max(0.15, min(0.8, 300 / len(x)))
+    ax.plot(limits, limits, "--", color="0.4", linewidth=1)
     for i, name in enumerate(names or [f"target {i + 1}" for i in range(x.shape[1])]):
-        # Rasterized: thousands of vector points make a slow file.
-        ax.plot(x[:, i], y[:, i], "os^D"[i % 4], color=_SERIES[i % len(_SERIES)], label=name,
-                markersize=4, markeredgewidth=0, alpha=alpha, rasterized=True)  # fmt: skip
+        # Rasterized, as thousands of vector points make a file that is slow to show.
+        points = ax.plot(x[:, i], y[:, i], "os^D"[i % 4], label=name, rasterized=True)
+        alpha = max(0.15, min(0.8, 300 / len(x)))
+        plt_style = {}
     if x.shape[1] > 1:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true", ylabel="predicted")
     ax.grid(alpha=0.3)
     return ax
@@ -318,7 +351,7 @@ def training_report(
     split: Split,
     image_shape: tuple[int, int] | None = None,
 ) -> Figure:
-    """Write one figure with the curves of a fit and what the network does on the test rows.
+    """Write one figure with the curves of a fit and what the network makes of the test rows.
 
     Classes get a confusion matrix and, for images, the first Dense layer's weights and some test
     images, wrong ones first; a regression gets its predictions against the true numbers.
@@ -326,13 +359,13 @@ def training_report(
     Parameters
     ----------
     path : path
-        A file named .png, .svg or .pdf, in a folder that exists; replaced whole or not at all.
+        A file named .png, .svg or .pdf in a folder that exists; replaced whole or not at all.
     network : Network
         Fitted on the split's training rows.
     history : History
         As that fit returned it.
     split : Split
-        Its test rows are judged.
+        X_test of shape (n, n_features) and y_test are shown.
     image_shape : tuple of two ints, optional
         Height and width of an image; by default the split's.
 
@@ -344,45 +377,24 @@ def training_report(
     Raises
     ------
     InputError
-        For another kind of file, data that does not fit the network, or no matplotlib.
+        For data that does not fit the network, or without matplotlib.
     FileError
-        If the file cannot be written.
+        For another kind of file, or one that cannot be written.
 
     Examples
     --------
     >>> from fastmlp import Dense, Network
     >>> from fastmlp.datasets import load_digits
     >>> split, network = load_digits().split(), Network([Dense(10)])
-    >>> history = network.fit(split.X_train, split.y_train, epochs=1)
+    >>> history = network.fit(split.X_train, split.y_train, epochs=2)
     >>> figure = training_report("digits.png", network, history, split)  # doctest: +SKIP
     """
-    file = check_report_path(path)
+    file = checked_path("training_report", path, SUFFIXES)
+    require_matplotlib("training_report")
     figure = _report(network, history, split, image_shape or split.image_shape)
-    part = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
-    try:
-        figure.savefig(part, dpi=figure.dpi)
-        os.replace(part, file)
-    except OSError as error:
-        raise FileError(str(file), "a file that can be written",
-                        error.strerror or type(error).__name__, "choose another path") from error  # fmt: skip
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing("training_report", file) as temporary:
+        figure.savefig(temporary, dpi=figure.dpi)
     return figure
-
-
-def check_report_path(path: str | os.PathLike[str]) -> Path:
-    """The path as a report can be written to, or the error; worth asking before a long training."""
-    from .datasets.inputs import as_path
-
-    _need_matplotlib("training_report")
-    file = as_path("training_report", path)
-    if file.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError("training_report", "a path that ends in .png, .svg or .pdf",
-                         repr(file.name), "choose one of these endings")  # fmt: skip
-    if not file.parent.is_dir():
-        raise FileError(str(file), f"the folder {file.parent}", "none of that name",
-                        "make the folder first or choose another path")  # fmt: skip
-    return file
 
 
 def _report(
@@ -390,56 +402,56 @@ def _report(
 ) -> Figure:
     from matplotlib.figure import Figure
 
-    kind = "R²" if network.loss.task == "regression" else "accuracy"
-    kind = "score (minus the loss)" if len(_levels(network)) > 1 else kind
     figure = Figure((12.8, 6.4), dpi=125, layout="constrained")
-    draw = _draw_numbers if network.loss.task == "regression" else _draw_classes
-    plot_history(history, draw(figure, network, split, image_shape), kind)
+    if network.loss.task == "regression":
+        curves, kind = _draw_numbers(figure, network, split)
+    else:
+        curves, kind = _draw_classes(figure, network, split, image_shape), "accuracy"
+    plot_history(history, curves, kind)
+    score = network.score(split.X_test, split.y_test)
     figure.suptitle(
-        f"{_name(split.name, 60)}: test {kind} {network.score(split.X_test, split.y_test):.4g}, "
-        f"training epochs {history.epochs}, parameters {network.params.size:,}"
+        f"{_name(split.name, 60)}: test {kind} {score:.4g}, training epochs "
+        f"{history.epochs}, parameters {network.params.size:,}"
     )
     return figure
 
 
-def _levels(network: Network) -> tuple[float, ...]:
-    """Of a loss for quantiles."""
+def _draw_numbers(figure: Figure, network: Network, split: Split) -> tuple[Axes, str]:
+    """Predictions of a regression; returns the axes for the curves, and what the score is."""
     from .losses import Quantile
 
-    return network.loss.levels if isinstance(network.loss, Quantile) else ()
-
-
-def _draw_numbers(figure: Figure, network: Network, split: Split, _: object) -> Axes:
-    """Predictions of numbers; the axes left for the curves."""
     curves, axes = figure.subplots(1, 2)
     true = _numbers("training_report", "y_test", split.y_test)
     predicted = _numbers("training_report", "predictions", network.predict(split.X_test))
-    levels, names = _levels(network), None
-    if len(levels) > 1:  # several predictions for each target
-        names = [f"target {i + 1}, " * (true.shape[1] > 1) + f"quantile {level:g}"
-                 for i in range(true.shape[1]) for level in levels]  # fmt: skip
-        true = np.repeat(true, len(levels), axis=1)
-    plot_regression(true, predicted, axes, names)
-    return curves  # type: ignore[no-any-return]  # subplots gives an array
+    levels = network.loss.levels if isinstance(network.loss, Quantile) else ()
+    if len(levels) < 2:
+        plot_regression(true, predicted, axes)
+        return curves, "R²"
+    targets = [f"target {i + 1}, " if true.shape[1] > 1 else "" for i in range(true.shape[1])]
+    names = [f"{target}quantile {level:g}" for target in targets for level in levels]
+    plot_regression(np.repeat(true, len(levels), axis=1), predicted, axes, names)
+    return curves, "score (minus the loss)"
 
 
 def _draw_classes(
     figure: Figure, network: Network, split: Split, image_shape: tuple[int, int] | None
 ) -> Axes:
-    """Hits and mistakes, for images with pictures; the axes left for the curves."""
+    """Hits and mistakes and, for images, pictures; returns the axes for the curves."""
+    from .layers import Dense
+
     true, predicted, labels = _test_labels(network, split)
-    W = None
-    if image_shape is None:
+    if image_shape is None or true.ndim > 1:
         axes = figure.subplot_mosaic("hc")
     else:
         _images("training_report", split.X_test[:1], image_shape)
-        W = _pixel_weights(network)
+        dense = next((layer for layer in network.layers if isinstance(layer, Dense)), None)
+        reads_pixels = dense is not None and dense.n_in == network.n_features
         figure.set_size_inches(12.8, 8)
-        axes = figure.subplot_mosaic("hc;ii" if W is None else "hcw;iii", height_ratios=(3, 1.6))
+        axes = figure.subplot_mosaic("hcw;iii" if reads_pixels else "hc;ii", height_ratios=(3, 1.6))
+        if dense is not None and reads_pixels:
+            plot_weights(dense.W, image_shape, axes["w"])
+            axes["w"].set_title("Weights of the first layer's units")
         _draw_images(split.X_test, true, predicted, image_shape, axes["i"])
-    if W is not None and image_shape is not None:
-        plot_weights(W, image_shape, axes["w"])
-        axes["w"].set_title("First layer's weights")
     plot_confusion(true.ravel(), predicted.ravel(), labels, axes["c"])
     axes["c"].set_title("Test rows (shade: share of the true class)")
     return axes["h"]
@@ -455,17 +467,87 @@ def _test_labels(network: Network, split: Split) -> tuple[np.ndarray, np.ndarray
     return (true > 0.5).astype(int), predicted, (0, 1)  # yes or no for each of several labels
 
 
-def _pixel_weights(network: Network) -> np.ndarray | None:
-    """Weights of the first Dense layer, if pixels are what it reads."""
-    from .layers import Dense
-
-    dense = next((layer for layer in network.layers if isinstance(layer, Dense)), None)
-    return dense.W if dense is not None and dense.n_in == network.n_features else None
-
-
 def _draw_images(
     X: np.ndarray, true: np.ndarray, predicted: np.ndarray, image_shape: tuple[int, int], ax: Axes
 ) -> None:
-    """Two rows of test images, the first of them wrong ones as far as there are any."""
-    columns = 14
-    ...
+    """Two rows of test images, up to half of them wrong ones."""
+    n, wrong = 14, true != predicted
+    n_wrong = int(wrong.sum())
+    rows = np.r_[np.flatnonzero(wrong)[:n], np.flatnonzero(~wrong)][: 2 * n]
+    plot_predictions(X[rows], true[rows], predicted[rows], image_shape, ax, 2 * n, n)
+    counted = f"{min(n, n_wrong)} of {n_wrong} wrong ones (predicted ≠ true)"
+    more = ", then right ones" if n_wrong < len(true) else ""
+    ax.set_title(f"Test images: {counted}{more}" if n_wrong else "Test images, none wrong")
+
+
+def _axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The caller's axes, or those of a new figure."""
+    require_matplotlib(where)
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    if ax is None:
+        return Figure(size, layout="constrained").add_subplot()
+    if not isinstance(ax, Axes):
+        raise InputTypeError(where, "ax as one matplotlib Axes", type(ax).__name__, "pick one")
+    return ax
+
+
+def _labels(where: str, true: Any, predicted: Any) -> tuple[list[Any], list[Any]]:
+    """Both as lists of one length; labels may be of any kind."""
+    true, predicted = checks.array(where, "true", true), checks.array(where, "predicted", predicted)
+    if true.ndim != 1 or true.size == 0 or true.shape != predicted.shape:
+        raise InputError(
+            where,
+            "true and predicted of one shape (n,), n > 0",
+            f"{true.shape} and {predicted.shape}",
+            "pass one of each a row",
+        )
+    return true.tolist(), predicted.tolist()
+
+
+def _numbers(where: str, name: str, values: Any) -> np.ndarray:
+    """Finite numbers (n, n_targets), float64."""
+    values = checks.array(where, name, values)
+    values = values.reshape(-1, 1) if values.ndim == 1 else values
+    return checks.matrix(where, name, values).astype(np.float64)
+
+
+def _images(where: str, X: np.ndarray, image_shape: Any) -> np.ndarray:
+    """Rows of pixels as images (n, height, width)."""
+    expected = f"image_shape as (height, width) of {X.shape[1]} pixels"
+    sides = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise InputTypeError(where, expected, repr(image_shape), "pass two whole numbers")
+    if min(sides) < 1 or math.prod(sides) != X.shape[1]:
+        raise InputError(where, expected, str(sides), "pass the shape of one image")
+    return X.reshape(-1, *sides)
+
+
+def _grid(images: np.ndarray, n_columns: int, below: int, beside: int) -> np.ndarray:
+    """Images row by row in one, with masked pixels between them."""
+    n, height, width = images.shape
+    n_rows = math.ceil(n / n_columns)
+    grid = np.full((n_rows, height + below, n_columns, width + beside), np.nan)
+    for i, image in enumerate(images):
+        grid[i // n_columns, :height, i % n_columns, :width] = image
+    whole = grid.reshape(n_rows * (height + below), n_columns * (width + beside))
+    return np.ma.masked_invalid(whole[:-below, :-beside])
+
+
+def _extent(ax: Axes) -> tuple[float, float]:
+    """Width and height of the axes in points, about: a layout may still change them."""
+    box, dpi = ax.get_window_extent(), ax.figure.dpi
+    return box.width * 72 / dpi, box.height * 72 / dpi
+
+
+def _font_size(points: float, n_chars: int) -> float:
+    """For characters that must fit into a cell as wide as high, from 4 to 10 points."""
+    return min(max(0.8 * points / max(1.2, 0.62 * n_chars), 4), 10)
+
+
+def _name(label: Any, longest: int = 18) -> str:
+    """A label as text, not too long; a dollar is no formula's."""
+    text = f"{label:g}" if isinstance(label, float) else str(label)
+    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return text.replace("$", r"\$")

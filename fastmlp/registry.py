@@ -17,9 +17,12 @@ T = TypeVar("T")
 
 def specification(value: Any) -> Any:
     """A named thing as plain data, `{"name": ..., field: ...}`; other values as they are."""
-    if hasattr(value, "name") and dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-        return {"name": value.name, **{key: specification(v) for key, v in fields.items()}}
+        return {
+            "name": getattr(value, "name", ""),
+            **{key: specification(v) for key, v in fields.items()},
+        }
     if isinstance(value, tuple):
         return [specification(v) for v in value]
     return value

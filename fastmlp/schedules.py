@@ -201,9 +201,11 @@ class FromFunction(Schedule):
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
             step = int(steps[int(np.argmin(np.isfinite(rates) & (rates >= 0)))])
             raise InputError(
-                "schedule", "finite learning rates of at least 0", f"another at step {step}",
+                "schedule",
+                "finite learning rates of at least 0",
+                f"another at step {step}",
                 "check the function you passed",
-            )  # fmt: skip
+            )
         return rates
 
 
@@ -217,9 +219,11 @@ def schedule_of(value: Any) -> Schedule:
         made: Schedule = SCHEDULES.make(value, Schedule)
     except InputTypeError:
         raise InputTypeError(
-            "learning_rate", "a number, a schedule or a function of (step, n_steps)",
-            type(value).__name__, "see fastmlp.schedules",
-        ) from None  # fmt: skip
+            "learning_rate",
+            "a number, a schedule or a function of (step, n_steps)",
+            type(value).__name__,
+            "see fastmlp.schedules",
+        ) from None
     return made
 
 

@@ -111,8 +111,12 @@ def _read(where: str, path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.n
     except (SafetensorError, OSError, TypeError, KeyError) as error:
         raise _damaged(where, "something safetensors cannot read") from error
     if _KEY not in metadata:
-        raise FileError(where, "a model saved by fastmlp", "a safetensors file of another program",
-                        "save it with Network.save")  # fmt: skip
+        raise FileError(
+            where,
+            "a model saved by fastmlp",
+            "a safetensors file of another program",
+            "save it with Network.save",
+        )
     try:
         header = json.loads(metadata[_KEY])
     except ValueError as error:
@@ -120,8 +124,9 @@ def _read(where: str, path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.n
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise _damaged(where, "a header without a format number")
     if header["format"] > FORMAT:
-        raise FileError(where, f"format {FORMAT} or older", f"format {header['format']}",
-                        "update fastmlp")  # fmt: skip
+        raise FileError(
+            where, f"format {FORMAT} or older", f"format {header['format']}", "update fastmlp"
+        )
     return header, tensors
 
 
@@ -156,9 +161,13 @@ def _rebuilt(
     layers = [_layer(spec, layer_table) for spec in header["layers"]]
     loss = loss_table.make(header["loss"], Loss)
     network = Network(
-        layers, loss, dtype=header["dtype"], random_state=header["seed"], l1=header["l1"],
+        layers,
+        loss,
+        dtype=header["dtype"],
+        random_state=header["seed"],
+        l1=header["l1"],
         l2=header["l2"],
-    )  # fmt: skip
+    )
     if not network.is_built:
         network.build(header["n_features"])
     views = network.named_parameters()
@@ -193,6 +202,10 @@ def _coder(fields: dict[str, Any], network: Network) -> TargetCoder:
     if classes is not None:
         classes = np.array(classes, dtype=np.dtype(fields["classes_dtype"]))
     return TargetCoder(
-        network.n_outputs, network.loss.task, int(fields["n_levels"]),
-        bool(fields["non_negative"]), classes, bool(fields["flat"]),
-    )  # fmt: skip
+        network.n_outputs,
+        network.loss.task,
+        int(fields["n_levels"]),
+        bool(fields["non_negative"]),
+        classes,
+        bool(fields["flat"]),
+    )

@@ -38,8 +38,12 @@ def absorb_inputs(network: Network, moments: Moments) -> None:
     """Make a network that was trained on standardised columns take the plain ones."""
     first = network.layers[0]
     if not isinstance(first, Dense):
-        raise InputError("absorb_inputs", "a network that starts with Dense", repr(first),
-                         "standardise the data yourself")  # fmt: skip
+        raise InputError(
+            "absorb_inputs",
+            "a network that starts with Dense",
+            repr(first),
+            "standardise the data yourself",
+        )
     W = first.W.astype(np.float64) / moments.scale[:, None]
     first.b = first.b - moments.mean @ W
     first.W = W
@@ -49,8 +53,12 @@ def absorb_outputs(network: Network, moments: Moments) -> None:
     """Make a network that was trained on a standardised target predict the plain one."""
     last = network.layers[-1]
     if not isinstance(last, Dense):
-        raise InputError("absorb_outputs", "a network that ends with Dense", repr(last),
-                         "standardise the target yourself")  # fmt: skip
+        raise InputError(
+            "absorb_outputs",
+            "a network that ends with Dense",
+            repr(last),
+            "standardise the target yourself",
+        )
     repeats = last.b.size // moments.scale.size
     scale = np.repeat(np.atleast_1d(moments.scale), repeats)
     mean = np.repeat(np.atleast_1d(moments.mean), repeats)

@@ -38,8 +38,9 @@ def table_of(X: np.ndarray) -> Table:
     if X.shape[1] == 1:
         column_stride = itemsize  # NumPy may report anything for an axis of length 1
     if X.size == 0:
-        return Table(_read_only(np.empty(0, np.uint8)), row_stride, column_stride,
-                     KINDS[X.dtype], *X.shape)  # fmt: skip
+        return Table(
+            _read_only(np.empty(0, np.uint8)), row_stride, column_stride, KINDS[X.dtype], *X.shape
+        )
     last = (X.shape[0] - 1) * row_stride + (X.shape[1] - 1) * column_stride
     first_number = X[:1, :1].reshape(1).view(np.uint8)
     memory = as_strided(first_number, (last + itemsize,), (1,), writeable=False)

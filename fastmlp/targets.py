@@ -84,8 +84,12 @@ class TargetCoder:
         values = _array(where, y)
         if (values.ndim == 1) != self.flat:
             wanted = "one dimension" if self.flat else f"shape (n, {self.n_columns})"
-            raise InputError(where, f"y of {wanted}, as in fit", f"shape {values.shape}",
-                             "pass targets of the same kind")  # fmt: skip
+            raise InputError(
+                where,
+                f"y of {wanted}, as in fit",
+                f"shape {values.shape}",
+                "pass targets of the same kind",
+            )
         nothing = np.empty(0, dtype)
         if self.classes is not None:
             labels = _label_numbers(where, values, self.classes)
@@ -104,21 +108,35 @@ class TargetCoder:
         if values.shape[1] != self.n_columns or self.n_outputs % self.n_levels:
             each = f", {self.n_levels} levels each" if self.n_levels > 1 else ""
             raise InputError(
-                where, f"y with one column for every target of the {self.n_outputs} outputs{each}",
-                f"{values.shape[1]} columns", "give the last Dense layer as many units",
-            )  # fmt: skip
+                where,
+                f"y with one column for every target of the {self.n_outputs} outputs{each}",
+                f"{values.shape[1]} columns",
+                "give the last Dense layer as many units",
+            )
         checks.finite(where, "y", values)
         if self.task != "regression" and ((values < 0) | (values > 1)).any():
-            raise InputError(where, "y between 0 and 1", "numbers outside",
-                             "pass labels, one-hot rows or probabilities")  # fmt: skip
+            raise InputError(
+                where,
+                "y between 0 and 1",
+                "numbers outside",
+                "pass labels, one-hot rows or probabilities",
+            )
         if self.task == "classes":
             off = np.abs(values.sum(axis=1, dtype=np.float64) - 1) > 1e-3
             if off.any():
-                raise InputError(where, "rows of y that sum to 1", f"another sum in row "
-                                 f"{int(np.argmax(off))}", "divide each row by its sum")  # fmt: skip
+                raise InputError(
+                    where,
+                    "rows of y that sum to 1",
+                    f"another sum in row {int(np.argmax(off))}",
+                    "divide each row by its sum",
+                )
         if self.non_negative and (values < 0).any():
-            raise InputError(where, "y of at least 0 for a Poisson deviance", "negative numbers",
-                             "use counts or rates, or another loss")  # fmt: skip
+            raise InputError(
+                where,
+                "y of at least 0 for a Poisson deviance",
+                "negative numbers",
+                "use counts or rates, or another loss",
+            )
         return values
 
     def decode(self, linked: np.ndarray) -> np.ndarray:
@@ -137,8 +155,12 @@ class TargetCoder:
 def _array(where: str, y: object) -> np.ndarray:
     values = checks.array(where, "y", y)
     if values.ndim not in (1, 2) or values.size == 0:
-        raise InputError(where, "y of shape (n,) or (n, n_outputs) that is not empty",
-                         f"shape {values.shape}", "pass one target for each row of X")  # fmt: skip
+        raise InputError(
+            where,
+            "y of shape (n,) or (n, n_outputs) that is not empty",
+            f"shape {values.shape}",
+            "pass one target for each row of X",
+        )
     return values
 
 
@@ -147,17 +169,29 @@ def _unique(where: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         checks.finite(where, "y", values)
         if (values != np.floor(values)).any():
-            raise InputError(where, "class labels in y", "fractions",
-                             "use a regression loss, or whole numbers as labels")  # fmt: skip
+            raise InputError(
+                where,
+                "class labels in y",
+                "fractions",
+                "use a regression loss, or whole numbers as labels",
+            )
     if values.dtype.kind == "O" and any(value is None or value != value for value in values):
-        raise InputError(where, "a label for every row of y", "missing ones",
-                         "drop those rows or give them a label")  # fmt: skip
+        raise InputError(
+            where,
+            "a label for every row of y",
+            "missing ones",
+            "drop those rows or give them a label",
+        )
     try:
         return np.unique(values)
     except TypeError:
         kinds = ", ".join(sorted({type(value).__name__ for value in values}))
-        raise InputTypeError(where, "labels of one type in y", kinds,
-                             "turn all labels into strings or all into numbers") from None  # fmt: skip
+        raise InputTypeError(
+            where,
+            "labels of one type in y",
+            kinds,
+            "turn all labels into strings or all into numbers",
+        ) from None
 
 
 def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.ndarray:
@@ -167,16 +201,23 @@ def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.nd
         raise InputError(where, "at least 2 classes in y", "1", "check the data or use regression")
     wanted = 2 if task == "binary" else n_outputs
     if task == "binary" and n_outputs != 1:
-        raise InputError(where, f"y of shape (n, {n_outputs}), yes or no for each label",
-                         "one label a row",
-                         "give the last layer 1 unit, or use softmax_cross_entropy")  # fmt: skip
-    if task == "classes" and found.dtype.kind in "iu" and 0 <= found[0] and found[-1] < wanted:
+        raise InputError(
+            where,
+            f"y of shape (n, {n_outputs}), yes or no for each label",
+            "one label a row",
+            "give the last layer 1 unit, or use softmax_cross_entropy",
+        )
+    if task == "classes" and found.dtype.kind in "iu" and found[0] >= 0 and found[-1] < wanted:
         return np.arange(wanted, dtype=found.dtype)
     if found.size != wanted:
-        raise InputError(where, f"y with {wanted} classes, one for each output"
-                         if task == "classes" else "y with 2 classes for one output",
-                         f"{found.size}", "give the last Dense layer as many units as there are "
-                         "classes")  # fmt: skip
+        raise InputError(
+            where,
+            f"y with {wanted} classes, one for each output"
+            if task == "classes"
+            else "y with 2 classes for one output",
+            f"{found.size}",
+            "give the last Dense layer as many units as there are classes",
+        )
     return found
 
 
@@ -189,7 +230,10 @@ def _label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.nd
     except TypeError:
         unseen = np.ones(1, bool)
     if unseen.any():
-        raise InputError(where, "only labels seen in fit", f"{int(unseen.sum())} unseen "
-                         f"{'label' if unseen.sum() == 1 else 'labels'}",
-                         "fit on data that holds every class")  # fmt: skip
+        raise InputError(
+            where,
+            "only labels seen in fit",
+            f"{int(unseen.sum())} unseen {'label' if unseen.sum() == 1 else 'labels'}",
+            "fit on data that holds every class",
+        )
     return positions.astype(np.int32)

@@ -135,8 +135,9 @@ def _outputs_of(network: Network) -> int:
     """Outputs of a network that is not built yet, which its last sized layer tells."""
     sizes = [layer.n_out for layer in network.layers if layer.n_out is not None]
     if not sizes:
-        raise InputError("Network.fit", "a layer with a number of units", "none",
-                         "end with Dense(n_outputs)")  # fmt: skip
+        raise InputError(
+            "Network.fit", "a layer with a number of units", "none", "end with Dense(n_outputs)"
+        )
     return sizes[-1]
 
 
@@ -144,8 +145,12 @@ def _validation(
     where: str, network: Network, coder: TargetCoder, n_features: int, data: Any
 ) -> tuple[np.ndarray, Encoded, np.ndarray]:
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise InputTypeError(where, "validation_data as (X, y) or (X, y, sample_weight)",
-                             type(data).__name__, "pass a tuple")  # fmt: skip
+        raise InputTypeError(
+            where,
+            "validation_data as (X, y) or (X, y, sample_weight)",
+            type(data).__name__,
+            "pass a tuple",
+        )
     inner = f"{where}, validation_data"
     X = checks.matrix(inner, "X", data[0], n_features)
     checks.same_length(inner, "y", checks.array(inner, "y", data[1]), X.shape[0])
@@ -174,13 +179,16 @@ class _Run:
         self.state = np.empty(0, network.dtype)
         if isinstance(optimizer, Optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
-        self.engine = None
+        self.engine: engine.Engine | None = None
         if engine.can_compile(network.layers, network.loss, optimizer):
             work = 3 * batch_size * network.params.size
             self.engine = engine.Engine(
-                network, table_of(samples.X), batch_size, engine.choose_threads(n_threads, work),
+                network,
+                table_of(samples.X),
+                batch_size,
+                engine.choose_threads(n_threads, work),
                 optimizer,
-            )  # fmt: skip
+            )
 
     def epochs(self, shuffle: bool, callbacks: Sequence[Callback], progress: bool) -> History:
         history = History()
@@ -193,8 +201,9 @@ class _Run:
                 history.learning_rate.append(rate)
                 history.seconds.append(time.perf_counter() - started)
                 _show(bar, history)
-                # A list, not a generator: every callback sees every epoch.
-                if any([callback(self.network, history) for callback in callbacks]):
+                # All are called before any is heard: every callback sees every epoch.
+                wishes = [callback(self.network, history) for callback in callbacks]
+                if any(wishes):
                     history.stopped = "callback"
                     break
         except KeyboardInterrupt:
@@ -216,9 +225,17 @@ class _Run:
             )
         else:
             losses = layerwise.train(
-                self.network, samples.X, order, self.batch_size, samples.encoded, samples.weights,
-                self.optimizer, self.state, numbers, self.step,
-            )  # fmt: skip
+                self.network,
+                samples.X,
+                order,
+                self.batch_size,
+                samples.encoded,
+                samples.weights,
+                self.optimizer,
+                self.state,
+                numbers,
+                self.step,
+            )
         self._refuse_divergence(losses, epoch, rate)
         self.step += self.steps_per_epoch
         history.loss.append(self._mean_loss(losses))
@@ -242,10 +259,11 @@ class _Run:
         if not np.isfinite(losses).all():
             step = int(np.argmin(np.isfinite(losses)))
             raise InputError(
-                "Network.fit", "a finite loss",
+                "Network.fit",
+                "a finite loss",
                 f"{losses[step]} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:g}",
                 "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs",
-            )  # fmt: skip
+            )
 
     def _validate(self, history: History) -> None:
         if self.samples.validation is not None:

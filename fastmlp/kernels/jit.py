@@ -6,6 +6,7 @@ each intrinsic has a NumPy body, so that kernels can be stepped through and thei
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import pathlib
@@ -44,7 +45,7 @@ _STAMP = _package_hash()
 
 
 class _KernelCache(caching.FunctionCache):
-    """numba's on-disk cache, renewed whenever any kernel file changes and apart under bounds checks."""
+    """numba's on-disk cache, renewed when any kernel file changes and apart under bounds checks."""
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
@@ -57,16 +58,15 @@ def jit(function: Callable[..., Any]) -> Any:
     """Compile a kernel: no GIL, IEEE arithmetic without Python's division errors, cached on disk.
 
     `error_model="numpy"` drops the branch that would raise ZeroDivisionError and stop LLVM from
-    vectorising. fastmath stays off, since it deletes nan checks and makes results depend on context;
-    where an FMA is wanted, a kernel asks for it. Where no folder is writable the cache is skipped.
+    vectorising. fastmath stays off, since it deletes nan checks and makes results depend on
+    context; where an FMA is wanted, a kernel asks for it. Where no folder is writable, code is
+    compiled once a process.
     """
     if not JIT_ENABLED:
         return _silent(function)
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    try:
+    with contextlib.suppress(RuntimeError, OSError):
         dispatcher._cache = _KernelCache(function)
-    except (RuntimeError, OSError):
-        pass  # nowhere to write: compile once a process
     return dispatcher
 
 
@@ -79,7 +79,7 @@ def cache_folder() -> str | None:
 
 
 def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled arithmetic wraps and overflows silently; make the interpreted kernels do the same."""
+    """Compiled arithmetic wraps and overflows silently; make interpreted kernels do the same."""
 
     @functools.wraps(function)
     def wrapper(*args: Any) -> Any:
@@ -111,7 +111,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def span(typingctx, array, start, size):
-        """The view `array[start : start + size]` of a contiguous array, free of reference counts."""
+        """The view `array[start : start + size]` of a contiguous array, not reference-counted."""
         view = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
 
         def codegen(context, builder, signature, args):
@@ -137,12 +137,10 @@ if JIT_ENABLED:
 else:
 
     def span(array: np.ndarray, start: int, size: int) -> np.ndarray:
-        assert 0 <= start and start + size <= array.size, (start, size, array.size)
+        assert 0 <= start <= start + size <= array.size, (start, size, array.size)
         return array[start : start + size]
 
     def reinterpret(memory: np.ndarray, offset: int, size: int, like: np.ndarray) -> np.ndarray:
         stop = offset + size * like.dtype.itemsize
-        assert 0 <= offset and stop <= memory.size, (offset, stop, memory.size)
+        assert 0 <= offset <= stop <= memory.size, (offset, stop, memory.size)
         return np.frombuffer(memory[offset:stop].data, like.dtype)
-
-

@@ -1,7 +1,7 @@
 """Losses: the loss of one row of outputs and its gradient, together with the output's link.
 
-A loss over single outputs is one scalar rule `f(z, t, option) -> (loss, slope)` of the linear output
-z and the target t, averaged over the outputs of a row; softmax cross-entropy needs the whole row.
+A loss over single outputs is one scalar rule `f(z, t, option) -> (loss, slope)` of the linear
+output z and the target t, averaged over a row; softmax cross-entropy needs the whole row.
 """
 
 from __future__ import annotations

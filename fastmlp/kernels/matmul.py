@@ -22,8 +22,8 @@ def dense_forward(
     """Z[r] <- A[order[r]] W + b for first <= r < last.
 
     a (bytes) read: rows of n_in numbers, `a_stride` bytes apart from `a_offset` on; order (int32)
-    read; w read: W (n_in, n_out) at `weights`; bias read: b (n_out,) at `biases`; out (batch, n_out)
-    written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
+    read; w read: W (n_in, n_out) at `weights`; bias read: b (n_out,) at `biases`; out
+    (batch, n_out) written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
     """
     width = tile_width(out)
     for j in range(0, n_out, width):

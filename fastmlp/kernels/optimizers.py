@@ -58,8 +58,8 @@ def adam(p, g, mean, square, rate, beta1, beta2, epsilon):
 def update(code, hyper, rate_factor, decay_factor, start, size, params, grads, state):
     """One step of an optimizer for parameters start..start+size, all of one group.
 
-    hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n,); state (rows of n) updated. Decoupled
-    weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
+    hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n,); state (rows of n) updated.
+    Decoupled weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
     """
     n = params.size
     p = span(params, start, size)
@@ -143,7 +143,7 @@ def rescale(values, scale):
 
 @jit
 def clip_factor(grads, max_norm):
-    """What brings the norm of all gradients down to `max_norm` (Pascanu et al., 2013), at most 1."""
+    """What scales the norm of all gradients down to `max_norm` (Pascanu et al., 2013)."""
     size = norm(grads)
     return max_norm / size if size > max_norm else 1.0
 

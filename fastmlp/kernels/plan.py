@@ -12,37 +12,27 @@ import numpy as np
 
 # One stage: an optional dense product, then an activation, then dropout. Offsets count numbers:
 # `weights` and `biases` into params and grads, `values` and `slopes` into the work space.
-STAGE = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "dense", "n_in", "n_out", "weights", "biases", "activation", "dropout_stream",
-            "values", "slopes",
-        )  # fmt: skip
-    ]
-    + [
-        (name, np.float64)
-        for name in (
-            "activation_option", "dropout", "max_norm",
-            "weight_rate", "bias_rate", "weight_decay", "bias_decay",
-        )  # fmt: skip
-    ]
-)
+_STAGE_WHOLE = "dense n_in n_out weights biases activation dropout_stream values slopes"
+_STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay"
 
 # One job: what all steps of a call have in common.
-JOB = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "n_features", "n_outputs", "batch_size", "n_threads",
-            "x_offset", "x_row_stride", "x_column_stride", "x_kind", "x_gathered",
-            "inputs", "gradient", "gradient_width", "panels", "panel_size",
-            "loss", "link", "optimizer", "seed", "first_step", "training", "first_dense",
-            "limits_columns",
-        )  # fmt: skip
-    ]
-    + [(name, np.float64) for name in ("loss_option", "l1", "l2", "clip_norm", "total_weight")]
+_JOB_WHOLE = (
+    "n_features n_outputs batch_size n_threads"
+    " x_offset x_row_stride x_column_stride x_kind x_gathered"
+    " inputs gradient gradient_width panels panel_size"
+    " loss link optimizer seed first_step training first_dense limits_columns"
 )
+_JOB_REAL = "loss_option l1 l2 clip_norm total_weight"
+
+
+def _record(whole: str, real: str) -> np.dtype:
+    return np.dtype(
+        [(name, np.int64) for name in whole.split()] + [(name, np.float64) for name in real.split()]
+    )
+
+
+STAGE = _record(_STAGE_WHOLE, _STAGE_REAL)
+JOB = _record(_JOB_WHOLE, _JOB_REAL)
 
 
 class Data(NamedTuple):

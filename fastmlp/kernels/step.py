@@ -122,7 +122,7 @@ def _gradient_rows(job, buffers, first, last, n_columns):
 
 @jit
 def _backward(job, stages, buffers, first, last, step, panel):
-    """From the gradient of the outputs to the gradient of every stage's linear output, in slopes."""
+    """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
     itemsize = buffers.params.itemsize
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
         stage = stages[s]
@@ -351,4 +351,3 @@ def predict(job_array, stages, data_owned, buffers_owned, out, first, last):
         result = span(out, start * n_out, size * n_out)
         for i in range(result.size):
             result[i] = outputs[i]
-

@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 
 from .jit import JIT_ENABLED, VECTOR_BYTES, data_pointer, jit, reinterpret
 
-# Heights of tile that exist; the tallest fills most of the registers with accumulators (32 registers
-# with 64-byte vectors, 16 else) and leaves room for two vectors of B and one broadcast number of A.
+# Heights of tile that exist; the tallest fills most of the registers with accumulators (of 32 with
+# 64-byte vectors, of 16 else) and leaves room for two vectors of B and one broadcast number of A.
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
 TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
 VECTORS = 2
@@ -66,9 +66,10 @@ class _TileEmitter:
         narrow = self.builder.icmp_signed("<=", columns, self.index(self.lanes))
         operands = (a_rows, b, b_stride, depth, start, c, c_stride)
         for height in TILE_HEIGHTS:
-            with self.builder.if_then(
-                self.builder.icmp_signed("==", rows, self.index(height))
-            ), self.builder.if_else(wide) as (full, partial):
+            with (
+                self.builder.if_then(self.builder.icmp_signed("==", rows, self.index(height))),
+                self.builder.if_else(wide) as (full, partial),
+            ):
                 with full:
                     self._tile(height, VECTORS, None, *operands)
                 with partial, self.builder.if_else(narrow) as (one, two):
@@ -108,9 +109,7 @@ class _TileEmitter:
 
     def _edge_mask(self, columns, before):
         """Which lanes of the last vector, `before` columns from the left, are inside the matrix."""
-        inside = self.builder.trunc(
-            self.builder.sub(columns, self.index(before)), ir.IntType(32)
-        )
+        inside = self.builder.trunc(self.builder.sub(columns, self.index(before)), ir.IntType(32))
         lane_numbers = ir.VectorType(ir.IntType(32), self.lanes)
         counts = ir.Constant(lane_numbers, list(range(self.lanes)))
         return self.builder.icmp_signed("<", counts, self._broadcast(inside, lane_numbers))
