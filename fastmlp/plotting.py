@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which stay apart in every common kind of colour blindness.
 _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _SERIES = (_BLUE, "#E69F00", "#CC79A7", _GREEN, "#56B4E9", _VERMILION)
-SUFFIXES = (".png", ".svg", ".pdf")
+_ABOVE: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
 _MAX_NUMBERED = 30  # with more classes than this a cell is too small for a number
+SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def require_matplotlib(where: str) -> None:
@@ -78,28 +80,18 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
         ax.figure.sca(current)  # a new axes makes itself pyplot's current one
         twin.set_ylabel(label)
         lines += _curve(twin, history.validation_score, label, _GREEN, "-.")
-    ax.set(xlabel="epoch", ylabel="loss", xlim=(1, n) if n > 1 else (0.5, 1.5))
-    ax.locator_params(axis="x", integer=True)
+    margin = min(0.02 * (n - 1), 0.5) or 0.5  # too little for a tick at epoch 0
+    ax.set(xlabel="epoch", ylabel="loss", xlim=(1 - margin, n + margin))
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.grid(alpha=0.3)
-    # Above the axes, where no line can pass.
-    ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    ax.legend(handles=lines, **_ABOVE)  # where no line can pass
     return ax
 
 
-def _curve(ax: Axes, values: list[float], label: str, color: str, style: str) -> list[Any]:
+def _curve(ax: Axes, values: list[float], label: str, color: str, line: str) -> list[Any]:
     """One value an epoch, with points where they are few, as one alone makes no line."""
-    marker = "o" if len(values) <= 30 else ""
-    # Not clipped, as the first and the last point lie on the frame.
-    return ax.plot(
-        range(1, len(values) + 1),
-        values,
-        style,
-        color=color,
-        label=label,
-        marker=marker,
-        markersize=4,
-        clip_on=False,
-    )
+    style = line + "o" * (len(values) <= 30)
+    return ax.plot(range(1, len(values) + 1), values, style, color=color, label=label, ms=4)
 
 
 def plot_confusion(
@@ -153,7 +145,7 @@ def _confusion(
     true: list[Any], predicted: list[Any], labels: Sequence[Any] | None
 ) -> tuple[np.ndarray, list[Any]]:
     """Counts (n_classes, n_classes), one row for each true class, and the classes."""
-    first = [] if labels is None else np.asarray(labels).tolist()
+    first = [] if labels is None else np.asarray(labels, object).tolist()
     others = {*true, *predicted}.difference(first)
     classes = first + sorted(others, key=lambda label: (isinstance(label, str), label))
     place = {label: i for i, label in enumerate(classes)}
@@ -201,14 +193,8 @@ def plot_weights(
     ax = _axes("plot_weights", ax, (6, 5.5))
     shown = ax.imshow(_grid(images, n_columns, 1, 1), cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.set_axis_off()
-    ax.figure.colorbar(
-        shown,
-        ax=ax,
-        label="weight",
-        fraction=0.046,
-        pad=0.03,
-        extend="both" if largest > limit else "neither",
-    )
+    ends = "both" if largest > limit else "neither"
+    ax.figure.colorbar(shown, ax=ax, label="weight", fraction=0.046, pad=0.03, extend=ends)
     return ax
 
 
@@ -246,6 +232,9 @@ def plot_predictions(
     ['0', '1', '2', '0 ≠ 3']
     """
     where = "plot_predictions"
+    require_matplotlib(where)
+    from matplotlib.patches import Rectangle
+
     n_max = checks.whole_number(where, "n_max", n_max, 1)
     n_columns = checks.whole_number(where, "n_columns", n_columns, 1)
     X = checks.matrix(where, "X", X)
@@ -253,45 +242,31 @@ def plot_predictions(
     checks.same_length(where, "true", np.asarray(true), len(X))
     images = _images(where, X[:n_max], image_shape)
     n, height, width = images.shape
-    n_columns, below, beside = min(n, n_columns), math.ceil(0.45 * height), math.ceil(0.2 * width)
+    n_columns, below, beside = min(n, n_columns), math.ceil(0.5 * height), math.ceil(0.2 * width)
     ax = _axes(where, ax, (1.1 * n_columns, 1.6 * math.ceil(n / n_columns)))
     grid = _grid(images, n_columns, below, beside)
     ax.imshow(grid, cmap="gray_r")
     ax.set_ylim(len(grid) - 0.5 + below, -0.5)  # the last row of texts is below the image
     ax.set_axis_off()
-    for i, pair in enumerate(zip(true[:n], predicted[:n], strict=True)):
+    captions = [_caption(*pair) for pair in zip(true[:n], predicted[:n], strict=True)]
+    longest = max(len(line) for text in captions for line in text.split("\n"))
+    size = _font_size(_extent(ax)[0] / n_columns, longest)
+    for i, text in enumerate(captions):
         row, column = divmod(i, n_columns)
         left, top = column * (width + beside) - 0.5, row * (height + below) - 0.5
-        _caption(ax, (left, top, width, height), _extent(ax)[0] / n_columns, *pair)
+        wrong = true[i] != predicted[i]
+        x, y, weight = left + width / 2, top + 1.08 * height, "bold" if wrong else "normal"
+        ax.text(x, y, text, size=size, weight=weight, ha="center", va="top", linespacing=1)
+        frame: Any = {"ec": _VERMILION, "lw": 2.5} if wrong else {"ec": "0.8", "lw": 0.6}
+        ax.add_patch(Rectangle((left, top), width, height, fill=False, clip_on=False, **frame))
     return ax
 
 
-def _caption(ax: Axes, box: tuple[float, ...], points: float, true: Any, predicted: Any) -> None:
-    """The frame of one image and the text below it, for which there are `points` of width."""
-    from matplotlib.patches import Rectangle
-
-    left, top, width, height = box
-    wrong = true != predicted
-    text = f"{_name(predicted)} ≠ {_name(true)}" if wrong else _name(predicted)
-    if len(text) > 8:
-        text = text.replace(" ≠ ", "\n≠ ")
-    size = _font_size(points, max(8, *map(len, text.split("\n")), 0))
-    edge, line = (_VERMILION, 2.5) if wrong else ("0.8", 0.6)
-    ax.add_patch(
-        Rectangle(
-            (left, top), width, height, fill=False, edgecolor=edge, linewidth=line, clip_on=False
-        )
-    )
-    ax.text(
-        left + width / 2,
-        top + 1.08 * height,
-        text,
-        ha="center",
-        va="top",
-        size=size,
-        linespacing=1,
-        weight="bold" if wrong else "normal",
-    )
+def _caption(true: Any, predicted: Any) -> str:
+    if true == predicted:
+        return _name(predicted, 10)
+    space = "\n" if len(f"{true}{predicted}") > 5 else " "
+    return f"{_name(predicted, 10)}{space}≠ {_name(true, 10)}"
 
 
 def plot_regression(
@@ -332,13 +307,13 @@ def plot_regression(
     margin = 0.04 * (high - low) or 1.0
     limits = (low - margin, high + margin)
     ax.plot(limits, limits, "--", color="0.4", linewidth=1)
+    # Rasterized, as thousands of vector points make a file that is slow to show.
+    style: Any = {"ms": 4, "mew": 0, "alpha": min(0.8, 0.15 + 100 / len(x)), "rasterized": True}
     for i, name in enumerate(names or [f"target {i + 1}" for i in range(x.shape[1])]):
-        # Rasterized, as thousands of vector points make a file that is slow to show.
-        points = ax.plot(x[:, i], y[:, i], "os^D"[i % 4], label=name, rasterized=True)
-        alpha = max(0.15, min(0.8, 300 / len(x)))
-        plt_style = {}
+        marker, color = "os^D"[i % 4], _SERIES[i % len(_SERIES)]
+        ax.plot(x[:, i], y[:, i], marker, color=color, label=name, **style)
     if x.shape[1] > 1:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+        ax.legend(handles=ax.lines[1:], **_ABOVE)
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true", ylabel="predicted")
     ax.grid(alpha=0.3)
     return ax
@@ -401,8 +376,10 @@ def _report(
     network: Network, history: History, split: Split, image_shape: tuple[int, int] | None
 ) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure((12.8, 6.4), dpi=125, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure((12.8, 6.4), dpi=125, layout=layout)
     if network.loss.task == "regression":
         curves, kind = _draw_numbers(figure, network, split)
     else:
@@ -410,8 +387,8 @@ def _report(
     plot_history(history, curves, kind)
     score = network.score(split.X_test, split.y_test)
     figure.suptitle(
-        f"{_name(split.name, 60)}: test {kind} {score:.4g}, training epochs "
-        f"{history.epochs}, parameters {network.params.size:,}"
+        f"{_name(split.name, 60)}: test {kind} {score:.4g} "
+        f"(training epochs: {history.epochs}, parameters: {network.params.size:,})"
     )
     return figure
 
@@ -450,10 +427,11 @@ def _draw_classes(
         axes = figure.subplot_mosaic("hcw;iii" if reads_pixels else "hc;ii", height_ratios=(3, 1.6))
         if dense is not None and reads_pixels:
             plot_weights(dense.W, image_shape, axes["w"])
-            axes["w"].set_title("Weights of the first layer's units")
+            axes["w"].set_title("First layer's weights")
         _draw_images(split.X_test, true, predicted, image_shape, axes["i"])
     plot_confusion(true.ravel(), predicted.ravel(), labels, axes["c"])
-    axes["c"].set_title("Test rows (shade: share of the true class)")
+    counted = "Test rows" if true.ndim == 1 else "Labels of all test rows"
+    axes["c"].set_title(f"{counted} (shade: share of the true class)")
     return axes["h"]
 
 
@@ -483,14 +461,9 @@ def _draw_images(
 def _axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
     """The caller's axes, or those of a new figure."""
     require_matplotlib(where)
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    if ax is None:
-        return Figure(size, layout="constrained").add_subplot()
-    if not isinstance(ax, Axes):
-        raise InputTypeError(where, "ax as one matplotlib Axes", type(ax).__name__, "pick one")
-    return ax
+    return Figure(size, layout="constrained").add_subplot() if ax is None else ax
 
 
 def _labels(where: str, true: Any, predicted: Any) -> tuple[list[Any], list[Any]]:
@@ -517,7 +490,7 @@ def _images(where: str, X: np.ndarray, image_shape: Any) -> np.ndarray:
     """Rows of pixels as images (n, height, width)."""
     expected = f"image_shape as (height, width) of {X.shape[1]} pixels"
     sides = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+    if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
         raise InputTypeError(where, expected, repr(image_shape), "pass two whole numbers")
     if min(sides) < 1 or math.prod(sides) != X.shape[1]:
         raise InputError(where, expected, str(sides), "pass the shape of one image")
@@ -547,7 +520,7 @@ def _font_size(points: float, n_chars: int) -> float:
 
 
 def _name(label: Any, longest: int = 18) -> str:
-    """A label as text, not too long; a dollar is no formula's."""
+    """A label as text, not too long, in which a pair of dollars does not make a formula."""
     text = f"{label:g}" if isinstance(label, float) else str(label)
-    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    text = text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
     return text.replace("$", r"\$")
