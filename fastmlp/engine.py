@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .kernels import losses as loss_kernels
 from .kernels import plan, step
-from .kernels.jit import JIT_ENABLED
+from .kernels.jit import JIT_ENABLED, address_of, address_or_0
+from .kernels.matmul import PACK_STRIDE
 from .kernels.threads import ABORTED, SYNC_SIZE
 from .kernels.tiles import tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES, BuiltInLoss, Loss
 from .optimizers import OPTIMIZERS, SGD, Group, Optimizer
-from .tables import Table, bytes_of
+from .tables import Table
 from .targets import Encoded
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Numbers that are multiplied in a step before a second thread pays for its two meetings.
 _WORK_A_THREAD = 400_000
 _PREDICT_BLOCK = 256
-_ALIGN = 16
+_ALIGN = 64  # bytes: a cache line and the widest vector
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
@@ -97,72 +97,70 @@ class Engine:
         training: bool = True,
     ) -> None:
         self.network, self.table, self.n_threads = network, table, n_threads
-        self.job = np.zeros(1, plan.JOB)
+        self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         self.stages = _stages(network, optimizer or SGD())
         self._fill_job(optimizer or SGD(), batch_size, training)
         self._allocate(batch_size, training)
 
     def _fill_job(self, optimizer: Optimizer, batch_size: int, training: bool) -> None:
         network, table, job = self.network, self.table, self.job[0]
-        assert isinstance(network.loss, BuiltInLoss)
+        loss = network.loss
+        assert isinstance(loss, BuiltInLoss)
+        self.levels = loss.levels_as(network.dtype)
+        job["levels"], job["n_levels"] = address_of(self.levels), self.levels.size
+        job["x"], job["n_rows"] = address_of(table.X), table.n_rows
         job["n_features"], job["n_outputs"] = table.n_columns, network.n_outputs
+        job["params"], job["grads"] = address_of(network.params), address_of(network.grads)
+        job["n_params"] = network.params.size
         job["batch_size"], job["n_threads"] = batch_size, self.n_threads
         job["x_row_stride"], job["x_column_stride"] = table.row_stride, table.column_stride
         job["x_kind"], job["x_gathered"] = table.kind, not table.usable_as(network.dtype)
-        job["loss"], job["link"] = network.loss.code, loss_kernels.LINK_IDENTITY
-        job["loss_option"] = network.loss.option
+        job["loss"], job["loss_option"] = loss.code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
         job["seed"], job["training"] = network.seed, training
         job["l1"], job["l2"] = network.l1, network.l2
         dense = np.flatnonzero(self.stages["dense"])
         job["first_dense"] = dense[0] if dense.size else self.stages.size
         job["limits_columns"] = (self.stages["max_norm"] > 0).any()
+        widest = int(self.stages["n_out"].max()) * network.dtype.itemsize
+        job["by_columns"] = self.n_threads > 1 and widest > PACK_STRIDE
 
     def _allocate(self, batch_size: int, training: bool) -> None:
-        """Lay out the work space: inputs, values and slopes of each stage, gradient, panels."""
+        """Lay out one work space: inputs, values and slopes of each stage, gradient, panels."""
         network, job, stages = self.network, self.job[0], self.stages
-        used = 0
-
-        def take(size: int) -> int:
-            nonlocal used
-            start, used = used, used + -(-size // _ALIGN) * _ALIGN
-            return start
-
+        itemsize, places = network.dtype.itemsize, list[tuple[Any, str, int]]()
         widest = int(max(stages["n_in"].max(), stages["n_out"].max()))
-        if job["x_gathered"]:
-            job["inputs"] = take(batch_size * job["n_features"])
-        for stage in stages:
-            stage["values"] = take(batch_size * stage["n_out"])
-            if training:
-                stage["slopes"] = take(batch_size * stage["n_out"])
+        width = int(tile_width(self.one))
         job["gradient_width"] = widest
-        job["gradient"] = take(batch_size * widest) if training else 0
-        zeros = np.zeros(int(tile_width(network.params)), network.dtype)
-        job["panel_size"] = -(-widest * zeros.size // _ALIGN) * _ALIGN
-        job["panels"] = take(self.n_threads * job["panel_size"])
-        work = np.empty(used, network.dtype)
-        self.buffers = plan.Buffers(
-            params=network.params,
-            grads=network.grads,
-            state=np.empty(0, network.dtype),
-            work=work,
-            work_bytes=bytes_of(work),
-            zeros=zeros,
-            positions=np.arange(batch_size, dtype=np.int32),
-            row_losses=np.empty(batch_size),
-        )
+        job["panel_bytes"] = -(-widest * width * itemsize // _ALIGN) * _ALIGN
+        if job["x_gathered"]:
+            places.append((job, "inputs", batch_size * self.table.n_columns * itemsize))
+        for stage in stages:
+            size = batch_size * int(stage["n_out"]) * itemsize
+            places.append((stage, "values", size))
+            if training:
+                places.append((stage, "slopes", size))
+        if training:
+            places.append((job, "gradient", batch_size * widest * itemsize))
+        places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
+        total = sum(-(-size // _ALIGN) * _ALIGN for _, _, size in places)
+        self.work = np.empty(total + _ALIGN, np.uint8)
+        at = -(-address_of(self.work) // _ALIGN) * _ALIGN
+        for record, field, size in places:
+            record[field] = at
+            at += -(-size // _ALIGN) * _ALIGN
+        self.zeros, self.row_losses = np.zeros(width, network.dtype), np.empty(batch_size)
+        self.positions = np.arange(batch_size, dtype=np.int32)
+        for field in ("zeros", "row_losses", "positions"):
+            job[field] = address_of(getattr(self, field))
 
-    def _data(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> plan.Data:
-        loss, dtype = self.network.loss, self.network.dtype
-        assert isinstance(loss, BuiltInLoss)
-        return plan.Data(
-            self.table.bytes_,
-            order,
-            encoded.labels,
-            encoded.targets,
-            weights,
-            loss.levels_as(dtype),
-        )
+    def _point_at(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> None:
+        """Say which samples come, in which order, and their targets and weights."""
+        job = self.job[0]
+        job["order"], job["n_rows"] = address_of(order), order.size
+        job["labels"] = address_or_0(encoded.labels)
+        job["targets"] = address_or_0(encoded.targets)
+        job["sample_weights"] = address_or_0(weights)
 
     def train(
         self,
@@ -170,17 +168,18 @@ class Engine:
         encoded: Encoded,
         weights: np.ndarray,
         state: np.ndarray,
-        numbers: np.ndarray,
+        step_numbers: np.ndarray,
         first_step: int,
     ) -> np.ndarray:
         """Walk through `order` once, a batch a step; returns each batch's loss (n_steps,)."""
-        self.job["first_step"] = first_step
-        losses, sync = np.empty(numbers.shape[0]), np.zeros(SYNC_SIZE, np.int64)
-        data, buffers = self._data(order, encoded, weights), self.buffers._replace(state=state)
-        flat = numbers.reshape(-1)
+        losses, sync, job = np.empty(step_numbers.shape[0]), _new_sync(), self.job[0]
+        self._point_at(order, encoded, weights)
+        job["state"], job["hyper"] = address_of(state), address_of(step_numbers)
+        job["losses"], job["n_steps"] = address_of(losses), losses.size
+        job["first_step"] = first_step
 
         def run(thread: int) -> None:
-            step.train_steps(self.job, self.stages, data, buffers, flat, losses, sync, thread)
+            step.train_steps(self.job, self.stages, sync, thread, self.one)
 
         _on_threads(run, self.n_threads, sync)
         return losses
@@ -189,20 +188,22 @@ class Engine:
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
     ) -> float:
         """Loss of the samples in `order` as a part of `total` weight; gradient in network.grads."""
+        self._point_at(order, encoded, weights)
         self.job["total_weight"] = total
-        return float(
-            step.gradient(self.job, self.stages, self._data(order, encoded, weights), self.buffers)
-        )
+        return float(step.gradient(self.job, self.stages, _new_sync(), self.one))
 
     def outputs(self) -> np.ndarray:
         """Linear outputs (n_rows, n_outputs) of the whole table."""
-        n, n_outputs = self.table.n_rows, self.network.n_outputs
-        out = np.empty((n, n_outputs), self.network.dtype)
-        nothing = np.empty(0, self.network.dtype)
-        encoded = Encoded(np.empty(0, np.int32), nothing)
-        data = self._data(np.arange(n, dtype=np.int32), encoded, nothing)
-        step.predict(self.job, self.stages, data, self.buffers, out.reshape(-1), 0, n)
+        n = self.table.n_rows
+        out = np.empty((n, self.network.n_outputs), self.network.dtype)
+        order = np.arange(n, dtype=np.int32)
+        self.job["order"] = address_of(order)
+        step.outputs(self.job, self.stages, _new_sync(), address_of(out), self.one)
         return out
+
+
+def _new_sync() -> np.ndarray:
+    return np.zeros(SYNC_SIZE, np.int64)
 
 
 def outputs(network: Network, table: Table) -> np.ndarray:

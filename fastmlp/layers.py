@@ -16,9 +16,9 @@ from . import checks, initializers
 from .errors import InputError
 from .initializers import INITIALIZERS, Initializer
 from .kernels import activations, matmul, random
+from .kernels.jit import address_of
 from .kernels.tiles import tile_width
 from .registry import Registry, specification
-from .tables import bytes_of
 
 LAYERS: Registry[Layer] = Registry("layer")
 
@@ -260,23 +260,12 @@ class Dense(Layer):
             self.initialize_alone(X.shape[1], X.dtype)
         X = np.ascontiguousarray(X, self.W.dtype)
         (n, n_in), n_out = X.shape, self.b.size
-        Z = np.empty((n, n_out), X.dtype)
+        Z, order, panel = np.empty((n, n_out), X.dtype), _positions(n), _panel(n_in, X)
         matmul.dense_forward(
-            bytes_of(X),
-            0,
-            n_in * X.itemsize,
-            _positions(n),
-            0,
-            n,
-            self.W.reshape(-1),
-            0,
-            self.b,
-            0,
-            n_in,
-            n_out,
-            Z.reshape(-1),
-            _panel(n_in, Z),
-        )
+            address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
+            address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), address_of(panel),
+            X.dtype.type(1),
+        )  # fmt: skip
         self._X = X
         return Z
 
@@ -285,41 +274,20 @@ class Dense(Layer):
         if self._X is None:
             raise self._before_forward()
         X, (n_in, n_out) = self._X, self.W.shape
-        n = X.shape[0]
+        n, one = X.shape[0], X.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(X[:, :1], (n, n_out)))
-        order, rows = _positions(n), bytes_of(dY)
+        order, panel = _positions(n), _panel(n_out, X)
+        rows, index = address_of(dY), address_of(order)
         matmul.weight_gradient(
-            bytes_of(X),
-            0,
-            n_in * X.itemsize,
-            order,
-            n,
-            dY.reshape(-1),
-            0,
-            0,
-            n_in,
-            n_out,
-            self.dW.reshape(-1),
-            0,
-        )
-        matmul.bias_gradient(dY.reshape(-1), 0, n, 0, n_out, n_out, self.db, 0)
-        dX = np.empty_like(X)
-        zeros = np.zeros(tile_width(dX), dX.dtype)
+            address_of(X), n_in * X.itemsize, index, n, rows, 0, n_in, n_out, address_of(self.dW),
+            one,
+        )  # fmt: skip
+        matmul.bias_gradient(rows, n, 0, n_out, n_out, address_of(self.db), one)
+        dX, zeros = np.empty_like(X), np.zeros(tile_width(one), X.dtype)
         matmul.input_gradient(
-            rows,
-            0,
-            n_out * X.itemsize,
-            order,
-            0,
-            n,
-            self.W.reshape(-1),
-            0,
-            n_in,
-            n_out,
-            zeros,
-            dX.reshape(-1),
-            _panel(n_out, dX),
-        )
+            rows, index, 0, n, 0, n_in, address_of(self.W), n_in, n_out, address_of(zeros),
+            address_of(dX), address_of(panel), one,
+        )  # fmt: skip
         return dX
 
 
@@ -329,7 +297,7 @@ def _positions(n: int) -> np.ndarray:
 
 def _panel(depth: int, like: np.ndarray) -> np.ndarray:
     """Scratch memory for a packed panel."""
-    return np.empty(depth * tile_width(like), like.dtype)
+    return np.empty(depth * tile_width(like.dtype.type(1)), like.dtype)
 
 
 class Activation(Layer):

@@ -12,6 +12,8 @@ import numpy as np
 
 from .errors import InputError
 from .kernels import optimizers as kernels
+from .kernels.denormals import flush_denormals, restore_denormals
+from .kernels.jit import address_of
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import Optimizer
@@ -35,21 +37,42 @@ def train(
 ) -> np.ndarray:
     """Walk through `order` once, a batch a step; returns each batch's loss (n_steps,)."""
     losses = np.empty(numbers.shape[0])
-    for step in range(losses.size):
-        index = order[step * batch_size : (step + 1) * batch_size]
-        for number, layer in enumerate(network.layers):
-            if isinstance(layer, Dropout):
-                layer.at_step(network.seed, number + 1, first_step + step)
-        batch_weights = weights[index] if weights.size else weights
-        losses[step] = gradient(
-            network, X[index], encoded.rows(index, network.n_outputs), batch_weights, training=True
-        )
-        if isinstance(optimizer, Optimizer):
-            optimizer.update(numbers[step], network.groups, network.params, network.grads, state)
-        else:
-            optimizer.step(network.params, network.grads)
-        _limit_norms(network)
+    control = flush_denormals()
+    try:
+        for step in range(losses.size):
+            losses[step] = _step(
+                network, X, order[step * batch_size : (step + 1) * batch_size], encoded, weights,
+                optimizer, state, numbers[step], first_step + step,
+            )  # fmt: skip
+    finally:
+        restore_denormals(control)
     return losses
+
+
+def _step(
+    network: Network,
+    X: np.ndarray,
+    index: np.ndarray,
+    encoded: Encoded,
+    weights: np.ndarray,
+    optimizer: Any,
+    state: np.ndarray,
+    numbers: np.ndarray,
+    step: int,
+) -> float:
+    """One batch; returns its loss."""
+    for number, layer in enumerate(network.layers):
+        if isinstance(layer, Dropout):
+            layer.at_step(network.seed, number + 1, step)
+    batch_weights = weights[index] if weights.size else weights
+    targets = encoded.rows(index, network.n_outputs)
+    loss = gradient(network, X[index], targets, batch_weights, training=True)
+    if isinstance(optimizer, Optimizer):
+        optimizer.update(numbers, network.groups, network.params, network.grads, state)
+    else:
+        optimizer.step(network.params, network.grads)
+    _limit_norms(network)
+    return loss
 
 
 def gradient(
@@ -96,9 +119,10 @@ def _add_penalties(network: Network) -> float:
     if l1 or l2:
         for group in network.groups:
             if group.is_weight:
-                part = (group.start, group.size, network.params)
-                kernels.add_penalty(l1, l2, *part, network.grads)
-                total += kernels.penalty(l1, l2, *part)
+                params = address_of(network.params[group.start :])
+                grads, one = address_of(network.grads[group.start :]), network.dtype.type(1)
+                kernels.add_penalty(l1, l2, group.size, params, grads, one)
+                total += kernels.penalty(l1, l2, group.size, params, one)
     return total
 
 
@@ -106,4 +130,6 @@ def _limit_norms(network: Network) -> None:
     for layer in network.layers:
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape
-            kernels.limit_columns(layer.W.reshape(-1), 0, n_in, n_out, 0, n_out, layer.max_norm)
+            kernels.limit_columns(
+                address_of(layer.W), n_in, n_out, 0, n_out, layer.max_norm, network.dtype.type(1)
+            )

@@ -14,6 +14,7 @@ import numpy as np
 from . import checks
 from .errors import InputError
 from .kernels import losses as kernels
+from .kernels.jit import address_of, address_or_0
 from .registry import Registry
 
 LOSSES: Registry[Loss] = Registry("loss")
@@ -97,31 +98,23 @@ class BuiltInLoss(Loss):
         A `total` above 0 replaces the sum of the weights, for a part of a larger batch.
         """
         n, n_out = outputs.shape
-        order = np.arange(n, dtype=np.int32)
+        one = outputs.dtype.type(1)
+        order, levels = np.arange(n, dtype=np.int32), self.levels_as(outputs.dtype)
         gradient, row_losses = np.empty_like(outputs), np.empty(n)
         if total <= 0:
-            total = kernels.total_weight(order, weights)
+            total = kernels.total_weight(order, address_or_0(weights), one)
         kernels.loss_rows(
-            self.code,
-            self.option,
-            self.levels_as(outputs.dtype),
-            outputs.reshape(-1),
-            n_out,
-            order,
-            0,
-            n,
-            labels,
-            targets,
-            weights,
-            total,
-            gradient.reshape(-1),
-            row_losses,
-        )
-        return float(kernels.sum_rows(row_losses, n)), gradient
+            self.code, self.option, address_of(levels), levels.size, address_of(outputs), n_out,
+            order, 0, n, address_or_0(labels), address_or_0(targets), address_or_0(weights), total,
+            address_of(gradient), address_of(row_losses), one,
+        )  # fmt: skip
+        return float(kernels.sum_rows(address_of(row_losses), n)), gradient
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
         linked = np.array(outputs, order="C")
-        kernels.link_rows(self.link_code, linked.reshape(-1), linked.shape[1], linked.shape[0])
+        kernels.link_rows(
+            self.link_code, address_of(linked), linked.shape[1], linked.shape[0], linked.dtype.type(1)
+        )
         return linked
 
 

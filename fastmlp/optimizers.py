@@ -16,6 +16,7 @@ import numpy as np
 from . import checks
 from .errors import InputError
 from .kernels import optimizers as kernels
+from .kernels.jit import address_of
 from .registry import Registry
 from .schedules import Schedule, schedule_of
 
@@ -130,13 +131,15 @@ class Optimizer:
         state: np.ndarray,
     ) -> None:
         """One step in place, with one row of `step_numbers`."""
+        n, one = params.size, params.dtype.type(1)
+        memory = address_of(params), address_of(grads), address_of(state)
         if self.clip_norm is not None:
-            scale = kernels.clip_factor(grads, self.clip_norm)
+            scale = kernels.clip_factor(n, memory[1], self.clip_norm, one)
             if scale != 1:
-                kernels.rescale(grads, grads.dtype.type(scale))
+                kernels.rescale(n, memory[1], scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
             kernels.update(
-                self.code, numbers, rate, decay, group.start, group.size, params, grads, state
+                self.code, address_of(numbers), rate, decay, group.start, group.size, n, *memory, one
             )
 
 

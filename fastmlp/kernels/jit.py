@@ -1,12 +1,14 @@
-"""The one decorator of all compiled code, and the few things NumPy code cannot say: views, lanes.
+"""The one decorator of all compiled code, and how it sees memory: as numbers at an address.
 
-Every kernel goes through `jit`, so flags and caching are decided here; under `NUMBA_DISABLE_JIT=1`
-each intrinsic has a NumPy body, so that kernels can be stepped through and their branches counted.
+Kernels take addresses rather than arrays, so whatever a user's array is like (read-only, strided,
+mapped) it is one type and one compilation. Under `NUMBA_DISABLE_JIT=1` each intrinsic has a NumPy
+body, so that kernels can be stepped through and their branches counted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import pathlib
@@ -89,58 +91,79 @@ def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def data_pointer(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> Any:
-    return builder.bitcast(make_array(array_type)(context, builder, array).data, ir.PointerType())
-
-
-def _borrowed_array(context, builder, array_type, pointer, size):
-    """A one-dimensional array over foreign memory: no owner, so no reference counting.
-
-    Slices of one shared array make threads fight over its reference count; these do not have one.
-    """
-    itemsize = context.get_constant(types.intp, array_type.dtype.bitwidth // 8)
-    array = make_array(array_type)(context, builder)
-    data = builder.bitcast(pointer, context.get_data_type(array_type.dtype).as_pointer())
-    populate_array(
-        array, data=data, shape=(size,), strides=(itemsize,), itemsize=itemsize, meminfo=None
-    )
-    return array._getvalue()
+def itemsize_of(one_type: Any) -> int:
+    """Bytes of a number, from its numba type."""
+    return int(one_type.bitwidth) // 8
 
 
 if JIT_ENABLED:
 
+    def _array_at(context, builder, array_type, address, size):
+        """A one-dimensional array over memory that somebody else owns.
+
+        It has no owner field, so it is not reference-counted: slices of one shared array make
+        threads fight over its count, these do not have one.
+        """
+        itemsize = context.get_constant(types.intp, itemsize_of(array_type.dtype))
+        array = make_array(array_type)(context, builder)
+        element = context.get_data_type(array_type.dtype).as_pointer()
+        populate_array(
+            array,
+            data=builder.inttoptr(address, element),
+            shape=(size,),
+            strides=(itemsize,),
+            itemsize=itemsize,
+            meminfo=None,
+        )
+        return array._getvalue()
+
     @intrinsic
-    def span(typingctx, array, start, size):
-        """The view `array[start : start + size]` of a contiguous array, not reference-counted."""
-        view = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
+    def numbers(typingctx, address, size, one):
+        """The array of `size` numbers of the type of `one` that starts at an address."""
+        view = types.Array(one, 1, "C")
 
         def codegen(context, builder, signature, args):
-            pointer = data_pointer(context, builder, array, args[0])
-            element = context.get_data_type(array.dtype)
-            pointer = builder.gep(pointer, [args[1]], source_etype=element)
-            return _borrowed_array(context, builder, view, pointer, args[2])
+            return _array_at(context, builder, view, args[0], args[1])
 
-        return view(array, types.intp, types.intp), codegen
-
-    @intrinsic
-    def reinterpret(typingctx, memory, offset, size, like):
-        """`size` numbers of the type of array `like`, read from bytes at `offset` of `memory`."""
-        view = types.Array(like.dtype, 1, "C", readonly=True)
-
-        def codegen(context, builder, signature, args):
-            pointer = data_pointer(context, builder, memory, args[0])
-            pointer = builder.gep(pointer, [args[1]], source_etype=ir.IntType(8))
-            return _borrowed_array(context, builder, view, pointer, args[2])
-
-        return view(memory, types.intp, types.intp, like), codegen
+        return view(types.intp, types.intp, one), codegen
 
 else:
 
-    def span(array: np.ndarray, start: int, size: int) -> np.ndarray:
-        assert 0 <= start <= start + size <= array.size, (start, size, array.size)
-        return array[start : start + size]
+    def numbers(address: int, size: int, one: Any) -> np.ndarray:
+        dtype = np.dtype(type(one))
+        if size == 0:
+            return np.empty(0, dtype)
+        memory = (ctypes.c_char * (int(size) * dtype.itemsize)).from_address(int(address))
+        return np.frombuffer(memory, dtype)
 
-    def reinterpret(memory: np.ndarray, offset: int, size: int, like: np.ndarray) -> np.ndarray:
-        stop = offset + size * like.dtype.itemsize
-        assert 0 <= offset <= stop <= memory.size, (offset, stop, memory.size)
-        return np.frombuffer(memory[offset:stop].data, like.dtype)
+
+@jit
+def itemsize(one):
+    """Bytes of the number `one`."""
+    return numbers(0, 0, one).itemsize
+
+
+_FLOAT64 = np.float64(1)
+_INT32 = np.int32(1)
+
+
+@jit
+def doubles(address, size):
+    """The array of `size` float64 at an address."""
+    return numbers(address, size, _FLOAT64)
+
+
+@jit
+def integers(address, size):
+    """The array of `size` int32 at an address."""
+    return numbers(address, size, _INT32)
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where an array's first number is; whoever passes it on keeps the array alive."""
+    return int(array.__array_interface__["data"][0])
+
+
+def address_or_0(array: np.ndarray) -> int:
+    """The address, or 0 for an empty array, which stands for none."""
+    return address_of(array) if array.size else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import elementary as e
-from .jit import jit, span
+from .jit import doubles, integers, itemsize, jit, numbers
 
 (
     SOFTMAX_CROSS_ENTROPY,
@@ -143,54 +143,66 @@ def _elementwise_row(code, option, levels, z, t, gradient):
 
 
 @jit
-def total_weight(order, weights):
-    """Sum of the sample weights of a batch; without weights every sample weighs 1."""
-    if weights.size == 0:
+def total_weight(order, weights, one):
+    """Sum of the sample weights of a batch; without weights every sample weighs 1.
+
+    order (int32 array) read; weights: address of (n,) numbers, or 0.
+    """
+    if weights == 0:
         return np.float64(order.size)
     total = 0.0
     for r in range(order.size):
-        total += np.float64(weights[order[r]])
+        total += np.float64(numbers(weights + order[r] * itemsize(one), 1, one)[0])
     return total
 
 
 @jit
 def loss_rows(
-    code, option, levels, z, n_out, order, first, last, labels, targets, weights, total,
-    gradient, row_losses,
+    code, option, levels, n_levels, z, n_out, order, first, last, labels, targets, weights, total,
+    gradient, row_losses, one,
 ):  # fmt: skip
     """Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
 
-    z (batch, n_out) read: linear outputs; row r is sample `order[r]`, whose target is `labels[...]`
-    (int32) or, without labels, row `...` of `targets` (n, n_out); `weights` (n,) or empty; `total`:
-    the sum of the batch's weights. gradient (batch, n_out) and row_losses (batch,) written.
+    Addresses: z (batch, n_out) read, linear outputs; row r is sample `order[r]` (int32 array),
+    whose target is `labels[...]` (int32) or, where that is 0, row `...` of `targets` (n, n_out);
+    `weights` (n,) or 0; `levels` (n_levels,). `total`: the sum of the batch's weights. gradient
+    (batch, n_out) and row_losses (batch,) float64 written.
     """
+    size = itemsize(one)
+    setting = type(one)(option)
+    level_values = numbers(levels, n_levels, one)
+    losses = doubles(row_losses, last)
     for r in range(first, last):
-        sample = order[r]
-        z_row = span(z, r * n_out, n_out)
-        gradient_row = span(gradient, r * n_out, n_out)
-        setting = type(z_row[0])(option)
-        weight = np.float64(weights[sample]) if weights.size > 0 else 1.0
+        sample = np.int64(order[r])
+        z_row = numbers(z + r * n_out * size, n_out, one)
+        gradient_row = numbers(gradient + r * n_out * size, n_out, one)
+        weight = 1.0
+        if weights != 0:
+            weight = np.float64(numbers(weights + sample * size, 1, one)[0])
         share = weight / total if total > 0 else 0.0
-        if code == SOFTMAX_CROSS_ENTROPY:
-            label = labels[sample] if labels.size > 0 else np.int32(-1)
-            t_row = span(targets, sample * n_out, n_out) if label < 0 else z_row
-            loss = np.float64(_softmax_row(z_row, t_row, label, setting, gradient_row))
+        if code == SOFTMAX_CROSS_ENTROPY and labels != 0:
+            label = integers(labels + sample * 4, 1)[0]
+            loss = _softmax_row(z_row, z_row, label, setting, gradient_row)
         else:
-            t_row = span(targets, sample * n_out, n_out)
-            share /= n_out
-            loss = np.float64(_elementwise_row(code, setting, levels, z_row, t_row, gradient_row))
-        row_losses[r] = loss * share if share > 0 else 0.0
-        scale = type(z_row[0])(share)
+            t_row = numbers(targets + sample * n_out * size, n_out, one)
+            if code == SOFTMAX_CROSS_ENTROPY:
+                loss = _softmax_row(z_row, t_row, -1, setting, gradient_row)
+            else:
+                share /= n_out
+                loss = _elementwise_row(code, setting, level_values, z_row, t_row, gradient_row)
+        losses[r] = np.float64(loss) * share if share > 0 else 0.0
+        scale = type(one)(share)
         for j in range(n_out):
             gradient_row[j] *= scale
 
 
 @jit
-def link_rows(link, z, n_out, n_rows):
-    """Turn linear outputs (n_rows, n_out) into probabilities or means, in place."""
+def link_rows(link, z, n_out, n_rows, one):
+    """Turn linear outputs (n_rows, n_out) at address z into probabilities or means, in place."""
+    values = numbers(z, n_rows * n_out, one)
     if link == LINK_SOFTMAX:
         for r in range(n_rows):
-            row = span(z, r * n_out, n_out)
+            row = numbers(z + r * n_out * itemsize(one), n_out, one)
             top = row[0]
             for j in range(1, n_out):
                 top = max(top, row[j])
@@ -201,17 +213,18 @@ def link_rows(link, z, n_out, n_rows):
             for j in range(n_out):
                 row[j] /= total
     elif link == LINK_SIGMOID:
-        for i in range(n_rows * n_out):
-            z[i] = e.sigmoid(z[i])
+        for i in range(values.size):
+            values[i] = e.sigmoid(values[i])
     elif link == LINK_EXP:
-        for i in range(n_rows * n_out):
-            z[i] = e.exp(z[i])
+        for i in range(values.size):
+            values[i] = e.exp(values[i])
 
 
 @jit
 def sum_rows(row_losses, n_rows):
     """The batch's loss from its rows' parts, in their order."""
+    losses = doubles(row_losses, n_rows)
     total = 0.0
     for r in range(n_rows):
-        total += row_losses[r]
+        total += losses[r]
     return total

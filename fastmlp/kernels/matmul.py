@@ -1,106 +1,116 @@
 """The three matrix products of a dense layer, as loops over register tiles.
 
-Every product takes the range of rows or columns it is to compute, so that threads can share one
-out; each number's bits depend neither on the range nor on the thread.
+Every product takes the range of rows and columns it is to compute, so that threads can share one
+out; each number's bits depend neither on the range nor on the thread. All memory is given by
+address, all numbers have the type of `one`.
 """
 
 from __future__ import annotations
 
-from .jit import jit, span
+from .jit import itemsize, jit, numbers
 from .tiles import tile_height, tile_of_columns, tile_of_rows, tile_width
 
 # Rows of W further apart than this many bytes start on too few cache sets and too many pages to be
 # read in place, if at least so many rows of data share the cost of a copy.
-_PACK_STRIDE = 1024
+PACK_STRIDE = 1024
 _PACK_ROWS = 16
 
 
 @jit
-def dense_forward(
-    a, a_offset, a_stride, order, first, last, w, weights, bias, biases, n_in, n_out, out, panel
+def _rows_of_tiles(
+    a, a_stride, order, first, last, b, b_stride, columns, depth, bias, c, c_stride, one
 ):
-    """Z[r] <- A[order[r]] W + b for first <= r < last.
+    """C[first:last] = bias + A[order] B for one panel of columns, C counted from row 0."""
+    row_bytes = c_stride * itemsize(one)
+    i = first
+    while i < last:
+        rows = tile_height(last - i)
+        tile_of_rows(
+            a, a_stride, order, i, rows, b, b_stride, columns, depth, bias, c + i * row_bytes,
+            c_stride, one,
+        )  # fmt: skip
+        i += rows
 
-    a (bytes) read: rows of n_in numbers, `a_stride` bytes apart from `a_offset` on; order (int32)
-    read; w read: W (n_in, n_out) at `weights`; bias read: b (n_out,) at `biases`; out
-    (batch, n_out) written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
+
+@jit
+def dense_forward(
+    a, a_stride, order, first, last, left, right, weights, biases, n_in, n_out, out, panel, one
+):
+    """Z[r, j] <- A[order[r]] W[:, j] + b[j] for first <= r < last and left <= j < right.
+
+    a read: rows of n_in numbers, `a_stride` bytes apart; order (int32) read; weights: W
+    (n_in, n_out) and biases (n_out,) read; out (batch, n_out) written; panel (n_in, one tile wide)
+    scratch. 2 n_in n_out flops a row.
     """
-    width = tile_width(out)
-    for j in range(0, n_out, width):
-        columns = min(width, n_out - j)
-        b, b_offset, b_stride = w, weights + j, n_out
-        if n_out * w.itemsize > _PACK_STRIDE and last - first >= _PACK_ROWS:
+    size, width = itemsize(one), tile_width(one)
+    packs = n_out * size > PACK_STRIDE and last - first >= _PACK_ROWS
+    for j in range(left, right, width):
+        columns = min(width, right - j)
+        b, b_stride = weights + j * size, n_out
+        if packs:
             for k in range(n_in):
-                row = span(panel, k * width, columns)
-                source = span(w, weights + k * n_out + j, columns)
+                row = numbers(panel + k * width * size, columns, one)
+                source = numbers(b + k * n_out * size, columns, one)
                 for c in range(columns):
                     row[c] = source[c]
-            b, b_offset, b_stride = panel, 0, width
-        i = first
-        while i < last:
-            rows = tile_height(last - i)
-            tile_of_rows(
-                a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, n_in,
-                bias, biases + j, out, i * n_out + j, n_out,
-            )  # fmt: skip
-            i += rows
+            b, b_stride = panel, width
+        _rows_of_tiles(
+            a, a_stride, order, first, last, b, b_stride, columns, n_in, biases + j * size,
+            out + j * size, n_out, one,
+        )  # fmt: skip
 
 
 @jit
 def input_gradient(
-    d, d_offset, d_stride, order, first, last, w, weights, n_in, n_out, zeros, out, panel
+    d, order, first, last, left, right, weights, n_in, n_out, zeros, out, panel, one
 ):
-    """dX[r] <- dZ[order[r]] W^T for first <= r < last.
+    """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
-    d (bytes) read: rows of dZ, n_out numbers each; w read: W (n_in, n_out) at `weights`; zeros
-    (one tile wide) read; out (batch, n_in) written; panel (n_out, one tile wide) scratch.
+    d read: dZ (batch, n_out); order (int32) read; weights: W (n_in, n_out) read; zeros (one tile
+    wide) read; out (batch, n_in) written; panel (n_out, one tile wide) scratch.
     """
-    width = tile_width(out)
-    for j in range(0, n_in, width):
-        columns = min(width, n_in - j)
+    size, width = itemsize(one), tile_width(one)
+    for j in range(left, right, width):
+        columns = min(width, right - j)
+        transposed = numbers(panel, n_out * width, one)
         for c in range(columns):
-            row = span(w, weights + (j + c) * n_out, n_out)
+            row = numbers(weights + (j + c) * n_out * size, n_out, one)
             for k in range(n_out):
-                panel[k * width + c] = row[k]
-        i = first
-        while i < last:
-            rows = tile_height(last - i)
-            tile_of_rows(
-                d, d_offset, d_stride, order, i, rows, panel, 0, width, columns, n_out,
-                zeros, 0, out, i * n_in + j, n_in,
-            )  # fmt: skip
-            i += rows
+                transposed[k * width + c] = row[k]
+        _rows_of_tiles(
+            d, n_out * size, order, first, last, panel, width, columns, n_out, zeros,
+            out + j * size, n_in, one,
+        )  # fmt: skip
 
 
 @jit
-def weight_gradient(
-    a, a_offset, a_stride, order, batch, d, d_offset, first, last, n_out, grads, weights
-):
+def weight_gradient(a, a_stride, order, batch, d, first, last, n_out, out, one):
     """dW[i] <- sum over r of A[order[r], i] dZ[r] for rows first <= i < last of W.
 
-    a (bytes) read as in `dense_forward`; d read: dZ (batch, n_out) at `d_offset`; grads written:
-    dW (n_in, n_out) at `weights`. 2 batch n_out flops a row.
+    a, a_stride, order read as in `dense_forward`; d read: dZ (batch, n_out); out written: dW
+    (n_in, n_out). 2 batch n_out flops a row.
     """
-    width = tile_width(grads)
+    size, width = itemsize(one), tile_width(one)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
         i = first
         while i < last:
             rows = tile_height(last - i)
             tile_of_columns(
-                a, a_offset, a_stride, order, i, rows, d, d_offset + j, n_out, columns, batch,
-                grads, weights + i * n_out + j, n_out,
+                a, a_stride, order, i, rows, d + j * size, n_out, columns, batch,
+                out + (i * n_out + j) * size, n_out, one,
             )  # fmt: skip
             i += rows
 
 
 @jit
-def bias_gradient(d, d_offset, batch, first, last, n_out, grads, biases):
+def bias_gradient(d, batch, first, last, n_out, out, one):
     """db[j] <- sum over r of dZ[r, j] for columns first <= j < last."""
-    total = span(grads, biases + first, last - first)
+    size = itemsize(one)
+    total = numbers(out + first * size, last - first, one)
     for j in range(total.size):
         total[j] = 0
     for r in range(batch):
-        row = span(d, d_offset + r * n_out + first, last - first)
+        row = numbers(d + (r * n_out + first) * size, last - first, one)
         for j in range(total.size):
             total[j] += row[j]

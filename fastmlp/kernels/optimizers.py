@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import jit, span
+from .jit import doubles, itemsize, jit, numbers
 
 SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
 
-# Columns of a row of hyperparameters; `A` to `D` mean what the rule says.
-RATE, DECAY, A, B, C, D = range(6)
-N_HYPERPARAMETERS = 6
+# Columns of a row of hyperparameters; `A` to `C` mean what the rule says.
+RATE, DECAY, A, B, C = range(5)
+N_HYPERPARAMETERS = 5
 
 
 @jit
@@ -55,65 +55,65 @@ def adam(p, g, mean, square, rate, beta1, beta2, epsilon):
 
 
 @jit
-def update(code, hyper, rate_factor, decay_factor, start, size, params, grads, state):
+def update(
+    code, hyper, rate_factor, decay_factor, start, size, n_params, params, grads, state, one
+):
     """One step of an optimizer for parameters start..start+size, all of one group.
 
-    hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n,); state (rows of n) updated.
-    Decoupled weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
+    Addresses: hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n_params,) and state (some
+    vectors of n_params) updated. Decoupled weight decay (Loshchilov and Hutter, 2019) first shrinks
+    p by 1 - rate decay.
     """
-    n = params.size
-    p = span(params, start, size)
-    g = span(grads, start, size)
-    if size == 0:
-        return
-    kind = type(p[0])
-    rate = kind(hyper[RATE] * rate_factor)
-    shrink = kind(1.0 - hyper[DECAY] * rate_factor * decay_factor)
-    a, b, c = kind(hyper[A]), kind(hyper[B]), kind(hyper[C])
+    kind = type(one)
+    offset = start * itemsize(one)
+    p = numbers(params + offset, size, one)
+    g = numbers(grads + offset, size, one)
+    h = doubles(hyper, N_HYPERPARAMETERS)
+    rate = kind(h[RATE] * rate_factor)
+    shrink = kind(1.0 - h[DECAY] * rate_factor * decay_factor)
+    a, b, c = kind(h[A]), kind(h[B]), kind(h[C])
     if shrink != 1:
-        for i in range(size):
+        for i in range(p.size):
             p[i] *= shrink
     if code == SGD:
         for i in range(p.size):
             p[i] = sgd(p[i], g[i], rate)
     elif code == MOMENTUM:
-        v = span(state, start, size)
+        v = numbers(state + offset, size, one)
         for i in range(p.size):
             p[i], v[i] = momentum(p[i], g[i], v[i], rate, a, b)
     elif code == RMSPROP:
-        v = span(state, start, size)
+        v = numbers(state + offset, size, one)
         for i in range(p.size):
             p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b)
     elif code == ADAGRAD:
-        v = span(state, start, size)
+        v = numbers(state + offset, size, one)
         for i in range(p.size):
             p[i], v[i] = adagrad(p[i], g[i], v[i], rate, a)
     elif code == ADAM:
-        m = span(state, start, size)
-        v = span(state, n + start, size)
+        m = numbers(state + offset, size, one)
+        v = numbers(state + n_params * itemsize(one) + offset, size, one)
         for i in range(p.size):
             p[i], m[i], v[i] = adam(p[i], g[i], m[i], v[i], rate, a, b, c)
 
 
 @jit
-def add_penalty(l1, l2, start, size, params, grads):
-    """g <- g + l1 sign(p) + l2 p: the gradient of l1 sum |p| + l2/2 sum p^2."""
-    p = span(params, start, size)
-    g = span(grads, start, size)
-    if size == 0:
-        return
-    kind = type(p[0])
+def add_penalty(l1, l2, size, params, grads, one):
+    """g <- g + l1 sign(p) + l2 p: the gradient of l1 sum |p| + l2/2 sum p^2, at two addresses."""
+    kind = type(one)
+    p, g = numbers(params, size, one), numbers(grads, size, one)
     for i in range(p.size):
         sign = kind(1) if p[i] > 0 else kind(-1) if p[i] < 0 else kind(0)
         g[i] += kind(l1) * sign + kind(l2) * p[i]
 
 
 @jit
-def penalty(l1, l2, start, size, params):
-    """l1 sum |p| + l2/2 sum p^2."""
+def penalty(l1, l2, size, params, one):
+    """l1 sum |p| + l2/2 sum p^2 of the parameters at an address."""
+    p = numbers(params, size, one)
     absolute, square = 0.0, 0.0
-    for i in range(start, start + size):
-        value = np.float64(params[i])
+    for i in range(p.size):
+        value = np.float64(p[i])
         absolute += abs(value)
         square += value * value
     return l1 * absolute + 0.5 * l2 * square
@@ -135,27 +135,29 @@ def norm(values):
 
 
 @jit
-def rescale(values, scale):
-    """values <- scale values."""
-    for i in range(values.size):
-        values[i] *= scale
-
-
-@jit
-def clip_factor(grads, max_norm):
+def clip_factor(size, grads, max_norm, one):
     """What scales the norm of all gradients down to `max_norm` (Pascanu et al., 2013)."""
-    size = norm(grads)
-    return max_norm / size if size > max_norm else 1.0
+    length = norm(numbers(grads, size, one))
+    return max_norm / length if length > max_norm else 1.0
 
 
 @jit
-def limit_columns(params, weights, n_in, n_out, first, last, limit):
+def rescale(size, values, scale, one):
+    """values <- scale values, at an address."""
+    numbers_, factor = numbers(values, size, one), type(one)(scale)
+    for i in range(numbers_.size):
+        numbers_[i] *= factor
+
+
+@jit
+def limit_columns(weights, n_in, n_out, first, last, limit, one):
     """Scale each unit's incoming weights, a column of W, down to the norm `limit` (max-norm)."""
+    W = numbers(weights, n_in * n_out, one)
     for j in range(first, last):
         square = 0.0
         for i in range(n_in):
-            square += np.float64(params[weights + i * n_out + j]) ** 2
+            square += np.float64(W[i * n_out + j]) ** 2
         if square > limit * limit:
-            scale = type(params[0])(limit / np.sqrt(square))
+            scale = type(one)(limit / np.sqrt(square))
             for i in range(n_in):
-                params[weights + i * n_out + j] *= scale
+                W[i * n_out + j] *= scale

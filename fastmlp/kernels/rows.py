@@ -8,50 +8,42 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import jit, reinterpret, span
+from .jit import itemsize, jit, numbers
 
 FLOAT32, FLOAT64, UINT8 = range(3)
 KINDS = {np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64, np.dtype(np.uint8): UINT8}
 
-_FLOAT32_LIKE = np.empty(0, np.float32)
-_FLOAT64_LIKE = np.empty(0, np.float64)
-_UINT8_LIKE = np.empty(0, np.uint8)
+_FLOAT32 = np.float32(1)
+_FLOAT64 = np.float64(1)
+_UINT8 = np.uint8(1)
 
 
 @jit
-def _gather_row(x, offset, column_stride, like, out):
-    """out[j] <- number j of the row of `like`'s type that starts at byte `offset` of x."""
-    if column_stride == like.itemsize:
-        row = reinterpret(x, offset, out.size, like)
+def _convert_row(start, column_stride, kind, out):
+    """out[j] <- number j, of the type of `kind`, of the row that starts at an address."""
+    if column_stride == itemsize(kind):
+        row = numbers(start, out.size, kind)
         for j in range(out.size):
             out[j] = row[j]
     else:
         for j in range(out.size):
-            out[j] = reinterpret(x, offset + j * column_stride, 1, like)[0]
+            out[j] = numbers(start + j * column_stride, 1, kind)[0]
 
 
 @jit
-def gather(x, offset, row_stride, column_stride, kind, order, first, last, n_columns, out):
-    """out[r] <- row `order[r]` of x for first <= r < last, converted to the type of out.
+def gather(x, row_stride, column_stride, kind, order, first, last, n_columns, out, one):
+    """out[r] <- row `order[r]` of the table at x for first <= r < last, converted.
 
-    x (bytes) read, strides in bytes; out (batch, n_columns) written.
+    Strides in bytes; order (int32 array) read; out: address of (batch, n_columns) numbers of the
+    type of `one`, written.
     """
+    row_bytes = n_columns * itemsize(one)
     for r in range(first, last):
-        start = offset + order[r] * row_stride
-        row = span(out, r * n_columns, n_columns)
+        start = x + order[r] * row_stride
+        row = numbers(out + r * row_bytes, n_columns, one)
         if kind == FLOAT32:
-            _gather_row(x, start, column_stride, _FLOAT32_LIKE, row)
+            _convert_row(start, column_stride, _FLOAT32, row)
         elif kind == FLOAT64:
-            _gather_row(x, start, column_stride, _FLOAT64_LIKE, row)
+            _convert_row(start, column_stride, _FLOAT64, row)
         else:
-            _gather_row(x, start, column_stride, _UINT8_LIKE, row)
-
-
-@jit
-def copy_rows(x, offset, stride, order, first, last, n_columns, out):
-    """out[r] <- row `order[r]` of a table of the type of out, for first <= r < last."""
-    for r in range(first, last):
-        source = reinterpret(x, offset + order[r] * stride, n_columns, out)
-        row = span(out, r * n_columns, n_columns)
-        for j in range(n_columns):
-            row[j] = source[j]
+            _convert_row(start, column_stride, _UINT8, row)

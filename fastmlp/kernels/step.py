@@ -2,70 +2,59 @@
 
 A step has two phases. *Rows*: each thread takes its rows of the batch through all layers, the loss
 and back again. *Parameters*: each thread owns a range of every W, sums its gradient over the whole
-batch and updates it while it is hot. Between them the threads meet.
+batch and updates it while it is hot. Between them the threads meet. Where layers are wide, threads
+share out the columns of each layer instead of rows, so that each W is read by one thread only.
 """
 
 from __future__ import annotations
 
 from . import activations, losses, matmul, optimizers, random, rows
-from .jit import jit, span
-from .plan import Buffers, Data
+from .denormals import flush_denormals, restore_denormals
+from .jit import doubles, integers, itemsize, jit, numbers
 from .threads import barrier, part_start
-from .tiles import TILE_ROWS
+from .tiles import TILE_ROWS, tile_width
 
 _HOT_NUMBERS = 8192  # of a gradient that is updated before it leaves the cache
+_FLOAT64_BYTES, _INT32_BYTES = 8, 4
 
 
 @jit
-def borrow_data(data):
-    """The same arrays without reference counts, over which threads would fight."""
-    return Data(
-        span(data.x, 0, data.x.size),
-        span(data.order, 0, data.order.size),
-        span(data.labels, 0, data.labels.size),
-        span(data.targets, 0, data.targets.size),
-        span(data.weights, 0, data.weights.size),
-        span(data.levels, 0, data.levels.size),
-    )
-
-
-@jit
-def borrow_buffers(buffers):
-    """As `borrow_data`."""
-    return Buffers(
-        span(buffers.params, 0, buffers.params.size),
-        span(buffers.grads, 0, buffers.grads.size),
-        span(buffers.state, 0, buffers.state.size),
-        span(buffers.work, 0, buffers.work.size),
-        span(buffers.work_bytes, 0, buffers.work_bytes.size),
-        span(buffers.zeros, 0, buffers.zeros.size),
-        span(buffers.positions, 0, buffers.positions.size),
-        span(buffers.row_losses, 0, buffers.row_losses.size),
-    )
-
-
-@jit
-def stage_input(job, stages, s, data, buffers, order):
-    """Where stage s finds its rows: bytes, offset, stride and the order to read them in."""
-    itemsize = buffers.params.itemsize
-    stride = stages[s]["n_in"] * itemsize
+def _stage_input(job, stages, s, order, one):
+    """Where stage s finds its rows: their address, stride and the order to read them in."""
+    stride = stages[s]["n_in"] * itemsize(one)
     if s > 0:
-        offset = stages[s - 1]["values"] * itemsize
-        return buffers.work_bytes, offset, stride, buffers.positions
+        return stages[s - 1]["values"], stride, job["positions"]
     if job["x_gathered"]:
-        return buffers.work_bytes, job["inputs"] * itemsize, stride, buffers.positions
-    return data.x, job["x_offset"], job["x_row_stride"], order
+        return job["inputs"], stride, job["positions"]
+    return job["x"], job["x_row_stride"], order
 
 
 @jit
-def _gather_inputs(job, data, buffers, order, first, last):
-    """Convert rows of X that cannot be used in place."""
-    if job["x_gathered"]:
-        size = buffers.positions.size * job["n_features"]
-        rows.gather(
-            data.x, job["x_offset"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
-            order, first, last, job["n_features"], span(buffers.work, job["inputs"], size),
-        )  # fmt: skip
+def _my_rows(job, batch, thread):
+    """Rows of the batch that this thread takes through all layers; all of them by columns."""
+    if job["by_columns"]:
+        return 0, batch
+    n_threads = job["n_threads"]
+    return part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+
+
+@jit
+def _my_columns(job, n_columns, thread, one):
+    """Columns of a layer that this thread computes; all of them by rows."""
+    if not job["by_columns"]:
+        return 0, n_columns
+    n_threads, width = job["n_threads"], tile_width(one)
+    tiles = (n_columns + width - 1) // width
+    left = min(n_columns, tiles * thread // n_threads * width)
+    return left, min(n_columns, tiles * (thread + 1) // n_threads * width)
+
+
+@jit
+def _chunks(n_columns, first, last, left, right):
+    """A block of a matrix as runs of adjacent numbers: how many, how long, and the first's place."""
+    if right - left == n_columns:
+        return 1, (last - first) * n_columns, first * n_columns
+    return last - first, right - left, first * n_columns + left
 
 
 @jit
@@ -74,280 +63,299 @@ def _dropout_key(job, stage, step):
 
 
 @jit
-def _forward_stage(job, stages, s, data, buffers, order, first, last, step, panel):
-    """Product, activation and dropout of one stage for rows first..last of the batch."""
-    stage = stages[s]
-    n_in, n_out = stage["n_in"], stage["n_out"]
-    x, offset, stride, index = stage_input(job, stages, s, data, buffers, order)
-    values = span(buffers.work, stage["values"], last * n_out)
-    if stage["dense"]:
-        matmul.dense_forward(
-            x, offset, stride, index, first, last, buffers.params, stage["weights"],
-            buffers.params, stage["biases"], n_in, n_out, values, panel,
+def _activate(job, stage, step, first, last, left, right, one):
+    """Activation and dropout of a block of a stage's values."""
+    size, n_out = itemsize(one), stage["n_out"]
+    code, option, rate = stage["activation"], stage["activation_option"], stage["dropout"]
+    n_chunks, length, start = _chunks(n_out, first, last, left, right)
+    for _ in range(n_chunks):
+        values = numbers(stage["values"] + start * size, length, one)
+        if job["training"]:
+            slopes = numbers(stage["slopes"] + start * size, length, one)
+            activations.activate_with_slope(code, option, values, slopes)
+            if rate > 0:
+                random.drop(values, rate, _dropout_key(job, stage, step), start)
+        else:
+            activations.activate(code, option, values)
+        start += n_out
+
+
+@jit
+def _forward(job, stages, order, batch, step, sync, thread, panel, one):
+    """The batch through all stages; the outputs are the last stage's values."""
+    n_threads = job["n_threads"]
+    if job["x_gathered"]:
+        rows.gather(
+            job["x"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
+            integers(order, batch), part_start(batch, n_threads, thread),
+            part_start(batch, n_threads, thread + 1), job["n_features"], job["inputs"], one,
         )  # fmt: skip
-    else:
-        rows.copy_rows(x, offset, stride, index, first, last, n_out, values)
-    size = (last - first) * n_out
-    mine = span(values, first * n_out, size)
-    if job["training"]:
-        slopes = span(buffers.work, stage["slopes"] + first * n_out, size)
-        activations.activate_with_slope(
-            stage["activation"], stage["activation_option"], mine, slopes
-        )
-        if stage["dropout"] > 0:
-            key = _dropout_key(job, stage, step)
-            random.drop(mine, stage["dropout"], key, first * n_out)
-    else:
-        activations.activate(stage["activation"], stage["activation_option"], mine)
-
-
-@jit
-def forward(job, stages, data, buffers, order, first, last, step, panel):
-    """Rows first..last of the batch through all stages; the outputs are the last stage's values."""
-    _gather_inputs(job, data, buffers, order, first, last)
+        if job["by_columns"]:
+            barrier(sync, n_threads)
+    first, last = _my_rows(job, batch, thread)
     for s in range(stages.size):
-        _forward_stage(job, stages, s, data, buffers, order, first, last, step, panel)
+        stage = stages[s]
+        n_in, n_out = stage["n_in"], stage["n_out"]
+        left, right = _my_columns(job, n_out, thread, one)
+        x, stride, index = _stage_input(job, stages, s, order, one)
+        if stage["dense"]:
+            size = itemsize(one)
+            matmul.dense_forward(
+                x, stride, index, first, last, left, right, job["params"] + stage["weights"] * size,
+                job["params"] + stage["biases"] * size, n_in, n_out, stage["values"], panel, one,
+            )  # fmt: skip
+        else:
+            _copy_block(x, stride, index, first, last, left, right, stage, one)
+        _activate(job, stage, step, first, last, left, right, one)
+        if job["by_columns"]:
+            barrier(sync, n_threads)
 
 
 @jit
-def _gradient_rows(job, buffers, first, last, n_columns):
-    """Rows of the gradient on its way back, as a view that counts rows from the batch's first.
+def _copy_block(x, stride, index, first, last, left, right, stage, one):
+    """Values of a stage without a dense product: its inputs."""
+    size, n_out = itemsize(one), stage["n_out"]
+    order = integers(index, last)
+    for r in range(first, last):
+        source = numbers(x + order[r] * stride + left * size, right - left, one)
+        row = numbers(stage["values"] + (r * n_out + left) * size, right - left, one)
+        for j in range(row.size):
+            row[j] = source[j]
 
-    The width changes from stage to stage; shifting the view by `first` keeps each thread inside its
+
+@jit
+def _gradient_rows(job, first, n_columns, one):
+    """Address of the gradient on its way back, counted from the batch's first row.
+
+    The width changes from stage to stage; shifting by the first row keeps each thread inside its
     own part of the memory whatever stage the others are at.
     """
-    shift = first * (job["gradient_width"] - n_columns)
-    return span(buffers.work, job["gradient"] + shift, last * n_columns)
+    return job["gradient"] + first * (job["gradient_width"] - n_columns) * itemsize(one)
 
 
 @jit
-def _backward(job, stages, buffers, first, last, step, panel):
+def _scale_slopes(job, stage, step, gradient, first, last, left, right, one):
+    """Slopes of a block times the gradient that comes in: the gradient of the linear output."""
+    size, n_out = itemsize(one), stage["n_out"]
+    n_chunks, length, start = _chunks(n_out, first, last, left, right)
+    for _ in range(n_chunks):
+        incoming = numbers(gradient + start * size, length, one)
+        if stage["dropout"] > 0:
+            random.drop(incoming, stage["dropout"], _dropout_key(job, stage, step), start)
+        slopes = numbers(stage["slopes"] + start * size, length, one)
+        for i in range(slopes.size):
+            slopes[i] *= incoming[i]
+        if not stage["dense"]:
+            for i in range(slopes.size):
+                incoming[i] = slopes[i]
+        start += n_out
+
+
+@jit
+def _backward(job, stages, batch, step, sync, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
-    itemsize = buffers.params.itemsize
+    first, last = _my_rows(job, batch, thread)
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
-        size = (last - first) * n_out
-        incoming = span(_gradient_rows(job, buffers, first, last, n_out), first * n_out, size)
-        if stage["dropout"] > 0:
-            random.drop(incoming, stage["dropout"], _dropout_key(job, stage, step), first * n_out)
-        slopes = span(buffers.work, stage["slopes"] + first * n_out, size)
-        for i in range(slopes.size):
-            slopes[i] *= incoming[i]
+        gradient = _gradient_rows(job, first, n_out, one)
+        left, right = _my_columns(job, n_out, thread, one)
+        _scale_slopes(job, stage, step, gradient, first, last, left, right, one)
         if s == job["first_dense"]:
             return
         if stage["dense"]:
+            if job["by_columns"]:
+                barrier(sync, job["n_threads"])
+            left, right = _my_columns(job, n_in, thread, one)
             matmul.input_gradient(
-                buffers.work_bytes, stage["slopes"] * itemsize, n_out * itemsize,
-                buffers.positions, first, last, buffers.params, stage["weights"], n_in, n_out,
-                buffers.zeros, _gradient_rows(job, buffers, first, last, n_in), panel,
+                stage["slopes"], job["positions"], first, last, left, right,
+                job["params"] + stage["weights"] * itemsize(one), n_in, n_out, job["zeros"],
+                _gradient_rows(job, first, n_in, one), panel, one,
             )  # fmt: skip
-        else:
-            for i in range(slopes.size):
-                incoming[i] = slopes[i]
 
 
 @jit
-def _rows_phase(job, stages, data, buffers, order, first, last, step, panel):
-    """Forward, loss and backward of rows first..last of the batch."""
-    forward(job, stages, data, buffers, order, first, last, step, panel)
-    n_out = job["n_outputs"]
+def _rows_phase(job, stages, order, batch, step, sync, thread, one):
+    """Forward, loss and backward of this thread's part of the batch."""
+    panel = job["panels"] + thread * job["panel_bytes"]
+    _forward(job, stages, order, batch, step, sync, thread, panel, one)
+    n_out, n_threads = job["n_outputs"], job["n_threads"]
+    samples = integers(order, batch)
     total = job["total_weight"]
     if total <= 0:
-        total = losses.total_weight(order, data.weights)
-    size = buffers.positions.size * n_out
+        total = losses.total_weight(samples, job["sample_weights"], one)
+    first, last = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+    shift = 0 if job["by_columns"] else first
     losses.loss_rows(
-        job["loss"], job["loss_option"], data.levels,
-        span(buffers.work, stages[stages.size - 1]["values"], size), n_out, order, first, last,
-        data.labels, data.targets, data.weights, total,
-        _gradient_rows(job, buffers, first, last, n_out), buffers.row_losses,
+        job["loss"], job["loss_option"], job["levels"], job["n_levels"],
+        stages[stages.size - 1]["values"], n_out, samples, first, last, job["labels"],
+        job["targets"], job["sample_weights"], total, _gradient_rows(job, shift, n_out, one),
+        job["row_losses"], one,
     )  # fmt: skip
-    _backward(job, stages, buffers, first, last, step, panel)
+    if job["by_columns"]:
+        barrier(sync, n_threads)
+    _backward(job, stages, batch, step, sync, thread, panel, one)
 
 
 @jit
-def _stage_gradient(job, stages, s, data, buffers, order, first, last):
-    """Gradient of rows first..last of one stage's W, penalties included."""
-    stage = stages[s]
-    n_out = stage["n_out"]
-    x, offset, stride, index = stage_input(job, stages, s, data, buffers, order)
-    matmul.weight_gradient(
-        x, offset, stride, index, order.size, buffers.work, stage["slopes"], first, last, n_out,
-        buffers.grads, stage["weights"],
+def _update(job, stage, hyper, weights, start, size, one):
+    """The optimizer's step for some of a stage's weights, or some of its biases."""
+    rate = stage["weight_rate"] if weights else stage["bias_rate"]
+    decay = stage["weight_decay"] if weights else stage["bias_decay"]
+    optimizers.update(
+        job["optimizer"], hyper, rate, decay, start, size, job["n_params"], job["params"],
+        job["grads"], job["state"], one,
     )  # fmt: skip
-    if job["l1"] != 0 or job["l2"] != 0:
-        start, size = stage["weights"] + first * n_out, (last - first) * n_out
-        optimizers.add_penalty(job["l1"], job["l2"], start, size, buffers.params, buffers.grads)
 
 
 @jit
-def _parameters_phase(job, stages, data, buffers, order, hyper, thread, update):
+def _parameters_phase(job, stages, order, batch, hyper, thread, update, one):
     """Gradients of this thread's share of the parameters and, where `update`, their new values."""
-    n_threads = job["n_threads"]
+    n_threads, size = job["n_threads"], itemsize(one)
     for s in range(job["first_dense"], stages.size):
         stage = stages[s]
         if not stage["dense"]:
             continue
         n_in, n_out = stage["n_in"], stage["n_out"]
+        x, stride, index = _stage_input(job, stages, s, order, one)
         height = max(TILE_ROWS, _HOT_NUMBERS // n_out // TILE_ROWS * TILE_ROWS)
-        first = part_start(n_in, n_threads, thread)
-        last = part_start(n_in, n_threads, thread + 1)
-        for i in range(first, last, height):
-            end = min(last, i + height)
-            _stage_gradient(job, stages, s, data, buffers, order, i, end)
-            if update:
-                optimizers.update(
-                    job["optimizer"], hyper, stage["weight_rate"], stage["weight_decay"],
-                    stage["weights"] + i * n_out, (end - i) * n_out,
-                    buffers.params, buffers.grads, buffers.state,
-                )  # fmt: skip
-        left, right = _bias_part(n_out, n_threads, thread)
-        matmul.bias_gradient(
-            buffers.work, stage["slopes"], order.size, left, right, n_out, buffers.grads,
-            stage["biases"],
-        )  # fmt: skip
-        if update:
-            optimizers.update(
-                job["optimizer"], hyper, stage["bias_rate"], stage["bias_decay"],
-                stage["biases"] + left, right - left, buffers.params, buffers.grads, buffers.state,
+        stop = part_start(n_in, n_threads, thread + 1)
+        for i in range(part_start(n_in, n_threads, thread), stop, height):
+            end = min(stop, i + height)
+            matmul.weight_gradient(
+                x, stride, index, batch, stage["slopes"], i, end, n_out,
+                job["grads"] + stage["weights"] * size, one,
             )  # fmt: skip
+            start, count = stage["weights"] + i * n_out, (end - i) * n_out
+            if job["l1"] != 0 or job["l2"] != 0:
+                optimizers.add_penalty(
+                    job["l1"], job["l2"], count, job["params"] + start * size,
+                    job["grads"] + start * size, one,
+                )  # fmt: skip
+            if update:
+                _update(job, stage, hyper, True, start, count, one)
+        left, right = part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
+        biases = job["grads"] + stage["biases"] * size
+        matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, biases, one)
+        if update:
+            _update(job, stage, hyper, False, stage["biases"] + left, right - left, one)
 
 
 @jit
-def _bias_part(n_out, n_threads, thread):
-    return part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
-
-
-@jit
-def _clipped_update(job, stages, buffers, hyper, thread, scale):
+def _scaled_update(job, stages, hyper, thread, scale, one):
     """Scale this thread's share of the gradients and update its share of the parameters."""
-    n_threads = job["n_threads"]
+    n_threads, size = job["n_threads"], itemsize(one)
     for s in range(stages.size):
         stage = stages[s]
         if not stage["dense"]:
             continue
-        n_in, n_out = stage["n_in"], stage["n_out"]
-        first = part_start(n_in, n_threads, thread)
-        start = stage["weights"] + first * n_out
-        size = (part_start(n_in, n_threads, thread + 1) - first) * n_out
-        left, right = _bias_part(n_out, n_threads, thread)
-        if scale != 1:
-            factor = type(buffers.grads[0])(scale)
-            optimizers.rescale(span(buffers.grads, start, size), factor)
-            optimizers.rescale(span(buffers.grads, stage["biases"] + left, right - left), factor)
-        optimizers.update(
-            job["optimizer"], hyper, stage["weight_rate"], stage["weight_decay"], start, size,
-            buffers.params, buffers.grads, buffers.state,
-        )  # fmt: skip
-        optimizers.update(
-            job["optimizer"], hyper, stage["bias_rate"], stage["bias_decay"],
-            stage["biases"] + left, right - left, buffers.params, buffers.grads, buffers.state,
-        )  # fmt: skip
+        for weights in (True, False):
+            rows_ = stage["n_in"] if weights else stage["n_out"]
+            width = stage["n_out"] if weights else 1
+            first = part_start(rows_, n_threads, thread)
+            count = (part_start(rows_, n_threads, thread + 1) - first) * width
+            start = (stage["weights"] if weights else stage["biases"]) + first * width
+            if scale != 1:
+                optimizers.rescale(count, job["grads"] + start * size, scale, one)
+            _update(job, stage, hyper, weights, start, count, one)
 
 
 @jit
-def _limit_columns(job, stages, buffers, thread):
+def _limit_columns(job, stages, thread, one):
+    """Max-norm of this thread's share of the units."""
     for s in range(stages.size):
         stage = stages[s]
         if stage["dense"] and stage["max_norm"] > 0:
-            left, right = _bias_part(stage["n_out"], job["n_threads"], thread)
+            n_out, n_threads = stage["n_out"], job["n_threads"]
             optimizers.limit_columns(
-                buffers.params, stage["weights"], stage["n_in"], stage["n_out"], left, right,
-                stage["max_norm"],
+                job["params"] + stage["weights"] * itemsize(one), stage["n_in"], n_out,
+                part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1),
+                stage["max_norm"], one,
             )  # fmt: skip
 
 
 @jit
-def penalties(job, stages, params):
+def _penalties(job, stages, one):
     """l1 sum |W| + l2/2 sum W^2 over all weights."""
     total = 0.0
     if job["l1"] != 0 or job["l2"] != 0:
         for s in range(stages.size):
             stage = stages[s]
             if stage["dense"]:
-                size = stage["n_in"] * stage["n_out"]
-                total += optimizers.penalty(job["l1"], job["l2"], stage["weights"], size, params)
+                weights = job["params"] + stage["weights"] * itemsize(one)
+                count = stage["n_in"] * stage["n_out"]
+                total += optimizers.penalty(job["l1"], job["l2"], count, weights, one)
     return total
 
 
 @jit
-def my_panel(job, buffers, thread):
-    """This thread's scratch for a packed panel."""
-    return span(buffers.work, job["panels"] + thread * job["panel_size"], job["panel_size"])
+def _step(job, stages, step, sync, thread, one):
+    """One batch: rows, parameters, and what needs all gradients or all parameters at once."""
+    n_threads = job["n_threads"]
+    start = step * job["batch_size"]
+    batch = min(job["batch_size"], job["n_rows"] - start)
+    order = job["order"] + start * _INT32_BYTES
+    hyper = job["hyper"] + step * optimizers.N_HYPERPARAMETERS * _FLOAT64_BYTES
+    _rows_phase(job, stages, order, batch, step, sync, thread, one)
+    penalty = _penalties(job, stages, one) if thread == 0 else 0.0
+    barrier(sync, n_threads)
+    if thread == 0:
+        doubles(job["losses"], step + 1)[step] = losses.sum_rows(job["row_losses"], batch) + penalty
+    clips = job["clip_norm"] > 0
+    _parameters_phase(job, stages, order, batch, hyper, thread, not clips, one)
+    if clips:
+        barrier(sync, n_threads)
+        scale = optimizers.clip_factor(job["n_params"], job["grads"], job["clip_norm"], one)
+        barrier(sync, n_threads)
+        _scaled_update(job, stages, hyper, thread, scale, one)
+    barrier(sync, n_threads)
+    if job["limits_columns"]:
+        _limit_columns(job, stages, thread, one)
+        barrier(sync, n_threads)
 
 
 @jit
-def train_steps(job_array, stages, data_owned, buffers_owned, hyper, step_losses, sync, thread):
-    """Walk through `data.order` a batch at a time, updating the parameters after each.
+def train_steps(jobs, stages, sync, thread, one):
+    """Walk through the order a batch at a time, updating the parameters after each.
 
-    hyper (n_steps, N_HYPERPARAMETERS) float64 read; step_losses (n_steps,) float64 written by
-    thread 0: the mean loss of each batch, penalties included. Every thread calls this with its own
-    number. Returns False if another thread failed.
+    jobs (1,) JOB and stages (n_stages,) STAGE read; `losses` written by thread 0: the mean loss of
+    each batch, penalties included. Every thread calls this with its own number.
     """
-    job = job_array[0]
-    data, buffers = borrow_data(data_owned), borrow_buffers(buffers_owned)
-    n_threads, batch_size = job["n_threads"], job["batch_size"]
-    panel = my_panel(job, buffers, thread)
-    for step in range(step_losses.size):
-        start = step * batch_size
-        batch = min(batch_size, data.order.size - start)
-        order = span(data.order, start, batch)
-        step_hyper = span(hyper, step * optimizers.N_HYPERPARAMETERS, optimizers.N_HYPERPARAMETERS)
-        first = part_start(batch, n_threads, thread)
-        last = part_start(batch, n_threads, thread + 1)
-        _rows_phase(job, stages, data, buffers, order, first, last, step, panel)
-        penalty = penalties(job, stages, buffers.params) if thread == 0 else 0.0
-        if not barrier(sync, n_threads):
-            return False
-        if thread == 0:
-            step_losses[step] = losses.sum_rows(buffers.row_losses, batch) + penalty
-        if job["clip_norm"] > 0:
-            _parameters_phase(job, stages, data, buffers, order, step_hyper, thread, False)
-            if not barrier(sync, n_threads):
-                return False
-            scale = optimizers.clip_factor(buffers.grads, job["clip_norm"])
-            if not barrier(sync, n_threads):
-                return False
-            _clipped_update(job, stages, buffers, step_hyper, thread, scale)
-        else:
-            _parameters_phase(job, stages, data, buffers, order, step_hyper, thread, True)
-        if not barrier(sync, n_threads):
-            return False
-        if job["limits_columns"]:
-            _limit_columns(job, stages, buffers, thread)
-            if not barrier(sync, n_threads):
-                return False
-    return True
+    control = flush_denormals()
+    job = jobs[0]
+    for step in range(job["n_steps"]):
+        _step(job, stages, step, sync, thread, one)
+    restore_denormals(control)
 
 
 @jit
-def gradient(job_array, stages, data_owned, buffers_owned):
-    """Loss of one batch, the whole of `data.order`, and its gradient in `buffers.grads`."""
-    job = job_array[0]
-    data, buffers = borrow_data(data_owned), borrow_buffers(buffers_owned)
-    order = data.order
-    _rows_phase(job, stages, data, buffers, order, 0, order.size, 0, my_panel(job, buffers, 0))
-    no_hyper = buffers.row_losses
-    _parameters_phase(job, stages, data, buffers, order, no_hyper, 0, False)
-    return losses.sum_rows(buffers.row_losses, order.size) + penalties(job, stages, buffers.params)
+def gradient(jobs, stages, sync, one):
+    """Loss of one batch, the whole order, and its gradient in `grads`."""
+    control = flush_denormals()
+    job = jobs[0]
+    order, batch = job["order"], job["n_rows"]
+    _rows_phase(job, stages, order, batch, 0, sync, 0, one)
+    _parameters_phase(job, stages, order, batch, 0, 0, False, one)
+    loss = losses.sum_rows(job["row_losses"], batch) + _penalties(job, stages, one)
+    restore_denormals(control)
+    return loss
 
 
 @jit
-def predict(job_array, stages, data_owned, buffers_owned, out, first, last):
-    """Outputs after the link of rows first..last of `data.order`, a block at a time.
+def outputs(jobs, stages, sync, out, one):
+    """Linear outputs of all rows of the order, a block of `batch_size` at a time.
 
-    out (n_rows, n_outputs) written. `buffers.work` belongs to the calling thread alone.
+    out: address of (n_rows, n_outputs), written.
     """
-    job = job_array[0]
-    data, buffers = borrow_data(data_owned), borrow_buffers(buffers_owned)
-    n_out, block = job["n_outputs"], job["batch_size"]
-    panel = my_panel(job, buffers, 0)
-    for start in range(first, last, block):
-        size = min(block, last - start)
-        order = span(data.order, start, size)
-        forward(job, stages, data, buffers, order, 0, size, 0, panel)
-        outputs = span(buffers.work, stages[stages.size - 1]["values"], size * n_out)
-        losses.link_rows(job["link"], outputs, n_out, size)
-        result = span(out, start * n_out, size * n_out)
+    control = flush_denormals()
+    job = jobs[0]
+    n_out, block, size = job["n_outputs"], job["batch_size"], itemsize(one)
+    for start in range(0, job["n_rows"], block):
+        batch = min(block, job["n_rows"] - start)
+        order = job["order"] + start * _INT32_BYTES
+        _forward(job, stages, order, batch, 0, sync, 0, job["panels"], one)
+        found = numbers(stages[stages.size - 1]["values"], batch * n_out, one)
+        result = numbers(out + start * n_out * size, batch * n_out, one)
         for i in range(result.size):
-            result[i] = outputs[i]
+            result[i] = found[i]
+    restore_denormals(control)

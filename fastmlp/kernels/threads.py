@@ -9,8 +9,9 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
-from .jit import JIT_ENABLED, data_pointer, jit
+from .jit import JIT_ENABLED, jit
 from .tiles import TILE_ROWS
 
 # Places in the array that threads meet at.
@@ -23,7 +24,7 @@ _SPINS = 4000
 if JIT_ENABLED:
 
     def _place(context, builder, array_type, array, index):
-        pointer = data_pointer(context, builder, array_type, array)
+        pointer = make_array(array_type)(context, builder, array).data
         return builder.gep(pointer, [index], source_etype=ir.IntType(64))
 
     @intrinsic
@@ -64,25 +65,24 @@ else:  # one thread only
 
 @jit
 def barrier(sync, n_threads):
-    """Wait until all threads are here; False if one of them has failed and will never come.
+    """Wait until all threads are here, or one of them has failed and will never come.
 
     A waiting thread spins for some microseconds, then offers its core to others between looks.
     """
     if n_threads == 1:
-        return True
+        return
     this_round = _atomic_load(sync, ROUND)
     if _atomic_add(sync, ARRIVED, 1) == n_threads - 1:
         _atomic_add(sync, ARRIVED, -n_threads)
         _atomic_add(sync, ROUND, 1)
-        return True
+        return
     spins = 0
     while _atomic_load(sync, ROUND) == this_round:
         spins += 1
         if spins > _SPINS:
             if _atomic_load(sync, ABORTED) != 0:
-                return False
+                return
             _sched_yield()
-    return True
 
 
 @jit

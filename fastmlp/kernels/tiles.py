@@ -12,25 +12,25 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .jit import JIT_ENABLED, VECTOR_BYTES, data_pointer, jit, reinterpret
+from .jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
 
 # Heights of tile that exist; the tallest fills most of the registers with accumulators (of 32 with
 # 64-byte vectors, of 16 else) and leaves room for two vectors of B and one broadcast number of A.
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
-TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
+TILE_HEIGHTS = (TILE_ROWS, 4, 1) if TILE_ROWS > 4 else (4, 1)
 VECTORS = 2
 
 
 @jit
 def tile_height(rows):
     """The tallest tile that fits into so many rows."""
-    return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 2 if rows >= 2 else 1
+    return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 1
 
 
 @jit
-def tile_width(like):
-    """Columns of a full tile, for numbers of the type of array `like`."""
-    return VECTORS * (VECTOR_BYTES // like.itemsize)
+def tile_width(one):
+    """Columns of a full tile, for numbers of the type of `one`."""
+    return VECTORS * (VECTOR_BYTES // itemsize(one))
 
 
 class _TileEmitter:
@@ -157,43 +157,39 @@ class _TileEmitter:
         return cgutils.get_or_insert_function(self.builder.module, function_type, full_name)
 
 
+def _memory(builder, address):
+    """A pointer to bytes from an address."""
+    return builder.inttoptr(address, ir.IntType(8).as_pointer())
+
+
 if JIT_ENABLED:
 
     @intrinsic
     def tile_of_rows(
-        typingctx, a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
-        bias, bias_offset, c, c_offset, c_stride,
-    ):  # fmt: skip
-        """C = bias + A B, where row r of A is row `order[i + r]` of the byte table `a`."""
-        intp = types.intp
-        signature = types.void(
-            a, intp, intp, order, intp, intp, b, intp, intp, intp, intp, bias, intp, c, intp, intp
-        )
+        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, bias, c, c_stride, one
+    ):
+        """C = bias + A B, where row r of A is row `order[i + r]` of the table at `a`.
+
+        Addresses of numbers of the type of `one`: a table with rows `a_stride` bytes apart; b with
+        `b_stride` and c with `c_stride` numbers a row; bias a row. `order` is that of int32.
+        """
+        signature = types.void(*[types.intp] * 12, one)
 
         def codegen(context, builder, signature, args):
-            code = _TileEmitter(context, builder, c.dtype)
-            a_, a_offset_, a_stride_, order_, i_, rows_, b_, b_offset_, b_stride_ = args[:9]
-            columns_, depth_, bias_, bias_offset_, c_, c_offset_, c_stride_ = args[9:]
-            table = builder.gep(
-                data_pointer(context, builder, a, a_), [a_offset_], source_etype=ir.IntType(8)
-            )
-            indices = data_pointer(context, builder, order, order_)
+            code = _TileEmitter(context, builder, one)
+            a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
+            bias_, c_, c_stride_, _ = args[9:]
+            table, indices = _memory(builder, a_), _memory(builder, order_)
 
             def a_rows(height):
                 positions = [builder.add(i_, code.index(r)) for r in range(height)]
                 starts = [code.table_row(table, a_stride_, indices, p) for p in positions]
                 return lambda k: [code.element(start, k) for start in starts]
 
+            b_memory, c_memory = _memory(builder, b_), _memory(builder, c_)
+            start = _memory(builder, bias_)
             code.emit(
-                rows_,
-                columns_,
-                a_rows,
-                code.element(data_pointer(context, builder, b, b_), b_offset_),
-                b_stride_,
-                depth_,
-                code.element(data_pointer(context, builder, bias, bias_), bias_offset_),
-                code.element(data_pointer(context, builder, c, c_), c_offset_),
-                c_stride_,
+                rows_, columns_, a_rows, b_memory, b_stride_, depth_, start, c_memory, c_stride_
             )
             return context.get_dummy_value()
 
@@ -201,23 +197,19 @@ if JIT_ENABLED:
 
     @intrinsic
     def tile_of_columns(
-        typingctx, a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
-        c, c_offset, c_stride,
-    ):  # fmt: skip
-        """C = A^T B, where row k of A is row `order[k]` of the byte table `a`, from column i on."""
-        intp = types.intp
-        signature = types.void(
-            a, intp, intp, order, intp, intp, b, intp, intp, intp, intp, c, intp, intp
-        )
+        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one
+    ):
+        """C = A^T B, where row k of A is row `order[k]` of the table at `a`, from column i on.
+
+        Addresses and strides as in `tile_of_rows`.
+        """
+        signature = types.void(*[types.intp] * 11, one)
 
         def codegen(context, builder, signature, args):
-            code = _TileEmitter(context, builder, c.dtype)
-            a_, a_offset_, a_stride_, order_, i_, rows_, b_, b_offset_, b_stride_ = args[:9]
-            columns_, depth_, c_, c_offset_, c_stride_ = args[9:]
-            table = builder.gep(
-                data_pointer(context, builder, a, a_), [a_offset_], source_etype=ir.IntType(8)
-            )
-            indices = data_pointer(context, builder, order, order_)
+            code = _TileEmitter(context, builder, one)
+            a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
+            c_, c_stride_, _ = args[9:]
+            table, indices = _memory(builder, a_), _memory(builder, order_)
 
             def a_rows(height):
                 def pointers(k):
@@ -226,16 +218,9 @@ if JIT_ENABLED:
 
                 return pointers
 
+            b_memory, c_memory = _memory(builder, b_), _memory(builder, c_)
             code.emit(
-                rows_,
-                columns_,
-                a_rows,
-                code.element(data_pointer(context, builder, b, b_), b_offset_),
-                b_stride_,
-                depth_,
-                None,
-                code.element(data_pointer(context, builder, c, c_), c_offset_),
-                c_stride_,
+                rows_, columns_, a_rows, b_memory, b_stride_, depth_, None, c_memory, c_stride_
             )
             return context.get_dummy_value()
 
@@ -243,31 +228,27 @@ if JIT_ENABLED:
 
 else:
 
-    def _table_rows(a, a_offset, a_stride, rows, size, like):
-        """The table's rows as one matrix of the type of `like`."""
-        found = [reinterpret(a, a_offset + int(row) * a_stride, size, like) for row in rows]
-        return np.array(found, like.dtype).reshape(len(found), size)
+    def _table(address, stride, rows, size, one):
+        """Rows of `size` numbers at `address + row * stride`, as one matrix."""
+        found = [numbers(address + int(row) * stride, size, one) for row in rows]
+        return np.array(found, type(one)).reshape(len(found), size)
 
-    def _panel(b, b_offset, b_stride, depth, columns):
-        found = [b[b_offset + k * b_stride :][:columns] for k in range(depth)]
-        return np.array(found, b.dtype).reshape(depth, columns)
+    def _panel(b, b_stride, depth, columns, one):
+        return _table(b, b_stride * itemsize(one), range(depth), columns, one)
 
-    def _store_tile(c, c_offset, c_stride, values):
+    def _store_tile(c, c_stride, values, one):
         for r, row in enumerate(values):
-            c[c_offset + r * c_stride :][: row.size] = row
+            numbers(c + r * c_stride * itemsize(one), row.size, one)[:] = row
 
     def tile_of_rows(
-        a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
-        bias, bias_offset, c, c_offset, c_stride,
-    ):  # fmt: skip
-        left = _table_rows(a, a_offset, a_stride, order[i : i + rows], depth, c)
-        product = left @ _panel(b, b_offset, b_stride, depth, columns)
-        _store_tile(c, c_offset, c_stride, product + bias[bias_offset:][:columns])
+        a, a_stride, order, i, rows, b, b_stride, columns, depth, bias, c, c_stride, one
+    ):
+        index = integers(order, i + rows)[i:]
+        product = _table(a, a_stride, index, depth, one) @ _panel(b, b_stride, depth, columns, one)
+        _store_tile(c, c_stride, product + numbers(bias, columns, one), one)
 
     def tile_of_columns(
-        a, a_offset, a_stride, order, i, rows, b, b_offset, b_stride, columns, depth,
-        c, c_offset, c_stride,
-    ):  # fmt: skip
-        left = _table_rows(a, a_offset, a_stride, order[:depth], i + rows, c)[:, i:]
-        product = left.T @ _panel(b, b_offset, b_stride, depth, columns)
-        _store_tile(c, c_offset, c_stride, product)
+        a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one
+    ):
+        left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
+        _store_tile(c, c_stride, left.T @ _panel(b, b_stride, depth, columns, one), one)
