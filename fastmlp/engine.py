@@ -15,13 +15,14 @@ import numpy as np
 
 from .kernels import plan, step
 from .kernels.jit import JIT_ENABLED, address_of, address_or_0
+from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import PACK_STRIDE
 from .kernels.threads import ABORTED, SYNC_SIZE
 from .kernels.tiles import tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES, BuiltInLoss, Loss
 from .optimizers import OPTIMIZERS, SGD, Group, Optimizer
-from .tables import Table
+from .tables import Table, table_of
 from .targets import Encoded
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # Numbers that are multiplied in a step before a second thread pays for its two meetings.
 _WORK_A_THREAD = 400_000
-_PREDICT_BLOCK = 256
+_PREDICT_BLOCK = 128
 _ALIGN = 64  # bytes: a cache line and the widest vector
 
 
@@ -71,7 +72,7 @@ def choose_threads(requested: int | None, work: int) -> int:
 
 
 class Engine:
-    """Runs one network on one table of samples, up to `batch_size` rows at a time.
+    """Trains one network on one table of samples, up to `batch_size` rows at a time.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ class Engine:
         job["batch_size"], job["n_threads"] = batch_size, self.n_threads
         job["x_row_stride"], job["x_column_stride"] = table.row_stride, table.column_stride
         job["x_kind"], job["x_gathered"] = table.kind, not table.usable_as(network.dtype)
-        job["loss"], job["loss_option"] = loss.code, loss.option
+        job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
         job["seed"], job["training"] = network.seed, training
         job["l1"], job["l2"] = network.l1, network.l2
@@ -151,8 +152,10 @@ class Engine:
             at += -(-size // _ALIGN) * _ALIGN
         self.zeros, self.row_losses = np.zeros(width, network.dtype), np.empty(batch_size)
         self.positions = np.arange(batch_size, dtype=np.int32)
-        for field in ("zeros", "row_losses", "positions"):
+        self.sync = np.zeros(SYNC_SIZE, np.int64)
+        for field in ("zeros", "row_losses", "positions", "stages", "sync"):
             job[field] = address_of(getattr(self, field))
+        job["n_stages"], self.job_address = stages.size, address_of(self.job)
 
     def _point_at(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> None:
         """Say which samples come, in which order, and their targets and weights."""
@@ -172,16 +175,16 @@ class Engine:
         first_step: int,
     ) -> np.ndarray:
         """Walk through `order` once, a batch a step; returns each batch's loss (n_steps,)."""
-        losses, sync, job = np.empty(step_numbers.shape[0]), _new_sync(), self.job[0]
+        losses, job = np.empty(step_numbers.shape[0]), self.job[0]
         self._point_at(order, encoded, weights)
         job["state"], job["hyper"] = address_of(state), address_of(step_numbers)
         job["losses"], job["n_steps"] = address_of(losses), losses.size
         job["first_step"] = first_step
 
         def run(thread: int) -> None:
-            step.train_steps(self.job, self.stages, sync, thread, self.one)
+            step.train_steps(self.job_address, thread, self.one)
 
-        _on_threads(run, self.n_threads, sync)
+        on_threads(run, self.n_threads, self.sync)
         return losses
 
     def gradient(
@@ -190,26 +193,29 @@ class Engine:
         """Loss of the samples in `order` as a part of `total` weight; gradient in network.grads."""
         self._point_at(order, encoded, weights)
         self.job["total_weight"] = total
-        return float(step.gradient(self.job, self.stages, _new_sync(), self.one))
-
-    def outputs(self) -> np.ndarray:
-        """Linear outputs (n_rows, n_outputs) of the whole table."""
-        n = self.table.n_rows
-        out = np.empty((n, self.network.n_outputs), self.network.dtype)
-        order = np.arange(n, dtype=np.int32)
-        self.job["order"] = address_of(order)
-        step.outputs(self.job, self.stages, _new_sync(), address_of(out), self.one)
-        return out
+        return float(step.gradient(self.job_address, self.one))
 
 
-def _new_sync() -> np.ndarray:
-    return np.zeros(SYNC_SIZE, np.int64)
+def outputs(network: Network, X: np.ndarray, link: bool) -> np.ndarray:
+    """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
+    Threads take contiguous ranges of rows, each with a work space of its own.
+    """
+    table, n = table_of(X), X.shape[0]
+    n_threads = min(choose_threads(None, n * network.params.size), -(-n // _PREDICT_BLOCK))
+    out = np.empty((n, network.n_outputs), network.dtype)
+    block = min(_PREDICT_BLOCK, n)
+    engines = [Engine(network, table, block, training=False) for _ in range(n_threads)]
 
-def outputs(network: Network, table: Table) -> np.ndarray:
-    """Linear outputs (n_rows, n_outputs) of a built network for every row of a table."""
-    block = min(_PREDICT_BLOCK, max(table.n_rows, 1))
-    return Engine(network, table, block, training=False).outputs()
+    def run(thread: int) -> None:
+        engine = engines[thread]
+        if not link:
+            engine.job["link"] = LINK_IDENTITY
+        first, last = n * thread // n_threads, n * (thread + 1) // n_threads
+        step.outputs_of_table(engine.job_address, first, last, address_of(out), engine.one)
+
+    on_threads(run, n_threads, engines[0].sync)
+    return out
 
 
 def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
@@ -242,7 +248,7 @@ def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
     return stages
 
 
-def _on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:
+def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:
     """Call run(0) here and run(1..) on new threads; wait for all, and raise what any raised.
 
     Threads live for one call only, so nothing is left over to break in a forked child.

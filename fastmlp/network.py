@@ -22,6 +22,7 @@ from .tables import table_of
 from .targets import Encoded, TargetCoder
 
 if TYPE_CHECKING:
+    from .predictor import Predictor
     from .training import History
 
 _GRADIENT_ROWS = 4096
@@ -202,15 +203,15 @@ class Network:
 
     def outputs(self, X: Any) -> np.ndarray:
         """Linear outputs (n, n_outputs) of the last layer, before the loss's link."""
-        return self._outputs(self._matrix("Network.outputs", X))
+        return self._outputs(self._matrix("Network.outputs", X), link=False)
 
-    def _outputs(self, X: np.ndarray) -> np.ndarray:
+    def _outputs(self, X: np.ndarray, link: bool) -> np.ndarray:
         if engine.can_compile(self.layers, self.loss):
-            return engine.outputs(self, table_of(X))
+            return engine.outputs(self, X, link)
         values = X.astype(self.dtype)
         for layer in self.layers:
             values = layer.forward(values)
-        return values
+        return self.loss.link(values) if link else values
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Outputs after the link: class probabilities, label probabilities, or predicted numbers.
@@ -219,13 +220,13 @@ class Network:
         -------
         ndarray of shape (n, n_outputs)
         """
-        return self.loss.link(self._outputs(self._matrix("Network.predict_proba", X)))
+        return self._outputs(self._matrix("Network.predict_proba", X), link=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels, or numbers for a regression loss, in the form that fit was given them."""
         coder = self._coder("Network.predict")
         X = self._matrix("Network.predict", X)
-        return coder.decode(self.loss.link(self._outputs(X)))
+        return coder.decode(self._outputs(X, link=True))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy for labels, R^2 for numbers, minus the loss for several quantiles."""
@@ -243,7 +244,7 @@ class Network:
     def _evaluate(
         self, X: np.ndarray, encoded: Encoded, weights: np.ndarray
     ) -> tuple[float, float]:
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, link=False)
         if isinstance(self.loss, BuiltInLoss):
             loss, _ = self.loss.rows(outputs, *encoded, weights)
         else:
@@ -313,6 +314,12 @@ class Network:
             penalty_job["l1"] = penalty_job["l2"] = 0.0  # once is enough
         self.grads[...] = gradient
         return loss, self.grads.copy()
+
+    def compile_predictor(self) -> Predictor:
+        """An immutable, thread-safe copy of the network for serving; see `fastmlp.predictor`."""
+        from .predictor import Predictor
+
+        return Predictor(self)
 
     def save(self, path: Any) -> None:
         """Write the network to a safetensors file; see `fastmlp.serialization`."""

@@ -56,7 +56,7 @@ class _KernelCache(caching.FunctionCache):
         self._cache_file = caching.IndexDataCacheFile(self._cache_path, name, _STAMP)
 
 
-def jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any], nogil: bool = True) -> Any:
     """Compile a kernel: no GIL, IEEE arithmetic without Python's division errors, cached on disk.
 
     `error_model="numpy"` drops the branch that would raise ZeroDivisionError and stop LLVM from
@@ -66,7 +66,7 @@ def jit(function: Callable[..., Any]) -> Any:
     """
     if not JIT_ENABLED:
         return _silent(function)
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher = numba.njit(nogil=nogil, error_model="numpy")(function)
     with contextlib.suppress(RuntimeError, OSError):
         dispatcher._cache = _KernelCache(function)
     return dispatcher
@@ -91,11 +91,6 @@ def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def itemsize_of(one_type: Any) -> int:
-    """Bytes of a number, from its numba type."""
-    return int(one_type.bitwidth) // 8
-
-
 if JIT_ENABLED:
 
     def _array_at(context, builder, array_type, address, size):
@@ -104,7 +99,9 @@ if JIT_ENABLED:
         It has no owner field, so it is not reference-counted: slices of one shared array make
         threads fight over its count, these do not have one.
         """
-        itemsize = context.get_constant(types.intp, itemsize_of(array_type.dtype))
+        kind = array_type.dtype
+        n_bytes = kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8
+        itemsize = context.get_constant(types.intp, n_bytes)
         array = make_array(array_type)(context, builder)
         element = context.get_data_type(array_type.dtype).as_pointer()
         populate_array(
@@ -116,6 +113,19 @@ if JIT_ENABLED:
             meminfo=None,
         )
         return array._getvalue()
+
+    def records(dtype: np.dtype) -> Any:
+        """An intrinsic `f(address, size)` for the array of such records at an address."""
+        view = types.Array(numba.from_dtype(dtype), 1, "C")
+
+        @intrinsic
+        def records_at(typingctx, address, size):
+            def codegen(context, builder, signature, args):
+                return _array_at(context, builder, view, args[0], args[1])
+
+            return view(types.intp, types.intp), codegen
+
+        return records_at
 
     @intrinsic
     def numbers(typingctx, address, size, one):
@@ -129,12 +139,17 @@ if JIT_ENABLED:
 
 else:
 
-    def numbers(address: int, size: int, one: Any) -> np.ndarray:
-        dtype = np.dtype(type(one))
+    def _array_at(address: int, size: int, dtype: np.dtype) -> np.ndarray:
         if size == 0:
             return np.empty(0, dtype)
         memory = (ctypes.c_char * (int(size) * dtype.itemsize)).from_address(int(address))
         return np.frombuffer(memory, dtype)
+
+    def records(dtype: np.dtype) -> Any:
+        return lambda address, size: _array_at(address, size, dtype)
+
+    def numbers(address: int, size: int, one: Any) -> np.ndarray:
+        return _array_at(address, size, np.dtype(type(one)))
 
 
 @jit

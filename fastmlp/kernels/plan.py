@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .jit import records
+
 # One stage: an optional dense product, then an activation, then dropout. `weights` and `biases`
 # count numbers into params and grads; `values` and `slopes` are addresses of (batch, n_out).
 _STAGE_WHOLE = "dense n_in n_out weights biases activation dropout_stream values slopes"
@@ -26,12 +28,13 @@ _STAGE_REAL = (
 #   inputs     (batch_size, n_features), rows of x that had to be converted
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
 #   panels     (n_threads, panel_bytes); zeros, one tile wide; positions, int32 0, 1, 2, ...
+#   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
     "x order labels targets sample_weights levels params grads state hyper losses"
-    " inputs gradient row_losses panels zeros positions"
-    " n_rows n_features n_outputs n_levels n_params batch_size n_threads n_steps"
+    " inputs gradient row_losses panels zeros positions stages sync"
+    " n_rows n_features n_outputs n_levels n_params batch_size n_threads n_steps n_stages"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes"
-    " loss optimizer seed first_step training first_dense limits_columns by_columns"
+    " loss link optimizer seed first_step training first_dense limits_columns by_columns"
 )
 _JOB_REAL = "loss_option l1 l2 clip_norm total_weight"
 
@@ -45,3 +48,6 @@ def _record(whole: str, real: str) -> np.dtype:
 
 STAGE = _record(_STAGE_WHOLE, _STAGE_REAL)
 JOB = _record(_JOB_WHOLE, _JOB_REAL)
+
+stages_at = records(STAGE)
+jobs_at = records(JOB)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from . import activations, losses, matmul, optimizers, random, rows
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
+from .plan import jobs_at, stages_at
 from .threads import barrier, part_start
 from .tiles import TILE_ROWS, tile_width
 
@@ -81,7 +82,7 @@ def _activate(job, stage, step, first, last, left, right, one):
 
 
 @jit
-def _forward(job, stages, order, batch, step, sync, thread, panel, one):
+def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
     if job["x_gathered"]:
@@ -91,7 +92,7 @@ def _forward(job, stages, order, batch, step, sync, thread, panel, one):
             part_start(batch, n_threads, thread + 1), job["n_features"], job["inputs"], one,
         )  # fmt: skip
         if job["by_columns"]:
-            barrier(sync, n_threads)
+            barrier(job["sync"], n_threads)
     first, last = _my_rows(job, batch, thread)
     for s in range(stages.size):
         stage = stages[s]
@@ -108,7 +109,7 @@ def _forward(job, stages, order, batch, step, sync, thread, panel, one):
             _copy_block(x, stride, index, first, last, left, right, stage, one)
         _activate(job, stage, step, first, last, left, right, one)
         if job["by_columns"]:
-            barrier(sync, n_threads)
+            barrier(job["sync"], n_threads)
 
 
 @jit
@@ -152,7 +153,7 @@ def _scale_slopes(job, stage, step, gradient, first, last, left, right, one):
 
 
 @jit
-def _backward(job, stages, batch, step, sync, thread, panel, one):
+def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
     first, last = _my_rows(job, batch, thread)
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
@@ -165,7 +166,7 @@ def _backward(job, stages, batch, step, sync, thread, panel, one):
             return
         if stage["dense"]:
             if job["by_columns"]:
-                barrier(sync, job["n_threads"])
+                barrier(job["sync"], job["n_threads"])
             left, right = _my_columns(job, n_in, thread, one)
             matmul.input_gradient(
                 stage["slopes"], job["positions"], first, last, left, right,
@@ -175,10 +176,10 @@ def _backward(job, stages, batch, step, sync, thread, panel, one):
 
 
 @jit
-def _rows_phase(job, stages, order, batch, step, sync, thread, one):
+def _rows_phase(job, stages, order, batch, step, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
-    _forward(job, stages, order, batch, step, sync, thread, panel, one)
+    _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
     samples = integers(order, batch)
     total = job["total_weight"]
@@ -193,8 +194,8 @@ def _rows_phase(job, stages, order, batch, step, sync, thread, one):
         job["row_losses"], one,
     )  # fmt: skip
     if job["by_columns"]:
-        barrier(sync, n_threads)
-    _backward(job, stages, batch, step, sync, thread, panel, one)
+        barrier(job["sync"], n_threads)
+    _backward(job, stages, batch, step, thread, panel, one)
 
 
 @jit
@@ -289,52 +290,54 @@ def _penalties(job, stages, one):
 
 
 @jit
-def _step(job, stages, step, sync, thread, one):
+def _step(job, stages, step, thread, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once."""
     n_threads = job["n_threads"]
     start = step * job["batch_size"]
     batch = min(job["batch_size"], job["n_rows"] - start)
     order = job["order"] + start * _INT32_BYTES
     hyper = job["hyper"] + step * optimizers.N_HYPERPARAMETERS * _FLOAT64_BYTES
-    _rows_phase(job, stages, order, batch, step, sync, thread, one)
+    _rows_phase(job, stages, order, batch, step, thread, one)
     penalty = _penalties(job, stages, one) if thread == 0 else 0.0
-    barrier(sync, n_threads)
+    barrier(job["sync"], n_threads)
     if thread == 0:
         doubles(job["losses"], step + 1)[step] = losses.sum_rows(job["row_losses"], batch) + penalty
     clips = job["clip_norm"] > 0
     _parameters_phase(job, stages, order, batch, hyper, thread, not clips, one)
     if clips:
-        barrier(sync, n_threads)
+        barrier(job["sync"], n_threads)
         scale = optimizers.clip_factor(job["n_params"], job["grads"], job["clip_norm"], one)
-        barrier(sync, n_threads)
+        barrier(job["sync"], n_threads)
         _scaled_update(job, stages, hyper, thread, scale, one)
-    barrier(sync, n_threads)
+    barrier(job["sync"], n_threads)
     if job["limits_columns"]:
         _limit_columns(job, stages, thread, one)
-        barrier(sync, n_threads)
+        barrier(job["sync"], n_threads)
 
 
 @jit
-def train_steps(jobs, stages, sync, thread, one):
+def train_steps(job_address, thread, one):
     """Walk through the order a batch at a time, updating the parameters after each.
 
-    jobs (1,) JOB and stages (n_stages,) STAGE read; `losses` written by thread 0: the mean loss of
-    each batch, penalties included. Every thread calls this with its own number.
+    Thread 0 writes `losses`: the mean loss of each batch, penalties included. Every thread calls
+    this with its own number.
     """
+    job = jobs_at(job_address, 1)[0]
+    stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    job = jobs[0]
     for step in range(job["n_steps"]):
-        _step(job, stages, step, sync, thread, one)
+        _step(job, stages, step, thread, one)
     restore_denormals(control)
 
 
 @jit
-def gradient(jobs, stages, sync, one):
+def gradient(job_address, one):
     """Loss of one batch, the whole order, and its gradient in `grads`."""
+    job = jobs_at(job_address, 1)[0]
+    stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    job = jobs[0]
     order, batch = job["order"], job["n_rows"]
-    _rows_phase(job, stages, order, batch, 0, sync, 0, one)
+    _rows_phase(job, stages, order, batch, 0, 0, one)
     _parameters_phase(job, stages, order, batch, 0, 0, False, one)
     loss = losses.sum_rows(job["row_losses"], batch) + _penalties(job, stages, one)
     restore_denormals(control)
@@ -342,20 +345,40 @@ def gradient(jobs, stages, sync, one):
 
 
 @jit
-def outputs(jobs, stages, sync, out, one):
-    """Linear outputs of all rows of the order, a block of `batch_size` at a time.
-
-    out: address of (n_rows, n_outputs), written.
-    """
+def _outputs(job, first, last, out, one):
+    """Outputs after the link of rows first..last of x, a block of `batch_size` at a time."""
+    stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    job = jobs[0]
     n_out, block, size = job["n_outputs"], job["batch_size"], itemsize(one)
-    for start in range(0, job["n_rows"], block):
-        batch = min(block, job["n_rows"] - start)
-        order = job["order"] + start * _INT32_BYTES
-        _forward(job, stages, order, batch, 0, sync, 0, job["panels"], one)
-        found = numbers(stages[stages.size - 1]["values"], batch * n_out, one)
+    x = job["x"]
+    for start in range(first, last, block):
+        batch = min(block, last - start)
+        job["x"] = x + start * job["x_row_stride"]
+        _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
+        outputs = stages[stages.size - 1]["values"]
+        losses.link_rows(job["link"], outputs, n_out, batch, one)
+        found = numbers(outputs, batch * n_out, one)
         result = numbers(out + start * n_out * size, batch * n_out, one)
         for i in range(result.size):
             result[i] = found[i]
+    job["x"] = x
     restore_denormals(control)
+
+
+@jit
+def outputs_of_table(job_address, first, last, out, one):
+    """Outputs after the link of rows first..last of the job's x, written to address `out`."""
+    _outputs(jobs_at(job_address, 1)[0], first, last, out, one)
+
+
+def outputs_of_row(job_address, x, out):
+    """Outputs after the link of one contiguous row x (n_features,), written to out (n_outputs,).
+
+    Compiled to keep the GIL: letting go of it would cost more than the row.
+    """
+    job = jobs_at(job_address, 1)[0]
+    job["x"] = x.ctypes.data
+    _outputs(job, 0, 1, out.ctypes.data, out.dtype.type(1))
+
+
+outputs_of_row = jit(outputs_of_row, nogil=False)

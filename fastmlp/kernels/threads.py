@@ -9,12 +9,11 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from .jit import JIT_ENABLED, jit
 from .tiles import TILE_ROWS
 
-# Places in the array that threads meet at.
+# Places in the int64 array that threads meet at.
 ARRIVED, ROUND, ABORTED = 0, 8, 16
 SYNC_SIZE = 24  # one cache line each
 
@@ -23,41 +22,37 @@ _SPINS = 4000
 
 if JIT_ENABLED:
 
-    def _place(context, builder, array_type, array, index):
-        pointer = make_array(array_type)(context, builder, array).data
-        return builder.gep(pointer, [index], source_etype=ir.IntType(64))
+    def _place(builder, address):
+        return builder.inttoptr(address, ir.IntType(64).as_pointer())
 
     @intrinsic
-    def _atomic_add(typingctx, array, index, value):
-        """Add to `array[index]` (int64) and return what it was."""
+    def _atomic_add(typingctx, address, value):
+        """Add to the int64 at an address and return what it was."""
 
         def codegen(context, builder, signature, args):
-            place = _place(context, builder, array, args[0], args[1])
-            return builder.atomic_rmw("add", place, args[2], "acq_rel")
+            return builder.atomic_rmw("add", _place(builder, args[0]), args[1], "acq_rel")
 
-        return types.int64(array, types.intp, types.int64), codegen
+        return types.int64(types.intp, types.int64), codegen
 
     @intrinsic
-    def _atomic_load(typingctx, array, index):
-        """Read `array[index]` (int64) after all writes of the thread that wrote it."""
+    def _atomic_load(typingctx, address):
+        """Read the int64 at an address, after all writes of the thread that wrote it."""
 
         def codegen(context, builder, signature, args):
-            place = _place(context, builder, array, args[0], args[1])
+            place = _place(builder, args[0])
             return builder.load_atomic(place, "acquire", 8, typ=ir.IntType(64))
 
-        return types.int64(array, types.intp), codegen
+        return types.int64(types.intp), codegen
 
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
-else:  # one thread only
+else:  # interpreted kernels run on one thread only, which never waits
 
-    def _atomic_add(array, index, value):
-        before = array[index]
-        array[index] += value
-        return before
+    def _atomic_add(address, value):
+        raise AssertionError("one thread")
 
-    def _atomic_load(array, index):
-        return array[index]
+    def _atomic_load(address):
+        raise AssertionError("one thread")
 
     def _sched_yield():
         return 0
@@ -71,16 +66,16 @@ def barrier(sync, n_threads):
     """
     if n_threads == 1:
         return
-    this_round = _atomic_load(sync, ROUND)
-    if _atomic_add(sync, ARRIVED, 1) == n_threads - 1:
-        _atomic_add(sync, ARRIVED, -n_threads)
-        _atomic_add(sync, ROUND, 1)
+    this_round = _atomic_load(sync + ROUND * 8)
+    if _atomic_add(sync + ARRIVED * 8, 1) == n_threads - 1:
+        _atomic_add(sync + ARRIVED * 8, -n_threads)
+        _atomic_add(sync + ROUND * 8, 1)
         return
     spins = 0
-    while _atomic_load(sync, ROUND) == this_round:
+    while _atomic_load(sync + ROUND * 8) == this_round:
         spins += 1
         if spins > _SPINS:
-            if _atomic_load(sync, ABORTED) != 0:
+            if _atomic_load(sync + ABORTED * 8) != 0:
                 return
             _sched_yield()
 
