@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, InputTypeError
+from .tables import is_sparse
 
 _PASS_THROUGH = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
@@ -115,9 +116,12 @@ def finite(where: str, name: str, values: np.ndarray) -> None:
         )
 
 
-def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> np.ndarray:
-    """A finite two-dimensional array of numbers with at least one row and one column."""
-    values = array(where, name, value)
+def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> Any:
+    """A finite matrix of numbers with at least one row and column: an array, or in CSR form."""
+    if is_sparse(value):
+        values = _sparse_matrix(where, name, value)
+    else:
+        values = array(where, name, value)
     wanted = f"{name} of shape (n, {n_columns if n_columns is not None else 'n_features'})"
     if values.ndim != 2:
         advice = f"use {name}.reshape(1, -1) for one row, {name}.reshape(-1, 1) for one column"
@@ -133,8 +137,34 @@ def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> n
         raise InputError(
             where, wanted, _shape(values), "pass the columns the network was built for"
         )
-    values = numeric(where, name, values)
-    finite(where, name, values)
+    if not is_sparse(values):
+        values = numeric(where, name, values)
+        finite(where, name, values)
+    return values
+
+
+def _sparse_matrix(where: str, name: str, value: Any) -> Any:
+    """CSR form with sorted columns that stand inside the matrix, and finite numbers."""
+    values = value.tocsr()
+    try:
+        values.check_format(full_check=True)
+    except ValueError:
+        raise InputError(
+            where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
+            "build it anew, for example with scipy.sparse.csr_array",
+        ) from None  # fmt: skip
+    if not values.has_sorted_indices:
+        values = values.sorted_indices()
+    if values.dtype.kind not in "biuf":
+        raise InputTypeError(where, f"{name} to hold numbers", f"dtype {values.dtype}",
+                             "convert it with .astype")  # fmt: skip
+    bad = ~np.isfinite(values.data)
+    if bad.any():
+        at = int(np.argmax(bad))
+        row = int(np.searchsorted(values.indptr, at, side="right")) - 1
+        what = "nan" if np.isnan(values.data[at]) else "an infinity"
+        raise InputError(where, f"{name} to be finite", f"{what} in row {row}, column "
+                         f"{values.indices[at]}", "remove, replace or impute it")  # fmt: skip
     return values
 
 

@@ -17,6 +17,7 @@ from .kernels import plan, step
 from .kernels.jit import JIT_ENABLED, address_of, address_or_0
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import PACK_STRIDE
+from .kernels.rows import SPARSE
 from .kernels.threads import ABORTED, SYNC_SIZE
 from .kernels.tiles import tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
@@ -109,13 +110,17 @@ class Engine:
         assert isinstance(loss, BuiltInLoss)
         self.levels = loss.levels_as(network.dtype)
         job["levels"], job["n_levels"] = address_of(self.levels), self.levels.size
-        job["x"], job["n_rows"] = address_of(table.X), table.n_rows
+        job["x"], job["n_rows"] = address_of(table.values), table.n_rows
+        job["x_indices"], job["x_indptr"] = address_of(table.indices), address_of(table.indptr)
         job["n_features"], job["n_outputs"] = table.n_columns, network.n_outputs
         job["params"], job["grads"] = address_of(network.params), address_of(network.grads)
         job["n_params"] = network.params.size
         job["batch_size"], job["n_threads"] = batch_size, self.n_threads
         job["x_row_stride"], job["x_column_stride"] = table.row_stride, table.column_stride
-        job["x_kind"], job["x_gathered"] = table.kind, not table.usable_as(network.dtype)
+        in_place = table.usable_as(network.dtype) and (
+            table.kind != SPARSE or bool(self.stages[0]["dense"])
+        )
+        job["x_kind"], job["x_gathered"] = table.kind, not in_place
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
         job["seed"], job["training"] = network.seed, training
@@ -196,12 +201,12 @@ class Engine:
         return float(step.gradient(self.job_address, self.one))
 
 
-def outputs(network: Network, X: np.ndarray, link: bool) -> np.ndarray:
+def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
     Threads take contiguous ranges of rows, each with a work space of its own.
     """
-    table, n = table_of(X), X.shape[0]
+    table, n = table_of(X, network.dtype), X.shape[0]
     n_threads = min(choose_threads(None, n * network.params.size), -(-n // _PREDICT_BLOCK))
     out = np.empty((n, network.n_outputs), network.dtype)
     block = min(_PREDICT_BLOCK, n)

@@ -15,10 +15,11 @@ import numpy as np
 from . import checks, initializers
 from .errors import InputError
 from .initializers import INITIALIZERS, Initializer
-from .kernels import activations, matmul, random
+from .kernels import activations, matmul, random, sparse
 from .kernels.jit import address_of
 from .kernels.tiles import tile_width
 from .registry import Registry, specification
+from .tables import is_sparse, table_of
 
 LAYERS: Registry[Layer] = Registry("layer")
 
@@ -255,12 +256,22 @@ class Dense(Layer):
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         """Z = X W + b for X (n, n_in)."""
-        X = self._input(X)
+        X = checks.matrix(f"{self!r}.forward", "X", X, self.n_in) if is_sparse(X) else self._input(X)
         if not self.parameters:
-            self.initialize_alone(X.shape[1], X.dtype)
-        X = np.ascontiguousarray(X, self.W.dtype)
+            self.initialize_alone(X.shape[1], X.dtype if X.dtype.kind == "f" else np.float64)
+        dtype = self.W.dtype
         (n, n_in), n_out = X.shape, self.b.size
-        Z, order, panel = np.empty((n, n_out), X.dtype), _positions(n), _panel(n_in, X)
+        Z, order = np.empty((n, n_out), dtype), _positions(n)
+        if is_sparse(X):
+            self._X = X
+            table = table_of(X, dtype)
+            sparse.sparse_forward(
+                address_of(table.values), address_of(table.indices), address_of(table.indptr),
+                address_of(order), 0, n, 0, n_out, address_of(self.W), address_of(self.b), n_out,
+                address_of(Z), dtype.type(1),
+            )  # fmt: skip
+            return Z
+        X, panel = np.ascontiguousarray(X, dtype), _panel(n_in, Z)
         matmul.dense_forward(
             address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
             address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), address_of(panel),
@@ -273,17 +284,24 @@ class Dense(Layer):
         """dX = dY W^T for dY (n, n_out); writes dW = X^T dY and db, the sum of dY's rows."""
         if self._X is None:
             raise self._before_forward()
-        X, (n_in, n_out) = self._X, self.W.shape
-        n, one = X.shape[0], X.dtype.type(1)
-        dY = self._incoming(dY, np.broadcast_to(X[:, :1], (n, n_out)))
-        order, panel = _positions(n), _panel(n_out, X)
+        X, W, n = self._X, self.W, self._X.shape[0]
+        (n_in, n_out), one = W.shape, W.dtype.type(1)
+        dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
+        order, panel = _positions(n), _panel(n_out, W)
         rows, index = address_of(dY), address_of(order)
-        matmul.weight_gradient(
-            address_of(X), n_in * X.itemsize, index, n, rows, 0, n_in, n_out, address_of(self.dW),
-            one,
-        )  # fmt: skip
+        if is_sparse(X):
+            table = table_of(X, W.dtype)
+            sparse.sparse_weight_gradient(
+                address_of(table.values), address_of(table.indices), address_of(table.indptr),
+                index, n, rows, 0, n_in, 0, n_out, n_out, address_of(self.dW), one,
+            )  # fmt: skip
+        else:
+            matmul.weight_gradient(
+                address_of(X), n_in * X.itemsize, index, n, rows, 0, n_in, 0, n_out, n_out,
+                address_of(self.dW), one,
+            )  # fmt: skip
         matmul.bias_gradient(rows, n, 0, n_out, n_out, address_of(self.db), one)
-        dX, zeros = np.empty_like(X), np.zeros(tile_width(one), X.dtype)
+        dX, zeros = np.empty((n, n_in), W.dtype), np.zeros(tile_width(one), W.dtype)
         matmul.input_gradient(
             rows, index, 0, n, 0, n_in, address_of(self.W), n_in, n_out, address_of(zeros),
             address_of(dX), address_of(panel), one,

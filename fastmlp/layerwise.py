@@ -17,6 +17,7 @@ from .kernels.jit import address_of
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import Optimizer
+from .tables import is_sparse
 from .targets import Encoded
 
 if TYPE_CHECKING:
@@ -83,13 +84,21 @@ def gradient(
     training: bool = False,
 ) -> float:
     """Forward, loss and backward for one batch: returns the loss, leaves grads in the network."""
-    values = X.astype(network.dtype)
-    for layer in network.layers:
-        values = _forward(layer, values, training)
+    values = forward(network, X, training)
     loss, flowing = _loss(network, values, encoded, weights)
     for layer in reversed(network.layers):
         flowing = layer.backward(flowing)
     return loss + _add_penalties(network)
+
+
+def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:
+    """Outputs of the last layer; sparse rows stay sparse if the first layer is Dense."""
+    values = X.astype(network.dtype)
+    if is_sparse(values) and type(network.layers[0]) is not Dense:
+        values = values.toarray()
+    for layer in network.layers:
+        values = _forward(layer, values, training)
+    return values
 
 
 def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:

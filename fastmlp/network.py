@@ -208,9 +208,9 @@ class Network:
     def _outputs(self, X: np.ndarray, link: bool) -> np.ndarray:
         if engine.can_compile(self.layers, self.loss):
             return engine.outputs(self, X, link)
-        values = X.astype(self.dtype)
-        for layer in self.layers:
-            values = layer.forward(values)
+        from . import layerwise
+
+        values = layerwise.forward(self, X)
         return self.loss.link(values) if link else values
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -302,7 +302,7 @@ class Network:
         n = X.shape[0]
         total = float(weights.sum(dtype=np.float64)) if weights.size else float(n)
         block = min(n, _GRADIENT_ROWS)
-        runner = engine.Engine(self, table_of(X), block)
+        runner = engine.Engine(self, table_of(X, self.dtype), block)
         for stage in runner.stages:
             stage["dropout"] = 0.0
         loss, gradient = 0.0, np.zeros(self.params.size)

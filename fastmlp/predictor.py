@@ -100,7 +100,7 @@ class Predictor:
 
     def _new_space(self) -> tuple[int, engine.Engine]:
         row = np.zeros((1, self._n_features), self._dtype)
-        made = engine.Engine(self._network, table_of(row), 1, training=False)
+        made = engine.Engine(self._network, table_of(row, self._dtype), 1, training=False)
         return made.job_address, made
 
     def _tidy(self, X: Any) -> np.ndarray:

@@ -184,7 +184,7 @@ class _Run:
             work = 3 * batch_size * network.params.size
             self.engine = engine.Engine(
                 network,
-                table_of(samples.X),
+                table_of(samples.X, network.dtype),
                 batch_size,
                 engine.choose_threads(n_threads, work),
                 optimizer,

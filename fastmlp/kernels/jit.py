@@ -137,7 +137,19 @@ if JIT_ENABLED:
 
         return view(types.intp, types.intp, one), codegen
 
+    @intrinsic
+    def fma(typingctx, a, b, c):
+        """a b + c, rounded once."""
+
+        def codegen(context, builder, signature, args):
+            return builder.fma(*args)
+
+        return a(a, a, a), codegen
+
 else:
+
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        return a * b + c
 
     def _array_at(address: int, size: int, dtype: np.dtype) -> np.ndarray:
         if size == 0:
@@ -160,12 +172,19 @@ def itemsize(one):
 
 _FLOAT64 = np.float64(1)
 _INT32 = np.int32(1)
+_INT64 = np.int64(1)
 
 
 @jit
 def doubles(address, size):
     """The array of `size` float64 at an address."""
     return numbers(address, size, _FLOAT64)
+
+
+@jit
+def longs(address, size):
+    """The array of `size` int64 at an address."""
+    return numbers(address, size, _INT64)
 
 
 @jit

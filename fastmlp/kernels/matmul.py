@@ -84,15 +84,15 @@ def input_gradient(
 
 
 @jit
-def weight_gradient(a, a_stride, order, batch, d, first, last, n_out, out, one):
-    """dW[i] <- sum over r of A[order[r], i] dZ[r] for rows first <= i < last of W.
+def weight_gradient(a, a_stride, order, batch, d, first, last, left, right, n_out, out, one):
+    """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for first <= i < last, left <= j < right.
 
     a, a_stride, order read as in `dense_forward`; d read: dZ (batch, n_out); out written: dW
     (n_in, n_out). 2 batch n_out flops a row.
     """
     size, width = itemsize(one), tile_width(one)
-    for j in range(0, n_out, width):
-        columns = min(width, n_out - j)
+    for j in range(left, right, width):
+        columns = min(width, right - j)
         i = first
         while i < last:
             rows = tile_height(last - i)

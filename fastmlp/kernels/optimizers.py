@@ -56,45 +56,45 @@ def adam(p, g, mean, square, rate, beta1, beta2, epsilon):
 
 @jit
 def update(
-    code, hyper, rate_factor, decay_factor, start, size, n_params, params, grads, state, one
-):
-    """One step of an optimizer for parameters start..start+size, all of one group.
+    code, hyper, rate_factor, decay_factor, start, n_rows, n_columns, stride, n_params,
+    params, grads, state, one,
+):  # fmt: skip
+    """One step of an optimizer for a block of parameters of one group.
 
+    The block is n_rows runs of n_columns parameters, `stride` apart, from parameter `start` on.
     Addresses: hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n_params,) and state (some
     vectors of n_params) updated. Decoupled weight decay (Loshchilov and Hutter, 2019) first shrinks
     p by 1 - rate decay.
     """
-    kind = type(one)
-    offset = start * itemsize(one)
-    p = numbers(params + offset, size, one)
-    g = numbers(grads + offset, size, one)
+    kind, size = type(one), itemsize(one)
     h = doubles(hyper, N_HYPERPARAMETERS)
     rate = kind(h[RATE] * rate_factor)
     shrink = kind(1.0 - h[DECAY] * rate_factor * decay_factor)
     a, b, c = kind(h[A]), kind(h[B]), kind(h[C])
-    if shrink != 1:
-        for i in range(p.size):
-            p[i] *= shrink
-    if code == SGD:
-        for i in range(p.size):
-            p[i] = sgd(p[i], g[i], rate)
-    elif code == MOMENTUM:
-        v = numbers(state + offset, size, one)
-        for i in range(p.size):
-            p[i], v[i] = momentum(p[i], g[i], v[i], rate, a, b)
-    elif code == RMSPROP:
-        v = numbers(state + offset, size, one)
-        for i in range(p.size):
-            p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b)
-    elif code == ADAGRAD:
-        v = numbers(state + offset, size, one)
-        for i in range(p.size):
-            p[i], v[i] = adagrad(p[i], g[i], v[i], rate, a)
-    elif code == ADAM:
-        m = numbers(state + offset, size, one)
-        v = numbers(state + n_params * itemsize(one) + offset, size, one)
-        for i in range(p.size):
-            p[i], m[i], v[i] = adam(p[i], g[i], m[i], v[i], rate, a, b, c)
+    for row in range(n_rows):
+        offset = (start + row * stride) * size
+        p = numbers(params + offset, n_columns, one)
+        g = numbers(grads + offset, n_columns, one)
+        v = numbers(state + offset, n_columns, one)
+        if shrink != 1:
+            for i in range(p.size):
+                p[i] *= shrink
+        if code == SGD:
+            for i in range(p.size):
+                p[i] = sgd(p[i], g[i], rate)
+        elif code == MOMENTUM:
+            for i in range(p.size):
+                p[i], v[i] = momentum(p[i], g[i], v[i], rate, a, b)
+        elif code == RMSPROP:
+            for i in range(p.size):
+                p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b)
+        elif code == ADAGRAD:
+            for i in range(p.size):
+                p[i], v[i] = adagrad(p[i], g[i], v[i], rate, a)
+        elif code == ADAM:
+            s = numbers(state + offset + n_params * size, n_columns, one)
+            for i in range(p.size):
+                p[i], v[i], s[i] = adam(p[i], g[i], v[i], s[i], rate, a, b, c)
 
 
 @jit

@@ -18,7 +18,8 @@ _STAGE_REAL = (
 )
 
 # One job: what all steps of a call have in common. The first group are addresses:
-#   x          the samples, as `x_kind` and the two strides say
+#   x          the samples, as `x_kind` and the two strides say; of sparse ones the non-zeros, with
+#              their columns in x_indices (int32) and each sample's first in x_indptr (int64)
 #   order      (n_rows,) int32, the samples in the order they are visited
 #   labels     (n_samples,) int32, or 0; targets (n_samples, n_outputs), or 0
 #   sample_weights (n_samples,), or 0
@@ -30,7 +31,7 @@ _STAGE_REAL = (
 #   panels     (n_threads, panel_bytes); zeros, one tile wide; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
-    "x order labels targets sample_weights levels params grads state hyper losses"
+    "x x_indices x_indptr order labels targets sample_weights levels params grads state hyper losses"
     " inputs gradient row_losses panels zeros positions stages sync"
     " n_rows n_features n_outputs n_levels n_params batch_size n_threads n_steps n_stages"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes"

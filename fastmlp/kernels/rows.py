@@ -10,7 +10,7 @@ import numpy as np
 
 from .jit import itemsize, jit, numbers
 
-FLOAT32, FLOAT64, UINT8 = range(3)
+FLOAT32, FLOAT64, UINT8, SPARSE = range(4)
 KINDS = {np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64, np.dtype(np.uint8): UINT8}
 
 _FLOAT32 = np.float32(1)

@@ -8,7 +8,7 @@ share out the columns of each layer instead of rows, so that each W is read by o
 
 from __future__ import annotations
 
-from . import activations, losses, matmul, optimizers, random, rows
+from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
@@ -28,6 +28,12 @@ def _stage_input(job, stages, s, order, one):
     if job["x_gathered"]:
         return job["inputs"], stride, job["positions"]
     return job["x"], job["x_row_stride"], order
+
+
+@jit
+def _is_sparse(job):
+    """Whether the first dense layer reads sparse rows itself."""
+    return job["x_kind"] == rows.SPARSE and not job["x_gathered"]
 
 
 @jit
@@ -86,11 +92,17 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
     if job["x_gathered"]:
-        rows.gather(
-            job["x"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
-            integers(order, batch), part_start(batch, n_threads, thread),
-            part_start(batch, n_threads, thread + 1), job["n_features"], job["inputs"], one,
-        )  # fmt: skip
+        start, stop = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+        if job["x_kind"] == rows.SPARSE:
+            sparse.gather_sparse(
+                job["x"], job["x_indices"], job["x_indptr"], order, start, stop,
+                job["n_features"], job["inputs"], one,
+            )  # fmt: skip
+        else:
+            rows.gather(
+                job["x"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
+                integers(order, batch), start, stop, job["n_features"], job["inputs"], one,
+            )  # fmt: skip
         if job["by_columns"]:
             barrier(job["sync"], n_threads)
     first, last = _my_rows(job, batch, thread)
@@ -99,11 +111,17 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         n_in, n_out = stage["n_in"], stage["n_out"]
         left, right = _my_columns(job, n_out, thread, one)
         x, stride, index = _stage_input(job, stages, s, order, one)
-        if stage["dense"]:
-            size = itemsize(one)
+        weights = job["params"] + stage["weights"] * itemsize(one)
+        biases = job["params"] + stage["biases"] * itemsize(one)
+        if s == 0 and _is_sparse(job):
+            sparse.sparse_forward(
+                job["x"], job["x_indices"], job["x_indptr"], order, first, last, left, right,
+                weights, biases, n_out, stage["values"], one,
+            )  # fmt: skip
+        elif stage["dense"]:
             matmul.dense_forward(
-                x, stride, index, first, last, left, right, job["params"] + stage["weights"] * size,
-                job["params"] + stage["biases"] * size, n_in, n_out, stage["values"], panel, one,
+                x, stride, index, first, last, left, right, weights, biases, n_in, n_out,
+                stage["values"], panel, one,
             )  # fmt: skip
         else:
             _copy_block(x, stride, index, first, last, left, right, stage, one)
@@ -199,14 +217,32 @@ def _rows_phase(job, stages, order, batch, step, thread, one):
 
 
 @jit
-def _update(job, stage, hyper, weights, start, size, one):
-    """The optimizer's step for some of a stage's weights, or some of its biases."""
+def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, one):
+    """The optimizer's step for a block of a stage's weights, or of its biases."""
     rate = stage["weight_rate"] if weights else stage["bias_rate"]
     decay = stage["weight_decay"] if weights else stage["bias_decay"]
     optimizers.update(
-        job["optimizer"], hyper, rate, decay, start, size, job["n_params"], job["params"],
-        job["grads"], job["state"], one,
+        job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, job["n_params"],
+        job["params"], job["grads"], job["state"], one,
     )  # fmt: skip
+
+
+@jit
+def _my_weights(job, n_in, n_out, thread, one):
+    """The block of a W that this thread owns: rows first..last, columns left..right."""
+    if job["by_columns"]:
+        left, right = _my_columns(job, n_out, thread, one)
+        return 0, n_in, left, right
+    n_threads = job["n_threads"]
+    return part_start(n_in, n_threads, thread), part_start(n_in, n_threads, thread + 1), 0, n_out
+
+
+@jit
+def _runs(first, last, left, right, n_out):
+    """A block of a W as runs of adjacent parameters: the first's place, how many, how long."""
+    if right - left == n_out:
+        return first * n_out, 1, (last - first) * n_out
+    return first * n_out + left, last - first, right - left
 
 
 @jit
@@ -219,27 +255,45 @@ def _parameters_phase(job, stages, order, batch, hyper, thread, update, one):
             continue
         n_in, n_out = stage["n_in"], stage["n_out"]
         x, stride, index = _stage_input(job, stages, s, order, one)
-        height = max(TILE_ROWS, _HOT_NUMBERS // n_out // TILE_ROWS * TILE_ROWS)
-        stop = part_start(n_in, n_threads, thread + 1)
-        for i in range(part_start(n_in, n_threads, thread), stop, height):
-            end = min(stop, i + height)
-            matmul.weight_gradient(
-                x, stride, index, batch, stage["slopes"], i, end, n_out,
-                job["grads"] + stage["weights"] * size, one,
-            )  # fmt: skip
-            start, count = stage["weights"] + i * n_out, (end - i) * n_out
-            if job["l1"] != 0 or job["l2"] != 0:
-                optimizers.add_penalty(
-                    job["l1"], job["l2"], count, job["params"] + start * size,
-                    job["grads"] + start * size, one,
+        first, last, left, right = _my_weights(job, n_in, n_out, thread, one)
+        weights = job["grads"] + stage["weights"] * size
+        is_sparse = s == 0 and _is_sparse(job)
+        height = max(1, _HOT_NUMBERS // max(right - left, 1) // TILE_ROWS) * TILE_ROWS
+        if is_sparse:  # one walk through the non-zeros is worth more than a hot gradient
+            height = max(1, last - first)
+        for i in range(first, last, height):
+            end = min(last, i + height)
+            if is_sparse:
+                sparse.sparse_weight_gradient(
+                    job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
+                    i, end, left, right, n_out, weights, one,
                 )  # fmt: skip
+            else:
+                matmul.weight_gradient(
+                    x, stride, index, batch, stage["slopes"], i, end, left, right, n_out, weights,
+                    one,
+                )  # fmt: skip
+            place, n_runs, length = _runs(i, end, left, right, n_out)
+            _add_penalty(job, stage["weights"] + place, n_runs, length, n_out, one)
             if update:
-                _update(job, stage, hyper, True, start, count, one)
+                start = stage["weights"] + place
+                _update(job, stage, hyper, True, start, n_runs, length, n_out, one)
         left, right = part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
         biases = job["grads"] + stage["biases"] * size
         matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, biases, one)
         if update:
-            _update(job, stage, hyper, False, stage["biases"] + left, right - left, one)
+            _update(job, stage, hyper, False, stage["biases"] + left, 1, right - left, 0, one)
+
+
+@jit
+def _add_penalty(job, start, n_runs, length, stride, one):
+    """The penalties' part of the gradient of a block of weights."""
+    if job["l1"] != 0 or job["l2"] != 0:
+        for run in range(n_runs):
+            offset = (start + run * stride) * itemsize(one)
+            optimizers.add_penalty(
+                job["l1"], job["l2"], length, job["params"] + offset, job["grads"] + offset, one
+            )
 
 
 @jit
@@ -258,7 +312,7 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             if scale != 1:
                 optimizers.rescale(count, job["grads"] + start * size, scale, one)
-            _update(job, stage, hyper, weights, start, count, one)
+            _update(job, stage, hyper, weights, start, 1, count, 0, one)
 
 
 @jit
@@ -350,10 +404,13 @@ def _outputs(job, first, last, out, one):
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
     n_out, block, size = job["n_outputs"], job["batch_size"], itemsize(one)
-    x = job["x"]
+    x, indptr = job["x"], job["x_indptr"]
     for start in range(first, last, block):
         batch = min(block, last - start)
-        job["x"] = x + start * job["x_row_stride"]
+        if job["x_kind"] == rows.SPARSE:
+            job["x_indptr"] = indptr + start * 8
+        else:
+            job["x"] = x + start * job["x_row_stride"]
         _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
         outputs = stages[stages.size - 1]["values"]
         losses.link_rows(job["link"], outputs, n_out, batch, one)
@@ -361,7 +418,7 @@ def _outputs(job, first, last, out, one):
         result = numbers(out + start * n_out * size, batch * n_out, one)
         for i in range(result.size):
             result[i] = found[i]
-    job["x"] = x
+    job["x"], job["x_indptr"] = x, indptr
     restore_denormals(control)
 
 

@@ -19,6 +19,7 @@ from .jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
 TILE_HEIGHTS = (TILE_ROWS, 4, 1) if TILE_ROWS > 4 else (4, 1)
 VECTORS = 2
+SPARSE_VECTORS = 4  # a single row needs more columns to hide the latency of its additions
 
 
 @jit
@@ -31,6 +32,17 @@ def tile_height(rows):
 def tile_width(one):
     """Columns of a full tile, for numbers of the type of `one`."""
     return VECTORS * (VECTOR_BYTES // itemsize(one))
+
+
+@jit
+def sparse_width(one):
+    """Most columns of a sparse row's tile."""
+    return SPARSE_VECTORS * (VECTOR_BYTES // itemsize(one))
+
+
+def _memory(builder, address):
+    """A pointer to bytes from an address."""
+    return builder.inttoptr(address, ir.IntType(8).as_pointer())
 
 
 class _TileEmitter:
@@ -49,6 +61,11 @@ class _TileEmitter:
     def element(self, pointer, index):
         return self.builder.gep(pointer, [index], source_etype=self.scalar)
 
+    def rows_of(self, address, stride):
+        """A function of k: pointer to row k of a matrix with `stride` numbers a row."""
+        memory = _memory(self.builder, address)
+        return lambda k: self.element(memory, self.builder.mul(k, stride))
+
     def table_row(self, table, stride, order, position):
         """Pointer to the table's row `order[position]`."""
         at = self.builder.gep(order, [position], source_etype=ir.IntType(32))
@@ -56,30 +73,37 @@ class _TileEmitter:
         offset = self.builder.mul(row, stride)
         return self.builder.gep(table, [offset], source_etype=ir.IntType(8))
 
-    def emit(self, rows, columns, a_rows, b, b_stride, depth, start, c, c_stride):
-        """C[r, :columns] = start + sum over k of A(r, k) B[k, :columns], for r < rows.
+    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, start, c, c_stride):
+        """C[r, :columns] = start + sum over k of A(r, k) B(k)[:columns], for r < rows.
 
-        `a_rows(height)` returns a function of k that gives the pointers of A(0..height-1, k);
+        One of `heights` is `rows`; `columns` fit into `vectors` vectors. `a_rows(height)` returns a
+        function of k that gives the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0];
         `start` points at the row that every accumulator begins with, None standing for zeros.
         """
-        wide = self.builder.icmp_signed("==", columns, self.index(VECTORS * self.lanes))
-        narrow = self.builder.icmp_signed("<=", columns, self.index(self.lanes))
-        operands = (a_rows, b, b_stride, depth, start, c, c_stride)
-        for height in TILE_HEIGHTS:
-            with (
-                self.builder.if_then(self.builder.icmp_signed("==", rows, self.index(height))),
-                self.builder.if_else(wide) as (full, partial),
-            ):
-                with full:
-                    self._tile(height, VECTORS, None, *operands)
-                with partial, self.builder.if_else(narrow) as (one, two):
-                    with one:
-                        self._tile(height, 1, self._edge_mask(columns, 0), *operands)
-                    with two:
-                        mask = self._edge_mask(columns, (VECTORS - 1) * self.lanes)
-                        self._tile(height, VECTORS, mask, *operands)
+        full = self.builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
+        operands = (a_rows, b_row, depth, start, c, c_stride)
+        for height in heights:
+            is_height = self.builder.icmp_signed("==", rows, self.index(height))
+            with self.builder.if_then(is_height), self.builder.if_else(full) as (whole, partial):
+                with whole:
+                    self._tile(height, vectors, None, *operands)
+                with partial:
+                    self._partial(height, vectors, columns, operands)
 
-    def _tile(self, height, vectors, mask, a_rows, b, b_stride, depth, start, c, c_stride):
+    def _partial(self, height, vectors, columns, operands):
+        """A tile whose last vector, one of the first `vectors`, is cut by the matrix's edge."""
+        before = (vectors - 1) * self.lanes
+        if vectors == 1:
+            self._tile(height, 1, self._edge_mask(columns, 0), *operands)
+            return
+        reaches = self.builder.icmp_signed(">", columns, self.index(before))
+        with self.builder.if_else(reaches) as (here, earlier):
+            with here:
+                self._tile(height, vectors, self._edge_mask(columns, before), *operands)
+            with earlier:
+                self._partial(height, vectors - 1, columns, operands)
+
+    def _tile(self, height, vectors, mask, a_rows, b_row, depth, start, c, c_stride):
         builder = self.builder
         masks = [None] * (vectors - 1) + [mask]
         zero = ir.Constant(self.vector, None)
@@ -88,11 +112,11 @@ class _TileEmitter:
         fma = self._intrinsic("llvm.fma", self.vector, [self.vector] * 3)
         a_of = a_rows(height)
         with cgutils.for_range(builder, depth) as loop:
-            b_row = self._load_row(self.element(b, builder.mul(loop.index, b_stride)), masks)
+            b_vectors = self._load_row(b_row(loop.index), masks)
             for row, pointer in zip(totals, a_of(loop.index), strict=True):
                 number = builder.load(pointer, align=self.itemsize, typ=self.scalar)
                 broadcast = self._broadcast(number, self.vector)
-                for slot, b_vector in zip(row, b_row, strict=True):
+                for slot, b_vector in zip(row, b_vectors, strict=True):
                     total = builder.load(slot, typ=self.vector)
                     builder.store(builder.call(fma, [broadcast, b_vector, total]), slot)
         for r, row in enumerate(totals):
@@ -157,11 +181,6 @@ class _TileEmitter:
         return cgutils.get_or_insert_function(self.builder.module, function_type, full_name)
 
 
-def _memory(builder, address):
-    """A pointer to bytes from an address."""
-    return builder.inttoptr(address, ir.IntType(8).as_pointer())
-
-
 if JIT_ENABLED:
 
     @intrinsic
@@ -186,11 +205,10 @@ if JIT_ENABLED:
                 starts = [code.table_row(table, a_stride_, indices, p) for p in positions]
                 return lambda k: [code.element(start, k) for start in starts]
 
-            b_memory, c_memory = _memory(builder, b_), _memory(builder, c_)
-            start = _memory(builder, bias_)
             code.emit(
-                rows_, columns_, a_rows, b_memory, b_stride_, depth_, start, c_memory, c_stride_
-            )
+                TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
+                _memory(builder, bias_), _memory(builder, c_), c_stride_,
+            )  # fmt: skip
             return context.get_dummy_value()
 
         return signature, codegen
@@ -218,15 +236,46 @@ if JIT_ENABLED:
 
                 return pointers
 
-            b_memory, c_memory = _memory(builder, b_), _memory(builder, c_)
             code.emit(
-                rows_, columns_, a_rows, b_memory, b_stride_, depth_, None, c_memory, c_stride_
-            )
+                TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
+                None, _memory(builder, c_), c_stride_,
+            )  # fmt: skip
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def tile_of_sparse_row(
+        typingctx, values, indices, depth, b, b_stride, columns, bias, c, one
+    ):
+        """c = bias + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
+
+        Addresses of numbers of the type of `one`, of int32 for `indices`; `columns` up to
+        `sparse_width`.
+        """
+        signature = types.void(*[types.intp] * 8, one)
+
+        def codegen(context, builder, signature, args):
+            code = _TileEmitter(context, builder, one)
+            values_, indices_, depth_, b_, b_stride_, columns_, bias_, c_, _ = args
+            numbers_, table, order = (_memory(builder, x) for x in (values_, b_, indices_))
+            row_bytes = builder.mul(b_stride_, code.index(code.itemsize))
+            code.emit(
+                (1,), SPARSE_VECTORS, code.index(1), columns_,
+                lambda height: lambda k: [code.element(numbers_, k)],
+                lambda k: code.table_row(table, row_bytes, order, k),
+                depth_, _memory(builder, bias_), _memory(builder, c_), code.index(0),
+            )  # fmt: skip
             return context.get_dummy_value()
 
         return signature, codegen
 
 else:
+
+    def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, bias, c, one):
+        rows = _table(b, b_stride * itemsize(one), integers(indices, depth), columns, one)
+        product = numbers(values, depth, one) @ rows
+        numbers(c, columns, one)[:] = numbers(bias, columns, one) + product
 
     def _table(address, stride, rows, size, one):
         """Rows of `size` numbers at `address + row * stride`, as one matrix."""

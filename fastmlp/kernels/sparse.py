@@ -1,0 +1,79 @@
+"""A first layer on sparse rows: the same products as in `matmul`, over the non-zeros only.
+
+Rows are given as in SciPy's CSR: the non-zeros of sample i are values[indptr[i] : indptr[i + 1]] in
+the columns indices[...]. Each number is the same chain of fused multiply-adds as with dense rows,
+without the zeros.
+"""
+
+from __future__ import annotations
+
+from .jit import fma, integers, itemsize, jit, longs, numbers
+from .tiles import sparse_width, tile_of_sparse_row
+
+
+@jit
+def _non_zeros(indptr, sample):
+    """Where a sample's non-zeros start and how many there are."""
+    ends = longs(indptr + sample * 8, 2)
+    return ends[0], ends[1] - ends[0]
+
+
+@jit
+def sparse_forward(
+    values, indices, indptr, order, first, last, left, right, weights, biases, n_out, out, one
+):
+    """Z[r, j] <- X[order[r]] W[:, j] + b[j] for first <= r < last and left <= j < right.
+
+    Addresses: values, indices (int32), indptr (int64), order (int32), weights: W (n_in, n_out),
+    biases (n_out,) read; out (batch, n_out) written.
+    """
+    size, width = itemsize(one), sparse_width(one)
+    samples = integers(order, last)
+    for r in range(first, last):
+        start, count = _non_zeros(indptr, samples[r])
+        for j in range(left, right, width):
+            tile_of_sparse_row(
+                values + start * size, indices + start * 4, count, weights + j * size, n_out,
+                min(width, right - j), biases + j * size, out + (r * n_out + j) * size, one,
+            )  # fmt: skip
+
+
+@jit
+def sparse_weight_gradient(
+    values, indices, indptr, order, batch, d, first, last, left, right, n_out, out, one
+):
+    """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last, left <= j < right.
+
+    Addresses as in `sparse_forward`; d: dZ (batch, n_out) read; out: dW (n_in, n_out) written.
+    """
+    size, length = itemsize(one), right - left
+    for i in range(first, last):
+        row = numbers(out + (i * n_out + left) * size, length, one)
+        for j in range(row.size):
+            row[j] = 0
+    samples = integers(order, batch)
+    for r in range(batch):
+        start, count = _non_zeros(indptr, samples[r])
+        columns, factors = integers(indices + start * 4, count), numbers(values + start * size, count, one)
+        gradient = numbers(d + (r * n_out + left) * size, length, one)
+        for k in range(count):
+            if first <= columns[k] < last:
+                row = numbers(out + (columns[k] * n_out + left) * size, length, one)
+                factor = factors[k]
+                for j in range(row.size):
+                    row[j] = fma(factor, gradient[j], row[j])
+
+
+@jit
+def gather_sparse(values, indices, indptr, order, first, last, n_columns, out, one):
+    """out[r] <- sample order[r] with its zeros, for first <= r < last; out (batch, n_columns)."""
+    size = itemsize(one)
+    samples = integers(order, last)
+    for r in range(first, last):
+        row = numbers(out + r * n_columns * size, n_columns, one)
+        for j in range(row.size):
+            row[j] = 0
+        start, count = _non_zeros(indptr, samples[r])
+        columns, factors = integers(indices + start * 4, count), numbers(values + start * size, count, one)
+        for k in range(count):
+            row[columns[k]] += factors[k]
