@@ -118,10 +118,8 @@ def finite(where: str, name: str, values: np.ndarray) -> None:
 
 def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> Any:
     """A finite matrix of numbers with at least one row and column: an array, or in CSR form."""
-    if is_sparse(value):
-        values = _sparse_matrix(where, name, value)
-    else:
-        values = array(where, name, value)
+    sparse = is_sparse(value)
+    values: Any = _sparse_matrix(where, name, value) if sparse else array(where, name, value)
     wanted = f"{name} of shape (n, {n_columns if n_columns is not None else 'n_features'})"
     if values.ndim != 2:
         advice = f"use {name}.reshape(1, -1) for one row, {name}.reshape(-1, 1) for one column"
@@ -137,7 +135,7 @@ def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> A
         raise InputError(
             where, wanted, _shape(values), "pass the columns the network was built for"
         )
-    if not is_sparse(values):
+    if not sparse:
         values = numeric(where, name, values)
         finite(where, name, values)
     return values

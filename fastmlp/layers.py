@@ -256,7 +256,11 @@ class Dense(Layer):
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         """Z = X W + b for X (n, n_in)."""
-        X = checks.matrix(f"{self!r}.forward", "X", X, self.n_in) if is_sparse(X) else self._input(X)
+        X = (
+            checks.matrix(f"{self!r}.forward", "X", X, self.n_in)
+            if is_sparse(X)
+            else self._input(X)
+        )
         if not self.parameters:
             self.initialize_alone(X.shape[1], X.dtype if X.dtype.kind == "f" else np.float64)
         dtype = self.W.dtype

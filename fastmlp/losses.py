@@ -113,7 +113,11 @@ class BuiltInLoss(Loss):
     def link(self, outputs: np.ndarray) -> np.ndarray:
         linked = np.array(outputs, order="C")
         kernels.link_rows(
-            self.link_code, address_of(linked), linked.shape[1], linked.shape[0], linked.dtype.type(1)
+            self.link_code,
+            address_of(linked),
+            linked.shape[1],
+            linked.shape[0],
+            linked.dtype.type(1),
         )
         return linked
 

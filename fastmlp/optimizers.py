@@ -139,8 +139,17 @@ class Optimizer:
                 kernels.rescale(n, memory[1], scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
             kernels.update(
-                self.code, address_of(numbers), rate, decay, group.start, 1, group.size, 0, n,
-                *memory, one
+                self.code,
+                address_of(numbers),
+                rate,
+                decay,
+                group.start,
+                1,
+                group.size,
+                0,
+                n,
+                *memory,
+                one,
             )
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Predictor:
     """Outputs after the link (probabilities, or predicted numbers) of one row or many.
 
-    Made by `Network.compile_predictor`; later changes of the network do not reach it. Inputs are not
-    searched for nan, which comes out as nan.
+    Made by `Network.compile_predictor`; later changes of the network do not reach it. Inputs are
+    not searched for nan, which comes out as nan.
 
     Parameters
     ----------

@@ -18,7 +18,6 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from llvmlite import ir
 from numba.core import caching, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
@@ -151,17 +150,17 @@ else:
     def fma(a: Any, b: Any, c: Any) -> Any:
         return a * b + c
 
-    def _array_at(address: int, size: int, dtype: np.dtype) -> np.ndarray:
+    def _memory_at(address: int, size: int, dtype: np.dtype) -> np.ndarray:
         if size == 0:
             return np.empty(0, dtype)
-        memory = (ctypes.c_char * (int(size) * dtype.itemsize)).from_address(int(address))
+        memory: Any = (ctypes.c_char * (int(size) * dtype.itemsize)).from_address(int(address))
         return np.frombuffer(memory, dtype)
 
     def records(dtype: np.dtype) -> Any:
-        return lambda address, size: _array_at(address, size, dtype)
+        return lambda address, size: _memory_at(address, size, dtype)
 
     def numbers(address: int, size: int, one: Any) -> np.ndarray:
-        return _array_at(address, size, np.dtype(type(one)))
+        return _memory_at(address, size, np.dtype(type(one)))
 
 
 @jit

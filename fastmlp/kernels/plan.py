@@ -13,9 +13,7 @@ from .jit import records
 # One stage: an optional dense product, then an activation, then dropout. `weights` and `biases`
 # count numbers into params and grads; `values` and `slopes` are addresses of (batch, n_out).
 _STAGE_WHOLE = "dense n_in n_out weights biases activation dropout_stream values slopes"
-_STAGE_REAL = (
-    "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay"
-)
+_STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay"
 
 # One job: what all steps of a call have in common. The first group are addresses:
 #   x          the samples, as `x_kind` and the two strides say; of sparse ones the non-zeros, with
@@ -31,8 +29,8 @@ _STAGE_REAL = (
 #   panels     (n_threads, panel_bytes); zeros, one tile wide; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
-    "x x_indices x_indptr order labels targets sample_weights levels params grads state hyper losses"
-    " inputs gradient row_losses panels zeros positions stages sync"
+    "x x_indices x_indptr order labels targets sample_weights levels"
+    " params grads state hyper losses inputs gradient row_losses panels zeros positions stages sync"
     " n_rows n_features n_outputs n_levels n_params batch_size n_threads n_steps n_stages"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes"
     " loss link optimizer seed first_step training first_dense limits_columns by_columns"
@@ -42,8 +40,7 @@ _JOB_REAL = "loss_option l1 l2 clip_norm total_weight"
 
 def _record(whole: str, real: str) -> np.dtype:
     return np.dtype(
-        [(name, np.int64) for name in whole.split()]
-        + [(name, np.float64) for name in real.split()]
+        [(name, np.int64) for name in whole.split()] + [(name, np.float64) for name in real.split()]
     )
 
 

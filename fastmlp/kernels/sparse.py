@@ -54,7 +54,10 @@ def sparse_weight_gradient(
     samples = integers(order, batch)
     for r in range(batch):
         start, count = _non_zeros(indptr, samples[r])
-        columns, factors = integers(indices + start * 4, count), numbers(values + start * size, count, one)
+        columns, factors = (
+            integers(indices + start * 4, count),
+            numbers(values + start * size, count, one),
+        )
         gradient = numbers(d + (r * n_out + left) * size, length, one)
         for k in range(count):
             if first <= columns[k] < last:
@@ -74,6 +77,9 @@ def gather_sparse(values, indices, indptr, order, first, last, n_columns, out, o
         for j in range(row.size):
             row[j] = 0
         start, count = _non_zeros(indptr, samples[r])
-        columns, factors = integers(indices + start * 4, count), numbers(values + start * size, count, one)
+        columns, factors = (
+            integers(indices + start * 4, count),
+            numbers(values + start * size, count, one),
+        )
         for k in range(count):
             row[columns[k]] += factors[k]

@@ -8,6 +8,8 @@ share out the columns of each layer instead of rows, so that each W is read by o
 
 from __future__ import annotations
 
+import functools
+
 from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
@@ -58,7 +60,7 @@ def _my_columns(job, n_columns, thread, one):
 
 @jit
 def _chunks(n_columns, first, last, left, right):
-    """A block of a matrix as runs of adjacent numbers: how many, how long, and the first's place."""
+    """A block of a matrix as runs of adjacent numbers: how many, how long, where the first."""
     if right - left == n_columns:
         return 1, (last - first) * n_columns, first * n_columns
     return last - first, right - left, first * n_columns + left
@@ -428,6 +430,7 @@ def outputs_of_table(job_address, first, last, out, one):
     _outputs(jobs_at(job_address, 1)[0], first, last, out, one)
 
 
+@functools.partial(jit, nogil=False)
 def outputs_of_row(job_address, x, out):
     """Outputs after the link of one contiguous row x (n_features,), written to out (n_outputs,).
 
@@ -436,6 +439,3 @@ def outputs_of_row(job_address, x, out):
     job = jobs_at(job_address, 1)[0]
     job["x"] = x.ctypes.data
     _outputs(job, 0, 1, out.ctypes.data, out.dtype.type(1))
-
-
-outputs_of_row = jit(outputs_of_row, nogil=False)

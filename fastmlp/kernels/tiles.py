@@ -245,9 +245,7 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
-    def tile_of_sparse_row(
-        typingctx, values, indices, depth, b, b_stride, columns, bias, c, one
-    ):
+    def tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, bias, c, one):
         """c = bias + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
         Addresses of numbers of the type of `one`, of int32 for `indices`; `columns` up to
@@ -296,8 +294,6 @@ else:
         product = _table(a, a_stride, index, depth, one) @ _panel(b, b_stride, depth, columns, one)
         _store_tile(c, c_stride, product + numbers(bias, columns, one), one)
 
-    def tile_of_columns(
-        a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one
-    ):
+    def tile_of_columns(a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one):
         left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
         _store_tile(c, c_stride, left.T @ _panel(b, b_stride, depth, columns, one), one)
