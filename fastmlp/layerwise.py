@@ -70,6 +70,7 @@ def gradient(
 
 
 def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
+    """Outputs in the network's type and row by row, whatever a user's own layer returns."""
     result = layer.forward(values, training=training)
     if np.shape(result) != (values.shape[0], layer.n_out):
         raise InputError(
@@ -78,7 +79,7 @@ def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
             f"{np.shape(result)}",
             "set n_out in build if the layer changes the width",
         )
-    return result
+    return np.ascontiguousarray(result, values.dtype)
 
 
 def _loss(
@@ -106,4 +107,5 @@ def _limit_norms(network: Network) -> None:
     for layer in network.layers:
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape
-            kernels.limit_columns(layer.W.reshape(-1), 0, n_in, n_out, 0, n_out, layer.max_norm)
+            limit = float(layer.max_norm)
+            kernels.limit_columns(layer.W.reshape(-1), 0, n_in, n_out, 0, n_out, limit)

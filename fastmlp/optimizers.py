@@ -131,7 +131,7 @@ class Optimizer:
     ) -> None:
         """One step in place, with one row of `step_numbers`."""
         if self.clip_norm is not None:
-            scale = kernels.clip_factor(grads, self.clip_norm)
+            scale = kernels.clip_factor(grads, float(self.clip_norm))
             if scale != 1:
                 kernels.rescale(grads, grads.dtype.type(scale))
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
