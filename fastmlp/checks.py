@@ -33,12 +33,16 @@ def number(
     expected = f"{name} to be a number {wanted}".rstrip()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise InputTypeError(where, expected, type(value).__name__, "pass a number")
-    real = float(value)
+    try:
+        real = float(value)
+    except OverflowError:  # a whole number beyond every float
+        real = -np.inf if value < 0 else np.inf
     inside = (real > low if low_open else real >= low) and (
         real < high if high_open else real <= high
     )
     if not (inside and np.isfinite(real)):
-        raise InputError(where, expected, f"{real:g}", "choose a value in that range")
+        got = repr(real).removesuffix(".0")  # all digits, so that 1.0000001 does not read as 1
+        raise InputError(where, expected, got, "choose a value in that range")
     return real
 
 
@@ -121,8 +125,13 @@ def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> A
     sparse = is_sparse(value)
     values: Any = _sparse_matrix(where, name, value) if sparse else array(where, name, value)
     wanted = f"{name} of shape (n, {n_columns if n_columns is not None else 'n_features'})"
+    if values.ndim == 0:
+        got = type(values.item()).__name__
+        raise InputTypeError(where, wanted, got, "pass one row of numbers for each sample")
     if values.ndim != 2:
         advice = f"use {name}.reshape(1, -1) for one row, {name}.reshape(-1, 1) for one column"
+        if values.ndim > 2:
+            advice = f"use {name}.reshape(len({name}), -1) to make each sample one row"
         raise InputError(where, wanted, _shape(values), advice)
     if values.shape[0] == 0 or values.shape[1] == 0:
         raise InputError(
@@ -168,11 +177,12 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
 
 def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
     """As many rows as X has."""
-    if values.shape[0] != n_rows:
+    found = values.shape[0] if values.ndim else "a single value"
+    if found != n_rows:
         raise InputError(
             where,
             f"{name} with {n_rows} rows, as X has",
-            f"{values.shape[0]}",
+            f"{found}",
             "pass one entry for each row of X",
         )
 
@@ -199,16 +209,19 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             f"a negative one in row {row}",
             "weights count how often a row is seen",
         )
-    if not (weights > 0).any():
+    with np.errstate(over="ignore", under="ignore"):
+        weights = np.ascontiguousarray(weights, dtype)
+    finite(where, "sample_weight", weights)  # again: it may be too large for the dtype
+    if not (weights > 0).any():  # or too small for it
         raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
-    return np.ascontiguousarray(weights, dtype)
+    return weights
 
 
 def float_type(where: str, value: Any) -> np.dtype:
     """float32 or float64."""
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = None if value is None else np.dtype(value)  # NumPy takes None for float64
+    except (TypeError, ValueError):
         dtype = None
     if dtype not in _PASS_THROUGH[:2] or dtype is None:
         shown = repr(value) if isinstance(value, str) else getattr(value, "__name__", str(value))

@@ -7,6 +7,7 @@ error and exit code 2; what the commands do is in `commands`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,7 +20,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(_refuse(f"{message}; see {self.prog} --help", self.prog))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -175,17 +176,47 @@ def _add_others(commands: argparse._SubParsersAction) -> None:  # type: ignore[t
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        chosen = parser().parse_args(arguments)
-        from . import commands
-
-        run = commands.COMMANDS[chosen.command]
-        return run(chosen)
+        code = _run(arguments)
+        sys.stdout.flush()  # now, while a closed pipe or a full disk can still be answered
+        return code
     except InputError as error:
-        print(f"fastmlp: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
-        print("fastmlp: interrupted, nothing was written", file=sys.stderr)
+        print("fastmlp: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        _end_output()
         return 141
+    except OSError as error:
+        _end_output()
+        return _refuse(str(error))
+    except MemoryError as error:
+        return _refuse(f"not enough memory ({error}); use a smaller network or less data")
+    except UnicodeEncodeError as error:
+        return _refuse(f"the output has characters beyond {error.encoding}; set PYTHONUTF8=1")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        chosen = parser().parse_args(arguments)
+    except SystemExit as done:  # help and version are printed, or the options were refused
+        return int(done.code or 0)
+    from . import commands
+
+    return commands.COMMANDS[chosen.command](chosen)
+
+
+def _refuse(message: str, program: str = "fastmlp") -> int:
+    """Print one line, whatever a file's or column's name may hold; returns the exit code."""
+    print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr)
+    return 2
+
+
+def _end_output() -> None:
+    """Write what is left, or keep Python from trying that at exit, and from a complaint there."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def train(options: argparse.Namespace) -> int:
     data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
     split = data.split(options.validation, random_state=options.seed)
     loss = _loss(options.loss, data.y)
+    _check_classes(loss, data.y, split.y_train)
     network = _network(options, loss, data.y)
     optimizer = _optimizer(options)
     prepared, finish = _standardized(network, split, data)
@@ -81,7 +83,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.json:
         checked_path("--json", options.json)
     if options.plot:
+        from .plotting import require_matplotlib
+
         checked_path("--plot", options.plot, _PLOT_SUFFIXES)
+        require_matplotlib("--plot")
 
 
 def _target(text: str | None) -> str | list[str] | None:
@@ -91,10 +96,38 @@ def _target(text: str | None) -> str | list[str] | None:
 def _loss(name: str | None, y: np.ndarray) -> Loss:
     """The loss that was asked for, or what suits the target."""
     if name is not None:
-        return LOSSES[name]()
+        loss = LOSSES[name]()
+        if loss.task == "regression" and y.dtype.kind not in "biuf":
+            raise InputError(
+                "--loss", f"a target of numbers for {name}", "text", "use softmax_cross_entropy"
+            )
+        return loss
     if y.ndim == 1 and (y.dtype.kind not in "iuf" or _looks_like_labels(y)):
         return LOSSES["softmax_cross_entropy"]()
     return LOSSES["mean_squared_error"]()
+
+
+def _check_classes(loss: Loss, y: np.ndarray, y_train: np.ndarray) -> None:
+    """Refuse labels that no training row has, before the time that training takes."""
+    if loss.task == "regression" or y.ndim > 1:
+        return
+    labels = np.unique(y)
+    if loss.task == "binary" and labels.size > 2:
+        raise InputError(
+            "--loss",
+            f"a target with 2 classes for {loss.name}",
+            f"{labels.size}",
+            "use softmax_cross_entropy",
+        )
+    counted = labels.dtype.kind in "iu" and labels[0] >= 0 and labels[-1] < labels.size
+    n_missing = labels.size - np.unique(y_train).size
+    if n_missing and not counted:
+        raise InputError(
+            "--target",
+            f"each of {labels.size} classes among the training rows",
+            f"{n_missing} without any",
+            "add rows, drop rare classes or choose a loss for numbers",
+        )
 
 
 def _looks_like_labels(y: np.ndarray) -> bool:
@@ -114,10 +147,10 @@ def _network(options: argparse.Namespace, loss: Loss, y: np.ndarray) -> Network:
 def _sizes(text: str) -> list[int]:
     """Hidden sizes from "32,16"; the empty text stands for none."""
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(re.fullmatch("0*[1-9][0-9]{0,5}", part) for part in parts):
         raise InputError(
             "--hidden",
-            "whole numbers above 0 with commas between",
+            "whole numbers from 1 to 999999 with commas between",
             repr(text),
             "write for example --hidden 64,32",
         )
@@ -195,7 +228,7 @@ def _print_report(
         ("training", f"{epochs} in {seconds:.2f} s{ended}"),
         ("loss", f"{history.loss[-1]:.4f} training, {history.validation_loss[-1]:.4f} validation"),
     ]
-    shown = {"test_accuracy": "test accuracy", "test_rmse": "test RMSE", "test_r2": "test R²"}
+    shown = {"test_accuracy": "test accuracy", "test_rmse": "test RMSE", "test_r2": "test R2"}
     for key, label in shown.items():
         if key in figures:
             value = figures[key]
@@ -278,6 +311,8 @@ def predict(options: argparse.Namespace) -> int:
     if options.output:
         checked_path("--output", options.output, (".csv",))
     network = Network.load(options.model)
+    if options.probabilities and network.loss.task == "regression":
+        raise InputError("--probabilities", "a network for classes", "one for numbers", "omit it")
     if options.data in datasets.DATASETS:
         data = datasets.load(options.data, data_home=options.data_home)
         X, names = data.X, data.feature_names
@@ -303,10 +338,10 @@ def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> s
         else [f"prediction_{j}" for j in range(columns.shape[1])]
     )
     rows = [list(row) for row in columns.tolist()]
-    if probabilities and network.loss.task != "regression":
+    if probabilities:
         shares = network.predict_proba(X)
         classes = network.classes_
-        labels = range(shares.shape[1]) if classes is None or shares.shape[1] == 1 else classes
+        labels = range(shares.shape[1]) if classes is None else classes[-shares.shape[1] :]
         header += [f"probability_{label}" for label in labels]
         for row, share in zip(rows, shares.tolist(), strict=True):
             row += [f"{value:.6g}" for value in share]
@@ -319,6 +354,7 @@ def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> s
 
 def check_gradients(options: argparse.Namespace) -> int:
     """Print the largest deviations of every loss and activation; exit code 1 if one fails."""
+    checks.whole_number("--seed", "it", options.seed, 0)
     print(
         f"{'loss':<24}{'activation':<14}{'depths':<8}{'from reference':>16}{'from differences':>18}"
     )

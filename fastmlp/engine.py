@@ -268,9 +268,13 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
             failures.append(failure)
 
     others = [threading.Thread(target=guarded, args=(i,)) for i in range(1, n_threads)]
-    for thread in others:
-        thread.start()
-    guarded(0)
+    try:
+        for thread in others:
+            thread.start()
+        guarded(0)
+    except BaseException:  # Ctrl-C in between, or no more threads to be had
+        sync[ABORTED] = 1
+        raise
     for thread in others:
         thread.join()
     if failures:

@@ -11,11 +11,13 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import FileError
+from .errors import FileError, InputTypeError
 
 
 def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) -> Path:
-    """The path, if its folder is there and its suffix is one of those allowed."""
+    """The path, if a file can be written there and its suffix is one of those allowed."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputTypeError(where, "a path", type(path).__name__, "pass text or a pathlib.Path")
     found = Path(path)
     if suffixes and found.suffix.lower() not in suffixes:
         raise FileError(
@@ -24,13 +26,25 @@ def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, 
             f"{found.name!r}",
             "change the suffix",
         )
-    if not found.parent.is_dir():
+    try:
+        in_folder, is_folder = found.parent.is_dir(), found.is_dir()
+    except OSError as error:  # such as a name that is too long
+        got = error.strerror or type(error).__name__
+        raise FileError(where, "the name of a file", got, "choose another name") from error
+    if not in_folder:
         raise FileError(
             where, "an existing folder to write to", f"{str(found.parent)!r}", "create it first"
         )
-    if found.is_dir():
+    if is_folder:
         raise FileError(
             where, "the name of a file", f"the folder {str(found)!r}", "add a file name"
+        )
+    if not os.access(found.parent, os.W_OK):
+        raise FileError(
+            where,
+            "a folder that can be written to",
+            f"{str(found.parent)!r}",
+            "change its permissions or choose another one",
         )
     return found
 
@@ -38,7 +52,8 @@ def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, 
 @contextlib.contextmanager
 def replacing(where: str, path: Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` when the block ends without an error."""
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    # As short as it can be, since the longest name that `path` may have leaves no room.
+    temporary = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -52,4 +67,5 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
             "check the folder's permissions and free space",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a name that cannot be made cannot be removed either
+            temporary.unlink(missing_ok=True)

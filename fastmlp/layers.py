@@ -383,7 +383,7 @@ class LeakyReLU(Activation):
 
     @property
     def option(self) -> float:
-        return self.negative_slope
+        return float(self.negative_slope)
 
 
 @LAYERS.register
@@ -400,7 +400,7 @@ class ELU(Activation):
 
     @property
     def option(self) -> float:
-        return self.alpha
+        return float(self.alpha)
 
 
 @LAYERS.register

@@ -102,6 +102,7 @@ def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:
 
 
 def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
+    """Outputs in the network's type and row by row, whatever a user's own layer returns."""
     result = layer.forward(values, training=training)
     if np.shape(result) != (values.shape[0], layer.n_out):
         raise InputError(
@@ -110,7 +111,7 @@ def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
             f"{np.shape(result)}",
             "set n_out in build if the layer changes the width",
         )
-    return result
+    return np.ascontiguousarray(result, values.dtype)
 
 
 def _loss(
@@ -139,6 +140,5 @@ def _limit_norms(network: Network) -> None:
     for layer in network.layers:
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape
-            kernels.limit_columns(
-                address_of(layer.W), n_in, n_out, 0, n_out, layer.max_norm, network.dtype.type(1)
-            )
+            address, one = address_of(layer.W), network.dtype.type(1)
+            kernels.limit_columns(address, n_in, n_out, 0, n_out, float(layer.max_norm), one)

@@ -133,7 +133,7 @@ class _Smoothed(BuiltInLoss):
 
     @property
     def option(self) -> float:
-        return self.label_smoothing
+        return float(self.label_smoothing)
 
 
 @LOSSES.register
@@ -206,7 +206,7 @@ class Huber(BuiltInLoss):
 
     @property
     def option(self) -> float:
-        return self.delta
+        return float(self.delta)
 
 
 @LOSSES.register
@@ -227,9 +227,10 @@ class Quantile(BuiltInLoss):
 
     def __post_init__(self) -> None:
         levels: Any = self.levels
-        levels = (levels,) if isinstance(levels, int | float) else tuple(levels)
-        for level in levels:
+        levels = tuple(
             checks.number("Quantile", "levels", level, 0, 1, low_open=True, high_open=True)
+            for level in ((levels,) if np.ndim(levels) == 0 else levels)
+        )
         if not levels:
             raise InputError("Quantile", "at least one level", "none", "pass levels=0.5, say")
         object.__setattr__(self, "levels", levels)

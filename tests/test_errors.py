@@ -1,0 +1,1219 @@
+"""Every refusal outside `datasets` and `plotting`: its class, its whole text, and nothing changed.
+
+One table holds a row for each way to get something wrong; the last tests read the source to see
+that no error is left without a row, and that none shows more than names, shapes and counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from scipy import sparse
+
+from fastmlp import (
+    ELU,
+    SGD,
+    Adam,
+    AdamW,
+    Dense,
+    Dropout,
+    Huber,
+    Layer,
+    LeakyReLU,
+    Network,
+    Quantile,
+    ReLU,
+    RMSprop,
+    SoftmaxCrossEntropy,
+    Tanh,
+    checks,
+    cli,
+    commands,
+    files,
+    schedules,
+)
+from fastmlp.errors import FileError, InputError, InputTypeError
+from fastmlp.initializers import INITIALIZERS, Normal
+from fastmlp.losses import LOSSES
+from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.schedules import SCHEDULES
+from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+
+PACKAGE = Path(checks.__file__).parent
+# Their errors stand in tests/test_datasets.py and tests/test_plotting.py.
+ELSEWHERE = {"datasets", "plotting.py"}
+
+pytestmark = pytest.mark.nojit
+
+
+class Setting:
+    """Fresh data and networks for one row: nothing that a row spoils reaches the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.X = np.random.default_rng(0).normal(size=(8, 3))
+        self.y = np.arange(8) % 2
+        self.rows = np.eye(2)[self.y]
+        self.new = self.classifier()
+        self.fitted = self.classifier()
+        self.fitted.fit(self.X, self.y, epochs=1)
+        self.line = Network([Dense(1)], "mean_squared_error")
+        self.on_rows = self.classifier()
+        self.on_rows.fit(self.X, self.rows, epochs=1)
+        self.networks = (self.new, self.fitted, self.line, self.on_rows)
+
+    @staticmethod
+    def classifier(**options: Any) -> Network:
+        return Network([Dense(4), ReLU(), Dense(2)], **options)
+
+    def state(self) -> list[Any]:
+        """All that a refusal must leave as it was."""
+        return [
+            (
+                network.is_built,
+                network.params.tobytes(),
+                network.grads.tobytes(),
+                network.coder,
+                [(layer.n_in, layer.n_out) for layer in network.layers],
+            )
+            for network in self.networks
+        ]
+
+    def saved(self, change: Callable[[dict[str, Any]], Any] = lambda header: None) -> Path:
+        """A model file, after `change` has had its header."""
+        path = self.folder / "model.safetensors"
+        self.fitted.save(path)
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()["fastmlp"])
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+        result = change(header)
+        text = result if isinstance(result, str) else json.dumps(header)
+        save_file(tensors, path, metadata={"fastmlp": text})
+        return path
+
+    def written(self, name: str, content: bytes) -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        return path
+
+    def command(self, *arguments: str) -> int:
+        """A command without the catching and printing that `cli.main` does around it."""
+        chosen = cli.parser().parse_args(arguments)
+        return commands.COMMANDS[chosen.command](chosen)
+
+    def table(self, text: str) -> str:
+        return str(self.written("table.csv", text.encode()))
+
+
+def put(values: np.ndarray, value: Any, *place: int) -> np.ndarray:
+    """A copy with another number in one place."""
+    changed = values.astype(float)
+    changed[place] = value
+    return changed
+
+
+class Wide(Layer):
+    """A layer whose outputs are wider than it says."""
+
+    name = "wide"
+
+    def __repr__(self) -> str:
+        return "Wide()"
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        return np.repeat(X, 2, axis=1)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        return dY
+
+
+class Odd:
+    """An object that JSON does not know, but that can be a class label."""
+
+    def __lt__(self, other: object) -> bool:
+        return id(self) < id(other)
+
+
+class Row(NamedTuple):
+    name: str
+    kind: type[InputError]
+    text: str  # with {folder} for the temporary one
+    call: Callable[[Setting], Any]
+
+
+def fit_rows() -> Iterator[Row]:
+    """What fit, and with the same words evaluate and the rest, say about X, y and weights."""
+    matrix = "Network.fit: expected X of shape (n, n_features), got"
+    rows = "pass one row of numbers for each sample"
+    yield Row(
+        "X of one dimension",
+        InputError,
+        f"{matrix} an array of shape (3,); use X.reshape(1, -1) for one row, "
+        "X.reshape(-1, 1) for one column",
+        lambda s: s.new.fit(s.X[0], s.y),
+    )
+    yield Row(
+        "X of three dimensions",
+        InputError,
+        f"{matrix} an array of shape (1, 8, 3); use X.reshape(len(X), -1) to make each sample "
+        "one row",
+        lambda s: s.new.fit(s.X[None], s.y),
+    )
+    for value, got in ((None, "NoneType"), ("text", "str"), (3.0, "float")):
+        yield Row(
+            f"X is {got}",
+            InputTypeError,
+            f"{matrix} {got}; {rows}",
+            lambda s, value=value: s.new.fit(value, s.y),
+        )
+    for name, shape in (("no rows", (0, 3)), ("no columns", (8, 0))):
+        yield Row(
+            f"X with {name}",
+            InputError,
+            "Network.fit: expected X with at least one row and column, "
+            f"got an array of shape {shape}; check how the data was selected",
+            lambda s, shape=shape: s.new.fit(np.zeros(shape), np.zeros(shape[0])),
+        )
+    yield Row(
+        "X with other columns than before",
+        InputError,
+        "Network.fit: expected X of shape (n, 3), got an array of shape (8, 2); "
+        "pass the columns the network was built for",
+        lambda s: s.fitted.fit(s.X[:, :2], s.y),
+    )
+    yield Row(
+        "ragged lists",
+        InputError,
+        "Network.fit: expected X as a rectangular array, got rows of different lengths; "
+        "pad or cut them",
+        lambda s: s.new.fit([[1.0, 2.0], [3.0]], [0, 1]),
+    )
+    yield Row(
+        "sparse X",
+        InputTypeError,
+        "Network.fit: expected X as a dense array, got csr_matrix; call its .toarray() first",
+        lambda s: s.new.fit(sparse.csr_matrix(s.X), s.y),
+    )
+    encode = "encode text and categories as numbers first, or drop those columns"
+    for dtype in ("object", "<U5", "complex128", "datetime64[s]"):
+        yield Row(
+            f"X of dtype {dtype}",
+            InputTypeError,
+            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
+            lambda s, dtype=dtype: s.new.fit(
+                np.full(s.X.shape, "word" if dtype in ("object", "<U5") else 1, dtype), s.y
+            ),
+        )
+    for value, got in ((np.nan, "nan"), (np.inf, "an infinity"), (-np.inf, "an infinity")):
+        remedy = "remove, replace or impute it"
+        yield Row(
+            f"{value} in X",
+            InputError,
+            f"Network.fit: expected X to be finite, got {got} in row 5, column 1; {remedy}",
+            lambda s, value=value: s.new.fit(put(s.X, value, 5, 1), s.y),
+        )
+        yield Row(
+            f"{value} in y",
+            InputError,
+            f"Network.fit: expected y to be finite, got {got} in row 2, column 0; {remedy}",
+            lambda s, value=value: s.line.fit(s.X, put(s.y, value, 2)),
+        )
+        yield Row(
+            f"{value} in sample_weight",
+            InputError,
+            f"Network.fit: expected sample_weight to be finite, got {got} in row 7; {remedy}",
+            lambda s, value=value: s.new.fit(s.X, s.y, sample_weight=put(s.y, value, 7)),
+        )
+    yield Row(
+        "nan among labels",
+        InputError,
+        "Network.fit: expected y to be finite, got nan in row 2; remove, replace or impute it",
+        lambda s: s.new.fit(s.X, put(s.y, np.nan, 2)),
+    )
+    yield Row(
+        "None in a list",
+        InputError,
+        "Network.fit: expected X to be finite, got nan in row 0, column 1; "
+        "remove, replace or impute it",
+        lambda s: s.new.fit([[1.0, None, 2.0]] * 8, s.y),
+    )
+    for value, got in ((np.arange(5), "5"), (None, "a single value"), (1, "a single value")):
+        yield Row(
+            f"y of another length: {got} of type {type(value).__name__}",
+            InputError,
+            f"Network.fit: expected y with 8 rows, as X has, got {got}; "
+            "pass one entry for each row of X",
+            lambda s, value=value: s.new.fit(s.X, value),
+        )
+    weights: list[tuple[str, Any, str, str]] = [
+        (
+            "of another length",
+            np.ones(5),
+            "sample_weight with 8 rows, as X has, got 5",
+            "pass one entry for each row of X",
+        ),
+        (
+            "as one number",
+            2.0,
+            "sample_weight of shape (8,), got an array of shape ()",
+            "pass one weight for each row of X",
+        ),
+        (
+            "as a column",
+            np.ones((8, 1)),
+            "sample_weight of shape (8,), got an array of shape (8, 1)",
+            "pass one weight for each row of X",
+        ),
+        (
+            "below 0",
+            put(np.ones(8), -1, 3),
+            "sample_weight of at least 0, got a negative one in row 3",
+            "weights count how often a row is seen",
+        ),
+        ("all 0", np.zeros(8), "some sample_weight above 0, got only zeros", "give rows a weight"),
+        (
+            "all 0 in float32",
+            np.full(8, 1e-60),
+            "some sample_weight above 0, got only zeros",
+            "give rows a weight",
+        ),
+        (
+            "infinite in float32",
+            np.full(8, 1e60),
+            "sample_weight to be finite, got an infinity in row 0",
+            "remove, replace or impute it",
+        ),
+    ]
+    for name, value, middle, advice in weights:
+        yield Row(
+            f"sample_weight {name}",
+            InputError,
+            f"Network.fit: expected {middle}; {advice}",
+            lambda s, value=value: s.new.fit(s.X, s.y, sample_weight=value),
+        )
+    yield Row(
+        "sample_weight of text",
+        InputTypeError,
+        f"Network.fit: expected sample_weight to hold numbers, got dtype <U1; {encode}",
+        lambda s: s.new.fit(s.X, s.y, sample_weight=["a"] * 8),
+    )
+
+
+def target_rows() -> Iterator[Row]:
+    yield Row(
+        "y of three dimensions",
+        InputError,
+        "Network.fit: expected y of shape (n,) or (n, n_outputs) that is not empty, "
+        "got shape (8, 1, 1); pass one target for each row of X",
+        lambda s: s.new.fit(s.X, np.zeros((8, 1, 1))),
+    )
+    yield Row(
+        "one class",
+        InputError,
+        "Network.fit: expected at least 2 classes in y, got 1; check the data or use regression",
+        lambda s: s.new.fit(s.X, np.zeros(8, int)),
+    )
+    yield Row(
+        "more classes than outputs",
+        InputError,
+        "Network.fit: expected y with 2 classes, one for each output, got 4; "
+        "give the last Dense layer as many units as there are classes",
+        lambda s: s.new.fit(s.X, np.arange(8) % 4),
+    )
+    yield Row(
+        "fractions as labels",
+        InputError,
+        "Network.fit: expected class labels in y, got fractions; "
+        "use a regression loss, or whole numbers as labels",
+        lambda s: s.new.fit(s.X, s.X[:, 0]),
+    )
+    yield Row(
+        "None among labels",
+        InputError,
+        "Network.fit: expected a label for every row of y, got missing ones; "
+        "drop those rows or give them a label",
+        lambda s: s.new.fit(s.X, np.array(["a", None] * 4, object)),
+    )
+    yield Row(
+        "labels of two types",
+        InputTypeError,
+        "Network.fit: expected labels of one type in y, got int, str; "
+        "turn all labels into strings or all into numbers",
+        lambda s: s.new.fit(s.X, np.array(["a", 1] * 4, object)),
+    )
+    for name, value, count in (
+        ("numbers", [0, 1, 2, 3, 4, 5, 6, 7], "6 unseen labels"),
+        ("one number", [0, 1, 2, 0, 1, 2, 0, 1], "1 unseen label"),
+        ("text", list("abababab"), "2 unseen labels"),
+    ):
+        yield Row(
+            f"labels not seen in fit: {name}",
+            InputError,
+            f"Network.evaluate: expected only labels seen in fit, got {count}; "
+            "fit on data that holds every class",
+            lambda s, value=value: s.fitted.evaluate(s.X, value),
+        )
+    yield Row(
+        "labels that cannot be compared with those of fit",
+        InputError,
+        "Network.evaluate: expected only labels seen in fit, got 1 unseen label; "
+        "fit on data that holds every class",
+        lambda s: s.fitted.evaluate(s.X, np.array(list("abababab"), object)),
+    )
+    yield Row(
+        "one-hot rows after labels",
+        InputError,
+        "Network.evaluate: expected y of one dimension, as in fit, got shape (8, 2); "
+        "pass targets of the same kind",
+        lambda s: s.fitted.score(s.X, s.rows),
+    )
+    yield Row(
+        "labels after one-hot rows",
+        InputError,
+        "Network.evaluate: expected y of shape (n, 2), as in fit, got shape (8,); "
+        "pass targets of the same kind",
+        lambda s: s.on_rows.score(s.X, s.y),
+    )
+    yield Row(
+        "rows that do not sum to 1",
+        InputError,
+        "Network.fit: expected rows of y that sum to 1, got another sum in row 4; "
+        "divide each row by its sum",
+        lambda s: s.new.fit(s.X, put(s.rows, 0.5, 4, 0)),
+    )
+    yield Row(
+        "rows outside 0 and 1",
+        InputError,
+        "Network.fit: expected y between 0 and 1, got numbers outside; "
+        "pass labels, one-hot rows or probabilities",
+        lambda s: s.new.fit(s.X, 3 * s.rows - 1),
+    )
+    yield Row(
+        "more target columns than outputs",
+        InputError,
+        "Network.fit: expected y with one column for every target of the 1 outputs, "
+        "got 2 columns; give the last Dense layer as many units",
+        lambda s: s.line.fit(s.X, s.rows),
+    )
+    yield Row(
+        "outputs that quantiles do not divide",
+        InputError,
+        "Network.fit: expected y with one column for every target of the 3 outputs, "
+        "2 levels each, got 1 columns; give the last Dense layer as many units",
+        lambda s: Network([Dense(3)], Quantile((0.1, 0.9))).fit(s.X, s.y),
+    )
+    yield Row(
+        "counts below 0",
+        InputError,
+        "Network.fit: expected y of at least 0 for a Poisson deviance, got negative numbers; "
+        "use counts or rates, or another loss",
+        lambda s: Network([Dense(1)], "poisson_deviance").fit(s.X, -s.y),
+    )
+    yield Row(
+        "text for a regression",
+        InputTypeError,
+        "Network.fit: expected y to hold numbers, got dtype <U1; "
+        "encode text and categories as numbers first, or drop those columns",
+        lambda s: s.line.fit(s.X, list("abababab")),
+    )
+    yield Row(
+        "three classes for a yes or no",
+        InputError,
+        "Network.fit: expected y with 2 classes for one output, got 3; "
+        "give the last Dense layer as many units as there are classes",
+        lambda s: Network([Dense(1)], "binary_cross_entropy").fit(s.X, np.arange(8) % 3),
+    )
+    yield Row(
+        "one label a row for several yes or no",
+        InputError,
+        "Network.fit: expected y of shape (n, 2), yes or no for each label, "
+        "got one label a row; give the last layer 1 unit, or use softmax_cross_entropy",
+        lambda s: Network([Dense(2)], "binary_cross_entropy").fit(s.X, s.y),
+    )
+
+
+def option_rows() -> Iterator[Row]:
+    """Options of fit and of Network."""
+    for option in ("epochs", "batch_size", "n_threads"):
+        expected = f"Network.fit: expected {option} to be a whole number of at least 1, got"
+        for value, kind, end in (
+            (0, InputError, "0; choose a larger one"),
+            (-3, InputError, "-3; choose a larger one"),
+            (1.5, InputTypeError, "float; pass an int"),
+            (True, InputTypeError, "bool; pass an int"),
+            ("8", InputTypeError, "str; pass an int"),
+        ):
+            yield Row(
+                f"{option} {value!r}",
+                kind,
+                f"{expected} {end}",
+                lambda s, chosen={option: value}: s.new.fit(s.X, s.y, **chosen),
+            )
+    names = {
+        "loss": (LOSSES, "Loss"),
+        "optimizer": (OPTIMIZERS, "Optimizer"),
+        "initializer": (INITIALIZERS, "Initializer"),
+    }
+    calls: dict[str, Callable[[Setting, Any], Any]] = {
+        "loss": lambda s, value: Network([Dense(2)], value),
+        "optimizer": lambda s, value: s.new.fit(s.X, s.y, optimizer=value),
+        "initializer": lambda s, value: Dense(2, initializer=value),
+    }
+    for kind_name, (registry, base) in names.items():
+        listed = ", ".join(sorted(registry.names))
+        yield Row(
+            f"{kind_name} of an unknown name",
+            InputError,
+            f"{kind_name}: expected one of {listed}, got 'unheard'; check the spelling",
+            lambda s, call=calls[kind_name]: call(s, "unheard"),
+        )
+        for value, got in ((3, "int"), (["a"], "list")):
+            yield Row(
+                f"{kind_name} of type {got}",
+                InputTypeError,
+                f"{kind_name}: expected a name or an object of fastmlp's {base}, got {got}; "
+                f"use one of {listed}, or derive a class of your own",
+                lambda s, call=calls[kind_name], value=value: call(s, value),
+            )
+    pair = "Network.fit: expected validation_data as (X, y) or (X, y, sample_weight), got"
+    for value, got in ((np.zeros((8, 4)), "ndarray"), ({"X": 1}, "dict"), (7, "int")):
+        yield Row(
+            f"validation_data {got}",
+            InputTypeError,
+            f"{pair} {got}; pass a tuple",
+            lambda s, value=value: s.new.fit(s.X, s.y, validation_data=value),
+        )
+    inner = "Network.fit, validation_data: expected"
+    validations: list[tuple[str, Callable[[Setting], Any], str]] = [
+        (
+            "with other columns",
+            lambda s: (s.X[:, :2], s.y),
+            "X of shape (n, 3), got an array of shape (8, 2); "
+            "pass the columns the network was built for",
+        ),
+        (
+            "with fewer targets",
+            lambda s: (s.X, s.y[:5]),
+            "y with 8 rows, as X has, got 5; pass one entry for each row of X",
+        ),
+        (
+            "without targets",
+            lambda s: (s.X, None),
+            "y with 8 rows, as X has, got a single value; pass one entry for each row of X",
+        ),
+        (
+            "with another label",
+            lambda s: (s.X, s.y + 1),
+            "only labels seen in fit, got 1 unseen label; fit on data that holds every class",
+        ),
+        (
+            "with nan",
+            lambda s: (put(s.X, np.nan, 0, 2), s.y),
+            "X to be finite, got nan in row 0, column 2; remove, replace or impute it",
+        ),
+        (
+            "with negative weights",
+            lambda s: (s.X, s.y, -np.ones(8)),
+            "sample_weight of at least 0, got a negative one in row 0; "
+            "weights count how often a row is seen",
+        ),
+    ]
+    for name, make, rest in validations:
+        yield Row(
+            f"validation_data {name}",
+            InputError,
+            f"{inner} {rest}",
+            lambda s, make=make: s.new.fit(s.X, s.y, validation_data=make(s)),
+        )
+    for value, got in (
+        ("float16", "'float16'"),
+        ("real", "'real'"),
+        (np.float16, "float16"),
+        (None, "None"),
+        (3, "3"),
+    ):
+        yield Row(
+            f"dtype {got}",
+            InputError,
+            f"Network: expected dtype float32 or float64, got {got}; use one of the two",
+            lambda s, value=value: s.classifier(dtype=value),
+        )
+    for option in ("l1", "l2"):
+        yield Row(
+            f"{option} below 0",
+            InputError,
+            f"Network: expected {option} to be a number at least 0, got -0.5; "
+            "choose a value in that range",
+            lambda s, chosen={option: -0.5}: s.classifier(**chosen),
+        )
+    yield Row(
+        "random_state below 0",
+        InputError,
+        "Network: expected random_state to be a whole number of at least 0, got -1; "
+        "choose a larger one",
+        lambda s: s.classifier(random_state=-1),
+    )
+    yield Row(
+        "random_state of text",
+        InputTypeError,
+        "Network: expected random_state to be a whole number of at least 0, got str; pass an int",
+        lambda s: s.classifier(random_state="luck"),
+    )
+    yield Row(
+        "a choice that there is not",
+        InputError,
+        "here: expected speed to be one of slow, fast, got 'warp'; check the spelling",
+        lambda s: checks.choice("here", "speed", "warp", ("slow", "fast")),
+    )
+
+
+def network_rows() -> Iterator[Row]:
+    """How a network is put together, used, and seen to diverge."""
+    yield Row(
+        "no layers",
+        InputError,
+        "Network: expected at least one layer, got none; start with Dense(n_units)",
+        lambda s: Network([]),
+    )
+    for value, got in ((ReLU, "the class ReLU"), ("relu", "str"), (32, "int"), (None, "NoneType")):
+        yield Row(
+            f"a layer that is {got}",
+            InputTypeError,
+            f"Network, layer 1: expected a Layer object, got {got}; "
+            "pass objects such as Dense(32) or ReLU()",
+            lambda s, value=value: Network([Dense(4), value, Dense(2)]),
+        )
+    relu = ReLU()
+    yield Row(
+        "one layer in two places",
+        InputError,
+        "Network: expected each layer once, got one object in two places; "
+        "make a new layer for each place",
+        lambda s: Network([Dense(4), relu, Dense(4), relu, Dense(2)]),
+    )
+    neighbours = "make sizes of neighbouring layers match"
+    yield Row(
+        "sizes that do not match",
+        InputError,
+        f"Dense(5, 2): expected an input of 5 columns, got 4; {neighbours}",
+        lambda s: Network([Dense(3, 4), ReLU(), Dense(5, 2)]),
+    )
+    yield Row(
+        "data that does not match the first layer",
+        InputError,
+        "Network.fit: expected X of shape (n, 2), got an array of shape (8, 3); "
+        "pass the columns the network was built for",
+        lambda s: Network([Dense(2, 2)]).fit(s.X, s.y),
+    )
+    yield Row(
+        "no layer with a size",
+        InputError,
+        "Network.fit: expected a layer with a number of units, got none; end with Dense(n_outputs)",
+        lambda s: Network([ReLU()]).fit(s.X, s.y),
+    )
+    for value, kind, end in (
+        (0, InputError, "0; choose a larger one"),
+        ("3", InputTypeError, "str; pass an int"),
+    ):
+        yield Row(
+            f"build({value!r})",
+            kind,
+            "Network.build: expected n_features to be a whole number of at least 1, got " + end,
+            lambda s, value=value: s.new.build(value),
+        )
+    unfitted = "expected a fitted network, got one that has seen no targets; call fit first"
+    unbuilt = (
+        "expected a network with known input columns, got one not built yet; "
+        "call fit or build(n_features) first"
+    )
+    uses: list[tuple[str, str, Callable[[Setting], Any]]] = [
+        ("predict", unfitted, lambda s: s.new.predict(s.X)),
+        ("evaluate", unfitted, lambda s: s.new.score(s.X, s.y)),
+        ("predict_proba", unbuilt, lambda s: s.new.predict_proba(s.X)),
+        ("outputs", unbuilt, lambda s: s.new.outputs(s.X)),
+    ]
+    for method, rest, call in uses:
+        yield Row(f"{method} before fit", InputError, f"Network.{method}: {rest}", call)
+    for method in ("predict", "predict_proba", "outputs"):
+        yield Row(
+            f"{method} on other columns",
+            InputError,
+            f"Network.{method}: expected X of shape (n, 3), got an array of shape (8, 2); "
+            "pass the columns the network was built for",
+            lambda s, method=method: getattr(s.fitted, method)(s.X[:, :2]),
+        )
+    for method in ("evaluate", "loss_and_gradient"):
+        yield Row(
+            f"{method} with fewer targets",
+            InputError,
+            f"Network.{method}: expected y with 8 rows, as X has, got 5; "
+            "pass one entry for each row of X",
+            lambda s, method=method: getattr(s.fitted, method)(s.X, s.y[:5]),
+        )
+        yield Row(
+            f"{method} with negative weights",
+            InputError,
+            f"Network.{method}: expected sample_weight of at least 0, got a negative one in row "
+            "6; weights count how often a row is seen",
+            lambda s, method=method: getattr(s.fitted, method)(s.X, s.y, put(s.y, -1, 6)),
+        )
+    remedy = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
+    yield Row(
+        "a loss that is not finite",
+        InputError,
+        "Network.fit: expected a finite loss, got nan in epoch 1, step 2, "
+        f"at learning rate 1e+30; {remedy}",
+        lambda s: s.classifier().fit(1e10 * s.X, s.y, optimizer=SGD(1e30), batch_size=4),
+    )
+    yield Row(
+        "a layer of one's own with outputs of another width",
+        InputError,
+        "Wide().forward: expected outputs of shape (8, 3), got (8, 6); "
+        "set n_out in build if the layer changes the width",
+        lambda s: Network([Wide(), Dense(2)]).fit(s.X, s.y),
+    )
+
+
+def part_rows() -> Iterator[Row]:
+    """Layers, losses, optimizers, schedules and initial weights, each on its own."""
+    range_ = "choose a value in that range"
+    numbers: list[tuple[str, Callable[[Any], Any], str, float]] = [
+        ("Dropout: expected rate", lambda v: Dropout(v), "at least 0 and below 1", 1.0),
+        ("Dense: expected max_norm", lambda v: Dense(2, max_norm=v), "above 0", 0.0),
+        ("ELU: expected alpha", lambda v: ELU(v), "at least 0", -0.1),
+        ("SoftmaxCrossEntropy: expected label_smoothing", lambda v: SoftmaxCrossEntropy(v),
+         "at least 0 and below 1", 1.0),
+        ("Huber: expected delta", lambda v: Huber(v), "above 0", 0.0),
+        ("Quantile: expected levels", lambda v: Quantile((0.5, v)), "above 0 and below 1", 1.0),
+        ("Adam: expected weight_decay", lambda v: Adam(weight_decay=v), "at least 0", -1.0),
+        ("AdamW: expected clip_norm", lambda v: AdamW(clip_norm=v), "above 0", 0.0),
+        ("Adam: expected factors['*.b']", lambda v: Adam(factors={"*.b": v}), "at least 0", -2.0),
+        ("SGD: expected momentum", lambda v: SGD(0.1, v), "at least 0 and below 1", 1.0),
+        ("RMSprop: expected rho", lambda v: RMSprop(rho=v), "at least 0 and below 1", 1.5),
+        ("Adam: expected beta1", lambda v: Adam(beta1=v), "at least 0 and below 1", 1.0),
+        ("Adam: expected epsilon", lambda v: Adam(epsilon=v), "at least 0", -1e-8),
+        ("Constant: expected learning_rate", lambda v: schedules.Constant(v), "at least 0", -1.0),
+        ("Step: expected factor", lambda v: schedules.Step(1.0, v), "at least 0 and at most 1",
+         1.0000001),
+        ("Linear: expected end", lambda v: schedules.Linear(1.0, v), "at least 0", -1.0),
+        ("OneCycle: expected rise", lambda v: schedules.OneCycle(1.0, v),
+         "at least 0 and at most 1", 2.0),
+        ("Normal: expected scale", lambda v: Normal(v), "at least 0", -1.0),
+    ]  # fmt: skip
+    for start, make, limits, beyond in numbers:
+        for value in (beyond, np.nan, np.inf, 10**400):
+            got = repr(float(value) if value != 10**400 else np.inf).removesuffix(".0")
+            yield Row(
+                f"{start} {str(value)[:9]}",
+                InputError,
+                f"{start} to be a number {limits}, got {got}; {range_}",
+                lambda s, make=make, value=value: make(value),
+            )
+        for value in ("0.5", True, 0.5j):
+            yield Row(
+                f"{start} {value!r}",
+                InputTypeError,
+                f"{start} to be a number {limits}, got {type(value).__name__}; pass a number",
+                lambda s, make=make, value=value: make(value),
+            )
+    yield Row(
+        "LeakyReLU(nan)",
+        InputError,
+        f"LeakyReLU: expected negative_slope to be a number, got nan; {range_}",
+        lambda s: LeakyReLU(np.nan),
+    )
+    yield Row(
+        "Adam(-1)",
+        InputError,
+        f"Constant: expected learning_rate to be a number at least 0, got -1; {range_}",
+        lambda s: Adam(-1),
+    )
+    whole: list[tuple[str, Callable[[Any], Any], str]] = [
+        ("Dense(n)", lambda v: Dense(v), "Dense: expected its sizes to be {} 1"),
+        ("Dense(3, n)", lambda v: Dense(3, v), "Dense: expected its sizes to be {} 1"),
+        ("Step", lambda v: schedules.Step(n_drops=v), "Step: expected n_drops to be {} 0"),
+        ("WarmUp", lambda v: schedules.WarmUp(0.1, v), "WarmUp: expected steps to be {} 0"),
+    ]
+    for name, make, text in whole:
+        start = text.format("a whole number of at least")
+        for value, kind, end in (
+            (-1, InputError, "-1; choose a larger one"),
+            (2.0, InputTypeError, "float; pass an int"),
+        ):
+            yield Row(
+                f"{name} for {value}",
+                kind,
+                f"{start}, got {end}",
+                lambda s, make=make, value=value: make(value),
+            )
+    yield Row(
+        "no quantile levels",
+        InputError,
+        "Quantile: expected at least one level, got none; pass levels=0.5, say",
+        lambda s: Quantile(()),
+    )
+    yield Row(
+        "parameters before the input is known",
+        InputError,
+        "Dense(2): expected a layer that knows its input columns, got one that does not yet; "
+        "call forward, fit or Network.build first",
+        lambda s: Dense(2).W,
+    )
+    for layer, name in (
+        (lambda: Dense(3, 2), "Dense(3, 2)"),
+        (Tanh, "Tanh()"),
+        (Dropout, "Dropout(rate=0.5)"),
+    ):
+        yield Row(
+            f"{name}: backward first",
+            InputError,
+            f"{name}.backward: expected a forward pass before it, got none; call forward(X) first",
+            lambda s, layer=layer: layer().backward(s.X),
+        )
+        wanted = (8, 2) if name.startswith("Dense") else (8, 3)
+        yield Row(
+            f"{name}: backward on another batch",
+            InputError,
+            f"{name}.backward: expected dY of shape {wanted}, as the last outputs, got (5, 3); "
+            "call forward on the same batch first",
+            lambda s, layer=layer: ((made := layer()).forward(s.X), made.backward(s.X[:5])),
+        )
+    yield Row(
+        "forward with other columns",
+        InputError,
+        "Dense(4, 2).forward: expected X of shape (n, 4), got an array of shape (8, 3); "
+        "pass the columns the network was built for",
+        lambda s: Dense(4, 2).forward(s.X),
+    )
+    yield Row(
+        "a layer built for two inputs",
+        InputError,
+        "Dense(3, 2): expected an input of 3 columns, got 4; make sizes of neighbouring layers "
+        "match",
+        lambda s: Dense(3, 2).build(4),
+    )
+    listed = ", ".join(sorted(SCHEDULES.names))
+    yield Row(
+        "a schedule of an unknown name",
+        InputError,
+        f"schedule: expected one of {listed}, got 'downhill'; check the spelling",
+        lambda s: Adam("downhill"),
+    )
+    for value, got in ((None, "NoneType"), ([0.1], "list"), (True, "bool")):
+        yield Row(
+            f"learning_rate {got}",
+            InputTypeError,
+            "learning_rate: expected a number, a schedule or a function of (step, n_steps), "
+            f"got {got}; see fastmlp.schedules",
+            lambda s, value=value: Adam(value),
+        )
+    for value in (-1.0, np.nan, np.inf):
+        yield Row(
+            f"a function that gives the learning rate {value}",
+            InputError,
+            "schedule: expected finite learning rates of at least 0, got another at step 2; "
+            "check the function you passed",
+            lambda s, value=value: s.classifier().fit(
+                s.X, s.y, batch_size=2, optimizer=SGD(lambda step, n: value if step == 2 else 0.1)
+            ),
+        )
+    yield Row(
+        "factors for a parameter that there is not",
+        InputError,
+        "Adam: expected factors for some of 0.W, 2.W, 0.b, 2.b, got '7.W'; "
+        "use a name or a pattern such as '*.b'",
+        lambda s: s.fitted.fit(s.X, s.y, optimizer=Adam(factors={"7.W": 2.0})),
+    )
+
+
+def file_rows() -> Iterator[Row]:
+    """Model files, paths to write to, and what the command line checks itself."""
+    yield Row(
+        "saving before fit",
+        InputError,
+        "Network.save: expected a network with parameters, got one not built yet; call fit first",
+        lambda s: s.new.save(s.folder / "a.safetensors"),
+    )
+    yield Row(
+        "saving labels that JSON does not know",
+        InputTypeError,
+        "Network.save: expected labels and settings that are numbers or text, got Odd; "
+        "turn them into numbers or text first",
+        lambda s: (
+            (net := s.classifier()).fit(s.X, np.array([Odd(), Odd()] * 4, object), epochs=1),
+            net.save(s.folder / "a.safetensors"),
+        ),
+    )
+    paths: list[tuple[str, Callable[[Setting], Any], type[InputError], str]] = [
+        (
+            "of another suffix",
+            lambda s: s.folder / "a.pt",
+            FileError,
+            "a file name ending in .safetensors, got 'a.pt'; change the suffix",
+        ),
+        (
+            "in a folder that is not there",
+            lambda s: s.folder / "new" / "a.safetensors",
+            FileError,
+            "an existing folder to write to, got '{folder}/new'; create it first",
+        ),
+        (
+            "of a name that is too long",
+            lambda s: s.folder / f"{'a' * 300}.safetensors",
+            FileError,
+            "the name of a file, got File name too long; choose another name",
+        ),
+        (
+            "that is none",
+            lambda s: 5,
+            InputTypeError,
+            "a path, got int; pass text or a pathlib.Path",
+        ),
+        (
+            "of a folder",
+            lambda s: ((s.folder / "a.safetensors").mkdir(), s.folder / "a.safetensors")[1],
+            FileError,
+            "the name of a file, got the folder '{folder}/a.safetensors'; add a file name",
+        ),
+    ]
+    for name, make, kind, rest in paths:
+        yield Row(
+            f"saving to a path {name}",
+            kind,
+            f"Network.save: expected {rest}",
+            lambda s, make=make: s.fitted.save(make(s)),
+        )
+
+    def unwritable(s: Setting) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files.os, "access", lambda path, mode: False)
+            s.fitted.save(s.folder / "a.safetensors")
+
+    yield Row(
+        "saving to a folder without permission",
+        FileError,
+        "Network.save: expected a folder that can be written to, got '{folder}'; "
+        "change its permissions or choose another one",
+        unwritable,
+    )
+
+    def full(s: Setting) -> None:
+        with files.replacing("Network.save", s.folder / "a.safetensors") as temporary:
+            temporary.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+
+    yield Row(
+        "saving to a full disk",
+        FileError,
+        "Network.save: expected to write '{folder}/a.safetensors', got No space left on device; "
+        "check the folder's permissions and free space",
+        full,
+    )
+    here = "Network.load('{folder}/model.safetensors')"
+    whole = f"{here}: expected a whole model file, got"
+    copy = "restore it from a copy"
+    yield Row(
+        "loading a file that is not there",
+        FileError,
+        f"{here}: expected a model file, got no such file; check the path",
+        lambda s: Network.load(s.folder / "model.safetensors"),
+    )
+    yield Row(
+        "loading what is no model",
+        FileError,
+        f"{whole} something safetensors cannot read; {copy}",
+        lambda s: Network.load(s.written("model.safetensors", b"GIF89a" * 9)),
+    )
+    yield Row(
+        "loading a model cut short",
+        FileError,
+        f"{whole} something safetensors cannot read; {copy}",
+        lambda s: Network.load(s.written("model.safetensors", s.saved().read_bytes()[:-5])),
+    )
+
+    def foreign(s: Setting) -> Path:
+        save_file({"a": np.zeros(2)}, path := s.folder / "model.safetensors")
+        return path
+
+    yield Row(
+        "loading another program's model",
+        FileError,
+        f"{here}: expected a model saved by fastmlp, got a safetensors file of another program; "
+        "save it with Network.save",
+        lambda s: Network.load(foreign(s)),
+    )
+    yield Row(
+        "loading a newer format",
+        FileError,
+        f"{here}: expected format 1 or older, got format 99; update fastmlp",
+        lambda s: Network.load(s.saved(lambda header: header.update(format=99))),
+    )
+    for name, change, got in (
+        ("that is not JSON", lambda header: "{", "a header that is not JSON"),
+        (
+            "without a format",
+            lambda header: header.pop("format"),
+            "a header without a format number",
+        ),
+        (
+            "with other sizes",
+            lambda header: header["layers"][0].update(n_out=5),
+            "a header that InputError shows to be wrong",
+        ),
+        (
+            "with fewer layers",
+            lambda header: header["layers"].pop(),
+            "a header that InputError shows to be wrong",
+        ),
+        (
+            "with another dtype",
+            lambda header: header.update(dtype="float64"),
+            "a header that InputError shows to be wrong",
+        ),
+    ):
+        yield Row(
+            f"loading a header {name}",
+            FileError,
+            f"{whole} {got}; {copy}",
+            lambda s, change=change: Network.load(s.saved(change)),
+        )
+
+    def diverged(s: Setting) -> Path:
+        network = s.classifier().build(3)
+        network.params[3] = np.nan
+        network.save(path := s.folder / "model.safetensors")
+        return path
+
+    yield Row(
+        "loading nan",
+        FileError,
+        f"{whole} a header that InputError shows to be wrong; {copy}",
+        lambda s: Network.load(diverged(s)),
+    )
+    yield Row(
+        "absorbing into a first layer without weights",
+        InputError,
+        "absorb_inputs: expected a network that starts with Dense, got ReLU(); "
+        "standardise the data yourself",
+        lambda s: absorb_inputs(Network([ReLU(), Dense(1)]), Moments.of(s.X)),
+    )
+    yield Row(
+        "absorbing into a last layer without weights",
+        InputError,
+        "absorb_outputs: expected a network that ends with Dense, got ReLU(); "
+        "standardise the target yourself",
+        lambda s: absorb_outputs(Network([Dense(1), ReLU()]), Moments.of(s.y)),
+    )
+    yield Row(
+        "hidden sizes that are none",
+        InputError,
+        "--hidden: expected whole numbers from 1 to 999999 with commas between, got '8;4'; "
+        "write for example --hidden 64,32",
+        lambda s: s.command("train", "--hidden", "8;4"),
+    )
+    yield Row(
+        "a loss for numbers on text",
+        InputError,
+        "--loss: expected a target of numbers for huber, got text; use softmax_cross_entropy",
+        lambda s: s.command(
+            "train",
+            "--loss",
+            "huber",
+            "--target",
+            "b",
+            "--data",
+            s.table("a,b\n" + "1,x\n2,y\n" * 9),
+        ),
+    )
+    yield Row(
+        "a yes or no of three classes",
+        InputError,
+        "--loss: expected a target with 2 classes for binary_cross_entropy, got 3; "
+        "use softmax_cross_entropy",
+        lambda s: s.command(
+            *("train", "--loss", "binary_cross_entropy", "--target", "b", "--data"),
+            s.table("a,b\n" + "1,x\n2,y\n3,z\n" * 9),
+        ),
+    )
+    yield Row(
+        "classes that no training row has",
+        InputError,
+        "--target: expected each of 18 classes among the training rows, got 6 without any; "
+        "add rows, drop rare classes or choose a loss for numbers",
+        lambda s: s.command(
+            *("train", "--target", "b", "--data"),
+            s.table("a,b\n" + "".join(f"{i},name {i}\n" for i in range(18))),
+        ),
+    )
+    yield Row(
+        "a table without a column of training",
+        InputError,
+        "--data: expected the 2 columns of training, got none named 'c'; "
+        "add the column or train again",
+        lambda s: (
+            setattr(s.fitted, "feature_names", ("a", "c")),
+            commands._in_order(s.fitted, s.X[:, :2], ("a", "b")),
+        ),
+    )
+    yield Row(
+        "probabilities of a regression",
+        InputError,
+        "--probabilities: expected a network for classes, got one for numbers; omit it",
+        lambda s: (
+            (net := Network([Dense(1)], "huber")).fit(s.X, s.y, epochs=1),
+            net.save(path := s.folder / "model.safetensors"),
+            s.command("predict", str(path), "--data", "digits", "--probabilities"),
+        ),
+    )
+
+
+ROWS = [
+    *fit_rows(),
+    *target_rows(),
+    *option_rows(),
+    *network_rows(),
+    *part_rows(),
+    *file_rows(),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_each_refusal_is_one_exact_sentence_and_changes_nothing(row: Row, tmp_path: Path) -> None:
+    setting = Setting(tmp_path)
+    before = setting.state()
+    with pytest.raises(InputError) as caught:
+        row.call(setting)
+    assert str(caught.value) == row.text.replace("{folder}", str(tmp_path))
+    assert type(caught.value) is row.kind
+    assert setting.state() == before
+
+
+def test_rows_have_names_of_their_own() -> None:
+    names = [row.name for row in ROWS]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_a_refused_fit_can_be_repeated_with_other_data(tmp_path: Path) -> None:
+    s = Setting(tmp_path)
+    for row in [*fit_rows(), *target_rows()]:
+        with pytest.raises(InputError):
+            row.call(s)
+    assert s.new.fit(s.X[:, :2], list("ab" * 4), epochs=2).epochs == 2
+
+
+def raised_at(error: BaseException | None) -> Iterator[tuple[str, int]]:
+    """The file and line of the `raise` of an error and of those it was made from."""
+    while error is not None:
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        if place is not None:
+            yield place.tb_frame.f_code.co_filename, place.tb_lineno
+        error = error.__cause__ or error.__context__
+
+
+def raises(path: Path) -> Iterator[tuple[str, int]]:
+    """Every `raise` in a file of an error that Python itself does not have."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            name = ast.unparse(node.exc.func)
+            if not hasattr(builtins, name):
+                yield str(path), node.lineno
+
+
+def test_no_error_is_without_a_row(tmp_path: Path) -> None:
+    reached: set[tuple[str, int]] = set()
+    for number, row in enumerate(ROWS):
+        (folder := tmp_path / str(number)).mkdir()
+        with pytest.raises(InputError) as caught:
+            row.call(Setting(folder))
+        reached.update(raised_at(caught.value))
+    sources = [
+        path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in ELSEWHERE
+    ]
+    written = {place for path in sources for place in raises(path)}
+    assert len(written) > 40
+    missed = sorted(written - reached)
+    assert [f"{Path(file).name}:{line}" for file, line in missed] == []
+
+
+def test_refusals_can_be_caught_as_what_python_would_raise() -> None:
+    assert issubclass(InputError, ValueError)
+    assert issubclass(InputTypeError, TypeError)
+    assert issubclass(FileError, OSError)
+    assert not issubclass(InputError, TypeError)
+    with pytest.raises(TypeError, match="got str"):
+        Dropout("half")  # type: ignore[arg-type]
+
+
+def test_an_error_tells_its_parts() -> None:
+    error = InputError("here", "a cat", "a dog", "ask again")
+    assert (error.where, error.expected, error.got, error.advice) == error.args
+    assert str(error) == "here: expected a cat, got a dog; ask again"
+
+
+def test_no_error_shows_contents(tmp_path: Path) -> None:
+    """Data may be confidential, and an array is no help in a log."""
+    s = Setting(tmp_path)
+    secret, number = "hunter2", 123.456
+    for bad in (
+        lambda: s.new.fit(np.full((8, 3), secret), s.y),
+        lambda: s.new.fit(np.full((8, 3), secret, object), s.y),
+        lambda: s.line.fit(s.X, [secret] * 8),
+        lambda: s.new.fit(s.X, [secret] * 8),
+        lambda: s.fitted.score(s.X, [secret] * 8),
+        lambda: s.new.fit(put(s.X, np.nan, 0, 0) + number, s.y),
+        lambda: s.new.fit(s.X, s.y + number),
+        lambda: s.new.fit(s.X, s.y, sample_weight=np.full(8, -number)),
+        lambda: s.new.fit(s.X, s.y, validation_data=np.full((8, 3), number)),
+    ):
+        with pytest.raises(InputError) as caught:
+            bad()
+        assert secret not in str(caught.value)
+        assert "123" not in str(caught.value)
+        assert "[" not in str(caught.value)
+
+
+# Still to be mended; a row that passes fails here, and then moves into the table with its text.
+OPEN: dict[str, Callable[[Setting], Any]] = {
+    "factors are looked at after the network is built": lambda s: s.new.fit(
+        s.X, s.y, optimizer=Adam(factors={"7.W": 2.0})
+    ),
+    "loss_and_gradient builds before it looks at y": lambda s: s.new.loss_and_gradient(
+        s.X, put(s.y, np.nan, 2)
+    ),
+    "one layer instead of a list": lambda s: Network(Dense(3)),  # type: ignore[arg-type]
+    "None instead of a list": lambda s: Network(None),  # type: ignore[arg-type]
+    "the class of a schedule": lambda s: s.classifier().fit(
+        s.X, s.y, optimizer=Adam(schedules.Linear)
+    ),
+    "a learning rate that is None": lambda s: s.classifier().fit(
+        s.X, s.y, optimizer=Adam(lambda step, n_steps: None)
+    ),
+    "numbers in y beyond float32": lambda s: s.line.fit(s.X, 1e300 * s.y),
+    "factors that are no mapping": lambda s: Adam(factors=3),  # type: ignore[arg-type]
+    "one callback instead of a list": lambda s: s.classifier().fit(s.X, s.y, callbacks=print),
+    "loading from what is no path": lambda s: Network.load(5),
+    "a layer beyond all memory": lambda s: Network([Dense(3, 10**30)]),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="reported, not mended yet")
+@pytest.mark.parametrize("name", OPEN)
+def test_what_is_not_yet_refused_well(name: str, tmp_path: Path) -> None:
+    setting = Setting(tmp_path)
+    before = setting.state()
+    with pytest.raises(InputError):
+        OPEN[name](setting)
+    assert setting.state() == before

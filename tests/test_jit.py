@@ -1,0 +1,393 @@
+"""Compilation: how often it happens, what machine code comes out, and where that is kept.
+
+Each question is asked in a process of its own. Two of them compile the whole step anew, because
+code that was loaded from a cache shows no assembly; the other tests use what those two left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from fastmlp.kernels import jit
+from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.tiles import TILE_ROWS, VECTORS
+from fastmlp.layers import GELU, Dense, Dropout
+from fastmlp.network import Network
+
+pytestmark = pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled")
+
+PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
+
+
+def run(code: str, package: Path = PACKAGE, **environment: str) -> Any:
+    """What a process that imports this copy of the package prints last, as JSON."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK")
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=kept | {"PYTHONPATH": str(package.parent)} | environment,
+        cwd=package.parent,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the package without anything compiled."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(PACKAGE, folder / "fastmlp", ignore=ignored))
+
+
+# Every kernel by name: the part after "fastmlp.kernels.".
+KERNELS = """
+import importlib, json, pkgutil, sys
+import numpy as np
+import fastmlp.kernels
+from fastmlp import *
+
+def kernels():
+    for info in pkgutil.iter_modules(fastmlp.kernels.__path__):
+        module = importlib.import_module("fastmlp.kernels." + info.name)
+        for name, value in vars(module).items():
+            if hasattr(value, "signatures") and value.py_func.__module__ == module.__name__:
+                yield f"{info.name}.{name}", value
+"""
+
+# ---------------------------------------------------------------- one specialisation a type
+
+FITS = """
+from fastmlp.layers import LAYERS, ACTIVATIONS
+from fastmlp.losses import LOSSES
+from fastmlp.optimizers import OPTIMIZERS
+
+class Own(Layer):  # has no kernel, so that the network is trained layer by layer
+    name = "own"
+    def forward(self, X, training=False):
+        return X
+    def backward(self, dY):
+        return dY
+
+n = 12
+whole = np.random.default_rng(0).integers(0, 9, (n, 6))
+read_only = whole.astype(np.float64)
+read_only.flags.writeable = False
+matrices = [
+    whole.astype(np.float32), whole.astype(np.float32)[:, ::2], read_only,
+    np.asfortranarray(whole, np.float64), whole.astype(np.float64)[::-1, 1:],
+    whole.astype(np.uint8), whole, whole > 3, whole.tolist(),
+]
+# Options as whole numbers, too: 1 must not be another type than 1.0.
+activations = [*(kind() for kind in ACTIVATIONS), ELU(alpha=1), LeakyReLU(0), Dropout(0)]
+losses_ = [
+    *(kind() for kind in LOSSES), SoftmaxCrossEntropy(0), BinaryCrossEntropy(0), Huber(1),
+    Quantile((0.1, 0.5, 0.9)),
+]
+optimizers_ = [
+    *(kind() for kind in OPTIMIZERS), SGD(1, momentum=0.5, nesterov=True, clip_norm=1),
+    Adam(0.01, epsilon=0, clip_norm=0.5, weight_decay=0, factors={"*": 1}),
+]
+labels = np.arange(n) % 3
+LABELS = {"classes": labels, "binary": np.eye(3, dtype=int)[labels]}
+
+def fit(network, X=matrices[0], y=labels, **options):
+    network.fit(X, y, epochs=1, batch_size=5, validation_data=(X, y), **options)
+    network.predict(X), network.predict_proba(X), network.loss_and_gradient(X, y)
+
+for dtype in ("float32", "float64"):
+    for X in matrices:
+        fit(Network([Dense(4), ReLU(), Dense(3)], dtype=dtype), X)
+    for own in ([], [Own]):
+        def network(*inner, **options):
+            return Network([*inner, *(kind() for kind in own), Dense(3)], dtype=dtype, **options)
+
+        for activation in activations:
+            fit(network(Dense(33), activation, Dropout(0.5)), n_threads=2)
+            activation.n_in = activation.n_out = None
+        for loss in losses_:
+            y = LABELS.get(loss.task, whole[:, :1 if len(getattr(loss, "levels", "1")) > 1 else 3])
+            net = network(Dense(2), Tanh(), Dense(300), loss=loss, l1=1, l2=0.5)
+            fit(net, y=y, sample_weight=np.arange(n))
+        for optimizer in optimizers_:
+            fit(network(Dense(2, max_norm=1), Dense(5, max_norm=0.5)), optimizer=optimizer)
+"""
+
+
+def test_each_kernel_is_compiled_once_a_type() -> None:
+    """Whatever the architecture, options, memory order and number type of X.
+
+    Only what Python calls counts: a kernel that others call is a part of their code. Kernels that
+    see no numbers of the network are compiled once.
+    """
+    code = f"""{KERNELS}{FITS}
+print(json.dumps({{name: len(kernel.signatures) for name, kernel in kernels()}}))
+"""
+    counts = run(code)
+    both = {
+        "activations.activate_with_slope",
+        "losses.link_rows",
+        "losses.loss_rows",
+        "losses.total_weight",
+        "matmul.bias_gradient",
+        "matmul.dense_forward",
+        "matmul.input_gradient",
+        "matmul.weight_gradient",
+        "optimizers.add_penalty",
+        "optimizers.clip_factor",
+        "optimizers.limit_columns",
+        "optimizers.penalty",
+        "optimizers.rescale",
+        "optimizers.update",
+        "random.drop",
+        "step.gradient",
+        "step.predict",
+        "step.train_steps",
+    }
+    once = {"losses.sum_rows", "random.shuffle", "random.stream_key"}
+    assert {name: counts[name] for name in both} == dict.fromkeys(both, 2)
+    assert {name: counts[name] for name in once} == dict.fromkeys(once, 1)
+    # The width of a tile is a constant of the type; asking for it takes arrays of any shape.
+    del counts["tiles.tile_width"]
+    assert max(counts.values()) == 2, counts
+
+
+# ---------------------------------------------------------------- a cache from cold to warm
+
+FIT = """
+def fit(dtype):
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    network = Network([Dense(9), GELU(), Dropout(0.2), Dense(3)], dtype=dtype)
+    history = network.fit(X, np.arange(20) % 3, epochs=3, batch_size=8, optimizer="adam")
+    return network.params.tolist(), history.loss
+"""
+
+STATISTICS = """
+def total(values):
+    return {name: sum(counter.values()) for name, counter in values if counter}
+
+answer = {
+    "misses": total((name, kernel.stats.cache_misses) for name, kernel in kernels()),
+    "hits": total((name, kernel.stats.cache_hits) for name, kernel in kernels()),
+    "folder": step.train_steps.stats.cache_path,
+}
+"""
+
+ASSEMBLY = """
+for name in ("matmul.dense_forward", "matmul.input_gradient", "matmul.weight_gradient",
+             "matmul.bias_gradient", "optimizers.update"):
+    kernel = dict(kernels())[name]
+    answer[name] = "".join(kernel.inspect_asm().values())
+"""
+
+CACHED_FIT = f"""{KERNELS}{FIT}
+params, losses = fit("float32")
+from fastmlp.kernels import step
+{STATISTICS}
+answer["params"] = params
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A copy of the package, its cache, and what the process that filled it says."""
+    folder = tmp_path_factory.mktemp("cache")
+    package = copied(folder)
+    environment = {"NUMBA_CACHE_DIR": str(folder / "numba")}
+    answer = run(f"{CACHED_FIT}{ASSEMBLY}print(json.dumps(answer))", package, **environment)
+    return {"package": package, "environment": environment, **answer}
+
+
+def test_a_first_process_fills_the_cache(cache: dict[str, Any]) -> None:
+    assert cache["misses"]["step.train_steps"] == 1
+    assert cache["misses"]["matmul.dense_forward"] == 1
+    assert cache["hits"] == {}
+    folder = Path(cache["folder"])
+    assert folder.is_relative_to(cache["environment"]["NUMBA_CACHE_DIR"])
+    assert list(folder.glob("step.train_steps-*.nbc"))
+    assert np.ptp(cache["params"]) > 0
+
+
+def test_a_second_process_compiles_nothing(cache: dict[str, Any]) -> None:
+    code = f"{CACHED_FIT}print(json.dumps(answer))"
+    answer = run(code, cache["package"], **cache["environment"])
+    assert answer["misses"] == {}
+    assert answer["hits"]["step.train_steps"] == 1
+    assert answer["params"] == cache["params"]
+
+
+def test_a_changed_kernel_is_compiled_anew(cache: dict[str, Any], tmp_path: Path) -> None:
+    """Even in another file than the kernel that is called, and with the same size and date."""
+    code = """
+import json
+import numpy as np
+from fastmlp.kernels import activations, jit
+z, slope = np.ones(2, np.float32), np.empty(2, np.float32)
+activations.activate_with_slope(activations.SOFTPLUS, 0.0, z, slope)
+misses = sum(activations.activate_with_slope.stats.cache_misses.values())
+print(json.dumps([misses, float(z[0])]))
+"""
+    package, environment = cache["package"], cache["environment"]
+    before = run(code, package, **environment)
+    assert before == [0, pytest.approx(np.log1p(np.e), rel=1e-6)]
+    source = package / "kernels" / "elementary.py"
+    text, stamp = source.read_text(encoding="utf-8"), source.stat()
+    changed = text.replace("return max(x, zero) + log1p", "return max(x, zero) - log1p")
+    assert changed != text
+    try:
+        source.write_text(changed, encoding="utf-8")
+        os.utime(source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        # Python's own cache trusts size and date; what is tested here is the kernels'.
+        shutil.rmtree(package / "kernels" / "__pycache__", ignore_errors=True)
+        wanted = 1 - np.log1p(np.exp(-1.0))
+        assert run(code, package, **environment) == [1, pytest.approx(wanted, rel=1e-6)]
+        assert run(code, package, **environment) == [0, pytest.approx(wanted, rel=1e-6)]
+    finally:
+        source.write_text(text, encoding="utf-8")
+
+
+def test_bounds_checks_have_a_cache_of_their_own(cache: dict[str, Any]) -> None:
+    """Code with the checks must not be served where they are off, nor the other way round."""
+    code = """
+import json
+import numpy as np
+from fastmlp.kernels import random
+order = np.arange(9, dtype=np.int32)
+random.shuffle(order, 0, 0)
+stats = random.shuffle.stats
+print(json.dumps([sum(stats.cache_misses.values()), sum(stats.cache_hits.values())]))
+"""
+    package, environment = cache["package"], cache["environment"]
+    checked = environment | {"NUMBA_BOUNDSCHECK": "1"}
+    assert run(code, package, **environment) == [0, 1]
+    assert run(code, package, **checked) == [1, 0]
+    assert run(code, package, **checked) == [0, 1]
+    assert run(code, package, **environment) == [0, 1]
+
+
+# ---------------------------------------------------------------- machine code
+
+FEATURES = llvm.get_host_cpu_features()
+x86_with_fma = pytest.mark.skipif(
+    not (FEATURES.get("avx2") and FEATURES.get("fma")), reason="not an x86 with AVX2 and FMA"
+)
+
+
+def instructions(assembly: str, pattern: str) -> int:
+    """Lines with an instruction that matches, on whole ymm or zmm registers."""
+    return len(re.findall(rf"^\s+{pattern}\b[^\n]*%[yz]mm", assembly, re.MULTILINE))
+
+
+@x86_with_fma
+@pytest.mark.parametrize("kernel", ["dense_forward", "input_gradient", "weight_gradient"])
+def test_products_are_vector_multiply_adds(kernel: str, cache: dict[str, Any]) -> None:
+    """As many as the tallest tile has accumulators, and no call to the function fma."""
+    assembly = cache[f"matmul.{kernel}"]
+    assert instructions(assembly, r"vfn?m(add|sub)\d+ps") >= TILE_ROWS * VECTORS
+    assert not re.search(r"\bfmaf?\b", assembly)
+
+
+@x86_with_fma
+def test_accumulators_stay_in_registers(cache: dict[str, Any]) -> None:
+    """The tallest tile's loop over the depth holds its multiply-adds in a row and no store."""
+    blocks = re.split(r"^\.?L[^\n]*:$", cache["matmul.dense_forward"], flags=re.MULTILINE)
+    tallest = [b for b in blocks if instructions(b, r"vfmadd\d+ps") >= TILE_ROWS * VECTORS]
+    assert tallest
+    stores = r"^\s+vmov[ua]ps\s+%[yz]mm\d+, [^%\n]*\("
+    assert min(len(re.findall(stores, block, re.MULTILINE)) for block in tallest) == 0
+
+
+@x86_with_fma
+def test_optimizers_are_vectorised(cache: dict[str, Any]) -> None:
+    """RMSprop, Adagrad and Adam each take roots and quotients of whole vectors."""
+    assembly = cache["optimizers.update"]
+    for name in ("vsqrtps", "vdivps"):
+        assert instructions(assembly, name) >= 3, name
+    assert instructions(assembly, "vmulps") >= 10
+    assert instructions(cache["matmul.bias_gradient"], "vaddps") >= 1
+
+
+@x86_with_fma
+def test_sums_are_not_reordered_nor_fused_behind_our_back(cache: dict[str, Any]) -> None:
+    """Without fastmath, only a kernel that asks for it has fused instructions."""
+    assert not re.search(r"\bvfn?m(add|sub)", cache["optimizers.update"])
+
+
+# ---------------------------------------------------------------- without a cache
+
+
+@pytest.fixture(scope="module")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A fit where no folder for a cache can be made: each would be below a regular file."""
+    folder = tmp_path_factory.mktemp("nowhere")
+    package = copied(folder)
+    (package / "kernels" / "__pycache__").write_text("a file")
+    (folder / "file").write_text("a file")
+    below = str(folder / "file" / "below")
+    names = ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE")
+    code = f"""{KERNELS}{FIT}
+from fastmlp.kernels import jit, step
+params, losses = fit("float64")
+{STATISTICS}
+answer |= {{"params": params, "losses": losses, "cache": jit.cache_folder()}}
+print(json.dumps(answer))
+"""
+    return run(code, package, **dict.fromkeys(names, below))
+
+
+def in_this_process(dtype: str) -> tuple[np.ndarray, list[float]]:
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    network = Network([Dense(9), GELU(), Dropout(0.2), Dense(3)], dtype=dtype)
+    history = network.fit(X, np.arange(20) % 3, epochs=3, batch_size=8, optimizer="adam")
+    return network.params, history.loss
+
+
+def test_without_a_writable_folder_a_fit_still_works(nowhere: dict[str, Any]) -> None:
+    assert nowhere["cache"] is None
+    assert nowhere["folder"] is None
+    assert nowhere["hits"] == {}
+    assert nowhere["misses"]["step.train_steps"] == 1
+    params, losses = in_this_process("float64")
+    np.testing.assert_array_equal(nowhere["params"], params)
+    assert nowhere["losses"] == losses
+    assert losses[-1] < losses[0]
+
+
+def test_the_cache_folder_is_where_the_kernels_are_kept() -> None:
+    folder = jit.cache_folder()
+    assert folder is not None
+    in_this_process("float32")
+    assert list(Path(folder).glob("step.train_steps-*.nbi"))
+
+
+# ---------------------------------------------------------------- without the compiler
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
+def test_interpreted_kernels_agree_with_compiled_ones(dtype: str, tolerance: float) -> None:
+    """Sums in another order, so not the same bits; the same dropout and the same shuffles."""
+    code = f"""{KERNELS}{FIT}
+params, losses = fit("{dtype}")
+print(json.dumps([params, losses, len(list(kernels()))]))
+"""
+    params, losses, n_compiled = run(code, NUMBA_DISABLE_JIT="1")
+    assert n_compiled == 0
+    compiled, compiled_losses = in_this_process(dtype)
+    np.testing.assert_allclose(params, compiled, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(losses, compiled_losses, rtol=0, atol=tolerance)
+    assert np.ptp(compiled) > 0

@@ -1,0 +1,328 @@
+"""Threads: the same bits for any number of them, and no way for them to wait for ever.
+
+What could hang runs in a process of its own with a time limit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmlp import engine
+from fastmlp.kernels import step, threads
+from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.threads import ABORTED, ARRIVED, ROUND, SYNC_SIZE
+from fastmlp.kernels.tiles import TILE_ROWS
+from fastmlp.layers import GELU, Dense, Dropout, ReLU, Tanh
+from fastmlp.losses import MeanSquaredError
+from fastmlp.network import Network
+from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
+
+ROOT = Path(__file__).resolve().parents[1]
+TIME_LIMIT = 120.0
+needs_threads = pytest.mark.skipif(not JIT_ENABLED, reason="interpreted kernels use one thread")
+
+Fitted = tuple[np.ndarray, list[float]]
+
+
+def fitted(
+    n_threads: int,
+    make: Callable[[], Network],
+    X: np.ndarray,
+    y: np.ndarray,
+    **options: Any,
+) -> Fitted:
+    network = make()
+    history = network.fit(X, y, n_threads=n_threads, **{"epochs": 2, "batch_size": 50} | options)
+    return network.params, history.loss
+
+
+def check_threads(
+    make: Callable[[], Network], X: np.ndarray, y: np.ndarray, **options: Any
+) -> Fitted:
+    """The same bits on 1, 2, 3 and 5 threads; returns what they agree on."""
+    params, losses = fitted(1, make, X, y, **options)
+    assert np.ptp(params) > 0
+    assert len(set(losses)) > 1
+    for n_threads in (2, 3, 5):
+        others, other_losses = fitted(n_threads, make, X, y, **options)
+        np.testing.assert_array_equal(others, params)
+        assert other_losses == losses
+    return params, losses
+
+
+def deep(**options: Any) -> Callable[[], Network]:
+    """Widths around tile edges, with dropout."""
+    return lambda: Network(
+        [Dense(37), Tanh(), Dropout(0.3), Dense(19), GELU(), Dense(3)], **options
+    )
+
+
+@pytest.fixture
+def data(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """130 rows, so that the last batch of 50 has 30, in three classes."""
+    return rng.normal(size=(130, 20)).astype(np.float32), np.arange(130) % 3
+
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+@needs_threads
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_with_dropout_and_a_ragged_last_batch(dtype: str, data: Data) -> None:
+    check_threads(deep(dtype=dtype), *data, epochs=20)
+
+
+@needs_threads
+def test_as_many_threads_as_asked_for_take_part(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else equal bits would say nothing."""
+    seen: set[tuple[int, int]] = set()
+    kernel = step.train_steps
+
+    def train_steps(*args: Any) -> Any:
+        seen.add((args[-1], threading.get_ident()))
+        return kernel(*args)
+
+    monkeypatch.setattr(engine.step, "train_steps", train_steps)
+    fitted(5, deep(), *data, epochs=1)
+    assert sorted(thread for thread, _ in seen) == [0, 1, 2, 3, 4]
+    assert (0, threading.get_ident()) in seen
+
+
+@needs_threads
+@pytest.mark.parametrize("batch_size", [1, 2, 9, 130, 1000])
+def test_bits_for_batches_smaller_and_larger_than_the_work(batch_size: int, data: Data) -> None:
+    check_threads(deep(), *data, batch_size=batch_size)
+
+
+@needs_threads
+@pytest.mark.parametrize("name", OPTIMIZERS.names)
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+def test_bits_for_every_optimizer(name: str, clip_norm: float | None, data: Data) -> None:
+    """With clipping, threads meet twice more: for the norm over all gradients, and after it."""
+    options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
+    optimizer = OPTIMIZERS[name](0.01, weight_decay=0.1, clip_norm=clip_norm, **options)
+    check_threads(deep(), *data, optimizer=optimizer)
+
+
+@needs_threads
+def test_clipping_changes_the_fit(data: Data) -> None:
+    free, _ = fitted(3, deep(), *data, optimizer=SGD(0.1))
+    clipped, _ = fitted(3, deep(), *data, optimizer=SGD(0.1, clip_norm=0.05))
+    assert (free != clipped).any()
+
+
+@needs_threads
+def test_bits_with_max_norm_penalties_and_weights(data: Data, rng: np.random.Generator) -> None:
+    X, y = data
+
+    def make() -> Network:
+        hidden = Dense(37, max_norm=0.7), ReLU(), Dense(21, max_norm=0.5), Tanh()
+        return Network([*hidden, Dense(3)], l1=1e-3, l2=1e-2)
+
+    weight = rng.choice([0.0, 1.0, 2.5], 130)
+    params, _ = check_threads(make, X, y, sample_weight=weight, optimizer=Adam(0.02, clip_norm=0.5))
+    norms = np.linalg.norm(params[: 20 * 37].reshape(20, 37), axis=0)
+    assert norms.max() < 0.7 * (1 + 1e-5)
+    assert (norms > 0.7 * (1 - 1e-5)).any(), "the limit was never reached"
+
+
+@needs_threads
+def test_bits_for_wide_layers(rng: np.random.Generator) -> None:
+    """Rows to a thread decide whether panels are packed, and many pieces of W are updated hot."""
+    X, y = rng.normal(size=(90, 210)).astype(np.float32), np.arange(90) % 300
+    check_threads(
+        lambda: Network([Dense(110), ReLU(), Dense(300), ReLU(), Dense(300)]), X, y, batch_size=40
+    )
+
+
+@needs_threads
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_bits_for_data_that_is_converted(kind: Any, rng: np.random.Generator) -> None:
+    X, y = rng.integers(0, 9, (70, 12)).astype(kind, order="F"), rng.normal(size=(70, 2))
+
+    def make() -> Network:
+        """Dropout before the first product, and a stage without any."""
+        return Network([Dropout(0.2), Dense(9), Tanh(), ReLU(), Dense(2)], MeanSquaredError())
+
+    check_threads(make, X, y, batch_size=32)
+
+
+# ---------------------------------------------------------------- several callers at once
+
+
+@needs_threads
+def test_eight_threads_predict_from_one_network(data: Data) -> None:
+    X, y = data
+    network = deep()()
+    network.fit(X, y, epochs=1)
+    parts = [np.tile(X, (9, 1))[i : i + 900 + i] for i in range(8)]
+    wanted = [network.predict_proba(part) for part in parts]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            for got, right in zip(pool.map(network.predict_proba, parts), wanted, strict=True):
+                np.testing.assert_array_equal(got, right)
+    assert len({right.tobytes() for right in wanted}) == 8
+
+
+@needs_threads
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_two_fits_at_once_equal_two_in_turn(n_threads: int, data: Data) -> None:
+    makes = [deep(random_state=seed) for seed in range(2)]
+
+    def run(make: Callable[[], Network]) -> Fitted:
+        return fitted(n_threads, make, *data, epochs=8)
+
+    in_turn = [run(make) for make in makes]
+    with ThreadPoolExecutor(2) as pool:
+        at_once = list(pool.map(run, makes))
+    for (params, losses), (wanted, wanted_losses) in zip(at_once, in_turn, strict=True):
+        np.testing.assert_array_equal(params, wanted)
+        assert losses == wanted_losses
+    assert (in_turn[0][0] != in_turn[1][0]).any()
+
+
+# ---------------------------------------------------------------- what could hang
+
+
+def run_alone(code: str) -> Any:
+    """What a process of its own prints as JSON; one that hangs fails."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+PRELUDE = """
+import json, os, threading
+import numpy as np
+from fastmlp import Dense, Network, ReLU
+X, y = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32), np.arange(64) % 2
+def fit(n_threads=3):
+    network = Network([Dense(40), ReLU(), Dense(2)])
+    network.fit(X, y, epochs=3, batch_size=40, n_threads=n_threads)
+    return network
+"""
+
+
+@needs_threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_fits_after_its_parent() -> None:
+    """No threads are left over that a child would wait for, and the parent can go on too."""
+    code = """
+wanted = fit().params
+answers = []
+for n_threads in (1, 3):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, fit(n_threads).params.tobytes())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        got = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    answers.append([status, got == wanted.tobytes(), wanted.size])
+answers.append([0, bool((fit().params == wanted).all()), wanted.size])
+print(json.dumps(answers))
+"""
+    assert run_alone(PRELUDE + code) == [[0, True, 362]] * 3
+
+
+@needs_threads
+def test_a_failure_on_one_thread_ends_the_others() -> None:
+    """Those that wait for it at the barrier return, its exception is raised, and a new fit works.
+
+    The failing thread fails at once, so the others have nobody to meet.
+    """
+    code = """
+from fastmlp import engine
+kernel, wanted, answers = engine.step.train_steps, fit().params, []
+class Broken(Exception):
+    pass
+for failing in (0, 1, 2):
+    returned = []
+    def train_steps(*args):
+        if args[-1] == failing:
+            raise Broken(f"thread {failing}")
+        returned.append(kernel(*args))
+    engine.step.train_steps = train_steps
+    try:
+        fit()
+    except Broken as failure:
+        answers.append([str(failure), returned, threading.active_count()])
+engine.step.train_steps = kernel
+answers.append(bool((fit().params == wanted).all()))
+print(json.dumps(answers))
+"""
+    wanted = [[f"thread {failing}", [False, False], 1] for failing in (0, 1, 2)]
+    assert run_alone(PRELUDE + code) == [*wanted, True]
+
+
+# ---------------------------------------------------------------- barrier and parts
+
+
+def test_nobody_passes_a_barrier_before_all_have_come() -> None:
+    if not JIT_ENABLED:
+        pytest.skip("the interpreted barrier knows one thread")
+    n_threads, n_rounds = 5, 300
+    sync, reached = np.zeros(SYNC_SIZE, np.int64), np.zeros(n_threads, np.int64)
+    early: list[int] = []
+
+    def run(thread: int) -> None:
+        for number in range(1, n_rounds + 1):
+            reached[thread] = number
+            assert threads.barrier(sync, n_threads)
+            if reached.min() < number:
+                early.append(thread)
+            assert threads.barrier(sync, n_threads)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(run, range(n_threads)))
+    assert early == []
+    assert (reached == n_rounds).all()
+    assert sync[ROUND] == 2 * n_rounds
+    assert sync[ARRIVED] == 0
+
+
+@pytest.mark.nojit
+def test_barrier_seen_from_one_thread() -> None:
+    """Alone it waits for nobody; the last to come opens it; if another failed, nobody waits."""
+    sync = np.zeros(SYNC_SIZE, np.int64)
+    assert threads.barrier(sync, 1)
+    assert not sync.any()
+    sync[ARRIVED] = 2
+    assert threads.barrier(sync, 3)
+    assert (sync[ARRIVED], sync[ROUND]) == (0, 1)
+    sync[ABORTED] = 1
+    assert not threads.barrier(sync, 3)
+
+
+@pytest.mark.nojit
+def test_parts_are_whole_tiles_and_cover_all() -> None:
+    for n_threads in (1, 2, 3, 5, 16):
+        for size in (0, 1, 7, TILE_ROWS, TILE_ROWS + 1, 5 * TILE_ROWS - 1, 100, 1000):
+            starts = [threads.part_start(size, n_threads, t) for t in range(n_threads + 1)]
+            assert (starts[0], starts[-1]) == (0, size)
+            assert all(start % TILE_ROWS == 0 for start in starts[:-1] if start < size)
+            shares = np.diff(starts)
+            assert shares.min() >= 0
+            assert np.ptp(shares) < 2 * TILE_ROWS, "unfair"
