@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import matmul
-from fastmlp.kernels.jit import VECTOR_BYTES
+from fastmlp.kernels.jit import VECTOR_BYTES, address_of
 from fastmlp.kernels.tiles import TILE_ROWS, tile_width
 
 DTYPES = [np.float32, np.float64]
@@ -27,9 +27,9 @@ both_types = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"]
 
 
 class Rows(NamedTuple):
-    """A matrix as the products read it: bytes, offset and stride of a table, and its row order."""
+    """A matrix as the products read it: an address, the stride of a table, and its row order."""
 
-    bytes_: np.ndarray
+    memory: np.ndarray
     offset: int
     stride: int
     order: np.ndarray
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
 
     @property
     def args(self) -> tuple[Any, ...]:
-        return self.bytes_, self.offset, self.stride, self.order
+        return address_of(self.memory) + self.offset, self.stride, address_of(self.order)
 
 
 def as_table(
@@ -48,10 +48,8 @@ def as_table(
     memory = np.full(offset + n * (width + gap), np.nan, array.dtype)
     memory[offset:].reshape(n, width + gap)[:, :width] = array
     chosen = np.arange(n, dtype=np.int32) if order is None else np.array(order, np.int32)
-    bytes_ = memory.view(np.uint8)
-    bytes_.flags.writeable = False
     size = array.itemsize
-    return Rows(bytes_, offset * size, (width + gap) * size, chosen, array[chosen])
+    return Rows(memory, offset * size, (width + gap) * size, chosen, array[chosen])
 
 
 def shuffled_table(rng: np.random.Generator, n: int, width: int, dtype: Any) -> Rows:
@@ -71,43 +69,65 @@ def inside_nan(array: np.ndarray, before: int = 3) -> tuple[np.ndarray, int]:
 
 
 def scratch(depth: int, like: np.ndarray) -> np.ndarray:
-    return np.full(depth * tile_width(like) + 7, np.nan, like.dtype)
+    return np.full(depth * tile_width(like.dtype.type(1)) + 7, np.nan, like.dtype)
+
+
+def at(memory: np.ndarray, start: int = 0) -> int:
+    return address_of(memory) + start * memory.itemsize
 
 
 def forward(
-    rows: Rows, W: np.ndarray, b: np.ndarray, first: int, last: int, out: np.ndarray
-) -> np.ndarray:
+    rows: Rows, W: np.ndarray, b: np.ndarray, first: int, last: int, out: np.ndarray,
+    left: int = 0, right: int | None = None,
+) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
-    panel = scratch(n_in, out)
+    panel, flat_W, flat_b = scratch(n_in, out), inside_nan(W), inside_nan(b, 2)
     matmul.dense_forward(
-        *rows.args, first, last, *inside_nan(W), *inside_nan(b, 2), n_in, n_out, out, panel
-    )
+        *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), at(*flat_b),
+        n_in, n_out, at(out), at(panel), out.dtype.type(1),
+    )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
 
 
-def backward(rows: Rows, W: np.ndarray, first: int, last: int, out: np.ndarray) -> np.ndarray:
+def backward(
+    rows: Rows, W: np.ndarray, first: int, last: int, out: np.ndarray, left: int = 0,
+    right: int | None = None,
+) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
-    panel, zeros = scratch(n_out, out), np.zeros(tile_width(out), out.dtype)
-    matmul.input_gradient(*rows.args, first, last, *inside_nan(W), n_in, n_out, zeros, out, panel)
+    one = out.dtype.type(1)
+    panel, zeros, flat_W = scratch(n_out, out), np.zeros(tile_width(one), out.dtype), inside_nan(W)
+    # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
+    d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
+    order = np.ascontiguousarray(order)
+    matmul.input_gradient(
+        at(*d), address_of(order), first, last, left, n_in if right is None else right, at(*flat_W),
+        n_in, n_out, at(zeros), at(out), at(panel), one,
+    )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     assert not zeros.any()
     return out
 
 
 def weights(
-    rows: Rows, d: np.ndarray, first: int, last: int, out: np.ndarray, start: int = 0
-) -> np.ndarray:
+    rows: Rows, d: np.ndarray, first: int, last: int, out: np.ndarray, start: int = 0,
+    left: int = 0, right: int | None = None,
+) -> np.ndarray:  # fmt: skip
     batch, n_out = d.shape
-    flat, offset = inside_nan(d)
-    matmul.weight_gradient(*rows.args, batch, flat, offset, first, last, n_out, out, start)
+    flat = inside_nan(d)
+    matmul.weight_gradient(
+        *rows.args, batch, at(*flat), first, last, left, n_out if right is None else right, n_out,
+        at(out, start), out.dtype.type(1),
+    )  # fmt: skip
     return out
 
 
 def biases(d: np.ndarray, first: int, last: int, out: np.ndarray, start: int = 0) -> np.ndarray:
     batch, n_out = d.shape
-    flat, offset = inside_nan(d)
-    matmul.bias_gradient(flat, offset, batch, first, last, n_out, out, start)
+    flat = inside_nan(d)
+    matmul.bias_gradient(
+        at(*flat), batch, first, last, n_out, at(out, start), out.dtype.type(1)
+    )
     return out
 
 
@@ -329,6 +349,31 @@ def test_bits_do_not_depend_on_the_column(dtype: Any, n_out: int, rng: np.random
     for i in range(n_in):
         alone = backward(as_table(W), W[i : i + 1], 0, n_in, sentinels(n_in, dtype))
         np.testing.assert_array_equal(alone, dX[:, i])
+
+
+@both_types
+@pytest.mark.parametrize("n_out", [70, 300])
+def test_columns_in_parts_give_the_same_bits(
+    dtype: Any, n_out: int, rng: np.random.Generator
+) -> None:
+    """Threads that share out columns must neither miss one nor touch another's."""
+    n, n_in = 21, n_out + 3
+    X = shuffled_table(rng, n, n_in, dtype)
+    W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
+    D = shuffled_table(rng, n, n_out, dtype)
+
+    def columns_forward(i: int, j: int, out: Any) -> Any:
+        return forward(X, W, b, 0, n, out, left=i, right=j)
+
+    def columns_backward(i: int, j: int, out: Any) -> Any:
+        return backward(D, W, 0, n, out, left=i, right=j)
+
+    def columns_weights(i: int, j: int, out: Any) -> Any:
+        return weights(X, D.matrix, 0, n_in, out, left=i, right=j)
+
+    same_in_parts(rng, n_out, n * n_out, dtype, columns_forward)
+    same_in_parts(rng, n_in, n * n_in, dtype, columns_backward)
+    same_in_parts(rng, n_out, n_in * n_out, dtype, columns_weights)
 
 
 @both_types
