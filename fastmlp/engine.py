@@ -6,6 +6,7 @@ kernel makes `can_compile` false, and the layer-by-layer path takes over.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .kernels import plan, step
-from .kernels.jit import JIT_ENABLED, address_of, address_or_0
+from .kernels.jit import JIT_ENABLED, address_of, address_or_0, is_compiled
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import PACK_STRIDE
 from .kernels.rows import SPARSE
@@ -32,7 +33,18 @@ if TYPE_CHECKING:
 # Numbers that are multiplied in a step before a second thread pays for its two meetings.
 _WORK_A_THREAD = 400_000
 _PREDICT_BLOCK = 128
+_LOG = logging.getLogger("fastmlp")
 _ALIGN = 64  # bytes: a cache line and the widest vector
+
+
+def _announce_compilation(dtype: np.dtype) -> None:
+    """Say, once, why the first fit of a machine takes so long."""
+    if JIT_ENABLED and not is_compiled(step.train_steps, dtype):
+        _LOG.warning(
+            "compiling kernels for %s on this machine, once, for some ten seconds "
+            "(`fastmlp warmup` does it ahead)",
+            dtype.name,
+        )
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
@@ -185,6 +197,8 @@ class Engine:
         job["state"], job["hyper"] = address_of(state), address_of(step_numbers)
         job["losses"], job["n_steps"] = address_of(losses), losses.size
         job["first_step"] = first_step
+
+        _announce_compilation(self.network.dtype)
 
         def run(thread: int) -> None:
             step.train_steps(self.job_address, thread, self.one)

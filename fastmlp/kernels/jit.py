@@ -79,6 +79,14 @@ def cache_folder() -> str | None:
         return None
 
 
+def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
+    """Whether code of a kernel for numbers of a type is in this process or in the cache."""
+    signatures = list(kernel.signatures)
+    with contextlib.suppress(AttributeError, OSError):  # no cache, or one that cannot be read
+        signatures += [key[0] for key in kernel._cache._cache_file._load_index()]
+    return any(dtype.name in map(str, signature) for signature in signatures)
+
+
 def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled arithmetic wraps and overflows silently; make interpreted kernels do the same."""
 
