@@ -207,6 +207,7 @@ class RMSprop(Optimizer):
     def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
         table[:, kernels.A] = self.rho
         table[:, kernels.B] = self.epsilon
+        table[:, kernels.D] = 1.0 - self.rho
 
 
 @OPTIMIZERS.register
@@ -266,6 +267,8 @@ class Adam(Optimizer):
         table[:, kernels.A] = self.beta1
         table[:, kernels.B] = self.beta2
         table[:, kernels.C] = self.epsilon * root
+        table[:, kernels.D] = 1.0 - self.beta1
+        table[:, kernels.E] = 1.0 - self.beta2
 
 
 @OPTIMIZERS.register

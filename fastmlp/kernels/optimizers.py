@@ -13,9 +13,9 @@ from .jit import doubles, itemsize, jit, numbers
 
 SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
 
-# Columns of a row of hyperparameters; `A` to `C` mean what the rule says.
-RATE, DECAY, A, B, C = range(5)
-N_HYPERPARAMETERS = 5
+# Columns of a row of hyperparameters; `A` to `E` mean what the rule says.
+RATE, DECAY, A, B, C, D, E = range(7)
+N_HYPERPARAMETERS = 7
 
 
 @jit
@@ -32,9 +32,9 @@ def momentum(p, g, velocity, rate, mu, nesterov):
 
 
 @jit
-def rmsprop(p, g, square, rate, rho, epsilon):
+def rmsprop(p, g, square, rate, rho, epsilon, one_minus_rho):
     """Divides by the root of a running mean of squares (Tieleman and Hinton, 2012)."""
-    square = rho * square + (type(p)(1) - rho) * g * g
+    square = rho * square + one_minus_rho * g * g
     return p - rate * g / (np.sqrt(square) + epsilon), square
 
 
@@ -46,11 +46,13 @@ def adagrad(p, g, square, rate, epsilon):
 
 
 @jit
-def adam(p, g, mean, square, rate, beta1, beta2, epsilon):
-    """Adam (Kingma and Ba, 2015): `rate` and `epsilon` carry the bias corrections of the step."""
-    one = type(p)(1)
-    mean = beta1 * mean + (one - beta1) * g
-    square = beta2 * square + (one - beta2) * g * g
+def adam(p, g, mean, square, rate, beta1, beta2, epsilon, one_minus_beta1, one_minus_beta2):
+    """Adam (Kingma and Ba, 2015): `rate` and `epsilon` carry the bias corrections of the step.
+
+    1 - beta is given, since taking it in float32 would lose what the corrections rely on.
+    """
+    mean = beta1 * mean + one_minus_beta1 * g
+    square = beta2 * square + one_minus_beta2 * g * g
     return p - rate * mean / (np.sqrt(square) + epsilon), mean, square
 
 
@@ -70,7 +72,7 @@ def update(
     h = doubles(hyper, N_HYPERPARAMETERS)
     rate = kind(h[RATE] * rate_factor)
     shrink = kind(1.0 - h[DECAY] * rate_factor * decay_factor)
-    a, b, c = kind(h[A]), kind(h[B]), kind(h[C])
+    a, b, c, d, e = kind(h[A]), kind(h[B]), kind(h[C]), kind(h[D]), kind(h[E])
     for row in range(n_rows):
         offset = (start + row * stride) * size
         p = numbers(params + offset, n_columns, one)
@@ -87,14 +89,14 @@ def update(
                 p[i], v[i] = momentum(p[i], g[i], v[i], rate, a, b)
         elif code == RMSPROP:
             for i in range(p.size):
-                p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b)
+                p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b, d)
         elif code == ADAGRAD:
             for i in range(p.size):
                 p[i], v[i] = adagrad(p[i], g[i], v[i], rate, a)
         elif code == ADAM:
             s = numbers(state + offset + n_params * size, n_columns, one)
             for i in range(p.size):
-                p[i], v[i], s[i] = adam(p[i], g[i], v[i], s[i], rate, a, b, c)
+                p[i], v[i], s[i] = adam(p[i], g[i], v[i], s[i], rate, a, b, c, d, e)
 
 
 @jit
