@@ -14,6 +14,7 @@ from .tiles import tile_height, tile_of_columns, tile_of_rows, tile_width
 # read in place, if at least so many rows of data share the cost of a copy.
 PACK_STRIDE = 1024
 _PACK_ROWS = 16
+_TRANSPOSED_COLUMNS = 16
 
 
 @jit
@@ -61,6 +62,22 @@ def dense_forward(
 
 
 @jit
+def _transpose(source, n_rows, n_columns, out, stride, one):
+    """out[k, r] <- source[r, k], `stride` numbers from row to row of out.
+
+    A few columns at a time, so that the rows of out that they are written to stay in the cache.
+    """
+    size = itemsize(one)
+    for left in range(0, n_columns, _TRANSPOSED_COLUMNS):
+        columns = min(_TRANSPOSED_COLUMNS, n_columns - left)
+        block = numbers(out + left * stride * size, columns * stride, one)
+        for r in range(n_rows):
+            row = numbers(source + (r * n_columns + left) * size, columns, one)
+            for k in range(columns):
+                block[k * stride + r] = row[k]
+
+
+@jit
 def input_gradient(
     d, order, first, last, left, right, weights, n_in, n_out, zeros, out, panel, one
 ):
@@ -72,11 +89,7 @@ def input_gradient(
     size, width = itemsize(one), tile_width(one)
     for j in range(left, right, width):
         columns = min(width, right - j)
-        transposed = numbers(panel, n_out * width, one)
-        for c in range(columns):
-            row = numbers(weights + (j + c) * n_out * size, n_out, one)
-            for k in range(n_out):
-                transposed[k * width + c] = row[k]
+        _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
         _rows_of_tiles(
             d, n_out * size, order, first, last, panel, width, columns, n_out, zeros,
             out + j * size, n_in, one,
