@@ -1,0 +1,110 @@
+"""The command: `python -m benchmarks` measures everything, `--quick` only checks equality.
+
+Results are merged into the files of the output folder, so that a run of some cases keeps the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import data, machine, report, rows
+from .report import Results
+from .rows import Row
+from .run import chosen, run_case
+from .settings import Settings
+
+BUSY = 0.5  # processes; more than that beside us bends every figure
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument(
+        "--quick", action="store_true", help="check equality on little data, time nothing"
+    )
+    made.add_argument("--only", default="", metavar="PATTERN", help="cases whose key matches")
+    made.add_argument("--list", action="store_true", help="print the keys of the cases and stop")
+    made.add_argument(
+        "--data-home", type=Path, metavar="DIR", help="MNIST's four files (or FASTMLP_MNIST)"
+    )
+    made.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"where results go (default: {machine.RESULTS_FOLDER}; nowhere if --quick)",
+    )
+    made.add_argument("--rounds", type=int, default=Settings.rounds, help="timings of each side")
+    return made
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """Settings of a run; exits where the data folder is not what it should be."""
+    home = options.data_home
+    if home is None and os.environ.get("FASTMLP_MNIST"):
+        home = Path(os.environ["FASTMLP_MNIST"])
+    if home is not None and not data.has_mnist(home):
+        raise SystemExit(f"benchmarks: no MNIST in the data folder, which needs {data.MNIST_FILES}")
+    if options.rounds < 1:
+        raise SystemExit("benchmarks: --rounds must be 1 or more")
+    return Settings(quick=options.quick, data_home=home, rounds=options.rounds)
+
+
+def results_path(options: argparse.Namespace) -> Path | None:
+    """The JSON file; a quick run has one of its own, and only if it was given a folder."""
+    if options.quick:
+        return options.output / "quick.json" if options.output else None
+    return (options.output or machine.ROOT / machine.RESULTS_FOLDER) / "results.json"
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Run the chosen cases, saving after each so that an interrupted run is not lost."""
+    settings, path = settings_from(options), results_path(options)
+    results = Results(path) if path else None
+    load, all_rows = machine.load(), list[Row]()
+    if not settings.quick and load is not None and load > BUSY:
+        print(f"warning: this machine is busy (load {load}), so timings will not be right")
+    for case in chosen(options.only):
+        found = []
+        for row in run_case(case, settings):
+            print(report.line(row), flush=True)
+            found.append(row)
+        all_rows += found
+        if results is not None:
+            results.merge(found)
+            results.write()
+    if results is not None and path is not None:
+        _draw(results, path.parent)
+    return all_rows
+
+
+def _draw(results: Results, folder: Path) -> None:
+    if not machine.is_installed("matplotlib"):
+        print("no pictures: matplotlib is not installed")
+        return
+    from . import plots
+
+    plots.draw(results.rows(), folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 if something was not equal or failed; red rows alone do not fail a run."""
+    options = parser().parse_args(arguments)
+    cases = chosen(options.only)
+    if not cases:
+        print(f"benchmarks: no case matches {options.only!r}; see --list", file=sys.stderr)
+        return 2
+    if options.list:
+        print(*(case.key for case in cases), sep="\n")
+        return 0
+    found = run(options)
+    counts = {status: sum(row.status == status for row in found) for status in rows.STATUSES}
+    print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+    return int(any(row.status in rows.BAD for row in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""The table of cases: what is measured, against whom, and the ratio that is to be reached.
+
+A target says how many times better we are to be than the side it names; where none is given it is
+1, because being slower than a peer is a defect anywhere. `run` knows how each kind is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+OURS = "fastmlp"
+JAX, NUMPY, ONNX, SKLEARN, TORCH = "JAX", "NumPy", "ONNX Runtime", "scikit-learn", "PyTorch"
+DIGIT_ROWS = 60_000
+
+
+@dataclass(frozen=True)
+class Net:
+    """A multi-layer perceptron with rectifiers.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Units per layer, inputs first.
+    task : {"classes", "numbers"}
+        Softmax cross-entropy, or mean squared error of one number.
+    """
+
+    sizes: tuple[int, ...]
+    task: str = "classes"
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self.sizes))
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Shape of each weight matrix."""
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    @property
+    def n_params(self) -> int:
+        return sum((n_in + 1) * n_out for n_in, n_out in self.layers)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Base of all cases: a name that is unique in its group."""
+
+    group: ClassVar[str]
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.group}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Training(Case):
+    """Steps of Adam, float32, against each peer of `targets`."""
+
+    group: ClassVar[str] = "training"
+    net: Net
+    batch: int
+    targets: Mapping[str, float]
+    n_rows: int = DIGIT_ROWS
+
+
+@dataclass(frozen=True)
+class Reference(Case):
+    """Samples a second of plain SGD against the per-sample reference."""
+
+    group: ClassVar[str] = "reference"
+    batch: int
+    dtype: str
+    target: float
+    net: Net = Net((784, 32, 10))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to reach an accuracy: everything that is free to choose, fixed before the fit.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Units of the hidden layers.
+    batch, epochs : int
+    schedule : str
+        Name of a learning-rate schedule, with `options` for it.
+    dropout : tuple of float
+        Rates at the input and after each hidden layer; 0 for none.
+    """
+
+    hidden: tuple[int, ...]
+    batch: int
+    epochs: int
+    schedule: str
+    options: Mapping[str, float]
+    dropout: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Accuracy(Case):
+    """Seconds inside `fit` on the full MNIST until a fixed recipe ends, mean of five seeds."""
+
+    group: ClassVar[str] = "accuracy"
+    goal: float
+    seconds: float
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Inference(Case):
+    """One call from Python against each peer, and against a limit in microseconds."""
+
+    group: ClassVar[str] = "inference"
+    net: Net
+    n_rows: int
+    targets: Mapping[str, float] = field(default_factory=dict)
+    microseconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost(Case):
+    """Seconds that a new process spends on something, against a limit and on packages."""
+
+    group: ClassVar[str] = "costs"
+    kind: str
+    seconds: float | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Memory(Case):
+    """Peak memory of a fit above the caller's data, against what a step needs plus a tenth."""
+
+    group: ClassVar[str] = "memory"
+    net: Net
+    batch: int
+    kind: str
+    n_rows: int = 12_800
+
+
+@dataclass(frozen=True)
+class Threads(Case):
+    """Two threads, or as many as a fit chooses (None), against one."""
+
+    group: ClassVar[str] = "threads"
+    net: Net
+    batch: int
+    n_threads: int | None
+    target: float
+    n_rows: int = DIGIT_ROWS
+
+
+@dataclass(frozen=True)
+class PeakShare(Case):
+    """Arithmetic of a whole step a second, against register tiles that never leave the cache."""
+
+    group: ClassVar[str] = "threads"
+    net: Net
+    batch: int
+    target: float
+    n_rows: int = DIGIT_ROWS
+
+
+@dataclass(frozen=True)
+class Sparse(Case):
+    """A CSR input against the same numbers as a dense one."""
+
+    group: ClassVar[str] = "sparse"
+    net: Net
+    batch: int
+    density: float
+    target: float
+    n_rows: int = 6_400
+
+
+SMALL, MIDDLE = Net((784, 32, 10)), Net((784, 128, 10))
+DEEP, WIDE = Net((784, 256, 128, 10)), Net((784, 1024, 1024, 10))
+REGRESSION, TINY = Net((20, 64, 64, 1), "numbers"), Net((8, 16, 1), "numbers")
+WIDE_ROWS = 12_800  # a hundred steps, enough for a net whose step takes milliseconds
+
+
+def _training(
+    net: Net, batch: int, torch: float, jax: float, sklearn: float, **options: Any
+) -> Training:
+    targets = {TORCH: torch, JAX: jax, SKLEARN: sklearn}
+    return Training(f"{net}, batch {batch}", net, batch, targets, **options)
+
+
+TRAINING = (
+    _training(SMALL, 32, 15, 4.5, 12),
+    _training(SMALL, 128, 7, 5, 5.5),
+    _training(MIDDLE, 32, 6, 2.5, 9),
+    _training(MIDDLE, 128, 3.5, 2.3, 3.8),
+    _training(DEEP, 128, 2.5, 1.6, 3.2),
+    _training(WIDE, 128, 1.7, 1.15, 3.5, n_rows=WIDE_ROWS),
+    _training(REGRESSION, 32, 40, 3.5, 30, n_rows=16_000),
+    _training(TINY, 1, 800, 8, 500, n_rows=2_000),
+)
+
+REFERENCE = (
+    Reference("one sample at a time, float64", 1, "float64", 8),
+    Reference("batch 32, float64", 32, "float64", 30),
+    Reference("batch 32, float32", 32, "float32", 60),
+    Reference("batch 128, float32", 128, "float32", 90),
+)
+
+ACCURACY = (
+    Accuracy(
+        "97.0 %, 784-32-10",
+        0.970,
+        1.0,
+        Recipe((32,), 64, 9, "one_cycle", {"peak": 0.012, "rise": 0.2}),
+    ),
+    Accuracy(
+        "98.0 %",
+        0.980,
+        2.0,
+        Recipe((128,), 128, 7, "one_cycle", {"peak": 0.008, "rise": 0.2}),
+    ),
+    Accuracy(
+        "98.5 %",
+        0.985,
+        8.0,
+        Recipe((512,), 128, 9, "one_cycle", {"peak": 0.004, "rise": 0.2}, (0.1, 0.3)),
+    ),
+)
+
+INFERENCE = (
+    Inference(f"one row, {SMALL}", SMALL, 1, {ONNX: 3}, 3.0),
+    Inference(f"one row, {DEEP}", DEEP, 1, {ONNX: 1.3}),
+    Inference(f"one row, {REGRESSION}", REGRESSION, 1, {ONNX: 6}, 1.0),
+    Inference(
+        f"10,000 rows, {DEEP}",
+        DEEP,
+        10_000,
+        dict.fromkeys((SKLEARN, TORCH, ONNX, NUMPY), 1.2),
+    ),
+)
+
+COSTS = (
+    Cost("import", "import", 0.2, {TORCH: "torch", JAX: "jax", SKLEARN: "sklearn.neural_network"}),
+    Cost("import and one epoch of 1,797 x 64, warm cache", "fit", 0.8),
+    Cost("the same with an empty cache: first compile", "compile", 15),
+    Cost("fit on 60,000 x 784 outside its epochs", "checks"),
+)
+
+MEMORY = tuple(
+    Memory(f"{net}, batch 128, {kind}", net, 128, kind)
+    for net, kind in (
+        (DEEP, "float32"),
+        *((WIDE, kind) for kind in ("float32", "uint8", "float16", "mapped", "csr")),
+    )
+)
+
+THREADS = (
+    *(
+        Threads(f"{net}, batch {batch}, chosen", net, batch, None, 1.0, n_rows)
+        for net, batch, n_rows in (
+            (SMALL, 32, DIGIT_ROWS),
+            (SMALL, 128, DIGIT_ROWS),
+            (REGRESSION, 32, 16_000),
+            (TINY, 1, 20_000),
+        )
+    ),
+    *(
+        Threads(f"{net}, batch {batch}, two", net, batch, 2, 1.75, n_rows)
+        for net, batch, n_rows in (
+            (MIDDLE, 32, DIGIT_ROWS),
+            (MIDDLE, 128, DIGIT_ROWS),
+            (DEEP, 128, DIGIT_ROWS),
+            (WIDE, 128, WIDE_ROWS),
+        )
+    ),
+    PeakShare(f"{WIDE}, batch 128, share of the tile peak", WIDE, 128, 0.75, WIDE_ROWS),
+)
+
+SPARSE = (Sparse("10000-64-10, batch 128, 1 %", Net((10_000, 64, 10)), 128, 0.01, 5),)
+
+CASES: tuple[Case, ...] = (
+    *TRAINING,
+    *REFERENCE,
+    *ACCURACY,
+    *INFERENCE,
+    *COSTS,
+    *MEMORY,
+    *THREADS,
+    *SPARSE,
+)
+GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

@@ -1,0 +1,223 @@
+"""Our side and the peers in inference: a function and its argument, ready to be called from Python.
+
+Everything that can be done before a call is done: data in the library's own form, gradients off,
+sessions open. All return class probabilities, or numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import cases, measure
+from .cases import OURS, Net
+from .machine import blas_threads, n_cores, one_or_all_cores
+from .problem import Problem, Weights
+from .trainers import network_for
+
+
+class Predictor:
+    """One side of an inference case.
+
+    Parameters
+    ----------
+    net : Net
+    weights : list of (W, b)
+    X : ndarray
+        The rows that every call is given.
+
+    Attributes
+    ----------
+    function, argument
+        A call is `function(argument)`.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    function: Callable[[Any], Any]
+    argument: Any
+
+    def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
+        self.argument, self.threads = X, n_cores()
+
+    @property
+    def thread_choices(self) -> Sequence[int]:
+        """Numbers of threads that it can be asked to use; empty if it decides by itself."""
+        return ()
+
+    def on_threads(self) -> contextlib.AbstractContextManager[Any]:
+        """Hold the side to `threads` while it works."""
+        return contextlib.nullcontext()
+
+    def output(self) -> np.ndarray:
+        """What a call returns."""
+        with self.on_threads():
+            return np.asarray(self.function(self.argument))
+
+    def sample(self, n_calls: int) -> float:
+        """Seconds of so many calls."""
+        with self.on_threads():
+            return measure.timed(self.function, self.argument)(n_calls)
+
+
+class OurPredictor(Predictor):
+    """fastmlp: its compiled predictor, or `predict_proba` where there is none."""
+
+    name, package = OURS, "fastmlp"
+
+    def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
+        super().__init__(net, weights, X)
+        network = network_for(Problem(net, weights, X, X, 1))
+        compiled = getattr(network, "compile_predictor", None)
+        self.is_compiled = compiled is not None
+        self.function = network.predict_proba if compiled is None else compiled()
+
+
+class SklearnPredictor(Predictor):
+    """scikit-learn's `predict_proba`, or `predict` of its regressor."""
+
+    name, package = cases.SKLEARN, "sklearn"
+
+    def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
+        super().__init__(net, weights, X)
+        from .peers import SklearnTrainer
+
+        y = np.zeros(1, np.int64 if net.task == "classes" else np.float32)
+        model = SklearnTrainer(Problem(net, weights, X[:1], y, 1)).model
+        self.function = model.predict_proba if net.task == "classes" else model.predict
+
+    @property
+    def thread_choices(self) -> Sequence[int]:
+        return one_or_all_cores()
+
+    def on_threads(self) -> contextlib.AbstractContextManager[Any]:
+        return blas_threads(self.threads)
+
+
+class TorchPredictor(Predictor):
+    """PyTorch, eager, without gradients, from tensor to tensor."""
+
+    name, package = cases.TORCH, "torch"
+
+    def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
+        super().__init__(net, weights, X)
+        import torch
+
+        from .peers import torch_layers
+
+        layers = torch_layers(weights)
+        if net.task == "classes":
+            layers.append(torch.nn.Softmax(dim=1))
+        self.torch = torch
+        self.function = torch.nn.Sequential(*layers).eval().requires_grad_(False)
+        self.argument = torch.from_numpy(np.array(X))
+
+    @property
+    def thread_choices(self) -> Sequence[int]:
+        return one_or_all_cores()
+
+    def on_threads(self) -> contextlib.AbstractContextManager[Any]:
+        self.torch.set_num_threads(self.threads)
+        return contextlib.nullcontext()
+
+
+class OnnxPredictor(Predictor):
+    """ONNX Runtime, a session for each number of threads."""
+
+    name, package = cases.ONNX, "onnxruntime"
+
+    def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
+        super().__init__(net, weights, X)
+        import onnxruntime
+
+        self.argument, self._calls = {"X": X}, {}
+        for threads in self.thread_choices:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            session = onnxruntime.InferenceSession(
+                _onnx_model(net, weights), options, providers=["CPUExecutionProvider"]
+            )
+            self._calls[threads] = functools.partial(session.run, None)
+
+    @property
+    def thread_choices(self) -> Sequence[int]:
+        return one_or_all_cores()
+
+    def on_threads(self) -> contextlib.AbstractContextManager[Any]:
+        self.function = self._calls[self.threads]
+        return contextlib.nullcontext()
+
+    def output(self) -> np.ndarray:
+        return super().output()[0]
+
+
+def _onnx_model(net: Net, weights: Weights) -> bytes:
+    """The net as ONNX operators, serialised."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, arrays, last = [], [], "X"
+    for number, (W, b) in enumerate(weights):
+        arrays += [
+            numpy_helper.from_array(W, f"W{number}"),
+            numpy_helper.from_array(b, f"b{number}"),
+        ]
+        nodes.append(helper.make_node("Gemm", [last, f"W{number}", f"b{number}"], [f"z{number}"]))
+        last = f"z{number}"
+        if number < len(weights) - 1:
+            nodes.append(helper.make_node("Relu", [last], [f"a{number}"]))
+            last = f"a{number}"
+    if net.task == "classes":
+        nodes.append(helper.make_node("Softmax", [last], ["p"], axis=1))
+        last = "p"
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
+        for name, size in (("X", net.sizes[0]), (last, net.sizes[-1]))
+    ]
+    graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], arrays)
+    opset = helper.make_opsetid("", 17)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
+
+
+class NumpyPredictor(Predictor):
+    """The formulas in NumPy, in place where that is possible."""
+
+    name, package = cases.NUMPY, "numpy"
+
+    def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
+        super().__init__(net, weights, X)
+        hidden, (W_last, b_last) = weights[:-1], weights[-1]
+
+        def outputs(X: np.ndarray) -> np.ndarray:
+            for W, b in hidden:
+                X = X @ W
+                X += b
+                np.maximum(X, 0, out=X)
+            X = X @ W_last
+            X += b_last
+            return X
+
+        def probabilities(X: np.ndarray) -> np.ndarray:
+            Z = outputs(X)
+            Z -= Z.max(axis=1, keepdims=True)
+            np.exp(Z, out=Z)
+            Z /= Z.sum(axis=1, keepdims=True)
+            return Z
+
+        self.function = probabilities if net.task == "classes" else outputs
+
+    @property
+    def thread_choices(self) -> Sequence[int]:
+        return one_or_all_cores()
+
+    def on_threads(self) -> contextlib.AbstractContextManager[Any]:
+        return blas_threads(self.threads)
+
+
+PREDICTORS: dict[str, type[Predictor]] = {
+    predictor.name: predictor
+    for predictor in (SklearnPredictor, TorchPredictor, OnnxPredictor, NumpyPredictor)
+}

@@ -1,0 +1,179 @@
+"""Results on disk: a JSON file that partial runs are merged into, and a table made from it.
+
+Each row remembers the commit, the date and the machine that it was measured with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import cases, machine, rows
+from .rows import Row
+
+_HEADER = """# Benchmarks
+
+Made by `python -m benchmarks`, which first checks that all sides compute the same numbers from the
+same start, and only then lets them take turns in one process (A B C A B C). *Times better* is the
+median over rounds of their figure by ours (of ours by theirs where more is better), each pair from
+the same round; the spread is lowest, lower quartile, upper quartile, highest. Peers use one thread
+or all, whichever is faster for the case. A row is **red** where the median misses its target;
+without one, the target is 1.
+"""
+_COLUMNS = (
+    "case", "against", "ours", "theirs", "times better", "spread", "target", "result", "note",
+)  # fmt: skip
+_TITLES = {
+    "training": "Training, float32, Adam",
+    "reference": "Against the per-sample reference, plain SGD",
+    "accuracy": "Time to accuracy, full MNIST, mean of five seeds",
+    "inference": "Inference, from Python",
+    "costs": "Fixed costs, in new processes",
+    "memory": "Peak memory of a fit above the caller's data",
+    "threads": "Threads",
+    "sparse": "Sparse input",
+}
+
+
+def title(group: str) -> str:
+    """What a group of cases is called."""
+    return _TITLES[group]
+
+
+class Results:
+    """All rows so far, by key, and the machines they come from.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON file; read if it is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.machines: dict[str, Any] = kept.get("machines", {})
+        known = {(case.group, case.name) for case in cases.CASES}
+        self._kept: dict[str, dict[str, Any]] = {
+            key: values
+            for key, values in kept.get("rows", {}).items()
+            if (values["group"], values["case"]) in known
+        }
+
+    def rows(self) -> list[Row]:
+        """All rows in the order of the table of cases, peers by their names."""
+        place = {(case.group, case.name): i for i, case in enumerate(cases.CASES)}
+        found = [Row.from_dict(values) for values in self._kept.values()]
+        return sorted(found, key=lambda row: (place[row.group, row.case], row.peer.lower()))
+
+    def merge(self, new: Iterable[Row]) -> None:
+        """Replace the rows of the cases that ran; a skipped row never replaces a measured one."""
+        new = list(new)
+        ran = {(row.group, row.case) for row in new}
+        skipped = {row.key for row in new if row.status == rows.SKIPPED and row.key in self._kept}
+        self._kept = {
+            key: values
+            for key, values in self._kept.items()
+            if (values["group"], values["case"]) not in ran or key in skipped
+        }
+        this = machine.record()
+        self.machines[machine.name_of(this)] = this
+        origin = {
+            "machine": machine.name_of(this),
+            "commit": machine.commit(),
+            "date": machine.today(),
+            "load": machine.load(),
+        }
+        for row in new:
+            if row.key not in skipped:
+                self._kept[row.key] = row.to_dict() | origin
+        used = {values["machine"] for values in self._kept.values()}
+        self.machines = {name: self.machines[name] for name in self.machines if name in used}
+
+    def write(self) -> None:
+        """Write the JSON file and the table beside it, whole or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        data = {"machines": self.machines, "rows": self._kept}
+        _replace(self.path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        _replace(self.path.with_suffix(".md"), self.markdown())
+
+    def markdown(self) -> str:
+        """The table, a section for each group, and the machines."""
+        found = self.rows()
+        parts = [_HEADER]
+        for group in cases.GROUPS:
+            inside = [row for row in found if row.group == group]
+            if inside:
+                parts.append(f"## {title(group)}\n\n{table(inside)}")
+        parts.append(self._origins())
+        return "\n".join(parts)
+
+    def _origins(self) -> str:
+        """Machines, versions and commits, as a list."""
+        lines = ["## Measured with\n"]
+        for name, this in self.machines.items():
+            mine = [values for values in self._kept.values() if values["machine"] == name]
+            made = sorted({f"{v['commit'] or 'no commit'} on {v['date']}" for v in mine})
+            versions = ", ".join(f"{key} {value}" for key, value in this["versions"].items())
+            lines += [
+                f"- {this['cpu']}, {this['cores']} cores, {this['memory_gb']} GB, "
+                f"{this['system']}, vectors of {this['vector_bytes']} bytes",
+                f"  - {versions}",
+                f"  - BLAS: {', '.join(map(_pool, this['blas']))}",
+                f"  - {len(mine)} rows: {'; '.join(made)}",
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def _pool(pool: dict[str, Any]) -> str:
+    return f"{pool.get('internal_api')} {pool.get('version')} ({pool.get('num_threads')} threads)"
+
+
+def table(found: Iterable[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, found)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cells(row: Row) -> list[str]:
+    unit = f" {row.unit}" if row.unit else ""
+    result = row.status if row.status in (rows.PASS, rows.EQUAL) else f"**{row.status}**"
+    times = spread = ""
+    if row.ratio is not None:
+        low, lower, median, upper, high = map(number, row.ratio)
+        times, spread = median, f"{low}, {lower}, {upper}, {high}"
+    figures = ["" if value is None else number(value) + unit for value in (row.ours, row.theirs)]
+    target = "" if row.target is None else number(row.target)
+    note = " ".join(row.note.split()).replace("|", "\\|")
+    return [row.case, row.peer, *figures, times, spread, target, result, note]
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value == 0 or not abs(value) < float("inf"):
+        return str(value)
+    text = f"{value:.3g}"
+    return f"{float(text):,.0f}" if abs(value) >= 100 else text
+
+
+def line(row: Row) -> str:
+    """A row for the terminal."""
+    parts = [f"{row.status:14}{row.key}"]
+    if row.ours is not None:
+        parts.append(f"{number(row.ours)} {row.unit}")
+    if row.ratio is not None and row.theirs is not None and row.target is not None:
+        parts.append(
+            f"theirs {number(row.theirs)}, times better {number(row.ratio.median)} "
+            f"({number(row.ratio.low)} to {number(row.ratio.high)}), target {number(row.target)}"
+        )
+    if row.note:
+        parts.append(row.note)
+    return "; ".join(parts)
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

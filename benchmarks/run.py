@@ -1,0 +1,53 @@
+"""Which code measures which kind of case, and the loop over the cases that were asked for.
+
+A case that fails ends in a red row with its error; the others go on.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import (
+    accuracy,
+    cases,
+    costs,
+    inference,
+    memory,
+    per_sample,
+    rows,
+    sparse,
+    threads,
+    training,
+)
+from .cases import Case
+from .rows import Row
+from .settings import Settings
+
+RUNNERS: dict[type[Case], Callable[[Any, Settings], Iterator[Row]]] = {
+    cases.Training: training.run,
+    cases.Reference: per_sample.run,
+    cases.Accuracy: accuracy.run,
+    cases.Inference: inference.run,
+    cases.Cost: costs.run,
+    cases.Memory: memory.run,
+    cases.Threads: threads.run,
+    cases.PeakShare: threads.run_peak_share,
+    cases.Sparse: sparse.run,
+}
+
+
+def chosen(pattern: str) -> list[Case]:
+    """Cases whose key (group/name) holds the pattern, or matches it if it has wildcards."""
+    if not any(sign in pattern for sign in "*?["):
+        pattern = f"*{pattern}*"
+    return [case for case in cases.CASES if fnmatch.fnmatchcase(case.key, pattern)]
+
+
+def run_case(case: Case, settings: Settings) -> Iterator[Row]:
+    """All rows of a case, the last of them an error if it fails."""
+    try:
+        yield from RUNNERS[type(case)](case, settings)
+    except Exception as error:
+        yield rows.plain(case, "", rows.ERROR, f"{type(error).__name__}: {error}")

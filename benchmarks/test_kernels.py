@@ -1,0 +1,220 @@
+"""Micro benchmarks of the kernels against NumPy, one thread each: `pytest benchmarks`.
+
+Each pair first proves that both compute the same, then pytest-benchmark times them side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from scipy import special
+
+from benchmarks.machine import blas_threads
+from fastmlp import Adam
+from fastmlp.kernels import activations, matmul, optimizers
+from fastmlp.kernels.jit import address_of
+from fastmlp.kernels.tiles import tile_width
+from fastmlp.optimizers import Group
+
+ONE = np.float32(1)
+TOLERANCE = 1e-5  # of the largest result: float32 sums of about a thousand products
+FORWARD = [
+    (32, 32, 784), (128, 32, 784), (128, 128, 784), (32, 16, 32), (126, 1024, 1020),
+]  # fmt: skip
+WEIGHT_GRADIENT = [(784, 32, 32), (784, 128, 128), (1020, 1024, 126)]
+INPUT_GRADIENT = [(32, 32, 10), (128, 256, 128), (126, 1020, 1024)]
+N_PARAMS = 25_450  # of 784-32-10
+SIDES = ("fastmlp", "numpy")
+
+
+class Pair(NamedTuple):
+    """The same work by both sides; each writes into its own result."""
+
+    fastmlp: Callable[[], Any]
+    numpy: Callable[[], Any]
+    results: tuple[np.ndarray, np.ndarray]
+    flops: int = 0
+
+    def check(self) -> None:
+        """Both sides agree."""
+        self.fastmlp()
+        self.numpy()
+        ours, theirs = self.results
+        largest = np.abs(theirs).max()
+        assert np.abs(ours - theirs).max() <= TOLERANCE * max(largest, 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with blas_threads(1):
+        yield
+
+
+def random(*shape: int) -> np.ndarray:
+    """Normal float32 numbers, the same for the same shape."""
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
+
+
+def timed(benchmark: Any, pair: Pair, side: str, group: str) -> None:
+    """Check a pair and time one side of it."""
+    pair.check()
+    benchmark.group = group
+    benchmark(getattr(pair, side))
+    if pair.flops and benchmark.stats is not None:
+        benchmark.extra_info["GFLOP/s"] = round(pair.flops / benchmark.stats.stats.median / 1e9, 1)
+
+
+def forward(m: int, n: int, k: int) -> Pair:
+    """Z = X W."""
+    X, W, b, order = random(m, k), random(k, n), np.zeros(n, np.float32), np.arange(m, dtype="i4")
+    ours, theirs = np.empty((m, n), np.float32), np.empty((m, n), np.float32)
+    panel = np.empty((k, int(tile_width(ONE))), np.float32)
+    arguments = (
+        address_of(X), 4 * k, address_of(order), 0, m, 0, n, address_of(W), address_of(b), k, n,
+        address_of(ours), address_of(panel), ONE,
+    )  # fmt: skip
+
+    def fastmlp() -> Any:
+        keep = X, W, b, order, panel  # the kernel sees only addresses
+        matmul.dense_forward(*arguments)
+        return keep
+
+    return Pair(fastmlp, lambda: np.dot(X, W, out=theirs), (ours, theirs), 2 * m * n * k)
+
+
+def weight_gradient(n_in: int, n_out: int, batch: int) -> Pair:
+    """dW = X^T dZ."""
+    X, dZ, order = random(batch, n_in), random(batch, n_out), np.arange(batch, dtype="i4")
+    ours, theirs = np.empty((n_in, n_out), np.float32), np.empty((n_in, n_out), np.float32)
+    arguments = (
+        address_of(X), 4 * n_in, address_of(order), batch, address_of(dZ), 0, n_in, n_out,
+        address_of(ours), ONE,
+    )  # fmt: skip
+
+    def fastmlp() -> Any:
+        keep = X, dZ, order
+        matmul.weight_gradient(*arguments)
+        return keep
+
+    flops = 2 * n_in * n_out * batch
+    return Pair(fastmlp, lambda: np.dot(X.T, dZ, out=theirs), (ours, theirs), flops)
+
+
+def input_gradient(batch: int, n_in: int, n_out: int) -> Pair:
+    """dX = dZ W^T."""
+    dZ, W, order = random(batch, n_out), random(n_in, n_out), np.arange(batch, dtype="i4")
+    width = int(tile_width(ONE))
+    panel, zeros = np.empty((n_out, width), np.float32), np.zeros(width, np.float32)
+    ours, theirs = np.empty((batch, n_in), np.float32), np.empty((batch, n_in), np.float32)
+    arguments = (
+        address_of(dZ), address_of(order), 0, batch, 0, n_in, address_of(W), n_in, n_out,
+        address_of(zeros), address_of(ours), address_of(panel), ONE,
+    )  # fmt: skip
+
+    def fastmlp() -> Any:
+        keep = dZ, W, order, panel, zeros
+        matmul.input_gradient(*arguments)
+        return keep
+
+    flops = 2 * n_in * n_out * batch
+    return Pair(fastmlp, lambda: np.dot(dZ, W.T, out=theirs), (ours, theirs), flops)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("sizes", FORWARD, ids=str)
+def test_dense_forward(benchmark: Any, sizes: tuple[int, int, int], side: str) -> None:
+    timed(benchmark, forward(*sizes), side, f"forward {sizes}")
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("sizes", WEIGHT_GRADIENT, ids=str)
+def test_weight_gradient(benchmark: Any, sizes: tuple[int, int, int], side: str) -> None:
+    timed(benchmark, weight_gradient(*sizes), side, f"weight gradient {sizes}")
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("sizes", INPUT_GRADIENT, ids=str)
+def test_input_gradient(benchmark: Any, sizes: tuple[int, int, int], side: str) -> None:
+    timed(benchmark, input_gradient(*sizes), side, f"input gradient {sizes}")
+
+
+def _sigmoid(z: np.ndarray) -> None:
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    z += 1
+    np.reciprocal(z, out=z)
+
+
+def _silu(z: np.ndarray) -> None:
+    gate = z.copy()
+    _sigmoid(gate)
+    z *= gate
+
+
+def _gelu(z: np.ndarray) -> None:
+    z *= np.float32(0.5) * (1 + special.erf(z * np.float32(np.sqrt(0.5))))
+
+
+# Each works in place, as the kernels do.
+ACTIVATIONS: dict[str, tuple[int, Callable[[np.ndarray], Any]]] = {
+    "relu": (activations.RELU, lambda z: np.maximum(z, 0, out=z)),
+    "sigmoid": (activations.SIGMOID, _sigmoid),
+    "tanh": (activations.TANH, lambda z: np.tanh(z, out=z)),
+    "softplus": (activations.SOFTPLUS, lambda z: np.logaddexp(0, z, out=z)),
+    "silu": (activations.SILU, _silu),
+    "gelu": (activations.GELU, _gelu),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation(benchmark: Any, name: str, side: str) -> None:
+    """Both sides first copy the same inputs, because both work in place."""
+    code, rule = ACTIVATIONS[name]
+    source = random(N_PARAMS)
+    ours, theirs = np.empty_like(source), np.empty_like(source)
+
+    def fastmlp() -> None:
+        ours[:] = source
+        activations.activate(code, 0.0, ours)
+
+    def numpy() -> None:
+        theirs[:] = source
+        rule(theirs)
+
+    timed(benchmark, Pair(fastmlp, numpy, (ours, theirs)), side, f"activation {name}")
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_adam_update(benchmark: Any, side: str) -> None:
+    """One step for all parameters of 784-32-10, NumPy with one temporary array."""
+    optimizer, gradient = Adam(1e-3), random(N_PARAMS)
+    ours, theirs = random(N_PARAMS).copy(), random(N_PARAMS).copy()
+    state = optimizer.initial_state(N_PARAMS, ours.dtype)
+    hyper = optimizer.step_numbers(0, np.array([1e-3]))[0]
+    groups = [Group("W", 0, N_PARAMS, True, 1.0)]
+    mean, square, scratch = (np.zeros_like(theirs) for _ in range(3))
+    rate, epsilon = (np.float32(hyper[i]) for i in (optimizers.RATE, optimizers.C))
+
+    def numpy() -> None:
+        nonlocal mean, square
+        mean *= np.float32(0.9)
+        np.multiply(gradient, np.float32(0.1), out=scratch)
+        mean += scratch
+        square *= np.float32(0.999)
+        np.multiply(gradient, gradient, out=scratch)
+        np.multiply(scratch, np.float32(0.001), out=scratch)
+        square += scratch
+        np.sqrt(square, out=scratch)
+        np.add(scratch, epsilon, out=scratch)
+        np.divide(mean, scratch, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
+        np.subtract(theirs, scratch, out=theirs)
+
+    def fastmlp() -> None:
+        optimizer.update(hyper, groups, ours, gradient, state)
+
+    timed(benchmark, Pair(fastmlp, numpy, (ours, theirs)), side, "Adam")
