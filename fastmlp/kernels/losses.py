@@ -89,6 +89,7 @@ def _softmax_row(z, t, label, smoothing, gradient):
     total = type(z[0])(0)
     for j in range(z.size):
         gradient[j] = e.exp(z[j] - top)
+    for j in range(z.size):
         total += gradient[j]
     log_total = e.log(total)
     keep = one - smoothing
@@ -194,9 +195,14 @@ def link_rows(link, z, n_out, n_rows):
             top = row[0]
             for j in range(1, n_out):
                 top = max(top, row[j])
-            total = type(top)(0)
             for j in range(n_out):
-                row[j] = e.exp(row[j] - top)
+                row[j] -= top
+        for i in range(n_rows * n_out):
+            z[i] = e.exp(z[i])
+        for r in range(n_rows):
+            row = span(z, r * n_out, n_out)
+            total = type(row[0])(0)
+            for j in range(n_out):
                 total += row[j]
             for j in range(n_out):
                 row[j] /= total
