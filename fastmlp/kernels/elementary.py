@@ -52,7 +52,6 @@ class _Constants(NamedTuple):
     exp_terms: tuple[float, ...]
     log_terms: tuple[float, ...]
     tanh_terms: tuple[float, ...]
-    erf_terms: tuple[float, ...]
     # A quotient of two polynomials, all of whose terms are positive, up to the given number.
     mills_above: tuple[float, ...]
     mills_below: tuple[float, ...]
@@ -95,15 +94,6 @@ _SINGLE = _Constants(
         -0.05384854972362518,
         0.1333254873752594,
         -0.33333316445350647,
-    ),
-    erf_terms=(  # 2^-29.4
-        7.809925591573119e-05,
-        -0.0007998463697731495,
-        0.005187200848013163,
-        -0.026853354647755623,
-        0.11283578723669052,
-        -0.3761262595653534,
-        0.12837916612625122,
     ),
     mills_above=(  # 2^-24.5 of the quotient
         0.004077456891536713,
@@ -173,20 +163,6 @@ _DOUBLE = _Constants(
         0.13333333333169045,
         -0.33333333333332316,
     ),
-    erf_terms=(  # 2^-56.0
-        -7.723642553642297e-10,
-        1.3679261913444053e-08,
-        -1.6198497916701426e-07,
-        1.644603742713817e-06,
-        -1.4924616562297989e-05,
-        0.00012055288149820118,
-        -0.0008548325729549581,
-        0.005223977601464994,
-        -0.02686617064246542,
-        0.11283791670939435,
-        -0.37612638903183376,
-        0.12837916709551256,
-    ),
     mills_above=(  # 2^-53.1 of the quotient
         1.3856309963511823e-06,
         3.725257348065241e-05,
@@ -216,7 +192,6 @@ _DOUBLE = _Constants(
 )
 
 _LOG2_E = math.log2(math.e)
-_ROOT_2 = math.sqrt(2)
 _NORMAL_DENSITY_0 = 1 / math.sqrt(2 * math.pi)
 _TANH_SPLIT = math.log(3) / 2  # where tanh is 1/2
 
@@ -419,18 +394,3 @@ def normal(x):
     """
     tail, e = _normal_tail(abs(x))
     return (tail if x < 0 else type(x)(1) - tail), type(x)(_NORMAL_DENSITY_0) * e
-
-
-@jit
-def erf(x):
-    """Error function; 1.15 and 1.20 ulp.
-
-    x + x P(x^2) up to 1, then by the normal distribution's tail.
-    """
-    c = pick(x, _SINGLE, _DOUBLE)
-    one = type(x)(1)
-    a = abs(x)
-    near = fma(a, polynomial(a * a, c.erf_terms), a)
-    tail, _ = _normal_tail(a * type(x)(_ROOT_2))
-    far = one - (tail + tail)
-    return np.copysign(near if a < one else far, x)
