@@ -6,8 +6,6 @@ To add one: its code and rule here, a branch in each of the two loops, and a cla
 
 from __future__ import annotations
 
-import math
-
 from . import elementary as e
 from .jit import jit
 
@@ -16,8 +14,7 @@ IDENTITY, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS, SIGMOID, TANH
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
-_SQRT_HALF = math.sqrt(0.5)
-_NORMAL_DENSITY_0 = 1 / math.sqrt(2 * math.pi)
+_MISH_IS_LINEAR = 40.0  # from there on, to the last bit of either type
 
 
 @jit
@@ -37,8 +34,9 @@ def leaky_relu(z, alpha):
 @jit
 def elu(z, alpha):
     """z, or alpha (exp(z) - 1) below zero (Clevert et al., 2016)."""
-    below = alpha * e.expm1(min(z, type(z)(0)))
-    return (z, type(z)(1)) if z > 0 else (below, below + alpha)
+    zero, one = type(z)(0), type(z)(1)
+    below = alpha * e.expm1(zero if z > 0 else z)
+    return (z if z > 0 else below), (one if z > 0 else below + alpha)
 
 
 @jit
@@ -51,10 +49,11 @@ def selu(z, alpha):
 
 @jit
 def gelu(z, alpha):
-    """z times the normal distribution function at z (Hendrycks and Gimpel, 2016), exact."""
-    half, one = type(z)(0.5), type(z)(1)
-    below = half * (one + e.erf(z * type(z)(_SQRT_HALF)))
-    density = type(z)(_NORMAL_DENSITY_0) * e.exp(-half * z * z)
+    """z times the normal distribution function at z (Hendrycks and Gimpel, 2016), exact.
+
+    The left tail is not 1 minus the right one, so it keeps its digits.
+    """
+    below, density = e.normal(z)
     return z * below, below + z * density
 
 
@@ -67,9 +66,17 @@ def silu(z, alpha):
 
 @jit
 def mish(z, alpha):
-    """z tanh(softplus(z)) (Misra, 2020)."""
-    t = e.tanh(e.softplus(z))
-    return z * t, t + z * e.sigmoid(z) * (type(z)(1) - t * t)
+    """z tanh(log(1 + exp(z))) (Misra, 2020).
+
+    With u = exp(z) and w = u (u + 2) the tanh is w / (w + 2), by the addition theorem; its slope is
+    4 u (1 + u) / (w + 2)^2. Nothing cancels.
+    """
+    one, two, linear = type(z)(1), type(z)(2), type(z)(_MISH_IS_LINEAR)
+    u = e.exp(linear if z > linear else z)
+    w = u * (u + two)
+    inverse = one / (w + two)
+    t = w * inverse
+    return z * t, t + z * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
 
 
 @jit

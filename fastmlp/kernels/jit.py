@@ -144,19 +144,7 @@ if JIT_ENABLED:
 
         return view(types.intp, types.intp, one), codegen
 
-    @intrinsic
-    def fma(typingctx, a, b, c):
-        """a b + c, rounded once."""
-
-        def codegen(context, builder, signature, args):
-            return builder.fma(*args)
-
-        return a(a, a, a), codegen
-
 else:
-
-    def fma(a: Any, b: Any, c: Any) -> Any:
-        return a * b + c
 
     def _memory_at(address: int, size: int, dtype: np.dtype) -> np.ndarray:
         if size == 0:

@@ -89,6 +89,7 @@ def _softmax_row(z, t, label, smoothing, gradient):
     total = type(z[0])(0)
     for j in range(z.size):
         gradient[j] = e.exp(z[j] - top)
+    for j in range(z.size):
         total += gradient[j]
     log_total = e.log(total)
     keep = one - smoothing
@@ -206,9 +207,14 @@ def link_rows(link, z, n_out, n_rows, one):
             top = row[0]
             for j in range(1, n_out):
                 top = max(top, row[j])
-            total = type(top)(0)
             for j in range(n_out):
-                row[j] = e.exp(row[j] - top)
+                row[j] -= top
+        for i in range(values.size):
+            values[i] = e.exp(values[i])
+        for r in range(n_rows):
+            row = numbers(z + r * n_out * itemsize(one), n_out, one)
+            total = type(row[0])(0)
+            for j in range(n_out):
                 total += row[j]
             for j in range(n_out):
                 row[j] /= total

@@ -7,7 +7,8 @@ without the zeros.
 
 from __future__ import annotations
 
-from .jit import fma, integers, itemsize, jit, longs, numbers
+from .bits import fma
+from .jit import integers, itemsize, jit, longs, numbers
 from .tiles import sparse_width, tile_of_sparse_row
 
 

@@ -1,0 +1,91 @@
+"""What a scalar rule cannot say in Python: one rounding for two operations, and a number's bits.
+
+Each is one LLVM instruction a number, so that loops over rules become vector code; under
+`NUMBA_DISABLE_JIT=1` each has a NumPy body.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .jit import JIT_ENABLED
+
+if JIT_ENABLED:
+
+    @intrinsic
+    def pick(typingctx, x, single, double):
+        """`single` where x is a float32, `double` where it is a float64; anything may be picked."""
+        position = 1 if x == types.float32 else 2
+        chosen = (x, single, double)[position]
+        return chosen(x, single, double), lambda _context, _builder, _sig, args: args[position]
+
+    @intrinsic
+    def fma(typingctx, a, b, c):
+        """a b + c, rounded once, in the type of a."""
+        return a(a, a, a), lambda _context, builder, _signature, args: builder.fma(*args)
+
+    @intrinsic
+    def polynomial(typingctx, x, coefficients):
+        """Value at x of a polynomial, by Horner's rule in the type of x, highest power first."""
+
+        def codegen(context, builder, signature, args):
+            total, *others = [
+                context.cast(builder, value, kind, x)
+                for value, kind in zip(
+                    cgutils.unpack_tuple(builder, args[1]), coefficients.types, strict=True
+                )
+            ]
+            for coefficient in others:
+                total = builder.fma(total, args[0], coefficient)
+            return total
+
+        return x(x, coefficients), codegen
+
+    @intrinsic
+    def to_bits(typingctx, x):
+        """The bits of a floating-point number as a signed integer of its size."""
+        integer = types.Integer.from_bitwidth(x.bitwidth)
+
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], context.get_value_type(integer))
+
+        return integer(x), codegen
+
+    @intrinsic
+    def from_bits(typingctx, bits, like):
+        """The number of the type of `like` with these bits; those beyond its size are cut off."""
+
+        def codegen(context, builder, signature, args):
+            cut = context.cast(builder, args[0], bits, types.Integer.from_bitwidth(like.bitwidth))
+            return builder.bitcast(cut, context.get_value_type(like))
+
+        return like(bits, like), codegen
+
+else:
+    _WIDER: dict[type, Any] = {np.float32: np.float64, np.float64: np.longdouble}
+    _INTEGER: dict[type, Any] = {np.float32: np.int32, np.float64: np.int64}
+
+    def pick(x: Any, single: Any, double: Any) -> Any:
+        return single if isinstance(x, np.float32) else double
+
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        # Two roundings where the wider type cannot hold the sum: at most a trifle off one rounding.
+        kind = type(a)
+        wider = _WIDER[kind]
+        return kind(wider(a) * wider(kind(b)) + wider(kind(c)))
+
+    def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+        total = type(x)(coefficients[0])
+        for coefficient in coefficients[1:]:
+            total = fma(total, x, coefficient)
+        return total
+
+    def to_bits(x: Any) -> Any:
+        return x.view(_INTEGER[type(x)])
+
+    def from_bits(bits: Any, like: Any) -> Any:
+        return _INTEGER[type(like)](bits).view(type(like))
