@@ -19,7 +19,7 @@ import scipy.special
 
 from fastmlp.kernels import activations, elementary, losses
 from fastmlp.kernels.bits import fma
-from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, jit
+from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, address_of, jit
 
 
 @jit
@@ -290,7 +290,7 @@ def test_loops_over_a_softmax_are_vectors(kind: type) -> None:
     row = numba.njit(error_model="numpy")(losses._softmax_row.py_func)
     row(z, z, label, kind(0), z)
     links = numba.njit(error_model="numpy")(losses.link_rows.py_func)
-    links(losses.LINK_SOFTMAX, z, 1, 1)
+    links(losses.LINK_SOFTMAX, address_of(z), 1, 1, kind(1))
     exponential = looped(elementary.exp)
     exponential(z)
     needed, _ = multiply_adds(exponential)
