@@ -72,11 +72,12 @@ def mish(z, alpha):
     4 u (1 + u) / (w + 2)^2. Nothing cancels.
     """
     one, two, linear = type(z)(1), type(z)(2), type(z)(_MISH_IS_LINEAR)
-    u = e.exp(linear if z > linear else z)
+    bounded = linear if z > linear else z  # beyond, the slope's second term has vanished
+    u = e.exp(bounded)
     w = u * (u + two)
     inverse = one / (w + two)
     t = w * inverse
-    return z * t, t + z * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
+    return z * t, t + bounded * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
 
 
 @jit

@@ -193,8 +193,8 @@ def loss_rows(
                 loss = _elementwise_row(code, setting, level_values, z_row, t_row, gradient_row)
         losses[r] = np.float64(loss) * share if share > 0 else 0.0
         scale = type(one)(share)
-        for j in range(n_out):
-            gradient_row[j] *= scale
+        for j in range(n_out):  # a row of weight 0 has no say, even if its slope is infinite
+            gradient_row[j] = gradient_row[j] * scale if share > 0 else type(one)(0)
 
 
 @jit
