@@ -210,7 +210,8 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             "weights count how often a row is seen",
         )
     with np.errstate(over="ignore", under="ignore"):
-        weights = np.ascontiguousarray(weights, dtype)
+        # Writable, because read-only arrays are another type to compiled code.
+        weights = np.require(weights, dtype, ["C", "W"])
     finite(where, "sample_weight", weights)  # again: it may be too large for the dtype
     if not (weights > 0).any():  # or too small for it
         raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")

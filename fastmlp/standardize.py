@@ -26,7 +26,9 @@ class Moments(NamedTuple):
         """Moments of the columns of values (n, n_columns), or of one column (n,)."""
         values = np.asarray(values, np.float64)
         scale = values.std(axis=0)
-        return cls(values.mean(axis=0), np.where(scale > 0, scale, 1.0))
+        # Rounding in the mean gives many a constant column, such as one of 0.1, a tiny deviation.
+        varies = (np.ptp(values, axis=0) > 0) & (scale > 0)
+        return cls(values.mean(axis=0), np.where(varies, scale, 1.0))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """(values - mean) / scale in the type of values, or in float64 for whole numbers."""

@@ -99,7 +99,8 @@ class TargetCoder:
         numbers = self._numbers(where, values)
         if self.n_levels > 1:
             numbers = np.repeat(numbers, self.n_levels, axis=1)
-        return Encoded(np.empty(0, np.int32), np.ascontiguousarray(numbers, dtype).reshape(-1))
+        # Writable, because read-only arrays are another type to compiled code.
+        return Encoded(np.empty(0, np.int32), np.require(numbers, dtype, ["C", "W"]).reshape(-1))
 
     def _numbers(self, where: str, values: np.ndarray) -> np.ndarray:
         """y as a finite matrix (n, n_columns) that suits the task."""

@@ -30,7 +30,7 @@ from fastmlp.layers import (
     parameter_count,
 )
 from fastmlp.network import Network
-from fastmlp.optimizers import SGD
+from fastmlp.optimizers import SGD, Adam
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
 ALL_ACTIVATIONS = pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_own_layers_train_in_a_network(own_network: Network, rng: np.random.Gene
     y = np.argmax(X[:, :3], axis=1)
     own_network.build(4)
     before = own_network.params.copy()
-    history = own_network.fit(X, y, optimizer=SGD(0.2, momentum=0.9), epochs=30, batch_size=16)
+    history = own_network.fit(X, y, optimizer=Adam(0.02), epochs=60, batch_size=16)
     assert history.loss[-1] < 0.5 * history.loss[0]
     assert own_network.score(X, y) > 0.85
     for group in own_network.groups:

@@ -230,6 +230,17 @@ def test_wide_layers(product: Product, dtype: Any, rng: np.random.Generator) -> 
             product(rng, dtype, n, n_in, n_out)
 
 
+@both_types
+def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.Generator) -> None:
+    """So the tests above do go around the limit; the panel shows whether it was used."""
+    for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 64, False)):
+        rows, W = as_table(rng.normal(size=(n, 3)).astype(dtype)), np.ones((3, n_out), dtype)
+        out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
+        panel = scratch(3, out)
+        matmul.dense_forward(*rows.args, 0, n, W.reshape(-1), 0, b, 0, 3, n_out, out, panel)
+        assert np.isnan(panel).all() != packed
+
+
 @pytest.mark.bounds
 @pytest.mark.nojit
 @pytest.mark.parametrize(

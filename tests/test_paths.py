@@ -150,6 +150,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "decayed": {"weight_decay": 0.1},
     "clipped": {"clip_norm": 0.05},
+    "never clipped": {"clip_norm": 1e6},
     "factored": {"factors": {"*": 0.5, "*.b": 0.1, "0.W": 6.0}},
     "scheduled": {"learning_rate": Linear(0.02, 0.001)},
     "everything": {
@@ -185,12 +186,15 @@ def test_paths_agree_for_every_optimizer(
 
 def test_settings_of_an_optimizer_change_what_is_trained(rng: np.random.Generator) -> None:
     X, y = rng.normal(size=(N, N_FEATURES)), targets(SoftmaxCrossEntropy(), rng)
-    results = [
-        fused_trace(small(Dense(5), Tanh), X, y, {"optimizer": SGD(**options)})["parameters"]
+    results = {
+        setting: fused_trace(small(Dense(5), Tanh), X, y, {"optimizer": SGD(**options)})[
+            "parameters"
+        ]
         for setting, options in {**SETTINGS, **MOMENTA}.items()
-        if setting != "nesterov without momentum"  # which is plain SGD
-    ]
-    assert len(set(results)) == len(results)
+    }
+    plain = [results.pop(name) for name in ("never clipped", "nesterov without momentum")]
+    assert plain == [results["plain"]] * 2
+    assert len(set(results.values())) == len(results)
 
 
 # --------------------------------------------------------------------------------- architectures
@@ -222,13 +226,16 @@ ARCHITECTURES: dict[str, list[Any]] = {
 
 @pytest.mark.nojit
 @pytest.mark.bounds
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
 @pytest.mark.parametrize("inner", ARCHITECTURES.values(), ids=ARCHITECTURES)
-def test_paths_agree_for_every_architecture(inner: list[Any], rng: np.random.Generator) -> None:
+def test_paths_agree_for_every_architecture(
+    inner: list[Any], clip_norm: float | None, rng: np.random.Generator
+) -> None:
     def make() -> Network:
         return Network([*copy.deepcopy(inner), Dense(N_OUTPUTS)], random_state=3)
 
     X, y = rng.normal(size=(N, N_FEATURES)), targets(SoftmaxCrossEntropy(), rng)
-    assert_paths_agree(make, X, y)
+    assert_paths_agree(make, X, y, optimizer=Adam(0.01, clip_norm=clip_norm))
 
 
 @pytest.mark.nojit

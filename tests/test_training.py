@@ -4,6 +4,7 @@ Interrupts are tested with a real signal as well, in a process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from fastmlp import training
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.kernels import step
 from fastmlp.kernels.jit import JIT_ENABLED
@@ -278,6 +280,33 @@ def test_progress_without_validation_shows_the_loss(
 
 
 @pytest.mark.nojit
+@pytest.mark.parametrize("failure", [None, KeyboardInterrupt, RuntimeError])
+def test_the_bar_is_closed_however_a_fit_ends(
+    failure: type[BaseException] | None, X: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    class Bar:
+        def set_postfix(self, shown: dict[str, str]) -> None:
+            done.append("show")
+
+        def update(self) -> None:
+            done.append("update")
+
+        def close(self) -> None:
+            done.append("close")
+
+    def fail(network: Network, history: History) -> None:
+        if failure is not None:
+            raise failure
+
+    monkeypatch.setattr(training, "_progress_bar", lambda n_epochs, wanted: Bar())
+    with contextlib.suppress(RuntimeError):
+        small().fit(X, Y, epochs=1, progress=True, callbacks=[fail])
+    assert done == ["show", "update", "close"]
+
+
+@pytest.mark.nojit
 def test_a_fit_is_silent_by_default(X: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
     small().fit(X, Y, epochs=2)
     assert capfd.readouterr() == ("", "")
@@ -291,8 +320,6 @@ def test_a_fit_is_silent_by_default(X: np.ndarray, capfd: pytest.CaptureFixture[
 def test_ctrl_c_ends_the_fit_with_what_was_reached(
     progress: bool, X: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tqdm import tqdm
-
     def press(network: Network, history: History) -> None:
         if history.epochs == 2:
             raise KeyboardInterrupt
@@ -304,7 +331,6 @@ def test_ctrl_c_ends_the_fit_with_what_was_reached(
     other.fit(X, Y, optimizer=SGD(0.1), epochs=2)
     assert network.params.tobytes() == other.params.tobytes()
     assert ("2/9" in capsys.readouterr().err) is progress
-    assert not getattr(tqdm, "_instances", ())  # the bar is closed
     assert network.fit(X, Y, epochs=1).stopped == "finished"
 
 

@@ -1,0 +1,697 @@
+"""Model files: what is read back is what was saved, to the last bit, for every registered part.
+Whatever is wrong with a file ends in one FileError, and saving never spoils what was there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from fastmlp import Network, engine, files, serialization
+from fastmlp.errors import FileError, InputError, InputTypeError
+from fastmlp.gradient_check import _activation_options
+from fastmlp.initializers import INITIALIZERS
+from fastmlp.layers import LAYERS, Activation, Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
+from fastmlp.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
+from fastmlp.optimizers import Adam
+
+N, N_FEATURES = 12, 4
+LABELS = np.arange(N) % 3
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def X(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(size=(N, N_FEATURES))
+
+
+@pytest.fixture
+def network(X: np.ndarray) -> Network:
+    """Fitted on labels, with something in every field of the header."""
+    made = Network(
+        [Dropout(0.1), Dense(2, max_norm=3.0), LeakyReLU(0.2), Dense(3)],
+        SoftmaxCrossEntropy(0.1),
+        random_state=8,
+        l1=0.001,
+        l2=0.01,
+    )
+    made.fit(X, LABELS, epochs=1)
+    made.feature_names = ("a", "b", "c", "d")
+    return made
+
+
+def message(call: Callable[[], Any], kind: type[Exception] = FileError) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def assert_same(one: Network, other: Network, X: np.ndarray) -> None:
+    assert one.params.tobytes() == other.params.tobytes()
+    assert (one.dtype, one.seed, one.l1, one.l2) == (other.dtype, other.seed, other.l1, other.l2)
+    assert one.groups == other.groups
+    assert [layer.specification() for layer in one.layers] == [
+        layer.specification() for layer in other.layers
+    ]
+    assert one.feature_names == other.feature_names
+    assert (one.n_features, one.n_outputs) == (other.n_features, other.n_outputs)
+    assert one.outputs(X).tobytes() == other.outputs(X).tobytes()
+
+
+def target_for(loss: Loss) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if loss.task == "classes":
+        return LABELS
+    if loss.task == "binary":
+        return rng.integers(0, 2, (N, 6))
+    return rng.poisson(2.0, (N, 6 // len(getattr(loss, "levels", "1")))).astype(float)
+
+
+# -------------------------------------------------------------------------------------- round trips
+
+OPTIONS = {"label_smoothing": 0.2, "delta": 0.4, "levels": (0.1, 0.5, 0.8)}
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", ["default", "other"])
+@pytest.mark.parametrize("cls", list(LOSSES), ids=LOSSES.names)
+def test_every_loss_comes_back(
+    cls: type[Loss], options: str, dtype: str, X: np.ndarray, path: Path
+) -> None:
+    names = [f.name for f in dataclasses.fields(cls)] if options == "other" else []  # type: ignore[arg-type]
+    loss = cls(**{name: OPTIONS[name] for name in names if name in OPTIONS})
+    y = target_for(loss)
+    saved = Network([Dense(3), Tanh(), Dense(3 if loss.task == "classes" else 6)], loss, dtype)
+    saved.fit(X, y, epochs=1)
+    saved.save(path)
+    loaded = Network.load(path)
+    assert_same(saved, loaded, X)
+    assert loaded.loss == loss
+    assert type(loaded.loss) is cls
+    assert loaded.predict(X).tobytes() == saved.predict(X).tobytes()
+    assert loaded.evaluate(X, y) == saved.evaluate(X, y)
+    for net in (saved, loaded):
+        net.fit(X, y, epochs=1)
+    assert saved.params.tobytes() == loaded.params.tobytes()
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("cls", list(LAYERS), ids=LAYERS.names)
+def test_every_layer_comes_back(cls: type[Layer], X: np.ndarray, path: Path) -> None:
+    if issubclass(cls, Activation):
+        layers = [cls(), cls(**_activation_options(cls.name))]
+    else:
+        layers = [cls(5), cls(5)] if cls is Dense else [cls(), cls()]  # type: ignore[call-arg]
+    saved = Network([layers[0], Dense(3), layers[1], Dense(3)])
+    saved.build(N_FEATURES)
+    saved.save(path)
+    loaded = Network.load(path)
+    assert_same(saved, loaded, X)
+    assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in saved.layers]
+    for net in (saved, loaded):
+        net.fit(X, LABELS, epochs=2, batch_size=5)
+    assert saved.params.tobytes() == loaded.params.tobytes()
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("name", INITIALIZERS.names)
+def test_every_initializer_comes_back(name: str, path: Path, X: np.ndarray) -> None:
+    made = INITIALIZERS[name]()
+    layer = Dense(N_FEATURES, 3, initializer=made, bias_initializer=name, max_norm=2.0)
+    saved = Network([layer, Tanh(), Dense(3)])
+    saved.save(path)
+    loaded = Network.load(path)
+    assert loaded.layers[0].initializer == loaded.layers[0].bias_initializer == made
+    for net in (saved, loaded):  # the tangent parametrisation also decides about steps
+        net.fit(X, LABELS, epochs=1)
+    assert saved.params.tobytes() == loaded.params.tobytes()
+
+
+CLASSES = {
+    "integers": LABELS,
+    "other integers": LABELS * 5 - 3,
+    "bytes": LABELS.astype(np.uint8),
+    "floats": LABELS + 1.0,
+    "strings": np.array(["null", "NaN", 'é "quoted" \\ 犬'])[LABELS],
+    "objects": np.array(["null", "NaN", "é"], object)[LABELS],
+    "booleans": LABELS > 0,
+    "one-hot rows": np.eye(3)[LABELS],
+}
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("y", CLASSES.values(), ids=CLASSES)
+def test_labels_come_back_in_their_type(y: np.ndarray, X: np.ndarray, path: Path) -> None:
+    saved = Network([Dense(2 if y.dtype == bool else 3)])
+    saved.fit(X, y, epochs=1)
+    saved.save(path)
+    loaded = Network.load(path)
+    if y.ndim == 1:
+        assert loaded.classes_.dtype == y.dtype
+        assert loaded.classes_.tolist() == np.unique(y).tolist()
+    else:
+        assert loaded.classes_ is None
+    assert loaded.predict(X).dtype == saved.predict(X).dtype
+    assert loaded.predict(X).tolist() == saved.predict(X).tolist()
+    assert loaded.score(X, y) == saved.score(X, y)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("y", [np.arange(N) % 2, np.array(["no", "yes"])[np.arange(N) % 2]])
+def test_yes_or_no_comes_back(y: np.ndarray, X: np.ndarray, path: Path) -> None:
+    saved = Network([Dense(1)], "binary_cross_entropy")
+    saved.fit(X, y, epochs=1)
+    saved.save(path)
+    assert Network.load(path).predict(X).tolist() == saved.predict(X).tolist()
+    assert Network.load(path).score(X, y) == saved.score(X, y)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("shape", [(N,), (N, 1), (N, 2)])
+def test_the_shape_of_numbers_comes_back(shape: tuple[int, ...], X: np.ndarray, path: Path) -> None:
+    saved = Network([Dense(2 * shape[-1] if len(shape) > 1 else 2)], Quantile((0.2, 0.8)))
+    saved.fit(X, np.ones(shape), epochs=1)
+    saved.save(path)
+    loaded = Network.load(path)
+    assert loaded.predict(X).shape == saved.predict(X).shape
+    assert loaded.score(X, np.ones(shape)) == saved.score(X, np.ones(shape))
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("names", [None, ("a", "b", "c", "d"), ("é", "", " ", "a,b")])
+def test_names_of_columns_come_back(
+    names: tuple[str, ...] | None, network: Network, path: Path
+) -> None:
+    network.feature_names = names
+    network.save(path)
+    assert Network.load(path).feature_names == names
+
+
+@pytest.mark.nojit
+def test_a_network_that_saw_no_targets_comes_back(path: Path) -> None:
+    Network([Dense(3, 2)]).save(path)
+    loaded = Network.load(path)
+    assert loaded.coder is None
+    assert message(lambda: loaded.predict(np.ones((1, 3))), InputError).endswith("call fit first")
+
+
+@pytest.mark.nojit
+def test_a_network_without_parameters_comes_back(path: Path, X: np.ndarray) -> None:
+    saved = Network([Tanh()]).build(N_FEATURES)
+    saved.save(path)
+    assert Network.load(path).outputs(X).tobytes() == saved.outputs(X).tobytes()
+
+
+@pytest.mark.nojit
+def test_numbers_of_numpy_are_saved_as_plain_ones(path: Path, X: np.ndarray) -> None:
+    saved = Network(
+        [Dense(np.int64(5), max_norm=np.float32(2)), Dropout(np.float32(0.25)), Dense(np.int8(2))],
+        Quantile(np.array([0.25, 0.75], np.float32)),
+        random_state=np.int64(3),
+        l1=np.float32(0.5),
+    ).build(np.int64(N_FEATURES))
+    saved.save(path)
+    assert_same(saved, Network.load(path), X)
+
+
+@pytest.mark.nojit
+def test_the_file_is_plain_safetensors(network: Network, path: Path) -> None:
+    network.save(path)
+    tensors = load_file(path)
+    assert list(tensors) == ["1.W", "1.b", "3.W", "3.b"]
+    assert tensors["1.W"].tobytes() == network.layers[1].W.tobytes()
+    header = header_of(path)
+    assert header["format"] == serialization.FORMAT == 1
+    assert header["layers"][0] == {"name": "dropout", "rate": 0.1}
+    assert header["targets"]["classes"] == [0, 1, 2]
+
+
+@pytest.mark.nojit
+def test_a_path_may_be_text_and_suffixes_of_any_case(network: Network, tmp_path: Path) -> None:
+    place = str(tmp_path / "net.SafeTensors")
+    network.save(place)
+    assert Network.load(place).params.tobytes() == network.params.tobytes()
+
+
+# ----------------------------------------------------------------------------- parts of one's own
+
+
+class OwnLoss(Loss):
+    """The mean absolute error in NumPy, without a setting."""
+
+    name = "own_loss"
+
+    def value_and_gradient(
+        self, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        share = sample_weight[:, None] / sample_weight.sum() / outputs.shape[1]
+        r = outputs - targets
+        return float((share * np.abs(r)).sum()), share * np.sign(r)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnPower(OwnLoss):
+    """With a setting, as a dataclass."""
+
+    name: ClassVar[str] = "own_power"
+    scale: float = 1.0
+
+
+@dataclasses.dataclass
+class OwnScale(Layer):
+    """A layer with a setting and a parameter."""
+
+    name: ClassVar[str] = "own_scale"
+    power: int = 1
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"s": (self.n_in or 0,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.parameters["s"][...] = rng.uniform(1, 2, self.n_in)
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        self.X = X
+        return X * self.parameters["s"] ** self.power
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        s = self.parameters["s"]
+        self.gradients["s"][...] = (dY * self.X).sum(axis=0) * self.power * s ** (self.power - 1)
+        return dY * s**self.power
+
+
+class OwnPlain(Layer):
+    """A layer without a setting, not a dataclass."""
+
+    name = "own_plain"
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        return X + 1
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        return dY
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("loss", [OwnLoss(), OwnPower(3.0)])
+def test_parts_of_ones_own_come_back_if_their_classes_are_named(
+    loss: Loss, X: np.ndarray, path: Path
+) -> None:
+    saved = Network([OwnPlain(), Dense(3), OwnScale(2), Dense(2)], loss)
+    saved.fit(X, X[:, :2], epochs=1)
+    saved.save(path)
+    loaded = Network.load(path, custom=[OwnScale, OwnPlain, type(loss)])
+    assert_same(saved, loaded, X)
+    assert loaded.layers[2].power == 2
+    assert type(loaded.loss) is type(loss)
+    assert getattr(loaded.loss, "scale", 0) == getattr(loss, "scale", 0)
+    for net in (saved, loaded):
+        net.fit(X, X[:, :2], epochs=1)
+    assert saved.params.tobytes() == loaded.params.tobytes()
+    for custom in ((), (OwnScale, OwnPlain), (type(loss), OwnPlain)):
+        assert message(lambda given=custom: Network.load(path, given)) == (
+            f"Network.load({str(path)!r}): expected a whole model file, "
+            "got a header that InputError shows to be wrong; restore it from a copy"
+        )
+    assert Network.load(path, [int, OwnScale, OwnPlain, type(loss)]).loss.name == loss.name
+    assert "own_loss" not in LOSSES.names  # only those calls knew them
+
+
+# ------------------------------------------------------------------------------ what is wrong in it
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    return json.loads(json.loads(raw[8 : 8 + size])["__metadata__"]["fastmlp"])
+
+
+def rewritten(path: Path, text: str | None, tensors: dict[str, np.ndarray] | None = None) -> None:
+    """The same file with another header, or none of fastmlp's, or with other tensors."""
+    metadata = {} if text is None else {"fastmlp": text}
+    save_file(load_file(path) if tensors is None else tensors, path, metadata=metadata)
+
+
+def refused(path: Path) -> str:
+    """The error's text after the place."""
+    text = message(lambda: Network.load(path))
+    start = f"Network.load({str(path)!r}): expected "
+    assert text.startswith(start)
+    return text.removeprefix(start)
+
+
+UNREADABLE = "a whole model file, got something safetensors cannot read; restore it from a copy"
+NOT_JSON = "a whole model file, got a header that is not JSON; restore it from a copy"
+NO_FORMAT = "a whole model file, got a header without a format number; restore it from a copy"
+
+
+def wrong(kind: str) -> str:
+    return f"a whole model file, got a header that {kind} shows to be wrong; restore it from a copy"
+
+
+@pytest.mark.nojit
+def test_a_missing_file(tmp_path: Path) -> None:
+    for place in (tmp_path / "none.safetensors", tmp_path):
+        assert message(lambda place=place: Network.load(place)) == (
+            f"Network.load({str(place)!r}): expected a model file, got no such file; check the path"
+        )
+
+
+@pytest.mark.nojit
+def test_every_truncated_file_is_refused(network: Network, path: Path) -> None:
+    network.save(path)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        assert refused(path) == UNREADABLE
+    path.write_bytes(whole + b"\0")
+    assert refused(path) == UNREADABLE
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 8, b"PK\x03\x04 a zip file", b"\xff" * 100, b"{}", bytes(1000)]
+)
+def test_other_files_are_refused(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    assert refused(path) == UNREADABLE
+
+
+@pytest.mark.nojit
+def test_safetensors_of_other_programs_are_refused(network: Network, path: Path) -> None:
+    expected = (
+        "a model saved by fastmlp, got a safetensors file of another program; "
+        "save it with Network.save"
+    )
+    network.save(path)
+    rewritten(path, None)
+    assert refused(path) == expected
+    save_file({"w": np.ones(3)}, path)
+    assert refused(path) == expected
+    save_file({"w": np.ones(3)}, path, metadata={"format": "pt"})
+    assert refused(path) == expected
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", NOT_JSON),
+        ("{'a': 1}", NOT_JSON),
+        ("[" * 99999, NOT_JSON),
+        ("[]", NO_FORMAT),
+        ("null", NO_FORMAT),
+        ("{}", NO_FORMAT),
+        ('{"format": "1"}', NO_FORMAT),
+        ('{"format": 2}', "format 1 or older, got format 2; update fastmlp"),
+        ('{"format": 99, "layers": 3}', "format 1 or older, got format 99; update fastmlp"),
+        ('{"format": 1}', wrong("KeyError")),
+        ('{"format": 1, "layers": 3}', wrong("TypeError")),
+        ('{"format": 1, "layers": [3]}', wrong("AttributeError")),
+        ('{"format": 1, "layers": [], "loss": "huber"}', wrong("KeyError")),
+    ],
+)  # fmt: skip
+def test_headers_that_make_no_sense(text: str, expected: str, network: Network, path: Path) -> None:
+    network.save(path)
+    rewritten(path, text)
+    assert refused(path) == expected
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "an unknown layer": (lambda h: h["layers"][2].update(name="rely"), wrong("InputError")),
+    "an unknown loss": (lambda h: h["loss"].update(name="none"), wrong("InputError")),
+    "a layer's option missing": (lambda h: h["layers"][1].pop("n_in"), wrong("KeyError")),
+    "a layer's option unknown": (lambda h: h["layers"][0].update(p=1), wrong("TypeError")),
+    "a layer without a name": (lambda h: h["layers"][0].pop("name"), wrong("KeyError")),
+    "a layer too many": (
+        lambda h: h["layers"].append({**h["layers"][3], "n_in": 3}), wrong("InputError"),
+    ),
+    "a layer too few": (lambda h: h["layers"].pop(), wrong("InputError")),
+    "no layer": (lambda h: h["layers"].clear(), wrong("InputError")),
+    "another width": (lambda h: h["layers"][1].update(n_in=5), wrong("InputError")),
+    "another width throughout": (
+        lambda h: (h["layers"][1].update(n_out=5), h["layers"][3].update(n_in=5)),
+        wrong("InputError"),
+    ),
+    "a width as text": (lambda h: h["layers"][1].update(n_in="4"), wrong("InputTypeError")),
+    "a width of nought": (lambda h: h["layers"][1].update(n_out=0), wrong("InputError")),
+    "a rate of one": (lambda h: h["layers"][0].update(rate=1.0), wrong("InputError")),
+    "another type": (lambda h: h.update(dtype="float64"), wrong("InputError")),
+    "an unknown type": (lambda h: h.update(dtype="float16"), wrong("InputError")),
+    "no loss": (lambda h: h.pop("loss"), wrong("KeyError")),
+    "no seed": (lambda h: h.pop("seed"), wrong("KeyError")),
+    "a negative seed": (lambda h: h.update(seed=-1), wrong("InputError")),
+    "a negative penalty": (lambda h: h.update(l2=-1), wrong("InputError")),
+    "nan as a penalty": (lambda h: h.update(l1=float("nan")), wrong("InputError")),
+    "names of columns as a number": (lambda h: h.update(feature_names=3), wrong("TypeError")),
+    "no word about targets": (lambda h: h.pop("targets"), wrong("KeyError")),
+    "targets without classes": (lambda h: h["targets"].pop("classes"), wrong("KeyError")),
+    "targets without a type": (lambda h: h["targets"].pop("classes_dtype"), wrong("KeyError")),
+    "an unknown type of labels": (
+        lambda h: h["targets"].update(classes_dtype="<i3"), wrong("TypeError"),
+    ),
+    "a type of labels that Python cannot parse": (
+        lambda h: h["targets"].update(classes_dtype=",i8"), wrong("SyntaxError"),
+    ),
+    "labels of another type": (
+        lambda h: h["targets"].update(classes=["a", "b", "c"]), wrong("ValueError"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES)
+def test_headers_that_contradict_themselves(
+    change: Callable[[dict[str, Any]], Any], expected: str, network: Network, path: Path
+) -> None:
+    network.save(path)
+    header = header_of(path)
+    change(header)
+    rewritten(path, json.dumps(header))
+    assert refused(path) == expected
+
+
+TENSORS: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
+    "one missing": lambda t: t.pop("1.W"),
+    "one too many": lambda t: t.update({"9.W": np.ones(2, "f4")}),
+    "another name": lambda t: t.update({"1.w": t.pop("1.W")}),
+    "another shape": lambda t: t.update({"1.W": np.ascontiguousarray(t["1.W"].T)}),
+    "another size": lambda t: t.update({"3.b": np.zeros(4, "f4")}),
+    "another type": lambda t: t.update({"1.b": t["1.b"].astype("f8")}),
+    "nan": lambda t: t["1.W"].fill(np.nan),
+    "infinity": lambda t: t["3.b"].__setitem__(1, np.inf),
+    "none at all": lambda t: t.clear(),
+}
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS)
+def test_wrong_parameters(
+    change: Callable[[dict[str, np.ndarray]], Any], network: Network, path: Path
+) -> None:
+    network.save(path)
+    text, tensors = json.dumps(header_of(path)), load_file(path)
+    change(tensors)
+    rewritten(path, text, tensors)
+    assert refused(path) == wrong("InputError")
+
+
+@pytest.mark.nojit
+def test_every_flipped_bit_of_the_header_is_refused_or_harmless_to_read(
+    network: Network, path: Path, X: np.ndarray
+) -> None:
+    """Some flips make another valid header, such as another seed; none may fail in another way."""
+    network.save(path)
+    whole = path.read_bytes()
+    size = 8 + struct.unpack("<Q", whole[:8])[0]
+    n_refused = 0
+    for place in range(size):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        try:
+            loaded = Network.load(path)
+        except FileError as error:
+            text = str(error)
+            assert text.startswith(f"Network.load({str(path)!r}): expected ")
+            assert text.count("; ") == 1
+            n_refused += 1
+        else:
+            assert loaded.params.tobytes() == network.params.tobytes()
+            assert loaded.outputs(X).shape == (N, 3)
+    assert n_refused > 0.9 * size
+
+
+@pytest.mark.nojit
+def test_any_value_in_any_place_of_the_header_is_refused_or_harmless_to_read(
+    network: Network, path: Path
+) -> None:
+    network.save(path)
+    header, tensors = header_of(path), load_file(path)
+    values = [None, True, -1, 0, 2, 10**400, 0.5, float("nan"), "", "dense", [], [[]], {}]
+
+    def places(part: Any) -> list[tuple[Any, Any]]:
+        keys = (
+            part if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+        )
+        return [found for key in keys for found in ((part, key), *places(part[key]))]
+
+    for part, key in places(header):
+        kept = part[key]
+        for value in values:
+            part[key] = value
+            save_file(tensors, path, metadata={"fastmlp": json.dumps(header)})
+            try:
+                loaded = Network.load(path)
+            except FileError:
+                continue
+            assert loaded.params.tobytes() == network.params.tobytes()
+        part[key] = kept
+
+
+# ------------------------------------------------------------------------------------------- saving
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(place.name for place in folder.iterdir())
+
+
+@pytest.mark.nojit
+def test_saving_again_replaces_the_file(network: Network, path: Path) -> None:
+    network.save(path)
+    network.params[...] = 7
+    network.save(path)
+    assert (Network.load(path).params == 7).all()
+    assert names_in(path.parent) == ["model.safetensors"]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("failure", ["writing", "half written", "sync", "moving"])
+def test_a_failed_save_keeps_the_old_file_and_leaves_nothing_else(
+    failure: str, network: Network, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.save(path)
+    before = path.read_bytes()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def half(tensors: Any, place: Path, metadata: Any) -> None:
+        place.write_bytes(before[:50])
+        fail()
+
+    if failure == "sync":
+        monkeypatch.setattr(files.os, "fsync", fail)
+    elif failure == "moving":
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        write = fail if failure == "writing" else half
+        monkeypatch.setattr("safetensors.numpy.save_file", write)
+    network.params[...] = 7
+    assert message(lambda: network.save(path)) == (
+        f"Network.save: expected to write {str(path)!r}, got No space left on device; "
+        "check the folder's permissions and free space"
+    )
+    assert path.read_bytes() == before
+    assert names_in(path.parent) == ["model.safetensors"]
+
+
+@pytest.mark.nojit
+def test_an_interrupted_save_keeps_the_old_file_and_leaves_nothing_else(
+    network: Network, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.save(path)
+    before = path.read_bytes()
+
+    def interrupted(tensors: Any, place: Path, metadata: Any) -> None:
+        place.write_bytes(before[:50])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("safetensors.numpy.save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        network.save(path)
+    assert path.read_bytes() == before
+    assert names_in(path.parent) == ["model.safetensors"]
+
+
+@pytest.mark.nojit
+def test_errors_of_safetensors_are_file_errors(
+    network: Network, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise safetensors.SafetensorError("Error while serializing: I/O error")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    assert message(lambda: network.save(path)) == (
+        f"Network.save: expected to write {str(path)!r}, "
+        "got Error while serializing: I/O error; check the folder's permissions and free space"
+    )
+    assert names_in(path.parent) == []
+
+
+@pytest.mark.nojit
+def test_places_that_cannot_be_written(network: Network, tmp_path: Path) -> None:
+    assert message(lambda: network.save(tmp_path / "model.pt")) == (
+        "Network.save: expected a file name ending in .safetensors, got 'model.pt'; "
+        "change the suffix"
+    )
+    assert message(lambda: network.save(tmp_path / "none" / "model.safetensors")) == (
+        f"Network.save: expected an existing folder to write to, got {str(tmp_path / 'none')!r}; "
+        "create it first"
+    )
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    assert message(lambda: network.save(folder)) == (
+        f"Network.save: expected the name of a file, got the folder {str(folder)!r}; "
+        "add a file name"
+    )
+    assert names_in(tmp_path) == ["folder.safetensors"]
+    assert names_in(folder) == []
+
+
+@pytest.mark.nojit
+def test_what_json_does_not_know_is_refused_before_anything_is_written(
+    X: np.ndarray, path: Path
+) -> None:
+    dates = np.array(["2024-01-01", "2024-01-02", "2024-01-03"], "M8[D]")[LABELS]
+    for y, kind in ((dates, "date"), (np.array([b"x", b"y", b"z"])[LABELS], "bytes")):
+        network = Network([Dense(3)])
+        network.fit(X, y, epochs=1)
+        assert message(lambda net=network: net.save(path), InputTypeError) == (
+            "Network.save: expected labels and settings that are numbers or text, "
+            f"got {kind}; turn them into numbers or text first"
+        )
+    assert names_in(path.parent) == []
+
+
+@pytest.mark.nojit
+def test_saving_changes_nothing_about_the_network(network: Network, path: Path) -> None:
+    before, W = network.params.copy(), network.layers[1].W
+    network.save(path)
+    assert network.params.tobytes() == before.tobytes()
+    assert network.layers[1].W is W
+
+
+@pytest.mark.nojit
+def test_a_loaded_network_is_compiled_like_the_saved_one(network: Network, path: Path) -> None:
+    network.save(path)
+    loaded = Network.load(path)
+    assert engine.can_compile(loaded.layers, loaded.loss, Adam())
+    assert isinstance(loaded.layers[2], LeakyReLU)
+    assert not isinstance(loaded.layers[2], ReLU)

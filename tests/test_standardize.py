@@ -1,0 +1,187 @@
+"""Absorbed moments must give plain data the outputs that standardised data had.
+The networks are trained in between, so that no weight is at a special value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp.errors import InputError
+from fastmlp.layers import Dense, Dropout, ReLU, Tanh
+from fastmlp.losses import Huber, Quantile
+from fastmlp.network import Network
+from fastmlp.optimizers import Adam
+from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+
+pytestmark = pytest.mark.nojit
+N = 40
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+BOTH_TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+@pytest.fixture
+def X(rng: np.random.Generator) -> np.ndarray:
+    """Columns of very different places and spreads, one of them constant."""
+    return rng.normal([0.0, 100.0, -3.0, 7.0], [1.0, 20.0, 0.01, 0.0], (N, 4))
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest deviation, relative to the spread of what was expected."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+# ----------------------------------------------------------------------------------------- moments
+
+
+def test_moments_are_mean_and_deviation(X: np.ndarray) -> None:
+    moments = Moments.of(X)
+    np.testing.assert_allclose(moments.mean, X.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(moments.scale[:3], X.std(axis=0)[:3], rtol=1e-14)
+    assert moments.scale[3] == 1.0
+    one = Moments.of(X[:, 1])
+    np.testing.assert_allclose([*one], [moments.mean[1], moments.scale[1]], rtol=1e-14)
+    assert Moments.of(np.full(5, 2)).scale == 1.0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, -7.0, 1e6 + 0.1, 1e-200])
+@pytest.mark.parametrize("n", [1, 3, 40, 1000])
+def test_constant_columns_have_the_deviation_one(n: int, value: float) -> None:
+    columns = np.column_stack([np.full(n, value), np.arange(n), np.full(n, value)])
+    assert Moments.of(columns).scale.tolist() == [1.0, columns[:, 1].std() or 1.0, 1.0]
+    assert Moments.of(columns[:, 0]).scale == 1.0
+    np.testing.assert_allclose(Moments.of(columns).apply(columns)[:, 0], 0, atol=abs(value) * 1e-12)
+
+
+def test_deviations_too_small_to_be_squared_count_as_none() -> None:
+    assert Moments.of(np.array([0.0, 1e-200])).scale == 1.0
+
+
+@BOTH_TYPES
+def test_constant_columns_do_not_spoil_what_is_absorbed(
+    dtype: str, rng: np.random.Generator
+) -> None:
+    X = np.column_stack([np.full(N, 0.1), rng.normal(size=(N, 2)), np.full(N, 0.3)])
+    moments = Moments.of(X)
+    network = Network([Dense(5), Tanh(), Dense(3)], dtype=dtype)
+    network.fit(moments.apply(X), np.arange(N) % 3, epochs=5, optimizer=Adam(0.05))
+    before = network.outputs(moments.apply(X))
+    absorb_inputs(network, moments)
+    assert error(network.outputs(X), before) <= TOLERANCE[dtype]
+
+
+def test_applied_moments_leave_mean_nought_and_deviation_one(X: np.ndarray) -> None:
+    Z = Moments.of(X).apply(X)
+    np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(Z.std(axis=0), [1, 1, 1, 0], rtol=1e-9, atol=1e-9)
+    y = Moments.of(X[:, 1]).apply(X[:, 1])
+    assert (y.shape, round(float(y.std()), 9)) == ((N,), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("float32", "float32"), ("float64", "float64"), ("int64", "float64"), ("uint8", "float64")],
+)
+def test_applied_moments_keep_the_type_of_floats(kind: str, dtype: str) -> None:
+    values = np.array([[1, 2], [3, 6]], kind)
+    Z = Moments.of(values).apply(values)
+    assert Z.dtype.name == dtype
+    assert Z.tolist() == [[-1, -1], [1, 1]]
+
+
+# ------------------------------------------------------------------------------------------ inputs
+
+
+@BOTH_TYPES
+def test_absorbed_inputs_give_the_same_outputs_for_plain_data(dtype: str, X: np.ndarray) -> None:
+    moments = Moments.of(X)
+    Z = moments.apply(X)
+    network = Network([Dense(6), Tanh(), Dense(3)], dtype=dtype)
+    network.fit(Z, np.arange(N) % 3, epochs=5, optimizer=Adam(0.05))
+    before, b = network.outputs(Z), network.layers[0].b.copy()
+    absorb_inputs(network, moments)
+    # A small deviation of a column near -3 costs float32 a few more digits than it has.
+    tolerance = TOLERANCE[dtype] * (100 if dtype == "float32" else 10)
+    assert error(network.outputs(X), before) <= tolerance
+    assert error(network.outputs(Z), before) > 0.1  # it is no longer for standardised data
+    assert (network.layers[0].b != b).all()
+    assert network.params.dtype.name == dtype
+
+
+@BOTH_TYPES
+def test_absorbed_inputs_of_ordinary_columns_agree_to_the_precision_of_the_type(
+    dtype: str, rng: np.random.Generator
+) -> None:
+    X = rng.normal([0.0, 2.0, -3.0], [1.0, 5.0, 2.0], (N, 3))
+    moments = Moments.of(X)
+    network = Network([Dense(6), Tanh(), Dense(3)], dtype=dtype)
+    network.fit(moments.apply(X), np.arange(N) % 3, epochs=5, optimizer=Adam(0.05))
+    before = network.outputs(moments.apply(X))
+    absorb_inputs(network, moments)
+    assert error(network.outputs(X), before) <= TOLERANCE[dtype]
+
+
+# ----------------------------------------------------------------------------------------- outputs
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("shape", [(N,), (N, 1), (N, 3)])
+def test_absorbed_outputs_predict_the_plain_target(
+    shape: tuple[int, ...], dtype: str, rng: np.random.Generator
+) -> None:
+    X, y = rng.normal(size=(N, 4)), rng.normal(50.0, 10.0, shape)
+    moments = Moments.of(y)
+    network = Network([Dense(6), Tanh(), Dense(shape[-1] if len(shape) > 1 else 1)], Huber(), dtype)
+    network.fit(X, moments.apply(y), epochs=5, optimizer=Adam(0.05))
+    expected = network.predict(X) * moments.scale + moments.mean
+    absorb_outputs(network, moments)
+    assert network.predict(X).shape == shape
+    assert error(network.predict(X), expected) <= TOLERANCE[dtype]
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_absorbed_outputs_reach_every_level_of_their_target(
+    n_targets: int, dtype: str, rng: np.random.Generator
+) -> None:
+    X, y = rng.normal(size=(N, 4)), rng.normal([10.0, -500.0], [2.0, 90.0], (N, 2))[:, :n_targets]
+    moments, loss = Moments.of(y), Quantile((0.1, 0.5, 0.9))
+    network = Network([Dense(5), Tanh(), Dense(3 * n_targets)], loss, dtype)
+    network.fit(X, moments.apply(y), epochs=5, optimizer=Adam(0.05))
+    levels = network.predict(X).reshape(N, n_targets, 3)
+    expected = levels * moments.scale[:, None] + moments.mean[:, None]
+    absorb_outputs(network, moments)
+    assert error(network.predict(X), expected.reshape(N, -1)) <= TOLERANCE[dtype]
+
+
+@BOTH_TYPES
+def test_a_network_of_one_layer_absorbs_both(dtype: str, rng: np.random.Generator) -> None:
+    X, y = rng.normal(5.0, 2.0, (N, 3)), rng.normal(30.0, 4.0, N)
+    inputs, outputs = Moments.of(X), Moments.of(y)
+    network = Network([Dense(3, 1)], "mean_squared_error", dtype)
+    network.fit(inputs.apply(X), outputs.apply(y), epochs=5, optimizer=Adam(0.05))
+    expected = network.predict(inputs.apply(X)) * outputs.scale + outputs.mean
+    absorb_inputs(network, inputs)
+    absorb_outputs(network, outputs)
+    assert error(network.predict(X), expected) <= TOLERANCE[dtype]
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+def test_networks_that_cannot_absorb_are_refused_unchanged(X: np.ndarray) -> None:
+    network = Network([Dropout(0.2), Dense(3), ReLU()]).build(4)
+    before = network.params.copy()
+    with pytest.raises(InputError) as caught:
+        absorb_inputs(network, Moments.of(X))
+    assert str(caught.value) == (
+        "absorb_inputs: expected a network that starts with Dense, got Dropout(rate=0.2); "
+        "standardise the data yourself"
+    )
+    with pytest.raises(InputError) as caught:
+        absorb_outputs(network, Moments.of(X[:, :3]))
+    assert str(caught.value) == (
+        "absorb_outputs: expected a network that ends with Dense, got ReLU(); "
+        "standardise the target yourself"
+    )
+    assert network.params.tobytes() == before.tobytes()
