@@ -17,7 +17,7 @@ from scipy import special
 from fastmlp.errors import InputError
 from fastmlp.initializers import NTK
 from fastmlp.kernels import activations, losses, optimizers
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.jit import JIT_ENABLED, address_of
 from fastmlp.layers import ACTIVATIONS, ELU, Activation, Dense, LeakyReLU
 from fastmlp.losses import (
     LOSSES,
@@ -134,7 +134,7 @@ def test_activation_is_accurate(layer: Activation, dtype: Any) -> None:
 
     GELU's value for negative z is z times a small difference, accurate to eps |z| only. Slopes of
     SiLU and Mish hold z times a difference that is rounded in steps of eps / 2. Below the smallest
-    normal number nothing is promised.
+    normal number nothing is promised, nor of z times a factor that is below it.
     """
     z = sweep(dtype)
     value, slope = both_passes(layer, z)
@@ -144,6 +144,8 @@ def test_activation_is_accurate(layer: Activation, dtype: Any) -> None:
     bound = 4 * limits.eps * np.abs(true_value) + limits.tiny
     if layer.name == "gelu":
         bound += limits.eps * size
+    if layer.name in ("silu", "mish"):
+        bound += limits.tiny * np.minimum(size, 1000)
     assert (np.abs(value - true_value) <= bound).all()
     bound = np.full(z.shape, 4 * limits.eps, Long)
     if layer.name in ("silu", "mish"):
@@ -379,22 +381,24 @@ def test_rows_of_a_batch_in_any_order_and_in_parts(
     Z, T = rng.normal(size=(n, n_out)), loss_targets(loss, rng, (n_samples, n_out))
     weight = rng.uniform(0.5, 2, n_samples)
     levels = loss.levels_as(np.dtype(np.float64))
-    total = losses.total_weight(order, weight)
+    one, targets = np.float64(1), T.reshape(-1)
+    total = losses.total_weight(order, address_of(weight), one)
     assert total == pytest.approx(weight[order].sum(), rel=1e-14)
 
     def run(*ends: int) -> tuple[np.ndarray, np.ndarray]:
         gradient, row_losses = np.full(n * n_out, -9.0), np.full(n, -9.0)
         for first, last in itertools.pairwise(ends):
             losses.loss_rows(
-                loss.code, loss.option, levels, Z.reshape(-1), n_out, order, first, last,
-                NO_LABELS, T.reshape(-1), weight, total, gradient, row_losses,
+                loss.code, loss.option, address_of(levels), levels.size, address_of(Z), n_out,
+                order, first, last, 0, address_of(targets), address_of(weight), total,
+                address_of(gradient), address_of(row_losses), one,
             )  # fmt: skip
         return gradient.reshape(n, n_out), row_losses
 
     gradient, row_losses = run(0, n)
     value, straight = loss.rows(Z, NO_LABELS, T[order].reshape(-1), weight[order])
     np.testing.assert_array_equal(gradient, straight)
-    assert losses.sum_rows(row_losses, n) == value
+    assert losses.sum_rows(address_of(row_losses), n) == value
     for ends in ((0, 3, 4, n), (2, 5)):
         part, part_losses = run(*ends)
         inside = slice(ends[0], ends[-1])
@@ -408,9 +412,10 @@ def test_rows_of_a_batch_in_any_order_and_in_parts(
 def test_labels_are_read_by_sample(rng: np.random.Generator) -> None:
     order, labels = np.array([5, 0, 3], np.int32), np.array([0, 9, 9, 2, 9, 1], np.int32)
     gradient, row_losses, Z = np.empty(9), np.empty(3), rng.normal(size=(3, 3))
+    one = np.float64(1)
     losses.loss_rows(
-        losses.SOFTMAX_CROSS_ENTROPY, 0.0, np.empty(0), Z.reshape(-1), 3, order, 0, 3, labels,
-        np.empty(0), np.empty(0), losses.total_weight(order, np.empty(0)), gradient, row_losses,
+        losses.SOFTMAX_CROSS_ENTROPY, 0.0, 0, 0, address_of(Z), 3, order, 0, 3, address_of(labels),
+        0, 0, losses.total_weight(order, 0, one), address_of(gradient), address_of(row_losses), one,
     )  # fmt: skip
     wanted = -np.log(special.softmax(Z, axis=1)[range(3), [1, 0, 2]]) / 3
     np.testing.assert_allclose(row_losses, wanted, rtol=1e-13)
@@ -433,7 +438,7 @@ def test_links(link: int, dtype: Any, rng: np.random.Generator) -> None:
     """The first rows are linked, the others keep their bits."""
     Z = rng.normal(0, 3, (6, 4)).astype(dtype)
     out = Z.copy()
-    losses.link_rows(link, out.reshape(-1), 4, 5)
+    losses.link_rows(link, address_of(out), 4, 5, dtype(1))
     np.testing.assert_allclose(
         out[:5], LINKS[link](Z[:5]).astype(dtype), rtol=1e-14 if dtype is np.float64 else 2e-6
     )
@@ -702,11 +707,16 @@ def test_norm(dtype: Any, rng: np.random.Generator) -> None:
 @both_types
 def test_clip_factor(dtype: Any) -> None:
     grads = np.array([3, 0, -4], dtype)
-    assert optimizers.clip_factor(grads, 1.0) == pytest.approx(0.2)
-    assert optimizers.clip_factor(grads, 5.0) == 1
-    assert optimizers.clip_factor(grads, 7.0) == 1
-    assert optimizers.clip_factor(np.zeros(3, dtype), 1.0) == 1
-    optimizers.rescale(grads[:2], dtype(0.5))
+    zeros = np.zeros(3, dtype)
+
+    def factor(values: np.ndarray, limit: float) -> float:
+        return optimizers.clip_factor(3, address_of(values), limit, dtype(1))
+
+    assert factor(grads, 1.0) == pytest.approx(0.2)
+    assert factor(grads, 5.0) == 1
+    assert factor(grads, 7.0) == 1
+    assert factor(zeros, 1.0) == 1
+    optimizers.rescale(2, address_of(grads), 0.5, dtype(1))
     np.testing.assert_array_equal(grads, [1.5, 0, -4])
 
 
@@ -738,7 +748,7 @@ def test_limit_columns(dtype: Any, rng: np.random.Generator) -> None:
     W[:, 1::2] *= dtype(10)
     W[:, 4] = 0
     before, W_before = memory.copy(), W.copy()
-    optimizers.limit_columns(memory, 4, n_in, n_out, 2, 6, limit)
+    optimizers.limit_columns(address_of(W), n_in, n_out, 2, 6, limit, dtype(1))
     np.testing.assert_array_equal(memory[:4], before[:4])
     np.testing.assert_array_equal(memory[-2:], before[-2:])
     kept = [0, 1, 2, 4, 6, 7]
@@ -759,13 +769,13 @@ def test_penalties(dtype: Any, rng: np.random.Generator) -> None:
     p[5] = 0
     inside, l1, l2 = np.r_[4:11], 0.3, 0.7
     part, grads = p[inside].astype(np.float64), g.copy()
-    value = optimizers.penalty(l1, l2, 4, 7, p)
+    value = optimizers.penalty(l1, l2, 7, address_of(p[4:]), dtype(1))
     assert value == pytest.approx(l1 * np.abs(part).sum() + l2 / 2 * (part**2).sum(), rel=1e-14)
-    optimizers.add_penalty(l1, l2, 4, 7, p, grads)
+    optimizers.add_penalty(l1, l2, 7, address_of(p[4:]), address_of(grads[4:]), dtype(1))
     tolerance = 4 * np.finfo(dtype).eps
     wanted = g[inside] + l1 * np.sign(part) + l2 * part
     np.testing.assert_allclose(grads[inside], wanted, rtol=tolerance, atol=tolerance)
     np.testing.assert_array_equal(np.delete(grads, inside), np.delete(g, inside))
     assert grads[5] == g[5]
-    optimizers.add_penalty(l1, l2, 3, 0, p, grads)
-    assert optimizers.penalty(l1, l2, 3, 0, p) == 0
+    optimizers.add_penalty(l1, l2, 0, address_of(p), address_of(grads), dtype(1))
+    assert optimizers.penalty(l1, l2, 0, address_of(p), dtype(1)) == 0
