@@ -125,9 +125,7 @@ def weights(
 def biases(d: np.ndarray, first: int, last: int, out: np.ndarray, start: int = 0) -> np.ndarray:
     batch, n_out = d.shape
     flat = inside_nan(d)
-    matmul.bias_gradient(
-        at(*flat), batch, first, last, n_out, at(out, start), out.dtype.type(1)
-    )
+    matmul.bias_gradient(at(*flat), batch, first, last, n_out, at(out, start), out.dtype.type(1))
     return out
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels import rows
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.jit import JIT_ENABLED, address_of
 from fastmlp.layers import Dense, ReLU
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
-from fastmlp.tables import Table, bytes_of, table_of
+from fastmlp.tables import Table, table_of
 
 SENTINEL = -99
 KINDS = [np.uint8, np.float32, np.float64]
@@ -37,7 +37,7 @@ def read_only(X: np.ndarray) -> np.ndarray:
     return X
 
 
-# Matrices by how they lie in memory; from each, those that a stride makes unreadable as they are.
+# Matrices by how they lie in memory.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "C": lambda X: X,
     "Fortran": np.asfortranarray,
@@ -59,16 +59,20 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "windows that overlap": lambda X: as_strided(X, (6, 5), (X.itemsize, X.itemsize)),
     "read-only": lambda X: read_only(X.copy()),
 }
-COPIED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+BACKWARDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rows upwards": lambda X: X[::-1],
     "columns backwards": lambda X: X[:, ::-1],
     "both backwards": lambda X: X[::-2, ::-3],
 }
-layouts = pytest.mark.parametrize("layout", [*LAYOUTS, *COPIED])
+layouts = pytest.mark.parametrize("layout", [*LAYOUTS, *BACKWARDS])
 
 
 def laid_out(layout: str, kind: Any) -> np.ndarray:
-    return (LAYOUTS | COPIED)[layout](numbers(kind, 11, 9))
+    return (LAYOUTS | BACKWARDS)[layout](numbers(kind, 11, 9))
+
+
+def dense_table(X: np.ndarray) -> Table:
+    return table_of(X, np.dtype(np.float32))
 
 
 def gathered(
@@ -78,8 +82,8 @@ def gathered(
     out = np.full(order.size * table.n_columns, SENTINEL, dtype)
     first, last = (0, order.size) if ends is None else ends
     rows.gather(
-        table.bytes_, 0, table.row_stride, table.column_stride, table.kind, order, first, last,
-        table.n_columns, out,
+        address_of(table.values), table.row_stride, table.column_stride, table.kind, order,
+        first, last, table.n_columns, address_of(out), np.dtype(dtype).type(1),
     )  # fmt: skip
     return out.reshape(order.size, table.n_columns)
 
@@ -94,7 +98,7 @@ def test_a_table_reads_as_its_matrix(
 ) -> None:
     """In any order, repeats included, converted as NumPy converts."""
     X = laid_out(layout, kind)
-    table = table_of(X)
+    table = dense_table(X)
     assert (table.n_rows, table.n_columns) == X.shape
     order = rng.integers(0, X.shape[0], 14).astype(np.int32)
     order[: min(14, X.shape[0])] = rng.permutation(X.shape[0])[:14]
@@ -110,28 +114,20 @@ def test_a_table_reads_as_its_matrix(
 @pytest.mark.nojit
 @layouts
 @every_kind
-def test_a_table_shares_the_users_memory(layout: str, kind: Any) -> None:
-    """All of it without a copy, no byte before or behind it, and read-only."""
+def test_a_table_is_the_users_memory(layout: str, kind: Any) -> None:
+    """Not a copy of it, whatever the strides, negative ones included."""
     X = laid_out(layout, kind)
-    was_writeable = X.flags.writeable
-    table = table_of(X)
-    assert np.shares_memory(table.bytes_, X) == (layout in LAYOUTS)
-    assert table.bytes_.dtype == np.uint8
-    assert not table.bytes_.flags.writeable
-    assert X.flags.writeable == was_writeable
-    low, high = np.lib.array_utils.byte_bounds(X)
-    if layout in LAYOUTS:
-        assert np.lib.array_utils.byte_bounds(table.bytes_) == (low, high)
-    with pytest.raises(ValueError, match="read-only"):
-        table.bytes_[0] = 1
+    table = dense_table(X)
+    assert address_of(table.values) == address_of(X)
+    assert np.shares_memory(table.values, X)
 
 
 @pytest.mark.nojit
 @every_kind
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)], ids=str)
-def test_an_empty_matrix_has_no_bytes(kind: Any, shape: tuple[int, int]) -> None:
-    table = table_of(np.empty(shape, kind))
-    assert table.bytes_.size == 0
+def test_an_empty_matrix_is_a_table(kind: Any, shape: tuple[int, int]) -> None:
+    table = dense_table(np.empty(shape, kind))
+    assert table.values.size == 0
     assert (table.n_rows, table.n_columns) == shape
     out = gathered(table, np.zeros(shape[0] and 2, np.int32), np.float64)
     assert out.size == 0
@@ -145,8 +141,8 @@ def test_a_memory_mapped_file_is_read_in_place(kind: Any, tmp_path: Path) -> Non
         np.save(tmp_path / f"{order}.npy", np.asarray(saved, order=order))
         X = np.load(tmp_path / f"{order}.npy", mmap_mode="r")
         assert isinstance(X, np.memmap)
-        table = table_of(X[2:, 1:5])
-        assert np.shares_memory(table.bytes_, X)
+        table = dense_table(X[2:, 1:5])
+        assert np.shares_memory(table.values, X)
         chosen = np.array([9, 0, 4], np.int32)
         out = gathered(table, chosen, np.float32)
         np.testing.assert_array_equal(out, saved[2:, 1:5][chosen].astype(np.float32))
@@ -154,15 +150,13 @@ def test_a_memory_mapped_file_is_read_in_place(kind: Any, tmp_path: Path) -> Non
 
 @pytest.mark.nojit
 def test_fields_of_records_are_read_right() -> None:
-    """Numbers that do not start at multiples of their size are copied; of others, no byte."""
+    """Also numbers that do not start at multiples of their size."""
     packed = np.zeros((5, 4), [("flag", np.uint8), ("x", np.float32)])
     aligned = np.zeros((5, 4), [("flag", np.int64), ("x", np.float64)])
-    for records, shares in ((packed, False), (aligned, True)):
+    for records in (packed, aligned):
         records["x"] = numbers(np.float32, 5, 4)
         records["flag"] = 255
-        table = table_of(records["x"])
-        assert np.shares_memory(table.bytes_, records) == shares
-        out = gathered(table, np.arange(5, dtype=np.int32), np.float64)
+        out = gathered(dense_table(records["x"]), np.arange(5, dtype=np.int32), np.float64)
         np.testing.assert_array_equal(out, records["x"])
 
 
@@ -173,9 +167,9 @@ def test_in_place_only_with_the_same_type_and_adjacent_columns(kind: Any) -> Non
     for dtype in (np.float32, np.float64):
         same = kind == dtype
         for usable in (X, X[::2], X[:, 2:5], X[:, 3:4], np.asfortranarray(X)[:, 3:4], X[::-1]):
-            assert table_of(usable).usable_as(np.dtype(dtype)) == same
+            assert dense_table(usable).usable_as(np.dtype(dtype)) == same
         for other in (X[:, ::2], np.asfortranarray(X), X.T):
-            assert not table_of(other).usable_as(np.dtype(dtype))
+            assert not dense_table(other).usable_as(np.dtype(dtype))
 
 
 slices = st.builds(slice, st.integers(-9, 9), st.none(), st.sampled_from([-3, -2, -1, 1, 2, 3]))
@@ -190,37 +184,8 @@ def test_any_slice_reads_as_itself(
     X = numbers(kind, 11, 9)[rows_, columns]
     X = X.T if transposed else X
     order = np.arange(X.shape[0], dtype=np.int32)[::-1].copy()
-    out = gathered(table_of(X), order, np.float64)
+    out = gathered(dense_table(X), order, np.float64)
     np.testing.assert_array_equal(out, X[order].astype(np.float64))
-
-
-@pytest.mark.nojit
-@pytest.mark.bounds
-@both_types
-def test_copied_rows(dtype: Any, rng: np.random.Generator) -> None:
-    X = numbers(dtype, 11, 9)[1:, 2:6]
-    table, order = table_of(X), rng.permutation(10)[:7].astype(np.int32)
-    out = np.full(7 * 4, SENTINEL, dtype)
-    rows.copy_rows(table.bytes_, 0, table.row_stride, order, 2, 6, 4, out)
-    out = out.reshape(7, 4)
-    np.testing.assert_array_equal(out[2:6], X[order[2:6]])
-    assert (out[[0, 1, 6]] == SENTINEL).all()
-
-
-@pytest.mark.nojit
-@pytest.mark.bounds
-def test_rows_behind_an_offset(rng: np.random.Generator) -> None:
-    memory, order = numbers(np.float64, 5, 6), np.array([2, 0, 3], np.int32)
-    table = bytes_of(memory)
-    assert not table.flags.writeable
-    assert np.shares_memory(table, memory)
-    for kernel in ("gather", "copy"):
-        out = np.empty(3 * 6)
-        if kernel == "gather":
-            rows.gather(table, 48, 48, 8, rows.FLOAT64, order, 0, 3, 6, out)
-        else:
-            rows.copy_rows(table, 48, 48, order, 0, 3, 6, out)
-        np.testing.assert_array_equal(out.reshape(3, 6), memory[order + 1])
 
 
 @pytest.mark.nojit

@@ -20,13 +20,14 @@ import pytest
 
 from fastmlp import engine
 from fastmlp.kernels import step, threads
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.jit import JIT_ENABLED, address_of
 from fastmlp.kernels.threads import ABORTED, ARRIVED, ROUND, SYNC_SIZE
 from fastmlp.kernels.tiles import TILE_ROWS
 from fastmlp.layers import GELU, Dense, Dropout, ReLU, Tanh
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
+from fastmlp.tables import table_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 120.0
@@ -92,7 +93,7 @@ def test_as_many_threads_as_asked_for_take_part(
     kernel = step.train_steps
 
     def train_steps(*args: Any) -> Any:
-        seen.add((args[-1], threading.get_ident()))
+        seen.add((args[1], threading.get_ident()))
         return kernel(*args)
 
     monkeypatch.setattr(engine.step, "train_steps", train_steps)
@@ -143,6 +144,9 @@ def test_bits_with_max_norm_penalties_and_weights(data: Data, rng: np.random.Gen
 def test_bits_for_wide_layers(rng: np.random.Generator) -> None:
     """Rows to a thread decide whether panels are packed, and many pieces of W are updated hot."""
     X, y = rng.normal(size=(90, 210)).astype(np.float32), np.arange(90) % 300
+    wide = Network([Dense(210, 300), ReLU(), Dense(300)])
+    table = table_of(X, wide.dtype)
+    assert engine.Engine(wide.build(210), table, 40, n_threads=2).job["by_columns"]
     check_threads(
         lambda: Network([Dense(110), ReLU(), Dense(300), ReLU(), Dense(300)]), X, y, batch_size=40
     )
@@ -261,7 +265,7 @@ class Broken(Exception):
 for failing in (0, 1, 2):
     returned = []
     def train_steps(*args):
-        if args[-1] == failing:
+        if args[1] == failing:
             raise Broken(f"thread {failing}")
         returned.append(kernel(*args))
     engine.step.train_steps = train_steps
@@ -290,10 +294,10 @@ def test_nobody_passes_a_barrier_before_all_have_come() -> None:
     def run(thread: int) -> None:
         for number in range(1, n_rounds + 1):
             reached[thread] = number
-            assert threads.barrier(sync, n_threads)
+            threads.barrier(address_of(sync), n_threads)
             if reached.min() < number:
                 early.append(thread)
-            assert threads.barrier(sync, n_threads)
+            threads.barrier(address_of(sync), n_threads)
 
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(run, range(n_threads)))
@@ -303,17 +307,27 @@ def test_nobody_passes_a_barrier_before_all_have_come() -> None:
     assert sync[ARRIVED] == 0
 
 
-@pytest.mark.nojit
+@needs_threads
 def test_barrier_seen_from_one_thread() -> None:
     """Alone it waits for nobody; the last to come opens it; if another failed, nobody waits."""
     sync = np.zeros(SYNC_SIZE, np.int64)
-    assert threads.barrier(sync, 1)
+    threads.barrier(address_of(sync), 1)
     assert not sync.any()
     sync[ARRIVED] = 2
-    assert threads.barrier(sync, 3)
+    threads.barrier(address_of(sync), 3)
     assert (sync[ARRIVED], sync[ROUND]) == (0, 1)
+    assert not threads.has_failed(address_of(sync), 3)
     sync[ABORTED] = 1
-    assert not threads.barrier(sync, 3)
+    assert threads.has_failed(address_of(sync), 3)
+    threads.barrier(address_of(sync), 3)
+
+
+@pytest.mark.nojit
+def test_one_thread_meets_nobody() -> None:
+    sync = np.zeros(SYNC_SIZE, np.int64)
+    threads.barrier(address_of(sync), 1)
+    assert not threads.has_failed(address_of(sync), 1)
+    assert not sync.any()
 
 
 @pytest.mark.nojit

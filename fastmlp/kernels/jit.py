@@ -81,7 +81,7 @@ def cache_folder() -> str | None:
 
 def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
     """Whether code of a kernel for numbers of a type is in this process or in the cache."""
-    signatures = list(kernel.signatures)
+    signatures = list(getattr(kernel, "signatures", ()))
     with contextlib.suppress(AttributeError, OSError):  # no cache, or one that cannot be read
         signatures += [key[0] for key in kernel._cache._cache_file._load_index()]
     return any(dtype.name in map(str, signature) for signature in signatures)

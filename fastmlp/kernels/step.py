@@ -14,7 +14,7 @@ from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
-from .threads import barrier, part_start
+from .threads import barrier, has_failed, part_start
 from .tiles import TILE_ROWS, tile_width
 
 _HOT_NUMBERS = 8192  # of a gradient that is updated before it leaves the cache
@@ -284,7 +284,9 @@ def _parameters_phase(job, stages, order, batch, hyper, thread, update, one):
         biases = job["grads"] + stage["biases"] * size
         matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, biases, one)
         if update:
-            _update(job, stage, hyper, False, stage["biases"] + left, 1, right - left, 0, one)
+            n_runs = min(right - left, 1)  # not a plain 1, for which numba would compile anew
+            start = stage["biases"] + left
+            _update(job, stage, hyper, False, start, n_runs, right - left, n_out, one)
 
 
 @jit
@@ -314,7 +316,7 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             if scale != 1:
                 optimizers.rescale(count, job["grads"] + start * size, scale, one)
-            _update(job, stage, hyper, weights, start, 1, count, 0, one)
+            _update(job, stage, hyper, weights, start, min(count, 1), count, width, one)
 
 
 @jit
@@ -376,14 +378,19 @@ def train_steps(job_address, thread, one):
     """Walk through the order a batch at a time, updating the parameters after each.
 
     Thread 0 writes `losses`: the mean loss of each batch, penalties included. Every thread calls
-    this with its own number.
+    this with its own number. Returns False if another thread failed.
     """
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
+    failed = False
     for step in range(job["n_steps"]):
         _step(job, stages, step, thread, one)
+        failed = has_failed(job["sync"], job["n_threads"])
+        if failed:
+            break
     restore_denormals(control)
+    return not failed
 
 
 @jit
@@ -394,7 +401,7 @@ def gradient(job_address, one):
     control = flush_denormals()
     order, batch = job["order"], job["n_rows"]
     _rows_phase(job, stages, order, batch, 0, 0, one)
-    _parameters_phase(job, stages, order, batch, 0, 0, False, one)
+    _parameters_phase(job, stages, order, batch, job["hyper"], 0, False, one)
     loss = losses.sum_rows(job["row_losses"], batch) + _penalties(job, stages, one)
     restore_denormals(control)
     return loss

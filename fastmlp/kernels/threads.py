@@ -59,6 +59,12 @@ else:  # interpreted kernels run on one thread only, which never waits
 
 
 @jit
+def has_failed(sync, n_threads):
+    """Whether one of several threads has failed, so that the others should stop."""
+    return n_threads > 1 and _atomic_load(sync + ABORTED * 8) != 0
+
+
+@jit
 def barrier(sync, n_threads):
     """Wait until all threads are here, or one of them has failed and will never come.
 
@@ -75,7 +81,7 @@ def barrier(sync, n_threads):
     while _atomic_load(sync + ROUND * 8) == this_round:
         spins += 1
         if spins > _SPINS:
-            if _atomic_load(sync + ABORTED * 8) != 0:
+            if has_failed(sync, n_threads):
                 return
             _sched_yield()
 
