@@ -17,12 +17,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 # A module may import only modules of lower levels. A new module must be given its place here.
 LEVELS = (
     {"errors", "reference", "kernels"},
-    {"registry", "checks", "files", "tables"},
+    {"registry", "files", "tables"},
+    {"checks"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
     {"targets"},
     {"engine", "layerwise", "datasets"},
     {"network"},
-    {"training", "serialization"},
+    {"training", "serialization", "predictor"},
     {"gradient_check", "standardize"},
     {"plotting"},
     {"commands"},
@@ -37,6 +38,7 @@ UPWARD_IF_LAZY = {
     ("engine", "network"),  # for types
     ("layerwise", "network"),  # for types
     ("network", "layerwise"),
+    ("network", "predictor"),
     ("network", "training"),
     ("network", "serialization"),
     ("reference", "datasets"),

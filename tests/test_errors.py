@@ -150,6 +150,13 @@ class Row(NamedTuple):
     call: Callable[[Setting], Any]
 
 
+def outside_its_shape() -> sparse.csr_matrix:
+    """A matrix whose second non-zero stands in a column that it does not have."""
+    matrix = sparse.csr_matrix(np.eye(2))
+    matrix.indices[1] = 7
+    return matrix
+
+
 def fit_rows() -> Iterator[Row]:
     """What fit, and with the same words evaluate and the rest, say about X, y and weights."""
     matrix = "Network.fit: expected X of shape (n, n_features), got"
@@ -198,10 +205,37 @@ def fit_rows() -> Iterator[Row]:
         lambda s: s.new.fit([[1.0, 2.0], [3.0]], [0, 1]),
     )
     yield Row(
-        "sparse X",
+        "sparse y",
         InputTypeError,
-        "Network.fit: expected X as a dense array, got csr_matrix; call its .toarray() first",
-        lambda s: s.new.fit(sparse.csr_matrix(s.X), s.y),
+        "Network.fit: expected y as a dense array, got csr_matrix; call its .toarray() first",
+        lambda s: s.new.fit(s.X, sparse.csr_matrix(s.rows)),
+    )
+    yield Row(
+        "sparse X with nan",
+        InputError,
+        "Network.fit: expected X to be finite, got nan in row 1, column 2; "
+        "remove, replace or impute it",
+        lambda s: s.new.fit(sparse.csr_matrix(([1.0, np.nan], ([0, 1], [0, 2]))), [0, 1]),
+    )
+    yield Row(
+        "sparse X with infinity",
+        InputError,
+        "Network.fit: expected X to be finite, got an infinity in row 0, column 1; "
+        "remove, replace or impute it",
+        lambda s: s.new.fit(sparse.coo_array(([np.inf, 1.0], ([0, 1], [1, 0]))), [0, 1]),
+    )
+    yield Row(
+        "sparse X of complex numbers",
+        InputTypeError,
+        "Network.fit: expected X to hold numbers, got dtype complex128; convert it with .astype",
+        lambda s: s.new.fit(sparse.csr_matrix(s.X.astype(complex)), s.y),
+    )
+    yield Row(
+        "sparse X with a column outside",
+        InputError,
+        "Network.fit: expected X as a valid sparse matrix, got one whose indices do not fit its "
+        "shape; build it anew, for example with scipy.sparse.csr_array",
+        lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
     for dtype in ("object", "<U5", "complex128", "datetime64[s]"):
@@ -835,6 +869,38 @@ def part_rows() -> Iterator[Row]:
     )
 
 
+def predictor_rows() -> Iterator[Row]:
+    yield Row(
+        "a predictor of nothing",
+        InputError,
+        "compile_predictor: expected a built network of built-in parts, got a network not built "
+        "yet; call fit first",
+        lambda s: s.new.compile_predictor(),
+    )
+    yield Row(
+        "a predictor of a layer of one's own",
+        InputError,
+        "compile_predictor: expected a built network of built-in parts, got parts of your own; "
+        "use predict_proba",
+        lambda s: Network([Dense(2, 2), Wide()]).compile_predictor(),
+    )
+    yield Row(
+        "a row that is too short",
+        InputError,
+        "predictor: expected X of shape (3,) or (n, 3), got shape (2,); "
+        "pass the columns the network was built for",
+        lambda s: s.fitted.compile_predictor()([1.0, 2.0]),
+    )
+    for shape, X in (((2,), 0), ((8, 2), slice(None))):
+        yield Row(
+            f"out of another type for {shape}",
+            InputError,
+            f"predictor: expected out contiguous, of shape {shape} and type float32, got shape "
+            f"{shape} and type float64; allocate it with np.empty",
+            lambda s, shape=shape, X=X: s.fitted.compile_predictor()(s.X[X], np.empty(shape)),
+        )
+
+
 def file_rows() -> Iterator[Row]:
     """Model files, paths to write to, and what the command line checks itself."""
     yield Row(
@@ -1083,6 +1149,7 @@ ROWS = [
     *network_rows(),
     *part_rows(),
     *file_rows(),
+    *predictor_rows(),
 ]
 
 

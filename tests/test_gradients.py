@@ -137,13 +137,13 @@ def test_a_slope_off_by_half_a_thousandth_is_noticed(
 def test_a_gradient_of_the_loss_off_by_half_a_thousandth_is_noticed(
     case: Case, layer_path: pytest.MonkeyPatch
 ) -> None:
-    kernel = losses.kernels.loss_rows
+    rows = losses.BuiltInLoss.rows
 
-    def off(*arguments: Any) -> None:
-        kernel(*arguments)
-        arguments[-2][...] *= 1.0005
+    def off(*arguments: Any) -> tuple[float, np.ndarray]:
+        value, gradient = rows(*arguments)
+        return value, gradient * 1.0005
 
-    layer_path.setattr(losses.kernels, "loss_rows", off)
+    layer_path.setattr(losses.BuiltInLoss, "rows", off)
     result = gradient_check.check(case)
     assert result.from_reference > 1e-12
     assert result.from_differences > 1e-6
@@ -161,13 +161,15 @@ def test_a_wrong_value_of_the_loss_is_noticed(case: Case, layer_path: pytest.Mon
 @pytest.mark.nojit
 @pytest.mark.parametrize("kernel", ["weight_gradient", "bias_gradient", "input_gradient"])
 def test_a_wrong_matrix_product_is_noticed(kernel: str, layer_path: pytest.MonkeyPatch) -> None:
-    real = getattr(layers.matmul, kernel)
+    backward = layers.Dense.backward
 
-    def off(*arguments: Any) -> None:
-        real(*arguments)
-        arguments[-2][...] *= 1.0005  # what all three write into
+    def off(layer: layers.Dense, dY: np.ndarray) -> np.ndarray:
+        dX = backward(layer, dY)
+        wrong = {"weight_gradient": layer.dW, "bias_gradient": layer.db, "input_gradient": dX}
+        wrong[kernel][...] *= 1.0005
+        return dX
 
-    layer_path.setattr(layers.matmul, kernel, off)
+    layer_path.setattr(layers.Dense, "backward", off)
     assert not gradient_check.check(Case("tanh", "mean_squared_error", 2)).passed
 
 

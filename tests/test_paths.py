@@ -524,7 +524,7 @@ def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
             raise MemoryError(f"thread {thread}")
 
     with pytest.raises(MemoryError, match=f"thread {failing}"):
-        engine._on_threads(run, 3, sync)
+        engine.on_threads(run, 3, sync)
     assert sorted(called) == [0, 1, 2]
     assert sync[engine.ABORTED] == 1
 
@@ -537,7 +537,7 @@ def test_threads_are_joined_before_anything_is_returned() -> None:
         time.sleep(0.02 * thread)
         done.append(thread)
 
-    engine._on_threads(run, 3, sync)
+    engine.on_threads(run, 3, sync)
     assert sorted(done) == [0, 1, 2]
     assert sync[engine.ABORTED] == 0
 
@@ -565,7 +565,7 @@ def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
 
     monkeypatch.setattr(engine.threading, "Thread", Interrupting)
     with pytest.raises(KeyboardInterrupt):
-        engine._on_threads(run, 3, sync)
+        engine.on_threads(run, 3, sync)
     assert len(started) == 1
     started[0].join(5)
     assert not started[0].is_alive()

@@ -14,7 +14,7 @@ from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
-from .threads import barrier, has_failed, part_start
+from .threads import barrier, part_start
 from .tiles import TILE_ROWS, tile_width
 
 _HOT_NUMBERS = 8192  # of a gradient that is updated before it leaves the cache
@@ -349,7 +349,10 @@ def _penalties(job, stages, one):
 
 @jit
 def _step(job, stages, step, thread, one):
-    """One batch: rows, parameters, and what needs all gradients or all parameters at once."""
+    """One batch: rows, parameters, and what needs all gradients or all parameters at once.
+
+    Returns False if another thread failed.
+    """
     n_threads = job["n_threads"]
     start = step * job["batch_size"]
     batch = min(job["batch_size"], job["n_rows"] - start)
@@ -357,20 +360,24 @@ def _step(job, stages, step, thread, one):
     hyper = job["hyper"] + step * optimizers.N_HYPERPARAMETERS * _FLOAT64_BYTES
     _rows_phase(job, stages, order, batch, step, thread, one)
     penalty = _penalties(job, stages, one) if thread == 0 else 0.0
-    barrier(job["sync"], n_threads)
+    if not barrier(job["sync"], n_threads):
+        return False
     if thread == 0:
         doubles(job["losses"], step + 1)[step] = losses.sum_rows(job["row_losses"], batch) + penalty
     clips = job["clip_norm"] > 0
     _parameters_phase(job, stages, order, batch, hyper, thread, not clips, one)
     if clips:
-        barrier(job["sync"], n_threads)
+        if not barrier(job["sync"], n_threads):
+            return False
         scale = optimizers.clip_factor(job["n_params"], job["grads"], job["clip_norm"], one)
-        barrier(job["sync"], n_threads)
+        if not barrier(job["sync"], n_threads):
+            return False
         _scaled_update(job, stages, hyper, thread, scale, one)
-    barrier(job["sync"], n_threads)
     if job["limits_columns"]:
+        if not barrier(job["sync"], n_threads):
+            return False
         _limit_columns(job, stages, thread, one)
-        barrier(job["sync"], n_threads)
+    return barrier(job["sync"], n_threads)
 
 
 @jit
@@ -383,14 +390,13 @@ def train_steps(job_address, thread, one):
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    failed = False
+    met = True
     for step in range(job["n_steps"]):
-        _step(job, stages, step, thread, one)
-        failed = has_failed(job["sync"], job["n_threads"])
-        if failed:
+        met = _step(job, stages, step, thread, one)
+        if not met:
             break
     restore_denormals(control)
-    return not failed
+    return met
 
 
 @jit

@@ -59,31 +59,26 @@ else:  # interpreted kernels run on one thread only, which never waits
 
 
 @jit
-def has_failed(sync, n_threads):
-    """Whether one of several threads has failed, so that the others should stop."""
-    return n_threads > 1 and _atomic_load(sync + ABORTED * 8) != 0
-
-
-@jit
 def barrier(sync, n_threads):
-    """Wait until all threads are here, or one of them has failed and will never come.
+    """Wait until all threads are here; False if one of them has failed and will never come.
 
     A waiting thread spins for some microseconds, then offers its core to others between looks.
     """
     if n_threads == 1:
-        return
+        return True
     this_round = _atomic_load(sync + ROUND * 8)
     if _atomic_add(sync + ARRIVED * 8, 1) == n_threads - 1:
         _atomic_add(sync + ARRIVED * 8, -n_threads)
         _atomic_add(sync + ROUND * 8, 1)
-        return
+        return True
     spins = 0
     while _atomic_load(sync + ROUND * 8) == this_round:
         spins += 1
         if spins > _SPINS:
-            if has_failed(sync, n_threads):
-                return
+            if _atomic_load(sync + ABORTED * 8) != 0:
+                return False
             _sched_yield()
+    return True
 
 
 @jit
