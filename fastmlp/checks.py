@@ -46,13 +46,16 @@ def number(
     return real
 
 
-def whole_number(where: str, name: str, value: Any, low: int) -> int:
-    """An integer of at least `low`."""
+def whole_number(where: str, name: str, value: Any, low: int, high: float = np.inf) -> int:
+    """An integer of at least `low` and at most `high`."""
     expected = f"{name} to be a whole number of at least {low}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise InputTypeError(where, expected, type(value).__name__, "pass an int")
     if value < low:
         raise InputError(where, expected, str(value), "choose a larger one")
+    if int(value) > high:
+        expected = f"{name} to be a whole number of at most {high}"
+        raise InputError(where, expected, str(value), "choose a smaller one")
     return int(value)
 
 

@@ -52,6 +52,14 @@ class Layer:
     name: ClassVar[str] = "layer"
     n_in: int | None = None
     n_out: int | None = None
+    is_taken = False  # by a network, whose parameters it then views
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of a layer is free for a network of its own."""
+        return {key: value for key, value in self.__dict__.items() if key != "is_taken"}
 
     def build(self, n_in: int) -> int:
         """Learn the number of input columns; returns the number of output columns."""
@@ -164,7 +172,7 @@ class Dense(Layer):
     ) -> None:
         sizes = (n_in,) if n_out is None else (n_in, n_out)
         for size in sizes:
-            checks.whole_number("Dense", "its sizes", size, 1)
+            checks.whole_number("Dense", "its sizes", size, 1, 2**31 - 1)
         self.n_in, self.n_out = (None, n_in) if n_out is None else (n_in, n_out)
         self.initializer = (
             None if initializer is None else INITIALIZERS.make(initializer, Initializer)

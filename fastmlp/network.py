@@ -94,6 +94,8 @@ class Network:
         n_in = self.layers[0].n_in
         if n_in is not None:
             self.build(n_in)
+        for layer in self.layers:
+            layer.is_taken = True
 
     def __repr__(self) -> str:
         inner = ", ".join(repr(layer) for layer in self.layers)
@@ -110,6 +112,7 @@ class Network:
         input. Returns the network.
         """
         n_features = checks.whole_number("Network.build", "n_features", n_features, 1)
+        self.planned_groups(n_features)  # refuses what does not fit before any layer changes
         self.n_outputs = chain_sizes(self.layers, n_features)
         self.n_features = n_features
         self._allocate()
@@ -117,6 +120,23 @@ class Network:
         for layer in self.layers:
             layer.initialize(rng)
         return self
+
+    def planned_groups(self, n_features: int) -> list[Group]:
+        """The groups of parameters that the network has, or would have for so many features."""
+        if self.is_built:
+            return self.groups
+        trial = [copy.copy(layer) for layer in self.layers]
+        chain_sizes(trial, n_features)
+        return _groups(trial)
+
+    def known_outputs(self, where: str) -> int:
+        """Outputs, which the last sized layer tells before the network is built."""
+        sizes = [layer.n_out for layer in self.layers if layer.n_out is not None]
+        if not sizes:
+            raise InputError(
+                where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
+            )
+        return sizes[-1]
 
     def _allocate(self) -> None:
         self.groups = _groups(self.layers)
@@ -143,6 +163,8 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        for layer in self.layers:
+            layer.is_taken = True
         if self.is_built:
             self._bind()
 
@@ -283,12 +305,13 @@ class Network:
         """
         where = "Network.loss_and_gradient"
         X = checks.matrix(where, "X", X, self.n_features if self.is_built else None)
-        if not self.is_built:
-            self.build(X.shape[1])
-        coder = self.coder or TargetCoder.learn(where, y, self.loss, self.n_outputs)
+        n_outputs = self.known_outputs(where)
+        coder = self.coder or TargetCoder.learn(where, y, self.loss, n_outputs)
         encoded = coder.encode(where, y, self.dtype)
         checks.same_length(where, "y", np.asarray(y), X.shape[0])
         weights = checks.sample_weights(where, sample_weight, X.shape[0], self.dtype)
+        if not self.is_built:
+            self.build(X.shape[1])
         self.coder = coder
         if engine.can_compile(self.layers, self.loss):
             return self._compiled_gradient(X, encoded, weights)
@@ -338,7 +361,12 @@ class Network:
 
 
 def _checked_layers(layers: Iterable[Any]) -> list[Layer]:
-    found = list(layers)
+    try:
+        found = list(layers)
+    except TypeError:
+        raise InputTypeError(
+            "Network", "a list of layers", type(layers).__name__, "write [Dense(32), ReLU(), ...]"
+        ) from None
     if not found:
         raise InputError("Network", "at least one layer", "none", "start with Dense(n_units)")
     for number, layer in enumerate(found):
@@ -349,6 +377,14 @@ def _checked_layers(layers: Iterable[Any]) -> list[Layer]:
                 "a Layer object",
                 got,
                 "pass objects such as Dense(32) or ReLU()",
+            )
+    for layer in found:
+        if layer.is_taken:
+            raise InputError(
+                "Network",
+                "layers of its own",
+                f"{layer!r} of another network",
+                "make a new layer for each network",
             )
     if len({id(layer) for layer in found}) < len(found):
         raise InputError(

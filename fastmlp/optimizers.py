@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from . import checks
-from .errors import InputError
+from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
 from .kernels.jit import address_of
 from .registry import Registry
@@ -74,6 +74,10 @@ class Optimizer:
         checks.number(where, "weight_decay", self.weight_decay, 0)
         if self.clip_norm is not None:
             checks.number(where, "clip_norm", self.clip_norm, 0, low_open=True)
+        if self.factors is not None and not isinstance(self.factors, Mapping):
+            raise InputTypeError(
+                where, "factors as a mapping", type(self.factors).__name__, 'write {"*.b": 0.1}'
+            )
         for pattern, factor in (self.factors or {}).items():
             checks.number(where, f"factors[{pattern!r}]", factor, 0)
 

@@ -68,9 +68,10 @@ class Registry(Generic[T]):
             return self[value["name"]](**fields)
         if isinstance(value, base):
             return value
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         raise InputTypeError(
             self.kind,
             f"a name or an object of fastmlp's {base.__name__}",
-            type(value).__name__,
+            got,
             f"use one of {', '.join(sorted(self._classes))}, or derive a class of your own",
         )

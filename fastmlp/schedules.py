@@ -197,7 +197,13 @@ class FromFunction(Schedule):
     function: Callable[[int, int], float]
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
-        rates = np.array([float(self.function(int(step), n_steps)) for step in steps])
+        try:
+            rates = np.array([float(self.function(int(step), n_steps)) for step in steps])
+        except TypeError:
+            raise InputTypeError(
+                "schedule", "a function that returns numbers", "one that does not",
+                "check the function you passed",
+            ) from None  # fmt: skip
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
             step = int(steps[int(np.argmin(np.isfinite(rates) & (rates >= 0)))])
             raise InputError(
@@ -213,7 +219,7 @@ def schedule_of(value: Any) -> Schedule:
     """A schedule from a number (constant), a schedule, its name or a function."""
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return Constant(float(value))
-    if callable(value) and not isinstance(value, Schedule):
+    if callable(value) and not isinstance(value, Schedule | type):
         return FromFunction(value)
     try:
         made: Schedule = SCHEDULES.make(value, Schedule)
@@ -221,7 +227,7 @@ def schedule_of(value: Any) -> Schedule:
         raise InputTypeError(
             "learning_rate",
             "a number, a schedule or a function of (step, n_steps)",
-            type(value).__name__,
+            f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__,
             "see fastmlp.schedules",
         ) from None
     return made

@@ -110,6 +110,10 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
     FileError
         If the file is missing, damaged, foreign or of a newer format.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputTypeError(
+            "Network.load", "a path", type(path).__name__, "pass text or a pathlib.Path"
+        )
     where = f"Network.load({str(path)!r})"
     if not Path(path).is_file():
         raise FileError(where, "a model file", "no such file", "check the path")

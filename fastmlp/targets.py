@@ -100,7 +100,10 @@ class TargetCoder:
         if self.n_levels > 1:
             numbers = np.repeat(numbers, self.n_levels, axis=1)
         # Writable, because read-only arrays are another type to compiled code.
-        return Encoded(np.empty(0, np.int32), np.require(numbers, dtype, ["C", "W"]).reshape(-1))
+        with np.errstate(over="ignore"):
+            numbers = np.require(numbers, dtype, ["C", "W"])
+        checks.finite(where, f"y as {dtype.name}", numbers)  # it may be too large for the type
+        return Encoded(np.empty(0, np.int32), numbers.reshape(-1))
 
     def _numbers(self, where: str, values: np.ndarray) -> np.ndarray:
         """y as a finite matrix (n, n_columns) that suits the task."""

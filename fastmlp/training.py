@@ -24,6 +24,8 @@ from .targets import Encoded, TargetCoder
 if TYPE_CHECKING:
     from .network import Network
 
+_CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
+
 Callback = Callable[["Network", "History"], Any]
 
 
@@ -55,6 +57,17 @@ class History:
     @property
     def epochs(self) -> int:
         return len(self.loss)
+
+    def add(
+        self, loss: float, validation: tuple[float, float] | None, rate: float, seconds: float
+    ) -> None:
+        """Append an epoch, whole, so that all lists stay of one length."""
+        self.loss.append(loss)
+        if validation is not None:
+            self.validation_loss.append(validation[0])
+            self.validation_score.append(validation[1])
+        self.learning_rate.append(rate)
+        self.seconds.append(seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, for JSON."""
@@ -91,9 +104,14 @@ def fit(
         checks.whole_number(where, "n_threads", n_threads, 1)
     if not isinstance(optimizer, CustomOptimizer):
         optimizer = OPTIMIZERS.make(optimizer, Optimizer)
+    if callable(callbacks):
+        raise InputTypeError(
+            where, "callbacks as a list", "one function", "write callbacks=[function]"
+        )
     samples = _Samples.check(where, network, X, y, sample_weight, validation_data)
     if isinstance(optimizer, Optimizer):
-        optimizer.group_factors(network.groups)
+        optimizer.group_factors(network.planned_groups(samples.X.shape[1]))
+    samples.adopt(network)
     run = _Run(network, samples, optimizer, min(batch_size, samples.n_rows), epochs, n_threads)
     return run.epochs(shuffle, callbacks, progress)
 
@@ -103,6 +121,7 @@ class _Samples:
     """Checked and encoded training and validation data."""
 
     X: np.ndarray
+    coder: TargetCoder
     encoded: Encoded
     weights: np.ndarray
     validation: tuple[np.ndarray, Encoded, np.ndarray] | None
@@ -115,42 +134,34 @@ class _Samples:
     def check(
         cls, where: str, network: Network, X: Any, y: Any, sample_weight: Any, validation_data: Any
     ) -> _Samples:
-        """Check everything; only then build the network and remember how y is read."""
+        """Check everything and change nothing."""
         X = checks.matrix(where, "X", X, network.n_features if network.is_built else None)
         checks.same_length(where, "y", checks.array(where, "y", y), X.shape[0])
         weights = checks.sample_weights(where, sample_weight, X.shape[0], network.dtype)
-        n_outputs = network.n_outputs or _outputs_of(network)
+        n_outputs = network.known_outputs(where)
         coder = network.coder or TargetCoder.learn(where, y, network.loss, n_outputs)
         encoded = coder.encode(where, y, network.dtype)
         validation = None
         if validation_data is not None:
             validation = _validation(where, network, coder, X.shape[1], validation_data)
+        return cls(X, coder, encoded, weights, validation)
+
+    def adopt(self, network: Network) -> None:
+        """Build the network for this data and let it remember how y is read."""
         if not network.is_built:
-            network.build(X.shape[1])
-        network.coder = coder
-        return cls(X, encoded, weights, validation)
-
-
-def _outputs_of(network: Network) -> int:
-    """Outputs of a network that is not built yet, which its last sized layer tells."""
-    sizes = [layer.n_out for layer in network.layers if layer.n_out is not None]
-    if not sizes:
-        raise InputError(
-            "Network.fit", "a layer with a number of units", "none", "end with Dense(n_outputs)"
-        )
-    return sizes[-1]
+            network.build(self.X.shape[1])
+        network.coder = self.coder
 
 
 def _validation(
     where: str, network: Network, coder: TargetCoder, n_features: int, data: Any
 ) -> tuple[np.ndarray, Encoded, np.ndarray]:
-    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise InputTypeError(
-            where,
-            "validation_data as (X, y) or (X, y, sample_weight)",
-            type(data).__name__,
-            "pass a tuple",
-        )
+    expected = "validation_data as (X, y) or (X, y, sample_weight)"
+    if not isinstance(data, tuple | list):
+        raise InputTypeError(where, expected, type(data).__name__, "pass a tuple")
+    if len(data) not in (2, 3):
+        n_items = f"{len(data)} item{'' if len(data) == 1 else 's'}"
+        raise InputTypeError(where, expected, n_items, "pass 2 or 3")
     inner = f"{where}, validation_data"
     X = checks.matrix(inner, "X", data[0], n_features)
     checks.same_length(inner, "y", checks.array(inner, "y", data[1]), X.shape[0])
@@ -196,10 +207,9 @@ class _Run:
         try:
             for epoch in range(self.n_epochs):
                 started = time.perf_counter()
-                rate = self._train_epoch(epoch, shuffle, history)
-                self._validate(history)
-                history.learning_rate.append(rate)
-                history.seconds.append(time.perf_counter() - started)
+                loss, rate = self._train_epoch(epoch, shuffle)
+                validation = self._validate()
+                history.add(loss, validation, rate, time.perf_counter() - started)
                 _show(bar, history)
                 # All are called before any is heard: every callback sees every epoch.
                 wishes = [callback(self.network, history) for callback in callbacks]
@@ -213,7 +223,8 @@ class _Run:
                 bar.close()
         return history
 
-    def _train_epoch(self, epoch: int, shuffle: bool, history: History) -> float:
+    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float]:
+        """All batches once; returns the mean loss and the last learning rate."""
         samples = self.samples
         order = np.arange(samples.n_rows, dtype=np.int32)
         if shuffle:
@@ -238,8 +249,7 @@ class _Run:
             )
         self._refuse_divergence(losses, epoch, rate)
         self.step += self.steps_per_epoch
-        history.loss.append(self._mean_loss(losses))
-        return rate
+        return self._mean_loss(losses), rate
 
     def _step_numbers(self) -> tuple[np.ndarray, float]:
         """Hyperparameters of this epoch's steps, and the last learning rate."""
@@ -262,14 +272,21 @@ class _Run:
                 "Network.fit",
                 "a finite loss",
                 f"{losses[step]} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:g}",
-                "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs",
+                _CALMER,
+            )
+        if not np.isfinite(self.network.params).all():
+            raise InputError(
+                "Network.fit",
+                "finite parameters",
+                f"others after epoch {epoch + 1}, at learning rate {rate:g}",
+                _CALMER,
             )
 
-    def _validate(self, history: History) -> None:
-        if self.samples.validation is not None:
-            loss, score = self.network._evaluate(*self.samples.validation)
-            history.validation_loss.append(loss)
-            history.validation_score.append(score)
+    def _validate(self) -> tuple[float, float] | None:
+        """Loss and score on the validation data, if there are any."""
+        if self.samples.validation is None:
+            return None
+        return self.network._evaluate(*self.samples.validation)
 
 
 def _progress_bar(n_epochs: int, wanted: bool) -> Any:

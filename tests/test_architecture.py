@@ -31,7 +31,12 @@ LEVELS = (
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 NO_LEVEL = {"__init__", "__main__"}  # they gather everything
-SIBLINGS = {("kernels", "errors"), ("layers", "initializers"), ("optimizers", "schedules")}
+SIBLINGS = {
+    ("kernels", "errors"),
+    ("checks", "tables"),
+    ("layers", "initializers"),
+    ("optimizers", "schedules"),
+}
 # Network hands over to modules above it, and the reference's demonstration loads its data: these
 # imports wait until they are needed.
 UPWARD_IF_LAZY = {
@@ -41,6 +46,7 @@ UPWARD_IF_LAZY = {
     ("network", "predictor"),
     ("network", "training"),
     ("network", "serialization"),
+    ("network", "predictor"),
     ("reference", "datasets"),
 }
 NARROWER = {"datasets": {"errors"}}  # where less is allowed than the level gives

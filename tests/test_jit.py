@@ -73,6 +73,7 @@ def kernels():
 # ---------------------------------------------------------------- one specialisation a type
 
 FITS = """
+from dataclasses import replace
 from scipy import sparse
 from fastmlp.layers import LAYERS, ACTIVATIONS
 from fastmlp.losses import LOSSES
@@ -120,8 +121,7 @@ for dtype in ("float32", "float64"):
             return Network([*inner, *(kind() for kind in own), Dense(3)], dtype=dtype, **options)
 
         for activation in activations:
-            fit(network(Dense(33), activation, Dropout(0.5)), n_threads=2)
-            activation.n_in = activation.n_out = None
+            fit(network(Dense(33), replace(activation), Dropout(0.5)), n_threads=2)
         for loss in losses_:
             y = LABELS.get(loss.task, whole[:, :1 if len(getattr(loss, "levels", "1")) > 1 else 3])
             net = network(Dense(2), Tanh(), Dense(300), loss=loss, l1=1, l2=0.5)

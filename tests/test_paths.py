@@ -51,7 +51,7 @@ def small(*inner: Any, **options: Any) -> Make:
     """A network of inputs, the given layers and three outputs, made anew at each call."""
 
     def make() -> Network:
-        made = [layer() if isinstance(layer, type) else layer for layer in inner]
+        made = [layer() if isinstance(layer, type) else copy.deepcopy(layer) for layer in inner]
         return Network([*made, Dense(N_OUTPUTS)], **options)
 
     return make
@@ -246,7 +246,7 @@ def test_paths_agree_when_the_last_layer_is_not_dense(
     last: list[Any], rng: np.random.Generator
 ) -> None:
     def make() -> Network:
-        return Network([Dense(5), ReLU(), Dense(N_OUTPUTS), *last])
+        return Network([Dense(5), ReLU(), Dense(N_OUTPUTS), *copy.deepcopy(last)])
 
     X, y = rng.normal(size=(N, N_FEATURES)), targets(SoftmaxCrossEntropy(), rng)
     assert_paths_agree(make, X, y)

@@ -511,8 +511,8 @@ BAD: dict[str, tuple[Callable[[np.ndarray], dict[str, Any]], str]] = {
     ),
     "validation data of four parts": (
         lambda X: {"validation_data": (X, Y, None, None)},
-        "Network.fit: expected validation_data as (X, y) or (X, y, sample_weight), got tuple; "
-        "pass a tuple",
+        "Network.fit: expected validation_data as (X, y) or (X, y, sample_weight), got 4 items; "
+        "pass 2 or 3",
     ),
     "validation data of other columns": (
         lambda X: {"validation_data": (X[:, :2], Y)},
