@@ -14,9 +14,12 @@ from .errors import InputError
 from .layers import Dense
 from .network import Network
 
+# Weights are divided by a column's deviation: below this, those above 256 would overflow float32.
+_SMALLEST = 2.0**-120
+
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of columns; a constant column gets the deviation 1."""
+    """Mean and standard deviation of columns; one that hardly varies gets the deviation 1."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -27,7 +30,7 @@ class Moments(NamedTuple):
         values = np.asarray(values, np.float64)
         scale = values.std(axis=0)
         # Rounding in the mean gives many a constant column, such as one of 0.1, a tiny deviation.
-        varies = (np.ptp(values, axis=0) > 0) & (scale > 0)
+        varies = (np.ptp(values, axis=0) > 0) & (scale > _SMALLEST)
         return cls(values.mean(axis=0), np.where(varies, scale, 1.0))
 
     def apply(self, values: np.ndarray) -> np.ndarray:

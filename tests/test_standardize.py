@@ -58,6 +58,28 @@ def test_deviations_too_small_to_be_squared_count_as_none() -> None:
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("spread", [1e-45, 1e-42, 1e-38, 7e-37])
+def test_deviations_that_float32_cannot_divide_by_count_as_none(
+    spread: float, dtype: str, rng: np.random.Generator
+) -> None:
+    X = np.column_stack([spread * (np.arange(N) % 2), rng.normal(size=N)]).astype(dtype)
+    moments = Moments.of(X)
+    assert moments.scale[0] == 1.0
+    network = Network([Dense(3)], dtype=dtype)
+    network.fit(moments.apply(X), np.arange(N) % 3, epochs=2)
+    before = network.outputs(moments.apply(X))
+    absorb_inputs(network, moments)
+    assert np.isfinite(network.params).all()
+    assert error(network.outputs(X), before) <= TOLERANCE[dtype]
+
+
+def test_small_deviations_that_float32_can_divide_by_are_kept() -> None:
+    moments = Moments.of(np.array([0.0, 4e-36], np.float32))
+    np.testing.assert_allclose(moments.scale, 2e-36, rtol=1e-6)
+    assert np.isfinite(np.float32(100) / np.float32(moments.scale))
+
+
+@BOTH_TYPES
 def test_constant_columns_do_not_spoil_what_is_absorbed(
     dtype: str, rng: np.random.Generator
 ) -> None:
