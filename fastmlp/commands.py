@@ -307,7 +307,7 @@ def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) ->
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Predictions as CSV; a target column in the data is left out."""
+    """Predictions as CSV; of a table, only the columns of training are read if they have names."""
     if options.output:
         checked_path("--output", options.output, (".csv",))
     network = Network.load(options.model)
@@ -318,7 +318,7 @@ def predict(options: argparse.Namespace) -> int:
         X, names = data.X, data.feature_names
     else:
         drop = options.target.split(",") if options.target else []
-        X, names = load_features(options.data, drop)
+        X, names = load_features(options.data, drop, columns=network.feature_names)
     text = _prediction_table(network, _in_order(network, X, names), options.probabilities)
     if options.output:
         with replacing("--output", Path(options.output)) as temporary:
