@@ -15,7 +15,6 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ from .training import History
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
 _MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
-_PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 # Losses whose outputs have the unit of the target, so that it can be standardised.
 _SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 
@@ -83,10 +81,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.json:
         checked_path("--json", options.json)
     if options.plot:
-        from .plotting import require_matplotlib
+        from . import plotting
 
-        checked_path("--plot", options.plot, _PLOT_SUFFIXES)
-        require_matplotlib("--plot")
+        checked_path("--plot", options.plot, plotting.SUFFIXES)
+        plotting.require_matplotlib("--plot")
 
 
 def _target(text: str | None) -> str | list[str] | None:
@@ -268,9 +266,12 @@ def _write_outputs(
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
-    target = checked_path("--json", path)
-    with replacing("--json", target) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write_text("--json", path, json.dumps(content, indent=2) + "\n")
+
+
+def _write_text(option: str, path: str, text: str) -> None:
+    with replacing(option, checked_path(option, path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -321,8 +322,7 @@ def predict(options: argparse.Namespace) -> int:
         X, names = load_features(options.data, drop, columns=network.feature_names)
     text = _prediction_table(network, _in_order(network, X, names), options.probabilities)
     if options.output:
-        with replacing("--output", Path(options.output)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        _write_text("--output", options.output, text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()

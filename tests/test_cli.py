@@ -506,6 +506,16 @@ def test_help_names_every_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert ", ".join(activation.name for activation in ACTIVATIONS) in text
 
 
+@pytest.mark.nojit
+def test_help_tells_what_ctrl_c_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert (
+        "Ctrl-C ends the training early: the report says (interrupted), the files that were asked "
+        "for are written and the exit code is 0; before the end of the first epoch nothing is "
+        "written and it is 130."
+    ) in run("train", "--help").out
+
+
 # Refusals ---------------------------------------------------------------------------------------
 
 

@@ -41,7 +41,7 @@ from fastmlp import (
     files,
     schedules,
 )
-from fastmlp.errors import FileError, InputError, InputTypeError
+from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
@@ -973,6 +973,12 @@ def mended_rows() -> Iterator[Row]:
         "Dense(5, 2): expected an input of 5 columns, got 4; make sizes of neighbouring layers "
         "match",
         lambda s: Network([Dense(4), ReLU(), Dense(5, 2)]).fit(s.X, s.y),
+    )
+    yield Row(
+        "a package that is missing",
+        InputError,
+        "plot_history: expected the package nothing, got none; run: pip install 'fastmlp[plot]'",
+        lambda s: require("nothing.figure", "plot_history", "plot"),
     )
 
 

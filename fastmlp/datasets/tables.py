@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FileError, InputError, InputTypeError
+from ..errors import FileError, InputError, InputTypeError, require
+from ..files import as_path
 from .dataset import Dataset
-from .inputs import as_path, check_dtype, require
+from .inputs import check_dtype
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +199,7 @@ def _read(file: Path, suffix: str, columns: Sequence[str] | None = None) -> pd.D
 
 
 def _read_csv(file: Path, suffix: str, columns: Sequence[str] | None) -> pd.DataFrame:
-    pandas = require("pandas", "load_table")
+    pandas = require("pandas", "load_table", "data")
     options = {"sep": "\t" if suffix.startswith(".tsv") else ",", "encoding": "utf-8-sig"}
     with _reading(file, suffix[1:4].upper()):
         # pandas renames repeated and empty names and takes fields beyond the header for an index:
@@ -212,8 +213,8 @@ def _read_csv(file: Path, suffix: str, columns: Sequence[str] | None) -> pd.Data
 
 
 def _read_parquet(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    pandas = require("pandas", "load_table")
-    require("pyarrow", "load_table")
+    pandas = require("pandas", "load_table", "data")
+    require("pyarrow", "load_table", "data")
     with _reading(file, "Parquet"):
         frame = pandas.read_parquet(file, engine="pyarrow")
         _check_names(file, frame.columns.tolist(), columns)
