@@ -5,6 +5,7 @@ Everything behind these functions may rely on shapes, types and finite values.
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from typing import Any
 
@@ -73,6 +74,10 @@ def array(where: str, name: str, value: Any) -> np.ndarray:
         raise InputTypeError(
             where, f"{name} as a dense array", type(value).__name__, "call its .toarray() first"
         )
+    if np.ma.is_masked(value):
+        raise InputError(
+            where, f"{name} without masked values", "some", "fill them in or drop their rows"
+        )
     try:
         return np.asarray(value)
     except ValueError:
@@ -91,17 +96,18 @@ def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
         return values
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
-    if values.dtype.kind == "O":
-        try:
+    # NumPy would read text as numbers from an array of objects, though not from one of text.
+    if values.dtype.kind == "O" and not any(isinstance(v, str | bytes) for v in values.flat):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             return values.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
-    raise InputTypeError(
-        where,
-        f"{name} to hold numbers",
-        f"dtype {values.dtype}",
-        "encode text and categories as numbers first, or drop those columns",
-    )
+    raise _not_numbers(where, name, values.dtype)
+
+
+def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
+    real, advice = "", "encode text and categories as numbers first, or drop those columns"
+    if dtype.kind == "c":
+        real, advice = "real ", "take the real part or the absolute value"
+    return InputTypeError(where, f"{name} to hold {real}numbers", f"dtype {dtype}", advice)
 
 
 def finite(where: str, name: str, values: np.ndarray) -> None:
@@ -166,8 +172,7 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
     if not values.has_sorted_indices:
         values = values.sorted_indices()
     if values.dtype.kind not in "biuf":
-        raise InputTypeError(where, f"{name} to hold numbers", f"dtype {values.dtype}",
-                             "convert it with .astype")  # fmt: skip
+        raise _not_numbers(where, name, values.dtype)
     bad = ~np.isfinite(values.data)
     if bad.any():
         at = int(np.argmax(bad))

@@ -157,6 +157,12 @@ def outside_its_shape() -> sparse.csr_matrix:
     return matrix
 
 
+def of_objects(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """What older versions of SciPy make themselves."""
+    matrix.data = matrix.data.astype(object)
+    return matrix
+
+
 def fit_rows() -> Iterator[Row]:
     """What fit, and with the same words evaluate and the rest, say about X, y and weights."""
     matrix = "Network.fit: expected X of shape (n, n_features), got"
@@ -227,9 +233,37 @@ def fit_rows() -> Iterator[Row]:
     yield Row(
         "sparse X of complex numbers",
         InputTypeError,
-        "Network.fit: expected X to hold numbers, got dtype complex128; convert it with .astype",
+        "Network.fit: expected X to hold real numbers, got dtype complex128; "
+        "take the real part or the absolute value",
         lambda s: s.new.fit(sparse.csr_matrix(s.X.astype(complex)), s.y),
     )
+    yield Row(
+        "sparse X of objects",
+        InputTypeError,
+        "Network.fit: expected X to hold numbers, got dtype object; "
+        "encode text and categories as numbers first, or drop those columns",
+        lambda s: s.new.fit(of_objects(sparse.csr_matrix(s.X)), s.y),
+    )
+    yield Row(
+        "X of complex numbers",
+        InputTypeError,
+        "Network.fit: expected X to hold real numbers, got dtype complex128; "
+        "take the real part or the absolute value",
+        lambda s: s.new.fit(s.X + 0j, s.y),
+    )
+    for name in ("X", "y", "sample_weight"):
+        yield Row(
+            f"masked {name}",
+            InputError,
+            f"Network.fit: expected {name} without masked values, got some; "
+            "fill them in or drop their rows",
+            lambda s, name=name: s.line.fit(
+                **{
+                    "X": s.X, "y": s.y, "sample_weight": np.ones(8),
+                    name: np.ma.masked_less(s.X if name == "X" else s.y, 0.5),
+                }
+            ),
+        )  # fmt: skip
     yield Row(
         "sparse X with a column outside",
         InputError,
@@ -238,15 +272,34 @@ def fit_rows() -> Iterator[Row]:
         lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
-    for dtype in ("object", "<U5", "complex128", "datetime64[s]"):
+    for dtype in ("object", "<U5", "|S5", "datetime64[s]"):
         yield Row(
             f"X of dtype {dtype}",
             InputTypeError,
             f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
             lambda s, dtype=dtype: s.new.fit(
-                np.full(s.X.shape, "word" if dtype in ("object", "<U5") else 1, dtype), s.y
+                np.full(s.X.shape, 1 if dtype == "datetime64[s]" else "word", dtype), s.y
             ),
         )
+    for dtype in ("object", "<U5", "|S5"):
+        yield Row(
+            f"X of numbers as text, dtype {dtype}",
+            InputTypeError,
+            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
+            lambda s, dtype=dtype: s.new.fit(np.full(s.X.shape, "1.5", dtype), s.y),
+        )
+    yield Row(
+        "numbers as text among others",
+        InputTypeError,
+        f"Network.fit: expected y to hold numbers, got dtype object; {encode}",
+        lambda s: s.line.fit(s.X, np.array([1.5, "2"] * 4, object)),
+    )
+    yield Row(
+        "a whole number beyond every float",
+        InputTypeError,
+        f"Network.fit: expected X to hold numbers, got dtype object; {encode}",
+        lambda s: s.new.fit([[1, 10**400]], [0]),
+    )
     for value, got in ((np.nan, "nan"), (np.inf, "an infinity"), (-np.inf, "an infinity")):
         remedy = "remove, replace or impute it"
         yield Row(
