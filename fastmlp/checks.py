@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, InputTypeError
+from .errors import InputError, InputTypeError, counted
 from .tables import is_sparse
 
 _PASS_THROUGH = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
@@ -129,6 +129,19 @@ def finite(where: str, name: str, values: np.ndarray) -> None:
         )
 
 
+def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Finite numbers, contiguous and of another type, which must have room for them."""
+    with np.errstate(over="ignore", under="ignore"):
+        result = np.ascontiguousarray(values, dtype)
+    if result.dtype.itemsize < values.dtype.itemsize and not np.isfinite(result).all():
+        row = int(np.argwhere(~np.isfinite(result))[0, 0])
+        raise InputError(
+            where, f"{name} within {dtype.name}", f"a larger number in row {row}",
+            "scale it, or use dtype='float64'",
+        )  # fmt: skip
+    return result
+
+
 def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> Any:
     """A finite matrix of numbers with at least one row and column: an array, or in CSR form."""
     sparse = is_sparse(value)
@@ -189,7 +202,7 @@ def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
     if found != n_rows:
         raise InputError(
             where,
-            f"{name} with {n_rows} rows, as X has",
+            f"{name} with {counted(n_rows, 'row')}, as X has",
             f"{found}",
             "pass one entry for each row of X",
         )
@@ -217,10 +230,7 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             f"a negative one in row {row}",
             "weights count how often a row is seen",
         )
-    with np.errstate(over="ignore", under="ignore"):
-        # Writable, because read-only arrays are another type to compiled code.
-        weights = np.require(weights, dtype, ["C", "W"])
-    finite(where, "sample_weight", weights)  # again: it may be too large for the dtype
+    weights = converted(where, "sample_weight", weights, dtype)
     if not (weights > 0).any():  # or too small for it
         raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
     return weights

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import checks, datasets, gradient_check, reference, serialization
 from .datasets.tables import load_features
-from .errors import InputError
+from .errors import InputError, counted
 from .files import checked_path, replacing
 from .layers import LAYERS, Dense, Dropout, Layer
 from .losses import LOSSES, Loss, Quantile
@@ -50,7 +50,7 @@ def train(options: argparse.Namespace) -> int:
     prepared, finish = _standardized(network, split, data)
     print(
         f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
-        f"{len(split.X_test)} test rows of {data.X.shape[1]} columns"
+        f"{len(split.X_test)} test rows of {counted(data.X.shape[1], 'column')}"
     )
     started = time.perf_counter()
     history = network.fit(
@@ -219,7 +219,7 @@ def _print_report(
 ) -> None:
     sizes = [network.n_features]
     sizes += [layer.b.size for layer in network.layers if isinstance(layer, Dense)]
-    epochs = f"{history.epochs} epoch{'s' if history.epochs > 1 else ''}"
+    epochs = counted(history.epochs, "epoch")
     ended = "" if history.stopped == "finished" else f" ({history.stopped})"
     rows = [
         ("network", f"{'-'.join(map(str, sizes))}, {network.params.size:,} parameters"),
@@ -283,7 +283,7 @@ def evaluate(options: argparse.Namespace) -> int:
     X, y = data.X[-data.n_test :], data.y[-data.n_test :]
     X = _in_order(network, X, data.feature_names)
     figures = _test_figures(network, X, y)
-    print(f"{data.name}: {len(X)} rows")
+    print(f"{data.name}: {counted(len(X), 'row')}")
     for key, value in figures.items():
         print(f"{key.removeprefix('test_'):>14}  {value:.4g}")
     if options.json:
@@ -300,7 +300,7 @@ def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) ->
     if missing:
         raise InputError(
             "--data",
-            f"the {len(wanted)} columns of training",
+            f"the {counted(len(wanted), 'column')} of training",
             f"none named {missing[0]!r}",
             "add the column or train again",
         )

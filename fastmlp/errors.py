@@ -44,6 +44,11 @@ class FileError(InputError, OSError):
     """A file is missing, unreadable, truncated or not what its name says."""
 
 
+def counted(number: int, thing: str) -> str:
+    """As a sentence needs it: "1 column", "2 columns"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def require(module: str, where: str, extra: str) -> Any:
     """Import a module of an optional package, or say which extra of fastmlp installs it."""
     try:

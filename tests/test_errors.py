@@ -376,8 +376,8 @@ def fit_rows() -> Iterator[Row]:
         (
             "infinite in float32",
             np.full(8, 1e60),
-            "sample_weight to be finite, got an infinity in row 0",
-            "remove, replace or impute it",
+            "sample_weight within float32, got a larger number in row 0",
+            "scale it, or use dtype='float64'",
         ),
     ]
     for name, value, middle, advice in weights:
@@ -470,6 +470,40 @@ def target_rows() -> Iterator[Row]:
         "pass targets of the same kind",
         lambda s: s.on_rows.score(s.X, s.y),
     )
+    column = "Network.fit: expected labels of shape (n,), or y of shape (n, 2), got shape (8, 1);"
+    for name, change in (("numbers", int), ("text", str)):
+        yield Row(
+            f"labels as a column of {name}",
+            InputError,
+            f"{column} use y.ravel() for labels",
+            lambda s, change=change: s.new.fit(s.X, s.y.astype(change)[:, None]),
+        )
+    yield Row(
+        "text as a column for a yes or no",
+        InputError,
+        "Network.fit: expected labels of shape (n,), or y of shape (n, 1), got shape (8, 1); "
+        "use y.ravel() for labels",
+        lambda s: Network([Dense(1)], "binary_cross_entropy").fit(s.X, s.y.astype(str)[:, None]),
+    )
+    yield Row(
+        "a column after labels",
+        InputError,
+        "Network.evaluate: expected y of one dimension, as in fit, got shape (8, 1); use y.ravel()",
+        lambda s: s.fitted.score(s.X, s.y[:, None]),
+    )
+    yield Row(
+        "classes for one output",
+        InputError,
+        "Network.fit: expected y with 1 class, one for each output, got 2; "
+        "give the last Dense layer as many units as there are classes",
+        lambda s: Network([Dense(1)]).fit(s.X, s.y + 3),
+    )
+    yield Row(
+        "a target for one row",
+        InputError,
+        "Network.fit: expected y with 1 row, as X has, got 8; pass one entry for each row of X",
+        lambda s: s.new.fit(s.X[:1], s.y),
+    )
     yield Row(
         "rows that do not sum to 1",
         InputError,
@@ -487,7 +521,7 @@ def target_rows() -> Iterator[Row]:
     yield Row(
         "more target columns than outputs",
         InputError,
-        "Network.fit: expected y with one column for every target of the 1 outputs, "
+        "Network.fit: expected y with one column for every target of the 1 output, "
         "got 2 columns; give the last Dense layer as many units",
         lambda s: s.line.fit(s.X, s.rows),
     )
@@ -495,7 +529,7 @@ def target_rows() -> Iterator[Row]:
         "outputs that quantiles do not divide",
         InputError,
         "Network.fit: expected y with one column for every target of the 3 outputs, "
-        "2 levels each, got 1 columns; give the last Dense layer as many units",
+        "2 levels each, got 1 column; give the last Dense layer as many units",
         lambda s: Network([Dense(3)], Quantile((0.1, 0.9))).fit(s.X, s.y),
     )
     yield Row(
@@ -516,7 +550,7 @@ def target_rows() -> Iterator[Row]:
         "three classes for a yes or no",
         InputError,
         "Network.fit: expected y with 2 classes for one output, got 3; "
-        "give the last Dense layer as many units as there are classes",
+        "use softmax_cross_entropy and a last Dense layer of 3 units",
         lambda s: Network([Dense(1)], "binary_cross_entropy").fit(s.X, np.arange(8) % 3),
     )
     yield Row(
@@ -977,8 +1011,8 @@ def mended_rows() -> Iterator[Row]:
     yield Row(
         "numbers in y beyond float32",
         InputError,
-        "Network.fit: expected y as float32 to be finite, got an infinity in row 1, column 0; "
-        "remove, replace or impute it",
+        "Network.fit: expected y within float32, got a larger number in row 1; "
+        "scale it, or use dtype='float64'",
         lambda s: s.line.fit(s.X, 1e300 * s.y),
     )
     yield Row(
