@@ -6,6 +6,7 @@ against the shapes that the header's layers imply.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterable
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import FileError, InputError, InputTypeError
-from .files import checked_path, replacing
-from .layers import LAYERS, Layer
+from .files import as_path, checked_path, replacing
+from .layers import LAYERS, Layer, chain_sizes
 from .losses import LOSSES, Loss
 from .registry import Registry, specification
 from .targets import TargetCoder
@@ -110,23 +111,41 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
     FileError
         If the file is missing, damaged, foreign or of a newer format.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputTypeError(
-            "Network.load", "a path", type(path).__name__, "pass text or a pathlib.Path"
-        )
+    file = as_path("Network.load", path)
     where = f"Network.load({str(path)!r})"
-    if not Path(path).is_file():
-        raise FileError(where, "a model file", "no such file", "check the path")
-    header, tensors = _read(where, path)
+    _check_start(where, file)
+    header, tensors = _read(where, file)
     try:
-        return _rebuilt(header, tensors, _tables(custom))
+        return _rebuilt(where, header, tensors, _tables(custom))
     except FileError:
         raise
     except Exception as error:  # a wrong header can make anything fail
-        raise _damaged(where, f"a header that {type(error).__name__} shows to be wrong") from error
+        raise _damaged(where, "a header with missing or wrong entries") from error
 
 
-def _read(where: str, path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.ndarray]]:
+def _check_start(where: str, path: Path) -> None:
+    """Refuse what is no file or begins unlike safetensors: 8 bytes of a length, then JSON."""
+    start = b""
+    try:
+        got = "a folder" if path.is_dir() else ""
+        if not got:
+            with path.open("rb") as file:
+                start = file.read(9)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        got = "no such file" if missing else error.strerror or type(error).__name__
+    if got:
+        raise FileError(where, "a model file", got, "check the path")
+    if start[8:] != b"{":
+        raise FileError(
+            where,
+            "a model saved by fastmlp (.safetensors)",
+            "something else" if start else "an empty file",
+            "pass a file that Network.save wrote",
+        )
+
+
+def _read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -135,7 +154,7 @@ def _read(where: str, path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.n
             # Keys rather than the file itself: safetensors' handle is not iterable.
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
     except (SafetensorError, OSError, TypeError, KeyError) as error:
-        raise _damaged(where, "something safetensors cannot read") from error
+        raise _damaged(where, "one that is cut short or damaged") from error
     if _KEY not in metadata:
         raise FileError(
             where,
@@ -177,6 +196,7 @@ def _tables(custom: Iterable[type]) -> tuple[Registry[Layer], Registry[Loss]]:
 
 
 def _rebuilt(
+    where: str,
     header: dict[str, Any],
     tensors: dict[str, np.ndarray],
     tables: tuple[Registry[Layer], Registry[Loss]],
@@ -184,8 +204,10 @@ def _rebuilt(
     from .network import Network
 
     layer_table, loss_table = tables
+    _check_names(where, header, layer_table, loss_table)
     layers = [_layer(spec, layer_table) for spec in header["layers"]]
     loss = loss_table.make(header["loss"], Loss)
+    _check_parameters(where, header, layers, tensors)
     network = Network(
         layers,
         loss,
@@ -196,20 +218,42 @@ def _rebuilt(
     )
     if not network.is_built:
         network.build(header["n_features"])
-    views = network.named_parameters()
-    if views.keys() != tensors.keys():
-        raise InputError("file", "parameters of its layers", "others", "restore it")
-    for key, view in views.items():
-        if tensors[key].shape != view.shape or tensors[key].dtype != view.dtype:
-            raise InputError("file", "shapes of its layers", "others", "restore it")
-        if not np.isfinite(tensors[key]).all():
-            raise InputError("file", "finite parameters", "nan or infinity", "restore it")
+    for key, view in network.named_parameters().items():
         view[...] = tensors[key]
     if header["feature_names"] is not None:
         network.feature_names = tuple(str(name) for name in header["feature_names"])
     if header["targets"] is not None:
         network.coder = _coder(header["targets"], network)
     return network
+
+
+def _check_names(
+    where: str, header: dict[str, Any], layers: Registry[Layer], losses: Registry[Loss]
+) -> None:
+    """Refuse layers and losses that are in no table."""
+    names = [("layer", spec["name"], layers.names) for spec in header["layers"]]
+    for kind, name, known in [*names, ("loss", header["loss"]["name"], losses.names)]:
+        if name not in known:
+            raise FileError(
+                where, f"a {kind} that fastmlp knows", repr(name), "pass its class in custom"
+            )
+
+
+def _check_parameters(
+    where: str, header: dict[str, Any], layers: list[Layer], tensors: dict[str, np.ndarray]
+) -> None:
+    """Refuse parameters that are not those of the layers, before memory is made for these."""
+    trial = [copy.copy(layer) for layer in layers]
+    chain_sizes(trial, header["n_features"])
+    wanted = {
+        f"{number}.{key}": (shape, header["dtype"])
+        for number, layer in enumerate(trial)
+        for key, shape in layer.parameter_shapes().items()
+    }
+    if wanted != {key: (values.shape, values.dtype.name) for key, values in tensors.items()}:
+        raise _damaged(where, "a header that does not fit its parameters")
+    if not all(np.isfinite(values).all() for values in tensors.values()):
+        raise _damaged(where, "one with nan or infinity among its parameters")
 
 
 def _layer(spec: dict[str, Any], table: Registry[Layer]) -> Layer:

@@ -818,7 +818,8 @@ def test_models_that_are_none(refuse: Any, tmp_path: Path, command: str) -> None
         (
             "text.safetensors",
             b"not a model",
-            "a whole model file, got something safetensors cannot read; restore it from a copy",
+            "a model saved by fastmlp (.safetensors), got something else; "
+            "pass a file that Network.save wrote",
         ),
     ):
         if content is not None:

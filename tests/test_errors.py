@@ -1196,13 +1196,40 @@ def file_rows() -> Iterator[Row]:
     yield Row(
         "loading what is no model",
         FileError,
-        f"{whole} something safetensors cannot read; {copy}",
+        f"{here}: expected a model saved by fastmlp (.safetensors), got something else; "
+        "pass a file that Network.save wrote",
         lambda s: Network.load(s.written("model.safetensors", b"GIF89a" * 9)),
     )
     yield Row(
+        "loading an empty file",
+        FileError,
+        f"{here}: expected a model saved by fastmlp (.safetensors), got an empty file; "
+        "pass a file that Network.save wrote",
+        lambda s: Network.load(s.written("model.safetensors", b"")),
+    )
+    yield Row(
+        "loading a folder",
+        FileError,
+        "Network.load('{folder}'): expected a model file, got a folder; check the path",
+        lambda s: Network.load(s.folder),
+    )
+    for part in ("layer", "loss"):
+        yield Row(
+            f"loading a {part} of another program",
+            FileError,
+            f"{here}: expected a {part} that fastmlp knows, got 'odd'; pass its class in custom",
+            lambda s, part=part: Network.load(
+                s.saved(
+                    lambda header: (
+                        header["loss"] if part == "loss" else header["layers"][1]
+                    ).update(name="odd")
+                )
+            ),
+        )
+    yield Row(
         "loading a model cut short",
         FileError,
-        f"{whole} something safetensors cannot read; {copy}",
+        f"{whole} one that is cut short or damaged; {copy}",
         lambda s: Network.load(s.written("model.safetensors", s.saved().read_bytes()[:-5])),
     )
 
@@ -1233,17 +1260,17 @@ def file_rows() -> Iterator[Row]:
         (
             "with other sizes",
             lambda header: header["layers"][0].update(n_out=5),
-            "a header that InputError shows to be wrong",
+            "a header with missing or wrong entries",
         ),
         (
             "with fewer layers",
             lambda header: header["layers"].pop(),
-            "a header that InputError shows to be wrong",
+            "a header that does not fit its parameters",
         ),
         (
             "with another dtype",
             lambda header: header.update(dtype="float64"),
-            "a header that InputError shows to be wrong",
+            "a header that does not fit its parameters",
         ),
     ):
         yield Row(
@@ -1262,7 +1289,7 @@ def file_rows() -> Iterator[Row]:
     yield Row(
         "loading nan",
         FileError,
-        f"{whole} a header that InputError shows to be wrong; {copy}",
+        f"{whole} one with nan or infinity among its parameters; {copy}",
         lambda s: Network.load(diverged(s)),
     )
     yield Row(
