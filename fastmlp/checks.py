@@ -208,6 +208,15 @@ def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
         )
 
 
+def rows(
+    where: str, X: Any, y: Any, sample_weight: Any, n_columns: int | None, dtype: np.dtype
+) -> tuple[Any, np.ndarray]:
+    """X and the weights, checked, of samples for which y has as many entries."""
+    X = matrix(where, "X", X, n_columns)
+    same_length(where, "y", array(where, "y", y), X.shape[0])
+    return X, sample_weights(where, sample_weight, X.shape[0], dtype)
+
+
 def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
     """Weights (n_rows,), finite, none negative, not all zero; an empty array stands for None."""
     if value is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,22 @@ from .layers import LAYERS, Dense, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
 from .optimizers import Group
 from .tables import table_of
-from .targets import Encoded, TargetCoder
+from .targets import Encoded, Samples, TargetCoder
 
 if TYPE_CHECKING:
     from .predictor import Predictor
     from .training import History
 
 _GRADIENT_ROWS = 4096
+_MOST_BYTES = 2**47  # what processors can address
+
+
+class Plan(NamedTuple):
+    """What a network's sizes come to for a number of features."""
+
+    n_features: int
+    n_outputs: int
+    groups: list[Group]
 
 
 class Network:
@@ -112,37 +121,51 @@ class Network:
         input. Returns the network.
         """
         n_features = checks.whole_number("Network.build", "n_features", n_features, 1)
-        self.planned_groups(n_features)  # refuses what does not fit before any layer changes
-        self.n_outputs = chain_sizes(self.layers, n_features)
-        self.n_features = n_features
-        self._allocate()
+        self._build(self._plan(n_features))
+        return self
+
+    def _plan(self, n_features: int) -> Plan:
+        """Sizes for so many features, found on copies: what does not fit changes no layer."""
+        if n_features == self.n_features:
+            return Plan(n_features, self.n_outputs, self.groups)
+        trial = [copy.copy(layer) for layer in self.layers]
+        return Plan(n_features, chain_sizes(trial, n_features), _groups(trial))
+
+    def _build(self, plan: Plan) -> None:
+        size = sum(group.size for group in plan.groups)
+        if size * self.dtype.itemsize > _MOST_BYTES:
+            raise InputError(
+                "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
+            )
+        self.params, self.grads = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
+        self.n_features, self.n_outputs, self.groups = plan
+        chain_sizes(self.layers, plan.n_features)
+        self._bind()
         rng = np.random.default_rng(self.seed)
         for layer in self.layers:
             layer.initialize(rng)
-        return self
 
-    def planned_groups(self, n_features: int) -> list[Group]:
-        """The groups of parameters that the network has, or would have for so many features."""
-        if self.is_built:
-            return self.groups
-        trial = [copy.copy(layer) for layer in self.layers]
-        chain_sizes(trial, n_features)
-        return _groups(trial)
+    def _read(
+        self, where: str, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Samples, Plan, TargetCoder]:
+        """Samples to train on, with the sizes and the reading of y that they lead to.
 
-    def known_outputs(self, where: str) -> int:
-        """Outputs, which the last sized layer tells before the network is built."""
-        sizes = [layer.n_out for layer in self.layers if layer.n_out is not None]
-        if not sizes:
+        Everything is checked and nothing changed, which `_adopt` does after.
+        """
+        X, weights = checks.rows(where, X, y, sample_weight, self.n_features or None, self.dtype)
+        plan = self._plan(X.shape[1])
+        if not (plan.groups or self.is_built):
             raise InputError(
                 where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
             )
-        return sizes[-1]
+        coder = self.coder or TargetCoder.learn(where, y, self.loss, plan.n_outputs)
+        return Samples(X, coder.encode(where, y, self.dtype), weights), plan, coder
 
-    def _allocate(self) -> None:
-        self.groups = _groups(self.layers)
-        size = sum(group.size for group in self.groups)
-        self.params, self.grads = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
-        self._bind()
+    def _adopt(self, plan: Plan, coder: TargetCoder) -> None:
+        """Build the network if it is not built yet, and let it remember how y is read."""
+        if not self.is_built:
+            self._build(plan)
+        self.coder = coder
 
     def _bind(self) -> None:
         """Hand each layer its views of the flat vectors."""
@@ -259,11 +282,8 @@ class Network:
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, float]:
         """Mean loss, penalties left out, and score."""
         where = "Network.evaluate"
-        coder, X = self._coder(where), self._matrix(where, X)
-        encoded = coder.encode(where, y, self.dtype)
-        checks.same_length(where, "y", np.asarray(y), X.shape[0])
-        weights = checks.sample_weights(where, sample_weight, X.shape[0], self.dtype)
-        return self._evaluate(X, encoded, weights)
+        self._coder(where)
+        return self._evaluate(*self._read(where, X, y, sample_weight)[0])
 
     def _evaluate(
         self, X: np.ndarray, encoded: Encoded, weights: np.ndarray
@@ -303,21 +323,13 @@ class Network:
         float, ndarray of shape (n_params,)
             The gradient is a copy; `grads` holds it too.
         """
-        where = "Network.loss_and_gradient"
-        X = checks.matrix(where, "X", X, self.n_features if self.is_built else None)
-        n_outputs = self.known_outputs(where)
-        coder = self.coder or TargetCoder.learn(where, y, self.loss, n_outputs)
-        encoded = coder.encode(where, y, self.dtype)
-        checks.same_length(where, "y", np.asarray(y), X.shape[0])
-        weights = checks.sample_weights(where, sample_weight, X.shape[0], self.dtype)
-        if not self.is_built:
-            self.build(X.shape[1])
-        self.coder = coder
+        samples, plan, coder = self._read("Network.loss_and_gradient", X, y, sample_weight)
+        self._adopt(plan, coder)
         if engine.can_compile(self.layers, self.loss):
-            return self._compiled_gradient(X, encoded, weights)
+            return self._compiled_gradient(*samples)
         from . import layerwise
 
-        loss = layerwise.gradient(self, X, encoded, weights)
+        loss = layerwise.gradient(self, *samples)
         return loss, self.grads.copy()
 
     def _compiled_gradient(

@@ -79,6 +79,10 @@ class Optimizer:
                 where, "factors as a mapping", type(self.factors).__name__, 'write {"*.b": 0.1}'
             )
         for pattern, factor in (self.factors or {}).items():
+            if not isinstance(pattern, str):
+                raise InputTypeError(
+                    where, "names in factors", type(pattern).__name__, 'write {"*.b": 0.1}'
+                )
             checks.number(where, f"factors[{pattern!r}]", factor, 0)
 
     def _check(self, **bounds: tuple[float, float]) -> None:

@@ -68,10 +68,13 @@ class Registry(Generic[T]):
             return self[value["name"]](**fields)
         if isinstance(value, base):
             return value
-        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        expected = f"a name or an object of fastmlp's {base.__name__}"
+        if isinstance(value, type):
+            name = value.__name__
+            raise InputTypeError(self.kind, expected, f"the class {name}", f"pass {name}()")
         raise InputTypeError(
             self.kind,
-            f"a name or an object of fastmlp's {base.__name__}",
-            got,
+            expected,
+            type(value).__name__,
             f"use one of {', '.join(sorted(self._classes))}, or derive a class of your own",
         )

@@ -197,9 +197,10 @@ class FromFunction(Schedule):
     function: Callable[[int, int], float]
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
+        found = [self.function(int(step), n_steps) for step in steps]
         try:
-            rates = np.array([float(self.function(int(step), n_steps)) for step in steps])
-        except TypeError:
+            rates = np.array([float(rate) for rate in found])
+        except (TypeError, ValueError):
             raise InputTypeError(
                 "schedule", "a function that returns numbers", "one that does not",
                 "check the function you passed",
@@ -223,12 +224,13 @@ def schedule_of(value: Any) -> Schedule:
         return FromFunction(value)
     try:
         made: Schedule = SCHEDULES.make(value, Schedule)
-    except InputTypeError:
+    except InputTypeError as error:
+        advice = error.advice if isinstance(value, type) else "see fastmlp.schedules"
         raise InputTypeError(
             "learning_rate",
             "a number, a schedule or a function of (step, n_steps)",
-            f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__,
-            "see fastmlp.schedules",
+            error.got,
+            advice,
         ) from None
     return made
 

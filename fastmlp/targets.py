@@ -7,7 +7,7 @@ data and predictions are read and written the same way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,14 @@ class Encoded(NamedTuple):
         if self.labels.size:
             return np.eye(n_outputs, dtype=self.targets.dtype)[self.labels]
         return self.targets.reshape(-1, n_outputs)
+
+
+class Samples(NamedTuple):
+    """Rows that a network is trained or judged on, all checked."""
+
+    X: Any
+    encoded: Encoded
+    weights: np.ndarray  # (n,) or empty
 
 
 @dataclass

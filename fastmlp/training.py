@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .errors import InputError, InputTypeError, counted
 from .kernels import random
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
 from .tables import table_of
-from .targets import Encoded, TargetCoder
+from .targets import Samples, TargetCoder
 
 if TYPE_CHECKING:
     from .network import Network
@@ -102,72 +102,45 @@ def fit(
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1)
-    if not isinstance(optimizer, CustomOptimizer):
+    if isinstance(optimizer, type) or not isinstance(optimizer, CustomOptimizer):
         optimizer = OPTIMIZERS.make(optimizer, Optimizer)
-    if callable(callbacks):
-        raise InputTypeError(
-            where, "callbacks as a list", "one function", "write callbacks=[function]"
-        )
-    samples = _Samples.check(where, network, X, y, sample_weight, validation_data)
+    callbacks = _checked_callbacks(where, callbacks)
+    samples, plan, coder = network._read(where, X, y, sample_weight)
+    validation = _validation(where, coder, plan.n_features, network.dtype, validation_data)
     if isinstance(optimizer, Optimizer):
-        optimizer.group_factors(network.planned_groups(samples.X.shape[1]))
-    samples.adopt(network)
-    run = _Run(network, samples, optimizer, min(batch_size, samples.n_rows), epochs, n_threads)
+        optimizer.group_factors(plan.groups)
+    network._adopt(plan, coder)
+    batch_size = min(batch_size, samples.X.shape[0])
+    run = _Run(network, samples, validation, optimizer, batch_size, epochs, n_threads)
     return run.epochs(shuffle, callbacks, progress)
 
 
-@dataclass
-class _Samples:
-    """Checked and encoded training and validation data."""
-
-    X: np.ndarray
-    coder: TargetCoder
-    encoded: Encoded
-    weights: np.ndarray
-    validation: tuple[np.ndarray, Encoded, np.ndarray] | None
-
-    @property
-    def n_rows(self) -> int:
-        return self.X.shape[0]
-
-    @classmethod
-    def check(
-        cls, where: str, network: Network, X: Any, y: Any, sample_weight: Any, validation_data: Any
-    ) -> _Samples:
-        """Check everything and change nothing."""
-        X = checks.matrix(where, "X", X, network.n_features if network.is_built else None)
-        checks.same_length(where, "y", checks.array(where, "y", y), X.shape[0])
-        weights = checks.sample_weights(where, sample_weight, X.shape[0], network.dtype)
-        n_outputs = network.known_outputs(where)
-        coder = network.coder or TargetCoder.learn(where, y, network.loss, n_outputs)
-        encoded = coder.encode(where, y, network.dtype)
-        validation = None
-        if validation_data is not None:
-            validation = _validation(where, network, coder, X.shape[1], validation_data)
-        return cls(X, coder, encoded, weights, validation)
-
-    def adopt(self, network: Network) -> None:
-        """Build the network for this data and let it remember how y is read."""
-        if not network.is_built:
-            network.build(self.X.shape[1])
-        network.coder = self.coder
+def _checked_callbacks(where: str, callbacks: Any) -> tuple[Callback, ...]:
+    advice = "write callbacks=[function]"
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        got = "one function" if callable(callbacks) else type(callbacks).__name__
+        raise InputTypeError(where, "callbacks as a list", got, advice)
+    found = tuple(callbacks)
+    for callback in found:
+        if not callable(callback):
+            raise InputTypeError(where, "callbacks of functions", type(callback).__name__, advice)
+    return found
 
 
 def _validation(
-    where: str, network: Network, coder: TargetCoder, n_features: int, data: Any
-) -> tuple[np.ndarray, Encoded, np.ndarray]:
+    where: str, coder: TargetCoder, n_features: int, dtype: np.dtype, data: Any
+) -> Samples | None:
+    if data is None:
+        return None
     expected = "validation_data as (X, y) or (X, y, sample_weight)"
     if not isinstance(data, tuple | list):
         raise InputTypeError(where, expected, type(data).__name__, "pass a tuple")
     if len(data) not in (2, 3):
         raise InputTypeError(where, expected, counted(len(data), "item"), "pass 2 or 3")
     inner = f"{where}, validation_data"
-    X = checks.matrix(inner, "X", data[0], n_features)
-    checks.same_length(inner, "y", checks.array(inner, "y", data[1]), X.shape[0])
-    weights = checks.sample_weights(
-        inner, data[2] if len(data) == 3 else None, X.shape[0], network.dtype
-    )
-    return X, coder.encode(inner, data[1], network.dtype), weights
+    X, y, sample_weight = (*data, None)[:3]
+    X, weights = checks.rows(inner, X, y, sample_weight, n_features, dtype)
+    return Samples(X, coder.encode(inner, y, dtype), weights)
 
 
 class _Run:
@@ -176,15 +149,17 @@ class _Run:
     def __init__(
         self,
         network: Network,
-        samples: _Samples,
+        samples: Samples,
+        validation: Samples | None,
         optimizer: Any,
         batch_size: int,
         n_epochs: int,
         n_threads: int | None,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
+        self.validation, self.n_rows = validation, samples.X.shape[0]
         self.batch_size, self.n_epochs = batch_size, n_epochs
-        self.steps_per_epoch = math.ceil(samples.n_rows / batch_size)
+        self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
         self.step = 0
         self.state = np.empty(0, network.dtype)
         if isinstance(optimizer, Optimizer):
@@ -225,7 +200,7 @@ class _Run:
     def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float]:
         """All batches once; returns the mean loss and the last learning rate."""
         samples = self.samples
-        order = np.arange(samples.n_rows, dtype=np.int32)
+        order = np.arange(self.n_rows, dtype=np.int32)
         if shuffle:
             random.shuffle(order, self.network.seed, epoch)
         numbers, rate = self._step_numbers()
@@ -261,7 +236,7 @@ class _Run:
     def _mean_loss(self, losses: np.ndarray) -> float:
         """Mean over samples: the last batch may be smaller than the others."""
         sizes = np.full(losses.size, self.batch_size)
-        sizes[-1] = self.samples.n_rows - self.batch_size * (losses.size - 1)
+        sizes[-1] = self.n_rows - self.batch_size * (losses.size - 1)
         return float(np.average(losses, weights=sizes))
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
@@ -283,9 +258,9 @@ class _Run:
 
     def _validate(self) -> tuple[float, float] | None:
         """Loss and score on the validation data, if there are any."""
-        if self.samples.validation is None:
+        if self.validation is None:
             return None
-        return self.network._evaluate(*self.samples.validation)
+        return self.network._evaluate(*self.validation)
 
 
 def _progress_bar(n_epochs: int, wanted: bool) -> Any:

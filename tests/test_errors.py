@@ -136,6 +136,13 @@ class Wide(Layer):
         return dY
 
 
+class Own:
+    """An optimizer of one's own."""
+
+    def step(self, params: np.ndarray, grads: np.ndarray) -> None:
+        params -= grads
+
+
 class Odd:
     """An object that JSON does not know, but that can be a class label."""
 
@@ -991,23 +998,34 @@ def mended_rows() -> Iterator[Row]:
         "the class of a schedule",
         InputTypeError,
         "learning_rate: expected a number, a schedule or a function of (step, n_steps), got the "
-        "class Linear; see fastmlp.schedules",
+        "class Linear; pass Linear()",
         lambda s: Adam(schedules.Linear),
     )
+    for cls in (Adam, Own):
+        yield Row(
+            f"the class {cls.__name__} as an optimizer",
+            InputTypeError,
+            "optimizer: expected a name or an object of fastmlp's Optimizer, "
+            f"got the class {cls.__name__}; pass {cls.__name__}()",
+            lambda s, cls=cls: s.new.fit(s.X, s.y, optimizer=cls),
+        )
     yield Row(
-        "the class of an optimizer",
+        "the class of an initializer",
         InputTypeError,
-        "optimizer: expected a name or an object of fastmlp's Optimizer, got the class Adam; use "
-        "one of adagrad, adam, adamw, rmsprop, sgd, or derive a class of your own",
-        lambda s: s.new.fit(s.X, s.y, optimizer=Adam),
+        "initializer: expected a name or an object of fastmlp's Initializer, got the class Normal; "
+        "pass Normal()",
+        lambda s: Dense(2, initializer=Normal),
     )
-    yield Row(
-        "a learning rate that is None",
-        InputTypeError,
-        "schedule: expected a function that returns numbers, got one that does not; "
-        "check the function you passed",
-        lambda s: s.classifier().fit(s.X, s.y, optimizer=Adam(lambda step, n_steps: None)),
-    )
+    for value in (None, "fast"):
+        yield Row(
+            f"a learning rate that is {value}",
+            InputTypeError,
+            "schedule: expected a function that returns numbers, got one that does not; "
+            "check the function you passed",
+            lambda s, value=value: s.classifier().fit(
+                s.X, s.y, optimizer=Adam(lambda step, n_steps: value)
+            ),
+        )
     yield Row(
         "numbers in y beyond float32",
         InputError,
@@ -1022,10 +1040,28 @@ def mended_rows() -> Iterator[Row]:
         lambda s: Adam(factors=3),  # type: ignore[arg-type]
     )
     yield Row(
+        "factors of numbers",
+        InputTypeError,
+        'Adam: expected names in factors, got int; write {"*.b": 0.1}',
+        lambda s: Adam(factors={0: 0.5}),  # type: ignore[dict-item]
+    )
+    yield Row(
         "one callback instead of a list",
         InputTypeError,
         "Network.fit: expected callbacks as a list, got one function; write callbacks=[function]",
         lambda s: s.new.fit(s.X, s.y, callbacks=print),
+    )
+    yield Row(
+        "None instead of callbacks",
+        InputTypeError,
+        "Network.fit: expected callbacks as a list, got NoneType; write callbacks=[function]",
+        lambda s: s.new.fit(s.X, s.y, callbacks=None),
+    )
+    yield Row(
+        "a callback that is none",
+        InputTypeError,
+        "Network.fit: expected callbacks of functions, got str; write callbacks=[function]",
+        lambda s: s.new.fit(s.X, s.y, callbacks=["stop"]),
     )
     yield Row(
         "loading from what is no path",
@@ -1039,6 +1075,13 @@ def mended_rows() -> Iterator[Row]:
         f"Dense: expected its sizes to be a whole number of at most 2147483647, got {10**30}; "
         "choose a smaller one",
         lambda s: Dense(3, 10**30),
+    )
+    yield Row(
+        "layers beyond all memory",
+        InputError,
+        "Network: expected parameters that fit into memory, got 4,611,686,016,279,904,256; "
+        "use smaller layers",
+        lambda s: Network([Dense(2**31 - 1, 2**31 - 1), ReLU()]),
     )
     yield Row(
         "a layer of another network",

@@ -209,6 +209,65 @@ def test_a_copy_of_an_unbuilt_network_is_unbuilt(
 
 
 @pytest.mark.nojit
+@ALL_COPIES
+def test_layers_belong_to_one_network(
+    method: Callable[[Network, Path], Network], X: np.ndarray, tmp_path: Path
+) -> None:
+    network = Network([Dense(4, 5), Tanh(), Shift(), Dense(3)])
+    twin = method(network, tmp_path)
+    for net in (network, twin):
+        for layer in net.layers:
+            with pytest.raises(InputError, match="expected layers of its own, got "):
+                Network([layer])
+    # A copy of a layer is a layer of its own, and so is one that worked alone before.
+    alone = Dense(3)
+    alone.forward(np.ones((2, 5)))
+    other = Network([copy.deepcopy(network.layers[0]), copy.copy(network.layers[1]), alone])
+    before = network.params.copy()
+    other.fit(X, LABELS, epochs=1)
+    assert network.params.tobytes() == before.tobytes()
+    assert not any(
+        np.shares_memory(a.W, b.W) for a in network.layers[::3] for b in other.layers[::2]
+    )
+
+
+@pytest.mark.nojit
+def test_layers_of_a_refused_network_stay_free_and_as_they_were(X: np.ndarray) -> None:
+    layers = [Dense(4), ReLU(), Dense(5, 2)]
+    with pytest.raises(InputError, match="expected an input of 5 columns, got 4"):
+        Network(layers).fit(X, LABELS % 2)
+    assert [(layer.n_in, layer.n_out) for layer in layers] == [(None, 4), (None, None), (5, 2)]
+    layers = [Dense(4, 4), ReLU(), Dense(5, 2)]
+    with pytest.raises(InputError, match="expected an input of 5 columns, got 4"):
+        Network(layers)
+    assert [(layer.n_in, layer.n_out) for layer in layers] == [(4, 4), (None, None), (5, 2)]
+    assert Network(layers[:2]).n_outputs == 4
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("use", ["fit", "loss_and_gradient"])
+def test_a_layer_of_ones_own_may_settle_the_number_of_outputs(use: str, X: np.ndarray) -> None:
+    class Twice(Layer):
+        def build(self, n_in: int) -> int:
+            super().build(n_in)
+            self.n_out = 2 * n_in
+            return self.n_out
+
+        def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+            return np.repeat(X, 2, axis=1)
+
+        def backward(self, dY: np.ndarray) -> np.ndarray:
+            return dY.reshape(len(dY), -1, 2).sum(axis=2)
+
+    y = np.eye(4)[LABELS]
+    network = Network([Dense(2), Twice()])
+    getattr(network, use)(X, y)
+    assert network.n_outputs == 4
+    assert network.predict_proba(X).shape == (N, 4)
+    assert network.evaluate(X, y)[0] > 0
+
+
+@pytest.mark.nojit
 def test_copies_do_not_carry_the_last_batch(X: np.ndarray) -> None:
     network = Network([Dense(4, 5), Tanh(), Dropout(), Dense(3)])
     small = len(pickle.dumps(network))
