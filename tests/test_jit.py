@@ -73,6 +73,7 @@ def kernels():
 # ---------------------------------------------------------------- one specialisation a type
 
 FITS = """
+import pathlib, tempfile
 from dataclasses import replace
 from scipy import sparse
 from fastmlp.layers import LAYERS, ACTIVATIONS
@@ -90,11 +91,23 @@ n = 12
 whole = np.random.default_rng(0).integers(0, 9, (n, 6))
 read_only = whole.astype(np.float64)
 read_only.flags.writeable = False
+single = whole.astype(np.float32)
+unaligned = np.frombuffer(b"x" + single.tobytes(), np.uint8)[1:].view(np.float32).reshape(n, 6)
+with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    np.save(pathlib.Path(folder) / "X.npy", single)
+    mapped = np.load(pathlib.Path(folder) / "X.npy", mmap_mode="r")
+dense = [
+    single, single[:, ::2], single[::-1], single[:, ::-1], read_only, unaligned, single[:, :1],
+    np.asfortranarray(whole, np.float64), whole.astype(np.float64)[::-1, 1:], single.astype(">f4"),
+    whole.astype(np.uint8), np.asfortranarray(whole, np.uint8), whole, whole > 3,
+    mapped, mapped[:, 1:5],
+]
+sparse_read_only = sparse.csr_array(single)
+sparse_read_only.data.flags.writeable = sparse_read_only.indices.flags.writeable = False
 matrices = [
-    whole.astype(np.float32), whole.astype(np.float32)[:, ::2], read_only,
-    np.asfortranarray(whole, np.float64), whole.astype(np.float64)[::-1, 1:],
-    whole.astype(np.uint8), whole, whole > 3, whole.tolist(),
-    sparse.csr_array(whole), sparse.csc_matrix(whole.astype(np.float32)), sparse.coo_array(whole),
+    *dense, whole.tolist(), sparse_read_only,
+    *(kind(X) for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_matrix, sparse.coo_array)
+      for X in (whole, whole > 3, whole.astype(np.uint8), single, read_only)),
 ]
 # Options as whole numbers, too: 1 must not be another type than 1.0.
 activations = [*(kind() for kind in ACTIVATIONS), ELU(alpha=1), LeakyReLU(0), Dropout(0)]
@@ -113,9 +126,17 @@ def fit(network, X=matrices[0], y=labels, **options):
     network.fit(X, y, epochs=1, batch_size=5, validation_data=(X, y), **options)
     network.predict(X), network.predict_proba(X), network.loss_and_gradient(X, y)
 
+def serve(network, X):
+    predictor, out = network.compile_predictor(), np.empty(3, network.dtype)
+    predictor(X), predictor(X[0]), predictor(X[0], out), predictor(X[0], out.view())
+
 for dtype in ("float32", "float64"):
     for X in matrices:
-        fit(Network([Dense(4), ReLU(), Dense(3)], dtype=dtype), X)
+        for first in ([Dense(4)], [Dropout(0.2), Dense(4)]):
+            net = Network([*first, ReLU(), Dense(3)], dtype=dtype)
+            fit(net, X)
+            if not sparse.issparse(X):
+                serve(net, X)
     for own in ([], [Own]):
         def network(*inner, **options):
             return Network([*inner, *(kind() for kind in own), Dense(3)], dtype=dtype, **options)
@@ -126,10 +147,65 @@ for dtype in ("float32", "float64"):
             y = LABELS.get(loss.task, whole[:, :1 if len(getattr(loss, "levels", "1")) > 1 else 3])
             net = network(Dense(2), Tanh(), Dense(300), loss=loss, l1=1, l2=0.5)
             fit(net, y=y, sample_weight=np.arange(n))
-        fit(network(Dense(4), ReLU()), matrices[-1])
+        for X in matrices[-5:]:
+            fit(network(Dense(4), ReLU()), X)
         for optimizer in optimizers_:
             fit(network(Dense(2, max_norm=1), Dense(5, max_norm=0.5)), optimizer=optimizer)
 """
+
+
+# Kernels that Python calls, and so every network: once for each type of the network's numbers.
+BOTH = {
+    "activations.activate_with_slope",
+    "losses.link_rows",
+    "losses.loss_rows",
+    "losses.total_weight",
+    "matmul.bias_gradient",
+    "matmul.dense_forward",
+    "matmul.input_gradient",
+    "matmul.weight_gradient",
+    "optimizers.add_penalty",
+    "optimizers.clip_factor",
+    "optimizers.limit_columns",
+    "optimizers.penalty",
+    "optimizers.rescale",
+    "optimizers.update",
+    "random.drop",
+    "sparse.sparse_forward",
+    "sparse.sparse_weight_gradient",
+    "step.gradient",
+    "step.outputs_of_row",
+    "step.outputs_of_table",
+    "step.train_steps",
+    "tiles.tile_width",
+}
+# Those that see no numbers of the network.
+ONCE = {
+    "denormals.flush_denormals",
+    "denormals.restore_denormals",
+    "losses.sum_rows",
+    "random.shuffle",
+    "random.stream_key",
+}
+# Those that only compiled code calls; where that is compiled, and not loaded, they count too.
+INSIDE = {
+    "activations.activate",
+    "matmul._rows_of_tiles",
+    "matmul._transpose",
+    "rows.gather",
+    "sparse._non_zeros",
+    "sparse.gather_sparse",
+    "step._copy_block",
+    "step._limit_columns",
+    "step._scaled_update",
+    "step._step",
+    "threads.barrier",
+    "tiles.sparse_width",
+    "tiles.tile_height",
+}
+NOT_IN_A_STEP = {
+    "losses.link_rows", "step.gradient", "step.outputs_of_row", "step.outputs_of_table",
+}  # fmt: skip
 
 
 def test_each_kernel_is_compiled_once_a_type() -> None:
@@ -142,37 +218,8 @@ def test_each_kernel_is_compiled_once_a_type() -> None:
 print(json.dumps({{name: len(kernel.signatures) for name, kernel in kernels()}}))
 """
     counts = run(code)
-    both = {
-        "activations.activate_with_slope",
-        "losses.link_rows",
-        "losses.loss_rows",
-        "losses.total_weight",
-        "matmul.bias_gradient",
-        "matmul.dense_forward",
-        "matmul.input_gradient",
-        "matmul.weight_gradient",
-        "optimizers.add_penalty",
-        "optimizers.clip_factor",
-        "optimizers.limit_columns",
-        "optimizers.penalty",
-        "optimizers.rescale",
-        "optimizers.update",
-        "random.drop",
-        "step.gradient",
-        "step.outputs_of_table",
-        "sparse.sparse_forward",
-        "sparse.sparse_weight_gradient",
-        "step.train_steps",
-    }
-    once = {
-        "denormals.flush_denormals",
-        "denormals.restore_denormals",
-        "losses.sum_rows",
-        "random.shuffle",
-        "random.stream_key",
-    }
-    assert {name: counts[name] for name in both} == dict.fromkeys(both, 2)
-    assert {name: counts[name] for name in once} == dict.fromkeys(once, 1)
+    assert {name: counts[name] for name in BOTH} == dict.fromkeys(BOTH, 2)
+    assert {name: counts[name] for name in ONCE} == dict.fromkeys(ONCE, 1)
     assert max(counts.values()) == 2, counts
 
 
@@ -194,6 +241,7 @@ answer = {
     "misses": total((name, kernel.stats.cache_misses) for name, kernel in kernels()),
     "hits": total((name, kernel.stats.cache_hits) for name, kernel in kernels()),
     "folder": step.train_steps.stats.cache_path,
+    "signatures": {name: len(kernel.signatures) for name, kernel in kernels()},
 }
 """
 
@@ -230,6 +278,17 @@ def test_a_first_process_fills_the_cache(cache: dict[str, Any]) -> None:
     assert folder.is_relative_to(cache["environment"]["NUMBA_CACHE_DIR"])
     assert list(folder.glob("step.train_steps-*.nbc"))
     assert np.ptp(cache["params"]) > 0
+
+
+def test_inside_a_step_each_kernel_is_compiled_once(cache: dict[str, Any]) -> None:
+    """No caller gives it another type of number, nor a constant that numba compiles anew for.
+
+    The process that filled the cache trained one network, so only the step was compiled.
+    """
+    names = (BOTH - NOT_IN_A_STEP) | INSIDE | {"losses.sum_rows"}
+    counts = {name: cache["signatures"][name] for name in names}
+    assert counts == dict.fromkeys(names, 1)
+    assert not any(cache["signatures"][name] for name in NOT_IN_A_STEP)
 
 
 def test_a_second_process_compiles_nothing(cache: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
-"""Tables over the user's memory: whatever the order, strides or number type of a matrix, the bytes
-of its table read back as the matrix itself. Nothing is copied that need not be, nothing written."""
+"""The user's memory by address: views see the numbers that are there, and none beyond their size.
+Whatever its order, strides or number type, a matrix's table reads as the matrix, copying nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from fastmlp.kernels import rows
-from fastmlp.kernels.jit import JIT_ENABLED, address_of
+from fastmlp.kernels import jit, rows
+from fastmlp.kernels.jit import JIT_ENABLED, address_of, address_or_0
+from fastmlp.kernels.plan import JOB, STAGE, jobs_at, stages_at
 from fastmlp.layers import Dense, ReLU
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.tables import Table, table_of
 
 SENTINEL = -99
+CHECKED = not JIT_ENABLED or bool(numba.config.BOUNDSCHECK)
 KINDS = [np.uint8, np.float32, np.float64]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=["uint8", "float32", "float64"])
 both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -36,6 +40,124 @@ def read_only(X: np.ndarray) -> np.ndarray:
     X.flags.writeable = False
     return X
 
+
+# ---------------------------------------------------------------- views of memory
+
+
+@numba.njit
+def negate(address: int, size: int, one: Any) -> int:
+    """A kernel as they all are: reads and writes the numbers at an address."""
+    view = jit.numbers(address, size, one)
+    for i in range(view.size):
+        view[i] = -view[i]
+    return view.size
+
+
+@numba.njit
+def number_at(view_of: Any, address: int, size: int, place: int) -> Any:
+    return view_of(address, size)[place]
+
+
+@numba.njit
+def set_fields(address: int, size: int, place: int) -> tuple[int, float]:
+    """Write a whole number and a real one into one of some records, and read two others."""
+    stages = stages_at(address, size)
+    stages[place]["n_out"] = 70
+    stages[place]["dropout"] = 0.25
+    return stages[place]["n_in"], stages[place]["max_norm"]
+
+
+@numba.njit
+def job_field(address: int) -> float:
+    return jobs_at(address, 1)[0]["total_weight"]
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32, np.int64])
+def test_numbers_at_an_address(kind: Any) -> None:
+    """In place, from the first to the last and no further, also of unaligned memory."""
+    for offset in (0, 1):
+        memory = np.zeros(20 * np.dtype(kind).itemsize + 1, np.uint8)
+        whole = memory[offset : offset + 20 * np.dtype(kind).itemsize].view(kind)
+        whole[:] = np.arange(20)
+        for start, size in ((3, 11), (0, 20), (19, 1), (7, 0)):
+            before = whole.copy()
+            assert negate(address_of(whole[start:]), size, np.dtype(kind).type(1)) == size
+            inside = np.r_[start : start + size]
+            np.testing.assert_array_equal(whole[inside], -before[inside])
+            np.testing.assert_array_equal(np.delete(whole, inside), np.delete(before, inside))
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@both_types
+def test_no_numbers_need_no_memory(dtype: Any) -> None:
+    for address in (0, 1, 2**40):
+        assert negate(address, 0, dtype(1)) == 0
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.parametrize(
+    ("view_of", "kind"),
+    [(jit.doubles, np.float64), (jit.longs, np.int64), (jit.integers, np.int32)],
+    ids=["doubles", "longs", "integers"],
+)
+def test_views_of_fixed_types(view_of: Any, kind: Any) -> None:
+    memory = np.array([1, -2, np.iinfo(np.int32).max, -4]).astype(kind)
+    for place in range(4):
+        assert number_at(view_of, address_of(memory), 4, place) == memory[place]
+        assert number_at(view_of, address_of(memory[place:]), 1, 0) == memory[place]
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.skipif(not CHECKED, reason="needs NUMBA_BOUNDSCHECK=1")
+def test_views_end_where_they_say() -> None:
+    """So a wrong index in a kernel raises in the stage that checks bounds."""
+    memory = np.arange(4)
+    for size in (0, 3):
+        with pytest.raises(IndexError):
+            number_at(jit.longs, address_of(memory), size, size)
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+def test_records_at_an_address() -> None:
+    """NumPy and compiled code agree on where each field is."""
+    stages = np.zeros(5, STAGE)
+    stages["n_in"], stages["max_norm"] = range(10, 15), np.arange(5) / 8
+    before = stages.copy()
+    assert set_fields(address_of(stages[1:]), 3, 2) == (13, 0.375)
+    assert (stages[3]["n_out"], stages[3]["dropout"]) == (70, 0.25)
+    before[3]["n_out"], before[3]["dropout"] = 70, 0.25
+    np.testing.assert_array_equal(stages, before)
+    job = np.zeros(1, JOB)
+    job["total_weight"] = 2.5
+    assert job_field(address_of(job)) == 2.5
+    for record in (STAGE, JOB):
+        assert all(record[name].itemsize == 8 for name in record.names)
+
+
+@pytest.mark.nojit
+def test_the_bytes_of_a_number() -> None:
+    for kind in (np.uint8, np.float32, np.float64):
+        assert jit.itemsize(kind(1)) == np.dtype(kind).itemsize
+
+
+@pytest.mark.nojit
+def test_addresses() -> None:
+    """Of the first number, wherever the memory of the array begins; 0 stands for no array."""
+    X = numbers(np.float64, 4, 3)
+    for view, offset in ((X, 0), (X[1], 24), (X[2:, 1:], 56), (X[::-1, ::-1], 88), (X.T, 0)):
+        assert address_of(view) == address_or_0(view) == X.ctypes.data + offset
+    assert type(address_of(X)) is int
+    assert address_of(read_only(X.copy())) > 0
+    assert address_or_0(np.empty((0, 3))) == 0
+
+
+# ---------------------------------------------------------------- tables
 
 # Matrices by how they lie in memory.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -170,6 +292,26 @@ def test_in_place_only_with_the_same_type_and_adjacent_columns(kind: Any) -> Non
             assert dense_table(usable).usable_as(np.dtype(dtype)) == same
         for other in (X[:, ::2], np.asfortranarray(X), X.T):
             assert not dense_table(other).usable_as(np.dtype(dtype))
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@every_kind
+def test_rows_behind_an_offset(kind: Any) -> None:
+    """The kernel alone: any address, and strides that leave gaps or go back."""
+    memory, order, out = numbers(kind, 5, 6), np.array([2, 0, 3], np.int32), np.empty((3, 2))
+    size = memory.itemsize
+    for start, row_stride, column_stride, wanted in (
+        (6, 6, 1, memory[1:, :2]),
+        (7, 6, 3, memory[1:, 1::3]),
+        (29, -6, -1, memory[::-1, ::-1]),
+        (4, 6, 0, memory[:, [4, 4]]),
+    ):
+        rows.gather(
+            address_of(memory) + start * size, row_stride * size, column_stride * size,
+            rows.KINDS[memory.dtype], order, 0, 3, 2, address_of(out), np.float64(1),
+        )  # fmt: skip
+        np.testing.assert_array_equal(out, wanted[order, :2])
 
 
 slices = st.builds(slice, st.integers(-9, 9), st.none(), st.sampled_from([-3, -2, -1, 1, 2, 3]))

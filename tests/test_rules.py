@@ -313,6 +313,25 @@ def test_no_weight_at_all(loss: BuiltInLoss, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.nojit
+@every_loss
+@both_types
+def test_a_row_of_weight_0_has_no_say(
+    loss: BuiltInLoss, dtype: Any, rng: np.random.Generator
+) -> None:
+    """Even where it is infinite or nan: zero means zero."""
+    Z = rng.normal(size=(5, 3)).astype(dtype)
+    T, weight = loss_targets(loss, rng, Z.shape).astype(dtype), np.array([1, 0, 2, 0, 0], dtype)
+    value, gradient = loss.rows(Z, NO_LABELS, T.reshape(-1), weight)
+    for bad in (np.inf, -np.inf, np.nan):
+        Z[[1, 3]], Z[4, 1] = bad, bad
+        spoilt, slopes = loss.rows(Z, NO_LABELS, T.reshape(-1), weight)
+        assert spoilt == value
+        np.testing.assert_array_equal(slopes, gradient)
+    assert not gradient[[1, 3, 4]].any()
+    assert gradient[[0, 2]].any()
+
+
+@pytest.mark.nojit
 @both_types
 def test_labels_are_one_hot_rows(dtype: Any, rng: np.random.Generator) -> None:
     """The same bits; with smoothing, the row's sum of targets may be an eps off from 1."""
@@ -565,6 +584,40 @@ def test_update_of_a_part_touches_nothing_else(
     np.testing.assert_array_equal(rows[:, inside], whole_rows[:, inside])
     assert rows[:, inside].all()
     assert not np.delete(rows, inside, axis=1).any()
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@every_optimizer
+@both_types
+def test_update_of_a_block_of_columns(
+    optimizer: Optimizer, dtype: Any, rng: np.random.Generator
+) -> None:
+    """Rows 1..4 and columns 2..5 of a W (6, 7), as a thread that owns columns updates it."""
+    n_in, n_out, start, one = 6, 7, 3, dtype(1)
+    size = start + n_in * n_out + 4
+    optimizer = dataclasses.replace(optimizer, weight_decay=0.2)
+    p, gradients = rng.normal(size=size).astype(dtype), rng.normal(size=(3, size)).astype(dtype)
+    whole, whole_state = run_steps(optimizer, [group(0, size)], p, list(gradients))
+    inside = np.zeros(size, bool)
+    inside[start : start + n_in * n_out].reshape(n_in, n_out)[1:4, 2:5] = True
+    for n_rows, n_columns, changes in (
+        (3, 3, inside),
+        (0, 3, inside & False),
+        (3, 0, inside & False),
+    ):
+        part, state = p.copy(), optimizer.initial_state(size, p.dtype)
+        for numbers, g in zip(optimizer.step_numbers(0, np.full(3, 0.1)), gradients, strict=True):
+            optimizers.update(
+                optimizer.code, address_of(numbers), 1.0, 1.0, start + n_out + 2, n_rows, n_columns,
+                n_out, size, address_of(part), address_of(g), address_of(state), one,
+            )  # fmt: skip
+        np.testing.assert_array_equal(part, np.where(changes, whole, p))
+        for found, wanted in zip(
+            state.reshape(-1, size), whole_state.reshape(-1, size), strict=True
+        ):
+            np.testing.assert_array_equal(found, np.where(changes, wanted, 0))
+    assert (whole != p).all()
 
 
 @pytest.mark.nojit

@@ -20,6 +20,8 @@ import pytest
 
 from fastmlp import engine
 from fastmlp.kernels import step, threads
+from fastmlp.kernels.denormals import _IS_X86 as IS_X86
+from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.jit import JIT_ENABLED, address_of
 from fastmlp.kernels.threads import ABORTED, ARRIVED, ROUND, SYNC_SIZE
 from fastmlp.kernels.tiles import TILE_ROWS
@@ -279,6 +281,98 @@ print(json.dumps(answers))
 """
     wanted = [[f"thread {failing}", [False, False], 1] for failing in (0, 1, 2)]
     assert run_alone(PRELUDE + code) == [*wanted, True]
+
+
+@needs_threads
+def test_threads_that_have_started_end_if_another_cannot() -> None:
+    """They hold addresses of memory that the caller frees, so none may be left when it hears."""
+    code = """
+start, wanted, answers = threading.Thread.start, fit().params, []
+for failing in (1, 2):
+    started = []
+    def refuse(thread):
+        started.append(thread)
+        if len(started) == failing:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+    threading.Thread.start = refuse
+    try:
+        fit()
+    except RuntimeError as failure:
+        alive = [thread.is_alive() for thread in started]
+        answers.append([str(failure), alive, threading.active_count()])
+    threading.Thread.start = start
+answers.append(bool((fit().params == wanted).all()))
+print(json.dumps(answers))
+"""
+    wanted = [["can't start new thread", [False] * failing, 1] for failing in (1, 2)]
+    assert run_alone(PRELUDE + code) == [*wanted, True]
+
+
+@needs_threads
+def test_a_prediction_that_fails_ends_all_threads(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failure is raised when the others have ended, and the network goes on as before."""
+    network, X = deep()().build(20), np.tile(data[0], (9, 1))
+    wanted, kernel = network.predict_proba(X), step.outputs_of_table
+    before, seen = threading.active_count(), set()
+
+    def outputs_of_table(job: int, first: int, last: int, *args: Any) -> None:
+        seen.add(first)
+        if first == 0:
+            raise MemoryError("no room")
+        kernel(job, first, last, *args)
+
+    monkeypatch.setattr(engine, "choose_threads", lambda *_: 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.step, "outputs_of_table", outputs_of_table)
+        with pytest.raises(MemoryError, match="no room"):
+            network.predict_proba(X)
+    assert threading.active_count() == before
+    assert seen == {0, 390, 780}
+    np.testing.assert_array_equal(network.predict_proba(X), wanted)
+
+
+# ---------------------------------------------------------------- a thread's own setting
+
+
+def keeps_denormals() -> bool:
+    """Whether this thread's processor takes them as numbers now; it may also compare them as 0."""
+    product = np.array([5e-324]) * np.ones(1)
+    return bool(product.view(np.int64)[0] == 1)
+
+
+@needs_threads
+@pytest.mark.skipif(not IS_X86, reason="only x86 processors are told to flush")
+def test_denormals_are_flushed_until_restored() -> None:
+    assert keeps_denormals()
+    control = flush_denormals()
+    try:
+        flushed = not keeps_denormals()
+        restore_denormals(flush_denormals())
+        still = not keeps_denormals()
+    finally:
+        restore_denormals(control)
+    assert flushed
+    assert still, "an inner pair leaves the setting of the outer one"
+    assert keeps_denormals()
+
+
+@pytest.mark.nojit
+def test_every_call_leaves_the_callers_setting(data: Data) -> None:
+    """What a user computes between two calls must not depend on fastmlp."""
+    X, y = data[0][:12], data[1][:12]
+    network = Network([Dense(3), ReLU(), Dense(3)], dtype="float64")
+    for call in (
+        lambda: network.fit(X, y, epochs=1, n_threads=2),
+        lambda: network.predict(X),
+        lambda: network.loss_and_gradient(X, y),
+        lambda: network.compile_predictor()(X),
+        lambda: network.compile_predictor()(X[0]),
+    ):
+        call()
+        assert keeps_denormals()
 
 
 # ---------------------------------------------------------------- barrier and parts
