@@ -918,10 +918,10 @@ def test_divergence_is_told_and_leaves_no_file(run: Run, tmp_path: Path) -> None
 
 @pytest.mark.nojit
 def test_too_little_memory_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def allocate(network: Network) -> None:
+    def build(*arguments: Any) -> None:
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr(Network, "_allocate", allocate)
+    monkeypatch.setattr(Network, "_build", build)
     done = run("train", "--quiet")
     assert done.code == 2
     assert done.err == (

@@ -483,6 +483,7 @@ def test_layers_show_how_they_were_made() -> None:
         "LeakyReLU(negative_slope=0.2)",
         "Dropout(rate=0.5)",
     ]
+    assert repr(Gain()) == "Gain()"
     assert repr(Network([Dense(4, 3), ReLU(), Dense(2)])) == (
         "Network([Dense(4, 3), ReLU(), Dense(3, 2)], loss='softmax_cross_entropy', dtype='float32')"
     )
