@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastmlp import engine
 from fastmlp.kernels import step, threads
@@ -25,7 +26,7 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.jit import JIT_ENABLED, address_of
 from fastmlp.kernels.threads import ABORTED, ARRIVED, ROUND, SYNC_SIZE
 from fastmlp.kernels.tiles import TILE_ROWS
-from fastmlp.layers import GELU, Dense, Dropout, ReLU, Tanh
+from fastmlp.layers import GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
@@ -152,6 +153,62 @@ def test_bits_for_wide_layers(rng: np.random.Generator) -> None:
     check_threads(
         lambda: Network([Dense(110), ReLU(), Dense(300), ReLU(), Dense(300)]), X, y, batch_size=40
     )
+
+
+def all_in_one(first: list[Layer]) -> Network:
+    """Everything for which threads that share out columns have to meet."""
+    hidden = Dense(37, max_norm=0.7), Tanh(), Dropout(0.2), Dense(70), ReLU(), Dense(2), GELU()
+    return Network([*first, *hidden, Dense(3)], l1=1e-3, l2=1e-2)
+
+
+FIRST: dict[str, Callable[[], list[Layer]]] = {
+    "Dense": list, "Dropout": lambda: [Dropout(0.2)], "activation": lambda: [Tanh(), ReLU()],
+}  # fmt: skip
+HOW: dict[str, Callable[[np.ndarray], Any]] = {
+    "in place": lambda X: X,
+    "converted": lambda X: X.astype(np.float64, order="F"),
+    "sparse": lambda X: sparse.csr_array(X * (X > 0.5)),
+}
+
+
+@needs_threads
+@pytest.mark.parametrize("first", FIRST)
+@pytest.mark.parametrize("how", HOW)
+def test_bits_where_narrow_layers_are_shared_by_columns(
+    how: str, first: str, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers narrower than a tile leave nothing to all threads but one."""
+    X, y, optimizer = HOW[how](data[0]), data[1], Adam(0.02, clip_norm=0.5)
+    by_rows, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
+    monkeypatch.setattr(engine, "PACK_STRIDE", 0)
+    by_columns = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
+    np.testing.assert_array_equal(by_columns[0], by_rows)
+    assert by_columns[1] == losses
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.parametrize("first", FIRST)
+@pytest.mark.parametrize("how", HOW)
+def test_one_thread_by_columns_computes_what_it_does_by_rows(
+    how: str, first: str, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ByColumns(engine.Engine):
+        def _fill_job(self, *args: Any) -> None:
+            super()._fill_job(*args)
+            self.job["by_columns"] = 1
+
+    X, y = HOW[how](data[0][:11]), data[1][:11]
+    options: dict[str, Any] = {"batch_size": 8, "optimizer": SGD(0.02, clip_norm=0.5)}
+    results = []
+    for kind in (engine.Engine, ByColumns):
+        monkeypatch.setattr(engine, "Engine", kind)
+        network = all_in_one(FIRST[first]())
+        history = network.fit(X, y, epochs=1, n_threads=1, **options)
+        results.append((network.params, network.outputs(X), *network.loss_and_gradient(X, y)))
+        assert np.isfinite(history.loss).all()
+    for by_rows, by_columns in zip(*results, strict=True):
+        np.testing.assert_array_equal(by_columns, by_rows)
 
 
 @needs_threads
