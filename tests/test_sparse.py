@@ -792,3 +792,14 @@ def test_wide_rows_stay_sparse(call: str, wide: tuple[Any, np.ndarray]) -> None:
     finally:
         tracemalloc.stop()
     assert peak < dense_size / 10
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("first", "width"), [("Dense", 7), ("Dropout", 7), ("activation", 7), ("nothing but Dense", 3)]
+)
+def test_no_room_is_made_for_a_gradient_of_the_inputs(first: str, width: int) -> None:
+    """However many columns they have; where they are dropped out first, too."""
+    network = Network([*FIRST[first](), Dense(N_OUTPUTS)]).build(1000)
+    table = table_of(scipy_sparse.csr_array((4, 1000)), network.dtype)
+    assert engine.Engine(network, table, 4).job[0]["gradient_width"] == width
