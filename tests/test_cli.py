@@ -930,7 +930,6 @@ def test_ctrl_c_in_the_first_epoch_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(reason="training.py keeps the interrupted epoch's loss", strict=True)
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_ctrl_c_in_a_validation_leaves_a_whole_history(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
