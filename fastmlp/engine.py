@@ -149,7 +149,9 @@ class Engine:
         itemsize, places = network.dtype.itemsize, list[tuple[Any, str, int]]()
         widest = int(max(stages["n_in"].max(), stages["n_out"].max()))
         width = int(tile_width(self.one))
-        job["gradient_width"] = widest
+        # The inputs themselves get no gradient, however many columns they have.
+        flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
+        job["gradient_width"] = flowing
         job["panel_bytes"] = -(-widest * width * itemsize // _ALIGN) * _ALIGN
         if job["x_gathered"]:
             places.append((job, "inputs", batch_size * self.table.n_columns * itemsize))
@@ -159,7 +161,7 @@ class Engine:
             if training:
                 places.append((stage, "slopes", size))
         if training:
-            places.append((job, "gradient", batch_size * widest * itemsize))
+            places.append((job, "gradient", batch_size * flowing * itemsize))
         places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
         total = sum(-(-size // _ALIGN) * _ALIGN for _, _, size in places)
         self.work = np.empty(total + _ALIGN, np.uint8)
@@ -289,7 +291,9 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
     except BaseException:  # Ctrl-C in between, or no more threads to be had
         sync[ABORTED] = 1
         raise
-    for thread in others:
-        thread.join()
+    finally:  # while they run, the memory they were told of must stay
+        for thread in others:
+            if thread.ident is not None:
+                thread.join()
     if failures:
         raise failures[0]

@@ -61,6 +61,10 @@ class Predictor:
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
         self._spare: list[tuple[int, engine.Engine]] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, also in other processes, make work spaces of their own: those hold addresses."""
+        return Predictor, (self._network,)
+
     def __call__(self, X: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Outputs of X.
 
@@ -87,7 +91,10 @@ class Predictor:
         if out is None:
             out = np.empty(self._n_outputs, self._dtype)
         elif not (
-            out.dtype is self._dtype and out.shape == (self._n_outputs,) and out.flags.carray
+            isinstance(out, np.ndarray)
+            and out.dtype == self._dtype  # arrays that were pickled have an object of their own
+            and out.shape == (self._n_outputs,)
+            and out.flags.carray
         ):
             raise self._bad_out((self._n_outputs,), out)
         try:
@@ -111,21 +118,34 @@ class Predictor:
                 "predictor", f"X of shape ({self._n_features},) or (n, {self._n_features})",
                 f"shape {values.shape}", "pass the columns the network was built for",
             )  # fmt: skip
-        return np.array(values, self._dtype) if values.ndim == 1 else values
+        if values.ndim == 2:
+            return values
+        with np.errstate(over="ignore"):  # as for rows of a matrix, which kernels convert
+            return np.array(values, self._dtype)
 
     def _rows(self, X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-        if X.shape[0] == 0:
-            return np.empty((0, self._n_outputs), self._dtype)
-        found = engine.outputs(self._network, X, link=True)
+        shape = X.shape[0], self._n_outputs
+        if out is not None and not (
+            isinstance(out, np.ndarray)
+            and out.dtype == self._dtype
+            and out.shape == shape
+            and out.flags.writeable
+        ):
+            raise self._bad_out(shape, out)
+        found = np.empty(shape, self._dtype)
+        if X.shape[0]:
+            found = engine.outputs(self._network, X, link=True)
         if out is None:
             return found
-        if out.shape != found.shape or out.dtype != found.dtype:
-            raise self._bad_out(found.shape, out)
         out[...] = found
         return out
 
-    def _bad_out(self, shape: tuple[int, ...], out: np.ndarray) -> InputError:
+    def _bad_out(self, shape: tuple[int, ...], out: Any) -> InputError:
+        got = type(out).__name__
+        if isinstance(out, np.ndarray):
+            spoilt = "" if out.flags.carray else ", strided or read-only"
+            got = f"shape {out.shape} and type {out.dtype.name}{spoilt}"
         return InputError(
-            "predictor", f"out contiguous, of shape {shape} and type {self._dtype.name}",
-            f"shape {out.shape} and type {out.dtype.name}", "allocate it with np.empty",
+            "predictor", f"out contiguous, of shape {shape} and type {self._dtype.name}", got,
+            "allocate it with np.empty",
         )  # fmt: skip

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
@@ -451,4 +453,5 @@ def outputs_of_row(job_address, x, out):
     """
     job = jobs_at(job_address, 1)[0]
     job["x"] = x.ctypes.data
-    _outputs(job, 0, 1, out.ctypes.data, out.dtype.type(1))
+    # As it is, an unsigned number, the sum of address and offset would be a float64.
+    _outputs(job, 0, 1, np.int64(out.ctypes.data), out.dtype.type(1))
