@@ -5,12 +5,13 @@ Everything behind these functions may rely on shapes, types and finite values.
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from typing import Any
 
 import numpy as np
 
-from .errors import InputError, InputTypeError
+from .errors import InputError, InputTypeError, counted
 from .tables import is_sparse
 
 _PASS_THROUGH = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
@@ -73,6 +74,10 @@ def array(where: str, name: str, value: Any) -> np.ndarray:
         raise InputTypeError(
             where, f"{name} as a dense array", type(value).__name__, "call its .toarray() first"
         )
+    if np.ma.is_masked(value):
+        raise InputError(
+            where, f"{name} without masked values", "some", "fill them in or drop their rows"
+        )
     try:
         return np.asarray(value)
     except ValueError:
@@ -91,17 +96,18 @@ def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
         return values
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
-    if values.dtype.kind == "O":
-        try:
+    # NumPy would read text as numbers from an array of objects, though not from one of text.
+    if values.dtype.kind == "O" and not any(isinstance(v, str | bytes) for v in values.flat):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             return values.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
-    raise InputTypeError(
-        where,
-        f"{name} to hold numbers",
-        f"dtype {values.dtype}",
-        "encode text and categories as numbers first, or drop those columns",
-    )
+    raise _not_numbers(where, name, values.dtype)
+
+
+def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
+    real, advice = "", "encode text and categories as numbers first, or drop those columns"
+    if dtype.kind == "c":
+        real, advice = "real ", "take the real part or the absolute value"
+    return InputTypeError(where, f"{name} to hold {real}numbers", f"dtype {dtype}", advice)
 
 
 def finite(where: str, name: str, values: np.ndarray) -> None:
@@ -121,6 +127,19 @@ def finite(where: str, name: str, values: np.ndarray) -> None:
         raise InputError(
             where, f"{name} to be finite", f"{what} in {spot}", "remove, replace or impute it"
         )
+
+
+def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Finite numbers, contiguous and of another type, which must have room for them."""
+    with np.errstate(over="ignore", under="ignore"):
+        result = np.ascontiguousarray(values, dtype)
+    if result.dtype.itemsize < values.dtype.itemsize and not np.isfinite(result).all():
+        row = int(np.argwhere(~np.isfinite(result))[0, 0])
+        raise InputError(
+            where, f"{name} within {dtype.name}", f"a larger number in row {row}",
+            "scale it, or use dtype='float64'",
+        )  # fmt: skip
+    return result
 
 
 def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> Any:
@@ -166,8 +185,7 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
     if not values.has_sorted_indices:
         values = values.sorted_indices()
     if values.dtype.kind not in "biuf":
-        raise InputTypeError(where, f"{name} to hold numbers", f"dtype {values.dtype}",
-                             "convert it with .astype")  # fmt: skip
+        raise _not_numbers(where, name, values.dtype)
     bad = ~np.isfinite(values.data)
     if bad.any():
         at = int(np.argmax(bad))
@@ -184,7 +202,7 @@ def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
     if found != n_rows:
         raise InputError(
             where,
-            f"{name} with {n_rows} rows, as X has",
+            f"{name} with {counted(n_rows, 'row')}, as X has",
             f"{found}",
             "pass one entry for each row of X",
         )
@@ -212,10 +230,7 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             f"a negative one in row {row}",
             "weights count how often a row is seen",
         )
-    with np.errstate(over="ignore", under="ignore"):
-        # Writable, because read-only arrays are another type to compiled code.
-        weights = np.require(weights, dtype, ["C", "W"])
-    finite(where, "sample_weight", weights)  # again: it may be too large for the dtype
+    weights = converted(where, "sample_weight", weights, dtype)
     if not (weights > 0).any():  # or too small for it
         raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
     return weights

@@ -60,7 +60,13 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     from .optimizers import OPTIMIZERS
     from .schedules import SCHEDULES
 
-    train = commands.add_parser("train", help="train a network and report how good it is")
+    train = commands.add_parser(
+        "train",
+        help="train a network and report how good it is",
+        epilog="Ctrl-C ends the training early: the report says (interrupted), the files that were "
+        "asked for are written and the exit code is 0; before the end of the first epoch nothing "
+        "is written and it is 130.",
+    )
     _add_data(train, "digits")
     network = train.add_argument_group("network")
     network.add_argument(

@@ -15,14 +15,13 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import checks, datasets, gradient_check, reference, serialization
 from .datasets.tables import load_features
-from .errors import InputError
+from .errors import InputError, counted
 from .files import checked_path, replacing
 from .layers import LAYERS, Dense, Dropout, Layer
 from .losses import LOSSES, Loss, Quantile
@@ -35,7 +34,6 @@ from .training import History
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
 _MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
-_PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 # Losses whose outputs have the unit of the target, so that it can be standardised.
 _SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 
@@ -52,7 +50,7 @@ def train(options: argparse.Namespace) -> int:
     prepared, finish = _standardized(network, split, data)
     print(
         f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
-        f"{len(split.X_test)} test rows of {data.X.shape[1]} columns"
+        f"{len(split.X_test)} test rows of {counted(data.X.shape[1], 'column')}"
     )
     started = time.perf_counter()
     history = network.fit(
@@ -83,10 +81,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.json:
         checked_path("--json", options.json)
     if options.plot:
-        from .plotting import require_matplotlib
+        from . import plotting
 
-        checked_path("--plot", options.plot, _PLOT_SUFFIXES)
-        require_matplotlib("--plot")
+        checked_path("--plot", options.plot, plotting.SUFFIXES)
+        plotting.require_matplotlib("--plot")
 
 
 def _target(text: str | None) -> str | list[str] | None:
@@ -221,7 +219,7 @@ def _print_report(
 ) -> None:
     sizes = [network.n_features]
     sizes += [layer.b.size for layer in network.layers if isinstance(layer, Dense)]
-    epochs = f"{history.epochs} epoch{'s' if history.epochs > 1 else ''}"
+    epochs = counted(history.epochs, "epoch")
     ended = "" if history.stopped == "finished" else f" ({history.stopped})"
     rows = [
         ("network", f"{'-'.join(map(str, sizes))}, {network.params.size:,} parameters"),
@@ -268,9 +266,12 @@ def _write_outputs(
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
-    target = checked_path("--json", path)
-    with replacing("--json", target) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write_text("--json", path, json.dumps(content, indent=2) + "\n")
+
+
+def _write_text(option: str, path: str, text: str) -> None:
+    with replacing(option, checked_path(option, path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -282,7 +283,7 @@ def evaluate(options: argparse.Namespace) -> int:
     X, y = data.X[-data.n_test :], data.y[-data.n_test :]
     X = _in_order(network, X, data.feature_names)
     figures = _test_figures(network, X, y)
-    print(f"{data.name}: {len(X)} rows")
+    print(f"{data.name}: {counted(len(X), 'row')}")
     for key, value in figures.items():
         print(f"{key.removeprefix('test_'):>14}  {value:.4g}")
     if options.json:
@@ -299,7 +300,7 @@ def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) ->
     if missing:
         raise InputError(
             "--data",
-            f"the {len(wanted)} columns of training",
+            f"the {counted(len(wanted), 'column')} of training",
             f"none named {missing[0]!r}",
             "add the column or train again",
         )
@@ -307,7 +308,7 @@ def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) ->
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Predictions as CSV; a target column in the data is left out."""
+    """Predictions as CSV; of a table, only the columns of training are read if they have names."""
     if options.output:
         checked_path("--output", options.output, (".csv",))
     network = Network.load(options.model)
@@ -318,11 +319,10 @@ def predict(options: argparse.Namespace) -> int:
         X, names = data.X, data.feature_names
     else:
         drop = options.target.split(",") if options.target else []
-        X, names = load_features(options.data, drop)
+        X, names = load_features(options.data, drop, columns=network.feature_names)
     text = _prediction_table(network, _in_order(network, X, names), options.probabilities)
     if options.output:
-        with replacing("--output", Path(options.output)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        _write_text("--output", options.output, text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()

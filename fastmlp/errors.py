@@ -6,6 +6,9 @@ code 2.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class InputError(ValueError):
     """Something given to fastmlp cannot be used.
@@ -39,3 +42,19 @@ class InputTypeError(InputError, TypeError):
 
 class FileError(InputError, OSError):
     """A file is missing, unreadable, truncated or not what its name says."""
+
+
+def counted(number: int, thing: str) -> str:
+    """As a sentence needs it: "1 column", "2 columns"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def require(module: str, where: str, extra: str) -> Any:
+    """Import a module of an optional package, or say which extra of fastmlp installs it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise InputError(
+            where, f"the package {package}", "none", f"run: pip install 'fastmlp[{extra}]'"
+        ) from error

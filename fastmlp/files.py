@@ -14,11 +14,16 @@ from pathlib import Path
 from .errors import FileError, InputTypeError
 
 
+def as_path(where: str, value: str | os.PathLike[str]) -> Path:
+    """Turn text or a path object into a path, with `~` expanded."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputTypeError(where, "a path", type(value).__name__, "pass text or a pathlib.Path")
+    return Path(value).expanduser()
+
+
 def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) -> Path:
     """The path, if a file can be written there and its suffix is one of those allowed."""
-    if not isinstance(path, str | os.PathLike):
-        raise InputTypeError(where, "a path", type(path).__name__, "pass text or a pathlib.Path")
-    found = Path(path)
+    found = as_path(where, path)
     if suffixes and found.suffix.lower() not in suffixes:
         raise FileError(
             where,

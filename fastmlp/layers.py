@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import checks, initializers
-from .errors import InputError
+from .errors import InputError, counted
 from .initializers import INITIALIZERS, Initializer
 from .kernels import activations, matmul, random, sparse
 from .kernels.jit import address_of
@@ -66,7 +66,7 @@ class Layer:
         if self.n_in is not None and self.n_in != n_in:
             raise InputError(
                 repr(self),
-                f"an input of {self.n_in} columns",
+                f"an input of {counted(self.n_in, 'column')}",
                 f"{n_in}",
                 "make sizes of neighbouring layers match",
             )

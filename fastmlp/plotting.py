@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import checks
-from .errors import InputError, InputTypeError
+from .errors import InputError, InputTypeError, require
 from .files import checked_path, replacing
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 def require_matplotlib(where: str) -> None:
     """Say how to install matplotlib if it is missing; worth asking before a long training."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            where, "the package matplotlib", "none", "run: pip install 'fastmlp[plot]'"
-        ) from error
+    require("matplotlib.figure", where, "plot")
 
 
 def plot_history(history: History, ax: Axes | None = None, score_name: str = "score") -> Axes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import checks
-from .errors import InputError, InputTypeError
+from .errors import InputError, InputTypeError, counted
 from .losses import Loss, PoissonDeviance, Quantile
 
 
@@ -70,9 +70,18 @@ class TargetCoder:
         coder = cls(n_outputs, loss.task, n_levels, isinstance(loss, PoissonDeviance))
         values = _array(where, y)
         coder.flat = values.ndim == 1
+        coder._refuse_labels_in_a_column(where, values)
         if coder.task != "regression" and coder.flat:
             coder.classes = _classes(where, values, coder.task, n_outputs)
         return coder
+
+    def _refuse_labels_in_a_column(self, where: str, values: np.ndarray) -> None:
+        """Labels (n, 1) would be read as rows of yes and no."""
+        if self.flat or values.shape[1] != 1 or self.task == "regression":
+            return
+        if (self.task == "classes" and self.n_outputs > 1) or values.dtype.kind not in "biuf":
+            wanted = f"labels of shape (n,), or y of shape (n, {self.n_outputs})"
+            raise InputError(where, wanted, f"shape {values.shape}", "use y.ravel() for labels")
 
     @property
     def n_columns(self) -> int:
@@ -84,11 +93,12 @@ class TargetCoder:
         values = _array(where, y)
         if (values.ndim == 1) != self.flat:
             wanted = "one dimension" if self.flat else f"shape (n, {self.n_columns})"
+            is_column = self.flat and values.shape[1] == 1
             raise InputError(
                 where,
                 f"y of {wanted}, as in fit",
                 f"shape {values.shape}",
-                "pass targets of the same kind",
+                "use y.ravel()" if is_column else "pass targets of the same kind",
             )
         nothing = np.empty(0, dtype)
         if self.classes is not None:
@@ -99,10 +109,7 @@ class TargetCoder:
         numbers = self._numbers(where, values)
         if self.n_levels > 1:
             numbers = np.repeat(numbers, self.n_levels, axis=1)
-        # Writable, because read-only arrays are another type to compiled code.
-        with np.errstate(over="ignore"):
-            numbers = np.require(numbers, dtype, ["C", "W"])
-        checks.finite(where, f"y as {dtype.name}", numbers)  # it may be too large for the type
+        numbers = checks.converted(where, "y", numbers, dtype)
         return Encoded(np.empty(0, np.int32), numbers.reshape(-1))
 
     def _numbers(self, where: str, values: np.ndarray) -> np.ndarray:
@@ -111,10 +118,11 @@ class TargetCoder:
         values = values.reshape(-1, 1) if values.ndim == 1 else values
         if values.shape[1] != self.n_columns or self.n_outputs % self.n_levels:
             each = f", {self.n_levels} levels each" if self.n_levels > 1 else ""
+            outputs = counted(self.n_outputs, "output")
             raise InputError(
                 where,
-                f"y with one column for every target of the {self.n_outputs} outputs{each}",
-                f"{values.shape[1]} columns",
+                f"y with one column for every target of the {outputs}{each}",
+                counted(values.shape[1], "column"),
                 "give the last Dense layer as many units",
             )
         checks.finite(where, "y", values)
@@ -213,16 +221,17 @@ def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.nd
         )
     if task == "classes" and found.dtype.kind in "iu" and found[0] >= 0 and found[-1] < wanted:
         return np.arange(wanted, dtype=found.dtype)
-    if found.size != wanted:
-        raise InputError(
-            where,
-            f"y with {wanted} classes, one for each output"
-            if task == "classes"
-            else "y with 2 classes for one output",
-            f"{found.size}",
-            "give the last Dense layer as many units as there are classes",
-        )
-    return found
+    if found.size == wanted:
+        return found
+    if task == "binary":
+        advice = f"use softmax_cross_entropy and a last Dense layer of {found.size} units"
+        raise InputError(where, "y with 2 classes for one output", f"{found.size}", advice)
+    raise InputError(
+        where,
+        f"y with {wanted} class{'' if wanted == 1 else 'es'}, one for each output",
+        f"{found.size}",
+        "give the last Dense layer as many units as there are classes",
+    )
 
 
 def _label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -237,7 +246,7 @@ def _label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.nd
         raise InputError(
             where,
             "only labels seen in fit",
-            f"{int(unseen.sum())} unseen {'label' if unseen.sum() == 1 else 'labels'}",
+            counted(int(unseen.sum()), "unseen label"),
             "fit on data that holds every class",
         )
     return positions.astype(np.int32)

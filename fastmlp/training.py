@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import checks, engine, layerwise
-from .errors import InputError, InputTypeError
+from .errors import InputError, InputTypeError, counted
 from .kernels import random
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
 from .tables import table_of
@@ -160,8 +160,7 @@ def _validation(
     if not isinstance(data, tuple | list):
         raise InputTypeError(where, expected, type(data).__name__, "pass a tuple")
     if len(data) not in (2, 3):
-        n_items = f"{len(data)} item{'' if len(data) == 1 else 's'}"
-        raise InputTypeError(where, expected, n_items, "pass 2 or 3")
+        raise InputTypeError(where, expected, counted(len(data), "item"), "pass 2 or 3")
     inner = f"{where}, validation_data"
     X = checks.matrix(inner, "X", data[0], n_features)
     checks.same_length(inner, "y", checks.array(inner, "y", data[1]), X.shape[0])

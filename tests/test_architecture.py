@@ -31,12 +31,7 @@ LEVELS = (
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 NO_LEVEL = {"__init__", "__main__"}  # they gather everything
-SIBLINGS = {
-    ("kernels", "errors"),
-    ("checks", "tables"),
-    ("layers", "initializers"),
-    ("optimizers", "schedules"),
-}
+SIBLINGS = {("kernels", "errors"), ("layers", "initializers"), ("optimizers", "schedules")}
 # Network hands over to modules above it, and the reference's demonstration loads its data: these
 # imports wait until they are needed.
 UPWARD_IF_LAZY = {
@@ -46,10 +41,9 @@ UPWARD_IF_LAZY = {
     ("network", "predictor"),
     ("network", "training"),
     ("network", "serialization"),
-    ("network", "predictor"),
     ("reference", "datasets"),
 }
-NARROWER = {"datasets": {"errors"}}  # where less is allowed than the level gives
+NARROWER = {"datasets": {"errors", "files"}}  # where less is allowed than the level gives
 
 # Slow to import, so only these modules may do it; the second table's only inside functions.
 HEAVY = {"llvmlite": {"kernels"}, "numba": {"kernels"}, "sklearn": {"estimators"}}

@@ -376,6 +376,8 @@ def test_predict_matches_columns_by_name(fit: Any, run: Run, iris: Path, tmp_pat
     assert predicted(plain) == with_target.out
     assert predicted(plain[plain.columns[::-1]]) == with_target.out
     assert predicted(plain.assign(number=range(150))) == with_target.out
+    # What is in a column without a part in the training does not matter.
+    assert predicted(frame.assign(date="2026-11-24", empty=np.nan)) == with_target.out
     numbers = run("evaluate", saved, "--data", iris, "--target", "kind")
     frame[frame.columns[::-1]].to_csv(tmp_path / "turned.csv", index=False)
     turned = run("evaluate", saved, "--data", tmp_path / "turned.csv", "--target", "kind")
@@ -502,6 +504,16 @@ def test_help_names_every_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     for names in (LOSSES.names, OPTIMIZERS.names, SCHEDULES.names, datasets.DATASETS):
         assert ", ".join(names) in text
     assert ", ".join(activation.name for activation in ACTIVATIONS) in text
+
+
+@pytest.mark.nojit
+def test_help_tells_what_ctrl_c_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert (
+        "Ctrl-C ends the training early: the report says (interrupted), the files that were asked "
+        "for are written and the exit code is 0; before the end of the first epoch nothing is "
+        "written and it is 130."
+    ) in run("train", "--help").out
 
 
 # Refusals ---------------------------------------------------------------------------------------
@@ -837,12 +849,15 @@ def test_a_missing_column_is_named(fit: Any, refuse: Any, iris: Path, tmp_path: 
     saved = tmp_path / "net.safetensors"
     fit("--data", iris, "--target", "kind", "--hidden", "4", "--epochs", "1", "--save", saved)
     pd.read_csv(iris).drop(columns=["petal width"]).to_csv(iris, index=False)
-    text = (
+    assert refuse("predict", saved, "--data", iris) == (
+        f"fastmlp: {iris}: expected a column named 'petal width', got none of that name; "
+        "did you mean 'sepal width' or 'petal length'? "
+        "it has sepal length, sepal width, kind, petal length"
+    )
+    assert refuse("evaluate", saved, "--data", iris, "--target", "kind") == (
         "fastmlp: --data: expected the 4 columns of training, got none named 'petal width'; "
         "add the column or train again"
     )
-    assert refuse("predict", saved, "--data", iris, "--target", "kind") == text
-    assert refuse("evaluate", saved, "--data", iris, "--target", "kind") == text
 
 
 @pytest.mark.nojit

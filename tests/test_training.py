@@ -458,8 +458,8 @@ BAD: dict[str, tuple[Callable[[np.ndarray], dict[str, Any]], str]] = {
     ),
     "complex X": (
         lambda X: {"X": X * 1j},
-        "Network.fit: expected X to hold numbers, got dtype complex128; "
-        "encode text and categories as numbers first, or drop those columns",
+        "Network.fit: expected X to hold real numbers, got dtype complex128; "
+        "take the real part or the absolute value",
     ),
     "too few targets": (
         lambda X: {"y": Y[:-1]},

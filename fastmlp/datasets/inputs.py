@@ -1,40 +1,15 @@
-"""The questions loaders ask first: is the package there, is this a path, a seed, a known dtype?
+"""The questions loaders ask first: is this a seed, a known dtype?
 
 Each is answered here once, so that all loaders refuse in the same words.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, InputTypeError
-
-
-def require(module: str, where: str) -> Any:
-    """Import an optional module, or say how to install it."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise InputError(
-            where,
-            f"the package {package}",
-            "an environment without it",
-            "run: pip install 'fastmlp[data]'",
-        ) from error
-
-
-def as_path(where: str, value: str | os.PathLike[str]) -> Path:
-    """Turn text or a path object into a path, with `~` expanded."""
-    if not isinstance(value, str | os.PathLike):
-        raise InputTypeError(where, "a path", type(value).__name__, "pass text or a pathlib.Path")
-    return Path(value).expanduser()
 
 
 def check_seed(where: str, random_state: int | None) -> None:

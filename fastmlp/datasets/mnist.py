@@ -26,8 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
+from ..files import as_path
 from .dataset import Dataset
-from .inputs import as_path, check_dtype
+from .inputs import check_dtype
 
 # md5 of each original file, uncompressed: training images and labels, test images and labels.
 MNIST_MD5 = {

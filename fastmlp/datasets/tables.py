@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FileError, InputError, InputTypeError
+from ..errors import FileError, InputError, InputTypeError, require
+from ..files import as_path
 from .dataset import Dataset
-from .inputs import as_path, check_dtype, require
+from .inputs import check_dtype
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,14 +83,17 @@ def load_table(
     suffix = _check_file(file)
     if suffix == ".npz":
         return _from_npz(file, "y" if target is None else target, dtype)
-    frame = _read_parquet(file) if suffix == ".parquet" else _read_csv(file, suffix)
-    return _from_frame(file, frame, target, dtype)
+    return _from_frame(file, _read(file, suffix), target, dtype)
 
 
 def load_features(
-    path: str | os.PathLike[str], drop: Sequence[str] = (), *, dtype: str = "float32"
+    path: str | os.PathLike[str],
+    drop: Sequence[str] = (),
+    *,
+    columns: Sequence[str] | None = None,
+    dtype: str = "float32",
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Load only the features of a table, to predict from: every column but those to drop.
+    """Load only the features of a table, to predict from: some columns, or all but those to drop.
 
     Parameters
     ----------
@@ -97,6 +101,9 @@ def load_features(
         A table as `load_table` reads; of an npz file, the array `X`.
     drop : sequence of str
         Columns to leave out, such as the target; one that is not there is no error.
+    columns : sequence of str or None
+        The columns to read, in this order; whatever the others hold is no error. An npz file has
+        no names, so all of its X is read.
     dtype : {"float32", "float64"}
         The dtype of X.
 
@@ -125,12 +132,12 @@ def load_features(
     check_dtype("load_features", dtype, ("float32", "float64"))
     suffix = _check_file(file)
     if suffix == ".npz":
-        with _reading(file, "npz"), file.open("rb") as stream:
-            archive: Any = np.load(stream, allow_pickle=False)
-            _check_known(file, "an array", "X", getattr(archive, "files", []))
-            return np.asarray(archive["X"], dtype), None
-    frame = _read_parquet(file) if suffix == ".parquet" else _read_csv(file, suffix)
-    frame = frame.drop(columns=[name for name in drop if name in frame.columns])
+        (X,) = _npz_arrays(file, ["X"])
+        _check_features(file, X)
+        return _finite(file, X, "X", dtype), None
+    frame = _read(file, suffix, columns)
+    if columns is None:
+        frame = frame.drop(columns=[name for name in drop if name in frame.columns])
     names = tuple(str(name) for name in frame.columns)
     return _feature_matrix(file, frame, names, dtype), names
 
@@ -182,8 +189,17 @@ def _reading(file: Path, kind: str) -> Iterator[None]:
         raise FileError(str(file), f"a readable {kind} file", got, advice) from error
 
 
-def _read_csv(file: Path, suffix: str) -> pd.DataFrame:
-    pandas = require("pandas", "load_table")
+def _read(file: Path, suffix: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """All columns, or those asked for in their order."""
+    if suffix == ".parquet":
+        frame = _read_parquet(file, columns)
+    else:
+        frame = _read_csv(file, suffix, columns)
+    return frame if columns is None else frame[list(columns)]
+
+
+def _read_csv(file: Path, suffix: str, columns: Sequence[str] | None) -> pd.DataFrame:
+    pandas = require("pandas", "load_table", "data")
     options = {"sep": "\t" if suffix.startswith(".tsv") else ",", "encoding": "utf-8-sig"}
     with _reading(file, suffix[1:4].upper()):
         # pandas renames repeated and empty names and takes fields beyond the header for an index:
@@ -191,21 +207,26 @@ def _read_csv(file: Path, suffix: str) -> pd.DataFrame:
         top = pandas.read_csv(
             file, header=None, nrows=2, dtype=str, keep_default_na=False, **options
         )
-        _check_names(file, top.iloc[0].tolist())
+        _check_names(file, top.iloc[0].tolist(), columns)
         # Whole columns at once: in chunks one column could get several types.
-        return pandas.read_csv(file, low_memory=False, **options)
+        return pandas.read_csv(file, low_memory=False, usecols=columns, **options)
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
-    pandas = require("pandas", "load_table")
-    require("pyarrow", "load_table")
+def _read_parquet(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    pandas = require("pandas", "load_table", "data")
+    require("pyarrow", "load_table", "data")
     with _reading(file, "Parquet"):
         frame = pandas.read_parquet(file, engine="pyarrow")
-        _check_names(file, frame.columns.tolist())
+        _check_names(file, frame.columns.tolist(), columns)
     return frame
 
 
-def _check_names(file: Path, names: list[str]) -> None:
+def _check_names(file: Path, names: list[str], columns: Sequence[str] | None) -> None:
+    """Each column has a name of its own, or at least each of those asked for."""
+    if columns is not None:
+        for wanted in columns:
+            _check_known(file, "a column", wanted, names)
+        names = [name for name in names if name in columns]
     if "" in names:
         raise InputError(
             str(file),
@@ -230,7 +251,7 @@ def _check_known(file: Path, kind: str, wanted: str, names: list[str]) -> None:
         str(file),
         f"{kind} named {wanted!r}",
         "none of that name",
-        f"{advice}it has {listed}",
+        f"{advice}it has {listed or 'none'}",
     )
 
 
@@ -374,28 +395,41 @@ def _from_npz(file: Path, target: str | Sequence[str], dtype: str) -> Dataset:
     if not isinstance(target, str):
         advice = "name one array, of shape (n_rows, n_targets) for several"
         raise InputTypeError(str(file), "target as text", type(target).__name__, advice)
+    X, y = _npz_arrays(file, ["X", target])
+    shapes = f"X {X.shape} and {target} {y.shape}"
+    if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y) or 0 in X.shape or 0 in y.shape:
+        expected = f"X of shape (n_rows, n_features) and as many rows of {target}, none empty"
+        raise InputError(str(file), expected, shapes, "reshape the arrays and write them again")
+    _check_kind(file, "numbers", "X", X, "biuf")
+    _check_kind(file, "numbers or text", target, y, "biufU")
+    if y.dtype.kind != "U":
+        y = _numeric_target(file, y, target)
+    return Dataset(_finite(file, X, "X", dtype), y, _name(file), target_name=target)
+
+
+def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """The named arrays of an npz file."""
     # Opened here: given a path, np.load leaves a damaged zip file open.
     with _reading(file, "npz"), file.open("rb") as stream:
         archive: Any = np.load(stream, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise FileError(str(file), "an npz file", "an npy file", "write it with numpy.savez")
         with archive:
-            for wanted in ("X", target):
+            for wanted in names:
                 _check_known(file, "an array", wanted, archive.files)
-            X, y = archive["X"], archive[target]
-    _check_arrays(file, X, y, target)
-    if y.dtype.kind != "U":
-        y = _numeric_target(file, y, target)
-    return Dataset(_finite(file, X, "X", dtype), y, _name(file), target_name=target)
+            return [archive[name] for name in names]
 
 
-def _check_arrays(file: Path, X: np.ndarray, y: np.ndarray, target: str) -> None:
-    shapes = f"X {X.shape} and {target} {y.shape}"
-    if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y) or 0 in X.shape or 0 in y.shape:
-        expected = f"X of shape (n_rows, n_features) and as many rows of {target}, none empty"
-        raise InputError(str(file), expected, shapes, "reshape the arrays and write them again")
-    for label, array, kinds in (("X", X, "biuf"), (target, y, "biufU")):
-        if array.dtype.kind not in kinds:
-            what = "numbers or text" if "U" in kinds else "numbers"
-            advice = "convert it and write it again"
-            raise InputError(str(file), f"{what} in {label}", f"dtype {array.dtype}", advice)
+def _check_features(file: Path, X: np.ndarray) -> None:
+    """X alone, without targets that it must have as many rows as."""
+    if X.ndim != 2 or 0 in X.shape:
+        expected = "X of shape (n_rows, n_features) that is not empty"
+        advice = "reshape the array and write it again"
+        raise InputError(str(file), expected, f"shape {X.shape}", advice)
+    _check_kind(file, "numbers", "X", X, "biuf")
+
+
+def _check_kind(file: Path, what: str, label: str, array: np.ndarray, kinds: str) -> None:
+    if array.dtype.kind not in kinds:
+        advice = "convert it and write it again"
+        raise InputError(str(file), f"{what} in {label}", f"dtype {array.dtype}", advice)

@@ -153,7 +153,8 @@ def total_weight(order, weights, one):
         return np.float64(order.size)
     total = 0.0
     for r in range(order.size):
-        total += np.float64(numbers(weights + order[r] * itemsize(one), 1, one)[0])
+        sample = np.int64(order[r])
+        total += np.float64(numbers(weights + sample * itemsize(one), 1, one)[0])
     return total
 
 

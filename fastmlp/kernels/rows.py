@@ -39,7 +39,7 @@ def gather(x, row_stride, column_stride, kind, order, first, last, n_columns, ou
     """
     row_bytes = n_columns * itemsize(one)
     for r in range(first, last):
-        start = x + order[r] * row_stride
+        start = x + np.int64(order[r]) * row_stride
         row = numbers(out + r * row_bytes, n_columns, one)
         if kind == FLOAT32:
             _convert_row(start, column_stride, _FLOAT32, row)

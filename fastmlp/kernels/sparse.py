@@ -7,6 +7,8 @@ without the zeros.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
 from .tiles import sparse_width, tile_of_sparse_row
@@ -15,7 +17,7 @@ from .tiles import sparse_width, tile_of_sparse_row
 @jit
 def _non_zeros(indptr, sample):
     """Where a sample's non-zeros start and how many there are."""
-    ends = longs(indptr + sample * 8, 2)
+    ends = longs(indptr + np.int64(sample) * 8, 2)
     return ends[0], ends[1] - ends[0]
 
 
@@ -61,8 +63,9 @@ def sparse_weight_gradient(
         )
         gradient = numbers(d + (r * n_out + left) * size, length, one)
         for k in range(count):
-            if first <= columns[k] < last:
-                row = numbers(out + (columns[k] * n_out + left) * size, length, one)
+            column = np.int64(columns[k])
+            if first <= column < last:
+                row = numbers(out + (column * n_out + left) * size, length, one)
                 factor = factors[k]
                 for j in range(row.size):
                     row[j] = fma(factor, gradient[j], row[j])

@@ -140,7 +140,7 @@ def _copy_block(x, stride, index, first, last, left, right, stage, one):
     size, n_out = itemsize(one), stage["n_out"]
     order = integers(index, last)
     for r in range(first, last):
-        source = numbers(x + order[r] * stride + left * size, right - left, one)
+        source = numbers(x + np.int64(order[r]) * stride + left * size, right - left, one)
         row = numbers(stage["values"] + (r * n_out + left) * size, right - left, one)
         for j in range(row.size):
             row[j] = source[j]
