@@ -978,7 +978,10 @@ def environment(**more: str) -> dict[str, str]:
 def process(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A command as a process of its own, which does not outlive the block."""
     command = [sys.executable, "-m", "fastmlp", *map(str, arguments)]
+    # What starts the tests in the background may have had them ignore Ctrl-C; children inherit it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = subprocess.Popen(command, cwd=ROOT, env=environment(), **options)
+    signal.signal(signal.SIGINT, before)
     with started:
         try:
             yield started

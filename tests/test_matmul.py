@@ -235,7 +235,9 @@ def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.G
         rows, W = as_table(rng.normal(size=(n, 3)).astype(dtype)), np.ones((3, n_out), dtype)
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = scratch(3, out)
-        matmul.dense_forward(*rows.args, 0, n, W.reshape(-1), 0, b, 0, 3, n_out, out, panel)
+        matmul.dense_forward(
+            *rows.args, 0, n, 0, n_out, at(W), at(b), 3, n_out, at(out), at(panel), dtype(1)
+        )
         assert np.isnan(panel).all() != packed
 
 

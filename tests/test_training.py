@@ -335,9 +335,13 @@ def test_ctrl_c_ends_the_fit_with_what_was_reached(
 
 
 INTERRUPTED = """
-import sys, threading
+import logging, signal, sys, threading
 import numpy as np
 from fastmlp import Dense, Network, ReLU
+
+# A process that was started in the background may ignore Ctrl-C, and its children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+logging.getLogger("fastmlp").setLevel("ERROR")  # no word of a first compilation
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(2000, 20)), rng.integers(0, 3, 2000)

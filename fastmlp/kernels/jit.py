@@ -81,10 +81,15 @@ def cache_folder() -> str | None:
 
 def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
     """Whether code of a kernel for numbers of a type is in this process or in the cache."""
-    signatures = list(getattr(kernel, "signatures", ()))
+
+    def has(signatures: Any) -> bool:
+        return any(dtype.name in map(str, signature) for signature in signatures)
+
+    if has(getattr(kernel, "signatures", ())):
+        return True
     with contextlib.suppress(AttributeError, OSError):  # no cache, or one that cannot be read
-        signatures += [key[0] for key in kernel._cache._cache_file._load_index()]
-    return any(dtype.name in map(str, signature) for signature in signatures)
+        return has(key[0] for key in kernel._cache._cache_file._load_index())
+    return False
 
 
 def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
