@@ -174,9 +174,10 @@ def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> A
 
 def _sparse_matrix(where: str, name: str, value: Any) -> Any:
     """CSR form with sorted columns that stand inside the matrix, and finite numbers."""
-    values = value.tocsr()
     try:
-        values.check_format(full_check=True)
+        _check_places(value)  # SciPy's conversion itself may crash on places outside
+        values = value.tocsr()
+        _check_places(values)
     except ValueError:
         raise InputError(
             where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
@@ -194,6 +195,16 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
         raise InputError(where, f"{name} to be finite", f"{what} in row {row}, column "
                          f"{values.indices[at]}", "remove, replace or impute it")  # fmt: skip
     return values
+
+
+def _check_places(matrix: Any) -> None:
+    """Raise ValueError if a non-zero of a sparse matrix stands outside its shape."""
+    if hasattr(matrix, "check_format"):
+        matrix.check_format(full_check=True)
+    elif matrix.format == "coo":
+        for places, size in zip((matrix.row, matrix.col), matrix.shape, strict=True):
+            if places.size and not 0 <= places.min() <= places.max() < size:
+                raise ValueError("a place outside the matrix")
 
 
 def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:

@@ -292,7 +292,7 @@ class Network:
         if isinstance(self.loss, BuiltInLoss):
             loss, _ = self.loss.rows(outputs, *encoded, weights)
         else:
-            even = weights if weights.size else np.ones(len(X), self.dtype)
+            even = weights if weights.size else np.ones(X.shape[0], self.dtype)
             loss, _ = self.loss.value_and_gradient(outputs, encoded.dense(self.n_outputs), even)
         return loss, self._score(outputs, encoded, weights, loss)
 

@@ -59,9 +59,18 @@ def gelu(z, alpha):
 
 @jit
 def silu(z, alpha):
-    """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017)."""
-    s = e.sigmoid(z)
-    return z * s, s * (type(z)(1) + z * (type(z)(1) - s))
+    """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017).
+
+    Far below zero the sigmoid is less than any normal number where its product with z is not: so
+    its exponential comes in two halves, between which z is multiplied.
+    """
+    one = type(z)(1)
+    half = e.exp(type(z)(-0.5) * abs(z))
+    small = half * half
+    inverse = one / (one + small)
+    s = inverse if z >= 0 else small * inverse
+    value = z * inverse if z >= 0 else z * half * half * inverse
+    return value, s * (one + z * (one - s))
 
 
 @jit
@@ -69,15 +78,17 @@ def mish(z, alpha):
     """z tanh(log(1 + exp(z))) (Misra, 2020).
 
     With u = exp(z) and w = u (u + 2) the tanh is w / (w + 2), by the addition theorem; its slope is
-    4 u (1 + u) / (w + 2)^2. Nothing cancels.
+    4 u (1 + u) / (w + 2)^2. Nothing cancels; u comes in two halves for the reason given in `silu`.
     """
     one, two, linear = type(z)(1), type(z)(2), type(z)(_MISH_IS_LINEAR)
     bounded = linear if z > linear else z  # beyond, the slope's second term has vanished
-    u = e.exp(bounded)
+    half = e.exp(type(z)(0.5) * bounded)
+    u = half * half
     w = u * (u + two)
     inverse = one / (w + two)
     t = w * inverse
-    return z * t, t + bounded * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
+    value = z * t if z >= 0 else z * half * half * ((u + two) * inverse)
+    return value, t + bounded * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
 
 
 @jit
