@@ -60,14 +60,6 @@ def whole_number(where: str, name: str, value: Any, low: int, high: float = np.i
     return int(value)
 
 
-def choice(where: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """One of some strings."""
-    if value not in choices:
-        expected = f"{name} to be one of {', '.join(choices)}"
-        raise InputError(where, expected, repr(value), "check the spelling")
-    return str(value)
-
-
 def array(where: str, name: str, value: Any) -> np.ndarray:
     """Anything array-like that is dense and rectangular."""
     if hasattr(value, "toarray"):

@@ -6,7 +6,6 @@ parameters; what it computes is done by the same kernels as in the fused step.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -530,8 +529,3 @@ def chain_sizes(layers: list[Layer], n_in: int) -> int:
             after = layers[i + 1].name if i + 1 < len(layers) else Identity.name
             layer.default_initializer = initializers.default_for(after)
     return n_in
-
-
-def parameter_count(layers: list[Layer]) -> int:
-    """How many numbers all layers' parameters take."""
-    return sum(math.prod(s) for layer in layers for s in layer.parameter_shapes().values())

@@ -696,12 +696,6 @@ def option_rows() -> Iterator[Row]:
         "Network: expected random_state to be a whole number of at least 0, got str; pass an int",
         lambda s: s.classifier(random_state="luck"),
     )
-    yield Row(
-        "a choice that there is not",
-        InputError,
-        "here: expected speed to be one of slow, fast, got 'warp'; check the spelling",
-        lambda s: checks.choice("here", "speed", "warp", ("slow", "fast")),
-    )
 
 
 def network_rows() -> Iterator[Row]:

@@ -23,7 +23,7 @@ from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, address_of
 from fastmlp.kernels.rows import SPARSE
 from fastmlp.kernels.tiles import sparse_width, tile_of_sparse_row, tile_width
 from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
-from fastmlp.losses import MeanSquaredError
+from fastmlp.losses import Loss, MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import Adam
 from fastmlp.tables import is_sparse, table_of
@@ -708,6 +708,45 @@ def test_a_matrix_that_was_spoilt_is_refused(
     with pytest.raises(InputError, match=f"^{re.escape(f'Network.{call}{MISFIT}')}$"):
         CALLS[call](network, X, y)
     np.testing.assert_array_equal(network.params, before)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("fault", [f for f in SPOILT if f != "a column that there is not"])
+def test_a_matrix_of_columns_that_was_spoilt_is_refused(fault: str, trained: Trained) -> None:
+    """SciPy's own conversion to CSR would crash; the number left out is a row that there is."""
+    X = scipy_sparse.csc_array(trained[1])
+    SPOILT[fault](X)
+    with pytest.raises(InputError, match=re.escape(f"Network.predict{MISFIT}")):
+        trained[0].predict(X)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("axis", ["row", "col"])
+@pytest.mark.parametrize("place", [2**31 - 1, N, -1])
+@pytest.mark.parametrize("make", [scipy_sparse.coo_array, scipy_sparse.coo_matrix])
+def test_places_outside_a_coordinate_matrix_are_refused(
+    make: Any, place: int, axis: str, trained: Trained
+) -> None:
+    """SciPy's own conversion to CSR would crash the process."""
+    X = make(trained[1])
+    getattr(X, axis)[1] = place
+    with pytest.raises(InputError, match=re.escape(f"Network.predict{MISFIT}")):
+        trained[0].predict(X)
+
+
+@pytest.mark.nojit
+def test_a_loss_of_ones_own_scores_sparse_rows(rng: np.random.Generator) -> None:
+    class Halved(Loss):
+        name = "halved"
+
+        def value_and_gradient(self, outputs: Any, targets: Any, sample_weight: Any) -> Any:
+            r = outputs - targets
+            return float((r**2).mean() / 2), r / r.size
+
+    X, y = data(rng), rng.normal(size=N)
+    network = Network([Dense(1)], Halved(), dtype="float64")
+    network.fit(scipy_sparse.csr_array(X), y, epochs=2, validation_data=(X, y))
+    assert network.score(scipy_sparse.csc_array(X), y) == network.score(X, y)
 
 
 @pytest.mark.nojit
