@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -60,12 +61,12 @@ else:  # elsewhere denormals are as fast as other numbers, or interpreted code r
 @jit
 def flush_denormals():
     """Start flushing on this thread; returns what `restore_denormals` needs."""
-    before = _read_control()
-    _write_control(before | _FLUSH)
+    before = np.int64(_read_control())  # as Python hands it back: one type, one compilation
+    _write_control(np.uint32(before | _FLUSH))
     return before
 
 
 @jit
 def restore_denormals(before):
     """Put back the setting from before `flush_denormals`."""
-    _write_control(before)
+    _write_control(np.uint32(before))
