@@ -7,7 +7,7 @@ To add one: its code and rule here, a branch in each of the two loops, and a cla
 from __future__ import annotations
 
 from . import elementary as e
-from .jit import jit
+from .jit import jit, rule
 
 IDENTITY, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS, SIGMOID, TANH = range(11)
 
@@ -17,21 +17,21 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 _MISH_IS_LINEAR = 40.0  # from there on, to the last bit of either type
 
 
-@jit
+@rule
 def relu(z, alpha):
     """max(z, 0); a nan stays a nan."""
     zero, one = type(z)(0), type(z)(1)
     return (zero if z < 0 else z), (one if z > 0 else zero)
 
 
-@jit
+@rule
 def leaky_relu(z, alpha):
     """z, or alpha z below zero (Maas et al., 2013)."""
     one = type(z)(1)
     return (alpha * z if z < 0 else z), (one if z > 0 else alpha)
 
 
-@jit
+@rule
 def elu(z, alpha):
     """z, or alpha (exp(z) - 1) below zero (Clevert et al., 2016)."""
     zero, one = type(z)(0), type(z)(1)
@@ -39,7 +39,7 @@ def elu(z, alpha):
     return (z if z > 0 else below), (one if z > 0 else below + alpha)
 
 
-@jit
+@rule
 def selu(z, alpha):
     """ELU with the constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
     scale = type(z)(_SELU_SCALE)
@@ -47,7 +47,7 @@ def selu(z, alpha):
     return scale * value, scale * slope
 
 
-@jit
+@rule
 def gelu(z, alpha):
     """z times the normal distribution function at z (Hendrycks and Gimpel, 2016), exact.
 
@@ -57,7 +57,7 @@ def gelu(z, alpha):
     return z * below, below + z * density
 
 
-@jit
+@rule
 def silu(z, alpha):
     """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017).
 
@@ -73,7 +73,7 @@ def silu(z, alpha):
     return value, s * (one + z * (one - s))
 
 
-@jit
+@rule
 def mish(z, alpha):
     """z tanh(log(1 + exp(z))) (Misra, 2020).
 
@@ -91,20 +91,20 @@ def mish(z, alpha):
     return value, t + bounded * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
 
 
-@jit
+@rule
 def softplus(z, alpha):
     """log(1 + exp(z)) (Dugas et al., 2001)."""
     return e.softplus(z), e.sigmoid(z)
 
 
-@jit
+@rule
 def sigmoid(z, alpha):
     """1 / (1 + exp(-z))."""
     s = e.sigmoid(z)
     return s, s * (type(z)(1) - s)
 
 
-@jit
+@rule
 def tanh(z, alpha):
     """Hyperbolic tangent."""
     t = e.tanh(z)

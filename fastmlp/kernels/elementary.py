@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .bits import fma, from_bits, pick, polynomial, to_bits
-from .jit import jit
+from .jit import rule
 
 
 class _Constants(NamedTuple):
@@ -197,7 +197,7 @@ _NORMAL_DENSITY_0 = 1 / math.sqrt(2 * math.pi)
 _TANH_SPLIT = math.log(3) / 2  # where tanh is 1/2
 
 
-@jit
+@rule
 def _reduce(x):
     """exp(x) = 2^k (1 + head + tail), |head| <= ln(2) / 2: returns k as below, head and tail.
 
@@ -214,14 +214,14 @@ def _reduce(x):
     return shifted, head, fma(r * r, polynomial(r, c.exp_terms), -low)
 
 
-@jit
+@rule
 def _times_power(base_bits, shifted):
     """2^k times the number with these bits, where that is normal, for k as `_reduce` returns it."""
     c = pick(shifted, _SINGLE, _DOUBLE)
     return from_bits(base_bits + (to_bits(shifted) << c.mantissa_bits), shifted)
 
 
-@jit
+@rule
 def exp(x):
     """e^x; 0.84 and 0.89 ulp."""
     c = pick(x, _SINGLE, _DOUBLE)
@@ -232,7 +232,7 @@ def exp(x):
     return kind(0) if x < kind(c.exp_min) else y
 
 
-@jit
+@rule
 def _exp_of_negative(x):
     """e^x for x <= 0, where 2^k cannot overflow: cheaper than `exp`, as accurate."""
     c = pick(x, _SINGLE, _DOUBLE)
@@ -242,7 +242,7 @@ def _exp_of_negative(x):
     return type(x)(0) if x < type(x)(c.exp_min) else y
 
 
-@jit
+@rule
 def expm1(x):
     """e^x - 1 without cancellation near 0; 1.24 and 1.23 ulp.
 
@@ -258,7 +258,7 @@ def expm1(x):
     return np.copysign(half + half, x)  # keeps -0
 
 
-@jit
+@rule
 def _exponent_field(x):
     """k + bias of x = m 2^k with m from sqrt(1/2) to sqrt(2), for a positive normal number x."""
     c = pick(x, _SINGLE, _DOUBLE)
@@ -266,7 +266,7 @@ def _exponent_field(x):
     return (moved >> c.mantissa_bits) & c.exponent_mask
 
 
-@jit
+@rule
 def _exponent(field, like):
     """k of an exponent field as a number: before AVX-512 nothing converts a vector of int64."""
     c = pick(like, _SINGLE, _DOUBLE)
@@ -274,7 +274,7 @@ def _exponent(field, like):
     return number - type(like)(c.first_integer + c.bias)
 
 
-@jit
+@rule
 def _log_of_parts(k, f):
     """k ln 2 + log(1 + f) for f from sqrt(1/2) - 1 to sqrt(2) - 1.
 
@@ -288,7 +288,7 @@ def _log_of_parts(k, f):
     return fma(k, c.ln2_high, f + low)
 
 
-@jit
+@rule
 def _with_edges(y, x):
     """y = log(x), but -inf at 0, nan below, and x itself where it is inf or nan."""
     kind = type(x)
@@ -297,7 +297,7 @@ def _with_edges(y, x):
     return edge if x <= 0 else y
 
 
-@jit
+@rule
 def log(x):
     """Natural logarithm; 0.92 and 0.89 ulp."""
     c = pick(x, _SINGLE, _DOUBLE)
@@ -311,7 +311,7 @@ def log(x):
     return _with_edges(_log_of_parts(k, m - kind(1)), x)
 
 
-@jit
+@rule
 def _log1p_plus(x, k0):
     """log(1 + x) + k0 ln 2, for x > -1 and not huge.
 
@@ -325,7 +325,7 @@ def _log1p_plus(x, k0):
     return _log_of_parts(_exponent(field, x) + k0, f)
 
 
-@jit
+@rule
 def log1p(x):
     """log(1 + x) without cancellation near 0; 1.49 and 1.43 ulp."""
     kind = type(x)
@@ -334,7 +334,7 @@ def log1p(x):
     return _with_edges(np.copysign(y, x), kind(1) + x)
 
 
-@jit
+@rule
 def tanh(x):
     """Hyperbolic tangent; 1.50 and 1.49 ulp.
 
@@ -350,7 +350,7 @@ def tanh(x):
     return np.copysign(near if a < type(x)(_TANH_SPLIT) else far, x)
 
 
-@jit
+@rule
 def sigmoid(x):
     """1 / (1 + exp(-x)), accurate in both tails; 1.62 ulp in both types.
 
@@ -363,14 +363,14 @@ def sigmoid(x):
     return fma(-whole, e / (one + e), whole)
 
 
-@jit
+@rule
 def softplus(x):
     """log(1 + exp(x)), without overflow and accurate in both tails; 1.73 ulp in both types."""
     zero = type(x)(0)
     return (zero if x < 0 else x) + _log1p_plus(_exp_of_negative(-abs(x)), zero)
 
 
-@jit
+@rule
 def _normal_tail(a):
     """The normal distribution beyond a >= 0, and exp(-a^2 / 2).
 
@@ -387,7 +387,7 @@ def _normal_tail(a):
     return e * (polynomial(a, c.mills_above) / polynomial(a, c.mills_below)), e
 
 
-@jit
+@rule
 def normal(x):
     """Distribution function and density of the standard normal distribution at x.
 

@@ -55,7 +55,7 @@ class _KernelCache(caching.FunctionCache):
         self._cache_file = caching.IndexDataCacheFile(self._cache_path, name, _STAMP)
 
 
-def jit(function: Callable[..., Any], nogil: bool = True) -> Any:
+def jit(function: Callable[..., Any], nogil: bool = True, forceinline: bool = False) -> Any:
     """Compile a kernel: no GIL, IEEE arithmetic without Python's division errors, cached on disk.
 
     `error_model="numpy"` drops the branch that would raise ZeroDivisionError and stop LLVM from
@@ -65,10 +65,19 @@ def jit(function: Callable[..., Any], nogil: bool = True) -> Any:
     """
     if not JIT_ENABLED:
         return _silent(function)
-    dispatcher = numba.njit(nogil=nogil, error_model="numpy")(function)
+    options = {"nogil": nogil, "forceinline": forceinline}
+    dispatcher = numba.njit(error_model="numpy", **options)(function)
     with contextlib.suppress(RuntimeError, OSError):
         dispatcher._cache = _KernelCache(function)
     return dispatcher
+
+
+def rule(function: Callable[..., Any]) -> Any:
+    """Compile a rule for one number. It is always inlined, as only then do loops become vectors.
+
+    Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
+    """
+    return jit(function, forceinline=True)
 
 
 def cache_folder() -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import elementary as e
-from .jit import doubles, integers, itemsize, jit, numbers
+from .jit import doubles, integers, itemsize, jit, numbers, rule
 
 (
     SOFTMAX_CROSS_ENTROPY,
@@ -25,7 +25,7 @@ from .jit import doubles, integers, itemsize, jit, numbers
 LINK_IDENTITY, LINK_SOFTMAX, LINK_SIGMOID, LINK_EXP = range(4)
 
 
-@jit
+@rule
 def binary_cross_entropy(z, t, smoothing):
     """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z) and targets drawn towards 1/2."""
     zero, one, half = type(z)(0), type(z)(1), type(z)(0.5)
@@ -34,14 +34,14 @@ def binary_cross_entropy(z, t, smoothing):
     return loss, e.sigmoid(z) - smooth
 
 
-@jit
+@rule
 def squared_error(z, t, option):
     """(z - t)^2."""
     r = z - t
     return r * r, r + r
 
 
-@jit
+@rule
 def absolute_error(z, t, option):
     """|z - t|, with slope 0 where they are equal."""
     r = z - t
@@ -49,7 +49,7 @@ def absolute_error(z, t, option):
     return abs(r), (one if r > 0 else -one if r < 0 else r)
 
 
-@jit
+@rule
 def huber(z, t, delta):
     """r^2 / 2 up to |r| = delta, then linear: delta (|r| - delta / 2) (Huber, 1964)."""
     r = z - t
@@ -58,7 +58,7 @@ def huber(z, t, delta):
     return clipped * (r - half * clipped), clipped
 
 
-@jit
+@rule
 def pinball(z, t, level):
     """Quantile loss: level (t - z) above, (1 - level) (z - t) below (Koenker and Bassett, 1978)."""
     r = z - t
@@ -66,7 +66,7 @@ def pinball(z, t, level):
     return (below * r if r > 0 else -level * r), (below if r > 0 else -level if r < 0 else r)
 
 
-@jit
+@rule
 def poisson_deviance(z, t, option):
     """2 (t log(t / mu) - t + mu) with mu = exp(z), and t log t = 0 at t = 0."""
     two = type(z)(2)

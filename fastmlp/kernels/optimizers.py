@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import doubles, itemsize, jit, numbers
+from .jit import doubles, itemsize, jit, numbers, rule
 
 SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
 
@@ -18,34 +18,34 @@ RATE, DECAY, A, B, C, D, E = range(7)
 N_HYPERPARAMETERS = 7
 
 
-@jit
+@rule
 def sgd(p, g, rate):
     """p - rate g."""
     return p - rate * g
 
 
-@jit
+@rule
 def momentum(p, g, velocity, rate, mu, nesterov):
     """Velocity mu v - rate g; Nesterov looks one velocity ahead (Sutskever et al., 2013)."""
     velocity = mu * velocity - rate * g
     return p + (mu * velocity - rate * g if nesterov > 0 else velocity), velocity
 
 
-@jit
+@rule
 def rmsprop(p, g, square, rate, rho, epsilon, one_minus_rho):
     """Divides by the root of a running mean of squares (Tieleman and Hinton, 2012)."""
     square = rho * square + one_minus_rho * g * g
     return p - rate * g / (np.sqrt(square) + epsilon), square
 
 
-@jit
+@rule
 def adagrad(p, g, square, rate, epsilon):
     """Divides by the root of the sum of all squares (Duchi et al., 2011)."""
     square = square + g * g
     return p - rate * g / (np.sqrt(square) + epsilon), square
 
 
-@jit
+@rule
 def adam(p, g, mean, square, rate, beta1, beta2, epsilon, one_minus_beta1, one_minus_beta2):
     """Adam (Kingma and Ba, 2015): `rate` and `epsilon` carry the bias corrections of the step.
 
