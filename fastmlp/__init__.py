@@ -14,7 +14,7 @@ _MODULES = {
     "network": ["Network"],
     "layers": [
         "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
-        "Sigmoid", "Tanh", "Identity", "Dropout",
+        "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout",
     ],
     "losses": [
         "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .layers import LeakyReLU as LeakyReLU
     from .layers import Mish as Mish
     from .layers import ReLU as ReLU
+    from .layers import Rescaling as Rescaling
     from .layers import Sigmoid as Sigmoid
     from .layers import SiLU as SiLU
     from .layers import Softplus as Softplus

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, InputTypeError, counted
+from .kernels.rows import KINDS
 from .tables import is_sparse
 
-_PASS_THROUGH = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
+_PASS_THROUGH = tuple(KINDS)
 
 
 def number(
@@ -83,7 +84,7 @@ def _shape(values: np.ndarray) -> str:
 
 
 def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
-    """float32, float64 and uint8 as they are, other integers and booleans as float64."""
+    """float16, float32, float64 and uint8 as they are, other integers and booleans as float64."""
     if values.dtype in _PASS_THROUGH:
         return values
     if values.dtype.kind in "biuf":
@@ -254,10 +255,15 @@ def float_type(where: str, value: Any) -> np.dtype:
         dtype = None if value is None else np.dtype(value)  # NumPy takes None for float64
     except (TypeError, ValueError):
         dtype = None
-    if dtype not in _PASS_THROUGH[:2] or dtype is None:
+    if dtype not in (np.float32, np.float64) or dtype is None:
         shown = repr(value) if isinstance(value, str) else getattr(value, "__name__", str(value))
         raise InputError(where, "dtype float32 or float64", shown, "use one of the two")
     return dtype
+
+
+def compute_type(dtype: np.dtype) -> np.dtype:
+    """What to compute in where only the data says: float32 for float16, float64 for integers."""
+    return np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
 
 
 def seed(where: str, random_state: Any) -> int:

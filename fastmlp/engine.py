@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .kernels import plan, step
+from .kernels.activations import RESCALING
 from .kernels.jit import JIT_ENABLED, address_of, address_or_0, is_compiled
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import PACK_STRIDE
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from .network import Network
 
 # Numbers that are multiplied in a step before a second thread pays for its two meetings.
-_WORK_A_THREAD = 400_000
+_WORK_A_THREAD = 1_000_000
 _PREDICT_BLOCK = 128
+_MOST_SPARE = 8  # kinds of work space kept for the next prediction
 _LOG = logging.getLogger("fastmlp")
 _ALIGN = 64  # bytes: a cache line and the widest vector
 
@@ -110,29 +112,27 @@ class Engine:
         optimizer: Optimizer | None = None,
         training: bool = True,
     ) -> None:
-        self.network, self.table, self.n_threads = network, table, n_threads
+        # Not the network itself, which keeps engines: they would only be freed by the collector.
+        self.dtype, self.memory = network.dtype, (network.params, network.grads)
+        self.n_threads = n_threads
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
-        self.stages = _stages(network, optimizer or SGD())
-        self._fill_job(optimizer or SGD(), batch_size, training)
+        self.scale, self.stages = _without_rescaling(_stages(network, optimizer or SGD()))
+        self._fill_job(network, optimizer or SGD(), batch_size, training)
+        self.read_from(table)
         self._allocate(batch_size, training)
 
-    def _fill_job(self, optimizer: Optimizer, batch_size: int, training: bool) -> None:
-        network, table, job = self.network, self.table, self.job[0]
-        loss = network.loss
+    def _fill_job(
+        self, network: Network, optimizer: Optimizer, batch_size: int, training: bool
+    ) -> None:
+        job, loss = self.job[0], network.loss
         assert isinstance(loss, BuiltInLoss)
         self.levels = loss.levels_as(network.dtype)
         job["levels"], job["n_levels"] = address_of(self.levels), self.levels.size
-        job["x"], job["n_rows"] = address_of(table.values), table.n_rows
-        job["x_indices"], job["x_indptr"] = address_of(table.indices), address_of(table.indptr)
-        job["n_features"], job["n_outputs"] = table.n_columns, network.n_outputs
+        job["n_features"], job["n_outputs"] = network.n_features, network.n_outputs
         job["params"], job["grads"] = address_of(network.params), address_of(network.grads)
         job["n_params"] = network.params.size
         job["batch_size"], job["n_threads"] = batch_size, self.n_threads
-        job["x_row_stride"], job["x_column_stride"] = table.row_stride, table.column_stride
-        in_place = table.usable_as(network.dtype) and (
-            table.kind != SPARSE or bool(self.stages[0]["dense"])
-        )
-        job["x_kind"], job["x_gathered"] = table.kind, not in_place
+        job["x_scale"] = self.scale
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
         job["seed"], job["training"] = network.seed, training
@@ -143,10 +143,23 @@ class Engine:
         widest = int(self.stages["n_out"].max()) * network.dtype.itemsize
         job["by_columns"] = self.n_threads > 1 and widest > PACK_STRIDE
 
+    def read_from(self, table: Table) -> None:
+        """Point at the samples; another table may follow if it is as readable in place as this."""
+        self.table, job = table, self.job[0]
+        job["x"], job["n_rows"] = address_of(table.values), table.n_rows
+        job["x_indices"], job["x_indptr"] = address_of(table.indices), address_of(table.indptr)
+        job["x_row_stride"], job["x_column_stride"] = table.row_stride, table.column_stride
+        in_place = (
+            table.usable_as(self.dtype)
+            and (table.kind != SPARSE or bool(self.stages[0]["dense"]))
+            and self.scale == 1
+        )
+        job["x_kind"], job["x_gathered"] = table.kind, not in_place
+
     def _allocate(self, batch_size: int, training: bool) -> None:
         """Lay out one work space: inputs, values and slopes of each stage, gradient, panels."""
-        network, job, stages = self.network, self.job[0], self.stages
-        itemsize, places = network.dtype.itemsize, list[tuple[Any, str, int]]()
+        job, stages = self.job[0], self.stages
+        itemsize, places = self.dtype.itemsize, list[tuple[Any, str, int]]()
         widest = int(max(stages["n_in"].max(), stages["n_out"].max()))
         width = int(tile_width(self.one))
         # The inputs themselves get no gradient, however many columns they have.
@@ -169,7 +182,7 @@ class Engine:
         for record, field, size in places:
             record[field] = at
             at += -(-size // _ALIGN) * _ALIGN
-        self.zeros, self.row_losses = np.zeros(width, network.dtype), np.empty(batch_size)
+        self.zeros, self.row_losses = np.zeros(width, self.dtype), np.empty(batch_size)
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = np.zeros(SYNC_SIZE, np.int64)
         for field in ("zeros", "row_losses", "positions", "stages", "sync"):
@@ -200,7 +213,7 @@ class Engine:
         job["losses"], job["n_steps"] = address_of(losses), losses.size
         job["first_step"] = first_step
 
-        _announce_compilation(self.network.dtype)
+        _announce_compilation(self.dtype)
 
         def run(thread: int) -> None:
             step.train_steps(self.job_address, thread, self.one)
@@ -220,23 +233,49 @@ class Engine:
 def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
-    Threads take contiguous ranges of rows, each with a work space of its own.
+    Threads take contiguous ranges of rows, each with a work space of its own, which then waits in
+    `network.spare_engines` for the next call: setting one up takes longer than some rows do.
     """
     table, n = table_of(X, network.dtype), X.shape[0]
     n_threads = min(choose_threads(None, n * network.params.size), -(-n // _PREDICT_BLOCK))
     out = np.empty((n, network.n_outputs), network.dtype)
-    block = min(_PREDICT_BLOCK, n)
-    engines = [Engine(network, table, block, training=False) for _ in range(n_threads)]
+    key = _work_space_key(network, table, link)
+    engines = [_work_space(network, key, table) for _ in range(n_threads)]
 
     def run(thread: int) -> None:
-        engine = engines[thread]
-        if not link:
-            engine.job["link"] = LINK_IDENTITY
         first, last = n * thread // n_threads, n * (thread + 1) // n_threads
+        engine = engines[thread]
         step.outputs_of_table(engine.job_address, first, last, address_of(out), engine.one)
 
     on_threads(run, n_threads, engines[0].sync)
+    network.spare_engines.setdefault(key, []).extend(engines)
     return out
+
+
+def _work_space_key(network: Network, table: Table, link: bool) -> tuple[Any, ...]:
+    """All that a work space to predict with depends on, short of sizes and parameters."""
+    activations = [layer for layer in network.layers if isinstance(layer, Activation)]
+    options = tuple((layer.code, layer.option) for layer in activations)
+    block = min(_PREDICT_BLOCK, 1 << (table.n_rows - 1).bit_length())
+    in_place = table.usable_as(network.dtype)
+    return block, link, in_place, table.kind == SPARSE, network.loss, options
+
+
+def _work_space(network: Network, key: tuple[Any, ...], table: Table) -> Engine:
+    """One that waits, or a new one."""
+    spare = network.spare_engines
+    try:
+        engine = spare[key].pop()
+    except LookupError:
+        if len(spare) > _MOST_SPARE:
+            spare.clear()
+        block, link, *_ = key
+        engine = Engine(network, table, block, training=False)
+        if not link:
+            engine.job["link"] = LINK_IDENTITY
+    else:
+        engine.read_from(table)
+    return engine
 
 
 def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
@@ -267,6 +306,18 @@ def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
                 stage["dropout"], stage["dropout_stream"] = layer.rate, number + 1
             number += 1
     return stages
+
+
+def _without_rescaling(stages: np.ndarray) -> tuple[float, np.ndarray]:
+    """The factor of a Rescaling that comes first, and the other stages.
+
+    It is applied where inputs are gathered and converted, not in a stage of its own.
+    """
+    first = stages[0]
+    alone = first["activation"] == RESCALING and not (first["dense"] or first["dropout"])
+    if alone and stages.size > 1:
+        return float(first["activation_option"]), stages[1:].copy()
+    return 1.0, stages
 
 
 def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:

@@ -104,8 +104,7 @@ class Layer:
     def _input(self, X: Any) -> np.ndarray:
         """X as a contiguous float matrix of the width the layer expects."""
         values = checks.matrix(f"{self!r}.forward", "X", X, self.n_in)
-        dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
-        return np.ascontiguousarray(values, dtype)
+        return np.ascontiguousarray(values, checks.compute_type(values.dtype))
 
     def _incoming(self, dY: Any, wanted: np.ndarray) -> np.ndarray:
         """dY as a contiguous matrix of the shape and type of the last outputs."""
@@ -269,7 +268,7 @@ class Dense(Layer):
             else self._input(X)
         )
         if not self.parameters:
-            self.initialize_alone(X.shape[1], X.dtype if X.dtype.kind == "f" else np.float64)
+            self.initialize_alone(X.shape[1], checks.compute_type(X.dtype))
         dtype = self.W.dtype
         (n, n_in), n_out = X.shape, self.b.size
         Z, order = np.empty((n, n_out), dtype), _positions(n)
@@ -474,6 +473,32 @@ class Tanh(Activation):
 
 
 ACTIVATIONS = tuple(layer for layer in LAYERS if issubclass(layer, Activation))
+
+
+@LAYERS.register
+@dataclass
+class Rescaling(Activation):
+    """f(z) = `scale` z: as the first layer it lets a network take pixels as bytes.
+
+    There it costs next to nothing, being done while a batch is converted, and it goes with the
+    network into files and predictors.
+
+    Examples
+    --------
+    >>> Rescaling(1 / 255).forward(np.array([[0, 255]], np.uint8))
+    array([[0., 1.]])
+    """
+
+    name: ClassVar[str] = "rescaling"
+    code: ClassVar[int] = activations.RESCALING
+    scale: float = 1 / 255
+
+    def __post_init__(self) -> None:
+        checks.number("Rescaling", "scale", self.scale)
+
+    @property
+    def option(self) -> float:
+        return float(self.scale)
 
 
 @LAYERS.register

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import checks, engine
 from .errors import InputError, InputTypeError
-from .layers import LAYERS, Dense, Layer, chain_sizes
+from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
 from .optimizers import Group
 from .tables import table_of
@@ -98,9 +98,10 @@ class Network:
         self.coder: TargetCoder | None = None
         self.feature_names: tuple[str, ...] | None = None
         self.groups: list[Group] = []
+        self.spare_engines: dict[tuple[Any, ...], list[engine.Engine]] = {}
         self.params = self.grads = np.empty(0, self.dtype)
         self.n_features = self.n_outputs = 0
-        n_in = self.layers[0].n_in
+        n_in = _known_width(self.layers)
         if n_in is not None:
             self.build(n_in)
         for layer in self.layers:
@@ -169,6 +170,7 @@ class Network:
 
     def _bind(self) -> None:
         """Hand each layer its views of the flat vectors."""
+        self.spare_engines = {}  # they hold addresses of the former ones
         starts = {group.name: group for group in self.groups}
         for number, layer in enumerate(self.layers):
             views: list[dict[str, np.ndarray]] = [{}, {}]
@@ -180,7 +182,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the layers' views, which `__setstate__` makes anew."""
-        state = self.__dict__.copy()
+        state = self.__dict__ | {"spare_engines": {}}
         state["layers"] = [_unbound(layer) for layer in self.layers]
         return state
 
@@ -406,6 +408,12 @@ def _checked_layers(layers: Iterable[Any]) -> list[Layer]:
             "make a new layer for each place",
         )
     return found
+
+
+def _known_width(layers: list[Layer]) -> int | None:
+    """Columns of the input if a layer says so, be it behind some that keep the width."""
+    sized = [layer for layer in layers if not isinstance(layer, Activation | Dropout)]
+    return sized[0].n_in if sized else None
 
 
 def _groups(layers: list[Layer]) -> list[Group]:

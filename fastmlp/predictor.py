@@ -134,7 +134,7 @@ class Predictor:
             raise self._bad_out(shape, out)
         found = np.empty(shape, self._dtype)
         if X.shape[0]:
-            found = engine.outputs(self._network, X, link=True)
+            found = self._network._outputs(X, link=True)
         if out is None:
             return found
         out[...] = found

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import checks
 from .errors import InputError
 from .layers import Dense
 from .network import Network
@@ -34,9 +35,8 @@ class Moments(NamedTuple):
         return cls(values.mean(axis=0), np.where(varies, scale, 1.0))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """(values - mean) / scale in the type of values, or in float64 for whole numbers."""
-        dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
-        return ((values - self.mean) / self.scale).astype(dtype)
+        """(values - mean) / scale, in float32 or float64 as `checks.compute_type` says."""
+        return ((values - self.mean) / self.scale).astype(checks.compute_type(values.dtype))
 
 
 def absorb_inputs(network: Network, moments: Moments) -> None:

@@ -42,7 +42,7 @@ def is_sparse(X: Any) -> bool:
 
 
 def table_of(X: Any, dtype: np.dtype) -> Table:
-    """Description of a float32, float64 or uint8 matrix, or of a CSR matrix.
+    """Description of a float16, float32, float64 or uint8 matrix, or of a CSR matrix.
 
     Dense memory is not copied; of a CSR matrix the non-zeros are, if they are not of `dtype`.
     """

@@ -100,6 +100,7 @@ dense = [
     single, single[:, ::2], single[::-1], single[:, ::-1], read_only, unaligned, single[:, :1],
     np.asfortranarray(whole, np.float64), whole.astype(np.float64)[::-1, 1:], single.astype(">f4"),
     whole.astype(np.uint8), np.asfortranarray(whole, np.uint8), whole, whole > 3,
+    whole.astype(np.float16), np.asfortranarray(whole, np.float16),
     mapped, mapped[:, 1:5],
 ]
 sparse_read_only = sparse.csr_array(single)
@@ -110,7 +111,9 @@ matrices = [
       for X in (whole, whole > 3, whole.astype(np.uint8), single, read_only)),
 ]
 # Options as whole numbers, too: 1 must not be another type than 1.0.
-activations = [*(kind() for kind in ACTIVATIONS), ELU(alpha=1), LeakyReLU(0), Dropout(0)]
+activations = [
+    *(kind() for kind in ACTIVATIONS), ELU(alpha=1), LeakyReLU(0), Dropout(0), Rescaling(2),
+]
 losses_ = [
     *(kind() for kind in LOSSES), SoftmaxCrossEntropy(0), BinaryCrossEntropy(0), Huber(1),
     Quantile((0.1, 0.5, 0.9)),

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastmlp import engine
 from fastmlp.errors import InputError
-from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
+from fastmlp.layers import Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
 from fastmlp.losses import (
     LOSSES,
     BinaryCrossEntropy,
@@ -711,3 +713,43 @@ def test_errors_in_full(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert message(call) == text
+
+
+# ---------------------------------------------------------------- work spaces that wait
+
+
+@pytest.mark.nojit
+def test_a_second_prediction_sees_what_has_changed(rng: np.random.Generator) -> None:
+    """The work space of the first prediction waits for the next, which may be another one."""
+    X = rng.normal(size=(40, 4))
+
+    def trained(*layers: Any) -> Network:
+        return Network([Dense(4, 6), *layers, Dense(3)], dtype="float64", random_state=5)
+
+    network = trained(LeakyReLU(0.1), Dropout(0.5))
+    network.predict_proba(X)
+    for rows in (X[:1], X[5:9], X[::-1], np.asfortranarray(X), sparse.csr_array(X), X):
+        fresh = trained(LeakyReLU(0.1), Dropout(0.5)).predict_proba(rows)
+        np.testing.assert_array_equal(network.predict_proba(rows), fresh)
+    network.layers[1].negative_slope = 0.4  # type: ignore[attr-defined]
+    fresh = trained(LeakyReLU(0.4)).predict_proba(X)
+    np.testing.assert_array_equal(network.predict_proba(X), fresh)
+    network.layers[1], other = Tanh(), trained(Tanh())
+    other.params[...] = network.params
+    np.testing.assert_array_equal(network.predict_proba(X), other.predict_proba(X))
+    np.testing.assert_array_equal(network.outputs(X), other.outputs(X))
+    network.fit(X, np.arange(40) % 3, epochs=1)
+    twin = copy.deepcopy(network)
+    twin.params[...] = 0
+    assert np.ptp(network.predict_proba(X)) > 0 == np.ptp(twin.predict_proba(X))
+
+
+def test_work_spaces_do_not_pile_up_nor_keep_a_network_alive(rng: np.random.Generator) -> None:
+    network = Network([Dense(4, 6), LeakyReLU(), Dense(3)])
+    for n in range(1, 300):
+        network.predict_proba(rng.normal(size=(n, 4)))
+        network.layers[1].negative_slope = n / 1000  # type: ignore[attr-defined]
+    assert sum(map(len, network.spare_engines.values())) <= 20
+    gone = weakref.ref(network)
+    del network
+    assert gone() is None

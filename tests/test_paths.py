@@ -13,12 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastmlp import engine, layers, layerwise, reference, training
 from fastmlp.gradient_check import _activation_options
 from fastmlp.kernels import random
 from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.layers import ACTIVATIONS, ELU, Dense, Dropout, Identity, LeakyReLU, ReLU, Tanh
+from fastmlp.layers import (
+    ACTIVATIONS,
+    ELU,
+    Dense,
+    Dropout,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Rescaling,
+    Tanh,
+)
 from fastmlp.losses import LOSSES, Loss, SoftmaxCrossEntropy
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
@@ -220,6 +231,11 @@ ARCHITECTURES: dict[str, list[Any]] = {
     "three activations in a row": [Dense(5), Tanh(), Identity(), LeakyReLU(0.2), Dense(4)],
     "activation, dropout, activation": [Dense(6), Tanh(), Dropout(0.3), LeakyReLU(0.2)],
     "limited norms": [Dense(5, max_norm=0.3), ReLU(), Dense(4), Tanh()],
+    "rescaling first": [Rescaling(0.3), Dense(5), ReLU()],
+    "rescaling and dropout first": [Rescaling(0.3), Dropout(0.2), Dense(5), ReLU()],
+    "rescaling and activation first": [Rescaling(0.3), Tanh(), Dense(5)],
+    "rescaling twice first": [Rescaling(0.3), Rescaling(3), Dense(5)],
+    "rescaling inside": [Dense(5), Rescaling(3), Dense(4), Tanh(), Rescaling(-0.5)],
     "neural tangent kernel": [Dense(5, initializer="ntk"), ReLU()],
 }
 
@@ -291,6 +307,7 @@ def kinds_of_X(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "int64": (X * 8).astype(np.int64),
         "bool": X > 2,
         "float16": X.astype(np.float16),
+        "float16, Fortran": np.asfortranarray(X, np.float16),
         "big-endian": X.astype(">f8"),
         "unaligned": np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:]
         .view(np.float64)[:138]
@@ -317,6 +334,31 @@ def test_paths_agree_for_every_kind_of_X(kind: str, dtype: str, rng: np.random.G
         network.params.tobytes()
         == fused_trace(small(Dense(5), ReLU, dtype=dtype), plain, y, {})["parameters"]
     )
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rescaling_is_a_multiplication_of_X(
+    kind: str, dtype: str, rng: np.random.Generator
+) -> None:
+    X, y, scale = kinds_of_X(rng)[kind], np.arange(N) % N_OUTPUTS, np.dtype(dtype).type(1 / 255)
+    network = assert_paths_agree(small(Rescaling(), Dense(5), ReLU, dtype=dtype), X, y)
+    scaled = np.array(X, dtype, order="C") * scale
+    plain = fused_trace(small(Identity(), Dense(5), ReLU, dtype=dtype), scaled, y, {})
+    assert network.params.tobytes() == plain["parameters"]
+    assert (network.compile_predictor()(X[3]) == network.predict_proba(X)[3]).all()
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rescaling_of_sparse_rows(threads: int, rng: np.random.Generator) -> None:
+    X, y = rng.integers(0, 3, (N, N_FEATURES)).astype(np.float64), np.arange(N) % N_OUTPUTS
+    dense = assert_paths_agree(small(Rescaling(0.5), Dense(5), ReLU), X, y, n_threads=threads)
+    network = small(Rescaling(0.5), Dense(5), ReLU)()
+    trace = fused_trace(lambda: network, sparse.csr_array(X), y, {"n_threads": threads})
+    assert trace["parameters"] == dense.params.tobytes()
 
 
 @pytest.mark.nojit

@@ -25,8 +25,8 @@ from fastmlp.tables import Table, table_of
 
 SENTINEL = -99
 CHECKED = not JIT_ENABLED or bool(numba.config.BOUNDSCHECK)
-KINDS = [np.uint8, np.float32, np.float64]
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=["uint8", "float32", "float64"])
+KINDS = [np.uint8, np.float16, np.float32, np.float64]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=["uint8", "float16", "float32", "float64"])
 both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
@@ -347,3 +347,14 @@ def test_networks_read_every_layout_alike_and_write_none(layout: str, kind: Any)
     np.testing.assert_array_equal(results[0][1], results[1][1])
     np.testing.assert_array_equal(X, before)
     assert results[0][0].any()
+
+
+@pytest.mark.nojit
+def test_every_float16_becomes_the_same_float32() -> None:
+    bits = np.arange(0, 2**16, 1 if JIT_ENABLED else 37, dtype=np.uint16)
+    with np.errstate(invalid="ignore"):
+        wanted = bits.view(np.float16).astype(np.float32)
+    found = np.array([rows.half_to_single(number) for number in bits])
+    np.testing.assert_array_equal(found, wanted)
+    ordinary = ~np.isnan(wanted)
+    assert (np.signbit(found) == np.signbit(wanted))[ordinary].all()

@@ -10,6 +10,7 @@ from . import elementary as e
 from .jit import jit, rule
 
 IDENTITY, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS, SIGMOID, TANH = range(11)
+RESCALING = 11
 
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -111,6 +112,12 @@ def tanh(z, alpha):
     return t, type(z)(1) - t * t
 
 
+@rule
+def rescaling(z, alpha):
+    """alpha z."""
+    return alpha * z, alpha
+
+
 @jit
 def activate(code, option, z):
     """z[i] <- f(z[i]): the forward pass when no gradient is wanted."""
@@ -147,6 +154,9 @@ def activate(code, option, z):
     elif code == TANH:
         for i in range(z.size):
             z[i] = tanh(z[i], alpha)[0]
+    elif code == RESCALING:
+        for i in range(z.size):
+            z[i] = rescaling(z[i], alpha)[0]
 
 
 @jit
@@ -188,3 +198,6 @@ def activate_with_slope(code, option, z, slope):
     elif code == TANH:
         for i in range(z.size):
             z[i], slope[i] = tanh(z[i], alpha)
+    elif code == RESCALING:
+        for i in range(z.size):
+            z[i], slope[i] = rescaling(z[i], alpha)

@@ -67,9 +67,20 @@ def jit(function: Callable[..., Any], nogil: bool = True, forceinline: bool = Fa
         return _silent(function)
     options = {"nogil": nogil, "forceinline": forceinline}
     dispatcher = numba.njit(error_model="numpy", **options)(function)
+    _forget_literals(dispatcher)
     with contextlib.suppress(RuntimeError, OSError):
         dispatcher._cache = _KernelCache(function)
     return dispatcher
+
+
+def _forget_literals(dispatcher: Any) -> None:
+    """Compile a kernel once a type, where numba would once more for each constant passed to it."""
+    template_for = dispatcher.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return template_for(tuple(types.unliteral(kind) for kind in args), kws)
+
+    dispatcher.get_call_template = get_call_template
 
 
 def rule(function: Callable[..., Any]) -> Any:

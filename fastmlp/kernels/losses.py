@@ -188,7 +188,7 @@ def loss_rows(
         else:
             t_row = numbers(targets + sample * n_out * size, n_out, one)
             if code == SOFTMAX_CROSS_ENTROPY:
-                loss = _softmax_row(z_row, t_row, -1, setting, gradient_row)
+                loss = _softmax_row(z_row, t_row, np.int32(-1), setting, gradient_row)
             else:
                 share /= n_out
                 loss = _elementwise_row(code, setting, level_values, z_row, t_row, gradient_row)

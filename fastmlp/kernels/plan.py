@@ -24,7 +24,7 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   levels     (n_levels,) quantile levels
 #   params, grads (n_params,); state, some vectors of n_params
 #   hyper      (n_steps, N_HYPERPARAMETERS) float64; losses (n_steps,) float64
-#   inputs     (batch_size, n_features), rows of x that had to be converted
+#   inputs     (batch_size, n_features), rows of x that had to be converted, times x_scale
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
 #   panels     (n_threads, panel_bytes); zeros, one tile wide; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
@@ -35,7 +35,7 @@ _JOB_WHOLE = (
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes"
     " loss link optimizer seed first_step training first_dense limits_columns by_columns"
 )
-_JOB_REAL = "loss_option l1 l2 clip_norm total_weight"
+_JOB_REAL = "x_scale loss_option l1 l2 clip_norm total_weight"
 
 
 def _record(whole: str, real: str) -> np.dtype:

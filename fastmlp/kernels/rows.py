@@ -8,14 +8,54 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import itemsize, jit, numbers
+from .bits import from_bits
+from .jit import itemsize, jit, numbers, rule
 
-FLOAT32, FLOAT64, UINT8, SPARSE = range(4)
-KINDS = {np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64, np.dtype(np.uint8): UINT8}
+FLOAT32, FLOAT64, UINT8, FLOAT16, SPARSE = range(5)
+KINDS = {
+    np.dtype(np.float32): FLOAT32,
+    np.dtype(np.float64): FLOAT64,
+    np.dtype(np.uint8): UINT8,
+    np.dtype(np.float16): FLOAT16,
+}
 
 _FLOAT32 = np.float32(1)
 _FLOAT64 = np.float64(1)
 _UINT8 = np.uint8(1)
+_UINT16 = np.uint16(1)
+
+_FRACTION = 23 - 10  # bits that the fraction of a float32 is longer than that of a float16
+_REBIAS = np.int32((127 - 15) << 23)  # from the exponent of a float16 to that of a float32
+_EXPONENT = np.int32(1 << 23)
+
+
+@rule
+def half_to_single(bits):
+    """The float32 equal to the float16 with these bits, which LLVM has no portable cast for.
+
+    A subnormal float16 is a normal float32: its fraction is put behind a 1 that is taken off again.
+    """
+    bits = np.int32(bits)
+    moved = (bits & np.int32(0x7FFF)) << np.int32(_FRACTION)
+    normal = from_bits(moved + _REBIAS, _FLOAT32)
+    smallest = _REBIAS + _EXPONENT
+    subnormal = from_bits(moved + smallest, _FLOAT32) - from_bits(smallest, _FLOAT32)
+    special = from_bits(moved + _REBIAS + _REBIAS, _FLOAT32)
+    size = normal if moved < np.int32(31 << 23) else special
+    size = size if moved >= _EXPONENT else subnormal
+    return size if bits < np.int32(0x8000) else -size
+
+
+@jit
+def _convert_halves(start, column_stride, out):
+    """out[j] <- the float16 in column j of the row that starts at an address."""
+    if column_stride == itemsize(_UINT16):
+        row = numbers(start, out.size, _UINT16)
+        for j in range(out.size):
+            out[j] = half_to_single(row[j])
+    else:
+        for j in range(out.size):
+            out[j] = half_to_single(numbers(start + j * column_stride, 1, _UINT16)[0])
 
 
 @jit
@@ -45,5 +85,7 @@ def gather(x, row_stride, column_stride, kind, order, first, last, n_columns, ou
             _convert_row(start, column_stride, _FLOAT32, row)
         elif kind == FLOAT64:
             _convert_row(start, column_stride, _FLOAT64, row)
-        else:
+        elif kind == UINT8:
             _convert_row(start, column_stride, _UINT8, row)
+        else:
+            _convert_halves(start, column_stride, row)

@@ -107,6 +107,10 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
                 job["x"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
                 integers(order, batch), start, stop, job["n_features"], job["inputs"], one,
             )  # fmt: skip
+        if job["x_scale"] != 1:
+            n_features = job["n_features"]
+            inputs = job["inputs"] + start * n_features * itemsize(one)
+            optimizers.rescale((stop - start) * n_features, inputs, job["x_scale"], one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads)
     first, last = _my_rows(job, batch, thread)
@@ -286,9 +290,8 @@ def _parameters_phase(job, stages, order, batch, hyper, thread, update, one):
         biases = job["grads"] + stage["biases"] * size
         matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, biases, one)
         if update:
-            n_runs = min(right - left, 1)  # not a plain 1, for which numba would compile anew
             start = stage["biases"] + left
-            _update(job, stage, hyper, False, start, n_runs, right - left, n_out, one)
+            _update(job, stage, hyper, False, start, 1, right - left, n_out, one)
 
 
 @jit
@@ -318,7 +321,7 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             if scale != 1:
                 optimizers.rescale(count, job["grads"] + start * size, scale, one)
-            _update(job, stage, hyper, weights, start, min(count, 1), count, width, one)
+            _update(job, stage, hyper, weights, start, 1, count, width, one)
 
 
 @jit
