@@ -130,14 +130,13 @@ def _draw(case: Case, rng: np.random.Generator) -> _Problem:
 
 
 def _activation(name: str) -> Activation:
-    found = next(cls for cls in ACTIVATIONS if cls.name == name)
-    return found(**_activation_options(name))
+    made: Activation = LAYERS[name](**_activation_options(name))  # type: ignore[assignment]
+    return made
 
 
 def _activation_options(name: str) -> dict[str, float]:
     """A value apart from the default for the option of an activation that has one."""
-    found = next(cls for cls in ACTIVATIONS if cls.name == name)
-    return {field.name: 0.3 for field in fields(found)}  # type: ignore[arg-type]
+    return {field.name: 0.3 for field in fields(LAYERS[name])}  # type: ignore[arg-type]
 
 
 def _loss_options(loss_class: type) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_inputs_are_converted_a_batch_at_a_time(kind: str, rng: np.random.Genera
     network.fit(X[:40], y[:40], epochs=1)
     whole = N * N_FEATURES  # bytes of the smallest copy, one of uint8
     peak = peak_of(lambda: network.fit(X, y, epochs=1, validation_data=(X, y)))
-    assert peak < whole / 3
+    assert peak < whole / 2  # targets and outputs are a part of it
     assert peak_of(lambda: network.predict(X)) < whole / 4
 
 

@@ -25,6 +25,7 @@ from fastmlp.layers import (
     Layer,
     LeakyReLU,
     ReLU,
+    Rescaling,
     Tanh,
     chain_sizes,
 )
@@ -214,6 +215,14 @@ def test_activation_alone_agrees_with_its_formula(
     # 1 - tanh^2 and its like lose relative precision where they are small.
     np.testing.assert_allclose(dX, expected, **({"atol": 1e-14} | tolerance | smallest))
     assert X.tobytes() == POINTS.astype(dtype).tobytes()  # the inputs are left alone
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rescaling_alone_is_a_product(dtype: str) -> None:
+    layer, X, scale = Rescaling(0.3), POINTS.astype(dtype), np.dtype(dtype).type(0.3)
+    np.testing.assert_array_equal(layer.forward(X), scale * X)
+    np.testing.assert_array_equal(layer.backward(X + 1), scale * (X + 1))
 
 
 @pytest.mark.nojit
