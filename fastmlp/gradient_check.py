@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import reference
-from .layers import ACTIVATIONS, Activation, Dense, Identity
+from .layers import ACTIVATIONS, LAYERS, Activation, Dense, Identity
 from .losses import LOSSES, BuiltInLoss, Quantile
 from .network import Network
 
