@@ -18,7 +18,7 @@ from .kernels import plan, step
 from .kernels.activations import RESCALING
 from .kernels.jit import JIT_ENABLED, address_of, address_or_0, is_compiled
 from .kernels.losses import LINK_IDENTITY
-from .kernels.matmul import PACK_STRIDE
+from .kernels.matmul import PACK_STRIDE, n_parts
 from .kernels.rows import SPARSE
 from .kernels.threads import ABORTED, SYNC_SIZE
 from .kernels.tiles import tile_width
@@ -142,6 +142,14 @@ class Engine:
         job["limits_columns"] = (self.stages["max_norm"] > 0).any()
         widest = int(self.stages["n_out"].max()) * network.dtype.itemsize
         job["by_columns"] = self.n_threads > 1 and widest > PACK_STRIDE
+        # Not in `read_from`, which only predicts: the first layer's inputs are shared out.
+        first = self.stages[0]
+        self.shares_inputs = (
+            self.n_threads > 1
+            and bool(first["dense"])
+            and n_parts(int(first["n_in"])) % self.n_threads == 0
+            and not job["by_columns"]
+        )
 
     def read_from(self, table: Table) -> None:
         """Point at the samples; another table may follow if it is as readable in place as this."""
@@ -155,6 +163,7 @@ class Engine:
             and self.scale == 1
         )
         job["x_kind"], job["x_gathered"] = table.kind, not in_place
+        job["by_inputs"] = self.shares_inputs and table.kind != SPARSE
 
     def _allocate(self, batch_size: int, training: bool) -> None:
         """Lay out one work space: inputs, values and slopes of each stage, gradient, panels."""
@@ -168,6 +177,10 @@ class Engine:
         job["panel_bytes"] = -(-widest * width * itemsize // _ALIGN) * _ALIGN
         if job["x_gathered"]:
             places.append((job, "inputs", batch_size * self.table.n_columns * itemsize))
+        if job["by_inputs"]:
+            first = stages[0]
+            size = int(n_parts(int(first["n_in"]))) * batch_size * int(first["n_out"]) * itemsize
+            places.append((job, "parts", size))
         for stage in stages:
             size = batch_size * int(stage["n_out"]) * itemsize
             places.append((stage, "values", size))

@@ -277,8 +277,8 @@ class Dense(Layer):
             table = table_of(X, dtype)
             sparse.sparse_forward(
                 address_of(table.values), address_of(table.indices), address_of(table.indptr),
-                address_of(order), 0, n, 0, n_out, address_of(self.W), address_of(self.b), n_out,
-                address_of(Z), dtype.type(1),
+                address_of(order), 0, n, 0, n_out, address_of(self.W), address_of(self.b), n_in,
+                n_out, address_of(Z), dtype.type(1),
             )  # fmt: skip
             return Z
         X, panel = np.ascontiguousarray(X, dtype), _panel(n_in, Z)

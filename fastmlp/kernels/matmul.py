@@ -1,8 +1,9 @@
 """The three matrix products of a dense layer, as loops over register tiles.
 
 Every product takes the range of rows and columns it is to compute, so that threads can share one
-out; each number's bits depend neither on the range nor on the thread. All memory is given by
-address, all numbers have the type of `one`.
+out; each number's bits depend neither on the range nor on the thread. A long sum over a layer's
+inputs is made of parts, so that threads can share that out, too, and a part of W stays in the
+nearest cache. All memory is given by address, all numbers have the type of `one`.
 """
 
 from __future__ import annotations
@@ -15,29 +16,55 @@ from .tiles import tile_height, tile_of_columns, tile_of_rows, tile_width
 PACK_STRIDE = 1024
 _PACK_ROWS = 16
 _TRANSPOSED_COLUMNS = 16
+_LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
+
+
+@jit
+def n_parts(n_in):
+    """How many parts the sum over a layer's inputs has; each is one chain, added in this order."""
+    return 4 if n_in >= 4 * _LEAST_PART else 2 if n_in >= 2 * _LEAST_PART else 1
+
+
+@jit
+def input_part_start(n_in, part):
+    """The first input of a part; of the one after the last part, the number of inputs."""
+    parts = n_parts(n_in)
+    return n_in if part == parts else n_in // _PART_UNIT * part // parts * _PART_UNIT
 
 
 @jit
 def _rows_of_tiles(
-    a, a_stride, order, first, last, b, b_stride, columns, depth, bias, c, c_stride, one
+    a, a_stride, order, first, last, b, b_stride, columns, depth, base, c, c_stride, one
 ):
-    """C[first:last] = bias + A[order] B for one panel of columns, C counted from row 0."""
-    row_bytes = c_stride * itemsize(one)
+    """C[first:last] = base + A[order] B for one panel of columns, C counted from row 0."""
+    size = itemsize(one)
     i = first
     while i < last:
         rows = tile_height(last - i)
         tile_of_rows(
-            a, a_stride, order, i, rows, b, b_stride, columns, depth, bias, c + i * row_bytes,
-            c_stride, one,
+            a, a_stride, order, i, rows, b, b_stride, columns, depth, base, 0,
+            c + i * c_stride * size, c_stride, one,
         )  # fmt: skip
         i += rows
+
+
+@jit
+def _packed(weights, first, last, j, columns, n_out, panel, one):
+    """Copy rows first..last of W's columns j.. to where they are adjacent; returns the panel."""
+    size, width = itemsize(one), tile_width(one)
+    for k in range(first, last):
+        row = numbers(panel + k * width * size, columns, one)
+        source = numbers(weights + (k * n_out + j) * size, columns, one)
+        for c in range(columns):
+            row[c] = source[c]
+    return panel
 
 
 @jit
 def dense_forward(
     a, a_stride, order, first, last, left, right, weights, biases, n_in, n_out, out, panel, one
 ):
-    """Z[r, j] <- A[order[r]] W[:, j] + b[j] for first <= r < last and left <= j < right.
+    """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     a read: rows of n_in numbers, `a_stride` bytes apart; order (int32) read; weights: W
     (n_in, n_out) and biases (n_out,) read; out (batch, n_out) written; panel (n_in, one tile wide)
@@ -49,16 +76,58 @@ def dense_forward(
         columns = min(width, right - j)
         b, b_stride = weights + j * size, n_out
         if packs:
-            for k in range(n_in):
-                row = numbers(panel + k * width * size, columns, one)
-                source = numbers(b + k * n_out * size, columns, one)
-                for c in range(columns):
-                    row[c] = source[c]
-            b, b_stride = panel, width
+            b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
+        i = first
+        while i < last:
+            rows = tile_height(last - i)
+            c = out + (i * n_out + j) * size
+            base, base_stride = biases + j * size, 0
+            for part in range(n_parts(n_in)):
+                k, end = input_part_start(n_in, part), input_part_start(n_in, part + 1)
+                tile_of_rows(
+                    a + k * size, a_stride, order, i, rows, b + k * b_stride * size, b_stride,
+                    columns, end - k, base, base_stride, c, n_out, one,
+                )  # fmt: skip
+                base, base_stride = c, n_out
+            i += rows
+
+
+@jit
+def forward_part(a, a_stride, order, batch, part, weights, n_in, n_out, zeros, out, panel, one):
+    """The part of A[order] W that comes from one part of the inputs, for a thread that owns it.
+
+    Arguments as in `dense_forward`; zeros (one tile wide) read; out (batch, n_out) written.
+    """
+    size, width = itemsize(one), tile_width(one)
+    packs = n_out * size > PACK_STRIDE and batch >= _PACK_ROWS
+    k, end = input_part_start(n_in, part), input_part_start(n_in, part + 1)
+    for j in range(0, n_out, width):
+        columns = min(width, n_out - j)
+        b, b_stride = weights + j * size, n_out
+        if packs:
+            b, b_stride = _packed(weights, k, end, j, columns, n_out, panel, one), width
         _rows_of_tiles(
-            a, a_stride, order, first, last, b, b_stride, columns, n_in, biases + j * size,
-            out + j * size, n_out, one,
+            a + k * size, a_stride, order, 0, batch, b + k * b_stride * size, b_stride, columns,
+            end - k, zeros, out + j * size, n_out, one,
         )  # fmt: skip
+
+
+@jit
+def add_parts(parts, part_bytes, first, last, biases, n_in, n_out, out, one):
+    """Z[r] <- b + the parts of row r, in order, for first <= r < last: as `dense_forward` has it.
+
+    parts: those that `forward_part` wrote, `part_bytes` apart; out (batch, n_out) written.
+    """
+    size = itemsize(one)
+    bias = numbers(biases, n_out, one)
+    for r in range(first, last):
+        row = numbers(out + r * n_out * size, n_out, one)
+        for j in range(row.size):
+            row[j] = bias[j]
+        for part in range(n_parts(n_in)):
+            source = numbers(parts + part * part_bytes + r * n_out * size, n_out, one)
+            for j in range(row.size):
+                row[j] += source[j]
 
 
 @jit

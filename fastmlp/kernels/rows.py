@@ -71,16 +71,18 @@ def _convert_row(start, column_stride, kind, out):
 
 
 @jit
-def gather(x, row_stride, column_stride, kind, order, first, last, n_columns, out, one):
-    """out[r] <- row `order[r]` of the table at x for first <= r < last, converted.
+def gather(
+    x, row_stride, column_stride, kind, order, first, last, left, right, n_columns, scale, out, one
+):
+    """out[r] <- row `order[r]` of the table at x, converted, times scale.
 
-    Strides in bytes; order (int32 array) read; out: address of (batch, n_columns) numbers of the
-    type of `one`, written.
+    For rows first <= r < last and columns left <= j < right. Strides in bytes; order (int32 array)
+    read; out: address of (batch, n_columns) numbers of the type of `one`, written.
     """
-    row_bytes = n_columns * itemsize(one)
+    factor = type(one)(scale)
     for r in range(first, last):
-        start = x + np.int64(order[r]) * row_stride
-        row = numbers(out + r * row_bytes, n_columns, one)
+        start = x + np.int64(order[r]) * row_stride + left * column_stride
+        row = numbers(out + (r * n_columns + left) * itemsize(one), right - left, one)
         if kind == FLOAT32:
             _convert_row(start, column_stride, _FLOAT32, row)
         elif kind == FLOAT64:
@@ -89,3 +91,6 @@ def gather(x, row_stride, column_stride, kind, order, first, last, n_columns, ou
             _convert_row(start, column_stride, _UINT8, row)
         else:
             _convert_halves(start, column_stride, row)
+        if scale != 1:
+            for j in range(row.size):
+                row[j] *= factor

@@ -11,6 +11,7 @@ import numpy as np
 
 from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
+from .matmul import input_part_start, n_parts
 from .tiles import sparse_width, tile_of_sparse_row
 
 
@@ -23,9 +24,9 @@ def _non_zeros(indptr, sample):
 
 @jit
 def sparse_forward(
-    values, indices, indptr, order, first, last, left, right, weights, biases, n_out, out, one
+    values, indices, indptr, order, first, last, left, right, weights, biases, n_in, n_out, out, one
 ):
-    """Z[r, j] <- X[order[r]] W[:, j] + b[j] for first <= r < last and left <= j < right.
+    """Z[r, j] <- b[j] + X[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     Addresses: values, indices (int32), indptr (int64), order (int32), weights: W (n_in, n_out),
     biases (n_out,) read; out (batch, n_out) written.
@@ -34,11 +35,20 @@ def sparse_forward(
     samples = integers(order, last)
     for r in range(first, last):
         start, count = _non_zeros(indptr, samples[r])
-        for j in range(left, right, width):
-            tile_of_sparse_row(
-                values + start * size, indices + start * 4, count, weights + j * size, n_out,
-                min(width, right - j), biases + j * size, out + (r * n_out + j) * size, one,
-            )  # fmt: skip
+        columns = integers(indices + start * 4, count)
+        row = out + r * n_out * size
+        base, at = biases, 0
+        for part in range(n_parts(n_in)):
+            before, end = at, input_part_start(n_in, part + 1)
+            while at < count and columns[at] < end:
+                at += 1
+            place = start + before
+            for j in range(left, right, width):
+                tile_of_sparse_row(
+                    values + place * size, indices + place * 4, at - before, weights + j * size,
+                    n_out, min(width, right - j), base + j * size, row + j * size, one,
+                )  # fmt: skip
+            base = row
 
 
 @jit
@@ -72,8 +82,8 @@ def sparse_weight_gradient(
 
 
 @jit
-def gather_sparse(values, indices, indptr, order, first, last, n_columns, out, one):
-    """out[r] <- sample order[r] with its zeros, for first <= r < last; out (batch, n_columns)."""
+def gather_sparse(values, indices, indptr, order, first, last, n_columns, scale, out, one):
+    """out[r] <- sample order[r] with its zeros, times scale; out (batch, n_columns)."""
     size = itemsize(one)
     samples = integers(order, last)
     for r in range(first, last):
@@ -87,3 +97,6 @@ def gather_sparse(values, indices, indptr, order, first, last, n_columns, out, o
         )
         for k in range(count):
             row[columns[k]] += factors[k]
+        if scale != 1:
+            for j in range(row.size):
+                row[j] *= type(one)(scale)

@@ -2,8 +2,9 @@
 
 A step has two phases. *Rows*: each thread takes its rows of the batch through all layers, the loss
 and back again. *Parameters*: each thread owns a range of every W, sums its gradient over the whole
-batch and updates it while it is hot. Between them the threads meet. Where layers are wide, threads
-share out the columns of each layer instead of rows, so that each W is read by one thread only.
+batch and updates it while it is hot. Between them the threads meet. Where there are many inputs,
+each thread first multiplies those that meet its own rows of the first W, which then never leave its
+core; where layers are wide, threads share out the columns of each layer instead of rows.
 """
 
 from __future__ import annotations
@@ -92,25 +93,53 @@ def _activate(job, stage, step, first, last, left, right, one):
 
 
 @jit
+def _gather(job, order, first, last, left, right, one):
+    """Convert rows first..last of the batch into the job's inputs; of dense ones, some columns."""
+    if job["x_kind"] == rows.SPARSE:
+        sparse.gather_sparse(
+            job["x"], job["x_indices"], job["x_indptr"], order, first, last, job["n_features"],
+            job["x_scale"], job["inputs"], one,
+        )  # fmt: skip
+    else:
+        rows.gather(
+            job["x"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
+            integers(order, last), first, last, left, right, job["n_features"], job["x_scale"],
+            job["inputs"], one,
+        )  # fmt: skip
+
+
+@jit
+def _my_parts(job, n_in, thread):
+    """Parts of the first layer's inputs that this thread owns, where threads share them out."""
+    parts, n_threads = matmul.n_parts(n_in), job["n_threads"]
+    return parts * thread // n_threads, parts * (thread + 1) // n_threads
+
+
+@jit
+def _forward_my_inputs(job, stages, order, batch, thread, panel, one):
+    """What this thread's inputs contribute to the first layer, whose W stays in this core."""
+    stage = stages[0]
+    n_in, n_out = stage["n_in"], stage["n_out"]
+    x, stride, index = _stage_input(job, stages, 0, order, one)
+    first, last = _my_parts(job, n_in, thread)
+    if job["x_gathered"]:
+        left, right = matmul.input_part_start(n_in, first), matmul.input_part_start(n_in, last)
+        _gather(job, order, 0, batch, left, right, one)
+    weights = job["params"] + stage["weights"] * itemsize(one)
+    for part in range(first, last):
+        out = job["parts"] + part * job["batch_size"] * n_out * itemsize(one)
+        matmul.forward_part(
+            x, stride, index, batch, part, weights, n_in, n_out, job["zeros"], out, panel, one
+        )
+
+
+@jit
 def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
-    if job["x_gathered"]:
-        start, stop = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
-        if job["x_kind"] == rows.SPARSE:
-            sparse.gather_sparse(
-                job["x"], job["x_indices"], job["x_indptr"], order, start, stop,
-                job["n_features"], job["inputs"], one,
-            )  # fmt: skip
-        else:
-            rows.gather(
-                job["x"], job["x_row_stride"], job["x_column_stride"], job["x_kind"],
-                integers(order, batch), start, stop, job["n_features"], job["inputs"], one,
-            )  # fmt: skip
-        if job["x_scale"] != 1:
-            n_features = job["n_features"]
-            inputs = job["inputs"] + start * n_features * itemsize(one)
-            optimizers.rescale((stop - start) * n_features, inputs, job["x_scale"], one)
+    if job["x_gathered"] and not job["by_inputs"]:
+        first, last = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+        _gather(job, order, first, last, 0, job["n_features"], one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads)
     first, last = _my_rows(job, batch, thread)
@@ -121,10 +150,15 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         x, stride, index = _stage_input(job, stages, s, order, one)
         weights = job["params"] + stage["weights"] * itemsize(one)
         biases = job["params"] + stage["biases"] * itemsize(one)
-        if s == 0 and _is_sparse(job):
+        if s == 0 and job["by_inputs"]:
+            part_bytes = job["batch_size"] * n_out * itemsize(one)
+            matmul.add_parts(
+                job["parts"], part_bytes, first, last, biases, n_in, n_out, stage["values"], one
+            )
+        elif s == 0 and _is_sparse(job):
             sparse.sparse_forward(
                 job["x"], job["x_indices"], job["x_indptr"], order, first, last, left, right,
-                weights, biases, n_out, stage["values"], one,
+                weights, biases, n_in, n_out, stage["values"], one,
             )  # fmt: skip
         elif stage["dense"]:
             matmul.dense_forward(
@@ -205,6 +239,9 @@ def _backward(job, stages, batch, step, thread, panel, one):
 def _rows_phase(job, stages, order, batch, step, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
+    if job["by_inputs"]:
+        _forward_my_inputs(job, stages, order, batch, thread, panel, one)
+        barrier(job["sync"], job["n_threads"])
     _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
     samples = integers(order, batch)
@@ -236,13 +273,23 @@ def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, one):
 
 
 @jit
-def _my_weights(job, n_in, n_out, thread, one):
+def _my_weight_rows(job, s, n_in, thread):
+    """Rows of the W of stage s that this thread owns, unless it owns columns."""
+    if s == 0 and job["by_inputs"]:
+        first, last = _my_parts(job, n_in, thread)
+        return matmul.input_part_start(n_in, first), matmul.input_part_start(n_in, last)
+    n_threads = job["n_threads"]
+    return part_start(n_in, n_threads, thread), part_start(n_in, n_threads, thread + 1)
+
+
+@jit
+def _my_weights(job, s, n_in, n_out, thread, one):
     """The block of a W that this thread owns: rows first..last, columns left..right."""
     if job["by_columns"]:
         left, right = _my_columns(job, n_out, thread, one)
         return 0, n_in, left, right
-    n_threads = job["n_threads"]
-    return part_start(n_in, n_threads, thread), part_start(n_in, n_threads, thread + 1), 0, n_out
+    first, last = _my_weight_rows(job, s, n_in, thread)
+    return first, last, 0, n_out
 
 
 @jit
@@ -263,7 +310,7 @@ def _parameters_phase(job, stages, order, batch, hyper, thread, update, one):
             continue
         n_in, n_out = stage["n_in"], stage["n_out"]
         x, stride, index = _stage_input(job, stages, s, order, one)
-        first, last, left, right = _my_weights(job, n_in, n_out, thread, one)
+        first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
         weights = job["grads"] + stage["weights"] * size
         is_sparse = s == 0 and _is_sparse(job)
         height = max(1, _HOT_NUMBERS // max(right - left, 1) // TILE_ROWS) * TILE_ROWS
@@ -313,11 +360,16 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
         stage = stages[s]
         if not stage["dense"]:
             continue
+        n_in, n_out = stage["n_in"], stage["n_out"]
         for weights in (True, False):
-            rows_ = stage["n_in"] if weights else stage["n_out"]
-            width = stage["n_out"] if weights else 1
-            first = part_start(rows_, n_threads, thread)
-            count = (part_start(rows_, n_threads, thread + 1) - first) * width
+            first, last = (
+                part_start(n_out, n_threads, thread),
+                part_start(n_out, n_threads, thread + 1),
+            )
+            if weights:
+                first, last = _my_weight_rows(job, s, n_in, thread)
+            width = n_out if weights else 1
+            count = (last - first) * width
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             if scale != 1:
                 optimizers.rescale(count, job["grads"] + start * size, scale, one)
@@ -382,6 +434,8 @@ def _step(job, stages, step, thread, one):
         if not barrier(job["sync"], n_threads):
             return False
         _limit_columns(job, stages, thread, one)
+    elif job["by_inputs"]:
+        return True  # this thread's part of the next step needs no weights but its own
     return barrier(job["sync"], n_threads)
 
 

@@ -2,7 +2,8 @@
 
 A tile keeps a few rows by one or two vectors of the result in registers while it walks the whole
 depth, so each number of A and B is loaded once a tile. Each result is one chain of fused
-multiply-adds in the order of the depth: the same bits wherever the edges of a tile fall.
+multiply-adds in the order of the depth, added to what a base holds: the same bits wherever the
+edges of a tile fall.
 """
 
 from __future__ import annotations
@@ -73,15 +74,15 @@ class _TileEmitter:
         offset = self.builder.mul(row, stride)
         return self.builder.gep(table, [offset], source_etype=ir.IntType(8))
 
-    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, start, c, c_stride):
-        """C[r, :columns] = start + sum over k of A(r, k) B(k)[:columns], for r < rows.
+    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, base, c_row):
+        """C(r)[:columns] = base(r) + sum over k of A(r, k) B(k)[:columns], for r < rows.
 
         One of `heights` is `rows`; `columns` fit into `vectors` vectors. `a_rows(height)` returns a
-        function of k that gives the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0];
-        `start` points at the row that every accumulator begins with, None standing for zeros.
+        function of k that gives the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0],
+        `base(r)` and `c_row(r)` point at rows; None as base stands for zeros.
         """
         full = self.builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
-        operands = (a_rows, b_row, depth, start, c, c_stride)
+        operands = (a_rows, b_row, depth, base, c_row)
         for height in heights:
             is_height = self.builder.icmp_signed("==", rows, self.index(height))
             with self.builder.if_then(is_height), self.builder.if_else(full) as (whole, partial):
@@ -103,12 +104,11 @@ class _TileEmitter:
             with earlier:
                 self._partial(height, vectors - 1, columns, operands)
 
-    def _tile(self, height, vectors, mask, a_rows, b_row, depth, start, c, c_stride):
+    def _tile(self, height, vectors, mask, a_rows, b_row, depth, base, c_row):
         builder = self.builder
         masks = [None] * (vectors - 1) + [mask]
         zero = ir.Constant(self.vector, None)
-        first = self._load_row(start, masks) if start is not None else [zero] * vectors
-        totals = [[self._register(value) for value in first] for _ in range(height)]
+        totals = [[self._register(zero) for _ in masks] for _ in range(height)]
         fma = self._intrinsic("llvm.fma", self.vector, [self.vector] * 3)
         a_of = a_rows(height)
         with cgutils.for_range(builder, depth) as loop:
@@ -120,10 +120,13 @@ class _TileEmitter:
                     total = builder.load(slot, typ=self.vector)
                     builder.store(builder.call(fma, [broadcast, b_vector, total]), slot)
         for r, row in enumerate(totals):
-            at = self.element(c, builder.mul(self.index(r), c_stride))
-            for v, slot in enumerate(row):
-                total = builder.load(slot, typ=self.vector)
-                self._store(total, self.element(at, self.index(v * self.lanes)), masks[v])
+            sums = [builder.load(slot, typ=self.vector) for slot in row]
+            if base is not None:
+                before = self._load_row(base(self.index(r)), masks)
+                sums = [builder.fadd(*pair) for pair in zip(before, sums, strict=True)]
+            for v, total in enumerate(sums):
+                at = self.element(c_row(self.index(r)), self.index(v * self.lanes))
+                self._store(total, at, masks[v])
 
     def _register(self, value):
         """A local variable, which LLVM promotes to a register."""
@@ -185,19 +188,21 @@ if JIT_ENABLED:
 
     @intrinsic
     def tile_of_rows(
-        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, bias, c, c_stride, one
-    ):
-        """C = bias + A B, where row r of A is row `order[i + r]` of the table at `a`.
+        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, base, base_stride, c,
+        c_stride, one,
+    ):  # fmt: skip
+        """C = base + A B, where row r of A is row `order[i + r]` of the table at `a`.
 
         Addresses of numbers of the type of `one`: a table with rows `a_stride` bytes apart; b with
-        `b_stride` and c with `c_stride` numbers a row; bias a row. `order` is that of int32.
+        `b_stride`, base with `base_stride` (0 for one row to be added to all) and c with `c_stride`
+        numbers a row; base may be c. `order` is that of int32.
         """
-        signature = types.void(*[types.intp] * 12, one)
+        signature = types.void(*[types.intp] * 13, one)
 
         def codegen(context, builder, signature, args):
             code = _TileEmitter(context, builder, one)
             a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
-            bias_, c_, c_stride_, _ = args[9:]
+            base_, base_stride_, c_, c_stride_, _ = args[9:]
             table, indices = _memory(builder, a_), _memory(builder, order_)
 
             def a_rows(height):
@@ -207,7 +212,7 @@ if JIT_ENABLED:
 
             code.emit(
                 TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
-                _memory(builder, bias_), _memory(builder, c_), c_stride_,
+                code.rows_of(base_, base_stride_), code.rows_of(c_, c_stride_),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -238,15 +243,15 @@ if JIT_ENABLED:
 
             code.emit(
                 TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
-                None, _memory(builder, c_), c_stride_,
+                None, code.rows_of(c_, c_stride_),
             )  # fmt: skip
             return context.get_dummy_value()
 
         return signature, codegen
 
     @intrinsic
-    def tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, bias, c, one):
-        """c = bias + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
+    def tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, base, c, one):
+        """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
         Addresses of numbers of the type of `one`, of int32 for `indices`; `columns` up to
         `sparse_width`.
@@ -255,14 +260,14 @@ if JIT_ENABLED:
 
         def codegen(context, builder, signature, args):
             code = _TileEmitter(context, builder, one)
-            values_, indices_, depth_, b_, b_stride_, columns_, bias_, c_, _ = args
+            values_, indices_, depth_, b_, b_stride_, columns_, base_, c_, _ = args
             numbers_, table, order = (_memory(builder, x) for x in (values_, b_, indices_))
             row_bytes = builder.mul(b_stride_, code.index(code.itemsize))
             code.emit(
                 (1,), SPARSE_VECTORS, code.index(1), columns_,
                 lambda height: lambda k: [code.element(numbers_, k)],
                 lambda k: code.table_row(table, row_bytes, order, k),
-                depth_, _memory(builder, bias_), _memory(builder, c_), code.index(0),
+                depth_, code.rows_of(base_, code.index(0)), code.rows_of(c_, code.index(0)),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -270,10 +275,10 @@ if JIT_ENABLED:
 
 else:
 
-    def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, bias, c, one):
+    def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
         rows = _table(b, b_stride * itemsize(one), integers(indices, depth), columns, one)
         product = numbers(values, depth, one) @ rows
-        numbers(c, columns, one)[:] = numbers(bias, columns, one) + product
+        numbers(c, columns, one)[:] = numbers(base, columns, one) + product
 
     def _table(address, stride, rows, size, one):
         """Rows of `size` numbers at `address + row * stride`, as one matrix."""
@@ -288,11 +293,13 @@ else:
             numbers(c + r * c_stride * itemsize(one), row.size, one)[:] = row
 
     def tile_of_rows(
-        a, a_stride, order, i, rows, b, b_stride, columns, depth, bias, c, c_stride, one
-    ):
+        a, a_stride, order, i, rows, b, b_stride, columns, depth, base, base_stride, c, c_stride,
+        one,
+    ):  # fmt: skip
         index = integers(order, i + rows)[i:]
         product = _table(a, a_stride, index, depth, one) @ _panel(b, b_stride, depth, columns, one)
-        _store_tile(c, c_stride, product + numbers(bias, columns, one), one)
+        before = _table(base, base_stride * itemsize(one), range(rows), columns, one)
+        _store_tile(c, c_stride, before + product, one)
 
     def tile_of_columns(a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one):
         left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
