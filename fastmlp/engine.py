@@ -16,12 +16,19 @@ import numpy as np
 
 from .kernels import plan, step
 from .kernels.activations import RESCALING
-from .kernels.jit import JIT_ENABLED, address_of, address_or_0, is_compiled
+from .kernels.jit import (
+    CACHE_LINE,
+    JIT_ENABLED,
+    address_of,
+    address_or_0,
+    aligned_zeros,
+    is_compiled,
+)
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import PACK_STRIDE, n_parts
 from .kernels.rows import SPARSE
-from .kernels.threads import ABORTED, SYNC_SIZE
-from .kernels.tiles import tile_width
+from .kernels.threads import ABORTED, sync_size
+from .kernels.tiles import TILE_ROWS, tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES, BuiltInLoss, Loss
 from .optimizers import OPTIMIZERS, SGD, Group, Optimizer
@@ -36,7 +43,6 @@ _WORK_A_THREAD = 1_000_000
 _PREDICT_BLOCK = 128
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
 _LOG = logging.getLogger("fastmlp")
-_ALIGN = 64  # bytes: a cache line and the widest vector
 
 
 def _announce_compilation(dtype: np.dtype) -> None:
@@ -174,7 +180,7 @@ class Engine:
         # The inputs themselves get no gradient, however many columns they have.
         flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
         job["gradient_width"] = flowing
-        job["panel_bytes"] = -(-widest * width * itemsize // _ALIGN) * _ALIGN
+        job["panel_bytes"] = -(-widest * width * itemsize // CACHE_LINE) * CACHE_LINE
         if job["x_gathered"]:
             places.append((job, "inputs", batch_size * self.table.n_columns * itemsize))
         if job["by_inputs"]:
@@ -189,15 +195,19 @@ class Engine:
         if training:
             places.append((job, "gradient", batch_size * flowing * itemsize))
         places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
-        total = sum(-(-size // _ALIGN) * _ALIGN for _, _, size in places)
-        self.work = np.empty(total + _ALIGN, np.uint8)
-        at = -(-address_of(self.work) // _ALIGN) * _ALIGN
+        if training:
+            block = max(step.HOT_NUMBERS, TILE_ROWS * int(stages["n_out"].max())) * itemsize
+            job["scratch_bytes"] = -(-block // CACHE_LINE) * CACHE_LINE
+            places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
+        total = sum(-(-size // CACHE_LINE) * CACHE_LINE for _, _, size in places)
+        self.work = aligned_zeros(total, np.uint8)
+        at = address_of(self.work)
         for record, field, size in places:
             record[field] = at
-            at += -(-size // _ALIGN) * _ALIGN
+            at += -(-size // CACHE_LINE) * CACHE_LINE
         self.zeros, self.row_losses = np.zeros(width, self.dtype), np.empty(batch_size)
         self.positions = np.arange(batch_size, dtype=np.int32)
-        self.sync = np.zeros(SYNC_SIZE, np.int64)
+        self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
         for field in ("zeros", "row_losses", "positions", "stages", "sync"):
             job[field] = address_of(getattr(self, field))
         job["n_stages"], self.job_address = stages.size, address_of(self.job)

@@ -111,13 +111,10 @@ class BuiltInLoss(Loss):
         return float(kernels.sum_rows(address_of(row_losses), n)), gradient
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
-        linked = np.array(outputs, order="C")
+        linked, totals = np.array(outputs, order="C"), np.empty(outputs.shape[0])
+        n, n_out = linked.shape
         kernels.link_rows(
-            self.link_code,
-            address_of(linked),
-            linked.shape[1],
-            linked.shape[0],
-            linked.dtype.type(1),
+            self.link_code, address_of(linked), n_out, n, address_of(totals), linked.dtype.type(1)
         )
         return linked
 

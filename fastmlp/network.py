@@ -15,6 +15,7 @@ import numpy as np
 
 from . import checks, engine
 from .errors import InputError, InputTypeError
+from .kernels.jit import aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
 from .optimizers import Group
@@ -138,7 +139,7 @@ class Network:
             raise InputError(
                 "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
             )
-        self.params, self.grads = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
+        self.params, self.grads = aligned_zeros(size, self.dtype), aligned_zeros(size, self.dtype)
         self.n_features, self.n_outputs, self.groups = plan
         chain_sizes(self.layers, plan.n_features)
         self._bind()

@@ -16,7 +16,7 @@ import numpy as np
 from . import checks
 from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
-from .kernels.jit import address_of
+from .kernels.jit import address_of, aligned_zeros
 from .registry import Registry
 from .schedules import Schedule, schedule_of
 
@@ -96,7 +96,7 @@ class Optimizer:
 
     def initial_state(self, n_params: int, dtype: np.dtype) -> np.ndarray:
         """Zeros (n_vectors * n_params,)."""
-        return np.zeros(self.n_vectors * n_params, dtype)
+        return aligned_zeros(self.n_vectors * n_params, dtype)
 
     def step_numbers(self, first_step: int, rates: np.ndarray) -> np.ndarray:
         """Hyperparameters of consecutive steps, (n, N_HYPERPARAMETERS) float64."""

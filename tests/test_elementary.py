@@ -286,15 +286,15 @@ def test_loops_over_activations_are_vectors(with_slope: bool, kind: type) -> Non
 @X86_WITH_FMA
 @pytest.mark.parametrize("kind", TYPES)
 def test_loops_over_a_softmax_are_vectors(kind: type) -> None:
-    z, label = np.zeros(1, kind), np.int32(0)
-    row = numba.njit(error_model="numpy")(losses._softmax_row.py_func)
-    row(z, z, label, kind(0), z)
+    z, total = np.zeros(1, kind), np.zeros(1)
+    rows = numba.njit(error_model="numpy")(losses._softmax_rows.py_func)
+    rows(address_of(z), 1, 0, 1, address_of(z), total, kind(1))
     links = numba.njit(error_model="numpy")(losses.link_rows.py_func)
-    links(losses.LINK_SOFTMAX, address_of(z), 1, 1, kind(1))
+    links(losses.LINK_SOFTMAX, address_of(z), 1, 1, address_of(total), kind(1))
     exponential = looped(elementary.exp)
     exponential(z)
     needed, _ = multiply_adds(exponential)
-    assert multiply_adds(row)[0] >= needed
+    assert multiply_adds(rows)[0] >= needed
     assert multiply_adds(links)[0] >= 3 * needed  # softmax, sigmoid, exp
 
 

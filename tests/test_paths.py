@@ -558,7 +558,7 @@ def test_cores_are_counted_with_and_without_affinity(monkeypatch: pytest.MonkeyP
 @pytest.mark.nojit
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
-    sync, called = np.zeros(engine.SYNC_SIZE, np.int64), []
+    sync, called = np.zeros(engine.sync_size(2), np.int64), []
 
     def run(thread: int) -> None:
         called.append(thread)
@@ -573,7 +573,7 @@ def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
 
 @pytest.mark.nojit
 def test_threads_are_joined_before_anything_is_returned() -> None:
-    sync, done = np.zeros(engine.SYNC_SIZE, np.int64), []
+    sync, done = np.zeros(engine.sync_size(2), np.int64), []
 
     def run(thread: int) -> None:
         time.sleep(0.02 * thread)
@@ -590,7 +590,7 @@ def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
 ) -> None:
     import threading
 
-    sync = np.zeros(engine.SYNC_SIZE, np.int64)
+    sync = np.zeros(engine.sync_size(2), np.int64)
     started: list[threading.Thread] = []
 
     class Interrupting(threading.Thread):

@@ -455,7 +455,7 @@ def test_links(link: int, dtype: Any, rng: np.random.Generator) -> None:
     """The first rows are linked, the others keep their bits."""
     Z = rng.normal(0, 3, (6, 4)).astype(dtype)
     out = Z.copy()
-    losses.link_rows(link, address_of(out), 4, 5, dtype(1))
+    losses.link_rows(link, address_of(out), 4, 5, address_of(np.empty(5)), dtype(1))
     np.testing.assert_allclose(
         out[:5], LINKS[link](Z[:5]).astype(dtype), rtol=1e-14 if dtype is np.float64 else 2e-6
     )

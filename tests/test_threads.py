@@ -24,8 +24,7 @@ from fastmlp.kernels import step, threads
 from fastmlp.kernels.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.jit import JIT_ENABLED, address_of
-from fastmlp.kernels.threads import ABORTED, ARRIVED, ROUND, SYNC_SIZE
-from fastmlp.kernels.tiles import TILE_ROWS
+from fastmlp.kernels.threads import ABORTED, sync_size
 from fastmlp.layers import GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
@@ -439,52 +438,44 @@ def test_nobody_passes_a_barrier_before_all_have_come() -> None:
     if not JIT_ENABLED:
         pytest.skip("the interpreted barrier knows one thread")
     n_threads, n_rounds = 5, 300
-    sync, reached = np.zeros(SYNC_SIZE, np.int64), np.zeros(n_threads, np.int64)
+    sync, reached = np.zeros(sync_size(n_threads), np.int64), np.zeros(n_threads, np.int64)
     early: list[int] = []
 
     def run(thread: int) -> None:
         for number in range(1, n_rounds + 1):
             reached[thread] = number
-            assert threads.barrier(address_of(sync), n_threads)
+            assert threads.barrier(address_of(sync), n_threads, thread)
             if reached.min() < number:
                 early.append(thread)
-            assert threads.barrier(address_of(sync), n_threads)
+            assert threads.barrier(address_of(sync), n_threads, thread)
 
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(run, range(n_threads)))
     assert early == []
     assert (reached == n_rounds).all()
-    assert sync[ROUND] == 2 * n_rounds
-    assert sync[ARRIVED] == 0
+    assert [times_arrived(sync, thread) for thread in range(n_threads)] == [2 * n_rounds] * 5
+
+
+def times_arrived(sync: np.ndarray, thread: int) -> int:
+    return int(sync[(threads.arrivals(address_of(sync), thread) - address_of(sync)) // 8])
 
 
 @needs_threads
 def test_barrier_seen_from_one_thread() -> None:
-    """Alone it waits for nobody; the last to come opens it; if another failed, nobody waits."""
-    sync = np.zeros(SYNC_SIZE, np.int64)
-    assert threads.barrier(address_of(sync), 1)
+    """Alone it waits for nobody; the last to come passes; if another failed, nobody waits."""
+    sync = np.zeros(sync_size(3), np.int64)
+    assert threads.barrier(address_of(sync), 1, 0)
     assert not sync.any()
-    sync[ARRIVED] = 2
-    assert threads.barrier(address_of(sync), 3)
-    assert (sync[ARRIVED], sync[ROUND]) == (0, 1)
+    for other in (0, 2):
+        sync[(threads.arrivals(address_of(sync), other) - address_of(sync)) // 8] = 1
+    assert threads.barrier(address_of(sync), 3, 1)
+    assert [times_arrived(sync, thread) for thread in range(3)] == [1, 1, 1]
     sync[ABORTED] = 1
-    assert not threads.barrier(address_of(sync), 3)
+    assert not threads.barrier(address_of(sync), 3, 1)
 
 
 @pytest.mark.nojit
 def test_one_thread_meets_nobody() -> None:
-    sync = np.zeros(SYNC_SIZE, np.int64)
-    assert threads.barrier(address_of(sync), 1)
+    sync = np.zeros(sync_size(1), np.int64)
+    assert threads.barrier(address_of(sync), 1, 0)
     assert not sync.any()
-
-
-@pytest.mark.nojit
-def test_parts_are_whole_tiles_and_cover_all() -> None:
-    for n_threads in (1, 2, 3, 5, 16):
-        for size in (0, 1, 7, TILE_ROWS, TILE_ROWS + 1, 5 * TILE_ROWS - 1, 100, 1000):
-            starts = [threads.part_start(size, n_threads, t) for t in range(n_threads + 1)]
-            assert (starts[0], starts[-1]) == (0, size)
-            assert all(start % TILE_ROWS == 0 for start in starts[:-1] if start < size)
-            shares = np.diff(starts)
-            assert shares.min() >= 0
-            assert np.ptp(shares) < 2 * TILE_ROWS, "unfair"

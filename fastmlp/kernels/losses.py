@@ -76,37 +76,63 @@ def poisson_deviance(z, t, option):
 
 
 @jit
-def _softmax_row(z, t, label, smoothing, gradient):
-    """Softmax and cross-entropy of a row in one go: gradient <- p sum(t) - t, returns the loss.
+def _softmax_rows(z, n_out, first, last, out, totals, one):
+    """out[r] <- softmax(z[r]) and totals[r] <- its denominator, for first <= r < last.
+
+    Subtracting the maximum keeps every exponential at or below 1. Exponentials are taken of all
+    rows at once, as one row is often shorter than a vector. Addresses; out may be z.
+    """
+    row_bytes = n_out * itemsize(one)
+    for r in range(first, last):
+        source, row = (
+            numbers(z + r * row_bytes, n_out, one),
+            numbers(out + r * row_bytes, n_out, one),
+        )
+        top = source[0]
+        for j in range(1, n_out):
+            top = max(top, source[j])
+        for j in range(n_out):
+            row[j] = source[j] - top
+    block = numbers(out + first * row_bytes, (last - first) * n_out, one)
+    for i in range(block.size):
+        block[i] = e.exp(block[i])
+    for r in range(first, last):
+        row = numbers(out + r * row_bytes, n_out, one)
+        total = type(one)(0)
+        for j in range(n_out):
+            total += row[j]
+        inverse = type(one)(1) / total
+        for j in range(n_out):
+            row[j] *= inverse
+        totals[r] = total
+
+
+@jit
+def _cross_entropy_row(z, t, label, smoothing, log_total, gradient):
+    """Cross-entropy of a row whose softmax is in `gradient`: gradient <- p sum(t) - t.
 
     The target is the one-hot vector of `label`, or the vector `t` where label is negative; both are
-    smoothed towards 1 / n. Subtracting the maximum keeps every exponential at or below 1.
+    smoothed towards 1 / n. `log_total`: logarithm of the softmax's denominator.
     """
-    one = type(z[0])(1)
+    one, zero = type(z[0])(1), type(z[0])(0)
     top = z[0]
     for j in range(1, z.size):
         top = max(top, z[j])
-    total = type(z[0])(0)
-    for j in range(z.size):
-        gradient[j] = e.exp(z[j] - top)
-    for j in range(z.size):
-        total += gradient[j]
-    log_total = e.log(total)
     keep = one - smoothing
     floor = smoothing / type(z[0])(z.size)
     mass = one
     if label < 0:
-        mass = type(z[0])(0)
+        mass = zero
         for j in range(z.size):
             mass += keep * t[j] + floor
-    loss = type(z[0])(0)
+    loss = zero
     for j in range(z.size):
         target = floor
         if label < 0:
             target += keep * t[j]
         elif j == label:
             target += keep
-        gradient[j] = gradient[j] / total * mass - target
+        gradient[j] = gradient[j] * mass - target
         if target != 0:
             loss += target * (top - z[j] + log_total)
     return loss
@@ -174,6 +200,10 @@ def loss_rows(
     setting = type(one)(option)
     level_values = numbers(levels, n_levels, one)
     losses = doubles(row_losses, last)
+    if code == SOFTMAX_CROSS_ENTROPY:
+        _softmax_rows(z, n_out, first, last, gradient, losses, one)
+        for r in range(first, last):
+            losses[r] = e.log(type(one)(losses[r]))
     for r in range(first, last):
         sample = np.int64(order[r])
         z_row = numbers(z + r * n_out * size, n_out, one)
@@ -182,16 +212,17 @@ def loss_rows(
         if weights != 0:
             weight = np.float64(numbers(weights + sample * size, 1, one)[0])
         share = weight / total if total > 0 else 0.0
+        label, t_row = np.int32(-1), z_row
         if code == SOFTMAX_CROSS_ENTROPY and labels != 0:
             label = integers(labels + sample * 4, 1)[0]
-            loss = _softmax_row(z_row, z_row, label, setting, gradient_row)
         else:
             t_row = numbers(targets + sample * n_out * size, n_out, one)
-            if code == SOFTMAX_CROSS_ENTROPY:
-                loss = _softmax_row(z_row, t_row, np.int32(-1), setting, gradient_row)
-            else:
-                share /= n_out
-                loss = _elementwise_row(code, setting, level_values, z_row, t_row, gradient_row)
+        if code == SOFTMAX_CROSS_ENTROPY:
+            log_total = type(one)(losses[r])
+            loss = _cross_entropy_row(z_row, t_row, label, setting, log_total, gradient_row)
+        else:
+            share /= n_out
+            loss = _elementwise_row(code, setting, level_values, z_row, t_row, gradient_row)
         losses[r] = np.float64(loss) * share if share > 0 else 0.0
         scale = type(one)(share)
         for j in range(n_out):  # a row of weight 0 has no say, even if its slope is infinite
@@ -199,26 +230,14 @@ def loss_rows(
 
 
 @jit
-def link_rows(link, z, n_out, n_rows, one):
-    """Turn linear outputs (n_rows, n_out) at address z into probabilities or means, in place."""
+def link_rows(link, z, n_out, n_rows, totals, one):
+    """Turn linear outputs (n_rows, n_out) at address z into probabilities or means, in place.
+
+    totals: address of (n_rows,) float64, scratch.
+    """
     values = numbers(z, n_rows * n_out, one)
     if link == LINK_SOFTMAX:
-        for r in range(n_rows):
-            row = numbers(z + r * n_out * itemsize(one), n_out, one)
-            top = row[0]
-            for j in range(1, n_out):
-                top = max(top, row[j])
-            for j in range(n_out):
-                row[j] -= top
-        for i in range(values.size):
-            values[i] = e.exp(values[i])
-        for r in range(n_rows):
-            row = numbers(z + r * n_out * itemsize(one), n_out, one)
-            total = type(row[0])(0)
-            for j in range(n_out):
-                total += row[j]
-            for j in range(n_out):
-                row[j] /= total
+        _softmax_rows(z, n_out, 0, n_rows, z, doubles(totals, n_rows), one)
     elif link == LINK_SIGMOID:
         for i in range(values.size):
             values[i] = e.sigmoid(values[i])

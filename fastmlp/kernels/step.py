@@ -20,7 +20,7 @@ from .plan import jobs_at, stages_at
 from .threads import barrier, part_start
 from .tiles import TILE_ROWS, tile_width
 
-_HOT_NUMBERS = 8192  # of a gradient that is updated before it leaves the cache
+HOT_NUMBERS = 1024  # of a gradient that is updated before it leaves the nearest cache
 _FLOAT64_BYTES, _INT32_BYTES = 8, 4
 
 
@@ -141,7 +141,7 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         first, last = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
         _gather(job, order, first, last, 0, job["n_features"], one)
         if job["by_columns"]:
-            barrier(job["sync"], n_threads)
+            barrier(job["sync"], n_threads, thread)
     first, last = _my_rows(job, batch, thread)
     for s in range(stages.size):
         stage = stages[s]
@@ -169,7 +169,7 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
             _copy_block(x, stride, index, first, last, left, right, stage, one)
         _activate(job, stage, step, first, last, left, right, one)
         if job["by_columns"]:
-            barrier(job["sync"], n_threads)
+            barrier(job["sync"], n_threads, thread)
 
 
 @jit
@@ -226,7 +226,7 @@ def _backward(job, stages, batch, step, thread, panel, one):
             return
         if stage["dense"]:
             if job["by_columns"]:
-                barrier(job["sync"], job["n_threads"])
+                barrier(job["sync"], job["n_threads"], thread)
             left, right = _my_columns(job, n_in, thread, one)
             matmul.input_gradient(
                 stage["slopes"], job["positions"], first, last, left, right,
@@ -241,7 +241,7 @@ def _rows_phase(job, stages, order, batch, step, thread, one):
     panel = job["panels"] + thread * job["panel_bytes"]
     if job["by_inputs"]:
         _forward_my_inputs(job, stages, order, batch, thread, panel, one)
-        barrier(job["sync"], job["n_threads"])
+        barrier(job["sync"], job["n_threads"], thread)
     _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
     samples = integers(order, batch)
@@ -257,18 +257,18 @@ def _rows_phase(job, stages, order, batch, step, thread, one):
         job["row_losses"], one,
     )  # fmt: skip
     if job["by_columns"]:
-        barrier(job["sync"], n_threads)
+        barrier(job["sync"], n_threads, thread)
     _backward(job, stages, batch, step, thread, panel, one)
 
 
 @jit
-def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, one):
+def _update(job, stage, hyper, weights, grads, start, n_rows, n_columns, stride, one):
     """The optimizer's step for a block of a stage's weights, or of its biases."""
     rate = stage["weight_rate"] if weights else stage["bias_rate"]
     decay = stage["weight_decay"] if weights else stage["bias_decay"]
     optimizers.update(
         job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, job["n_params"],
-        job["params"], job["grads"], job["state"], one,
+        job["params"], grads, job["state"], one,
     )  # fmt: skip
 
 
@@ -301,54 +301,83 @@ def _runs(first, last, left, right, n_out):
 
 
 @jit
-def _parameters_phase(job, stages, order, batch, hyper, thread, update, one):
+def _is_hidden(job, step, update):
+    """Whether nobody will see the gradient of a step: it is used and another step follows."""
+    return update and step + 1 < job["n_steps"]
+
+
+@jit
+def _hidden_grads(job, thread, start, one):
+    """Where gradients are counted from so that parameter `start` meets this thread's scratch.
+
+    It is small, so it stays in the nearest cache, and no other thread writes next to it.
+    """
+    return job["scratch"] + thread * job["scratch_bytes"] - start * itemsize(one)
+
+
+@jit
+def _weights_phase(job, stages, s, order, batch, step, hyper, thread, update, one):
+    """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
+    stage, size = stages[s], itemsize(one)
+    n_in, n_out = stage["n_in"], stage["n_out"]
+    x, stride, index = _stage_input(job, stages, s, order, one)
+    first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
+    is_sparse, grads = s == 0 and _is_sparse(job), job["grads"]
+    hidden = not is_sparse and _is_hidden(job, step, update)
+    height = max(1, HOT_NUMBERS // n_out // TILE_ROWS) * TILE_ROWS
+    if is_sparse:  # one walk through the non-zeros is worth more than a hot gradient
+        height = max(1, last - first)
+    n_blocks = (last - first + height - 1) // height
+    for block in range(n_blocks):
+        i = first + block * height
+        end = min(last, i + height)
+        place, n_runs, length = _runs(i, end, left, right, n_out)
+        start = stage["weights"] + place
+        if hidden:
+            grads = _hidden_grads(job, thread, start, one)
+        weights = grads + stage["weights"] * size
+        if is_sparse:
+            sparse.sparse_weight_gradient(
+                job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
+                i, end, left, right, n_out, weights, one,
+            )  # fmt: skip
+        else:
+            matmul.weight_gradient(
+                x, stride, index, batch, stage["slopes"], i, end, left, right, n_out, weights, one
+            )
+        _add_penalty(job, grads, start, n_runs, length, n_out, one)
+        if update:
+            _update(job, stage, hyper, True, grads, start, n_runs, length, n_out, one)
+
+
+@jit
+def _parameters_phase(job, stages, order, batch, step, hyper, thread, update, one):
     """Gradients of this thread's share of the parameters and, where `update`, their new values."""
     n_threads, size = job["n_threads"], itemsize(one)
     for s in range(job["first_dense"], stages.size):
         stage = stages[s]
         if not stage["dense"]:
             continue
-        n_in, n_out = stage["n_in"], stage["n_out"]
-        x, stride, index = _stage_input(job, stages, s, order, one)
-        first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
-        weights = job["grads"] + stage["weights"] * size
-        is_sparse = s == 0 and _is_sparse(job)
-        height = max(1, _HOT_NUMBERS // max(right - left, 1) // TILE_ROWS) * TILE_ROWS
-        if is_sparse:  # one walk through the non-zeros is worth more than a hot gradient
-            height = max(1, last - first)
-        for i in range(first, last, height):
-            end = min(last, i + height)
-            if is_sparse:
-                sparse.sparse_weight_gradient(
-                    job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
-                    i, end, left, right, n_out, weights, one,
-                )  # fmt: skip
-            else:
-                matmul.weight_gradient(
-                    x, stride, index, batch, stage["slopes"], i, end, left, right, n_out, weights,
-                    one,
-                )  # fmt: skip
-            place, n_runs, length = _runs(i, end, left, right, n_out)
-            _add_penalty(job, stage["weights"] + place, n_runs, length, n_out, one)
-            if update:
-                start = stage["weights"] + place
-                _update(job, stage, hyper, True, start, n_runs, length, n_out, one)
+        _weights_phase(job, stages, s, order, batch, step, hyper, thread, update, one)
+        n_out, grads = stage["n_out"], job["grads"]
         left, right = part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
-        biases = job["grads"] + stage["biases"] * size
+        start = stage["biases"] + left
+        if _is_hidden(job, step, update):
+            grads = _hidden_grads(job, thread, start, one)
+        biases = grads + stage["biases"] * size
         matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, biases, one)
         if update:
-            start = stage["biases"] + left
-            _update(job, stage, hyper, False, start, 1, right - left, n_out, one)
+            _update(job, stage, hyper, False, grads, start, 1, right - left, n_out, one)
 
 
 @jit
-def _add_penalty(job, start, n_runs, length, stride, one):
+def _add_penalty(job, grads, start, n_runs, length, stride, one):
     """The penalties' part of the gradient of a block of weights."""
     if job["l1"] != 0 or job["l2"] != 0:
         for run in range(n_runs):
             offset = (start + run * stride) * itemsize(one)
             optimizers.add_penalty(
-                job["l1"], job["l2"], length, job["params"] + offset, job["grads"] + offset, one
+                job["l1"], job["l2"], length, job["params"] + offset, grads + offset, one
             )
 
 
@@ -373,7 +402,7 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             if scale != 1:
                 optimizers.rescale(count, job["grads"] + start * size, scale, one)
-            _update(job, stage, hyper, weights, start, 1, count, width, one)
+            _update(job, stage, hyper, weights, job["grads"], start, 1, count, width, one)
 
 
 @jit
@@ -417,26 +446,26 @@ def _step(job, stages, step, thread, one):
     hyper = job["hyper"] + step * optimizers.N_HYPERPARAMETERS * _FLOAT64_BYTES
     _rows_phase(job, stages, order, batch, step, thread, one)
     penalty = _penalties(job, stages, one) if thread == 0 else 0.0
-    if not barrier(job["sync"], n_threads):
+    if not barrier(job["sync"], n_threads, thread):
         return False
     if thread == 0:
         doubles(job["losses"], step + 1)[step] = losses.sum_rows(job["row_losses"], batch) + penalty
     clips = job["clip_norm"] > 0
-    _parameters_phase(job, stages, order, batch, hyper, thread, not clips, one)
+    _parameters_phase(job, stages, order, batch, step, hyper, thread, not clips, one)
     if clips:
-        if not barrier(job["sync"], n_threads):
+        if not barrier(job["sync"], n_threads, thread):
             return False
         scale = optimizers.clip_factor(job["n_params"], job["grads"], job["clip_norm"], one)
-        if not barrier(job["sync"], n_threads):
+        if not barrier(job["sync"], n_threads, thread):
             return False
         _scaled_update(job, stages, hyper, thread, scale, one)
     if job["limits_columns"]:
-        if not barrier(job["sync"], n_threads):
+        if not barrier(job["sync"], n_threads, thread):
             return False
         _limit_columns(job, stages, thread, one)
     elif job["by_inputs"]:
         return True  # this thread's part of the next step needs no weights but its own
-    return barrier(job["sync"], n_threads)
+    return barrier(job["sync"], n_threads, thread)
 
 
 @jit
@@ -466,7 +495,7 @@ def gradient(job_address, one):
     control = flush_denormals()
     order, batch = job["order"], job["n_rows"]
     _rows_phase(job, stages, order, batch, 0, 0, one)
-    _parameters_phase(job, stages, order, batch, job["hyper"], 0, False, one)
+    _parameters_phase(job, stages, order, batch, 0, job["hyper"], 0, False, one)
     loss = losses.sum_rows(job["row_losses"], batch) + _penalties(job, stages, one)
     restore_denormals(control)
     return loss
@@ -487,7 +516,7 @@ def _outputs(job, first, last, out, one):
             job["x"] = x + start * job["x_row_stride"]
         _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
         outputs = stages[stages.size - 1]["values"]
-        losses.link_rows(job["link"], outputs, n_out, batch, one)
+        losses.link_rows(job["link"], outputs, n_out, batch, job["row_losses"], one)
         found = numbers(outputs, batch * n_out, one)
         result = numbers(out + start * n_out * size, batch * n_out, one)
         for i in range(result.size):

@@ -13,9 +13,10 @@ from numba.extending import intrinsic
 from .jit import JIT_ENABLED, jit
 from .tiles import TILE_ROWS
 
-# Places in the int64 array that threads meet at.
-ARRIVED, ROUND, ABORTED = 0, 8, 16
-SYNC_SIZE = 24  # one cache line each
+# Threads meet at an int64 array: a flag, then how often each thread has arrived, each number on a
+# cache line of its own.
+ABORTED = 0
+_LINE = 8
 
 _SPINS = 4000
 
@@ -26,13 +27,14 @@ if JIT_ENABLED:
         return builder.inttoptr(address, ir.IntType(64).as_pointer())
 
     @intrinsic
-    def _atomic_add(typingctx, address, value):
-        """Add to the int64 at an address and return what it was."""
+    def _atomic_store(typingctx, address, value):
+        """Write the int64 at an address, after all that this thread wrote before."""
 
         def codegen(context, builder, signature, args):
-            return builder.atomic_rmw("add", _place(builder, args[0]), args[1], "acq_rel")
+            builder.store_atomic(args[1], _place(builder, args[0]), "release", 8)
+            return context.get_dummy_value()
 
-        return types.int64(types.intp, types.int64), codegen
+        return types.void(types.intp, types.int64), codegen
 
     @intrinsic
     def _atomic_load(typingctx, address):
@@ -48,7 +50,7 @@ if JIT_ENABLED:
 
 else:  # interpreted kernels run on one thread only, which never waits
 
-    def _atomic_add(address, value):
+    def _atomic_store(address, value):
         raise AssertionError("one thread")
 
     def _atomic_load(address):
@@ -58,26 +60,36 @@ else:  # interpreted kernels run on one thread only, which never waits
         return 0
 
 
+def sync_size(n_threads: int) -> int:
+    """Numbers in the array that so many threads meet at."""
+    return _LINE * (n_threads + 1)
+
+
 @jit
-def barrier(sync, n_threads):
+def arrivals(sync, thread):
+    """Address of the number of times that a thread has arrived at the meetings at `sync`."""
+    return sync + 8 * _LINE * (thread + 1)
+
+
+@jit
+def barrier(sync, n_threads, thread):
     """Wait until all threads are here; False if one of them has failed and will never come.
 
-    A waiting thread spins for some microseconds, then offers its core to others between looks.
+    Each thread writes its own number only, so a meeting costs one transfer between cores. A waiting
+    thread spins for some microseconds, then offers its core to others between looks.
     """
     if n_threads == 1:
         return True
-    this_round = _atomic_load(sync + ROUND * 8)
-    if _atomic_add(sync + ARRIVED * 8, 1) == n_threads - 1:
-        _atomic_add(sync + ARRIVED * 8, -n_threads)
-        _atomic_add(sync + ROUND * 8, 1)
-        return True
+    this_round = _atomic_load(arrivals(sync, thread)) + 1
+    _atomic_store(arrivals(sync, thread), this_round)
     spins = 0
-    while _atomic_load(sync + ROUND * 8) == this_round:
-        spins += 1
-        if spins > _SPINS:
-            if _atomic_load(sync + ABORTED * 8) != 0:
-                return False
-            _sched_yield()
+    for other in range(n_threads):
+        while _atomic_load(arrivals(sync, other)) < this_round:
+            spins += 1
+            if spins > _SPINS:
+                if _atomic_load(sync + ABORTED * 8) != 0:
+                    return False
+                _sched_yield()
     return True
 
 
