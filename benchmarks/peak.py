@@ -23,7 +23,9 @@ _CALLS = 2_000
 @njit(nogil=True)
 def _tiles(n_calls, a, a_stride, order, b, width, depth, bias, c, one):
     for _ in range(n_calls):
-        tile_of_rows(a, a_stride, order, 0, TILE_ROWS, b, width, width, depth, bias, c, width, one)
+        tile_of_rows(
+            a, a_stride, order, 0, TILE_ROWS, b, width, width, depth, bias, 0, c, width, one
+        )
 
 
 class Tiles:

@@ -56,7 +56,7 @@ class Predictor:
     def output(self) -> np.ndarray:
         """What a call returns."""
         with self.on_threads():
-            return np.asarray(self.function(self.argument))
+            return np.atleast_2d(np.asarray(self.function(self.argument)))
 
     def sample(self, n_calls: int) -> float:
         """Seconds of so many calls."""
@@ -75,6 +75,8 @@ class OurPredictor(Predictor):
         compiled = getattr(network, "compile_predictor", None)
         self.is_compiled = compiled is not None
         self.function = network.predict_proba if compiled is None else compiled()
+        if self.is_compiled and len(X) == 1:
+            self.argument = X[0]  # a single row is its form for one sample
 
 
 class SklearnPredictor(Predictor):

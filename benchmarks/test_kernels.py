@@ -175,11 +175,11 @@ def test_activation(benchmark: Any, name: str, side: str) -> None:
     """Both sides first copy the same inputs, because both work in place."""
     code, rule = ACTIVATIONS[name]
     source = random(N_PARAMS)
-    ours, theirs = np.empty_like(source), np.empty_like(source)
+    ours, theirs, slope = (np.empty_like(source) for _ in range(3))
 
     def fastmlp() -> None:
         ours[:] = source
-        activations.activate(code, 0.0, ours)
+        activations.activate(code, 0.0, ours, slope)
 
     def numpy() -> None:
         theirs[:] = source

@@ -77,6 +77,11 @@ def fold(layers: Sequence[Layer]) -> list[list[Layer]]:
     return stages
 
 
+def _whole_lines(n_bytes: int) -> int:
+    """Bytes rounded up to whole cache lines."""
+    return -(-n_bytes // CACHE_LINE) * CACHE_LINE
+
+
 def n_cores() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -106,7 +111,7 @@ class Engine:
     optimizer : Optimizer, optional
         Needed to train.
     training : bool
-        Whether slopes are kept for a backward pass.
+        Whether there will be a backward pass, for which every stage keeps its slopes.
     """
 
     def __init__(
@@ -172,45 +177,51 @@ class Engine:
         job["by_inputs"] = self.shares_inputs and table.kind != SPARSE
 
     def _allocate(self, batch_size: int, training: bool) -> None:
-        """Lay out one work space: inputs, values and slopes of each stage, gradient, panels."""
-        job, stages = self.job[0], self.stages
-        itemsize, places = self.dtype.itemsize, list[tuple[Any, str, int]]()
-        widest = int(max(stages["n_in"].max(), stages["n_out"].max()))
-        width = int(tile_width(self.one))
-        # The inputs themselves get no gradient, however many columns they have.
-        flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
-        job["gradient_width"] = flowing
-        job["panel_bytes"] = -(-widest * width * itemsize // CACHE_LINE) * CACHE_LINE
-        if job["x_gathered"]:
-            places.append((job, "inputs", batch_size * self.table.n_columns * itemsize))
-        if job["by_inputs"]:
-            first = stages[0]
-            size = int(n_parts(int(first["n_in"]))) * batch_size * int(first["n_out"]) * itemsize
-            places.append((job, "parts", size))
-        for stage in stages:
-            size = batch_size * int(stage["n_out"]) * itemsize
-            places.append((stage, "values", size))
-            if training:
-                places.append((stage, "slopes", size))
-        if training:
-            places.append((job, "gradient", batch_size * flowing * itemsize))
-        places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
-        if training:
-            block = max(step.HOT_NUMBERS, TILE_ROWS * int(stages["n_out"].max())) * itemsize
-            job["scratch_bytes"] = -(-block // CACHE_LINE) * CACHE_LINE
-            places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
-        total = sum(-(-size // CACHE_LINE) * CACHE_LINE for _, _, size in places)
-        self.work = aligned_zeros(total, np.uint8)
+        """Lay out one work space, each part of it on cache lines of its own."""
+        job, places = self.job[0], self._places(batch_size, training)
+        self.work = aligned_zeros(sum(_whole_lines(size) for _, _, size in places), np.uint8)
         at = address_of(self.work)
         for record, field, size in places:
             record[field] = at
-            at += -(-size // CACHE_LINE) * CACHE_LINE
-        self.zeros, self.row_losses = np.zeros(width, self.dtype), np.empty(batch_size)
+            at += _whole_lines(size)
+        self.zeros, self.row_losses = (
+            np.zeros(tile_width(self.one), self.dtype),
+            np.empty(batch_size),
+        )
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
         for field in ("zeros", "row_losses", "positions", "stages", "sync"):
             job[field] = address_of(getattr(self, field))
-        job["n_stages"], self.job_address = stages.size, address_of(self.job)
+        job["n_stages"], self.job_address = self.stages.size, address_of(self.job)
+
+    def _places(self, batch_size: int, training: bool) -> list[tuple[Any, str, int]]:
+        """What the work space holds: which field of which record is its address, and how long."""
+        job, stages, itemsize = self.job[0], self.stages, self.dtype.itemsize
+        row = batch_size * itemsize
+        widest_out = int(stages["n_out"].max())
+        widest = max(int(stages["n_in"].max()), widest_out)
+        job["panel_bytes"] = _whole_lines(widest * int(tile_width(self.one)) * itemsize)
+        places: list[tuple[Any, str, int]] = [
+            (stage, "values", row * int(stage["n_out"])) for stage in stages
+        ]
+        places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
+        if job["x_gathered"]:
+            places.append((job, "inputs", row * self.table.n_columns))
+        if job["by_inputs"]:
+            first = stages[0]
+            parts = int(n_parts(int(first["n_in"])))
+            places.append((job, "parts", parts * row * int(first["n_out"])))
+        if not training:
+            return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
+        # The inputs themselves get no gradient, however many columns they have.
+        flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
+        job["gradient_width"] = flowing
+        block = max(step.HOT_NUMBERS, TILE_ROWS * widest_out) * itemsize
+        job["scratch_bytes"] = _whole_lines(block)
+        places += [(stage, "slopes", row * int(stage["n_out"])) for stage in stages]
+        places.append((job, "gradient", row * flowing))
+        places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
+        return places
 
     def _point_at(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> None:
         """Say which samples come, in which order, and their targets and weights."""

@@ -345,9 +345,7 @@ class Activation(Layer):
         """f(X), keeping the slope f'(X)."""
         values = self._input(X).copy()
         self._slope = np.empty_like(values)
-        activations.activate_with_slope(
-            self.code, self.option, values.reshape(-1), self._slope.reshape(-1)
-        )
+        activations.activate(self.code, self.option, values.reshape(-1), self._slope.reshape(-1))
         return values
 
     def backward(self, dY: np.ndarray) -> np.ndarray:

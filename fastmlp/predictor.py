@@ -87,7 +87,9 @@ class Predictor:
         ):
             X = self._tidy(X)
             if X.ndim == 2:
-                return self._rows(X, out)
+                if X.shape[0] != 1 or out is not None:
+                    return self._rows(X, out)
+                return self(X[0]).reshape(1, -1)  # one row needs no threads
         if out is None:
             out = np.empty(self._n_outputs, self._dtype)
         elif not (

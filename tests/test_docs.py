@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +99,66 @@ def test_links_lead_to_files(page: Path) -> None:
     local = [link.partition("#")[0] for link in links if "://" not in link]
     missing = [link for link in local if link and not (page.parent / link).exists()]
     assert missing == []
+
+
+# ---------------------------------------------------------------- the worked example
+
+TRY_SOFTSIGN = """
+import numpy as np
+from fastmlp import Dense, Network
+from fastmlp.layers import Softsign
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+y = np.abs(X[:, 0]) > X[:, 1]
+for dtype, tolerance in (("float32", 1e-6), ("float64", 1e-15)):
+    network = Network([Dense(20), Softsign(), Dense(2)], dtype=dtype)
+    losses = network.fit(X, y, epochs=60, optimizer="adam").loss
+    assert losses[-1] < losses[0] / 2, losses
+    z = np.linspace(-9, 9, 1001).astype(dtype).reshape(1, -1)
+    layer = Softsign()
+    assert np.allclose(layer.forward(z), z / (1 + abs(z)), rtol=0, atol=tolerance)
+    assert np.allclose(layer.backward(z * 0 + 1), 1 / (1 + abs(z)) ** 2, rtol=0, atol=tolerance)
+_, gradient = network.loss_and_gradient(X, y)
+for place in range(0, network.params.size, 7):
+    kept, h = network.params[place], 1e-6
+    values = []
+    for shift in (h, -h):
+        network.params[place] = kept + shift
+        values.append(network.loss_and_gradient(X, y)[0])
+    network.params[place] = kept
+    assert abs((values[0] - values[1]) / (2 * h) - gradient[place]) < 1e-7
+"""
+
+
+def changed(sources: dict[str, str], diff: str) -> tuple[dict[str, str], int]:
+    """Files with a change in unified form applied, and how many lines it adds."""
+    sources, n_added = dict(sources), 0
+    for part in re.split(r"^--- a/", diff, flags=re.MULTILINE)[1:]:
+        name, _, *lines = part.splitlines()
+        for hunk in re.split(r"^@@$", "\n".join(lines), flags=re.MULTILINE)[1:]:
+            body = hunk.strip("\n").split("\n")
+            before = "\n".join(line[1:] for line in body if line[:1] != "+")
+            after = "\n".join(line[1:] for line in body if line[:1] != "-")
+            assert sources[name].count(before + "\n") == 1, before
+            sources[name] = sources[name].replace(before + "\n", after + "\n")
+            n_added += sum(line[:1] == "+" and line != "+" for line in body)
+    return sources, n_added
+
+
+def test_a_newcomer_adds_an_activation(tmp_path: Path) -> None:
+    """As docs/extending.md shows it: two places, under 15 lines, and it trains compiled."""
+    package = Path(fastmlp.__file__).parent
+    shutil.copytree(package, tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
+    (diff,) = blocks(ROOT / "docs" / "extending.md", "diff")
+    names = re.findall(r"^--- a/(.*)$", diff, re.MULTILINE)
+    assert names == ["fastmlp/kernels/activations.py", "fastmlp/layers.py"]
+    files, n_added = changed({name: (tmp_path / name).read_text() for name in names}, diff)
+    assert n_added < 15
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", TRY_SOFTSIGN],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

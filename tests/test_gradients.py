@@ -121,13 +121,13 @@ def test_the_layer_path_passes_while_its_kernels_are_right(
 def test_a_slope_off_by_half_a_thousandth_is_noticed(
     case: Case, layer_path: pytest.MonkeyPatch
 ) -> None:
-    kernel = layers.activations.activate_with_slope
+    kernel = layers.activations.activate
 
     def off(code: int, option: float, z: np.ndarray, slope: np.ndarray) -> None:
         kernel(code, option, z, slope)
         slope *= 1.0005
 
-    layer_path.setattr(layers.activations, "activate_with_slope", off)
+    layer_path.setattr(layers.activations, "activate", off)
     result = gradient_check.check(case)
     assert result.from_reference > 1e-12
     assert result.from_differences > 1e-6

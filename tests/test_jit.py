@@ -159,7 +159,7 @@ for dtype in ("float32", "float64"):
 
 # Kernels that Python calls, and so every network: once for each type of the network's numbers.
 BOTH = {
-    "activations.activate_with_slope",
+    "activations.activate",
     "losses.link_rows",
     "losses.loss_rows",
     "losses.total_weight",
@@ -192,7 +192,6 @@ ONCE = {
 }
 # Those that only compiled code calls; where that is compiled, and not loaded, they count too.
 INSIDE = {
-    "activations.activate",
     "matmul._rows_of_tiles",
     "matmul._transpose",
     "rows.gather",
@@ -317,8 +316,8 @@ import json
 import numpy as np
 from fastmlp.kernels import activations, jit
 z, slope = np.ones(2, np.float32), np.empty(2, np.float32)
-activations.activate_with_slope(activations.SOFTPLUS, 0.0, z, slope)
-misses = sum(activations.activate_with_slope.stats.cache_misses.values())
+activations.activate(activations.SOFTPLUS, 0.0, z, slope)
+misses = sum(activations.activate.stats.cache_misses.values())
 print(json.dumps([misses, float(z[0])]))
 """
     package, environment = cache["package"], cache["environment"]

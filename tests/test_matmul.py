@@ -389,9 +389,46 @@ def test_columns_in_parts_give_the_same_bits(
 
 @both_types
 def test_products_are_fused_with_sums(dtype: Any) -> None:
-    """(1 + h)(1 - h) - 1 is -h^2 in one rounding and 0 in two, at every place of every tile."""
+    """-1 + (1 + h)(1 - h) is -h^2 in one rounding and 0 in two, at every place of every tile."""
     h = 2.0 ** -(np.finfo(dtype).nmant // 2 + 2)
     n, n_out = 2 * TILE_ROWS - 1, 70
-    A, W = np.full((n, 1), 1 + h, dtype), np.full((1, n_out), 1 - h, dtype)
-    out = forward(as_table(A), W, np.full(n_out, -1, dtype), 0, n, sentinels(n * n_out, dtype))
+    A = np.tile(np.array([1, 1 + h], dtype), (n, 1))
+    W = np.tile(np.array([[-1], [1 - h]], dtype), (1, n_out))
+    out = forward(as_table(A), W, np.zeros(n_out, dtype), 0, n, sentinels(n * n_out, dtype))
     np.testing.assert_array_equal(out, np.full(n * n_out, -h * h, dtype))
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@both_types
+@pytest.mark.parametrize("n_in", [1, 7, 191, 192, 200, 383, 384, 391, 784])
+def test_sums_over_inputs_come_in_parts(dtype: Any, n_in: int, rng: np.random.Generator) -> None:
+    """Whoever computes the parts, they are the same and added in the same order."""
+    n, n_out = 9, 37
+    starts = [matmul.input_part_start(n_in, part) for part in range(matmul.n_parts(n_in) + 1)]
+    assert (starts[0], starts[-1]) == (0, n_in)
+    assert starts == sorted(set(starts))
+    assert len(starts) == (5 if n_in >= 384 else 3 if n_in >= 192 else 2)
+    X = shuffled_table(rng, n, n_in, dtype)
+    W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
+    whole = forward(X, W, b, 0, n, sentinels(n * n_out, dtype)).reshape(n, n_out)
+    parts = np.full((len(starts) - 1, n, n_out), np.nan, dtype)
+    one, zeros, panel = dtype(1), np.zeros(64, dtype), np.empty(64 * n_in, dtype)
+    total = np.tile(b, (n, 1))
+    for part, (left, right) in enumerate(itertools.pairwise(starts)):
+        matmul.forward_part(
+            *X.args, n, part, address_of(W), n_in, n_out, address_of(zeros),
+            address_of(parts[part]), address_of(panel), one,
+        )  # fmt: skip
+        np.testing.assert_allclose(
+            parts[part], X.matrix[:, left:right] @ W[left:right],
+            rtol=0, atol=1000 * np.finfo(dtype).eps,
+        )  # fmt: skip
+        total += parts[part]
+    np.testing.assert_array_equal(whole, total)
+    out = sentinels(n * n_out, dtype)
+    matmul.add_parts(
+        address_of(parts), parts[0].nbytes, 2, n, address_of(b), n_in, n_out, address_of(out), one
+    )
+    np.testing.assert_array_equal(out.reshape(n, n_out)[2:], whole[2:])
+    assert (out.reshape(n, n_out)[:2] == sentinels(2 * n_out, dtype).reshape(2, n_out)).all()

@@ -205,7 +205,8 @@ def gathered(
     first, last = (0, order.size) if ends is None else ends
     rows.gather(
         address_of(table.values), table.row_stride, table.column_stride, table.kind, order,
-        first, last, table.n_columns, address_of(out), np.dtype(dtype).type(1),
+        first, last, 0, table.n_columns, table.n_columns, 1.0, address_of(out),
+        np.dtype(dtype).type(1),
     )  # fmt: skip
     return out.reshape(order.size, table.n_columns)
 
@@ -309,9 +310,27 @@ def test_rows_behind_an_offset(kind: Any) -> None:
     ):
         rows.gather(
             address_of(memory) + start * size, row_stride * size, column_stride * size,
-            rows.KINDS[memory.dtype], order, 0, 3, 2, address_of(out), np.float64(1),
+            rows.KINDS[memory.dtype], order, 0, 3, 0, 2, 2, 1.0, address_of(out), np.float64(1),
         )  # fmt: skip
         np.testing.assert_array_equal(out, wanted[order, :2])
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@every_kind
+@both_types
+def test_some_columns_times_a_factor(kind: Any, dtype: Any) -> None:
+    """Of some rows; all other places of the result are left alone."""
+    memory, order = numbers(kind, 5, 6), np.array([2, 0, 3], np.int32)
+    for X in (memory, np.asfortranarray(memory)):
+        table, out = dense_table(X), np.full((3, 6), SENTINEL, dtype)
+        rows.gather(
+            address_of(table.values), table.row_stride, table.column_stride, table.kind, order,
+            1, 3, 2, 5, 6, 0.3, address_of(out), dtype(1),
+        )  # fmt: skip
+        wanted = np.full((3, 6), SENTINEL, dtype)
+        wanted[1:, 2:5] = dtype(0.3) * memory[order[1:], 2:5].astype(dtype)
+        np.testing.assert_array_equal(out, wanted)
 
 
 slices = st.builds(slice, st.integers(-9, 9), st.none(), st.sampled_from([-3, -2, -1, 1, 2, 3]))

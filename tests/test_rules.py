@@ -117,12 +117,9 @@ def sweep(dtype: Any) -> np.ndarray:
     return np.concatenate(parts).astype(dtype)
 
 
-def both_passes(layer: Activation, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Value and slope; the value is the same bits in the pass that computes no slope."""
-    value, slope, alone = z.copy(), np.full_like(z, -7), z.copy()
-    activations.activate_with_slope(layer.code, float(layer.option), value, slope)
-    activations.activate(layer.code, float(layer.option), alone)
-    np.testing.assert_array_equal(alone, value)
+def value_and_slope(layer: Activation, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    value, slope = z.copy(), np.full_like(z, -7)
+    activations.activate(layer.code, float(layer.option), value, slope)
     return value, slope
 
 
@@ -137,7 +134,7 @@ def test_activation_is_accurate(layer: Activation, dtype: Any) -> None:
     normal number nothing is promised.
     """
     z = sweep(dtype)
-    value, slope = both_passes(layer, z)
+    value, slope = value_and_slope(layer, z)
     true_value, true_slope = activation_truth(layer.name, z, dtype(layer.option))
     limits = np.finfo(dtype)
     size = np.abs(z.astype(Long))
@@ -163,7 +160,7 @@ def test_every_activation_has_a_case() -> None:
 @both_types
 def test_activation_at_special_points(layer: Activation, dtype: Any) -> None:
     """Limits at infinity; nan in, nan out. At -inf, z times 0 may be nan in GELU, SiLU and Mish."""
-    value, slope = both_passes(layer, np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], dtype))
+    value, slope = value_and_slope(layer, np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], dtype))
     alpha = dtype(layer.option)
     assert value[0] == {"sigmoid": 1, "tanh": 1}.get(layer.name, np.inf)
     at_minus = {
@@ -186,7 +183,7 @@ def test_activation_at_special_points(layer: Activation, dtype: Any) -> None:
 @pytest.mark.nojit
 @every_activation
 def test_activation_of_nothing(layer: Activation) -> None:
-    value, slope = both_passes(layer, np.empty(0))
+    value, slope = value_and_slope(layer, np.empty(0))
     assert value.size == slope.size == 0
 
 

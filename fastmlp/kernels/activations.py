@@ -1,7 +1,7 @@
 """Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
 
 Value and slope stand side by side, so that backpropagation is one product for every activation.
-To add one: its code and rule here, a branch in each of the two loops, and a class in `layers`.
+To add one: its code, rule and branch here, and a class in `layers`; docs/extending.md shows it.
 """
 
 from __future__ import annotations
@@ -119,49 +119,8 @@ def rescaling(z, alpha):
 
 
 @jit
-def activate(code, option, z):
-    """z[i] <- f(z[i]): the forward pass when no gradient is wanted."""
-    if code == IDENTITY or z.size == 0:
-        return
-    alpha = type(z[0])(option)
-    if code == RELU:
-        for i in range(z.size):
-            z[i] = relu(z[i], alpha)[0]
-    elif code == LEAKY_RELU:
-        for i in range(z.size):
-            z[i] = leaky_relu(z[i], alpha)[0]
-    elif code == ELU:
-        for i in range(z.size):
-            z[i] = elu(z[i], alpha)[0]
-    elif code == SELU:
-        for i in range(z.size):
-            z[i] = selu(z[i], alpha)[0]
-    elif code == GELU:
-        for i in range(z.size):
-            z[i] = gelu(z[i], alpha)[0]
-    elif code == SILU:
-        for i in range(z.size):
-            z[i] = silu(z[i], alpha)[0]
-    elif code == MISH:
-        for i in range(z.size):
-            z[i] = mish(z[i], alpha)[0]
-    elif code == SOFTPLUS:
-        for i in range(z.size):
-            z[i] = softplus(z[i], alpha)[0]
-    elif code == SIGMOID:
-        for i in range(z.size):
-            z[i] = sigmoid(z[i], alpha)[0]
-    elif code == TANH:
-        for i in range(z.size):
-            z[i] = tanh(z[i], alpha)[0]
-    elif code == RESCALING:
-        for i in range(z.size):
-            z[i] = rescaling(z[i], alpha)[0]
-
-
-@jit
-def activate_with_slope(code, option, z, slope):
-    """z[i] <- f(z[i]) and slope[i] <- f'(z[i]): the forward pass of training."""
+def activate(code, option, z, slope):
+    """z[i] <- f(z[i]) and slope[i] <- f'(z[i])."""
     if z.size == 0:
         return
     alpha = type(z[0])(option)

@@ -9,13 +9,19 @@ nearest cache. All memory is given by address, all numbers have the type of `one
 from __future__ import annotations
 
 from .jit import itemsize, jit, numbers
-from .tiles import tile_height, tile_of_columns, tile_of_rows, tile_width
+from .tiles import (
+    tile_height,
+    tile_of_columns,
+    tile_of_rows,
+    tile_width,
+    transpose_block,
+    transposed_width,
+)
 
 # Rows of W further apart than this many bytes start on too few cache sets and too many pages to be
 # read in place, if at least so many rows of data share the cost of a copy.
 PACK_STRIDE = 1024
 _PACK_ROWS = 16
-_TRANSPOSED_COLUMNS = 16
 _LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
 
 
@@ -132,18 +138,25 @@ def add_parts(parts, part_bytes, first, last, biases, n_in, n_out, out, one):
 
 @jit
 def _transpose(source, n_rows, n_columns, out, stride, one):
-    """out[k, r] <- source[r, k], `stride` numbers from row to row of out.
+    """out[k, r] <- source[r, k], `stride` numbers from row to row of out."""
+    size, width = itemsize(one), transposed_width(one)
+    whole_rows, whole_columns = n_rows // width * width, n_columns // width * width
+    for k in range(0, whole_columns, width):
+        for r in range(0, whole_rows, width):
+            block = source + (r * n_columns + k) * size
+            transpose_block(block, n_columns, out + (k * stride + r) * size, stride, one)
+    _transpose_edge(source, whole_rows, n_rows, 0, n_columns, n_columns, out, stride, one)
+    _transpose_edge(source, 0, whole_rows, whole_columns, n_columns, n_columns, out, stride, one)
 
-    A few columns at a time, so that the rows of out that they are written to stay in the cache.
-    """
+
+@jit
+def _transpose_edge(source, first, last, left, right, n_columns, out, stride, one):
+    """Number by number, what is left over of whole blocks."""
     size = itemsize(one)
-    for left in range(0, n_columns, _TRANSPOSED_COLUMNS):
-        columns = min(_TRANSPOSED_COLUMNS, n_columns - left)
-        block = numbers(out + left * stride * size, columns * stride, one)
-        for r in range(n_rows):
-            row = numbers(source + (r * n_columns + left) * size, columns, one)
-            for k in range(columns):
-                block[k * stride + r] = row[k]
+    for r in range(first, last):
+        row = numbers(source + (r * n_columns + left) * size, right - left, one)
+        for k in range(row.size):
+            numbers(out + ((left + k) * stride + r) * size, 1, one)[0] = row[k]
 
 
 @jit

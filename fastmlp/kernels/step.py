@@ -82,13 +82,10 @@ def _activate(job, stage, step, first, last, left, right, one):
     n_chunks, length, start = _chunks(n_out, first, last, left, right)
     for _ in range(n_chunks):
         values = numbers(stage["values"] + start * size, length, one)
-        if job["training"]:
-            slopes = numbers(stage["slopes"] + start * size, length, one)
-            activations.activate_with_slope(code, option, values, slopes)
-            if rate > 0:
-                random.drop(values, rate, _dropout_key(job, stage, step), start)
-        else:
-            activations.activate(code, option, values)
+        slopes = numbers(stage["slopes"] + start * size, length, one)
+        activations.activate(code, option, values, slopes)
+        if job["training"] and rate > 0:
+            random.drop(values, rate, _dropout_key(job, stage, step), start)
         start += n_out
 
 

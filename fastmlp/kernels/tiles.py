@@ -36,6 +36,12 @@ def tile_width(one):
 
 
 @jit
+def transposed_width(one):
+    """Rows and columns of a block that `transpose_block` turns over."""
+    return VECTOR_BYTES // itemsize(one)
+
+
+@jit
 def sparse_width(one):
     """Most columns of a sparse row's tile."""
     return SPARSE_VECTORS * (VECTOR_BYTES // itemsize(one))
@@ -127,6 +133,30 @@ class _TileEmitter:
             for v, total in enumerate(sums):
                 at = self.element(c_row(self.index(r)), self.index(v * self.lanes))
                 self._store(total, at, masks[v])
+
+    def transpose(self, row, column):
+        """Write block rows `row(r)` as columns: `column(c)[r] = row(r)[c]`, both pointers.
+
+        Squares of 1, 2, 4, ... on a side change places with their mirror images.
+        """
+        rows = [self._load(row(self.index(r)), None) for r in range(self.lanes)]
+        step = 1
+        while step < self.lanes:
+            for r in range(self.lanes):
+                if not r & step:
+                    upper, lower = rows[r], rows[r + step]
+                    rows[r] = self._select(upper, lower, step, 0)
+                    rows[r + step] = self._select(upper, lower, step, step)
+            step *= 2
+        for c, vector in enumerate(rows):
+            self._store(vector, column(self.index(c)), None)
+
+    def _select(self, upper, lower, step, offset):
+        """Lanes of `upper`, and those of `lower` where bit `step` of the lane is set."""
+        lanes = range(self.lanes)
+        chosen = [c + offset if not c & step else self.lanes + c + offset - step for c in lanes]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), chosen)
+        return self.builder.shuffle_vector(upper, lower, mask)
 
     def _register(self, value):
         """A local variable, which LLVM promotes to a register."""
@@ -250,6 +280,22 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
+    def transpose_block(typingctx, a, a_stride, b, b_stride, one):
+        """B = A^T for a block of `transposed_width` rows and columns, in registers.
+
+        Addresses of numbers of the type of `one`, strides in numbers a row.
+        """
+        signature = types.void(*[types.intp] * 4, one)
+
+        def codegen(context, builder, signature, args):
+            code = _TileEmitter(context, builder, one)
+            a_, a_stride_, b_, b_stride_, _ = args
+            code.transpose(code.rows_of(a_, a_stride_), code.rows_of(b_, b_stride_))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
     def tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, base, c, one):
         """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
@@ -287,6 +333,11 @@ else:
 
     def _panel(b, b_stride, depth, columns, one):
         return _table(b, b_stride * itemsize(one), range(depth), columns, one)
+
+    def transpose_block(a, a_stride, b, b_stride, one):
+        width = transposed_width(one)
+        block = _table(a, a_stride * itemsize(one), range(width), width, one)
+        _store_tile(b, b_stride, block.T, one)
 
     def _store_tile(c, c_stride, values, one):
         for r, row in enumerate(values):
