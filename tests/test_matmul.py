@@ -416,9 +416,9 @@ def test_sums_over_inputs_come_in_parts(dtype: Any, n_in: int, rng: np.random.Ge
     one, zeros, panel = dtype(1), np.zeros(64, dtype), np.empty(64 * n_in, dtype)
     total = np.tile(b, (n, 1))
     for part, (left, right) in enumerate(itertools.pairwise(starts)):
-        matmul.forward_part(
-            *X.args, n, part, address_of(W), n_in, n_out, address_of(zeros),
-            address_of(parts[part]), address_of(panel), one,
+        matmul.forward_parts(
+            *X.args, n, n, part, part + 1, address_of(W), n_in, n_out, address_of(zeros),
+            address_of(parts), parts[0].nbytes, address_of(panel), one,
         )  # fmt: skip
         np.testing.assert_allclose(
             parts[part], X.matrix[:, left:right] @ W[left:right],

@@ -8,8 +8,10 @@ nearest cache. All memory is given by address, all numbers have the type of `one
 
 from __future__ import annotations
 
+from . import rows
 from .jit import itemsize, jit, numbers
 from .tiles import (
+    TILE_ROWS,
     tile_height,
     tile_of_columns,
     tile_of_rows,
@@ -46,12 +48,12 @@ def _rows_of_tiles(
     size = itemsize(one)
     i = first
     while i < last:
-        rows = tile_height(last - i)
+        rows_ = tile_height(last - i)
         tile_of_rows(
-            a, a_stride, order, i, rows, b, b_stride, columns, depth, base, 0,
+            a, a_stride, order, i, rows_, b, b_stride, columns, depth, base, 0,
             c + i * c_stride * size, c_stride, one,
         )  # fmt: skip
-        i += rows
+        i += rows_
 
 
 @jit
@@ -64,6 +66,37 @@ def _packed(weights, first, last, j, columns, n_out, panel, one):
         for c in range(columns):
             row[c] = source[c]
     return panel
+
+
+@jit
+def _forward_panel(
+    a, a_stride, order, first, last, ahead, b, b_stride, columns, n_in, begin, end, biases, out,
+    part_bytes, n_out, one,
+):  # fmt: skip
+    """Parts begin..end of a product for one panel of columns, each tile of rows after the other.
+
+    Where part_bytes is 0 the parts are added up, from the biases on; else each goes to a place of
+    its own, that many bytes apart. Rows up to `ahead` are asked for while those before are used.
+    """
+    size = itemsize(one)
+    i = first
+    while i < last:
+        rows_ = tile_height(last - i)
+        base, base_stride = biases, 0
+        for part in range(begin, end):
+            k, stop = input_part_start(n_in, part), input_part_start(n_in, part + 1)
+            if ahead > 0:
+                near = min(i + TILE_ROWS, ahead)
+                far = min(i + 2 * TILE_ROWS, ahead)
+                rows.prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
+            c = out + part * part_bytes + i * n_out * size
+            tile_of_rows(
+                a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
+                columns, stop - k, base, base_stride, c, n_out, one,
+            )  # fmt: skip
+            if part_bytes == 0:
+                base, base_stride = c, n_out
+        i += rows_
 
 
 @jit
@@ -83,38 +116,34 @@ def dense_forward(
         b, b_stride = weights + j * size, n_out
         if packs:
             b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
-        i = first
-        while i < last:
-            rows = tile_height(last - i)
-            c = out + (i * n_out + j) * size
-            base, base_stride = biases + j * size, 0
-            for part in range(n_parts(n_in)):
-                k, end = input_part_start(n_in, part), input_part_start(n_in, part + 1)
-                tile_of_rows(
-                    a + k * size, a_stride, order, i, rows, b + k * b_stride * size, b_stride,
-                    columns, end - k, base, base_stride, c, n_out, one,
-                )  # fmt: skip
-                base, base_stride = c, n_out
-            i += rows
+        _forward_panel(
+            a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, 0, n_parts(n_in),
+            biases + j * size, out + j * size, 0, n_out, one,
+        )  # fmt: skip
 
 
 @jit
-def forward_part(a, a_stride, order, batch, part, weights, n_in, n_out, zeros, out, panel, one):
-    """The part of A[order] W that comes from one part of the inputs, for a thread that owns it.
+def forward_parts(
+    a, a_stride, order, batch, ahead, begin, end, weights, n_in, n_out, zeros, out, part_bytes,
+    panel, one,
+):  # fmt: skip
+    """Parts begin..end of A[order] W, for the thread that owns their rows of W.
 
-    Arguments as in `dense_forward`; zeros (one tile wide) read; out (batch, n_out) written.
+    Arguments as in `dense_forward`; the order goes on to `ahead`, and later rows are asked for
+    ahead, since the processor does not foresee where parts of rows start. zeros (one tile wide)
+    read; out (batch, n_out) of each part written, `part_bytes` apart.
     """
     size, width = itemsize(one), tile_width(one)
     packs = n_out * size > PACK_STRIDE and batch >= _PACK_ROWS
-    k, end = input_part_start(n_in, part), input_part_start(n_in, part + 1)
+    k, stop = input_part_start(n_in, begin), input_part_start(n_in, end)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
         b, b_stride = weights + j * size, n_out
         if packs:
-            b, b_stride = _packed(weights, k, end, j, columns, n_out, panel, one), width
-        _rows_of_tiles(
-            a + k * size, a_stride, order, 0, batch, b + k * b_stride * size, b_stride, columns,
-            end - k, zeros, out + j * size, n_out, one,
+            b, b_stride = _packed(weights, k, stop, j, columns, n_out, panel, one), width
+        _forward_panel(
+            a, a_stride, order, 0, batch, ahead if j == 0 else 0, b, b_stride, columns, n_in,
+            begin, end, zeros, out + j * size, part_bytes, n_out, one,
         )  # fmt: skip
 
 
@@ -122,7 +151,7 @@ def forward_part(a, a_stride, order, batch, part, weights, n_in, n_out, zeros, o
 def add_parts(parts, part_bytes, first, last, biases, n_in, n_out, out, one):
     """Z[r] <- b + the parts of row r, in order, for first <= r < last: as `dense_forward` has it.
 
-    parts: those that `forward_part` wrote, `part_bytes` apart; out (batch, n_out) written.
+    parts: those that `forward_parts` wrote, `part_bytes` apart; out (batch, n_out) written.
     """
     size = itemsize(one)
     bias = numbers(biases, n_out, one)
@@ -190,12 +219,12 @@ def weight_gradient(a, a_stride, order, batch, d, first, last, left, right, n_ou
         columns = min(width, right - j)
         i = first
         while i < last:
-            rows = tile_height(last - i)
+            rows_ = tile_height(last - i)
             tile_of_columns(
-                a, a_stride, order, i, rows, d + j * size, n_out, columns, batch,
+                a, a_stride, order, i, rows_, d + j * size, n_out, columns, batch,
                 out + (i * n_out + j) * size, n_out, one,
             )  # fmt: skip
-            i += rows
+            i += rows_
 
 
 @jit

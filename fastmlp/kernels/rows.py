@@ -7,9 +7,12 @@ batch at a time.
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from .bits import from_bits
-from .jit import itemsize, jit, numbers, rule
+from .jit import CACHE_LINE, JIT_ENABLED, integers, itemsize, jit, numbers, rule
 
 FLOAT32, FLOAT64, UINT8, FLOAT16, SPARSE = range(5)
 KINDS = {
@@ -68,6 +71,38 @@ def _convert_row(start, column_stride, kind, out):
     else:
         for j in range(out.size):
             out[j] = numbers(start + j * column_stride, 1, kind)[0]
+
+
+if JIT_ENABLED:
+
+    @intrinsic
+    def _prefetch(typingctx, address):
+        """Ask for the cache line at an address to be brought to the second cache."""
+
+        def codegen(context, builder, signature, args):
+            pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[ir.IntType(32)] * 3])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            read, second_cache, data = (ir.IntType(32)(number) for number in (0, 2, 1))
+            builder.call(function, [pointer, read, second_cache, data])
+            return context.get_dummy_value()
+
+        return types.void(types.intp), codegen
+
+else:
+
+    def _prefetch(address):
+        pass
+
+
+@jit
+def prefetch(x, row_stride, row_bytes, order, first, last):
+    """Ask for rows `order[first:last]` (address of int32) of the table at x, without waiting."""
+    samples = integers(order, last)
+    for r in range(first, last):
+        start = x + np.int64(samples[r]) * row_stride
+        for at in range(0, row_bytes, CACHE_LINE):
+            _prefetch(start + at)
 
 
 @jit

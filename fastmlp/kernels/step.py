@@ -113,7 +113,7 @@ def _my_parts(job, n_in, thread):
 
 
 @jit
-def _forward_my_inputs(job, stages, order, batch, thread, panel, one):
+def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     """What this thread's inputs contribute to the first layer, whose W stays in this core."""
     stage = stages[0]
     n_in, n_out = stage["n_in"], stage["n_out"]
@@ -123,11 +123,11 @@ def _forward_my_inputs(job, stages, order, batch, thread, panel, one):
         left, right = matmul.input_part_start(n_in, first), matmul.input_part_start(n_in, last)
         _gather(job, order, 0, batch, left, right, one)
     weights = job["params"] + stage["weights"] * itemsize(one)
-    for part in range(first, last):
-        out = job["parts"] + part * job["batch_size"] * n_out * itemsize(one)
-        matmul.forward_part(
-            x, stride, index, batch, part, weights, n_in, n_out, job["zeros"], out, panel, one
-        )
+    ahead = 0 if job["x_gathered"] else job["n_rows"] - step * job["batch_size"]
+    matmul.forward_parts(
+        x, stride, index, batch, ahead, first, last, weights, n_in, n_out,
+        job["zeros"], job["parts"], job["batch_size"] * n_out * itemsize(one), panel, one,
+    )  # fmt: skip
 
 
 @jit
@@ -237,7 +237,7 @@ def _rows_phase(job, stages, order, batch, step, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
     if job["by_inputs"]:
-        _forward_my_inputs(job, stages, order, batch, thread, panel, one)
+        _forward_my_inputs(job, stages, order, batch, step, thread, panel, one)
         barrier(job["sync"], job["n_threads"], thread)
     _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
