@@ -22,6 +22,9 @@ _MODULES = {
     ],
     "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"],
     "training": ["History"],
+    "estimators": [
+        "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
+    ],
     "errors": ["InputError"],
 }  # fmt: skip
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
     from . import reference as reference
     from . import schedules as schedules
     from .errors import InputError as InputError
+    from .estimators import LossCurveDisplay as LossCurveDisplay
+    from .estimators import MLPClassifier as MLPClassifier
+    from .estimators import MLPRegressor as MLPRegressor
+    from .estimators import WeightsDisplay as WeightsDisplay
+    from .estimators import search_space as search_space
     from .layers import ELU as ELU
     from .layers import GELU as GELU
     from .layers import SELU as SELU

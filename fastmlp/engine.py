@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,21 @@ def choose_threads(requested: int | None, work: int) -> int:
     return min(useful, n_cores()) if requested is None else requested
 
 
+class Convention(NamedTuple):
+    """How the loss and the penalties of a batch add up to what is minimised.
+
+    Attributes
+    ----------
+    loss_scale : float
+        Factor of the loss: the number of outputs turns their mean into their sum.
+    shares_penalty : bool
+        Whether penalties are divided by the batch's weight, as in scikit-learn.
+    """
+
+    loss_scale: float = 1.0
+    shares_penalty: bool = False
+
+
 class Engine:
     """Trains one network on one table of samples, up to `batch_size` rows at a time.
 
@@ -112,6 +127,8 @@ class Engine:
         Needed to train.
     training : bool
         Whether there will be a backward pass, for which every stage keeps its slopes.
+    convention : Convention, optional
+        How losses and penalties of a batch add up; by default as `Network` documents.
     """
 
     def __init__(
@@ -122,6 +139,7 @@ class Engine:
         n_threads: int = 1,
         optimizer: Optimizer | None = None,
         training: bool = True,
+        convention: Convention | None = None,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.memory = network.dtype, (network.params, network.grads)
@@ -129,6 +147,7 @@ class Engine:
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         self.scale, self.stages = _without_rescaling(_stages(network, optimizer or SGD()))
         self._fill_job(network, optimizer or SGD(), batch_size, training)
+        self.job["loss_scale"], self.job["shares_penalty"] = convention or Convention()
         self.read_from(table)
         self._allocate(batch_size, training)
 

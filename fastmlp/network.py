@@ -15,18 +15,17 @@ import numpy as np
 
 from . import checks, engine
 from .errors import InputError, InputTypeError
-from .kernels.jit import aligned_zeros
+from .kernels.jit import aligned_copy, aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
+from .objective import Objective
 from .optimizers import Group
-from .tables import table_of
 from .targets import Encoded, Samples, TargetCoder
 
 if TYPE_CHECKING:
     from .predictor import Predictor
     from .training import History
 
-_GRADIENT_ROWS = 4096
 _MOST_BYTES = 2**47  # what processors can address
 
 
@@ -189,6 +188,7 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.params, self.grads = aligned_copy(self.params), aligned_copy(self.grads)
         for layer in self.layers:
             layer.is_taken = True
         if self.is_built:
@@ -329,30 +329,11 @@ class Network:
         samples, plan, coder = self._read("Network.loss_and_gradient", X, y, sample_weight)
         self._adopt(plan, coder)
         if engine.can_compile(self.layers, self.loss):
-            return self._compiled_gradient(*samples)
-        from . import layerwise
+            loss, self.grads[...] = Objective(self, samples)()
+        else:
+            from . import layerwise
 
-        loss = layerwise.gradient(self, *samples)
-        return loss, self.grads.copy()
-
-    def _compiled_gradient(
-        self, X: np.ndarray, encoded: Encoded, weights: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Over blocks of rows, so that the work space stays small."""
-        n = X.shape[0]
-        total = float(weights.sum(dtype=np.float64)) if weights.size else float(n)
-        block = min(n, _GRADIENT_ROWS)
-        runner = engine.Engine(self, table_of(X, self.dtype), block)
-        for stage in runner.stages:
-            stage["dropout"] = 0.0
-        loss, gradient = 0.0, np.zeros(self.params.size)
-        penalty_job = runner.job[0]
-        for start in range(0, n, block):
-            order = np.arange(start, min(start + block, n), dtype=np.int32)
-            loss += runner.gradient(order, encoded, weights, total)
-            gradient += self.grads
-            penalty_job["l1"] = penalty_job["l2"] = 0.0  # once is enough
-        self.grads[...] = gradient
+            loss = layerwise.gradient(self, *samples)
         return loss, self.grads.copy()
 
     def compile_predictor(self) -> Predictor:

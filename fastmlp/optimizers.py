@@ -254,6 +254,9 @@ class Adam(Optimizer):
     beta1, beta2 : float in [0, 1), default 0.9 and 0.999
         Weights of the past in the running means of g and g^2.
     epsilon : float, default 1e-8
+    epsilon_hat : bool, default False
+        Add epsilon before the bias corrections, which weakens it in early steps: the variant that
+        the paper ends Section 2 with, and scikit-learn and Keras use.
     """
 
     name: ClassVar[str] = "adam"
@@ -262,6 +265,7 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -274,7 +278,7 @@ class Adam(Optimizer):
         table[:, kernels.RATE] *= root / (1.0 - self.beta1**t)
         table[:, kernels.A] = self.beta1
         table[:, kernels.B] = self.beta2
-        table[:, kernels.C] = self.epsilon * root
+        table[:, kernels.C] = self.epsilon if self.epsilon_hat else self.epsilon * root
         table[:, kernels.D] = 1.0 - self.beta1
         table[:, kernels.E] = 1.0 - self.beta2
 

@@ -22,9 +22,10 @@ LEVELS = (
     {"initializers", "schedules", "layers", "losses", "optimizers"},
     {"targets"},
     {"engine", "layerwise", "datasets"},
+    {"objective"},
     {"network"},
     {"training", "serialization", "predictor"},
-    {"gradient_check", "standardize"},
+    {"gradient_check", "standardize", "estimators"},
     {"plotting"},
     {"commands"},
     {"cli"},
@@ -37,6 +38,7 @@ SIBLINGS = {("kernels", "errors"), ("layers", "initializers"), ("optimizers", "s
 UPWARD_IF_LAZY = {
     ("engine", "network"),  # for types
     ("layerwise", "network"),  # for types
+    ("objective", "network"),  # for types
     ("network", "layerwise"),
     ("network", "predictor"),
     ("network", "training"),

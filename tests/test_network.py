@@ -333,7 +333,7 @@ def test_blocks_of_rows_give_the_gradient_of_one(
     network = Network([Dense(3, 4), Tanh(), Dense(3)], dtype=dtype, l1=0.01, l2=0.1)
     loss, gradient = network.loss_and_gradient(X, y, weight)
     assert network.grads.tobytes() == gradient.tobytes()
-    monkeypatch.setattr("fastmlp.network._GRADIENT_ROWS", n)
+    monkeypatch.setattr("fastmlp.objective._BLOCK", n)
     whole_loss, whole_gradient = network.loss_and_gradient(X, y, weight)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     assert loss == pytest.approx(whole_loss, rel=tolerance)
@@ -349,7 +349,7 @@ def test_blocks_of_rows_give_the_gradient_of_one(
 def test_penalties_are_added_once_and_to_weights_only(
     path: str, X: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastmlp.network._GRADIENT_ROWS", 7)
+    monkeypatch.setattr("fastmlp.objective._BLOCK", 7)
     if path == "layers":
         monkeypatch.setattr(engine, "can_compile", lambda *_: False)
     plain = Network([Dense(4, 5), Tanh(), Dense(3)], dtype="float64")

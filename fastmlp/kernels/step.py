@@ -233,7 +233,23 @@ def _backward(job, stages, batch, step, thread, panel, one):
 
 
 @jit
-def _rows_phase(job, stages, order, batch, step, thread, one):
+def _batch_weight(job, order, batch, one):
+    """What a batch's loss is a mean over: the sum of its weights, if the job does not say."""
+    if job["total_weight"] > 0:
+        return job["total_weight"]
+    return losses.total_weight(integers(order, batch), job["sample_weights"], one)
+
+
+@jit
+def _penalty_scale(job, total):
+    """1, or the share that each of a batch's samples has in it where they are to share penalties."""
+    if job["shares_penalty"]:
+        return 1.0 / total if total > 0 else 0.0
+    return 1.0
+
+
+@jit
+def _rows_phase(job, stages, order, batch, step, total, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
     if job["by_inputs"]:
@@ -242,15 +258,13 @@ def _rows_phase(job, stages, order, batch, step, thread, one):
     _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
     samples = integers(order, batch)
-    total = job["total_weight"]
-    if total <= 0:
-        total = losses.total_weight(samples, job["sample_weights"], one)
     first, last = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
     shift = 0 if job["by_columns"] else first
     losses.loss_rows(
         job["loss"], job["loss_option"], job["levels"], job["n_levels"],
         stages[stages.size - 1]["values"], n_out, samples, first, last, job["labels"],
-        job["targets"], job["sample_weights"], total, _gradient_rows(job, shift, n_out, one),
+        job["targets"], job["sample_weights"], total / job["loss_scale"],
+        _gradient_rows(job, shift, n_out, one),
         job["row_losses"], one,
     )  # fmt: skip
     if job["by_columns"]:
@@ -313,7 +327,7 @@ def _hidden_grads(job, thread, start, one):
 
 
 @jit
-def _weights_phase(job, stages, s, order, batch, step, hyper, thread, update, one):
+def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     stage, size = stages[s], itemsize(one)
     n_in, n_out = stage["n_in"], stage["n_out"]
@@ -342,20 +356,23 @@ def _weights_phase(job, stages, s, order, batch, step, hyper, thread, update, on
             matmul.weight_gradient(
                 x, stride, index, batch, stage["slopes"], i, end, left, right, n_out, weights, one
             )
-        _add_penalty(job, grads, start, n_runs, length, n_out, one)
+        _add_penalty(job, grads, start, n_runs, length, n_out, scale, one)
         if update:
             _update(job, stage, hyper, True, grads, start, n_runs, length, n_out, one)
 
 
 @jit
-def _parameters_phase(job, stages, order, batch, step, hyper, thread, update, one):
-    """Gradients of this thread's share of the parameters and, where `update`, their new values."""
+def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, update, one):
+    """Gradients of this thread's share of the parameters and, where `update`, their new values.
+
+    `scale`: of penalties, which are a part of the gradient.
+    """
     n_threads, size = job["n_threads"], itemsize(one)
     for s in range(job["first_dense"], stages.size):
         stage = stages[s]
         if not stage["dense"]:
             continue
-        _weights_phase(job, stages, s, order, batch, step, hyper, thread, update, one)
+        _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one)
         n_out, grads = stage["n_out"], job["grads"]
         left, right = part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
         start = stage["biases"] + left
@@ -368,14 +385,15 @@ def _parameters_phase(job, stages, order, batch, step, hyper, thread, update, on
 
 
 @jit
-def _add_penalty(job, grads, start, n_runs, length, stride, one):
+def _add_penalty(job, grads, start, n_runs, length, stride, scale, one):
     """The penalties' part of the gradient of a block of weights."""
     if job["l1"] != 0 or job["l2"] != 0:
         for run in range(n_runs):
             offset = (start + run * stride) * itemsize(one)
             optimizers.add_penalty(
-                job["l1"], job["l2"], length, job["params"] + offset, grads + offset, one
-            )
+                scale * job["l1"], scale * job["l2"], length, job["params"] + offset,
+                grads + offset, one,
+            )  # fmt: skip
 
 
 @jit
@@ -441,21 +459,23 @@ def _step(job, stages, step, thread, one):
     batch = min(job["batch_size"], job["n_rows"] - start)
     order = job["order"] + start * _INT32_BYTES
     hyper = job["hyper"] + step * optimizers.N_HYPERPARAMETERS * _FLOAT64_BYTES
-    _rows_phase(job, stages, order, batch, step, thread, one)
-    penalty = _penalties(job, stages, one) if thread == 0 else 0.0
+    total = _batch_weight(job, order, batch, one)
+    _rows_phase(job, stages, order, batch, step, total, thread, one)
+    scale = _penalty_scale(job, total)
+    penalty = scale * _penalties(job, stages, one) if thread == 0 else 0.0
     if not barrier(job["sync"], n_threads, thread):
         return False
     if thread == 0:
         doubles(job["losses"], step + 1)[step] = losses.sum_rows(job["row_losses"], batch) + penalty
     clips = job["clip_norm"] > 0
-    _parameters_phase(job, stages, order, batch, step, hyper, thread, not clips, one)
+    _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, not clips, one)
     if clips:
         if not barrier(job["sync"], n_threads, thread):
             return False
-        scale = optimizers.clip_factor(job["n_params"], job["grads"], job["clip_norm"], one)
+        clip = optimizers.clip_factor(job["n_params"], job["grads"], job["clip_norm"], one)
         if not barrier(job["sync"], n_threads, thread):
             return False
-        _scaled_update(job, stages, hyper, thread, scale, one)
+        _scaled_update(job, stages, hyper, thread, clip, one)
     if job["limits_columns"]:
         if not barrier(job["sync"], n_threads, thread):
             return False
@@ -491,9 +511,11 @@ def gradient(job_address, one):
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
     order, batch = job["order"], job["n_rows"]
-    _rows_phase(job, stages, order, batch, 0, 0, one)
-    _parameters_phase(job, stages, order, batch, 0, job["hyper"], 0, False, one)
-    loss = losses.sum_rows(job["row_losses"], batch) + _penalties(job, stages, one)
+    total = _batch_weight(job, order, batch, one)
+    scale = _penalty_scale(job, total)
+    _rows_phase(job, stages, order, batch, 0, total, 0, one)
+    _parameters_phase(job, stages, order, batch, 0, scale, job["hyper"], 0, False, one)
+    loss = losses.sum_rows(job["row_losses"], batch) + scale * _penalties(job, stages, one)
     restore_denormals(control)
     return loss
 

@@ -1,0 +1,340 @@
+"""What classifier and regressor share: validation of inputs, the network, warm starts, prediction.
+
+Fitted state is arrays and plain values; the network is made from them when it is needed, so models
+pickle, copy and compare like scikit-learn's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ..engine import Convention
+from ..errors import InputError
+from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
+from ..layers import Activation, Dense, Dropout, Layer
+from ..losses import Loss
+from ..network import Network
+from ..targets import Encoded, Samples
+from . import lbfgs, parameters, stochastic
+from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
+from .stochastic import Validation
+
+# scikit-learn's names for what turns outputs into predictions.
+_LINKS = {
+    LINK_IDENTITY: "identity",
+    LINK_SOFTMAX: "softmax",
+    LINK_SIGMOID: "logistic",
+    LINK_EXP: "exp",
+}
+_MADE_AGAIN = ("_net",)  # from coefs_ and intercepts_, when they are needed
+
+
+class BaseMLP(BaseEstimator):
+    """Base of MLPClassifier and MLPRegressor."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
+    _best_params: np.ndarray | None = None
+
+    def _take(self, arguments: dict[str, Any]) -> None:
+        """Set the constructor's arguments as attributes, unchanged."""
+        for name, value in arguments.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    def _loss(self) -> Loss:
+        """The loss to minimise."""
+        raise NotImplementedError
+
+    def _convention(self) -> Convention:
+        """How losses add up: scikit-learn's penalties are shared by the samples of a batch."""
+        return Convention(self._loss_scale(), shares_penalty=True)
+
+    def _loss_scale(self) -> float:
+        return 1.0
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        """X and y checked; learns the classes where there are any."""
+        raise NotImplementedError
+
+    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
+        """y for the kernels."""
+        raise NotImplementedError
+
+    def _stratification(self, y: Any) -> Any:
+        """Labels whose shares a split keeps, or None."""
+        return None
+
+    def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
+        """Accuracy or R^2."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ fitting
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        incremental: bool = False,
+        validation_data: tuple[Any, Any, Any] = (None, None, None),
+    ) -> Any:
+        hidden = parameters.hidden_sizes(self)
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self._start(X.shape[1], hidden, self._dtype_for(X))
+        parts = self._split(X, y, sample_weight, validation_data)
+        samples = self._samples(*parts[0])
+        self._best_params = None
+        if self.solver in STOCHASTIC_SOLVERS:
+            stochastic.train(self, samples, self._validation(parts[1]), incremental)
+        else:
+            lbfgs.train(self, samples)
+        self._best_params = None
+        if not np.isfinite(self._network.params).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        return self
+
+    def _dtype_for(self, X: Any) -> np.dtype:
+        return np.dtype(self.dtype if self.dtype is not None else X.dtype)
+
+    def _start(self, n_features: int, hidden: list[int], dtype: np.dtype) -> None:
+        """A new network with weights drawn in scikit-learn's order; counts and curves at zero."""
+        sizes = [n_features, *hidden, self.n_outputs_]
+        self._net = self._make_network(sizes, dtype)
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        for layer, n_in, n_out in zip(self._dense_layers(), sizes, sizes[1:], strict=False):
+            bound = np.sqrt(factor / (n_in + n_out))
+            layer.W = self._random_state.uniform(-bound, bound, (n_in, n_out))
+            layer.b = self._random_state.uniform(-bound, bound, n_out)
+        self._set_coefs()
+        self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
+        self.out_activation_ = _LINKS[self._net.loss.link_code]  # type: ignore[attr-defined]
+        self._steps: Any = None
+        self.loss_curve_: list[float] = []
+        self.history_: dict[str, list[float]] = {}
+        self._no_improvement_count = 0
+        watches = bool(self.early_stopping)
+        self.validation_scores_: list[float] | None = [] if watches else None
+        self.best_validation_score_: float | None = -np.inf if watches else None
+        self.best_loss_: float | None = None if watches else np.inf
+
+    def _make_network(self, sizes: list[int], dtype: np.dtype) -> Network:
+        n_hidden, where = len(sizes) - 2, type(self).__name__
+        activations = parameters.per_layer(where, "activation", self.activation, n_hidden)
+        rates = parameters.per_layer(where, "dropout", self.dropout, n_hidden)
+        layers: list[Layer] = []
+        for n_in, n_out, activation, rate in zip(
+            sizes, sizes[1:-1], activations, rates, strict=False
+        ):
+            layers += [
+                Dense(n_in, n_out, max_norm=self.max_norm),
+                parameters.activation_of(activation),
+            ]
+            if rate > 0:
+                layers.append(Dropout(float(rate)))
+        layers.append(Dense(sizes[-2], sizes[-1], initializer="zeros"))
+        drops = any(isinstance(layer, Dropout) for layer in layers)
+        seed = int(self._random_state.randint(2**31 - 1)) if drops else 0
+        alpha, ratio = float(self.alpha), float(self.l1_ratio)
+        return Network(
+            layers, self._loss(), dtype, seed, l1=alpha * ratio, l2=alpha * (1 - ratio)
+        )
+
+    def _dense_layers(self) -> list[Dense]:
+        return [layer for layer in self._net.layers if isinstance(layer, Dense)]
+
+    def _set_coefs(self) -> None:
+        """Fitted attributes that view the network's parameters."""
+        self.coefs_ = [layer.W for layer in self._dense_layers()]
+        self.intercepts_ = [layer.b for layer in self._dense_layers()]
+
+    @property
+    def _network(self) -> Network:
+        """The network whose parameters are `coefs_` and `intercepts_`, also if those were set."""
+        net = self.__dict__.get("_net")
+        arrays = [*self.coefs_, *self.intercepts_]
+        if net is not None:
+            dense = self._dense_layers()
+            views = [*(layer.W for layer in dense), *(layer.b for layer in dense)]
+            if all(a is b for a, b in zip(arrays, views, strict=True)):
+                return net
+        sizes = [self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_)]
+        if not hasattr(self, "_random_state"):
+            self._random_state = check_random_state(self.random_state)
+        self._net = self._make_network(sizes, self.coefs_[0].dtype)
+        for layer, W, b in zip(self._dense_layers(), self.coefs_, self.intercepts_, strict=True):
+            layer.W, layer.b = W, b
+        self._set_coefs()
+        return self._net
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        for name in _MADE_AGAIN:
+            state.pop(name, None)
+        return state
+
+    # ------------------------------------------------------------------ samples
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any) -> Samples:
+        dtype = self._network.dtype
+        weights = self._weights(y, sample_weight)
+        held = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
+        return Samples(_readable(X), self._encode(y, dtype), held)
+
+    def _weights(self, y: Any, sample_weight: Any) -> Any:
+        """Sample weights, times those of classes where there are any."""
+        return sample_weight
+
+    def _split(
+        self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]
+    ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any] | None]:
+        """Samples to train on and to judge by: those given, or a part set aside."""
+        X_val, y_val, weight_val = given
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together.")
+        if X_val is not None:
+            X_val, y_val = self._validate_held_out(X_val, y_val)
+            if weight_val is not None:
+                weight_val = _check_sample_weight(weight_val, X_val)
+            return (X, y, sample_weight), (X_val, y_val, weight_val)
+        if not (self.early_stopping and self.solver in STOCHASTIC_SOLVERS):
+            return (X, y, sample_weight), None
+        from sklearn.model_selection import train_test_split
+
+        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
+        parts = train_test_split(
+            *arrays,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratification(y),
+        )
+        if sample_weight is None:
+            parts += [None, None]
+        if parts[1].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        return (parts[0], parts[2], parts[4]), (parts[1], parts[3], parts[5])
+
+    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Any]:
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return X, np.asarray(y)
+
+    def _validation(self, part: tuple[Any, Any, Any] | None) -> Validation | None:
+        if part is None:
+            return None
+        return Validation(*part, self._samples(*part))
+
+    def _validation_score(self, validation: Validation, outputs: np.ndarray) -> float:
+        if self.scoring is None:
+            linked = self._network.loss.link(outputs)
+            if not np.isfinite(linked).all():
+                return np.nan
+            return self._default_score(validation, linked)
+        from sklearn.metrics import get_scorer
+
+        scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
+        weights = {} if validation.sample_weight is None else {"sample_weight": validation.sample_weight}
+        return float(scorer(self, validation.X, validation.y, **weights))
+
+    # ------------------------------------------------------------------ using
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Outputs after the link (n, n_outputs) for checked or unchecked X."""
+        check_is_fitted(self)
+        X = validate_data(
+            self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False
+        )
+        return self._network._outputs(_readable(X), link=True)
+
+    def transform(self, X: Any, layer: int = -1) -> np.ndarray:
+        """Activations of a hidden layer: the features that the network has learnt.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n, n_features)
+        layer : int, default -1
+            Which hidden layer, counted from 0; -1 is the last.
+
+        Returns
+        -------
+        ndarray of shape (n, units of that layer)
+        """
+        check_is_fitted(self)
+        X = validate_data(
+            self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False
+        )
+        n_hidden = self.n_layers_ - 2
+        if not -n_hidden <= layer < n_hidden:
+            raise InputError(
+                f"{type(self).__name__}.transform", f"layer below {n_hidden}", f"{layer}",
+                "count hidden layers from 0",
+            )  # fmt: skip
+        network = self._network
+        ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
+        values = X.astype(network.dtype)
+        for found in network.layers[: ends[layer] + 1]:
+            values = found.forward(values)
+        return np.asarray(values)
+
+    def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
+        """Gradient of one linear output (before softmax, logistic or exp) with respect to X.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+        output : int, default 0
+            Which output: the class's place in `classes_`, or the target's.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        if not 0 <= output < self.n_outputs_:
+            raise InputError(
+                f"{type(self).__name__}.input_gradients", f"output below {self.n_outputs_}",
+                f"{output}", "count outputs from 0",
+            )  # fmt: skip
+        network = self._network
+        kept = network.grads.copy()  # backward passes write there
+        values = X.astype(network.dtype)
+        for layer in network.layers:
+            values = layer.forward(values)
+        flowing = np.zeros_like(values)
+        flowing[:, output] = 1
+        for layer in reversed(network.layers):
+            flowing = layer.backward(flowing)
+        network.grads[...] = kept
+        return flowing
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _readable(X: Any) -> Any:
+    """X in a form that kernels read in place: CSR with sorted columns, or dense."""
+    if not hasattr(X, "tocsr"):
+        return X
+    X = X.tocsr()
+    return X if X.has_sorted_indices else X.sorted_indices()

@@ -1,0 +1,258 @@
+"""MLPClassifier: labels in, labels and probabilities out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import column_or_1d, validate_data
+from numbers import Real
+
+from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from ..targets import Encoded
+from .base import BaseMLP
+from .docs import documented
+from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
+from .stochastic import Validation
+
+
+def _is_stochastic(estimator: Any) -> bool:
+    if estimator.solver not in STOCHASTIC_SOLVERS:
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True
+
+
+@documented
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multi-layer perceptron classifier, with scikit-learn's interface and numbers.
+
+    Parameters
+    ----------
+    {parameters}
+    label_smoothing : float in [0, 1), default 0
+        Draw targets towards the uniform distribution (Szegedy et al., 2016).
+    class_weight : dict, "balanced" or None, default None
+        Weights of classes, which multiply those of samples.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,), or list of them
+        Labels in the order of the outputs.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastmlp import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier(solver="lbfgs", random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CONSTRAINTS,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        width=None,
+        depth=None,
+        dropout=0.0,
+        label_smoothing=0.0,
+        l1_ratio=0.0,
+        weight_decay=0.0,
+        max_norm=None,
+        gradient_clip=None,
+        class_weight=None,
+        scoring=None,
+        callbacks=None,
+        n_threads=None,
+        dtype=None,
+    ):
+        self._take(locals())
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPClassifier:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+        y : array of shape (n,) or (n, n_labels)
+            Labels, or yes and no for each of several labels.
+        sample_weight : array of shape (n,), optional
+        X_val, y_val, sample_weight_val : optional
+            Samples to judge by after each epoch, instead of a part set aside.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+        """
+        held_out = (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation_data=held_out)  # type: ignore[no-any-return]
+
+    @available_if(_is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> MLPClassifier:
+        """Train for one epoch more, without starting anew.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array of shape (n_classes,), optional
+            All labels that will ever come; needed at the first call only.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+        """
+        if _check_partial_fit_first_call(self, classes):
+            self._binarizer = LabelBinarizer()
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._binarizer.fit(y if multilabel else classes)
+        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels (n,), or yes and no (n, n_labels) as 1 and 0."""
+        return self._decode(self._outputs(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, n_classes), or of yes (n, n_labels)."""
+        found = self._outputs(X)
+        if self.n_outputs_ == 1:
+            return np.hstack([1 - found, found])
+        return found
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _loss(self) -> Loss:
+        smoothing = float(self.label_smoothing)
+        if self._binarizer.y_type_ == "multiclass":
+            return SoftmaxCrossEntropy(smoothing)
+        return BinaryCrossEntropy(smoothing)
+
+    def _loss_scale(self) -> float:
+        multilabel = self._binarizer.y_type_.startswith("multilabel")
+        return float(self.n_outputs_) if multilabel else 1.0
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            dtype=(np.float64, np.float32), reset=reset,
+        )  # fmt: skip
+        check_classification_targets(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._binarizer.classes_
+        else:
+            self._refuse_other_classes(unique_labels(y))
+        multiclass = self._binarizer.y_type_ == "multiclass"
+        multilabel = self._binarizer.y_type_.startswith("multilabel")
+        self.n_outputs_ = len(self.classes_) if multiclass or multilabel else 1
+        return X, y
+
+    def _refuse_other_classes(self, found: np.ndarray) -> None:
+        if self.warm_start and set(found) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call "
+                f"to fit. Previously got {self.classes_}, `y` has {found}"
+            )
+        if len(np.setdiff1d(found, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {found}."
+            )
+
+    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
+        nothing = np.empty(0, np.int32)
+        if self._binarizer.y_type_ == "multiclass":
+            labels = np.searchsorted(self.classes_, np.asarray(y)).astype(np.int32)
+            return Encoded(labels, np.empty(0, dtype))
+        return Encoded(nothing, self._binarizer.transform(y).astype(dtype).reshape(-1))
+
+    def _decode(self, linked: np.ndarray) -> np.ndarray:
+        if self._binarizer.y_type_ == "multiclass":
+            labels: np.ndarray = self.classes_[np.argmax(linked, axis=1)]
+            return labels
+        flat = linked.ravel() if self.n_outputs_ == 1 else linked
+        found: np.ndarray = self._binarizer.inverse_transform(flat)
+        return found
+
+    def _weights(self, y: Any, sample_weight: Any) -> Any:
+        if self.class_weight is None:
+            return sample_weight
+        by_class = compute_sample_weight(self.class_weight, y)
+        return by_class if sample_weight is None else by_class * sample_weight
+
+    def _stratification(self, y: Any) -> Any:
+        return None if self._binarizer.y_type_.startswith("multilabel") else y
+
+    def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
+        predicted, weights = self._decode(linked), validation.sample_weight
+        return float(accuracy_score(validation.y, predicted, sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

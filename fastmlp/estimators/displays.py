@@ -1,0 +1,103 @@
+"""Pictures of a fitted estimator in scikit-learn's form: `from_estimator`, `plot`, `ax_`, `figure_`.
+
+Decision boundaries and calibration curves are scikit-learn's own `DecisionBoundaryDisplay` and
+`CalibrationDisplay`, which take these estimators as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class LossCurveDisplay:
+    """Losses and scores by epoch.
+
+    Parameters
+    ----------
+    history : dict of str to list
+        An estimator's `history_`.
+
+    Attributes
+    ----------
+    ax_, figure_, lines_
+        What was drawn on and with, after `plot`.
+
+    Examples
+    --------
+    >>> from fastmlp import LossCurveDisplay
+    >>> display = LossCurveDisplay({"loss": [0.9, 0.4]}).plot()
+    >>> display.ax_.get_xlabel()
+    'epoch'
+    """
+
+    def __init__(self, history: dict[str, list[float]]) -> None:
+        self.history = history
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Axes | None = None) -> LossCurveDisplay:
+        """Draw the curves of a fitted estimator, on axes of its own unless some are given."""
+        check_is_fitted(estimator)
+        return cls(estimator.history_).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> LossCurveDisplay:
+        """Draw; returns the display."""
+        from ..plotting import plot_history
+        from ..training import History
+
+        shown = ("loss", "validation_loss", "validation_score")
+        self.ax_ = plot_history(History(**{key: self.history.get(key, []) for key in shown}), ax)
+        self.figure_, self.lines_ = self.ax_.figure, list(self.ax_.lines)
+        return self
+
+
+class WeightsDisplay:
+    """The weights into the units of a layer, each as an image or a strip.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_features, n_units)
+    image_shape : (int, int), optional
+        Height and width of the features if they are pixels; else each unit is a strip.
+
+    Attributes
+    ----------
+    ax_, figure_, im_
+        What was drawn on and with, after `plot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import WeightsDisplay
+    >>> WeightsDisplay(np.eye(4), image_shape=(2, 2)).plot().im_.get_array().shape
+    (5, 5)
+    """
+
+    def __init__(self, weights: np.ndarray, image_shape: tuple[int, int] | None = None) -> None:
+        self.weights, self.image_shape = np.asarray(weights), image_shape
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        layer: int = 0,
+        image_shape: tuple[int, int] | None = None,
+        ax: Axes | None = None,
+    ) -> WeightsDisplay:
+        """Draw the weights of one layer of a fitted estimator."""
+        check_is_fitted(estimator)
+        return cls(estimator.coefs_[layer], image_shape).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> WeightsDisplay:
+        """Draw; returns the display."""
+        from ..plotting import plot_weights
+
+        self.ax_ = plot_weights(self.weights, self.image_shape or (1, len(self.weights)), ax)
+        self.figure_, self.im_ = self.ax_.figure, self.ax_.images[0]
+        return self

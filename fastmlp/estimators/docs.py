@@ -1,0 +1,103 @@
+"""Descriptions of what both estimators share, put into their docstrings so that they exist once."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TypeVar
+
+
+T = TypeVar("T")
+
+PARAMETERS = """\
+hidden_layer_sizes : sequence of int or int, default (100,)
+    Units of each hidden layer.
+activation : str, Activation or list of them, default "relu"
+    Of the hidden layers, one for all or one each: scikit-learn's identity, logistic, tanh, relu, or
+    any other of fastmlp's by name or as an object such as ``LeakyReLU(0.1)``.
+solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop", "adagrad"}, default "adam"
+    What minimises the loss; all but "lbfgs" go through mini-batches.
+alpha : float, default 0.0001
+    Strength of the penalty on weights, divided by the number of samples of a batch.
+batch_size : int or "auto", default "auto"
+    Samples a step; "auto" is the smaller of 200 and all.
+learning_rate : str, Schedule or callable, default "constant"
+    "constant"; "invscaling" and "adaptive", which like in scikit-learn do nothing for "adam"; or a
+    schedule of every step by name ("linear", "cosine", "one_cycle", ...) or as an object.
+learning_rate_init : float, default 0.001
+    The first, or largest, learning rate.
+power_t : float, default 0.5
+    Exponent of "invscaling".
+max_iter : int, default 200
+    Most epochs, or iterations of "lbfgs".
+shuffle : bool, default True
+    Whether to visit samples in a new order each epoch.
+random_state : int, RandomState or None, default None
+    Seed of weights, order, held-out part and dropout.
+tol : float, default 1e-4
+    What counts as an improvement of loss or score.
+verbose : bool, default False
+    Print the loss of each epoch.
+warm_start : bool, default False
+    Let `fit` go on from where the last one ended, the optimizer's memory included.
+momentum : float in [0, 1], default 0.9
+    Of "sgd"; of "rmsprop" the weight of the past.
+nesterovs_momentum : bool, default True
+    Whether "sgd" looks one velocity ahead.
+early_stopping : bool, default False
+    Stop by the score on held-out samples, and restore the best weights.
+validation_fraction : float, default 0.1
+    Part of the samples to hold out.
+beta_1, beta_2 : float, default 0.9 and 0.999
+    Weights of the past in the means of "adam" and "adamw".
+epsilon : float, default 1e-8
+    Keeps divisions of "adam" and kin from failing.
+n_iter_no_change : int, default 10
+    Epochs without improvement that are tolerated.
+max_fun : int, default 15000
+    Most evaluations of "lbfgs".
+width, depth : int, optional
+    Units of each hidden layer and how many layers, as plain numbers for a search; they override
+    `hidden_layer_sizes`.
+dropout : float or list of float, default 0
+    Probability of dropping each hidden unit's output, for all layers or one each.
+l1_ratio : float in [0, 1], default 0
+    Part of the penalty that is L1.
+weight_decay : float, default 0
+    Decoupled weight decay (Loshchilov and Hutter, 2019).
+max_norm : float, optional
+    Largest norm of the weights that come into a hidden unit.
+gradient_clip : float, optional
+    Largest norm of the gradient.
+scoring : str, callable or None, default None
+    What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default `score`.
+callbacks : callable or list of callable, optional
+    Called as ``f(estimator, history)`` after each epoch; a true result ends the fit.
+n_threads : int, optional
+    By default as many as pay for the work of a step; results do not depend on it.
+dtype : {"float32", "float64"}, optional
+    Of weights and computations; by default that of X. float32 is about twice as fast."""
+
+ATTRIBUTES = """\
+coefs_, intercepts_ : list of ndarray
+    Weights and biases of each layer.
+loss_ : float
+    Of the last epoch, penalties included.
+loss_curve_, best_loss_, validation_scores_, best_validation_score_
+    As in scikit-learn.
+history_ : dict of str to list
+    By epoch: "loss", "learning_rate", "seconds" and, with held-out samples, "validation_loss" and
+    "validation_score".
+n_iter_, n_layers_, n_outputs_, t_ : int
+    Epochs, layers with the inputs, outputs, and samples seen.
+out_activation_ : str
+    What turns outputs into predictions.
+n_features_in_, feature_names_in_
+    Number of columns of X, and their names if it had any."""
+
+
+def documented(cls: type[T]) -> type[T]:
+    """Class decorator: fill in the shared descriptions."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    text = text.replace("{parameters}", PARAMETERS).replace("{attributes}", ATTRIBUTES)
+    cls.__doc__ = text
+    return cls

@@ -1,0 +1,44 @@
+"""Training by L-BFGS: SciPy's minimiser on the network's flat parameters, all samples at a time."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+
+from ..objective import Objective
+from ..targets import Samples
+
+
+def train(estimator: Any, samples: Samples) -> None:
+    """Minimise the estimator's objective from where its network is."""
+    e, network = estimator, estimator._network
+    objective = Objective(network, samples, e._convention(), e.n_threads)
+
+    def report(intermediate_result: Any) -> None:
+        e.loss_curve_.append(float(intermediate_result.fun))
+        if e.verbose:
+            print(f"Iteration {len(e.loss_curve_)}, loss = {intermediate_result.fun:.8f}")
+
+    found = scipy.optimize.minimize(
+        objective,
+        network.params.astype(np.float64),
+        method="L-BFGS-B",
+        jac=True,
+        callback=report,
+        options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
+    )
+    network.params[...] = found.x
+    e.n_iter_, e.loss_ = min(int(found.nit), e.max_iter), float(found.fun)
+    e.t_ += e.n_iter_ * samples.X.shape[0]
+    e.history_ = {"loss": list(e.loss_curve_)}
+    if found.status != 0:
+        warnings.warn(
+            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}):\n"
+            f"{found.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,137 @@
+"""The parameters both estimators share: what each may be, in scikit-learn's own terms of validation.
+
+Names and defaults of scikit-learn's MLP come first; those beyond it are keyword-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from ..errors import InputError
+from ..layers import ACTIVATIONS, LAYERS, Activation
+from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from ..schedules import SCHEDULES, Schedule, schedule_of
+
+STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+# scikit-learn's names for what the library calls otherwise.
+SKLEARN_ACTIVATIONS = {"logistic": "sigmoid"}
+SKLEARN_RATES = ("constant", "invscaling", "adaptive")
+
+_ACTIVATION_NAMES = {cls.name for cls in ACTIVATIONS} | set(SKLEARN_ACTIVATIONS)
+_RATE_NAMES = {*SKLEARN_RATES, *SCHEDULES.names} - {"warm_up", "function"}
+
+_positive = Interval(Real, 0, None, closed="neither")
+_not_negative = Interval(Real, 0, None, closed="left")
+_fraction = Interval(Real, 0, 1, closed="left")
+_count = Interval(Integral, 1, None, closed="left")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", _count],
+    "activation": [StrOptions(_ACTIVATION_NAMES), Activation, list, tuple],
+    "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
+    "alpha": [_not_negative],
+    "batch_size": [StrOptions({"auto"}), _count],
+    "learning_rate": [StrOptions(_RATE_NAMES), Schedule, callable],
+    "learning_rate_init": [_positive],
+    "power_t": [_not_negative],
+    "max_iter": [_count],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [_not_negative],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [_fraction],
+    "beta_1": [_fraction],
+    "beta_2": [_fraction],
+    "epsilon": [_positive],
+    "n_iter_no_change": [_count, Options(Real, {np.inf})],
+    "max_fun": [_count],
+    "width": [_count, None],
+    "depth": [Interval(Integral, 0, None, closed="left"), None],
+    "dropout": [_fraction, "array-like"],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "weight_decay": [_not_negative],
+    "max_norm": [_positive, None],
+    "gradient_clip": [_positive, None],
+    "scoring": [str, callable, None],
+    "callbacks": ["array-like", None, callable],
+    "n_threads": [_count, None],
+    "dtype": [StrOptions({"float32", "float64"}), None],
+}
+
+
+def hidden_sizes(estimator: Any) -> list[int]:
+    """Units of each hidden layer, from `width` and `depth` where given."""
+    sizes = estimator.hidden_layer_sizes
+    sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    if estimator.width is not None or estimator.depth is not None:
+        width = estimator.width if estimator.width is not None else (sizes or [100])[0]
+        sizes = [width] * (estimator.depth if estimator.depth is not None else max(len(sizes), 1))
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [int(size) for size in sizes]
+
+
+def per_layer(where: str, name: str, value: Any, n_layers: int) -> list[Any]:
+    """One value for each hidden layer, from one for all or a list."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise InputError(
+            where, f"{name} as one value or {n_layers}, one for each hidden layer",
+            f"{len(values)}", "match hidden_layer_sizes",
+        )  # fmt: skip
+    return values
+
+
+def activation_of(value: Any) -> Activation:
+    """An activation layer from its name, scikit-learn's or ours, or another such layer."""
+    if isinstance(value, str):
+        made: Activation = LAYERS[SKLEARN_ACTIVATIONS.get(value, value)]()  # type: ignore[assignment]
+        return made
+    return type(value)(**vars_of(value))
+
+
+def vars_of(layer: Activation) -> dict[str, Any]:
+    """A layer's options, to make another like it."""
+    return {key: value for key, value in layer.specification().items() if key != "name"}
+
+
+def schedule_for(estimator: Any) -> Schedule | None:
+    """The schedule of every step, or None for scikit-learn's rules, which change once an epoch."""
+    rate, start = estimator.learning_rate, estimator.learning_rate_init
+    if not isinstance(rate, str):
+        return schedule_of(rate)
+    if rate in SKLEARN_RATES:
+        return None
+    made: Schedule = SCHEDULES[rate](start)  # type: ignore[call-arg]
+    return made
+
+
+def optimizer_for(estimator: Any) -> Optimizer:
+    """The optimizer that a solver's name and parameters describe."""
+    e = estimator
+    common: Mapping[str, Any] = {
+        "weight_decay": float(e.weight_decay),
+        "clip_norm": None if e.gradient_clip is None else float(e.gradient_clip),
+    }
+    if e.solver == "sgd":
+        momentum = min(float(e.momentum), np.nextafter(1, 0))
+        nesterov = bool(e.nesterovs_momentum) and momentum > 0
+        return SGD(momentum=momentum, nesterov=nesterov, **common)
+    if e.solver in ("adam", "adamw"):
+        kind = Adam if e.solver == "adam" else AdamW
+        betas = {"beta1": float(e.beta_1), "beta2": float(e.beta_2)}
+        return kind(epsilon=float(e.epsilon), epsilon_hat=True, **betas, **common)
+    if e.solver == "rmsprop":
+        return RMSprop(rho=float(e.momentum), epsilon=float(e.epsilon), **common)
+    return Adagrad(epsilon=float(e.epsilon), **common)

@@ -1,0 +1,211 @@
+"""MLPRegressor: numbers in, numbers out, by squared, absolute, Huber, quantile or Poisson loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
+from ..targets import Encoded
+from .base import BaseMLP
+from .classifier import _is_stochastic
+from .docs import documented
+from .parameters import CONSTRAINTS
+from .stochastic import Validation
+
+# The loss by its name, and its factor for each output: scikit-learn minimises halves of two.
+_LOSSES: dict[str, tuple[type, float]] = {
+    "squared_error": (MeanSquaredError, 0.5),
+    "poisson": (PoissonDeviance, 0.5),
+    "absolute_error": (MeanAbsoluteError, 1.0),
+    "huber": (Huber, 1.0),
+    "quantile": (Quantile, 1.0),
+}
+
+
+@documented
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multi-layer perceptron regressor, with scikit-learn's interface and numbers.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"}
+        What to minimise; the first is the default. The first two are halved, as in scikit-learn;
+        with several targets their losses are added up, so that loss and gradient belong together.
+    {parameters}
+    quantile : float or sequence of float in (0, 1), default 0.5
+        Level of the quantile loss. With several, `predict` returns a column for each, in ascending
+        order and never crossing (rearranged: Chernozhukov et al., 2010).
+    delta : float, default 1.0
+        Where the Huber loss turns from a parabola into a line.
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MLPRegressor
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> model = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0] ** 2)
+    >>> model.score(X, X[:, 0] ** 2) > 0.95
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions(set(_LOSSES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "delta": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        width=None,
+        depth=None,
+        dropout=0.0,
+        l1_ratio=0.0,
+        weight_decay=0.0,
+        max_norm=None,
+        gradient_clip=None,
+        quantile=0.5,
+        delta=1.0,
+        scoring=None,
+        callbacks=None,
+        n_threads=None,
+        dtype=None,
+    ):
+        self._take(locals())
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPRegressor:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+        y : array of shape (n,) or (n, n_targets)
+        sample_weight : array of shape (n,), optional
+        X_val, y_val, sample_weight_val : optional
+            Samples to judge by after each epoch, instead of a part set aside.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+        """
+        held_out = (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation_data=held_out)  # type: ignore[no-any-return]
+
+    @available_if(_is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Train for one epoch more, without starting anew; arguments as for `fit`."""
+        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predicted numbers (n,), or (n, n_targets); for several quantiles (n, n_levels).
+
+        Several quantiles of several targets stand side by side: (n, n_targets * n_levels).
+        """
+        return self._decode(self._outputs(X))
+
+    @property
+    def _levels(self) -> tuple[float, ...]:
+        levels = self.quantile if isinstance(self.quantile, Iterable) else [self.quantile]
+        return tuple(sorted(float(level) for level in levels))
+
+    @property
+    def _n_levels(self) -> int:
+        return len(self._levels) if self.loss == "quantile" else 1
+
+    def _loss(self) -> Loss:
+        options: dict[str, Any] = {}
+        if self.loss == "huber":
+            options = {"delta": float(self.delta)}
+        elif self.loss == "quantile":
+            options = {"levels": self._levels}
+        made: Loss = _LOSSES[self.loss][0](**options)
+        return made
+
+    def _loss_scale(self) -> float:
+        return _LOSSES[self.loss][1] * self.n_outputs_
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+            dtype=(np.float64, np.float32), reset=reset,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError("loss='poisson' needs targets of at least 0, got negative ones in y.")
+        n_outputs = (1 if y.ndim == 1 else y.shape[1]) * self._n_levels
+        if not reset and n_outputs != self.n_outputs_:
+            raise ValueError(
+                f"y has {n_outputs} outputs, but this {type(self).__name__} was fitted with "
+                f"{self.n_outputs_}."
+            )
+        self.n_outputs_ = n_outputs
+        return X, y
+
+    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
+        columns = np.asarray(y, dtype).reshape(len(y), -1)
+        return Encoded(
+            np.empty(0, np.int32), np.repeat(columns, self._n_levels, axis=1).reshape(-1)
+        )
+
+    def _decode(self, linked: np.ndarray) -> np.ndarray:
+        if self._n_levels > 1:
+            by_target = linked.reshape(len(linked), -1, self._n_levels)
+            return np.sort(by_target, axis=2).reshape(len(linked), -1)
+        return linked.ravel() if self.n_outputs_ == 1 else linked
+
+    def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
+        predicted, weights = self._decode(linked), validation.sample_weight
+        if self._n_levels > 1:
+            predicted = predicted[:, :: self._n_levels]
+        return float(r2_score(validation.y, predicted, sample_weight=weights))

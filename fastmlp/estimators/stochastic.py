@@ -1,0 +1,206 @@
+"""Training by mini-batches in scikit-learn's order of events: shuffle, epoch, score, stop.
+
+An epoch is one compiled call. Random numbers are drawn as scikit-learn draws them, so from one
+`random_state` both see the same initial weights and the same batches.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import shuffle
+
+from ..engine import Engine, choose_threads
+from ..tables import table_of
+from ..targets import Samples
+from .parameters import optimizer_for, schedule_for
+
+_SMALLEST_ADAPTIVE_RATE = 1e-6
+
+
+class Validation(NamedTuple):
+    """What the model is judged on after each epoch: rows, targets as given, and for the kernels."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    samples: Samples
+
+
+class Steps:
+    """What an optimizer remembers between epochs, and between calls where training goes on."""
+
+    def __init__(self, estimator: Any, n_params: int, dtype: np.dtype) -> None:
+        self.state = optimizer_for(estimator).initial_state(n_params, dtype)
+        self.step = 0
+        self.learning_rate = float(estimator.learning_rate_init)
+
+    def numbers(self, estimator: Any, n_steps: int) -> np.ndarray:
+        """Hyperparameters of the next epoch's steps; the last rate becomes `learning_rate`."""
+        schedule = schedule_for(estimator)
+        if schedule is None:
+            rates = np.full(n_steps, self.learning_rate)
+        else:
+            steps = self.step + np.arange(n_steps)
+            rates = schedule.rates(steps, n_steps * estimator.max_iter)
+            self.learning_rate = float(rates[-1])
+        return optimizer_for(estimator).step_numbers(self.step, rates)
+
+
+def train(
+    estimator: Any, samples: Samples, validation: Validation | None, incremental: bool
+) -> None:
+    """Train the estimator's network for `max_iter` epochs, or one if incremental."""
+    e, network = estimator, estimator._network
+    n_rows = samples.X.shape[0]
+    batch_size = _batch_size(e, n_rows)
+    steps = _steps(e, incremental)
+    engine = Engine(
+        network, table_of(samples.X, network.dtype), batch_size,
+        choose_threads(e.n_threads, 3 * batch_size * network.params.size),
+        optimizer_for(e), convention=e._convention(),
+    )  # fmt: skip
+    order = np.arange(n_rows)
+    e.n_iter_ = 0
+    try:
+        for _ in range(e.max_iter):
+            started = time.perf_counter()
+            if e.shuffle:
+                order = shuffle(order, random_state=e._random_state)
+            e.loss_ = _epoch(e, engine, samples, order.astype(np.int32), steps)
+            e.n_iter_ += 1
+            e.t_ += n_rows
+            score = None if validation is None else _validate(e, validation)
+            _record(e, steps.learning_rate, score, time.perf_counter() - started)
+            stops = _after_epoch(e, steps, score)
+            if stops or incremental:
+                break
+            if e.n_iter_ == e.max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+    if e._best_params is not None:
+        network.params[...] = e._best_params
+
+
+def _batch_size(e: Any, n_rows: int) -> int:
+    if isinstance(e.batch_size, str):
+        return min(200, n_rows)
+    if e.batch_size > n_rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=5,
+        )
+    return int(np.clip(e.batch_size, 1, n_rows))
+
+
+def _steps(e: Any, incremental: bool) -> Steps:
+    """The optimizer's memory: kept by partial_fit and, unlike in scikit-learn, by a warm start."""
+    network, kept = e._network, getattr(e, "_steps", None)
+    continues = incremental or e.warm_start
+    size = optimizer_for(e).n_vectors * network.params.size
+    if not continues or kept is None or kept.state.size != size:
+        kept = Steps(e, network.params.size, network.dtype)
+    elif not incremental:
+        kept.learning_rate = float(e.learning_rate_init)
+    e._steps = kept
+    return kept
+
+
+def _epoch(e: Any, engine: Engine, samples: Samples, order: np.ndarray, steps: Steps) -> float:
+    """All batches once; returns the mean loss of a sample."""
+    batch_size = int(engine.job["batch_size"][0])
+    n_steps = -(-order.size // batch_size)
+    numbers = steps.numbers(e, n_steps)
+    losses = engine.train(
+        order, samples.encoded, samples.weights, steps.state, numbers, steps.step
+    )
+    steps.step += n_steps
+    if not np.isfinite(losses).all():
+        raise ValueError(
+            f"Solver produced non-finite parameter weights: the loss is {losses[~np.isfinite(losses)][0]} "
+            f"in epoch {e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may "
+            "contain large values and need to be preprocessed."
+        )
+    sizes = np.full(n_steps, batch_size)
+    sizes[-1] = order.size - batch_size * (n_steps - 1)
+    return float(np.dot(losses, sizes) / order.size)
+
+
+def _validate(e: Any, validation: Validation) -> tuple[float, float]:
+    """Loss and score on the validation data; the score is the loss, negated, if that is wanted."""
+    outputs = e._network._outputs(validation.samples.X, link=False)
+    loss, _ = e._network.loss.rows(outputs, *validation.samples.encoded, validation.samples.weights)
+    loss *= e._convention().loss_scale
+    if e.scoring == "loss":
+        return loss, -loss
+    return loss, e._validation_score(validation, outputs)
+
+
+def _record(
+    e: Any, learning_rate: float, score: tuple[float, float] | None, seconds: float
+) -> None:
+    e.loss_curve_.append(e.loss_)
+    entry = {"loss": e.loss_, "learning_rate": learning_rate, "seconds": seconds}
+    if score is not None:
+        entry |= {"validation_loss": score[0], "validation_score": score[1]}
+    for key, value in entry.items():
+        e.history_.setdefault(key, []).append(value)
+    if e.verbose:
+        print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        if score is not None:
+            print(f"Validation score: {score[1]:f}")
+
+
+def _after_epoch(e: Any, steps: Steps, score: tuple[float, float] | None) -> bool:
+    """Count epochs without improvement, change the rate, hear callbacks; says whether to stop."""
+    if e.early_stopping:
+        assert score is not None
+        _keep_best(e, score[1])
+        what = f"Validation score did not improve more than tol={e.tol:f}"
+    else:
+        improved = e.loss_ <= e.best_loss_ - e.tol
+        e._no_improvement_count = 0 if improved else e._no_improvement_count + 1
+        e.best_loss_ = min(e.best_loss_, e.loss_)
+        what = f"Training loss did not improve more than tol={e.tol:f}"
+    if e.learning_rate == "invscaling" and e.solver != "adam":
+        steps.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
+    stops = False
+    if e._no_improvement_count > e.n_iter_no_change:
+        message = f"{what} for {e.n_iter_no_change} consecutive epochs."
+        stops = _out_of_patience(e, steps, message)
+        e._no_improvement_count = 0 if not stops else e._no_improvement_count
+    callbacks = [e.callbacks] if callable(e.callbacks) else list(e.callbacks or ())
+    wishes = [callback(e, e.history_) for callback in callbacks]  # every one sees every epoch
+    return stops or any(wishes)
+
+
+def _keep_best(e: Any, score: float) -> None:
+    e.validation_scores_.append(score)
+    worse = score < e.best_validation_score_ + e.tol
+    e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
+    if score > e.best_validation_score_:
+        e.best_validation_score_ = score
+        e._best_params = e._network.params.copy()
+
+
+def _out_of_patience(e: Any, steps: Steps, message: str) -> bool:
+    """Stop, or go on at a fifth of the rate where it adapts."""
+    adapts = e.learning_rate == "adaptive" and e.solver != "adam"
+    if adapts and steps.learning_rate > _SMALLEST_ADAPTIVE_RATE:
+        steps.learning_rate /= 5.0
+        ending = f"Setting learning rate to {steps.learning_rate:f}"
+    else:
+        adapts, ending = False, "Learning rate too small. Stopping." if adapts else "Stopping."
+    if e.verbose:
+        print(f"{message} {ending}")
+    return not adapts
