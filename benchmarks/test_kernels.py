@@ -90,8 +90,8 @@ def weight_gradient(n_in: int, n_out: int, batch: int) -> Pair:
     X, dZ, order = random(batch, n_in), random(batch, n_out), np.arange(batch, dtype="i4")
     ours, theirs = np.empty((n_in, n_out), np.float32), np.empty((n_in, n_out), np.float32)
     arguments = (
-        address_of(X), 4 * n_in, address_of(order), batch, address_of(dZ), 0, n_in, 0, n_out, n_out,
-        address_of(ours), ONE,
+        address_of(X), 4 * n_in, address_of(order), batch, address_of(dZ), n_out,
+        4 * tile_width(ONE), n_in, n_out, address_of(ours), n_out, ONE,
     )  # fmt: skip
 
     def fastmlp() -> Any:

@@ -219,7 +219,13 @@ class Engine:
         row = batch_size * itemsize
         widest_out = int(stages["n_out"].max())
         widest = max(int(stages["n_in"].max()), widest_out)
-        job["panel_bytes"] = _whole_lines(widest * int(tile_width(self.one)) * itemsize)
+        width = int(tile_width(self.one))
+        block_width = step.BLOCK_TILES * width
+        block_height = max(TILE_ROWS, step.HOT_NUMBERS // block_width)
+        panel = widest * width
+        if training and widest_out * itemsize > PACK_STRIDE:
+            panel = max(panel, batch_size * (block_width + block_height))
+        job["panel_bytes"] = _whole_lines(panel * itemsize)
         places: list[tuple[Any, str, int]] = [
             (stage, "values", row * int(stage["n_out"])) for stage in stages
         ]
@@ -235,8 +241,8 @@ class Engine:
         # The inputs themselves get no gradient, however many columns they have.
         flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
         job["gradient_width"] = flowing
-        block = max(step.HOT_NUMBERS, TILE_ROWS * widest_out) * itemsize
-        job["scratch_bytes"] = _whole_lines(block)
+        block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
+        job["scratch_bytes"] = _whole_lines(block * itemsize)
         places += [(stage, "slopes", row * int(stage["n_out"])) for stage in stages]
         places.append((job, "gradient", row * flowing))
         places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))

@@ -307,8 +307,8 @@ class Dense(Layer):
             )  # fmt: skip
         else:
             matmul.weight_gradient(
-                address_of(X), n_in * X.itemsize, index, n, rows, 0, n_in, 0, n_out, n_out,
-                address_of(self.dW), one,
+                address_of(X), n_in * X.itemsize, index, n, rows, n_out,
+                tile_width(one) * one.itemsize, n_in, n_out, address_of(self.dW), n_out, one,
             )  # fmt: skip
         matmul.bias_gradient(rows, n, 0, n_out, n_out, address_of(self.db), one)
         dX, zeros = np.empty((n, n_in), W.dtype), np.zeros(tile_width(one), W.dtype)

@@ -45,9 +45,8 @@ class Objective:
         self.network, self.samples = network, samples
         n, weights = samples.X.shape[0], samples.weights
         self.total = float(weights.sum(dtype=np.float64)) if weights.size else float(n)
-        self.blocks = [
-            np.arange(start, min(start + _BLOCK, n), dtype=np.int32) for start in range(0, n, _BLOCK)
-        ]
+        starts = range(0, n, _BLOCK)
+        self.blocks = [np.arange(i, min(i + _BLOCK, n), dtype=np.int32) for i in starts]
         block = self.blocks[0].size
         n_threads = choose_threads(n_threads, 3 * block * network.params.size)
         table = table_of(samples.X, network.dtype)

@@ -140,15 +140,17 @@ class Optimizer:
     ) -> None:
         """One step in place, with one row of `step_numbers`."""
         n, one = params.size, params.dtype.type(1)
-        memory = address_of(params), address_of(grads), address_of(state)
+        gradient = address_of(grads)
         if self.clip_norm is not None:
-            scale = kernels.clip_factor(n, memory[1], float(self.clip_norm), one)
+            scale = kernels.clip_factor(n, gradient, float(self.clip_norm), one)
             if scale != 1:
-                kernels.rescale(n, memory[1], scale, one)
+                kernels.rescale(n, gradient, scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
-            block = (group.start, 1, group.size, 0)
-            hyper = address_of(numbers)
-            kernels.update(self.code, hyper, rate, decay, *block, n, *memory, one)
+            kernels.update(
+                self.code, address_of(numbers), rate, decay, group.start, 1, group.size, 0, n,
+                address_of(params), gradient + group.start * params.itemsize, 0,
+                address_of(state), one,
+            )  # fmt: skip
 
 
 @OPTIMIZERS.register

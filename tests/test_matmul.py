@@ -113,19 +113,36 @@ def weights(
     rows: Rows, d: np.ndarray, first: int, last: int, out: np.ndarray, start: int = 0,
     left: int = 0, right: int | None = None,
 ) -> np.ndarray:  # fmt: skip
+    """Of dZ in place and, which must be the same, of packed panels and rows."""
     batch, n_out = d.shape
-    flat = inside_nan(d)
+    right, one, size = n_out if right is None else right, out.dtype.type(1), out.itemsize
+    width, flat = tile_width(one), inside_nan(d)
+    x, stride, order = rows.args
+    place = at(out, start + first * n_out + left)
+    sizes = (last - first, right - left, place, n_out, one)
+    panels, table = scratch(batch * (-(-(right - left) // width)), out), scratch(1, out)
+    matmul.pack_columns(at(*flat), batch, left, right, n_out, at(panels), one)
+    if last > first and batch:
+        table = np.full(batch * (last - first), np.nan, out.dtype)
+        matmul.pack_rows(x, stride, order, batch, first, last, at(table), one)
+    index = np.arange(batch, dtype=np.int32)
     matmul.weight_gradient(
-        *rows.args, batch, at(*flat), first, last, left, n_out if right is None else right, n_out,
-        at(out, start), out.dtype.type(1),
+        at(table), (last - first) * size, address_of(index), batch, at(panels), width,
+        batch * width * size, *sizes,
     )  # fmt: skip
+    packed = out.copy()
+    matmul.weight_gradient(
+        x + first * size, stride, order, batch, at(*flat) + left * size, n_out, width * size, *sizes
+    )
+    np.testing.assert_array_equal(out, packed)
     return out
 
 
 def biases(d: np.ndarray, first: int, last: int, out: np.ndarray, start: int = 0) -> np.ndarray:
     batch, n_out = d.shape
     flat = inside_nan(d)
-    matmul.bias_gradient(at(*flat), batch, first, last, n_out, at(out, start), out.dtype.type(1))
+    place = at(out, start + first)
+    matmul.bias_gradient(at(*flat), batch, first, last, n_out, place, out.dtype.type(1))
     return out
 
 

@@ -254,8 +254,9 @@ def test_products_have_the_bits_of_the_dense_ones(
     )  # fmt: skip
     dW = sentinels(W.size, dtype)
     matmul.weight_gradient(
-        x, stride, index, rows.batch, address_of(d), 0, n_in, 0, n_out, n_out, address_of(dW), one
-    )
+        x, stride, index, rows.batch, address_of(d), n_out, tile_width(one) * one.itemsize, n_in,
+        n_out, address_of(dW), n_out, one,
+    )  # fmt: skip
     assert np.ptp(Z) > 1
     assert np.ptp(dW) > 1
     for row_ends, column_ends in (

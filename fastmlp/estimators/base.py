@@ -152,9 +152,7 @@ class BaseMLP(BaseEstimator):
         drops = any(isinstance(layer, Dropout) for layer in layers)
         seed = int(self._random_state.randint(2**31 - 1)) if drops else 0
         alpha, ratio = float(self.alpha), float(self.l1_ratio)
-        return Network(
-            layers, self._loss(), dtype, seed, l1=alpha * ratio, l2=alpha * (1 - ratio)
-        )
+        return Network(layers, self._loss(), dtype, seed, l1=alpha * ratio, l2=alpha * (1 - ratio))
 
     def _dense_layers(self) -> list[Dense]:
         return [layer for layer in self._net.layers if isinstance(layer, Dense)]
@@ -251,8 +249,9 @@ class BaseMLP(BaseEstimator):
         from sklearn.metrics import get_scorer
 
         scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
-        weights = {} if validation.sample_weight is None else {"sample_weight": validation.sample_weight}
-        return float(scorer(self, validation.X, validation.y, **weights))
+        weights = validation.sample_weight
+        options = {} if weights is None else {"sample_weight": weights}
+        return float(scorer(self, validation.X, validation.y, **options))
 
     # ------------------------------------------------------------------ using
 

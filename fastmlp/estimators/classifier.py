@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -16,9 +18,7 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d, validate_data
-from numbers import Real
 
 from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..targets import Encoded
@@ -215,8 +215,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _refuse_other_classes(self, found: np.ndarray) -> None:
         if self.warm_start and set(found) != set(self.classes_):
             raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call "
-                f"to fit. Previously got {self.classes_}, `y` has {found}"
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {found}"
             )
         if len(np.setdiff1d(found, self.classes_, assume_unique=True)):
             raise ValueError(

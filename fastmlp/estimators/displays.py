@@ -1,4 +1,4 @@
-"""Pictures of a fitted estimator in scikit-learn's form: `from_estimator`, `plot`, `ax_`, `figure_`.
+"""Pictures of a fitted estimator in scikit-learn's form: `from_estimator`, `plot`, `ax_`.
 
 Decision boundaries and calibration curves are scikit-learn's own `DecisionBoundaryDisplay` and
 `CalibrationDisplay`, which take these estimators as they are.

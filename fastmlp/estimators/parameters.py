@@ -1,4 +1,4 @@
-"""The parameters both estimators share: what each may be, in scikit-learn's own terms of validation.
+"""The parameters both estimators share: what each may be, in scikit-learn's own terms.
 
 Names and defaults of scikit-learn's MLP come first; those beyond it are keyword-only.
 """

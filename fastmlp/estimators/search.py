@@ -1,4 +1,4 @@
-"""Where to look for good parameters: ranges that suit most tables, for any search of scikit-learn."""
+"""Where to look for good parameters: ranges that suit most tables, for scikit-learn's searches."""
 
 from __future__ import annotations
 

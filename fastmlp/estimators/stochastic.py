@@ -121,15 +121,13 @@ def _epoch(e: Any, engine: Engine, samples: Samples, order: np.ndarray, steps: S
     batch_size = int(engine.job["batch_size"][0])
     n_steps = -(-order.size // batch_size)
     numbers = steps.numbers(e, n_steps)
-    losses = engine.train(
-        order, samples.encoded, samples.weights, steps.state, numbers, steps.step
-    )
+    losses = engine.train(order, samples.encoded, samples.weights, steps.state, numbers, steps.step)
     steps.step += n_steps
     if not np.isfinite(losses).all():
         raise ValueError(
-            f"Solver produced non-finite parameter weights: the loss is {losses[~np.isfinite(losses)][0]} "
-            f"in epoch {e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may "
-            "contain large values and need to be preprocessed."
+            "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
+            f"{e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may contain "
+            "large values and need to be preprocessed."
         )
     sizes = np.full(n_steps, batch_size)
     sizes[-1] = order.size - batch_size * (n_steps - 1)

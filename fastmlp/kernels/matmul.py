@@ -8,8 +8,10 @@ nearest cache. All memory is given by address, all numbers have the type of `one
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import rows
-from .jit import itemsize, jit, numbers
+from .jit import integers, itemsize, jit, numbers
 from .tiles import (
     TILE_ROWS,
     tile_height,
@@ -42,16 +44,17 @@ def input_part_start(n_in, part):
 
 @jit
 def _rows_of_tiles(
-    a, a_stride, order, first, last, b, b_stride, columns, depth, base, c, c_stride, one
-):
-    """C[first:last] = base + A[order] B for one panel of columns, C counted from row 0."""
+    a, a_stride, order, first, last, b, b_stride, columns, depth, base, base_stride, c, c_stride,
+    one,
+):  # fmt: skip
+    """C[first:last] = base + A[order] B for one panel of columns, C and base counted from row 0."""
     size = itemsize(one)
     i = first
     while i < last:
         rows_ = tile_height(last - i)
         tile_of_rows(
-            a, a_stride, order, i, rows_, b, b_stride, columns, depth, base, 0,
-            c + i * c_stride * size, c_stride, one,
+            a, a_stride, order, i, rows_, b, b_stride, columns, depth,
+            base + i * base_stride * size, base_stride, c + i * c_stride * size, c_stride, one,
         )  # fmt: skip
         i += rows_
 
@@ -82,7 +85,6 @@ def _forward_panel(
     i = first
     while i < last:
         rows_ = tile_height(last - i)
-        base, base_stride = biases, 0
         for part in range(begin, end):
             k, stop = input_part_start(n_in, part), input_part_start(n_in, part + 1)
             if ahead > 0:
@@ -90,12 +92,13 @@ def _forward_panel(
                 far = min(i + 2 * TILE_ROWS, ahead)
                 rows.prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
             c = out + part * part_bytes + i * n_out * size
+            base, base_stride = biases, 0
+            if part > 0 and part_bytes == 0:
+                base, base_stride = c, n_out
             tile_of_rows(
                 a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
                 columns, stop - k, base, base_stride, c, n_out, one,
             )  # fmt: skip
-            if part_bytes == 0:
-                base, base_stride = c, n_out
         i += rows_
 
 
@@ -116,10 +119,12 @@ def dense_forward(
         b, b_stride = weights + j * size, n_out
         if packs:
             b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
-        _forward_panel(
-            a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, 0, n_parts(n_in),
-            biases + j * size, out + j * size, 0, n_out, one,
-        )  # fmt: skip
+        step = 1 if packs else n_parts(n_in)  # a part of the panel stays in the nearest cache
+        for part in range(0, n_parts(n_in), step):
+            _forward_panel(
+                a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, part, part + step,
+                biases + j * size, out + j * size, 0, n_out, one,
+            )  # fmt: skip
 
 
 @jit
@@ -195,43 +200,75 @@ def input_gradient(
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
     d read: dZ (batch, n_out); order (int32) read; weights: W (n_in, n_out) read; zeros (one tile
-    wide) read; out (batch, n_in) written; panel (n_out, one tile wide) scratch.
+    wide) read; out (batch, n_in) written; panel (n_out, one tile wide) scratch. Sums over outputs
+    come in parts, too, each of which takes a part of the panel that stays in the nearest cache.
     """
     size, width = itemsize(one), tile_width(one)
     for j in range(left, right, width):
         columns = min(width, right - j)
         _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
-        _rows_of_tiles(
-            d, n_out * size, order, first, last, panel, width, columns, n_out, zeros,
-            out + j * size, n_in, one,
-        )  # fmt: skip
+        base, base_stride = zeros, 0
+        for part in range(n_parts(n_out)):
+            k, end = input_part_start(n_out, part), input_part_start(n_out, part + 1)
+            _rows_of_tiles(
+                d + k * size, n_out * size, order, first, last, panel + k * width * size, width,
+                columns, end - k, base, base_stride, out + j * size, n_in, one,
+            )  # fmt: skip
+            base, base_stride = out + j * size, n_in
 
 
 @jit
-def weight_gradient(a, a_stride, order, batch, d, first, last, left, right, n_out, out, one):
-    """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for first <= i < last, left <= j < right.
+def pack_columns(d, n_rows, left, right, n_out, out, one):
+    """Copy columns left..right of (n_rows, n_out) into panels one tile wide, one after the other.
 
-    a, a_stride, order read as in `dense_forward`; d read: dZ (batch, n_out); out written: dW
-    (n_in, n_out). 2 batch n_out flops a row.
+    In place, numbers of one column lie so far apart that they push each other out of the cache.
     """
     size, width = itemsize(one), tile_width(one)
     for j in range(left, right, width):
         columns = min(width, right - j)
-        i = first
-        while i < last:
-            rows_ = tile_height(last - i)
+        panel = out + (j - left) * n_rows * size
+        _packed(d, 0, n_rows, j, columns, n_out, panel, one)
+
+
+@jit
+def pack_rows(a, a_stride, order, n_rows, left, right, out, one):
+    """Copy columns left..right of rows order[:n_rows] of a table to where they are adjacent."""
+    samples, size = integers(order, n_rows), itemsize(one)
+    for r in range(n_rows):
+        source = numbers(a + np.int64(samples[r]) * a_stride + left * size, right - left, one)
+        row = numbers(out + r * (right - left) * size, right - left, one)
+        for c in range(row.size):
+            row[c] = source[c]
+
+
+@jit
+def weight_gradient(
+    a, a_stride, order, batch, d, d_stride, panel_bytes, n_in, n_out, out, out_stride, one
+):
+    """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for i < n_in, j < n_out.
+
+    a, a_stride, order read as in `dense_forward`; d read: dZ in panels one tile wide, `panel_bytes`
+    apart, with `d_stride` numbers a row; out written: dW with `out_stride` numbers a row. Each may
+    be a block of a larger matrix. 2 batch n_out flops a row.
+    """
+    size, width = itemsize(one), tile_width(one)
+    for j in range(0, n_out, width):
+        columns, panel = min(width, n_out - j), d + j // width * panel_bytes
+        i = 0
+        while i < n_in:
+            rows_ = tile_height(n_in - i)
             tile_of_columns(
-                a, a_stride, order, i, rows_, d + j * size, n_out, columns, batch,
-                out + (i * n_out + j) * size, n_out, one,
+                a, a_stride, order, i, rows_, panel, d_stride, columns, batch,
+                out + (i * out_stride + j) * size, out_stride, one,
             )  # fmt: skip
             i += rows_
 
 
 @jit
 def bias_gradient(d, batch, first, last, n_out, out, one):
-    """db[j] <- sum over r of dZ[r, j] for columns first <= j < last."""
+    """db[j] <- sum over r of dZ[r, j] for columns first <= j < last; out: address of db[first]."""
     size = itemsize(one)
-    total = numbers(out + first * size, last - first, one)
+    total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
     for r in range(batch):

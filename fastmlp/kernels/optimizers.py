@@ -59,14 +59,14 @@ def adam(p, g, mean, square, rate, beta1, beta2, epsilon, one_minus_beta1, one_m
 @jit
 def update(
     code, hyper, rate_factor, decay_factor, start, n_rows, n_columns, stride, n_params,
-    params, grads, state, one,
+    params, grads, grad_stride, state, one,
 ):  # fmt: skip
     """One step of an optimizer for a block of parameters of one group.
 
-    The block is n_rows runs of n_columns parameters, `stride` apart, from parameter `start` on.
-    Addresses: hyper (N_HYPERPARAMETERS,) float64 read; params, grads (n_params,) and state (some
-    vectors of n_params) updated. Decoupled weight decay (Loshchilov and Hutter, 2019) first shrinks
-    p by 1 - rate decay.
+    The block is n_rows runs of n_columns parameters, `stride` apart, from parameter `start` on; its
+    gradient has runs `grad_stride` apart. Addresses: hyper (N_HYPERPARAMETERS,) float64 and grads,
+    of the block, read; params (n_params,) and state (some vectors of n_params) updated. Decoupled
+    weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
     """
     kind, size = type(one), itemsize(one)
     h = doubles(hyper, N_HYPERPARAMETERS)
@@ -76,7 +76,7 @@ def update(
     for row in range(n_rows):
         offset = (start + row * stride) * size
         p = numbers(params + offset, n_columns, one)
-        g = numbers(grads + offset, n_columns, one)
+        g = numbers(grads + row * grad_stride * size, n_columns, one)
         v = numbers(state + offset, n_columns, one)
         if shrink != 1:
             for i in range(p.size):

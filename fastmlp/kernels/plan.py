@@ -37,7 +37,8 @@ _JOB_WHOLE = (
     " positions stages sync"
     " n_rows n_features n_outputs n_levels n_params batch_size n_threads n_steps n_stages"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
-    " loss link optimizer seed first_step training first_dense limits_columns by_columns by_inputs shares_penalty"
+    " loss link optimizer seed first_step training first_dense limits_columns by_columns by_inputs"
+    " shares_penalty"
 )
 _JOB_REAL = "x_scale loss_option loss_scale l1 l2 clip_norm total_weight"
 

@@ -20,7 +20,8 @@ from .plan import jobs_at, stages_at
 from .threads import barrier, part_start
 from .tiles import TILE_ROWS, tile_width
 
-HOT_NUMBERS = 1024  # of a gradient that is updated before it leaves the nearest cache
+# A gradient is computed and used in blocks, which do not leave the nearest cache in between.
+HOT_NUMBERS, BLOCK_TILES = 4096, 4
 _FLOAT64_BYTES, _INT32_BYTES = 8, 4
 
 
@@ -242,7 +243,7 @@ def _batch_weight(job, order, batch, one):
 
 @jit
 def _penalty_scale(job, total):
-    """1, or the share that each of a batch's samples has in it where they are to share penalties."""
+    """1, or each sample's share of the batch where samples are to share the penalties."""
     if job["shares_penalty"]:
         return 1.0 / total if total > 0 else 0.0
     return 1.0
@@ -273,13 +274,13 @@ def _rows_phase(job, stages, order, batch, step, total, thread, one):
 
 
 @jit
-def _update(job, stage, hyper, weights, grads, start, n_rows, n_columns, stride, one):
+def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, grads, grad_stride, one):
     """The optimizer's step for a block of a stage's weights, or of its biases."""
     rate = stage["weight_rate"] if weights else stage["bias_rate"]
     decay = stage["weight_decay"] if weights else stage["bias_decay"]
     optimizers.update(
         job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, job["n_params"],
-        job["params"], grads, job["state"], one,
+        job["params"], grads, grad_stride, job["state"], one,
     )  # fmt: skip
 
 
@@ -304,61 +305,117 @@ def _my_weights(job, s, n_in, n_out, thread, one):
 
 
 @jit
-def _runs(first, last, left, right, n_out):
-    """A block of a W as runs of adjacent parameters: the first's place, how many, how long."""
-    if right - left == n_out:
-        return first * n_out, 1, (last - first) * n_out
-    return first * n_out + left, last - first, right - left
+def _gradient_place(job, step, update, thread, start, stride, width, one):
+    """Where the gradient of a block from parameter `start` on is written, and its stride.
 
-
-@jit
-def _is_hidden(job, step, update):
-    """Whether nobody will see the gradient of a step: it is used and another step follows."""
-    return update and step + 1 < job["n_steps"]
-
-
-@jit
-def _hidden_grads(job, thread, start, one):
-    """Where gradients are counted from so that parameter `start` meets this thread's scratch.
-
-    It is small, so it stays in the nearest cache, and no other thread writes next to it.
+    If it is used at once and another step follows, nobody will see it: then it goes to this
+    thread's scratch, which stays in the nearest cache and next to which no other thread writes.
     """
-    return job["scratch"] + thread * job["scratch_bytes"] - start * itemsize(one)
+    if update and step + 1 < job["n_steps"]:
+        return job["scratch"] + thread * job["scratch_bytes"], width
+    return job["grads"] + start * itemsize(one), stride
 
 
 @jit
 def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
-    stage, size = stages[s], itemsize(one)
-    n_in, n_out = stage["n_in"], stage["n_out"]
-    x, stride, index = _stage_input(job, stages, s, order, one)
+    n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
     first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
-    is_sparse, grads = s == 0 and _is_sparse(job), job["grads"]
-    hidden = not is_sparse and _is_hidden(job, step, update)
-    height = max(1, HOT_NUMBERS // n_out // TILE_ROWS) * TILE_ROWS
-    if is_sparse:  # one walk through the non-zeros is worth more than a hot gradient
-        height = max(1, last - first)
-    n_blocks = (last - first + height - 1) // height
-    for block in range(n_blocks):
-        i = first + block * height
-        end = min(last, i + height)
-        place, n_runs, length = _runs(i, end, left, right, n_out)
-        start = stage["weights"] + place
-        if hidden:
-            grads = _hidden_grads(job, thread, start, one)
-        weights = grads + stage["weights"] * size
-        if is_sparse:
-            sparse.sparse_weight_gradient(
-                job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
-                i, end, left, right, n_out, weights, one,
+    if s == 0 and _is_sparse(job):  # one walk through the non-zeros is worth more than hot blocks
+        _sparse_weights(job, stages, order, batch, scale, hyper, first, last, update, one)
+        return
+    width = BLOCK_TILES * tile_width(one)
+    height = max(1, HOT_NUMBERS // min(width, n_out) // TILE_ROWS) * TILE_ROWS
+    for j in range(left, right, width):
+        end = min(right, j + width)
+        d, d_stride, panel_bytes = _gradient_columns(job, stages[s], batch, j, end, thread, one)
+        for i in range(first, last, height):
+            _weights_block(
+                job, stages, s, order, batch, step, scale, hyper, thread, update, i,
+                min(last, i + height), j, end, d, d_stride, panel_bytes, one,
             )  # fmt: skip
-        else:
-            matmul.weight_gradient(
-                x, stride, index, batch, stage["slopes"], i, end, left, right, n_out, weights, one
-            )
-        _add_penalty(job, grads, start, n_runs, length, n_out, scale, one)
-        if update:
-            _update(job, stage, hyper, True, grads, start, n_runs, length, n_out, one)
+
+
+@jit
+def _is_packed(stage, one):
+    """Whether numbers of one column lie so far apart that they are copied before they are used."""
+    return stage["n_out"] * itemsize(one) > matmul.PACK_STRIDE
+
+
+@jit
+def _gradient_columns(job, stage, batch, left, right, thread, one):
+    """Where the gradient of a stage's linear output is read from: in place, or packed."""
+    size, n_out, width = itemsize(one), stage["n_out"], tile_width(one)
+    if not _is_packed(stage, one):
+        return stage["slopes"] + left * size, n_out, width * size
+    panel = job["panels"] + thread * job["panel_bytes"]
+    matmul.pack_columns(stage["slopes"], batch, left, right, n_out, panel, one)
+    return panel, width, batch * width * size
+
+
+@jit
+def _input_columns(job, stages, s, order, batch, first, last, thread, one):
+    """Where columns first..last of a stage's inputs are read from: address, stride, order."""
+    x, stride, index = _stage_input(job, stages, s, order, one)
+    size = itemsize(one)
+    if not _is_packed(stages[s], one):
+        return x + first * size, stride, index
+    gradient = BLOCK_TILES * tile_width(one) * batch * size
+    panel = job["panels"] + thread * job["panel_bytes"] + gradient
+    matmul.pack_rows(x, stride, index, batch, first, last, panel, one)
+    return panel, (last - first) * size, job["positions"]
+
+
+@jit
+def _weights_block(
+    job, stages, s, order, batch, step, scale, hyper, thread, update, first, last, left, right, d,
+    d_stride, panel_bytes, one,
+):  # fmt: skip
+    """Gradient of a block of a W and, where `update`, its new values."""
+    stage, n_out = stages[s], stages[s]["n_out"]
+    x, stride, index = _input_columns(job, stages, s, order, batch, first, last, thread, one)
+    n_rows, width = last - first, right - left
+    start = stage["weights"] + first * n_out + left
+    grads, grad_stride = _gradient_place(job, step, update, thread, start, n_out, width, one)
+    matmul.weight_gradient(
+        x, stride, index, batch, d, d_stride, panel_bytes, n_rows, width, grads, grad_stride, one
+    )
+    if width == n_out:  # all of its rows are one run
+        n_rows, width = 1, n_rows * n_out
+    _use_gradient(
+        job, stage, hyper, scale, start, n_rows, width, n_out, grads, grad_stride, update, one
+    )
+
+
+@jit
+def _sparse_weights(job, stages, order, batch, scale, hyper, first, last, update, one):
+    """As `_weights_block`, for all of this thread's rows of the first W and sparse inputs."""
+    stage, n_out = stages[0], stages[0]["n_out"]
+    start, length = stage["weights"] + first * n_out, (last - first) * n_out
+    weights = job["grads"] + stage["weights"] * itemsize(one)
+    sparse.sparse_weight_gradient(
+        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
+        first, last, 0, n_out, n_out, weights, one,
+    )  # fmt: skip
+    grads = weights + first * n_out * itemsize(one)
+    _use_gradient(job, stage, hyper, scale, start, 1, length, length, grads, length, update, one)
+
+
+@jit
+def _use_gradient(
+    job, stage, hyper, scale, start, n_rows, n_columns, stride, grads, grad_stride, update, one
+):
+    """Add the penalties' part to the gradient of a block of weights, and update the block."""
+    if job["l1"] != 0 or job["l2"] != 0:
+        size = itemsize(one)
+        for row in range(n_rows):
+            optimizers.add_penalty(
+                scale * job["l1"], scale * job["l2"], n_columns,
+                job["params"] + (start + row * stride) * size, grads + row * grad_stride * size,
+                one,
+            )  # fmt: skip
+    if update:
+        _update(job, stage, hyper, True, start, n_rows, n_columns, stride, grads, grad_stride, one)
 
 
 @jit
@@ -367,33 +424,19 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
 
     `scale`: of penalties, which are a part of the gradient.
     """
-    n_threads, size = job["n_threads"], itemsize(one)
+    n_threads = job["n_threads"]
     for s in range(job["first_dense"], stages.size):
         stage = stages[s]
         if not stage["dense"]:
             continue
         _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one)
-        n_out, grads = stage["n_out"], job["grads"]
+        n_out = stage["n_out"]
         left, right = part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
-        start = stage["biases"] + left
-        if _is_hidden(job, step, update):
-            grads = _hidden_grads(job, thread, start, one)
-        biases = grads + stage["biases"] * size
-        matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, biases, one)
+        start, count = stage["biases"] + left, right - left
+        grads, _ = _gradient_place(job, step, update, thread, start, count, count, one)
+        matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, grads, one)
         if update:
-            _update(job, stage, hyper, False, grads, start, 1, right - left, n_out, one)
-
-
-@jit
-def _add_penalty(job, grads, start, n_runs, length, stride, scale, one):
-    """The penalties' part of the gradient of a block of weights."""
-    if job["l1"] != 0 or job["l2"] != 0:
-        for run in range(n_runs):
-            offset = (start + run * stride) * itemsize(one)
-            optimizers.add_penalty(
-                scale * job["l1"], scale * job["l2"], length, job["params"] + offset,
-                grads + offset, one,
-            )  # fmt: skip
+            _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
 
 
 @jit
@@ -417,7 +460,8 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             if scale != 1:
                 optimizers.rescale(count, job["grads"] + start * size, scale, one)
-            _update(job, stage, hyper, weights, job["grads"], start, 1, count, width, one)
+            grads = job["grads"] + start * size
+            _update(job, stage, hyper, weights, start, 1, count, count, grads, count, one)
 
 
 @jit
