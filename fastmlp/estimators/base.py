@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -34,11 +34,12 @@ _LINKS = {
 _MADE_AGAIN = ("_net",)  # from coefs_ and intercepts_, when they are needed
 
 
-class BaseMLP(BaseEstimator):
+class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of MLPClassifier and MLPRegressor."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
     _best_params: np.ndarray | None = None
+    n_outputs_: int
 
     def _take(self, arguments: dict[str, Any]) -> None:
         """Set the constructor's arguments as attributes, unchanged."""
@@ -254,6 +255,11 @@ class BaseMLP(BaseEstimator):
         return float(scorer(self, validation.X, validation.y, **options))
 
     # ------------------------------------------------------------------ using
+
+    @property
+    def _n_features_out(self) -> int:
+        """Columns that `transform` returns, which its names are made for."""
+        return int(self.coefs_[-1].shape[0])
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs after the link (n, n_outputs) for checked or unchecked X."""

@@ -50,8 +50,11 @@ class LossCurveDisplay:
         from ..plotting import plot_history
         from ..training import History
 
-        shown = ("loss", "validation_loss", "validation_score")
-        self.ax_ = plot_history(History(**{key: self.history.get(key, []) for key in shown}), ax)
+        found = self.history.get
+        shown = History(
+            found("loss", []), found("validation_loss", []), found("validation_score", [])
+        )
+        self.ax_ = plot_history(shown, ax)
         self.figure_, self.lines_ = self.ax_.figure, list(self.ax_.lines)
         return self
 

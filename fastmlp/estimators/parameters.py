@@ -5,7 +5,7 @@ Names and defaults of scikit-learn's MLP come first; those beyond it are keyword
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -120,7 +120,7 @@ def schedule_for(estimator: Any) -> Schedule | None:
 def optimizer_for(estimator: Any) -> Optimizer:
     """The optimizer that a solver's name and parameters describe."""
     e = estimator
-    common: Mapping[str, Any] = {
+    common: dict[str, Any] = {
         "weight_decay": float(e.weight_decay),
         "clip_norm": None if e.gradient_clip is None else float(e.gradient_clip),
     }
@@ -130,7 +130,7 @@ def optimizer_for(estimator: Any) -> Optimizer:
         return SGD(momentum=momentum, nesterov=nesterov, **common)
     if e.solver in ("adam", "adamw"):
         kind = Adam if e.solver == "adam" else AdamW
-        betas = {"beta1": float(e.beta_1), "beta2": float(e.beta_2)}
+        betas: dict[str, Any] = {"beta1": float(e.beta_1), "beta2": float(e.beta_2)}
         return kind(epsilon=float(e.epsilon), epsilon_hat=True, **betas, **common)
     if e.solver == "rmsprop":
         return RMSprop(rho=float(e.momentum), epsilon=float(e.epsilon), **common)

@@ -70,45 +70,45 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        width=None,
-        depth=None,
-        dropout=0.0,
-        l1_ratio=0.0,
-        weight_decay=0.0,
-        max_norm=None,
-        gradient_clip=None,
-        quantile=0.5,
-        delta=1.0,
-        scoring=None,
-        callbacks=None,
-        n_threads=None,
-        dtype=None,
-    ):
+        solver: Any = "adam",
+        alpha: Any = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: Any = 0.001,
+        power_t: Any = 0.5,
+        max_iter: Any = 200,
+        shuffle: Any = True,
+        random_state: Any = None,
+        tol: Any = 1e-4,
+        verbose: Any = False,
+        warm_start: Any = False,
+        momentum: Any = 0.9,
+        nesterovs_momentum: Any = True,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        beta_1: Any = 0.9,
+        beta_2: Any = 0.999,
+        epsilon: Any = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: Any = 15000,
+        width: Any = None,
+        depth: Any = None,
+        dropout: Any = 0.0,
+        l1_ratio: Any = 0.0,
+        weight_decay: Any = 0.0,
+        max_norm: Any = None,
+        gradient_clip: Any = None,
+        quantile: Any = 0.5,
+        delta: Any = 1.0,
+        scoring: Any = None,
+        callbacks: Any = None,
+        n_threads: Any = None,
+        dtype: Any = None,
+    ) -> None:
         self._take(locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -138,13 +138,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             Itself.
         """
         held_out = (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation_data=held_out)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, validation_data=held_out)
 
     @available_if(_is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one epoch more, without starting anew; arguments as for `fit`."""
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicted numbers (n,), or (n, n_targets); for several quantiles (n, n_levels).

@@ -33,6 +33,6 @@ def search_space(prefix: str = "") -> dict[str, Any]:
         "learning_rate": ["constant", "linear", "cosine"],
         "alpha": stats.loguniform(1e-7, 1e-1),
         "dropout": [0.0, 0.1, 0.2, 0.4],
-        "batch_size": [32, 64, 128, 256],
+        "batch_size": [32, 64, 128],
     }
     return {prefix + name: value for name, value in space.items()}

@@ -126,8 +126,8 @@ def _epoch(e: Any, engine: Engine, samples: Samples, order: np.ndarray, steps: S
     if not np.isfinite(losses).all():
         raise ValueError(
             "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
-            f"{e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may contain "
-            "large values and need to be preprocessed."
+            f"{e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may "
+            "contain large values and need to be preprocessed."
         )
     sizes = np.full(n_steps, batch_size)
     sizes[-1] = order.size - batch_size * (n_steps - 1)

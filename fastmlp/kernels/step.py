@@ -322,7 +322,9 @@ def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, upd
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
     first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
     if s == 0 and _is_sparse(job):  # one walk through the non-zeros is worth more than hot blocks
-        _sparse_weights(job, stages, order, batch, scale, hyper, first, last, update, one)
+        _sparse_weights(
+            job, stages, order, batch, scale, hyper, update, first, last, left, right, one
+        )
         return
     width = BLOCK_TILES * tile_width(one)
     height = max(1, HOT_NUMBERS // min(width, n_out) // TILE_ROWS) * TILE_ROWS
@@ -380,25 +382,35 @@ def _weights_block(
     matmul.weight_gradient(
         x, stride, index, batch, d, d_stride, panel_bytes, n_rows, width, grads, grad_stride, one
     )
-    if width == n_out:  # all of its rows are one run
-        n_rows, width = 1, n_rows * n_out
+    n_rows, width = _runs(n_rows, width, n_out)
     _use_gradient(
         job, stage, hyper, scale, start, n_rows, width, n_out, grads, grad_stride, update, one
     )
 
 
 @jit
-def _sparse_weights(job, stages, order, batch, scale, hyper, first, last, update, one):
-    """As `_weights_block`, for all of this thread's rows of the first W and sparse inputs."""
+def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
+    """As `_weights_block`, for all of the first W that is this thread's and sparse inputs."""
     stage, n_out = stages[0], stages[0]["n_out"]
-    start, length = stage["weights"] + first * n_out, (last - first) * n_out
     weights = job["grads"] + stage["weights"] * itemsize(one)
     sparse.sparse_weight_gradient(
         job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
-        first, last, 0, n_out, n_out, weights, one,
+        first, last, left, right, n_out, weights, one,
     )  # fmt: skip
-    grads = weights + first * n_out * itemsize(one)
-    _use_gradient(job, stage, hyper, scale, start, 1, length, length, grads, length, update, one)
+    place = first * n_out + left
+    n_rows, width = _runs(last - first, right - left, n_out)
+    _use_gradient(
+        job, stage, hyper, scale, stage["weights"] + place, n_rows, width, n_out,
+        weights + place * itemsize(one), n_out, update, one,
+    )  # fmt: skip
+
+
+@jit
+def _runs(n_rows, width, n_out):
+    """A block as runs of adjacent parameters: all of its rows are one if it has all columns."""
+    if width == n_out:
+        return 1, n_rows * n_out
+    return n_rows, width
 
 
 @jit

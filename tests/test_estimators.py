@@ -1,0 +1,526 @@
+"""The estimators against scikit-learn: its numbers, its conventions, and what goes beyond."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.calibration import CalibrationDisplay
+from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.inspection import DecisionBoundaryDisplay
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.neural_network import MLPRegressor as TheirRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastmlp import (
+    LeakyReLU,
+    LossCurveDisplay,
+    MLPClassifier,
+    MLPRegressor,
+    WeightsDisplay,
+    schedules,
+    search_space,
+)
+from fastmlp.errors import InputError
+from fastmlp.kernels.jit import JIT_ENABLED
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.skipif(not JIT_ENABLED, reason="trains real models"),
+]
+
+DIGITS = load_digits(return_X_y=True)
+X, Y = DIGITS[0][:600] / 16, DIGITS[1][:600]
+DIABETES = load_diabetes(return_X_y=True)
+XR, YR = DIABETES[0] * 10, DIABETES[1] / 100
+XM, YM = make_multilabel_classification(300, 12, random_state=0)
+WEIGHTS = np.random.default_rng(0).random(len(Y)) + 0.1
+
+Maker = Callable[..., Any]
+
+
+def fitted_pair(
+    ours: Maker, theirs: Maker, X: Any, y: Any, fit: dict[str, Any] | None = None, **parameters: Any
+) -> tuple[Any, Any]:
+    settings = {"random_state": 3, "max_iter": 20} | parameters
+    return tuple(kind(**settings).fit(X, y, **(fit or {})) for kind in (ours, theirs))  # type: ignore[return-value]
+
+
+def way(one: Any, other: Any) -> float:
+    """Largest difference of two models' coefficients."""
+    pairs = zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+# ---------------------------------------------------------------- the same numbers
+
+CLASSIFIER_CASES: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
+    **{
+        f"{activation}, {solver}": (
+            X, Y, {}, {"activation": activation, "solver": solver, "hidden_layer_sizes": (20, 10)},
+        )
+        for activation in ("identity", "logistic", "tanh", "relu")
+        for solver in ("sgd", "adam")
+    },
+    "plain sgd": (X, Y, {}, {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1}),
+    "without nesterov": (X, Y, {}, {"solver": "sgd", "nesterovs_momentum": False}),
+    "invscaling": (
+        X, Y, {}, {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5},
+    ),
+    "adaptive": (
+        X, Y, {},
+        {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 0.1,
+         "learning_rate_init": 0.1},
+    ),
+    "strong penalty, ragged batches": (X, Y, {}, {"alpha": 10.0, "batch_size": 64}),
+    "without shuffling": (X, Y, {}, {"shuffle": False}),
+    "early stopping": (X, Y, {}, {"early_stopping": True, "n_iter_no_change": 3, "tol": 0.01}),
+    "early stopping of two classes": (X, Y > 4, {}, {"early_stopping": True}),
+    "sample weights": (X, Y, {"sample_weight": WEIGHTS}, {}),
+    "weights and early stopping": (X, Y, {"sample_weight": WEIGHTS}, {"early_stopping": True}),
+    "text labels": (X, np.array(["a", "b", "c"])[Y % 3], {}, {}),
+    "two classes": (X, Y > 4, {}, {}),
+    "several labels": (XM, YM, {}, {}),
+    "several labels and early stopping": (XM, YM, {}, {"early_stopping": True}),
+    "CSR": (sparse.csr_matrix(X), Y, {}, {}),
+    "CSC array": (sparse.csc_array(X), Y, {}, {}),
+    "one layer as a number": (X, Y, {}, {"hidden_layer_sizes": 7}),
+    "no hidden layer": (X, Y, {}, {"hidden_layer_sizes": ()}),
+    "stops by itself": (X, Y, {}, {"tol": 1.0, "n_iter_no_change": 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLASSIFIER_CASES)
+def test_classifier_has_the_numbers_of_scikit_learn(case: str) -> None:
+    X, y, fit, parameters = CLASSIFIER_CASES[case]
+    ours, theirs = fitted_pair(MLPClassifier, TheirClassifier, X, y, fit, **parameters)
+    assert way(ours, theirs) < 1e-9
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    for name in (
+        "n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_",
+        "validation_scores_", "best_validation_score_",
+    ):  # fmt: skip
+        assert getattr(ours, name) == getattr(theirs, name), name
+    if theirs.best_loss_ is not None:
+        assert ours.best_loss_ == pytest.approx(theirs.best_loss_, rel=1e-9)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-9)
+    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), rtol=1e-6)
+    assert ours.score(X, y) == theirs.score(X, y)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2, len(YR))], ids=["even", "weighted"])
+def test_regressor_has_the_numbers_of_scikit_learn(solver: str, loss: str, weights: Any) -> None:
+    settings = {"solver": solver, "loss": loss}
+    fit = {"sample_weight": weights}
+    ours, theirs = fitted_pair(MLPRegressor, TheirRegressor, XR, YR, fit, **settings)
+    assert way(ours, theirs) < 1e-9
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    np.testing.assert_allclose(ours.predict(XR), theirs.predict(XR), rtol=1e-9)
+    assert ours.out_activation_ == theirs.out_activation_
+    assert ours.score(XR, YR) == pytest.approx(theirs.score(XR, YR))
+
+
+def test_several_targets_have_their_weights_and_a_loss_that_fits_the_gradient() -> None:
+    """scikit-learn averages the loss over targets but not its gradient (its issue 8349)."""
+    y = np.c_[YR, -YR, YR**2]
+    ours, theirs = fitted_pair(MLPRegressor, TheirRegressor, XR, y, alpha=0.0)
+    assert way(ours, theirs) < 1e-9
+    np.testing.assert_allclose(ours.loss_curve_, 3 * np.array(theirs.loss_curve_), rtol=1e-9)
+    np.testing.assert_allclose(ours.predict(XR), theirs.predict(XR), rtol=1e-9)
+    ours = MLPRegressor(solver="lbfgs", random_state=0, max_iter=3000, alpha=1.0).fit(XR, y)
+    error = 0.5 * np.mean((ours.predict(XR) - y) ** 2, axis=0).sum()
+    penalty = 0.5 * sum((W**2).sum() for W in ours.coefs_) / len(y)
+    assert ours.loss_ == pytest.approx(error + penalty, rel=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["identity", "tanh"])
+def test_lbfgs_reaches_the_same_optimum(activation: str) -> None:
+    settings = {
+        "solver": "lbfgs",
+        "activation": activation,
+        "hidden_layer_sizes": (5,),
+        "alpha": 1.0,
+    }
+    settings |= {"max_iter": 3000, "tol": 1e-7}
+    ours, theirs = fitted_pair(MLPClassifier, TheirClassifier, X, Y, **settings)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-5)
+    assert np.abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-2
+    ours, theirs = fitted_pair(MLPRegressor, TheirRegressor, XR, YR, **settings)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-5)
+
+
+def test_float32_stays_float32() -> None:
+    ours, theirs = fitted_pair(MLPClassifier, TheirClassifier, X.astype("f4"), Y)
+    assert {a.dtype for a in ours.coefs_} == {a.dtype for a in theirs.coefs_} == {np.dtype("f4")}
+    assert ours.predict_proba(X.astype("f4")).dtype == np.float32
+    assert way(ours, theirs) < 1e-3
+    assert MLPClassifier(max_iter=1, dtype="float32").fit(X, Y).coefs_[0].dtype == np.float32
+
+
+def test_partial_fit_has_the_numbers_of_scikit_learn() -> None:
+    ours, theirs = MLPClassifier(random_state=3), TheirClassifier(random_state=3)
+    for start in (0, 200, 400, 0):
+        part = slice(start, start + 200)
+        for model in (ours, theirs):
+            model.partial_fit(X[part], Y[part], classes=np.arange(10))
+    assert way(ours, theirs) < 1e-9
+    assert (ours.t_, ours.n_iter_) == (theirs.t_, theirs.n_iter_)
+    ours_, theirs_ = MLPRegressor(random_state=3), TheirRegressor(random_state=3)
+    for _ in range(3):
+        ours_.partial_fit(XR, YR), theirs_.partial_fit(XR, YR)
+    assert way(ours_, theirs_) < 1e-9
+
+
+def test_partial_fit_of_several_labels() -> None:
+    model = MLPClassifier(random_state=0)
+    for _ in range(60):
+        model.partial_fit(XM, YM, classes=np.arange(5))
+    assert model.loss_curve_[-1] < 0.7 * model.loss_curve_[0]
+    assert model.predict(XM).shape == YM.shape
+
+
+def test_a_warm_start_goes_on_where_scikit_learn_forgets() -> None:
+    """Two fits of ten epochs are one of twenty, the optimizer's memory included (issue 6091)."""
+    model = MLPClassifier(random_state=3, max_iter=10, warm_start=True, shuffle=False)
+    model.fit(X, Y).fit(X, Y)
+    whole = MLPClassifier(random_state=3, max_iter=20, shuffle=False).fit(X, Y)
+    assert way(model, whole) == 0
+    assert model.loss_curve_ == whole.loss_curve_
+
+
+# ---------------------------------------------------------------- scikit-learn's conventions
+
+UNEQUAL = "weights and repeated rows drop other units"
+
+
+def expected_failures(estimator: Any) -> dict[str, str]:
+    """None but with dropout, whose random numbers go by the place of a row."""
+    if estimator.dropout == 0:
+        return {}
+    kinds = ("dense", "sparse")
+    return {f"check_sample_weight_equivalence_on_{kind}_data": UNEQUAL for kind in kinds}
+
+
+CHECKED = [
+    MLPClassifier(max_iter=60),
+    MLPRegressor(max_iter=60),
+    MLPClassifier(solver="lbfgs", alpha=1.0),
+    MLPRegressor(solver="lbfgs"),
+    MLPRegressor("quantile", quantile=0.7, activation="gelu", dropout=0.1, max_iter=60),
+]
+
+
+@parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
+def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_all_parameters_of_scikit_learn_have_its_defaults(kind: Any) -> None:
+    theirs = {MLPClassifier: TheirClassifier, MLPRegressor: TheirRegressor}[kind]()
+    ours = kind().get_params()
+    assert theirs.get_params().items() <= ours.items()
+    assert list(ours) == sorted(ours)
+    for name in ours:
+        assert f"{name}" in kind.__doc__
+
+
+@pytest.mark.parametrize("bad", [
+    {"hidden_layer_sizes": (0,)}, {"activation": "swish"}, {"solver": "newton"}, {"alpha": -1},
+    {"learning_rate": "fast"}, {"dropout": 1.0}, {"l1_ratio": 2}, {"n_threads": 0},
+    {"dtype": "float16"}, {"activation": ["relu", "tanh"]}, {"width": 0}, {"batch_size": 0},
+])  # fmt: skip
+def test_bad_parameters_are_refused_before_anything_is_changed(bad: dict[str, Any]) -> None:
+    model = MLPClassifier(**bad)
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        model.fit(X, Y)
+    assert not hasattr(model, "coefs_")
+
+
+def test_copies_and_pickles_predict_and_train_alike() -> None:
+    model = MLPClassifier(random_state=0, max_iter=5, dropout=0.2, warm_start=True).fit(X, Y)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+        twin.coefs_[0][...] += 1  # its own arrays
+    assert not hasattr(clone(model), "coefs_")
+    twin = pickle.loads(pickle.dumps(model))
+    assert way(twin.fit(X, Y), model.fit(X, Y)) == 0
+
+
+def test_fitted_state_is_plain() -> None:
+    """Arrays, numbers, text and the objects that scikit-learn itself keeps."""
+    state = MLPClassifier(max_iter=2).fit(X, Y).__getstate__()
+    found = {type(value).__module__.partition(".")[0] for value in state.values()}
+    assert found <= {"builtins", "numpy", "sklearn", "fastmlp"}
+    assert "numba" not in repr(pickle.dumps(state))
+
+
+def test_weights_that_were_set_are_used() -> None:
+    model = MLPClassifier(random_state=0, max_iter=5).fit(X, Y)
+    other = MLPClassifier(random_state=1, max_iter=5).fit(X, Y)
+    model.coefs_, model.intercepts_ = other.coefs_, other.intercepts_
+    np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_searches_in_parallel(backend: str) -> None:
+    import joblib
+
+    model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=30, random_state=0))
+    with joblib.parallel_backend(backend):
+        search = GridSearchCV(model, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2, n_jobs=2)
+        search.fit(X[:200], Y[:200])
+    assert 0.7 < search.best_score_ < 1
+
+
+def test_the_search_space_fits_both() -> None:
+    for model, X_, y in ((MLPClassifier(max_iter=2), X, Y), (MLPRegressor(max_iter=2), XR, YR)):
+        search = RandomizedSearchCV(model, search_space(), n_iter=4, cv=2, random_state=0)
+        assert np.isfinite(search.fit(X_, y).cv_results_["mean_test_score"]).all()
+
+
+def test_metadata_is_routed() -> None:
+    import sklearn
+
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = MLPClassifier(max_iter=2).set_fit_request(
+            sample_weight=True, X_val=True, y_val=True
+        )
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
+        pipeline.fit(X, Y, sample_weight=WEIGHTS, X_val=X[:50], y_val=Y[:50])
+    assert len(pipeline[-1].history_["validation_loss"]) == 2
+
+
+def test_data_frames_keep_their_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
+    model = MLPClassifier(max_iter=2).fit(frame, Y)
+    assert list(model.feature_names_in_) == list(frame.columns)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+
+
+# ---------------------------------------------------------------- beyond
+
+
+@pytest.mark.parametrize("solver", ["adamw", "rmsprop", "adagrad", "sgd", "adam"])
+def test_every_solver_learns(solver: str) -> None:
+    rate = {"sgd": 0.1, "adagrad": 0.05}.get(solver, 0.005)
+    settings = {"learning_rate_init": rate, "weight_decay": 1e-3, "gradient_clip": 5.0}
+    model = MLPClassifier(solver=solver, max_iter=40, random_state=0, **settings).fit(X, Y)
+    assert model.score(X, Y) > 0.9
+
+
+@pytest.mark.parametrize(
+    "rate", ["linear", "cosine", "one_cycle", schedules.Step(0.01), lambda s, n: 0.01]
+)
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_schedules_for_every_solver(rate: Any, solver: str) -> None:
+    settings = {"learning_rate": rate, "learning_rate_init": 0.01, "solver": solver}
+    model = MLPClassifier(max_iter=5, random_state=0, **settings).fit(X, Y)
+    rates = model.history_["learning_rate"]
+    assert len(rates) == 5
+    assert (len(set(rates)) > 1) != callable(rate)
+
+
+def test_activations_by_layer_and_by_object() -> None:
+    settings: dict[str, Any] = {"hidden_layer_sizes": (30, 20), "batch_size": 20}
+    settings["activation"] = ["gelu", LeakyReLU(0.2)]
+    model = MLPClassifier(max_iter=30, random_state=0, **settings).fit(X, Y)
+    assert model.score(X, Y) > 0.95
+    values = model.transform(X, layer=-1)
+    assert values.shape == (len(X), 20)
+    wanted = model.transform(X, 0) @ model.coefs_[1] + model.intercepts_[1]
+    np.testing.assert_allclose(values, np.where(wanted > 0, wanted, 0.2 * wanted), atol=1e-12)
+
+
+def test_width_and_depth_override_sizes() -> None:
+    model = MLPClassifier(max_iter=1, width=9, depth=3).fit(X, Y)
+    assert [W.shape[1] for W in model.coefs_] == [9, 9, 9, 10]
+    assert len(MLPClassifier(max_iter=1, depth=0).fit(X, Y).coefs_) == 1
+
+
+def test_regularisers_do_what_they_say() -> None:
+    plain = MLPClassifier(max_iter=60, random_state=0, alpha=5.0).fit(X, Y)
+    sparse_ = MLPClassifier(max_iter=60, random_state=0, alpha=5.0, l1_ratio=1.0).fit(X, Y)
+    assert (abs(sparse_.coefs_[0]) < 1e-3).mean() > (abs(plain.coefs_[0]) < 1e-3).mean() + 0.2
+    limited = MLPClassifier(max_iter=30, random_state=0, max_norm=0.5).fit(X, Y)
+    assert np.linalg.norm(limited.coefs_[0], axis=0).max() <= 0.5 + 1e-9
+    dropped = MLPClassifier(max_iter=30, random_state=0, dropout=[0.5]).fit(X, Y)
+    assert (
+        dropped.loss_ > plain.loss_ * 0 + MLPClassifier(max_iter=30, random_state=0).fit(X, Y).loss_
+    )
+    smooth = MLPClassifier(max_iter=200, random_state=0, label_smoothing=0.2).fit(X, Y)
+    assert smooth.predict_proba(X).max(axis=1).mean() < 0.9
+
+
+def test_class_weights_are_sample_weights() -> None:
+    by_class = {label: 1.0 + label for label in range(10)}
+    one = MLPClassifier(max_iter=5, random_state=0, class_weight=by_class).fit(X, Y)
+    other = MLPClassifier(max_iter=5, random_state=0).fit(X, Y, sample_weight=1.0 + Y)
+    assert way(one, other) == 0
+    rare = (Y == 3).astype(int)
+    found = MLPClassifier(max_iter=30, random_state=0, class_weight="balanced").fit(X, rare)
+    assert found.score(X[rare == 1], rare[rare == 1]) > 0.95
+
+
+def test_validation_data_of_ones_own() -> None:
+    train, held = slice(0, 400), slice(400, 600)
+    model = MLPClassifier(max_iter=300, random_state=0, early_stopping=True, n_iter_no_change=5)
+    model.fit(X[train], Y[train], X_val=X[held], y_val=Y[held])
+    assert model.n_iter_ < 300
+    best = max(model.validation_scores_)
+    assert model.score(X[held], Y[held]) == best == model.best_validation_score_
+    losses = model.history_["validation_loss"]
+    assert len(losses) == model.n_iter_
+    by_loss = MLPClassifier(max_iter=300, random_state=0, early_stopping=True, scoring="loss")
+    by_loss.fit(X[train], Y[train], X_val=X[held], y_val=Y[held])
+    found = log_loss(Y[held], by_loss.predict_proba(X[held]))
+    assert found == pytest.approx(min(by_loss.history_["validation_loss"]), rel=1e-6)
+
+
+def test_any_scorer_stops_a_fit() -> None:
+    settings: dict[str, Any] = {"random_state": 0, "early_stopping": True, "n_iter_no_change": 99}
+    model = MLPClassifier(max_iter=15, scoring="neg_log_loss", **settings).fit(X, Y)
+    assert len(model.validation_scores_) == 15
+    assert max(model.validation_scores_) == model.best_validation_score_ < 0
+    own = MLPClassifier(max_iter=3, scoring=lambda e, X, y: 1.0, **settings)
+    assert own.fit(X, Y).validation_scores_ == [1.0] * 3
+
+
+def test_callbacks_see_every_epoch_and_may_stop() -> None:
+    seen: list[int] = []
+
+    def stop(model: Any, history: dict[str, list[float]]) -> bool:
+        seen.append(len(history["loss"]))
+        return model.n_iter_ == 3
+
+    model = MLPClassifier(max_iter=9, callbacks=[stop]).fit(X, Y)
+    assert (seen, model.n_iter_) == ([1, 2, 3], 3)
+
+
+def test_ctrl_c_keeps_what_was_learnt() -> None:
+    def interrupt(model: Any, history: Any) -> None:
+        if model.n_iter_ == 2:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = MLPClassifier(callbacks=interrupt, random_state=0).fit(X, Y)
+    assert model.n_iter_ == 2
+    assert model.predict(X).shape == Y.shape
+
+
+def test_quantiles_never_cross_and_cover_what_they_say(rng: np.random.Generator) -> None:
+    X_ = rng.uniform(-1, 1, (3000, 1))
+    y = X_[:, 0] + (0.2 + np.abs(X_[:, 0])) * rng.normal(size=3000)
+    model = MLPRegressor("quantile", quantile=(0.9, 0.1, 0.5), random_state=0, max_iter=60)
+    found = model.fit(X_, y).predict(X_)
+    assert found.shape == (3000, 3)
+    assert (np.diff(found, axis=1) >= 0).all()
+    covered = (y[:, None] <= found).mean(axis=0)
+    np.testing.assert_allclose(covered, [0.1, 0.5, 0.9], atol=0.03)
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "huber"])
+def test_robust_losses_ignore_outliers(loss: str, rng: np.random.Generator) -> None:
+    X_ = rng.normal(size=(400, 2))
+    clean = X_ @ [1.0, -2.0]
+    y = clean.copy()
+    y[::20] += 50
+    robust = MLPRegressor(
+        loss, solver="adam", max_iter=300, learning_rate_init=0.01, random_state=0
+    )
+    plain = clone(robust).set_params(loss="squared_error")
+    errors = [np.abs(m.fit(X_, y).predict(X_) - clean)[y == clean].mean() for m in (robust, plain)]
+    assert errors[0] < errors[1] / 2
+
+
+def test_input_gradients_are_those_of_differences() -> None:
+    model = MLPRegressor(activation="tanh", max_iter=20, random_state=0).fit(XR, YR)
+    found = model.input_gradients(XR[:5])
+    h = 1e-6
+    for j in range(XR.shape[1]):
+        shift = h * np.eye(XR.shape[1])[j]
+        differences = (model.predict(XR[:5] + shift) - model.predict(XR[:5] - shift)) / (2 * h)
+        np.testing.assert_allclose(found[:, j], differences, atol=1e-7)
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    models = [
+        MLPClassifier((64, 64), max_iter=3, random_state=0, n_threads=n, dropout=0.1).fit(X, Y)
+        for n in (1, 2, 3)
+    ]
+    assert way(models[0], models[1]) == way(models[0], models[2]) == 0
+
+
+def test_errors_name_what_was_given() -> None:
+    model = MLPClassifier(max_iter=1).fit(X, Y)
+    with pytest.raises(InputError, match=r"layer below 1, got 1; count hidden layers from 0"):
+        model.transform(X, 1)
+    with pytest.raises(InputError, match=r"output below 10, got 10; count outputs from 0"):
+        model.input_gradients(X, 10)
+    with pytest.raises(ValueError, match="must be given together"):
+        model.fit(X, Y, X_val=X)
+    with pytest.raises(ValueError, match="does not support early_stopping"):
+        MLPClassifier(early_stopping=True).partial_fit(X, Y, classes=np.arange(10))
+    with pytest.raises(AttributeError, match="partial_fit"):
+        _ = MLPClassifier(solver="lbfgs").partial_fit
+    with pytest.raises(ValueError, match="at least 0"):
+        MLPRegressor("poisson").fit(XR, -YR)
+    with pytest.raises(ValueError, match="non-finite"), np.errstate(all="ignore"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e9, momentum=0.0).fit(XR * 1e6, YR * 1e9)
+    with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge"):
+        MLPClassifier(solver="lbfgs", max_iter=2).fit(X, Y)
+
+
+def test_digits_are_learnt_well() -> None:
+    parts = train_test_split(*DIGITS, random_state=0, stratify=DIGITS[1])
+    X_train, X_test, y_train, y_test = parts
+    model = MLPClassifier(max_iter=100, random_state=0, batch_size=32, dtype="float32")
+    assert model.fit(X_train / 16, y_train).score(X_test / 16, y_test) > 0.96
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_pictures_are_drawn_where_asked(tmp_path: Path) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    left, right = figure.subplots(1, 2)
+    model = MLPClassifier((9,), max_iter=4, early_stopping=True, random_state=0).fit(X, Y)
+    curves = LossCurveDisplay.from_estimator(model, ax=left)
+    assert curves.ax_ is left
+    assert curves.figure_ is figure
+    np.testing.assert_array_equal(curves.lines_[0].get_ydata(), model.loss_curve_)
+    weights = WeightsDisplay.from_estimator(model, image_shape=(8, 8), ax=right)
+    assert weights.im_.axes is right
+    assert WeightsDisplay.from_estimator(model, layer=1).im_ is not None
+    figure.savefig(tmp_path / "both.png")
+    with pytest.raises(NotFittedError):
+        LossCurveDisplay.from_estimator(MLPClassifier())
+
+
+def test_displays_of_scikit_learn_take_the_estimators() -> None:
+    pytest.importorskip("matplotlib")
+    X2, y2 = X[:, [20, 43]] + np.linspace(0, 0.01, len(X))[:, None], Y > 4
+    model = MLPClassifier((9,), max_iter=4, random_state=0).fit(X2, y2)
+    assert DecisionBoundaryDisplay.from_estimator(model, X2, grid_resolution=9).surface_ is not None
+    assert len(CalibrationDisplay.from_estimator(model, X2, y2).prob_true) > 0
