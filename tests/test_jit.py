@@ -192,7 +192,7 @@ ONCE = {
 }
 # Those that only compiled code calls; where that is compiled, and not loaded, they count too.
 INSIDE = {
-    "matmul._rows_of_tiles",
+    "matmul._product_panel",
     "matmul._transpose",
     "rows.gather",
     "sparse._non_zeros",

@@ -66,8 +66,14 @@ def jit(function: Callable[..., Any], nogil: bool = True, forceinline: bool = Fa
     """
     if not JIT_ENABLED:
         return _silent(function)
-    options = {"nogil": nogil, "forceinline": forceinline}
-    dispatcher = numba.njit(error_model="numpy", **options)(function)
+    inner = function.__name__.startswith("_")
+    dispatcher = numba.njit(
+        nogil=nogil,
+        forceinline=forceinline,
+        error_model="numpy",
+        no_cfunc_wrapper=True,
+        no_cpython_wrapper=inner,
+    )(function)
     _forget_literals(dispatcher)
     with contextlib.suppress(RuntimeError, OSError):
         dispatcher._cache = _KernelCache(function)

@@ -43,23 +43,6 @@ def input_part_start(n_in, part):
 
 
 @jit
-def _rows_of_tiles(
-    a, a_stride, order, first, last, b, b_stride, columns, depth, base, base_stride, c, c_stride,
-    one,
-):  # fmt: skip
-    """C[first:last] = base + A[order] B for one panel of columns, C and base counted from row 0."""
-    size = itemsize(one)
-    i = first
-    while i < last:
-        rows_ = tile_height(last - i)
-        tile_of_rows(
-            a, a_stride, order, i, rows_, b, b_stride, columns, depth,
-            base + i * base_stride * size, base_stride, c + i * c_stride * size, c_stride, one,
-        )  # fmt: skip
-        i += rows_
-
-
-@jit
 def _packed(weights, first, last, j, columns, n_out, panel, one):
     """Copy rows first..last of W's columns j.. to where they are adjacent; returns the panel."""
     size, width = itemsize(one), tile_width(one)
@@ -72,7 +55,7 @@ def _packed(weights, first, last, j, columns, n_out, panel, one):
 
 
 @jit
-def _forward_panel(
+def _product_panel(
     a, a_stride, order, first, last, ahead, b, b_stride, columns, n_in, begin, end, biases, out,
     part_bytes, n_out, one,
 ):  # fmt: skip
@@ -121,7 +104,7 @@ def dense_forward(
             b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
         step = 1 if packs else n_parts(n_in)  # a part of the panel stays in the nearest cache
         for part in range(0, n_parts(n_in), step):
-            _forward_panel(
+            _product_panel(
                 a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, part, part + step,
                 biases + j * size, out + j * size, 0, n_out, one,
             )  # fmt: skip
@@ -146,7 +129,7 @@ def forward_parts(
         b, b_stride = weights + j * size, n_out
         if packs:
             b, b_stride = _packed(weights, k, stop, j, columns, n_out, panel, one), width
-        _forward_panel(
+        _product_panel(
             a, a_stride, order, 0, batch, ahead if j == 0 else 0, b, b_stride, columns, n_in,
             begin, end, zeros, out + j * size, part_bytes, n_out, one,
         )  # fmt: skip
@@ -207,14 +190,11 @@ def input_gradient(
     for j in range(left, right, width):
         columns = min(width, right - j)
         _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
-        base, base_stride = zeros, 0
         for part in range(n_parts(n_out)):
-            k, end = input_part_start(n_out, part), input_part_start(n_out, part + 1)
-            _rows_of_tiles(
-                d + k * size, n_out * size, order, first, last, panel + k * width * size, width,
-                columns, end - k, base, base_stride, out + j * size, n_in, one,
+            _product_panel(
+                d, n_out * size, order, first, last, 0, panel, width, columns, n_out, part,
+                part + 1, zeros, out + j * size, 0, n_in, one,
             )  # fmt: skip
-            base, base_stride = out + j * size, n_in
 
 
 @jit
