@@ -199,8 +199,6 @@ INSIDE = {
     "sparse.gather_sparse",
     "step._copy_block",
     "step._limit_columns",
-    "step._scaled_update",
-    "step._step",
     "threads.barrier",
     "tiles.sparse_width",
     "tiles.tile_height",

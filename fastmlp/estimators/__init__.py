@@ -1,5 +1,6 @@
-"""scikit-learn estimators: the parameters, attributes and numbers of its MLPClassifier and
-MLPRegressor, trained by the compiled engine, and what users of those ask for beyond.
+"""scikit-learn estimators: its MLPClassifier and MLPRegressor, trained by the compiled engine.
+
+Parameters, attributes and numbers are scikit-learn's; what its users ask for beyond is added.
 """
 
 from .classifier import MLPClassifier

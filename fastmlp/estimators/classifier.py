@@ -1,4 +1,7 @@
-"""MLPClassifier: labels in, labels and probabilities out."""
+"""MLPClassifier: labels in, labels and probabilities out.
+
+Two classes and several labels have logistic outputs, more classes a softmax, as in scikit-learn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Descriptions of what both estimators share, put into their docstrings so that they exist once."""
+"""Descriptions of what both estimators share, put into their docstrings so that they exist once.
+
+scikit-learn and help() read docstrings of classes, so they are filled in when those are made.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Training by L-BFGS: SciPy's minimiser on the network's flat parameters, all samples at a time."""
+"""Training by L-BFGS: SciPy's minimiser on the network's flat parameters, all samples at a time.
+
+Loss and gradient come from `objective`, in float64 whatever the network's type.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""MLPRegressor: numbers in, numbers out, by squared, absolute, Huber, quantile or Poisson loss."""
+"""MLPRegressor: numbers in, numbers out, by squared, absolute, Huber, quantile or Poisson loss.
+
+Losses of several targets are added up, so that loss and gradient belong together.
+"""
 
 from __future__ import annotations
 

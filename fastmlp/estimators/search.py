@@ -1,4 +1,7 @@
-"""Where to look for good parameters: ranges that suit most tables, for scikit-learn's searches."""
+"""Where to look for good parameters, for any of scikit-learn's searches.
+
+The ranges suit most tables of up to some hundred thousand rows.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class _KernelCache(caching.FunctionCache):
         self._cache_file = caching.IndexDataCacheFile(self._cache_path, name, _STAMP)
 
 
-def jit(function: Callable[..., Any], nogil: bool = True, forceinline: bool = False) -> Any:
+def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
     """Compile a kernel: no GIL, IEEE arithmetic without Python's division errors, cached on disk.
 
     `error_model="numpy"` drops the branch that would raise ZeroDivisionError and stop LLVM from
@@ -69,10 +69,10 @@ def jit(function: Callable[..., Any], nogil: bool = True, forceinline: bool = Fa
     inner = function.__name__.startswith("_")
     dispatcher = numba.njit(
         nogil=nogil,
-        forceinline=forceinline,
         error_model="numpy",
         no_cfunc_wrapper=True,
         no_cpython_wrapper=inner,
+        **options,
     )(function)
     _forget_literals(dispatcher)
     with contextlib.suppress(RuntimeError, OSError):
@@ -96,6 +96,11 @@ def rule(function: Callable[..., Any]) -> Any:
     Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
     """
     return jit(function, forceinline=True)
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a kernel as a part of its caller, which costs less where that is the only one."""
+    return jit(function, inline="always")
 
 
 def cache_folder() -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
-from .jit import doubles, integers, itemsize, jit, numbers
+from .jit import doubles, integers, itemsize, jit, numbers, part
 from .plan import jobs_at, stages_at
 from .threads import barrier, part_start
 from .tiles import TILE_ROWS, tile_width
@@ -113,7 +113,7 @@ def _my_parts(job, n_in, thread):
     return parts * thread // n_threads, parts * (thread + 1) // n_threads
 
 
-@jit
+@part
 def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     """What this thread's inputs contribute to the first layer, whose W stays in this core."""
     stage = stages[0]
@@ -131,7 +131,7 @@ def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     )  # fmt: skip
 
 
-@jit
+@part
 def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
@@ -210,7 +210,7 @@ def _scale_slopes(job, stage, step, gradient, first, last, left, right, one):
         start += n_out
 
 
-@jit
+@part
 def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
     first, last = _my_rows(job, batch, thread)
@@ -249,7 +249,7 @@ def _penalty_scale(job, total):
     return 1.0
 
 
-@jit
+@part
 def _rows_phase(job, stages, order, batch, step, total, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
@@ -316,7 +316,7 @@ def _gradient_place(job, step, update, thread, start, stride, width, one):
     return job["grads"] + start * itemsize(one), stride
 
 
-@jit
+@part
 def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
@@ -368,7 +368,7 @@ def _input_columns(job, stages, s, order, batch, first, last, thread, one):
     return panel, (last - first) * size, job["positions"]
 
 
-@jit
+@part
 def _weights_block(
     job, stages, s, order, batch, step, scale, hyper, thread, update, first, last, left, right, d,
     d_stride, panel_bytes, one,
@@ -388,7 +388,7 @@ def _weights_block(
     )
 
 
-@jit
+@part
 def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
     """As `_weights_block`, for all of the first W that is this thread's and sparse inputs."""
     stage, n_out = stages[0], stages[0]["n_out"]
@@ -430,7 +430,7 @@ def _use_gradient(
         _update(job, stage, hyper, True, start, n_rows, n_columns, stride, grads, grad_stride, one)
 
 
-@jit
+@part
 def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, update, one):
     """Gradients of this thread's share of the parameters and, where `update`, their new values.
 
@@ -451,7 +451,7 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
             _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
 
 
-@jit
+@part
 def _scaled_update(job, stages, hyper, thread, scale, one):
     """Scale this thread's share of the gradients and update its share of the parameters."""
     n_threads, size = job["n_threads"], itemsize(one)
@@ -504,7 +504,7 @@ def _penalties(job, stages, one):
     return total
 
 
-@jit
+@part
 def _step(job, stages, step, thread, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once.
 
