@@ -26,6 +26,7 @@ LEVELS = (
     {"network"},
     {"training", "serialization", "predictor"},
     {"gradient_check", "standardize", "estimators"},
+    {"interchange"},
     {"plotting"},
     {"commands"},
     {"cli"},

@@ -6,6 +6,7 @@ pickle, copy and compare like scikit-learn's own.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,6 +155,18 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         seed = int(self._random_state.randint(2**31 - 1)) if drops else 0
         alpha, ratio = float(self.alpha), float(self.l1_ratio)
         return Network(layers, self._loss(), dtype, seed, l1=alpha * ratio, l2=alpha * (1 - ratio))
+
+    def _take_over(self, other: Any) -> Any:
+        """Become fitted as another estimator of scikit-learn's kind is."""
+        renamed = {"_label_binarizer": "_binarizer"}
+        wanted = {"_no_improvement_count", *renamed}
+        for name, value in vars(other).items():
+            if (name.endswith("_") and not name.startswith("_")) or name in wanted:
+                setattr(self, renamed.get(name, name), copy.deepcopy(value))
+        self._steps, self.history_ = None, {}
+        self.loss_curve_ = list(getattr(other, "loss_curve_", []))
+        assert self._network.is_built  # makes the network from coefs_ and intercepts_
+        return self
 
     def _dense_layers(self) -> list[Dense]:
         return [layer for layer in self._net.layers if isinstance(layer, Dense)]

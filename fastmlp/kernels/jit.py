@@ -66,12 +66,10 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
     """
     if not JIT_ENABLED:
         return _silent(function)
-    inner = function.__name__.startswith("_")
     dispatcher = numba.njit(
         nogil=nogil,
         error_model="numpy",
-        no_cfunc_wrapper=True,
-        no_cpython_wrapper=inner,
+        no_cfunc_wrapper=True,  # only Python and other kernels call kernels
         **options,
     )(function)
     _forget_literals(dispatcher)
