@@ -141,7 +141,7 @@ def _network_and_head(model: Any) -> tuple[Network, Callable[[_Graph, str], dict
                 "call fit first, or export with a built-in loss",
             )  # fmt: skip
         classes, n_outputs = model.classes_, model.n_outputs
-        kind = model.loss.task if classes is not None else "numbers"
+        kind: str = model.loss.task if classes is not None else "numbers"
         return model, lambda graph, linked: _outputs(graph, linked, kind, classes, n_outputs, 1)
     network = getattr(model, "_network", None)
     if not isinstance(network, Network):
@@ -199,7 +199,7 @@ def _outputs(
     if kind == "labels":
         above = graph.node("Greater", linked, graph.constant(0.5))
         label = graph.node("Cast", above, to=types.INT64)
-        label_type = (types.INT64, n_outputs)
+        label_type: tuple[Any, int | None] = (types.INT64, n_outputs)
     else:
         if kind == "binary":
             rest = graph.node("Sub", graph.constant(1.0), linked)
@@ -218,16 +218,11 @@ def _sorted(graph: _Graph, linked: str, n_outputs: int, n_levels: int) -> str:
     """Quantiles of each target in ascending order."""
     shape = graph.constant([-1, n_outputs // n_levels, n_levels], np.int64)
     by_target, values = graph.node("Reshape", linked, shape), f"quantiles_{len(graph.nodes)}"
-    graph.nodes.append(
-        graph.onnx.helper.make_node(
-            "TopK",
-            [by_target, graph.constant([n_levels], np.int64)],
-            [values, values + "_places"],
-            axis=2,
-            largest=0,
-            sorted=1,
-        )  # fmt: skip
-    )
+    ascending = graph.onnx.helper.make_node(
+        "TopK", [by_target, graph.constant([n_levels], np.int64)], [values, values + "_places"],
+        axis=2, largest=0, sorted=1,
+    )  # fmt: skip
+    graph.nodes.append(ascending)
     return graph.node("Reshape", values, graph.constant([-1, n_outputs], np.int64))
 
 
