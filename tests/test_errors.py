@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier as TheirClassifier
 
 from fastmlp import (
     ELU,
@@ -29,6 +32,7 @@ from fastmlp import (
     Huber,
     Layer,
     LeakyReLU,
+    MLPClassifier,
     Network,
     Quantile,
     ReLU,
@@ -39,7 +43,10 @@ from fastmlp import (
     cli,
     commands,
     files,
+    from_sklearn,
+    from_torch,
     schedules,
+    to_onnx,
 )
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
@@ -1406,7 +1413,88 @@ def file_rows() -> Iterator[Row]:
     )
 
 
+def classifier_rows() -> Iterator[Row]:
+    """What the estimators say beyond scikit-learn's own words."""
+
+    def fitted(s: Setting) -> MLPClassifier:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return MLPClassifier((4,), max_iter=1, batch_size=8).fit(s.X, s.y)
+
+    yield Row(
+        "a hidden layer too far",
+        InputError,
+        "MLPClassifier.transform: expected layer below 1, got 1; count hidden layers from 0",
+        lambda s: fitted(s).transform(s.X, 1),
+    )
+    yield Row(
+        "an output too far",
+        InputError,
+        "MLPClassifier.input_gradients: expected output below 1, got 2; count outputs from 0",
+        lambda s: fitted(s).input_gradients(s.X, 2),
+    )
+    yield Row(
+        "activations for other layers",
+        InputError,
+        "MLPClassifier: expected activation as one value or 1, one for each hidden layer, got 2; "
+        "match hidden_layer_sizes",
+        lambda s: MLPClassifier((4,), activation=["relu", "tanh"]).fit(s.X, s.y),
+    )
+
+
+class Undone(Layer):
+    name = "undone"
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        return X
+
+
+def interchange_rows() -> Iterator[Row]:
+    """What exports and imports refuse."""
+    yield Row(
+        "ONNX of a network not built",
+        InputError,
+        "to_onnx: expected a built network with a built-in loss, got one not built yet; "
+        "call fit first, or export with a built-in loss",
+        lambda s: to_onnx(s.new, s.folder / "model.onnx"),
+    )
+    yield Row(
+        "ONNX of a number",
+        InputTypeError,
+        "to_onnx: expected a Network, MLPClassifier or MLPRegressor, got int; fit one of those",
+        lambda s: to_onnx(7, s.folder / "model.onnx"),
+    )
+    yield Row(
+        "ONNX of a layer of one's own",
+        InputError,
+        "to_onnx: expected built-in layers, got Undone(); export without it",
+        lambda s: to_onnx(Network([Dense(3, 3), Undone()]), s.folder / "model.onnx"),
+    )
+    yield Row(
+        "PyTorch's parameters of another shape",
+        InputError,
+        "from_torch: expected parameters of shapes [(4, 3), (4,), (2, 4), (2,)], got [(2, 2)]; "
+        "match the layers of both models",
+        lambda s: from_torch({"0.weight": np.eye(2)}, s.fitted),
+    )
+    yield Row(
+        "scikit-learn's model is a number",
+        InputTypeError,
+        "from_sklearn: expected scikit-learn's MLPClassifier or MLPRegressor, got int; "
+        "pass one of those",
+        lambda s: from_sklearn(7),
+    )
+    yield Row(
+        "scikit-learn's model is not fitted",
+        InputError,
+        "from_sklearn: expected a fitted model, got one not fitted yet; call fit first",
+        lambda s: from_sklearn(TheirClassifier()),
+    )
+
+
 ROWS = [
+    *classifier_rows(),
+    *interchange_rows(),
     *fit_rows(),
     *target_rows(),
     *option_rows(),

@@ -32,7 +32,13 @@ def train(estimator: Any, samples: Samples) -> None:
         method="L-BFGS-B",
         jac=True,
         callback=report,
-        options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
+        options={
+            "maxfun": e.max_fun,
+            "maxiter": e.max_iter,
+            "gtol": e.tol,
+            # SciPy's own limit, unless that would end the search before a small `tol` does.
+            "ftol": min(1e7 * np.finfo(np.float64).eps, 1e-4 * e.tol),
+        },
     )
     network.params[...] = found.x
     e.n_iter_, e.loss_ = min(int(found.nit), e.max_iter), float(found.fun)
