@@ -221,7 +221,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 CHECKED = [
     MLPClassifier(max_iter=60),
     MLPRegressor(max_iter=60),
-    MLPClassifier(solver="lbfgs", alpha=1.0, tol=1e-10, max_iter=5000),
+    MLPClassifier((5,), "identity", solver="lbfgs", alpha=1.0, tol=1e-10, max_iter=5000),
     MLPRegressor(solver="lbfgs"),
     MLPRegressor("quantile", quantile=0.7, activation="gelu", dropout=0.1, max_iter=60),
 ]
