@@ -21,7 +21,7 @@ Sample = Callable[[int], float]
 Clock = Callable[[], float]
 
 MIN_SECONDS = 0.05
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.25  # OpenBLAS and its kin go on spinning for about 0.1 s
 _MAX_GROWTH = 100  # of the number of repeats between two trials
 
 
