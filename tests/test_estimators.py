@@ -35,12 +35,8 @@ from fastmlp import (
     search_space,
 )
 from fastmlp.errors import InputError
-from fastmlp.kernels.jit import JIT_ENABLED
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.skipif(not JIT_ENABLED, reason="trains real models"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 DIGITS = load_digits(return_X_y=True)
 X, Y = DIGITS[0][:600] / 16, DIGITS[1][:600]
@@ -524,3 +520,79 @@ def test_displays_of_scikit_learn_take_the_estimators() -> None:
     model = MLPClassifier((9,), max_iter=4, random_state=0).fit(X2, y2)
     assert DecisionBoundaryDisplay.from_estimator(model, X2, grid_resolution=9).surface_ is not None
     assert len(CalibrationDisplay.from_estimator(model, X2, y2).prob_true) > 0
+
+
+# ---------------------------------------------------------------- small enough to be interpreted
+
+SMALL = np.random.default_rng(5).normal(size=(24, 3))
+SMALL_TARGETS: dict[str, tuple[Any, Any]] = {
+    "three classes": (MLPClassifier, np.array(list("abc"))[np.arange(24) % 3]),
+    "two classes": (MLPClassifier, SMALL[:, 0] > 0),
+    "several labels": (MLPClassifier, (SMALL > 0).astype(int)),
+    "one number": (MLPRegressor, SMALL[:, 0] ** 2),
+    "two numbers": (MLPRegressor, SMALL[:, :2] ** 2),
+}
+SMALL_FITS: list[dict[str, Any]] = [
+    {"solver": "adam"},
+    {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 10.0},
+    {"solver": "sgd", "learning_rate": "invscaling", "early_stopping": True, "verbose": True},
+    {"solver": "lbfgs", "max_iter": 2},
+    {"solver": "adam", "hidden_layer_sizes": (), "batch_size": 100},
+]
+
+
+@pytest.mark.nojit
+@pytest.mark.filterwarnings("ignore:Got `batch_size`")
+@pytest.mark.parametrize("settings", SMALL_FITS, ids=str)
+@pytest.mark.parametrize("target", SMALL_TARGETS)
+def test_small_models_have_the_numbers_of_scikit_learn(
+    target: str, settings: dict[str, Any], capsys: Any
+) -> None:
+    kind, y = SMALL_TARGETS[target]
+    theirs = {MLPClassifier: TheirClassifier, MLPRegressor: TheirRegressor}[kind]
+    defaults = {"hidden_layer_sizes": (4,), "max_iter": 3, "batch_size": 10, "random_state": 1}
+    defaults |= {"validation_fraction": 0.2}
+    ours, other = (k(**(defaults | settings)).fit(SMALL, y) for k in (kind, theirs))
+    if target != "two numbers" or settings["solver"] != "lbfgs":  # there scikit-learn is wrong
+        assert way(ours, other) < 1e-7
+        np.testing.assert_allclose(
+            np.asarray(ours.predict(SMALL) == other.predict(SMALL), float).mean()
+            if kind is MLPClassifier
+            else ours.predict(SMALL) - other.predict(SMALL),
+            1.0 if kind is MLPClassifier else 0.0,
+            atol=1e-6,
+        )
+    assert ours.n_iter_ == other.n_iter_
+    if settings.get("verbose"):
+        assert "Iteration 1, loss = " in capsys.readouterr().out
+
+
+@pytest.mark.nojit
+def test_small_models_do_what_scikit_learn_cannot() -> None:
+    settings: dict[str, Any] = {"hidden_layer_sizes": (4, 3), "max_iter": 2, "random_state": 1}
+    y = np.arange(24) % 3
+    model = MLPClassifier(
+        activation=["gelu", LeakyReLU(0.2)], solver="adamw", learning_rate="linear", dropout=0.2,
+        label_smoothing=0.1, l1_ratio=0.5, max_norm=2.0, gradient_clip=1.0,
+        class_weight="balanced", callbacks=print, dtype="float32", **settings,
+    ).fit(SMALL, y, X_val=SMALL[:6], y_val=y[:6], sample_weight_val=np.ones(6))  # fmt: skip
+    assert len(model.history_["validation_score"]) == 2
+    assert model.transform(SMALL, -1).shape == (24, 3)
+    assert model.input_gradients(SMALL, 1).shape == (24, 3)
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(twin.predict_proba(SMALL), model.predict_proba(SMALL))
+    numbers = SMALL[:, 0] ** 2
+    for solver in ("rmsprop", "adagrad"):
+        for loss in ("absolute_error", "huber", "poisson"):
+            MLPRegressor(loss, solver=solver, **settings).fit(SMALL, numbers)
+    bands = MLPRegressor("quantile", quantile=[0.9, 0.1], width=3, depth=1, **settings)
+    assert (np.diff(bands.fit(SMALL, numbers).predict(SMALL), axis=1) >= 0).all()
+    stopped = MLPClassifier(
+        early_stopping=True, scoring="loss", validation_fraction=0.2, **settings
+    )
+    assert len(stopped.fit(SMALL, y).validation_scores_) == 2
+    warm = MLPClassifier(warm_start=True, **settings).fit(SMALL, y).fit(SMALL, y)
+    assert len(warm.loss_curve_) == 4
+    assert warm.partial_fit(SMALL, y).n_iter_ == 1
+    with pytest.raises(ValueError, match="same classes"):
+        warm.fit(SMALL, y + 1)

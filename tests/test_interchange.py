@@ -26,14 +26,10 @@ from fastmlp import (
     to_torch,
 )
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.layers import ACTIVATIONS, Layer
 from fastmlp.losses import LOSSES
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.skipif(not JIT_ENABLED, reason="trains real models"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 X, Y = (part[:300] for part in load_digits(return_X_y=True))
 X = X / 16
@@ -121,6 +117,7 @@ class Own(Layer):
         return X
 
 
+@pytest.mark.nojit
 def test_what_onnx_cannot_hold_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     path = tmp_path / "model.onnx"
@@ -175,3 +172,25 @@ def test_regressors_of_scikit_learn_are_taken_over() -> None:
         from_sklearn(7)
     with pytest.raises(InputError, match="expected a fitted model, got one not fitted yet"):
         from_sklearn(TheirRegressor())
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("y", [Y[:12] % 3, Y[:12] > 4, YM[:12], YR[:12]], ids=["3", "2", "m", "r"])
+def test_small_models_go_round(y: np.ndarray, tmp_path: Path) -> None:
+    """Interpreted, too: from scikit-learn to ONNX."""
+    pytest.importorskip("onnx")
+    kind = TheirRegressor if y.dtype.kind == "f" else TheirClassifier
+    theirs = kind(hidden_layer_sizes=(3,), max_iter=2, random_state=0).fit(XR[:12, :4], y)
+    ours = from_sklearn(theirs)
+    to_onnx(ours, tmp_path / "model.onnx")
+    *_, found = run_onnx(tmp_path / "model.onnx", XR[:12, :4])
+    wanted = theirs.predict(XR[:12, :4]) if kind is TheirRegressor else None
+    if wanted is None:
+        wanted = ours.predict_proba(XR[:12, :4])
+        np.testing.assert_array_equal(ours.predict(XR[:12, :4]), theirs.predict(XR[:12, :4]))
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-5)
+    middle = [activation() for activation in ACTIVATIONS]
+    network = Network([Rescaling(0.5), Dense(4, 5), *middle, Dropout(0.1), Dense(5, 2)])
+    to_onnx(network, tmp_path / "other.onnx")
+    (found,) = run_onnx(tmp_path / "other.onnx", XR[:12, :4])
+    np.testing.assert_allclose(found, network.predict_proba(XR[:12, :4]), atol=1e-5)
