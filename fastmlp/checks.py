@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import InputError, InputTypeError, counted
 from .kernels.rows import KINDS
-from .tables import is_sparse
+from .tables import is_sparse, sorted_csr
 
 _PASS_THROUGH = tuple(KINDS)
 
@@ -176,8 +176,7 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
             where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
             "build it anew, for example with scipy.sparse.csr_array",
         ) from None  # fmt: skip
-    if not values.has_sorted_indices:
-        values = values.sorted_indices()
+    values = sorted_csr(values)
     if values.dtype.kind not in "biuf":
         raise _not_numbers(where, name, values.dtype)
     bad = ~np.isfinite(values.data)

@@ -25,7 +25,7 @@ from .kernels.jit import (
     is_compiled,
 )
 from .kernels.losses import LINK_IDENTITY
-from .kernels.matmul import PACK_STRIDE, n_parts
+from .kernels.matmul import is_wide, n_parts
 from .kernels.rows import SPARSE
 from .kernels.threads import ABORTED, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width
@@ -97,6 +97,11 @@ def choose_threads(requested: int | None, work: int) -> int:
     return min(useful, n_cores()) if requested is None else requested
 
 
+def training_threads(requested: int | None, network: Network, batch_size: int) -> int:
+    """Threads for a step of training: forward, and backward for inputs and for weights."""
+    return choose_threads(requested, 3 * batch_size * network.params.size)
+
+
 class Convention(NamedTuple):
     """How the loss and the penalties of a batch add up to what is minimised.
 
@@ -145,8 +150,9 @@ class Engine:
         self.dtype, self.memory = network.dtype, (network.params, network.grads)
         self.n_threads = n_threads
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
-        self.scale, self.stages = _without_rescaling(_stages(network, optimizer or SGD()))
-        self._fill_job(network, optimizer or SGD(), batch_size, training)
+        optimizer = optimizer or SGD()
+        self.scale, self.stages = _without_rescaling(_stages(network, optimizer))
+        self._fill_job(network, optimizer, batch_size, training)
         self.job["loss_scale"], self.job["shares_penalty"] = convention or Convention()
         self.read_from(table)
         self._allocate(batch_size, training)
@@ -170,10 +176,9 @@ class Engine:
         dense = np.flatnonzero(self.stages["dense"])
         job["first_dense"] = dense[0] if dense.size else self.stages.size
         job["limits_columns"] = (self.stages["max_norm"] > 0).any()
-        widest = int(self.stages["n_out"].max()) * network.dtype.itemsize
-        job["by_columns"] = self.n_threads > 1 and widest > PACK_STRIDE
-        # Not in `read_from`, which only predicts: the first layer's inputs are shared out.
-        first = self.stages[0]
+        widest = int(self.stages["n_out"].max())
+        job["by_columns"] = self.n_threads > 1 and bool(is_wide(widest, self.one))
+        first = self.stages[0]  # its inputs can be shared out among threads, if they are dense
         self.shares_inputs = (
             self.n_threads > 1
             and bool(first["dense"])
@@ -203,10 +208,8 @@ class Engine:
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)
-        self.zeros, self.row_losses = (
-            np.zeros(tile_width(self.one), self.dtype),
-            np.empty(batch_size),
-        )
+        self.zeros = np.zeros(tile_width(self.one), self.dtype)
+        self.row_losses = np.empty(batch_size)
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
         for field in ("zeros", "row_losses", "positions", "stages", "sync"):
@@ -223,7 +226,7 @@ class Engine:
         block_width = step.BLOCK_TILES * width
         block_height = max(TILE_ROWS, step.HOT_NUMBERS // block_width)
         panel = widest * width
-        if training and widest_out * itemsize > PACK_STRIDE:
+        if training and is_wide(widest_out, self.one):
             panel = max(panel, batch_size * (block_width + block_height))
         job["panel_bytes"] = _whole_lines(panel * itemsize)
         places: list[tuple[Any, str, int]] = [
@@ -283,7 +286,7 @@ class Engine:
     def gradient(
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
     ) -> float:
-        """Loss of the samples in `order` as a part of `total` weight; gradient in network.grads."""
+        """Loss of the samples in `order` as a part of `total`; the gradient goes to grads."""
         self._point_at(order, encoded, weights)
         self.job["total_weight"] = total
         return float(step.gradient(self.job_address, self.one))

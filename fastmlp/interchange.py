@@ -77,9 +77,7 @@ class _Graph:
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """Add an array; returns its name."""
         name = f"constant_{len(self.constants)}"
-        array = np.array(values) if dtype is str else np.asarray(values, dtype)
-        if dtype is str:
-            array = array.astype(object)
+        array = np.array(values, object) if dtype is str else np.asarray(values, dtype)
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
@@ -131,6 +129,17 @@ def to_onnx(model: Any, path: Any) -> None:
     graph.save(path, network.n_features, head(graph, linked))
 
 
+def _network_of(where: str, model: Any) -> Network:
+    """The network that a model is, or has."""
+    network = model if isinstance(model, Network) else getattr(model, "_network", None)
+    if not isinstance(network, Network):
+        raise InputTypeError(
+            where, "a Network, MLPClassifier or MLPRegressor", type(model).__name__,
+            "fit one of those",
+        )  # fmt: skip
+    return network
+
+
 def _network_and_head(model: Any) -> tuple[Network, Callable[[_Graph, str], dict[str, Any]]]:
     """The network, and what adds its outputs to a graph."""
     if isinstance(model, Network):
@@ -143,12 +152,7 @@ def _network_and_head(model: Any) -> tuple[Network, Callable[[_Graph, str], dict
         classes, n_outputs = model.classes_, model.n_outputs
         kind: str = model.loss.task if classes is not None else "numbers"
         return model, lambda graph, linked: _outputs(graph, linked, kind, classes, n_outputs, 1)
-    network = getattr(model, "_network", None)
-    if not isinstance(network, Network):
-        raise InputTypeError(
-            "to_onnx", "a Network, MLPClassifier or MLPRegressor", type(model).__name__,
-            "fit one of those",
-        )  # fmt: skip
+    network = _network_of("to_onnx", model)
     classes = getattr(model, "classes_", None)
     kind, n_levels = "numbers", getattr(model, "_n_levels", 1)
     if classes is not None:
@@ -239,8 +243,7 @@ def to_torch(model: Any) -> dict[str, Any]:
         "0.weight" (n_out, n_in) and "0.bias" (n_out,) of layer 0, and so on; copies.
     """
     torch = require("torch", "to_torch", "bench")
-    network = model if isinstance(model, Network) else model._network
-    found: dict[str, Any] = {}
+    network, found = _network_of("to_torch", model), dict[str, Any]()
     for number, layer in enumerate(network.layers):
         if isinstance(layer, Dense):
             found[f"{number}.weight"] = torch.from_numpy(np.array(layer.W.T, order="C"))

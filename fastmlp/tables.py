@@ -41,6 +41,12 @@ def is_sparse(X: Any) -> bool:
     return hasattr(X, "tocsr") and hasattr(X, "nnz")
 
 
+def sorted_csr(X: Any) -> Any:
+    """A sparse matrix in CSR form with the columns of each row in order, as kernels read it."""
+    X = X.tocsr()
+    return X if X.has_sorted_indices else X.sorted_indices()
+
+
 def table_of(X: Any, dtype: np.dtype) -> Table:
     """Description of a float16, float32, float64 or uint8 matrix, or of a CSR matrix.
 

@@ -110,7 +110,7 @@ class TargetCoder:
             )
         nothing = np.empty(0, dtype)
         if self.classes is not None:
-            labels = _label_numbers(where, values, self.classes)
+            labels = label_numbers(where, values, self.classes)
             if self.task == "classes":
                 return Encoded(labels, nothing)
             return Encoded(np.empty(0, np.int32), labels.astype(dtype))
@@ -242,7 +242,7 @@ def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.nd
     )
 
 
-def _label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Position of each label among the classes, int32."""
     found = _unique(where, values)
     try:

@@ -166,12 +166,11 @@ class _Run:
             self.state = optimizer.initial_state(network.params.size, network.dtype)
         self.engine: engine.Engine | None = None
         if engine.can_compile(network.layers, network.loss, optimizer):
-            work = 3 * batch_size * network.params.size
             self.engine = engine.Engine(
                 network,
                 table_of(samples.X, network.dtype),
                 batch_size,
-                engine.choose_threads(n_threads, work),
+                engine.training_threads(n_threads, network, batch_size),
                 optimizer,
             )
 
@@ -223,7 +222,7 @@ class _Run:
             )
         self._refuse_divergence(losses, epoch, rate)
         self.step += self.steps_per_epoch
-        return self._mean_loss(losses), rate
+        return mean_loss(losses, self.n_rows, self.batch_size), rate
 
     def _step_numbers(self) -> tuple[np.ndarray, float]:
         """Hyperparameters of this epoch's steps, and the last learning rate."""
@@ -232,12 +231,6 @@ class _Run:
         steps = self.step + np.arange(self.steps_per_epoch)
         rates = self.optimizer.schedule.rates(steps, self.steps_per_epoch * self.n_epochs)
         return self.optimizer.step_numbers(self.step, rates), float(rates[-1])
-
-    def _mean_loss(self, losses: np.ndarray) -> float:
-        """Mean over samples: the last batch may be smaller than the others."""
-        sizes = np.full(losses.size, self.batch_size)
-        sizes[-1] = self.n_rows - self.batch_size * (losses.size - 1)
-        return float(np.average(losses, weights=sizes))
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
         if not np.isfinite(losses).all():
@@ -261,6 +254,13 @@ class _Run:
         if self.validation is None:
             return None
         return self.network._evaluate(*self.validation)
+
+
+def mean_loss(losses: np.ndarray, n_rows: int, batch_size: int) -> float:
+    """Of an epoch's samples, from the mean of each batch, of which the last may be smaller."""
+    sizes = np.full(losses.size, batch_size)
+    sizes[-1] = n_rows - batch_size * (losses.size - 1)
+    return float(np.average(losses, weights=sizes))
 
 
 def _progress_bar(n_epochs: int, wanted: bool) -> Any:

@@ -394,6 +394,18 @@ def test_validation_data_of_ones_own() -> None:
     assert found == pytest.approx(min(by_loss.history_["validation_loss"]), rel=1e-6)
 
 
+def test_validation_data_are_checked_like_any() -> None:
+    model = MLPClassifier(max_iter=2, random_state=0)
+    whole = model.fit(X, Y, X_val=np.ones((3, 64), np.int64), y_val=Y[:3])
+    assert len(whole.history_["validation_loss"]) == 2
+    for y in (Y, Y > 4):
+        unseen = np.array([0, 1, 77])
+        with pytest.raises(InputError, match="only labels seen in fit, got 1 unseen label"):
+            model.fit(X, y, X_val=X[:3], y_val=unseen)
+    with pytest.raises(ValueError, match="features"):
+        model.fit(X, Y, X_val=X[:3, :9], y_val=Y[:3])
+
+
 def test_any_scorer_stops_a_fit() -> None:
     settings: dict[str, Any] = {"random_state": 0, "early_stopping": True, "n_iter_no_change": 99}
     model = MLPClassifier(max_iter=15, scoring="neg_log_loss", **settings).fit(X, Y)

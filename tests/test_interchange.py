@@ -26,8 +26,10 @@ from fastmlp import (
     to_torch,
 )
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.layers import ACTIVATIONS, Layer
+from fastmlp.layers import ACTIVATIONS
 from fastmlp.losses import LOSSES
+
+from .own import Own
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -108,13 +110,6 @@ def test_a_fitted_network_in_onnx(tmp_path: Path) -> None:
     label, probabilities = run_onnx(tmp_path / "model.onnx", X)
     np.testing.assert_allclose(probabilities, network.predict_proba(X), atol=1e-5)
     np.testing.assert_array_equal(label, network.predict(X))
-
-
-class Own(Layer):
-    name = "own"
-
-    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
-        return X
 
 
 @pytest.mark.nojit

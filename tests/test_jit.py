@@ -197,7 +197,7 @@ INSIDE = {
     "rows.gather",
     "sparse._non_zeros",
     "sparse.gather_sparse",
-    "step._copy_block",
+    "rows.copy_rows",
     "step._limit_columns",
     "threads.barrier",
     "tiles.sparse_width",

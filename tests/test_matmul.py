@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import matmul
+from fastmlp.kernels import rows as kernel_rows
 from fastmlp.kernels.jit import VECTOR_BYTES, address_of
 from fastmlp.kernels.tiles import TILE_ROWS, tile_width
 
@@ -124,7 +125,8 @@ def weights(
     matmul.pack_columns(at(*flat), batch, left, right, n_out, at(panels), one)
     if last > first and batch:
         table = np.full(batch * (last - first), np.nan, out.dtype)
-        matmul.pack_rows(x, stride, order, batch, first, last, at(table), one)
+        row_start, width_ = x + first * size, last - first
+        kernel_rows.copy_rows(row_start, stride, order, 0, batch, width_, at(table), width_, one)
     index = np.arange(batch, dtype=np.int32)
     matmul.weight_gradient(
         at(table), (last - first) * size, address_of(index), batch, at(panels), width,

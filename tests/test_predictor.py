@@ -33,6 +33,8 @@ from fastmlp.losses import LOSSES, MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.predictor import Predictor
 
+from .own import Own
+
 ROOT = Path(__file__).resolve().parents[1]
 N_FEATURES, N_OUTPUTS = 6, 3
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -379,16 +381,6 @@ def test_what_are_no_numbers() -> None:
             f"predictor: expected X as a dense array, got {type(X).__name__}; "
             "call its .toarray() first"
         )
-
-
-class Own(Layer):
-    name = "own"
-
-    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
-        return X
-
-    def backward(self, dY: np.ndarray) -> np.ndarray:
-        return dY
 
 
 class OwnDense(Dense):

@@ -28,6 +28,8 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Adam
 from fastmlp.tables import is_sparse, table_of
 
+from .own import Own
+
 SENTINEL = -12345.0
 DTYPES = [np.float32, np.float64]
 both_types = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
@@ -340,18 +342,6 @@ FORMATS: dict[str, Callable[[Any], Any]] = {
     "bsr_array": scipy_sparse.bsr_array,  # which stores zeros inside its blocks
 }
 every_format = pytest.mark.parametrize("name", FORMATS)
-
-
-class Own(Layer):
-    """A layer without a kernel, so that its network is trained layer by layer."""
-
-    name = "own"
-
-    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
-        return X
-
-    def backward(self, dY: np.ndarray) -> np.ndarray:
-        return dY
 
 
 FIRST: dict[str, Callable[[], list[Layer]]] = {

@@ -179,7 +179,7 @@ def test_bits_where_narrow_layers_are_shared_by_columns(
     """Layers narrower than a tile leave nothing to all threads but one."""
     X, y, optimizer = HOW[how](data[0]), data[1], Adam(0.02, clip_norm=0.5)
     by_rows, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
-    monkeypatch.setattr(engine, "PACK_STRIDE", 0)
+    monkeypatch.setattr(engine, "is_wide", lambda *_: True)
     by_columns = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
     np.testing.assert_array_equal(by_columns[0], by_rows)
     assert by_columns[1] == losses

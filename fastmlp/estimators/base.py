@@ -10,7 +10,12 @@ import copy
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -20,6 +25,7 @@ from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
 from ..network import Network
+from ..tables import is_sparse, sorted_csr
 from ..targets import Encoded, Samples
 from . import lbfgs, parameters, stochastic
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
@@ -33,6 +39,16 @@ _LINKS = {
     LINK_EXP: "exp",
 }
 _MADE_AGAIN = ("_net",)  # from coefs_ and intercepts_, when they are needed
+
+
+def is_stochastic(estimator: Any) -> bool:
+    """Whether `partial_fit` is there, in scikit-learn's words if not."""
+    if estimator.solver not in STOCHASTIC_SOLVERS:
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True
 
 
 class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -78,6 +94,36 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     # ------------------------------------------------------------------ fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+        y : array of shape (n,) or (n, n_outputs)
+            Of a classifier labels, or yes and no for each of several; of a regressor numbers.
+        sample_weight : array of shape (n,), optional
+        X_val, y_val, sample_weight_val : optional
+            Samples to judge by after each epoch, instead of a part set aside.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            Itself.
+        """
+        held_out = (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation_data=held_out)
 
     def _fit(
         self,
@@ -207,7 +253,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         dtype = self._network.dtype
         weights = self._weights(y, sample_weight)
         held = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
-        return Samples(_readable(X), self._encode(y, dtype), held)
+        readable = sorted_csr(X) if is_sparse(X) else X
+        return Samples(readable, self._encode(y, dtype), held)
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
         """Sample weights, times those of classes where there are any."""
@@ -221,7 +268,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
         if X_val is not None:
-            X_val, y_val = self._validate_held_out(X_val, y_val)
+            X_val, y_val = self._checked(X_val), np.asarray(y_val)
             if weight_val is not None:
                 weight_val = _check_sample_weight(weight_val, X_val)
             return (X, y, sample_weight), (X_val, y_val, weight_val)
@@ -244,10 +291,6 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "your dataset."
             )
         return (parts[0], parts[2], parts[4]), (parts[1], parts[3], parts[5])
-
-    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Any]:
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return X, np.asarray(y)
 
     def _validation(self, part: tuple[Any, Any, Any] | None) -> Validation | None:
         if part is None:
@@ -274,13 +317,18 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Columns that `transform` returns, which its names are made for."""
         return int(self.coefs_[-1].shape[0])
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Outputs after the link (n, n_outputs) for checked or unchecked X."""
-        check_is_fitted(self)
+    def _checked(self, X: Any, accept_sparse: bool = True) -> Any:
+        """X of the columns that fit saw, in float32 or float64; sparse ones as sorted CSR."""
+        formats = ["csr", "csc"] if accept_sparse else False
         X = validate_data(
-            self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False
+            self, X, accept_sparse=formats, dtype=(np.float64, np.float32), reset=False
         )
-        return self._network._outputs(_readable(X), link=True)
+        return sorted_csr(X) if is_sparse(X) else X
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Outputs after the link (n, n_outputs)."""
+        check_is_fitted(self)
+        return self._network._outputs(self._checked(X), link=True)
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.
@@ -296,9 +344,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n, units of that layer)
         """
         check_is_fitted(self)
-        X = validate_data(
-            self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False
-        )
+        X = self._checked(X)
         n_hidden = self.n_layers_ - 2
         if not -n_hidden <= layer < n_hidden:
             raise InputError(
@@ -326,7 +372,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n, n_features)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        X = self._checked(X, accept_sparse=False)
         if not 0 <= output < self.n_outputs_:
             raise InputError(
                 f"{type(self).__name__}.input_gradients", f"output below {self.n_outputs_}",
@@ -348,11 +394,3 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _readable(X: Any) -> Any:
-    """X in a form that kernels read in place: CSR with sorted columns, or dense."""
-    if not hasattr(X, "tocsr"):
-        return X
-    X = X.tocsr()
-    return X if X.has_sorted_indices else X.sorted_indices()

@@ -24,20 +24,11 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
-from ..targets import Encoded
-from .base import BaseMLP
+from ..targets import Encoded, label_numbers
+from .base import BaseMLP, is_stochastic
 from .docs import documented
-from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
+from .parameters import CONSTRAINTS
 from .stochastic import Validation
-
-
-def _is_stochastic(estimator: Any) -> bool:
-    if estimator.solver not in STOCHASTIC_SOLVERS:
-        raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. "
-            f"{estimator.solver} is not stochastic."
-        )
-    return True
 
 
 @documented
@@ -116,37 +107,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ) -> None:
         self._take(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> MLPClassifier:
-        """Train on X and y.
-
-        Parameters
-        ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
-        y : array of shape (n,) or (n, n_labels)
-            Labels, or yes and no for each of several labels.
-        sample_weight : array of shape (n,), optional
-        X_val, y_val, sample_weight_val : optional
-            Samples to judge by after each epoch, instead of a part set aside.
-
-        Returns
-        -------
-        MLPClassifier
-            Itself.
-        """
-        held_out = (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation_data=held_out)
-
-    @available_if(_is_stochastic)
+    @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
@@ -228,11 +189,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
-        nothing = np.empty(0, np.int32)
-        if self._binarizer.y_type_ == "multiclass":
-            labels = np.searchsorted(self.classes_, np.asarray(y)).astype(np.int32)
+        kind, nothing = self._binarizer.y_type_, np.empty(0, np.int32)
+        if kind.startswith("multilabel"):
+            return Encoded(nothing, self._binarizer.transform(y).astype(dtype).reshape(-1))
+        labels = label_numbers(type(self).__name__, np.asarray(y), self.classes_)
+        if kind == "multiclass":
             return Encoded(labels, np.empty(0, dtype))
-        return Encoded(nothing, self._binarizer.transform(y).astype(dtype).reshape(-1))
+        return Encoded(nothing, labels.astype(dtype))
 
     def _decode(self, linked: np.ndarray) -> np.ndarray:
         if self._binarizer.y_type_ == "multiclass":

@@ -5,6 +5,7 @@ Names and defaults of scikit-learn's MLP come first; those beyond it are keyword
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -98,12 +99,7 @@ def activation_of(value: Any) -> Activation:
     if isinstance(value, str):
         made: Activation = LAYERS[SKLEARN_ACTIVATIONS.get(value, value)]()  # type: ignore[assignment]
         return made
-    return type(value)(**vars_of(value))
-
-
-def vars_of(layer: Activation) -> dict[str, Any]:
-    """A layer's options, to make another like it."""
-    return {key: value for key, value in layer.specification().items() if key != "name"}
+    return dataclasses.replace(value)
 
 
 def schedule_for(estimator: Any) -> Schedule | None:

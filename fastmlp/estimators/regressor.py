@@ -18,8 +18,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
 from ..targets import Encoded
-from .base import BaseMLP
-from .classifier import _is_stochastic
+from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS
 from .stochastic import Validation
@@ -114,36 +113,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         self._take(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> MLPRegressor:
-        """Train on X and y.
-
-        Parameters
-        ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
-        y : array of shape (n,) or (n, n_targets)
-        sample_weight : array of shape (n,), optional
-        X_val, y_val, sample_weight_val : optional
-            Samples to judge by after each epoch, instead of a part set aside.
-
-        Returns
-        -------
-        MLPRegressor
-            Itself.
-        """
-        held_out = (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation_data=held_out)
-
-    @available_if(_is_stochastic)
+    @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one epoch more, without starting anew; arguments as for `fit`."""

@@ -14,9 +14,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import shuffle
 
-from ..engine import Engine, choose_threads
+from ..engine import Engine, training_threads
+from ..optimizers import Optimizer
+from ..schedules import Schedule
 from ..tables import table_of
 from ..targets import Samples
+from ..training import mean_loss
 from .parameters import optimizer_for, schedule_for
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
@@ -31,24 +34,29 @@ class Validation(NamedTuple):
     samples: Samples
 
 
+class Rule(NamedTuple):
+    """What an estimator's parameters say about its steps; no schedule stands for scikit-learn's."""
+
+    optimizer: Optimizer
+    schedule: Schedule | None
+    max_iter: int
+
+
 class Steps:
     """What an optimizer remembers between epochs, and between calls where training goes on."""
 
-    def __init__(self, estimator: Any, n_params: int, dtype: np.dtype) -> None:
-        self.state = optimizer_for(estimator).initial_state(n_params, dtype)
-        self.step = 0
-        self.learning_rate = float(estimator.learning_rate_init)
+    def __init__(self, state: np.ndarray, learning_rate: float) -> None:
+        self.state, self.learning_rate, self.step = state, learning_rate, 0
 
-    def numbers(self, estimator: Any, n_steps: int) -> np.ndarray:
+    def numbers(self, rule: Rule, n_steps: int) -> np.ndarray:
         """Hyperparameters of the next epoch's steps; the last rate becomes `learning_rate`."""
-        schedule = schedule_for(estimator)
-        if schedule is None:
+        if rule.schedule is None:
             rates = np.full(n_steps, self.learning_rate)
         else:
             steps = self.step + np.arange(n_steps)
-            rates = schedule.rates(steps, n_steps * estimator.max_iter)
+            rates = rule.schedule.rates(steps, n_steps * rule.max_iter)
             self.learning_rate = float(rates[-1])
-        return optimizer_for(estimator).step_numbers(self.step, rates)
+        return rule.optimizer.step_numbers(self.step, rates)
 
 
 def train(
@@ -58,11 +66,12 @@ def train(
     e, network = estimator, estimator._network
     n_rows = samples.X.shape[0]
     batch_size = _batch_size(e, n_rows)
-    steps = _steps(e, incremental)
+    rule = Rule(optimizer_for(e), schedule_for(e), e.max_iter)
+    steps = _steps(e, rule.optimizer, incremental)
     engine = Engine(
         network, table_of(samples.X, network.dtype), batch_size,
-        choose_threads(e.n_threads, 3 * batch_size * network.params.size),
-        optimizer_for(e), convention=e._convention(),
+        training_threads(e.n_threads, network, batch_size), rule.optimizer,
+        convention=e._convention(),
     )  # fmt: skip
     order = np.arange(n_rows)
     e.n_iter_ = 0
@@ -71,7 +80,7 @@ def train(
             started = time.perf_counter()
             if e.shuffle:
                 order = shuffle(order, random_state=e._random_state)
-            e.loss_ = _epoch(e, engine, samples, order.astype(np.int32), steps)
+            e.loss_ = _epoch(e, engine, rule, samples, order.astype(np.int32), steps)
             e.n_iter_ += 1
             e.t_ += n_rows
             score = None if validation is None else _validate(e, validation)
@@ -103,35 +112,34 @@ def _batch_size(e: Any, n_rows: int) -> int:
     return int(np.clip(e.batch_size, 1, n_rows))
 
 
-def _steps(e: Any, incremental: bool) -> Steps:
+def _steps(e: Any, optimizer: Optimizer, incremental: bool) -> Steps:
     """The optimizer's memory: kept by partial_fit and, unlike in scikit-learn, by a warm start."""
     network, kept = e._network, getattr(e, "_steps", None)
-    continues = incremental or e.warm_start
-    size = optimizer_for(e).n_vectors * network.params.size
+    continues, rate = incremental or e.warm_start, float(e.learning_rate_init)
+    size = optimizer.n_vectors * network.params.size
     if not continues or kept is None or kept.state.size != size:
-        kept = Steps(e, network.params.size, network.dtype)
+        kept = Steps(optimizer.initial_state(network.params.size, network.dtype), rate)
     elif not incremental:
-        kept.learning_rate = float(e.learning_rate_init)
+        kept.learning_rate = rate
     e._steps = kept
     return kept
 
 
-def _epoch(e: Any, engine: Engine, samples: Samples, order: np.ndarray, steps: Steps) -> float:
+def _epoch(
+    e: Any, engine: Engine, rule: Rule, samples: Samples, order: np.ndarray, steps: Steps
+) -> float:
     """All batches once; returns the mean loss of a sample."""
     batch_size = int(engine.job["batch_size"][0])
-    n_steps = -(-order.size // batch_size)
-    numbers = steps.numbers(e, n_steps)
+    numbers = steps.numbers(rule, -(-order.size // batch_size))
     losses = engine.train(order, samples.encoded, samples.weights, steps.state, numbers, steps.step)
-    steps.step += n_steps
+    steps.step += losses.size
     if not np.isfinite(losses).all():
         raise ValueError(
             "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
             f"{e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may "
             "contain large values and need to be preprocessed."
         )
-    sizes = np.full(n_steps, batch_size)
-    sizes[-1] = order.size - batch_size * (n_steps - 1)
-    return float(np.dot(losses, sizes) / order.size)
+    return mean_loss(losses, order.size, batch_size)
 
 
 def _validate(e: Any, validation: Validation) -> tuple[float, float]:
@@ -176,7 +184,8 @@ def _after_epoch(e: Any, steps: Steps, score: tuple[float, float] | None) -> boo
     if e._no_improvement_count > e.n_iter_no_change:
         message = f"{what} for {e.n_iter_no_change} consecutive epochs."
         stops = _out_of_patience(e, steps, message)
-        e._no_improvement_count = 0 if not stops else e._no_improvement_count
+        if not stops:
+            e._no_improvement_count = 0
     callbacks = [e.callbacks] if callable(e.callbacks) else list(e.callbacks or ())
     wishes = [callback(e, e.history_) for callback in callbacks]  # every one sees every epoch
     return stops or any(wishes)

@@ -96,7 +96,7 @@ def rule(function: Callable[..., Any]) -> Any:
     return jit(function, forceinline=True)
 
 
-def part(function: Callable[..., Any]) -> Any:
+def inlined(function: Callable[..., Any]) -> Any:
     """Compile a kernel as a part of its caller, which costs less where that is the only one."""
     return jit(function, inline="always")
 

@@ -8,10 +8,8 @@ nearest cache. All memory is given by address, all numbers have the type of `one
 
 from __future__ import annotations
 
-import numpy as np
-
 from . import rows
-from .jit import integers, itemsize, jit, numbers
+from .jit import itemsize, jit, numbers
 from .tiles import (
     TILE_ROWS,
     tile_height,
@@ -22,11 +20,16 @@ from .tiles import (
     transposed_width,
 )
 
-# Rows of W further apart than this many bytes start on too few cache sets and too many pages to be
-# read in place, if at least so many rows of data share the cost of a copy.
-PACK_STRIDE = 1024
-_PACK_ROWS = 16
+# Rows further apart than this many bytes start on too few cache sets and too many pages to be read
+# in place; those of W, if at least so many rows of data share the cost of a copy.
+_WIDE_BYTES, _PACK_ROWS = 1024, 16
 _LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
+
+
+@jit
+def is_wide(n_columns, one):
+    """Whether numbers of one column lie so far apart that they are copied before they are used."""
+    return n_columns * itemsize(one) > _WIDE_BYTES
 
 
 @jit
@@ -96,7 +99,7 @@ def dense_forward(
     scratch. 2 n_in n_out flops a row.
     """
     size, width = itemsize(one), tile_width(one)
-    packs = n_out * size > PACK_STRIDE and last - first >= _PACK_ROWS
+    packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
     for j in range(left, right, width):
         columns = min(width, right - j)
         b, b_stride = weights + j * size, n_out
@@ -122,7 +125,7 @@ def forward_parts(
     read; out (batch, n_out) of each part written, `part_bytes` apart.
     """
     size, width = itemsize(one), tile_width(one)
-    packs = n_out * size > PACK_STRIDE and batch >= _PACK_ROWS
+    packs = is_wide(n_out, one) and batch >= _PACK_ROWS
     k, stop = input_part_start(n_in, begin), input_part_start(n_in, end)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
@@ -208,17 +211,6 @@ def pack_columns(d, n_rows, left, right, n_out, out, one):
         columns = min(width, right - j)
         panel = out + (j - left) * n_rows * size
         _packed(d, 0, n_rows, j, columns, n_out, panel, one)
-
-
-@jit
-def pack_rows(a, a_stride, order, n_rows, left, right, out, one):
-    """Copy columns left..right of rows order[:n_rows] of a table to where they are adjacent."""
-    samples, size = integers(order, n_rows), itemsize(one)
-    for r in range(n_rows):
-        source = numbers(a + np.int64(samples[r]) * a_stride + left * size, right - left, one)
-        row = numbers(out + r * (right - left) * size, right - left, one)
-        for c in range(row.size):
-            row[c] = source[c]
 
 
 @jit

@@ -106,6 +106,21 @@ def prefetch(x, row_stride, row_bytes, order, first, last):
 
 
 @jit
+def copy_rows(x, row_stride, order, first, last, n_columns, out, out_stride, one):
+    """out[r] <- n_columns numbers of row `order[r]` of the table at x, for first <= r < last.
+
+    row_stride in bytes, out_stride in numbers; order: address of int32. The table has the type of
+    `one`, and adjacent columns.
+    """
+    samples, size = integers(order, last), itemsize(one)
+    for r in range(first, last):
+        source = numbers(x + np.int64(samples[r]) * row_stride, n_columns, one)
+        row = numbers(out + r * out_stride * size, n_columns, one)
+        for j in range(row.size):
+            row[j] = source[j]
+
+
+@jit
 def gather(
     x, row_stride, column_stride, kind, order, first, last, left, right, n_columns, scale, out, one
 ):

@@ -15,9 +15,9 @@ import numpy as np
 
 from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
-from .jit import doubles, integers, itemsize, jit, numbers, part
+from .jit import doubles, inlined, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
-from .threads import barrier, part_start
+from .threads import barrier, my_part
 from .tiles import TILE_ROWS, tile_width
 
 # A gradient is computed and used in blocks, which do not leave the nearest cache in between.
@@ -47,8 +47,7 @@ def _my_rows(job, batch, thread):
     """Rows of the batch that this thread takes through all layers; all of them by columns."""
     if job["by_columns"]:
         return 0, batch
-    n_threads = job["n_threads"]
-    return part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+    return my_part(batch, job["n_threads"], thread)
 
 
 @jit
@@ -113,7 +112,7 @@ def _my_parts(job, n_in, thread):
     return parts * thread // n_threads, parts * (thread + 1) // n_threads
 
 
-@part
+@inlined
 def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     """What this thread's inputs contribute to the first layer, whose W stays in this core."""
     stage = stages[0]
@@ -121,7 +120,7 @@ def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     x, stride, index = _stage_input(job, stages, 0, order, one)
     first, last = _my_parts(job, n_in, thread)
     if job["x_gathered"]:
-        left, right = matmul.input_part_start(n_in, first), matmul.input_part_start(n_in, last)
+        left, right = _my_weight_rows(job, 0, n_in, thread)
         _gather(job, order, 0, batch, left, right, one)
     weights = job["params"] + stage["weights"] * itemsize(one)
     ahead = 0 if job["x_gathered"] else job["n_rows"] - step * job["batch_size"]
@@ -131,12 +130,12 @@ def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     )  # fmt: skip
 
 
-@part
+@inlined
 def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
     if job["x_gathered"] and not job["by_inputs"]:
-        first, last = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+        first, last = my_part(batch, n_threads, thread)
         _gather(job, order, first, last, 0, job["n_features"], one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads, thread)
@@ -164,22 +163,14 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
                 stage["values"], panel, one,
             )  # fmt: skip
         else:
-            _copy_block(x, stride, index, first, last, left, right, stage, one)
+            offset = left * itemsize(one)
+            rows.copy_rows(
+                x + offset, stride, index, first, last, right - left, stage["values"] + offset,
+                n_out, one,
+            )  # fmt: skip
         _activate(job, stage, step, first, last, left, right, one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads, thread)
-
-
-@jit
-def _copy_block(x, stride, index, first, last, left, right, stage, one):
-    """Values of a stage without a dense product: its inputs."""
-    size, n_out = itemsize(one), stage["n_out"]
-    order = integers(index, last)
-    for r in range(first, last):
-        source = numbers(x + np.int64(order[r]) * stride + left * size, right - left, one)
-        row = numbers(stage["values"] + (r * n_out + left) * size, right - left, one)
-        for j in range(row.size):
-            row[j] = source[j]
 
 
 @jit
@@ -210,7 +201,7 @@ def _scale_slopes(job, stage, step, gradient, first, last, left, right, one):
         start += n_out
 
 
-@part
+@inlined
 def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
     first, last = _my_rows(job, batch, thread)
@@ -249,7 +240,7 @@ def _penalty_scale(job, total):
     return 1.0
 
 
-@part
+@inlined
 def _rows_phase(job, stages, order, batch, step, total, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
@@ -259,7 +250,7 @@ def _rows_phase(job, stages, order, batch, step, total, thread, one):
     _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
     samples = integers(order, batch)
-    first, last = part_start(batch, n_threads, thread), part_start(batch, n_threads, thread + 1)
+    first, last = my_part(batch, n_threads, thread)
     shift = 0 if job["by_columns"] else first
     losses.loss_rows(
         job["loss"], job["loss_option"], job["levels"], job["n_levels"],
@@ -290,8 +281,7 @@ def _my_weight_rows(job, s, n_in, thread):
     if s == 0 and job["by_inputs"]:
         first, last = _my_parts(job, n_in, thread)
         return matmul.input_part_start(n_in, first), matmul.input_part_start(n_in, last)
-    n_threads = job["n_threads"]
-    return part_start(n_in, n_threads, thread), part_start(n_in, n_threads, thread + 1)
+    return my_part(n_in, job["n_threads"], thread)
 
 
 @jit
@@ -316,7 +306,7 @@ def _gradient_place(job, step, update, thread, start, stride, width, one):
     return job["grads"] + start * itemsize(one), stride
 
 
-@part
+@inlined
 def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
@@ -339,16 +329,10 @@ def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, upd
 
 
 @jit
-def _is_packed(stage, one):
-    """Whether numbers of one column lie so far apart that they are copied before they are used."""
-    return stage["n_out"] * itemsize(one) > matmul.PACK_STRIDE
-
-
-@jit
 def _gradient_columns(job, stage, batch, left, right, thread, one):
     """Where the gradient of a stage's linear output is read from: in place, or packed."""
     size, n_out, width = itemsize(one), stage["n_out"], tile_width(one)
-    if not _is_packed(stage, one):
+    if not matmul.is_wide(n_out, one):
         return stage["slopes"] + left * size, n_out, width * size
     panel = job["panels"] + thread * job["panel_bytes"]
     matmul.pack_columns(stage["slopes"], batch, left, right, n_out, panel, one)
@@ -360,15 +344,15 @@ def _input_columns(job, stages, s, order, batch, first, last, thread, one):
     """Where columns first..last of a stage's inputs are read from: address, stride, order."""
     x, stride, index = _stage_input(job, stages, s, order, one)
     size = itemsize(one)
-    if not _is_packed(stages[s], one):
+    if not matmul.is_wide(stages[s]["n_out"], one):
         return x + first * size, stride, index
     gradient = BLOCK_TILES * tile_width(one) * batch * size
-    panel = job["panels"] + thread * job["panel_bytes"] + gradient
-    matmul.pack_rows(x, stride, index, batch, first, last, panel, one)
-    return panel, (last - first) * size, job["positions"]
+    panel, width = job["panels"] + thread * job["panel_bytes"] + gradient, last - first
+    rows.copy_rows(x + first * size, stride, index, 0, batch, width, panel, width, one)
+    return panel, width * size, job["positions"]
 
 
-@part
+@inlined
 def _weights_block(
     job, stages, s, order, batch, step, scale, hyper, thread, update, first, last, left, right, d,
     d_stride, panel_bytes, one,
@@ -376,19 +360,20 @@ def _weights_block(
     """Gradient of a block of a W and, where `update`, its new values."""
     stage, n_out = stages[s], stages[s]["n_out"]
     x, stride, index = _input_columns(job, stages, s, order, batch, first, last, thread, one)
-    n_rows, width = last - first, right - left
-    start = stage["weights"] + first * n_out + left
+    width = right - left
+    n_chunks, length, place = _chunks(n_out, first, last, left, right)
+    start = stage["weights"] + place
     grads, grad_stride = _gradient_place(job, step, update, thread, start, n_out, width, one)
     matmul.weight_gradient(
-        x, stride, index, batch, d, d_stride, panel_bytes, n_rows, width, grads, grad_stride, one
-    )
-    n_rows, width = _runs(n_rows, width, n_out)
+        x, stride, index, batch, d, d_stride, panel_bytes, last - first, width, grads, grad_stride,
+        one,
+    )  # fmt: skip
     _use_gradient(
-        job, stage, hyper, scale, start, n_rows, width, n_out, grads, grad_stride, update, one
+        job, stage, hyper, scale, start, n_chunks, length, n_out, grads, grad_stride, update, one
     )
 
 
-@part
+@inlined
 def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
     """As `_weights_block`, for all of the first W that is this thread's and sparse inputs."""
     stage, n_out = stages[0], stages[0]["n_out"]
@@ -397,20 +382,11 @@ def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last
         job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
         first, last, left, right, n_out, weights, one,
     )  # fmt: skip
-    place = first * n_out + left
-    n_rows, width = _runs(last - first, right - left, n_out)
+    n_chunks, length, place = _chunks(n_out, first, last, left, right)
     _use_gradient(
-        job, stage, hyper, scale, stage["weights"] + place, n_rows, width, n_out,
+        job, stage, hyper, scale, stage["weights"] + place, n_chunks, length, n_out,
         weights + place * itemsize(one), n_out, update, one,
     )  # fmt: skip
-
-
-@jit
-def _runs(n_rows, width, n_out):
-    """A block as runs of adjacent parameters: all of its rows are one if it has all columns."""
-    if width == n_out:
-        return 1, n_rows * n_out
-    return n_rows, width
 
 
 @jit
@@ -430,7 +406,7 @@ def _use_gradient(
         _update(job, stage, hyper, True, start, n_rows, n_columns, stride, grads, grad_stride, one)
 
 
-@part
+@inlined
 def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, update, one):
     """Gradients of this thread's share of the parameters and, where `update`, their new values.
 
@@ -443,7 +419,7 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
             continue
         _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one)
         n_out = stage["n_out"]
-        left, right = part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1)
+        left, right = my_part(n_out, n_threads, thread)
         start, count = stage["biases"] + left, right - left
         grads, _ = _gradient_place(job, step, update, thread, start, count, count, one)
         matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, grads, one)
@@ -451,7 +427,7 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
             _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
 
 
-@part
+@inlined
 def _scaled_update(job, stages, hyper, thread, scale, one):
     """Scale this thread's share of the gradients and update its share of the parameters."""
     n_threads, size = job["n_threads"], itemsize(one)
@@ -461,18 +437,16 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             continue
         n_in, n_out = stage["n_in"], stage["n_out"]
         for weights in (True, False):
-            first, last = (
-                part_start(n_out, n_threads, thread),
-                part_start(n_out, n_threads, thread + 1),
-            )
             if weights:
                 first, last = _my_weight_rows(job, s, n_in, thread)
+            else:
+                first, last = my_part(n_out, n_threads, thread)
             width = n_out if weights else 1
             count = (last - first) * width
             start = (stage["weights"] if weights else stage["biases"]) + first * width
-            if scale != 1:
-                optimizers.rescale(count, job["grads"] + start * size, scale, one)
             grads = job["grads"] + start * size
+            if scale != 1:
+                optimizers.rescale(count, grads, scale, one)
             _update(job, stage, hyper, weights, start, 1, count, count, grads, count, one)
 
 
@@ -482,10 +456,10 @@ def _limit_columns(job, stages, thread, one):
     for s in range(stages.size):
         stage = stages[s]
         if stage["dense"] and stage["max_norm"] > 0:
-            n_out, n_threads = stage["n_out"], job["n_threads"]
+            n_out = stage["n_out"]
+            first, last = my_part(n_out, job["n_threads"], thread)
             optimizers.limit_columns(
-                job["params"] + stage["weights"] * itemsize(one), stage["n_in"], n_out,
-                part_start(n_out, n_threads, thread), part_start(n_out, n_threads, thread + 1),
+                job["params"] + stage["weights"] * itemsize(one), stage["n_in"], n_out, first, last,
                 stage["max_norm"], one,
             )  # fmt: skip
 
@@ -504,7 +478,7 @@ def _penalties(job, stages, one):
     return total
 
 
-@part
+@inlined
 def _step(job, stages, step, thread, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once.
 

@@ -98,3 +98,9 @@ def part_start(size, n_threads, thread):
     """Where the part of `thread` starts, when `size` rows are shared out in whole tiles."""
     tiles = (size + TILE_ROWS - 1) // TILE_ROWS
     return min(size, (tiles * thread // n_threads) * TILE_ROWS)
+
+
+@jit
+def my_part(size, n_threads, thread):
+    """Where the part of `thread` starts and ends."""
+    return part_start(size, n_threads, thread), part_start(size, n_threads, thread + 1)
