@@ -208,7 +208,8 @@ class Engine:
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)
-        self.zeros = np.zeros(tile_width(self.one), self.dtype)
+        zeros = max(int(tile_width(self.one)), int(self.stages["n_out"].max()))
+        self.zeros = np.zeros(zeros, self.dtype)
         self.row_losses = np.empty(batch_size)
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
@@ -237,8 +238,9 @@ class Engine:
             places.append((job, "inputs", row * self.table.n_columns))
         if job["by_inputs"]:
             first = stages[0]
-            parts = int(n_parts(int(first["n_in"])))
-            places.append((job, "parts", parts * row * int(first["n_out"])))
+            n_in = int(first["n_in"])
+            parts = step.stored_part(n_in, self.n_threads, n_parts(n_in))
+            places.append((job, "parts", int(parts) * row * int(first["n_out"])))
         if not training:
             return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
         # The inputs themselves get no gradient, however many columns they have.
@@ -295,7 +297,7 @@ class Engine:
 def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
-    Threads take contiguous ranges of rows, each with a work space of its own, which then waits in
+    Threads take blocks of rows, each with a work space of its own, which then waits in
     `network.spare_engines` for the next call: setting one up takes longer than some rows do.
     """
     table, n = table_of(X, network.dtype), X.shape[0]
@@ -303,11 +305,11 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     out = np.empty((n, network.n_outputs), network.dtype)
     key = _work_space_key(network, table, link)
     engines = [_work_space(network, key, table) for _ in range(n_threads)]
+    taken = np.zeros(1, np.int64)
 
     def run(thread: int) -> None:
-        first, last = n * thread // n_threads, n * (thread + 1) // n_threads
-        engine = engines[thread]
-        step.outputs_of_table(engine.job_address, first, last, address_of(out), engine.one)
+        job, one = engines[thread].job_address, engines[thread].one
+        step.outputs_of_table(job, n, address_of(taken), address_of(out), one)
 
     on_threads(run, n_threads, engines[0].sync)
     network.spare_engines.setdefault(key, []).extend(engines)

@@ -115,14 +115,14 @@ def dense_forward(
 
 @jit
 def forward_parts(
-    a, a_stride, order, batch, ahead, begin, end, weights, n_in, n_out, zeros, out, part_bytes,
+    a, a_stride, order, batch, ahead, begin, end, weights, base, n_in, n_out, out, part_bytes,
     panel, one,
 ):  # fmt: skip
     """Parts begin..end of A[order] W, for the thread that owns their rows of W.
 
     Arguments as in `dense_forward`; the order goes on to `ahead`, and later rows are asked for
-    ahead, since the processor does not foresee where parts of rows start. zeros (one tile wide)
-    read; out (batch, n_out) of each part written, `part_bytes` apart.
+    ahead, since the processor does not foresee where parts of rows start. base (n_out,) is read;
+    out (batch, n_out) of each part is written, `part_bytes` apart, or where that is 0 their sum.
     """
     size, width = itemsize(one), tile_width(one)
     packs = is_wide(n_out, one) and batch >= _PACK_ROWS
@@ -134,26 +134,26 @@ def forward_parts(
             b, b_stride = _packed(weights, k, stop, j, columns, n_out, panel, one), width
         _product_panel(
             a, a_stride, order, 0, batch, ahead if j == 0 else 0, b, b_stride, columns, n_in,
-            begin, end, zeros, out + j * size, part_bytes, n_out, one,
+            begin, end, base + j * size, out + j * size, part_bytes, n_out, one,
         )  # fmt: skip
 
 
 @jit
-def add_parts(parts, part_bytes, first, last, biases, n_in, n_out, out, one):
-    """Z[r] <- b + the parts of row r, in order, for first <= r < last: as `dense_forward` has it.
+def add_parts(parts, part_bytes, count, first, last, n_out, out, one):
+    """Z[r] <- the sum of row r of `count` parts, in order, for first <= r < last.
 
-    parts: those that `forward_parts` wrote, `part_bytes` apart; out (batch, n_out) written.
+    parts: what `forward_parts` wrote, `part_bytes` apart; out (batch, n_out) written.
     """
     size = itemsize(one)
-    bias = numbers(biases, n_out, one)
-    for r in range(first, last):
-        row = numbers(out + r * n_out * size, n_out, one)
-        for j in range(row.size):
-            row[j] = bias[j]
-        for part in range(n_parts(n_in)):
-            source = numbers(parts + part * part_bytes + r * n_out * size, n_out, one)
-            for j in range(row.size):
-                row[j] += source[j]
+    place = first * n_out * size
+    total = numbers(out + place, (last - first) * n_out, one)
+    start = numbers(parts + place, total.size, one)
+    for i in range(total.size):
+        total[i] = start[i]
+    for part in range(1, count):
+        source = numbers(parts + part * part_bytes + place, total.size, one)
+        for i in range(total.size):
+            total[i] += source[i]
 
 
 @jit

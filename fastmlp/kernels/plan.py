@@ -25,11 +25,11 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   params, grads (n_params,); state, some vectors of n_params
 #   hyper      (n_steps, N_HYPERPARAMETERS) float64; losses (n_steps,) float64
 #   inputs     (batch_size, n_features), rows of x that had to be converted, times x_scale
-#   parts      (n_parts, batch_size, n_out) of the first layer's product, where threads share out
-#              its inputs
+#   parts      (stored parts, batch_size, n_out) of the first layer's product, where threads share
+#              out its inputs
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
 #   panels     (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a block of a
-#              gradient; zeros, one tile wide; positions, int32 0, 1, 2, ...
+#              gradient; zeros, as many as the widest stage; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
     "x x_indices x_indptr order labels targets sample_weights levels"

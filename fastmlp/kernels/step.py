@@ -17,7 +17,7 @@ from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, inlined, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
-from .threads import barrier, my_part
+from .threads import barrier, my_part, take
 from .tiles import TILE_ROWS, tile_width
 
 # A gradient is computed and used in blocks, which do not leave the nearest cache in between.
@@ -112,6 +112,13 @@ def _my_parts(job, n_in, thread):
     return parts * thread // n_threads, parts * (thread + 1) // n_threads
 
 
+@jit
+def stored_part(n_in, n_threads, part):
+    """Where a part of the first product is stored: those of thread 0 as their sum, in place 0."""
+    shared = matmul.n_parts(n_in) // n_threads
+    return max(0, part - shared + 1)
+
+
 @inlined
 def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
     """What this thread's inputs contribute to the first layer, whose W stays in this core."""
@@ -124,9 +131,14 @@ def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
         _gather(job, order, 0, batch, left, right, one)
     weights = job["params"] + stage["weights"] * itemsize(one)
     ahead = 0 if job["x_gathered"] else job["n_rows"] - step * job["batch_size"]
+    base, out, part_bytes = job["zeros"], job["parts"], job["batch_size"] * n_out * itemsize(one)
+    if thread == 0:  # its parts come first, from the biases on, so that it can add them up
+        base, part_bytes = job["params"] + stage["biases"] * itemsize(one), 0
+    else:
+        out += (stored_part(n_in, job["n_threads"], first) - first) * part_bytes
     matmul.forward_parts(
-        x, stride, index, batch, ahead, first, last, weights, n_in, n_out,
-        job["zeros"], job["parts"], job["batch_size"] * n_out * itemsize(one), panel, one,
+        x, stride, index, batch, ahead, first, last, weights, base, n_in, n_out, out, part_bytes,
+        panel, one,
     )  # fmt: skip
 
 
@@ -149,8 +161,9 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         biases = job["params"] + stage["biases"] * itemsize(one)
         if s == 0 and job["by_inputs"]:
             part_bytes = job["batch_size"] * n_out * itemsize(one)
+            stored = stored_part(n_in, n_threads, matmul.n_parts(n_in))
             matmul.add_parts(
-                job["parts"], part_bytes, first, last, biases, n_in, n_out, stage["values"], one
+                job["parts"], part_bytes, stored, first, last, n_out, stage["values"], one
             )
         elif s == 0 and _is_sparse(job):
             sparse.sparse_forward(
@@ -285,6 +298,14 @@ def _my_weight_rows(job, s, n_in, thread):
 
 
 @jit
+def _my_biases(job, s, n_out, thread):
+    """Biases of stage s that this thread owns; those that thread 0 starts its sums from are its."""
+    if s == 0 and job["by_inputs"]:
+        return 0, n_out if thread == 0 else 0
+    return my_part(n_out, job["n_threads"], thread)
+
+
+@jit
 def _my_weights(job, s, n_in, n_out, thread, one):
     """The block of a W that this thread owns: rows first..last, columns left..right."""
     if job["by_columns"]:
@@ -412,17 +433,15 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
 
     `scale`: of penalties, which are a part of the gradient.
     """
-    n_threads = job["n_threads"]
     for s in range(job["first_dense"], stages.size):
         stage = stages[s]
         if not stage["dense"]:
             continue
         _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one)
-        n_out = stage["n_out"]
-        left, right = my_part(n_out, n_threads, thread)
+        left, right = _my_biases(job, s, stage["n_out"], thread)
         start, count = stage["biases"] + left, right - left
         grads, _ = _gradient_place(job, step, update, thread, start, count, count, one)
-        matmul.bias_gradient(stage["slopes"], batch, left, right, n_out, grads, one)
+        matmul.bias_gradient(stage["slopes"], batch, left, right, stage["n_out"], grads, one)
         if update:
             _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
 
@@ -430,7 +449,7 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
 @inlined
 def _scaled_update(job, stages, hyper, thread, scale, one):
     """Scale this thread's share of the gradients and update its share of the parameters."""
-    n_threads, size = job["n_threads"], itemsize(one)
+    size = itemsize(one)
     for s in range(stages.size):
         stage = stages[s]
         if not stage["dense"]:
@@ -440,7 +459,7 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             if weights:
                 first, last = _my_weight_rows(job, s, n_in, thread)
             else:
-                first, last = my_part(n_out, n_threads, thread)
+                first, last = _my_biases(job, s, n_out, thread)
             width = n_out if weights else 1
             count = (last - first) * width
             start = (stage["weights"] if weights else stage["biases"]) + first * width
@@ -550,34 +569,39 @@ def gradient(job_address, one):
     return loss
 
 
+@inlined
+def _outputs(job, stages, x, indptr, start, batch, out, one):
+    """Outputs after the link of `batch` rows from row `start` of x on, written to address `out`."""
+    n_out = job["n_outputs"]
+    if job["x_kind"] == rows.SPARSE:
+        job["x_indptr"] = indptr + start * 8
+    else:
+        job["x"] = x + start * job["x_row_stride"]
+    _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
+    outputs = stages[stages.size - 1]["values"]
+    losses.link_rows(job["link"], outputs, n_out, batch, job["row_losses"], one)
+    found = numbers(outputs, batch * n_out, one)
+    result = numbers(out + start * n_out * itemsize(one), batch * n_out, one)
+    for i in range(result.size):
+        result[i] = found[i]
+
+
 @jit
-def _outputs(job, first, last, out, one):
-    """Outputs after the link of rows first..last of x, a block of `batch_size` at a time."""
+def outputs_of_table(job_address, n_rows, taken, out, one):
+    """Outputs after the link of rows of the job's x, written to address `out`.
+
+    Threads take a block of `batch_size` rows at a time; taken: address of how many are taken
+    (int64). So one that starts late, or shares its core, does less.
+    """
+    job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    n_out, block, size = job["n_outputs"], job["batch_size"], itemsize(one)
-    x, indptr = job["x"], job["x_indptr"]
-    for start in range(first, last, block):
-        batch = min(block, last - start)
-        if job["x_kind"] == rows.SPARSE:
-            job["x_indptr"] = indptr + start * 8
-        else:
-            job["x"] = x + start * job["x_row_stride"]
-        _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
-        outputs = stages[stages.size - 1]["values"]
-        losses.link_rows(job["link"], outputs, n_out, batch, job["row_losses"], one)
-        found = numbers(outputs, batch * n_out, one)
-        result = numbers(out + start * n_out * size, batch * n_out, one)
-        for i in range(result.size):
-            result[i] = found[i]
-    job["x"], job["x_indptr"] = x, indptr
+    x, indptr, block = job["x"], job["x_indptr"], job["batch_size"]
+    start = take(taken, block)
+    while start < n_rows:
+        _outputs(job, stages, x, indptr, start, min(block, n_rows - start), out, one)
+        start = take(taken, block)
     restore_denormals(control)
-
-
-@jit
-def outputs_of_table(job_address, first, last, out, one):
-    """Outputs after the link of rows first..last of the job's x, written to address `out`."""
-    _outputs(jobs_at(job_address, 1)[0], first, last, out, one)
 
 
 @functools.partial(jit, nogil=False)
@@ -587,6 +611,9 @@ def outputs_of_row(job_address, x, out):
     Compiled to keep the GIL: letting go of it would cost more than the row.
     """
     job = jobs_at(job_address, 1)[0]
-    job["x"] = x.ctypes.data
-    # As it is, an unsigned number, the sum of address and offset would be a float64.
-    _outputs(job, 0, 1, np.int64(out.ctypes.data), out.dtype.type(1))
+    stages = stages_at(job["stages"], job["n_stages"])
+    control = flush_denormals()
+    # As they are, unsigned numbers, the sums of address and offset would be float64.
+    source, result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
+    _outputs(job, stages, source, 0, 0, 1, result, out.dtype.type(1))
+    restore_denormals(control)

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .jit import JIT_ENABLED, jit
+from .jit import JIT_ENABLED, jit, longs
 from .tiles import TILE_ROWS
 
 # Threads meet at an int64 array: a flag, then how often each thread has arrived, each number on a
@@ -46,6 +46,15 @@ if JIT_ENABLED:
 
         return types.int64(types.intp), codegen
 
+    @intrinsic
+    def _atomic_add(typingctx, address, value):
+        """Add to the int64 at an address; returns what it was before."""
+
+        def codegen(context, builder, signature, args):
+            return builder.atomic_rmw("add", _place(builder, args[0]), args[1], "acq_rel")
+
+        return types.int64(types.intp, types.int64), codegen
+
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
 else:  # interpreted kernels run on one thread only, which never waits
@@ -55,6 +64,11 @@ else:  # interpreted kernels run on one thread only, which never waits
 
     def _atomic_load(address):
         raise AssertionError("one thread")
+
+    def _atomic_add(address, value):
+        place = longs(address, 1)
+        place[0] += value
+        return place[0] - value
 
     def _sched_yield():
         return 0
@@ -91,6 +105,12 @@ def barrier(sync, n_threads, thread):
                     return False
                 _sched_yield()
     return True
+
+
+@jit
+def take(taken, size):
+    """Take the next `size` rows: where they start. taken: address of how many are taken, int64."""
+    return _atomic_add(taken, size)
 
 
 @jit
