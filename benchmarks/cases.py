@@ -177,6 +177,25 @@ class Sparse(Case):
     n_rows: int = 6_400
 
 
+@dataclass(frozen=True)
+class DropIn(Case):
+    """Default fits of an estimator against scikit-learn's, seconds inside `fit`."""
+
+    group: ClassVar[str] = "estimators"
+    table: str
+    kind: str
+    target: float
+
+
+@dataclass(frozen=True)
+class Search(Case):
+    """A grid search of 20 candidates on two workers against one."""
+
+    group: ClassVar[str] = "estimators"
+    cold: bool
+    target: float = 2 / 1.3
+
+
 SMALL, MIDDLE = Net((784, 32, 10)), Net((784, 128, 10))
 DEEP, WIDE = Net((784, 256, 128, 10)), Net((784, 1024, 1024, 10))
 REGRESSION, TINY = Net((20, 64, 64, 1), "numbers"), Net((8, 16, 1), "numbers")
@@ -280,6 +299,17 @@ THREADS = (
 
 SPARSE = (Sparse("10000-64-10, batch 128, 1 %", Net((10_000, 64, 10)), 128, 0.01, 5),)
 
+ESTIMATORS = (
+    DropIn("digits", "digits", "MLPClassifier", 3),
+    DropIn("5,000 of MNIST", "MNIST", "MLPClassifier", 3),
+    DropIn("breast_cancer", "breast_cancer", "MLPClassifier", 10),
+    DropIn("wine", "wine", "MLPClassifier", 10),
+    DropIn("diabetes", "diabetes", "MLPRegressor", 10),
+    DropIn("sparse texts", "sparse texts", "MLPClassifier", 3),
+    Search("grid search on two workers, warm cache", False),
+    Search("grid search on two workers, cold cache", True),
+)
+
 CASES: tuple[Case, ...] = (
     *TRAINING,
     *REFERENCE,
@@ -289,5 +319,6 @@ CASES: tuple[Case, ...] = (
     *MEMORY,
     *THREADS,
     *SPARSE,
+    *ESTIMATORS,
 )
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

@@ -61,6 +61,8 @@ def seconds_of(script: str, argument: str, **environment: str) -> float:
     )
     if done.returncode:
         raise RuntimeError(f"a timed process failed: {done.stderr.strip()[-500:]}")
+    if "Warning" in done.stderr:
+        raise RuntimeError(f"a timed process warned: {done.stderr.strip()[-500:]}")
     return float(done.stdout.split()[-1])
 
 

@@ -13,10 +13,12 @@ from . import (
     accuracy,
     cases,
     costs,
+    drop_in,
     inference,
     memory,
     per_sample,
     rows,
+    search,
     sparse,
     threads,
     training,
@@ -35,6 +37,8 @@ RUNNERS: dict[type[Case], Callable[[Any, Settings], Iterator[Row]]] = {
     cases.Threads: threads.run,
     cases.PeakShare: threads.run_peak_share,
     cases.Sparse: sparse.run,
+    cases.DropIn: drop_in.run,
+    cases.Search: search.run,
 }
 
 

@@ -25,7 +25,8 @@ _MODULES = {
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
     ],
-    "interchange": ["to_onnx", "to_torch", "from_torch", "from_sklearn"],
+    "interchange": ["to_torch", "from_torch", "from_sklearn"],
+    "onnx_export": ["to_onnx"],
     "errors": ["InputError"],
 }  # fmt: skip
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from .estimators import search_space as search_space
     from .interchange import from_sklearn as from_sklearn
     from .interchange import from_torch as from_torch
-    from .interchange import to_onnx as to_onnx
     from .interchange import to_torch as to_torch
     from .layers import ELU as ELU
     from .layers import GELU as GELU

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _WORK_A_THREAD = 1_000_000
 _PREDICT_BLOCK = 128
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _LOG = logging.getLogger("fastmlp")
 
 
@@ -83,10 +84,18 @@ def _whole_lines(n_bytes: int) -> int:
 
 
 def n_cores() -> int:
-    """Cores this process may use."""
+    """Threads to use unless told otherwise: the cores of this process, or what its parent allows.
+
+    Pools of processes bound their workers by these variables; a thread that is not the main one is
+    taken for a worker, too, beside which others compute.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return 1
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    limits = [os.environ.get(name, "") for name in _THREAD_LIMITS]
+    return min([cores, *(max(1, int(limit)) for limit in limits if limit.isdecimal())])
 
 
 def choose_threads(requested: int | None, work: int) -> int:

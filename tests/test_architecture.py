@@ -27,6 +27,7 @@ LEVELS = (
     {"training", "serialization", "predictor"},
     {"gradient_check", "standardize", "estimators"},
     {"interchange"},
+    {"onnx_export"},
     {"plotting"},
     {"commands"},
     {"cli"},
@@ -51,7 +52,7 @@ NARROWER = {"datasets": {"errors", "files"}}  # where less is allowed than the l
 
 # Slow to import, so only these modules may do it; the second table's only inside functions.
 HEAVY = {"llvmlite": {"kernels"}, "numba": {"kernels"}, "sklearn": {"estimators"}}
-HEAVY_IF_LAZY = {"sklearn": {"datasets", "network", "training"}}
+HEAVY_IF_LAZY = {"sklearn": {"datasets", "network", "training", "onnx_export"}}
 MAY_PRINT = {"cli", "commands", "reference", "estimators", "__main__"}
 
 

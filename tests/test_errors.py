@@ -1471,6 +1471,12 @@ def interchange_rows() -> Iterator[Row]:
         lambda s: to_onnx(Network([Dense(3, 3), Undone()]), s.folder / "model.onnx"),
     )
     yield Row(
+        "ONNX of a step that skl2onnx does not know",
+        InputError,
+        "to_onnx: expected steps that skl2onnx can write, got ",
+        lambda s: to_onnx(make_pipeline(Undone2(), MLPClassifier(max_iter=1)).fit(s.X, s.y), s.folder / "model.onnx"),
+    )
+    yield Row(
         "PyTorch's parameters of another shape",
         InputError,
         "from_torch: expected parameters of shapes [(4, 3), (4,), (2, 4), (2,)], got [(2, 2)]; "

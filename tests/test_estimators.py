@@ -266,7 +266,7 @@ def test_fitted_state_is_plain() -> None:
     """Arrays, numbers, text and the objects that scikit-learn itself keeps."""
     state = MLPClassifier(max_iter=2).fit(X, Y).__getstate__()
     found = {type(value).__module__.partition(".")[0] for value in state.values()}
-    assert found <= {"builtins", "numpy", "sklearn", "fastmlp"}
+    assert found <= {"builtins", "numpy", "sklearn"}
     assert "numba" not in repr(pickle.dumps(state))
 
 
@@ -304,6 +304,35 @@ def test_metadata_is_routed() -> None:
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
         pipeline.fit(X, Y, sample_weight=WEIGHTS, X_val=X[:50], y_val=Y[:50])
     assert len(pipeline[-1].history_["validation_loss"]) == 2
+
+
+def test_skops_asks_to_trust_the_class_and_nothing_else() -> None:
+    io = pytest.importorskip("skops.io")
+    model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=2, random_state=0)).fit(X, Y)
+    file = io.dumps(model)
+    names = io.get_untrusted_types(data=file)
+    assert names == ["fastmlp.estimators.classifier.MLPClassifier"]
+    twin = io.loads(file, trusted=names)
+    np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+
+
+def test_polars_frames_keep_their_names() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(X, schema=[f"pixel {i}" for i in range(64)])
+    model = MLPClassifier(max_iter=2, random_state=0).fit(frame, Y)
+    assert list(model.feature_names_in_) == frame.columns
+    alike = MLPClassifier(max_iter=2, random_state=0).fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(frame), alike.predict_proba(X))
+    hidden = model.set_output(transform="polars").transform(frame)
+    assert hidden.columns[0] == "mlpclassifier0"
+
+
+def test_sparse_labels_are_read_like_dense_ones() -> None:
+    models = [
+        MLPClassifier(max_iter=3, random_state=0).fit(XM, y)
+        for y in (YM, sparse.csr_matrix(YM), sparse.csr_array(YM))
+    ]
+    assert way(models[0], models[1]) == way(models[0], models[2]) == 0
 
 
 def test_data_frames_keep_their_names() -> None:
@@ -424,6 +453,96 @@ def test_callbacks_see_every_epoch_and_may_stop() -> None:
 
     model = MLPClassifier(max_iter=9, callbacks=[stop]).fit(X, Y)
     assert (seen, model.n_iter_) == ([1, 2, 3], 3)
+
+
+def test_callbacks_see_iterations_of_lbfgs_and_their_weights() -> None:
+    losses: list[float] = []
+
+    def stop(model: Any, history: dict[str, list[float]]) -> bool:
+        losses.append(log_loss(Y, model.predict_proba(X)))
+        return len(history["loss"]) == 4
+
+    model = MLPClassifier(solver="lbfgs", alpha=0, callbacks=stop, random_state=0).fit(X, Y)
+    assert model.n_iter_ == 4
+    np.testing.assert_allclose(losses, model.loss_curve_, rtol=1e-9)
+
+
+class Watcher:
+    """A callback of scikit-learn's protocol that scores the model after each epoch."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.events, self.scores = last, list[str](), list[float]()
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self.events.append("setup")
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        self.events.append(f"{context.task_name} begins")
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, X: Any, y: Any, fitted_estimator: Any
+    ) -> bool:
+        self.events.append(f"{context.task_name} ends")
+        if hasattr(fitted_estimator, "score"):  # other steps of a pipeline may have none
+            self.scores.append(fitted_estimator.score(X, y))
+        return context.task_name == "epoch" and context.task_id == self.last
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_of_scikit_learn_see_every_epoch_and_may_stop(solver: str) -> None:
+    pytest.importorskip("sklearn.callback")
+    watcher = Watcher(last=2)
+    model = MLPClassifier(solver=solver, random_state=0).set_callbacks(watcher).fit(X, Y)
+    epochs = ["epoch begins", "epoch ends"] * 3
+    assert watcher.events == ["setup", "fit begins", *epochs, "fit ends", "teardown"]
+    assert model.n_iter_ == 3
+    assert watcher.scores[0] < watcher.scores[2] == watcher.scores[3] == model.score(X, Y)
+
+
+class Propagated(Watcher):
+    """One that a pipeline hands on to its steps."""
+
+    max_propagation_depth = None
+
+
+def test_callbacks_of_a_pipeline_see_the_epochs_of_its_last_step() -> None:
+    pytest.importorskip("sklearn.callback")
+    watcher = Propagated(last=9)
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(max_iter=2))
+    pipeline.set_callbacks(watcher).fit(X, Y)
+    assert watcher.events.count("epoch ends") == 2
+
+
+def test_scores_of_every_epoch_are_monitored_in_a_search() -> None:
+    monitor = pytest.importorskip("sklearn.callback").ScoringMonitor(scoring="accuracy")
+    model = MLPClassifier(max_iter=3, random_state=0).set_callbacks(monitor)
+    GridSearchCV(model, {"alpha": [0.0, 1.0]}, cv=2, refit=False).fit(X[:200], Y[:200])
+    entries = [entry for log in monitor.get_logs(select="all") for entry in log.data]
+    assert sum(entry["task_name"] == "epoch" for entry in entries) == 2 * 2 * 3
+
+
+@pytest.mark.parametrize(("parameters", "name"), [
+    ({"dropout": [0.0, 0.1], "hidden_layer_sizes": (4, 4)}, "dropout"), ({"dropout": 0.1}, "dropout"),
+    ({"weight_decay": 0.1}, "weight_decay"), ({"max_norm": 1.0}, "max_norm"),
+    ({"gradient_clip": 1.0}, "gradient_clip"), ({"scoring": "accuracy"}, "scoring"),
+    ({"learning_rate": "cosine"}, "schedule"),
+])  # fmt: skip
+def test_what_lbfgs_would_ignore_is_refused(parameters: dict[str, Any], name: str) -> None:
+    model = MLPClassifier(solver="lbfgs", **parameters)
+    wanted = f"fit: expected no {name} with solver='lbfgs', got one; leave it out or choose another"
+    with pytest.raises(InputError, match=wanted):
+        model.fit(X, Y)
+    assert not hasattr(model, "coefs_")
+    with pytest.raises(InputError, match="expected no X_val with solver='lbfgs'"):
+        MLPClassifier(solver="lbfgs").fit(X, Y, X_val=X, y_val=Y)
+
+
+def test_scoring_without_samples_to_score_is_refused() -> None:
+    with pytest.raises(InputError, match="samples to be scored after each epoch, got scoring='r2'"):
+        MLPRegressor(scoring="r2").fit(XR, YR)
 
 
 def test_ctrl_c_keeps_what_was_learnt() -> None:

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
 from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPRegressor as TheirRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
 from fastmlp import (
     Dense,
@@ -110,6 +114,62 @@ def test_a_fitted_network_in_onnx(tmp_path: Path) -> None:
     label, probabilities = run_onnx(tmp_path / "model.onnx", X)
     np.testing.assert_allclose(probabilities, network.predict_proba(X), atol=1e-5)
     np.testing.assert_array_equal(label, network.predict(X))
+
+
+def test_pipelines_of_numbers_in_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    pipeline = make_pipeline(
+        SimpleImputer(), StandardScaler(), MLPRegressor("quantile", quantile=[0.1, 0.9], max_iter=5)
+    ).fit(XR, YR)
+    to_onnx(pipeline, tmp_path / "model.onnx")
+    (found,) = run_onnx(tmp_path / "model.onnx", XR)
+    np.testing.assert_allclose(found, pipeline.predict(XR), atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CLASSIFIERS)
+def test_pipelines_of_classifiers_in_onnx(case: str, tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    y, parameters = CLASSIFIERS[case]
+    pipeline = make_pipeline(MinMaxScaler(), MLPClassifier(max_iter=5, **parameters)).fit(X, y)
+    to_onnx(pipeline, tmp_path / "model.onnx")
+    label, probabilities = run_onnx(tmp_path / "model.onnx", X)
+    np.testing.assert_array_equal(label, pipeline.predict(X))
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(X), atol=1e-5)
+
+
+def test_pipelines_of_several_labels_in_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    pipeline = make_pipeline(RobustScaler(), MLPClassifier(max_iter=5)).fit(XM, YM)
+    to_onnx(pipeline, tmp_path / "model.onnx")
+    label, probabilities = run_onnx(tmp_path / "model.onnx", XM)
+    np.testing.assert_array_equal(label, pipeline.predict(XM))
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(XM), atol=1e-5)
+
+
+def test_pipelines_of_mixed_columns_in_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    pandas, runtime = pytest.importorskip("pandas"), pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({
+        "size": rng.normal(size=200).astype(np.float32),
+        "colour": rng.choice(["red", "green", "blue"], 200),
+        "count": rng.integers(0, 5, 200),
+    })  # fmt: skip
+    y = (frame["size"] + (frame["colour"] == "red") > 0.3).to_numpy()
+    columns = make_column_transformer(
+        (StandardScaler(), ["size"]),
+        (OneHotEncoder(sparse_output=False), ["colour"]),
+        ("passthrough", ["count"]),
+    )
+    pipeline = make_pipeline(columns, MLPClassifier(max_iter=50, random_state=0)).fit(frame, y)
+    to_onnx(pipeline, tmp_path / "model.onnx", frame)
+    session = runtime.InferenceSession(
+        str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    inputs = {name: frame[[name]].to_numpy() for name in frame}
+    label, probabilities = session.run(None, inputs)
+    np.testing.assert_array_equal(label.astype(bool), pipeline.predict(frame))
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(frame), atol=1e-5)
 
 
 @pytest.mark.nojit

@@ -8,6 +8,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any
 
@@ -581,10 +582,27 @@ def test_threads_are_as_many_as_pay_or_as_were_asked_for(monkeypatch: pytest.Mon
 def test_cores_are_counted_with_and_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.n_cores() >= 1
     monkeypatch.delattr(engine.os, "sched_getaffinity", raising=False)
+    for name in engine._THREAD_LIMITS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engine.os, "cpu_count", lambda: 6)
     assert engine.n_cores() == 6
     monkeypatch.setattr(engine.os, "cpu_count", lambda: None)
     assert engine.n_cores() == 1
+
+
+@pytest.mark.nojit
+def test_parallel_workers_use_the_threads_their_pool_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(engine.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(engine.os, "cpu_count", lambda: 8)
+    for value, wanted in (("3", 3), ("99", 8), ("0", 1), ("4,2", 8), ("", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert engine.n_cores() == wanted
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    assert engine.n_cores() == 2
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(engine.n_cores).result() == 1
 
 
 @pytest.mark.nojit

@@ -28,6 +28,7 @@ from ..network import Network
 from ..tables import is_sparse, sorted_csr
 from ..targets import Encoded, Samples
 from . import lbfgs, parameters, stochastic
+from .callbacks import CallbackSupportMixin, Listeners
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .stochastic import Validation
 
@@ -51,7 +52,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseMLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of MLPClassifier and MLPRegressor."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
@@ -134,6 +135,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         validation_data: tuple[Any, Any, Any] = (None, None, None),
     ) -> Any:
         hidden = parameters.hidden_sizes(self)
+        parameters.check_together(self, validates=validation_data[0] is not None)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
@@ -146,16 +148,19 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         parts = self._split(X, y, sample_weight, validation_data)
         samples = self._samples(*parts[0])
         self._best_params = None
+        listeners = Listeners(self, X, y, sample_weight)
         if self.solver in STOCHASTIC_SOLVERS:
-            stochastic.train(self, samples, self._validation(parts[1]), incremental)
+            validation = self._validation(parts[1])
+            stochastic.train(self, samples, validation, incremental, listeners)
         else:
-            lbfgs.train(self, samples)
+            lbfgs.train(self, samples, listeners)
         self._best_params = None
         if not np.isfinite(self._network.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
+        listeners.fit_ends()
         return self
 
     def _dtype_for(self, X: Any) -> np.dtype:
@@ -173,7 +178,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._set_coefs()
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
         self.out_activation_ = _LINKS[self._net.loss.link_code]  # type: ignore[attr-defined]
-        self._steps: Any = None
+        self._optimizer_state: np.ndarray | None = None
         self.loss_curve_: list[float] = []
         self.history_: dict[str, list[float]] = {}
         self._no_improvement_count = 0
@@ -209,7 +214,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name, value in vars(other).items():
             if (name.endswith("_") and not name.startswith("_")) or name in wanted:
                 setattr(self, renamed.get(name, name), copy.deepcopy(value))
-        self._steps, self.history_ = None, {}
+        self._optimizer_state, self.history_ = None, {}
         self.loss_curve_ = list(getattr(other, "loss_curve_", []))
         assert self._network.is_built  # makes the network from coefs_ and intercepts_
         return self

@@ -14,18 +14,27 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..objective import Objective
 from ..targets import Samples
+from .callbacks import Listeners
+
+_STOPPED = 99  # SciPy's status of a search that its callback ended
 
 
-def train(estimator: Any, samples: Samples) -> None:
+def train(estimator: Any, samples: Samples, listeners: Listeners) -> None:
     """Minimise the estimator's objective from where its network is."""
     e, network = estimator, estimator._network
     objective = Objective(network, samples, e._convention(), e.n_threads)
 
     def report(intermediate_result: Any) -> None:
+        network.params[...] = intermediate_result.x  # the line search left other ones
         e.loss_curve_.append(float(intermediate_result.fun))
+        e.history_.setdefault("loss", []).append(e.loss_curve_[-1])
         if e.verbose:
             print(f"Iteration {len(e.loss_curve_)}, loss = {intermediate_result.fun:.8f}")
+        if listeners.epoch_ends():
+            raise StopIteration
+        listeners.epoch_begins()
 
+    listeners.epoch_begins()
     found = scipy.optimize.minimize(
         objective,
         network.params.astype(np.float64),
@@ -43,8 +52,7 @@ def train(estimator: Any, samples: Samples) -> None:
     network.params[...] = found.x
     e.n_iter_, e.loss_ = min(int(found.nit), e.max_iter), float(found.fun)
     e.t_ += e.n_iter_ * samples.X.shape[0]
-    e.history_ = {"loss": list(e.loss_curve_)}
-    if found.status != 0:
+    if found.status not in (0, _STOPPED):
         warnings.warn(
             f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}):\n"
             f"{found.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",

@@ -81,6 +81,35 @@ def hidden_sizes(estimator: Any) -> list[int]:
     return [int(size) for size in sizes]
 
 
+def check_together(estimator: Any, validates: bool) -> None:
+    """Refuse parameters that would be ignored beside the others; validates: whether X_val is given.
+
+    Those of scikit-learn are left alone: there, they are ignored without a word.
+    """
+    e, where = estimator, f"{type(estimator).__name__}.fit"
+    if e.solver not in STOCHASTIC_SOLVERS:
+        ignored = {
+            "dropout": np.any(np.asarray(e.dropout) > 0),
+            "weight_decay": e.weight_decay > 0,
+            "max_norm": e.max_norm is not None,
+            "gradient_clip": e.gradient_clip is not None,
+            "scoring": e.scoring is not None,
+            "schedule": e.learning_rate not in SKLEARN_RATES,
+            "X_val": validates,
+        }
+        for name, given in ignored.items():
+            if given:
+                raise InputError(
+                    where, f"no {name} with solver={e.solver!r}", "one",
+                    "leave it out or choose another solver, such as 'adam'",
+                )  # fmt: skip
+    elif e.scoring is not None and not (e.early_stopping or validates):
+        raise InputError(
+            where, "samples to be scored after each epoch", f"scoring={e.scoring!r} without them",
+            "pass early_stopping=True, or X_val and y_val",
+        )  # fmt: skip
+
+
 def per_layer(where: str, name: str, value: Any, n_layers: int) -> list[Any]:
     """One value for each hidden layer, from one for all or a list."""
     if isinstance(value, str) or not isinstance(value, Iterable):

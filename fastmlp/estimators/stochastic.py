@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import shuffle
 
 from ..engine import Engine, training_threads
 from ..optimizers import Optimizer
@@ -20,6 +19,7 @@ from ..schedules import Schedule
 from ..tables import table_of
 from ..targets import Samples
 from ..training import mean_loss
+from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
@@ -42,32 +42,19 @@ class Rule(NamedTuple):
     max_iter: int
 
 
-class Steps:
-    """What an optimizer remembers between epochs, and between calls where training goes on."""
-
-    def __init__(self, state: np.ndarray, learning_rate: float) -> None:
-        self.state, self.learning_rate, self.step = state, learning_rate, 0
-
-    def numbers(self, rule: Rule, n_steps: int) -> np.ndarray:
-        """Hyperparameters of the next epoch's steps; the last rate becomes `learning_rate`."""
-        if rule.schedule is None:
-            rates = np.full(n_steps, self.learning_rate)
-        else:
-            steps = self.step + np.arange(n_steps)
-            rates = rule.schedule.rates(steps, n_steps * rule.max_iter)
-            self.learning_rate = float(rates[-1])
-        return rule.optimizer.step_numbers(self.step, rates)
-
-
 def train(
-    estimator: Any, samples: Samples, validation: Validation | None, incremental: bool
+    estimator: Any,
+    samples: Samples,
+    validation: Validation | None,
+    incremental: bool,
+    listeners: Listeners,
 ) -> None:
     """Train the estimator's network for `max_iter` epochs, or one if incremental."""
     e, network = estimator, estimator._network
     n_rows = samples.X.shape[0]
     batch_size = _batch_size(e, n_rows)
     rule = Rule(optimizer_for(e), schedule_for(e), e.max_iter)
-    steps = _steps(e, rule.optimizer, incremental)
+    _prepare(e, rule.optimizer, incremental)
     engine = Engine(
         network, table_of(samples.X, network.dtype), batch_size,
         training_threads(e.n_threads, network, batch_size), rule.optimizer,
@@ -78,15 +65,16 @@ def train(
     try:
         for _ in range(e.max_iter):
             started = time.perf_counter()
+            listeners.epoch_begins()
             if e.shuffle:
-                order = shuffle(order, random_state=e._random_state)
-            e.loss_ = _epoch(e, engine, rule, samples, order.astype(np.int32), steps)
+                order = order[e._random_state.permutation(n_rows)]
+            e.loss_ = _epoch(e, engine, rule, samples, order.astype(np.int32))
             e.n_iter_ += 1
             e.t_ += n_rows
             score = None if validation is None else _validate(e, validation)
-            _record(e, steps.learning_rate, score, time.perf_counter() - started)
-            stops = _after_epoch(e, steps, score)
-            if stops or incremental:
+            _record(e, score, time.perf_counter() - started)
+            stops = _after_epoch(e, score)
+            if listeners.epoch_ends() or stops or incremental:
                 break
             if e.n_iter_ == e.max_iter:
                 warnings.warn(
@@ -112,31 +100,40 @@ def _batch_size(e: Any, n_rows: int) -> int:
     return int(np.clip(e.batch_size, 1, n_rows))
 
 
-def _steps(e: Any, optimizer: Optimizer, incremental: bool) -> Steps:
+def _prepare(e: Any, optimizer: Optimizer, incremental: bool) -> None:
     """The optimizer's memory: kept by partial_fit and, unlike in scikit-learn, by a warm start."""
-    network, kept = e._network, getattr(e, "_steps", None)
-    continues, rate = incremental or e.warm_start, float(e.learning_rate_init)
-    size = optimizer.n_vectors * network.params.size
-    if not continues or kept is None or kept.state.size != size:
-        kept = Steps(optimizer.initial_state(network.params.size, network.dtype), rate)
-    elif not incremental:
-        kept.learning_rate = rate
-    e._steps = kept
-    return kept
+    network, size = e._network, optimizer.n_vectors * e._network.params.size
+    kept = e._optimizer_state
+    if not (incremental or e.warm_start) or kept is None or kept.size != size:
+        e._optimizer_state = optimizer.initial_state(network.params.size, network.dtype)
+        e._n_steps = 0
+    elif incremental:
+        return
+    e._learning_rate = float(e.learning_rate_init)
 
 
-def _epoch(
-    e: Any, engine: Engine, rule: Rule, samples: Samples, order: np.ndarray, steps: Steps
-) -> float:
+def _step_numbers(e: Any, rule: Rule, n_steps: int) -> np.ndarray:
+    """Hyperparameters of the next epoch's steps; the last rate is remembered."""
+    if rule.schedule is None:
+        rates = np.full(n_steps, e._learning_rate)
+    else:
+        rates = rule.schedule.rates(e._n_steps + np.arange(n_steps), n_steps * rule.max_iter)
+        e._learning_rate = float(rates[-1])
+    return rule.optimizer.step_numbers(e._n_steps, rates)
+
+
+def _epoch(e: Any, engine: Engine, rule: Rule, samples: Samples, order: np.ndarray) -> float:
     """All batches once; returns the mean loss of a sample."""
     batch_size = int(engine.job["batch_size"][0])
-    numbers = steps.numbers(rule, -(-order.size // batch_size))
-    losses = engine.train(order, samples.encoded, samples.weights, steps.state, numbers, steps.step)
-    steps.step += losses.size
+    numbers = _step_numbers(e, rule, -(-order.size // batch_size))
+    losses = engine.train(
+        order, samples.encoded, samples.weights, e._optimizer_state, numbers, e._n_steps
+    )
+    e._n_steps += losses.size
     if not np.isfinite(losses).all():
         raise ValueError(
             "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
-            f"{e.n_iter_ + 1}, at learning rate {steps.learning_rate:g}. The input data may "
+            f"{e.n_iter_ + 1}, at learning rate {e._learning_rate:g}. The input data may "
             "contain large values and need to be preprocessed."
         )
     return mean_loss(losses, order.size, batch_size)
@@ -152,11 +149,9 @@ def _validate(e: Any, validation: Validation) -> tuple[float, float]:
     return loss, e._validation_score(validation, outputs)
 
 
-def _record(
-    e: Any, learning_rate: float, score: tuple[float, float] | None, seconds: float
-) -> None:
+def _record(e: Any, score: tuple[float, float] | None, seconds: float) -> None:
     e.loss_curve_.append(e.loss_)
-    entry = {"loss": e.loss_, "learning_rate": learning_rate, "seconds": seconds}
+    entry = {"loss": e.loss_, "learning_rate": e._learning_rate, "seconds": seconds}
     if score is not None:
         entry |= {"validation_loss": score[0], "validation_score": score[1]}
     for key, value in entry.items():
@@ -167,8 +162,8 @@ def _record(
             print(f"Validation score: {score[1]:f}")
 
 
-def _after_epoch(e: Any, steps: Steps, score: tuple[float, float] | None) -> bool:
-    """Count epochs without improvement, change the rate, hear callbacks; says whether to stop."""
+def _after_epoch(e: Any, score: tuple[float, float] | None) -> bool:
+    """Count epochs without improvement, change the rate; says whether to stop."""
     if e.early_stopping:
         assert score is not None
         _keep_best(e, score[1])
@@ -179,16 +174,14 @@ def _after_epoch(e: Any, steps: Steps, score: tuple[float, float] | None) -> boo
         e.best_loss_ = min(e.best_loss_, e.loss_)
         what = f"Training loss did not improve more than tol={e.tol:f}"
     if e.learning_rate == "invscaling" and e.solver != "adam":
-        steps.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
+        e._learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
     stops = False
     if e._no_improvement_count > e.n_iter_no_change:
         message = f"{what} for {e.n_iter_no_change} consecutive epochs."
-        stops = _out_of_patience(e, steps, message)
+        stops = _out_of_patience(e, message)
         if not stops:
             e._no_improvement_count = 0
-    callbacks = [e.callbacks] if callable(e.callbacks) else list(e.callbacks or ())
-    wishes = [callback(e, e.history_) for callback in callbacks]  # every one sees every epoch
-    return stops or any(wishes)
+    return stops
 
 
 def _keep_best(e: Any, score: float) -> None:
@@ -200,12 +193,12 @@ def _keep_best(e: Any, score: float) -> None:
         e._best_params = e._network.params.copy()
 
 
-def _out_of_patience(e: Any, steps: Steps, message: str) -> bool:
+def _out_of_patience(e: Any, message: str) -> bool:
     """Stop, or go on at a fifth of the rate where it adapts."""
     adapts = e.learning_rate == "adaptive" and e.solver != "adam"
-    if adapts and steps.learning_rate > _SMALLEST_ADAPTIVE_RATE:
-        steps.learning_rate /= 5.0
-        ending = f"Setting learning rate to {steps.learning_rate:f}"
+    if adapts and e._learning_rate > _SMALLEST_ADAPTIVE_RATE:
+        e._learning_rate /= 5.0
+        ending = f"Setting learning rate to {e._learning_rate:f}"
     else:
         adapts, ending = False, "Learning rate too small. Stopping." if adapts else "Stopping."
     if e.verbose:

@@ -1,0 +1,81 @@
+"""A grid search on two workers against one, in new processes, with a warm cache and a cold one.
+
+Both must find the same scores; what a worker says on its error output ends the case.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from . import data, rows
+from .cases import OURS, Search
+from .costs import seconds_of
+from .equality import Mismatch
+from .machine import n_cores
+from .measure import Timing
+from .rows import Row
+from .settings import Settings
+
+PEER = "one worker"
+_SEARCH = """
+import os, sys, time
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+from fastmlp import MLPClassifier
+data = np.load(sys.argv[1])
+grid = {"hidden_layer_sizes": [32, 48, 64, 96, (64, 64)], "alpha": [1e-6, 1e-4, 1e-2, 1.0]}
+model = MLPClassifier(max_iter=int(os.environ["EPOCHS"]), tol=0.0, random_state=0)
+start = time.perf_counter()
+search = GridSearchCV(model, grid, cv=5, n_jobs=int(os.environ["WORKERS"]), refit=False)
+search.fit(data["X"], data["y"])
+seconds = time.perf_counter() - start
+np.save(os.environ["SCORES"], search.cv_results_["mean_test_score"])
+print(seconds)
+"""
+_QUICK_EPOCHS, _EPOCHS = 1, 40
+_ROUNDS = 2
+
+
+def run(case: Search, settings: Settings) -> Iterator[Row]:
+    """Compare the scores of both on few rows, then time whole searches in turn."""
+    table = data.digits(settings.data_home, 200 if settings.quick else 5000)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        np.savez(place / "data.npz", X=table.X, y=table.y)
+        epochs = _QUICK_EPOCHS if settings.quick else _EPOCHS
+        seconds: dict[str, list[float]] = {OURS: [], PEER: []}
+        for _ in range(1 if settings.quick else _ROUNDS):
+            for name, workers in ((OURS, 2), (PEER, 1)):
+                seconds[name].append(searched(case, place, workers, epochs))
+            same_scores(place)
+    if settings.quick:
+        yield rows.plain(case, PEER, rows.EQUAL, "the same scores")
+    elif n_cores() < 2:
+        yield rows.plain(case, PEER, rows.UNAVAILABLE, "needs two cores")
+    else:
+        timing = Timing(seconds)
+        yield rows.from_timing(case, PEER, "s", timing, 1.0, case.target, "the same scores")
+
+
+def searched(case: Search, place: Path, workers: int, epochs: int) -> float:
+    """Seconds of one search; its scores are left in the folder."""
+    environment = {
+        "EPOCHS": f"{epochs}",
+        "WORKERS": f"{workers}",
+        "SCORES": f"{place / f'scores{workers}.npy'}",
+        "PYTHONWARNINGS": "ignore:Stochastic Optimizer",
+    }
+    if case.cold:
+        environment["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(dir=place)
+    return seconds_of(_SEARCH, str(place / "data.npz"), **environment)
+
+
+def same_scores(place: Path) -> None:
+    """Refuse a search whose workers came to other scores than one did alone."""
+    one, two = (np.load(place / f"scores{workers}.npy") for workers in (1, 2))
+    if not np.array_equal(one, two):
+        raise Mismatch("scores depend on the number of workers")

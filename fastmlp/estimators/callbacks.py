@@ -1,0 +1,66 @@
+"""Who hears of a fit's epochs: functions given as `callbacks`, and scikit-learn's own callbacks.
+
+scikit-learn's protocol (experimental, from 1.9 on) takes a fit for a task and each epoch, or
+iteration of L-BFGS, for a task within it; either kind of callback may ask for the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # an older scikit-learn
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands for scikit-learn's: no `set_callbacks` where there are no such callbacks."""
+
+
+class Listeners:
+    """All callbacks of one call of `fit` or `partial_fit`.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+    X, y, sample_weight
+        What it is trained on.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
+        given = estimator.callbacks
+        self._functions = [given] if callable(given) else list(given or ())
+        self._estimator, self._fit, self._epoch = estimator, None, None
+        if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
+            self._about = {
+                "estimator": estimator,
+                "X": X,
+                "y": y,
+                "metadata": {"sample_weight": sample_weight},
+                "reconstruction_attributes": self._copied_weights,
+            }
+            self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self._fit.call_on_fit_task_begin(**self._about)
+
+    def _copied_weights(self) -> dict[str, Any]:
+        """What tells the model as it is now from the one that trains on."""
+        e = self._estimator
+        return {name: [a.copy() for a in getattr(e, name)] for name in ("coefs_", "intercepts_")}
+
+    def epoch_begins(self) -> None:
+        """Before each epoch."""
+        if self._fit is not None:
+            self._epoch = self._fit.subcontext(task_name="epoch")
+            self._epoch.call_on_fit_task_begin(**self._about)
+
+    def epoch_ends(self) -> bool:
+        """After each epoch, when `history_` has it; whether somebody asks for the end."""
+        e = self._estimator
+        wishes = [function(e, e.history_) for function in self._functions]  # each sees each epoch
+        if self._epoch is not None:
+            wishes.append(self._epoch.call_on_fit_task_end(**self._about))
+        return any(wishes)
+
+    def fit_ends(self) -> None:
+        """After the last epoch, with the weights that the model keeps."""
+        if self._fit is not None:
+            self._fit.call_on_fit_task_end(**self._about)
