@@ -302,6 +302,7 @@ SPARSE = (Sparse("10000-64-10, batch 128, 1 %", Net((10_000, 64, 10)), 128, 0.01
 ESTIMATORS = (
     DropIn("digits", "digits", "MLPClassifier", 3),
     DropIn("5,000 of MNIST", "MNIST", "MLPClassifier", 3),
+    DropIn("5,000 of MNIST, float32", "MNIST float32", "MLPClassifier", 3),
     DropIn("breast_cancer", "breast_cancer", "MLPClassifier", 10),
     DropIn("wine", "wine", "MLPClassifier", 10),
     DropIn("diabetes", "diabetes", "MLPRegressor", 10),

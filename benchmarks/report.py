@@ -34,7 +34,7 @@ _TITLES = {
     "memory": "Peak memory of a fit above the caller's data",
     "threads": "Threads",
     "sparse": "Sparse input",
-    "estimators": "Estimators, default settings, float64",
+    "estimators": "Estimators, default settings, float64 unless said",
 }
 
 

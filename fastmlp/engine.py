@@ -6,6 +6,7 @@ kernel makes `can_compile` false, and the layer-by-layer path takes over.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -46,6 +47,7 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _LOG = logging.getLogger("fastmlp")
 
 
+@functools.cache
 def _announce_compilation(dtype: np.dtype) -> None:
     """Say, once, why the first fit of a machine takes so long."""
     if JIT_ENABLED and not is_compiled(step.train_steps, dtype):
@@ -398,6 +400,9 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
 
     Threads live for one call only, so nothing is left over to break in a forked child.
     """
+    if n_threads == 1:
+        run(0)
+        return
     failures: list[BaseException] = []
 
     def guarded(thread: int) -> None:

@@ -1,7 +1,7 @@
 """ONNX files of networks, estimators and pipelines, which need nothing of fastmlp to run.
 
-Our nodes are made one by one with `onnx.helper`, in float32; of a pipeline, skl2onnx writes the other
-steps and asks for ours.
+Our nodes are made one by one with `onnx.helper`, in float32; of a pipeline, skl2onnx writes the
+other steps and asks for ours.
 """
 
 from __future__ import annotations
@@ -271,9 +271,12 @@ def _with_skl2onnx(onnx: Any, model: Any, X: Any) -> Any:
             model, None if X is None else X[:1], initial_types=types, options=options,
             target_opset=_OPSET,
         )  # fmt: skip
-    except (exceptions.MissingShapeCalculator, exceptions.MissingConverter) as failure:
+    except (
+        exceptions.MissingShapeCalculator, exceptions.MissingConverter, RuntimeError
+    ) as failure:  # fmt: skip
+        reason = str(failure).split("\n")[0].rstrip(".")
         raise InputError(
-            "to_onnx", "steps that skl2onnx can write", str(failure).split("\n")[0],
+            "to_onnx", "steps that skl2onnx can write", f"one that it refuses ({reason})",
             "leave out that step",
         ) from failure  # fmt: skip
 

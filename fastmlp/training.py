@@ -258,9 +258,8 @@ class _Run:
 
 def mean_loss(losses: np.ndarray, n_rows: int, batch_size: int) -> float:
     """Of an epoch's samples, from the mean of each batch, of which the last may be smaller."""
-    sizes = np.full(losses.size, batch_size)
-    sizes[-1] = n_rows - batch_size * (losses.size - 1)
-    return float(np.average(losses, weights=sizes))
+    n_whole = batch_size * (losses.size - 1)
+    return float((losses[:-1].sum() * batch_size + losses[-1] * (n_rows - n_whole)) / n_rows)
 
 
 def _progress_bar(n_epochs: int, wanted: bool) -> Any:

@@ -19,8 +19,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import sparse
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer
 
 from fastmlp import (
     ELU,
@@ -1434,6 +1437,20 @@ def classifier_rows() -> Iterator[Row]:
         lambda s: fitted(s).input_gradients(s.X, 2),
     )
     yield Row(
+        "what L-BFGS would ignore",
+        InputError,
+        "MLPClassifier.fit: expected no dropout with solver='lbfgs', got one; "
+        "leave it out or choose another solver, such as 'adam'",
+        lambda s: MLPClassifier(solver="lbfgs", dropout=0.1).fit(s.X, s.y),
+    )
+    yield Row(
+        "a score without samples",
+        InputError,
+        "MLPClassifier.fit: expected samples to be scored after each epoch, "
+        "got scoring='accuracy' without them; pass early_stopping=True, or X_val and y_val",
+        lambda s: MLPClassifier(scoring="accuracy").fit(s.X, s.y),
+    )
+    yield Row(
         "activations for other layers",
         InputError,
         "MLPClassifier: expected activation as one value or 1, one for each hidden layer, got 2; "
@@ -1473,8 +1490,13 @@ def interchange_rows() -> Iterator[Row]:
     yield Row(
         "ONNX of a step that skl2onnx does not know",
         InputError,
-        "to_onnx: expected steps that skl2onnx can write, got ",
-        lambda s: to_onnx(make_pipeline(Undone2(), MLPClassifier(max_iter=1)).fit(s.X, s.y), s.folder / "model.onnx"),
+        "to_onnx: expected steps that skl2onnx can write, got one that it refuses (Unable to find "
+        "a shape calculator for type "
+        "'<class 'sklearn.preprocessing._polynomial.SplineTransformer'>'); leave out that step",
+        lambda s: to_onnx(
+            make_pipeline(SplineTransformer(), DummyClassifier()).fit(s.X, s.y),
+            s.folder / "model.onnx",
+        ),
     )
     yield Row(
         "PyTorch's parameters of another shape",

@@ -525,9 +525,9 @@ def test_scores_of_every_epoch_are_monitored_in_a_search() -> None:
 
 
 @pytest.mark.parametrize(("parameters", "name"), [
-    ({"dropout": [0.0, 0.1], "hidden_layer_sizes": (4, 4)}, "dropout"), ({"dropout": 0.1}, "dropout"),
-    ({"weight_decay": 0.1}, "weight_decay"), ({"max_norm": 1.0}, "max_norm"),
-    ({"gradient_clip": 1.0}, "gradient_clip"), ({"scoring": "accuracy"}, "scoring"),
+    ({"dropout": [0.0, 0.1], "hidden_layer_sizes": (4, 4)}, "dropout"),
+    ({"dropout": 0.1}, "dropout"), ({"weight_decay": 0.1}, "weight_decay"),
+    ({"max_norm": 1.0}, "max_norm"), ({"gradient_clip": 1.0}, "gradient_clip"), ({"scoring": "accuracy"}, "scoring"),
     ({"learning_rate": "cosine"}, "schedule"),
 ])  # fmt: skip
 def test_what_lbfgs_would_ignore_is_refused(parameters: dict[str, Any], name: str) -> None:

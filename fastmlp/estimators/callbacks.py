@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ImportError:  # an older scikit-learn
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
@@ -29,7 +29,9 @@ class Listeners:
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         given = estimator.callbacks
         self._functions = [given] if callable(given) else list(given or ())
-        self._estimator, self._fit, self._epoch = estimator, None, None
+        self._estimator = estimator
+        self._fit: Any = None
+        self._epoch: Any = None
         if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
             self._about = {
                 "estimator": estimator,

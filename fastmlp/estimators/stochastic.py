@@ -130,13 +130,14 @@ def _epoch(e: Any, engine: Engine, rule: Rule, samples: Samples, order: np.ndarr
         order, samples.encoded, samples.weights, e._optimizer_state, numbers, e._n_steps
     )
     e._n_steps += losses.size
-    if not np.isfinite(losses).all():
+    loss = mean_loss(losses, order.size, batch_size)
+    if not np.isfinite(loss):  # as soon as one batch's is not
         raise ValueError(
             "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
             f"{e.n_iter_ + 1}, at learning rate {e._learning_rate:g}. The input data may "
             "contain large values and need to be preprocessed."
         )
-    return mean_loss(losses, order.size, batch_size)
+    return loss
 
 
 def _validate(e: Any, validation: Validation) -> tuple[float, float]:
