@@ -119,11 +119,25 @@ def test_classifier_has_the_numbers_of_scikit_learn(case: str) -> None:
     assert ours.score(X, y) == theirs.score(X, y)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+REGRESSOR_CASES: dict[str, dict[str, Any]] = {
+    **{
+        f"{activation}, {solver}": {"activation": activation, "solver": solver}
+        for activation in ("identity", "logistic", "tanh", "relu")
+        for solver in ("sgd", "adam")
+    },
+    "Poisson, sgd": {"loss": "poisson", "solver": "sgd"},
+    "Poisson, adam": {"loss": "poisson"},
+    "plain sgd": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.01},
+    "without nesterov": {"solver": "sgd", "nesterovs_momentum": False},
+    "strong penalty": {"alpha": 10.0, "batch_size": 64},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 3, "tol": 0.01},
+}
+
+
+@pytest.mark.parametrize("case", REGRESSOR_CASES)
 @pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2, len(YR))], ids=["even", "weighted"])
-def test_regressor_has_the_numbers_of_scikit_learn(solver: str, loss: str, weights: Any) -> None:
-    settings = {"solver": solver, "loss": loss}
+def test_regressor_has_the_numbers_of_scikit_learn(case: str, weights: Any) -> None:
+    settings = REGRESSOR_CASES[case]
     fit = {"sample_weight": weights}
     ours, theirs = fitted_pair(MLPRegressor, TheirRegressor, XR, YR, fit, **settings)
     assert way(ours, theirs) < 1e-9
@@ -390,12 +404,46 @@ def test_regularisers_do_what_they_say() -> None:
     assert (abs(sparse_.coefs_[0]) < 1e-3).mean() > (abs(plain.coefs_[0]) < 1e-3).mean() + 0.2
     limited = MLPClassifier(max_iter=30, random_state=0, max_norm=0.5).fit(X, Y)
     assert np.linalg.norm(limited.coefs_[0], axis=0).max() <= 0.5 + 1e-9
-    dropped = MLPClassifier(max_iter=30, random_state=0, dropout=[0.5]).fit(X, Y)
-    assert (
-        dropped.loss_ > plain.loss_ * 0 + MLPClassifier(max_iter=30, random_state=0).fit(X, Y).loss_
+    kept, dropped = (
+        MLPClassifier(max_iter=30, random_state=0, dropout=rate).fit(X, Y) for rate in (0.0, [0.5])
     )
+    assert dropped.loss_ > 1.2 * kept.loss_
     smooth = MLPClassifier(max_iter=200, random_state=0, label_smoothing=0.2).fit(X, Y)
     assert smooth.predict_proba(X).max(axis=1).mean() < 0.9
+
+
+def test_decay_and_clipping_change_a_step_by_what_they_say() -> None:
+    settings: dict[str, Any] = {
+        "solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1, "alpha": 0.0, "max_iter": 1,
+        "batch_size": len(X), "random_state": 0,
+    }  # fmt: skip
+    plain = MLPClassifier(**settings).fit(X, Y)
+    start = MLPClassifier(**settings | {"learning_rate_init": 1e-300}).fit(X, Y)
+    decayed = MLPClassifier(**settings, weight_decay=0.5).fit(X, Y)
+    for W, other, W0 in zip(plain.coefs_, decayed.coefs_, start.coefs_, strict=True):
+        np.testing.assert_allclose(W - other, 0.1 * 0.5 * W0, atol=1e-15)
+    np.testing.assert_array_equal(plain.intercepts_[0], decayed.intercepts_[0])
+    clipped = MLPClassifier(**settings, gradient_clip=1e-3).fit(X, Y)
+    moves = [
+        a - b
+        for a, b in zip(
+            clipped.coefs_ + clipped.intercepts_, start.coefs_ + start.intercepts_, strict=True
+        )
+    ]
+    length = np.sqrt(sum((move**2).sum() for move in moves))
+    assert length == pytest.approx(0.1 * 1e-3, rel=1e-9)
+
+
+def test_weights_of_held_out_samples_count() -> None:
+    weights = np.linspace(0.1, 3, 200)
+    model = MLPClassifier(max_iter=3, random_state=0)
+    model.fit(X[:400], Y[:400], X_val=X[400:], y_val=Y[400:], sample_weight_val=weights)
+    wanted = log_loss(Y[400:], model.predict_proba(X[400:]), sample_weight=weights)
+    assert model.history_["validation_loss"][-1] == pytest.approx(wanted, rel=1e-9)
+    score = model.score(X[400:], Y[400:], sample_weight=weights)
+    assert model.history_["validation_score"][-1] == pytest.approx(score, rel=1e-9)
+    assert min(model.history_["seconds"]) > 0
+    assert model.history_["learning_rate"] == [0.001] * 3
 
 
 def test_class_weights_are_sample_weights() -> None:
@@ -527,8 +575,8 @@ def test_scores_of_every_epoch_are_monitored_in_a_search() -> None:
 @pytest.mark.parametrize(("parameters", "name"), [
     ({"dropout": [0.0, 0.1], "hidden_layer_sizes": (4, 4)}, "dropout"),
     ({"dropout": 0.1}, "dropout"), ({"weight_decay": 0.1}, "weight_decay"),
-    ({"max_norm": 1.0}, "max_norm"), ({"gradient_clip": 1.0}, "gradient_clip"), ({"scoring": "accuracy"}, "scoring"),
-    ({"learning_rate": "cosine"}, "schedule"),
+    ({"max_norm": 1.0}, "max_norm"), ({"gradient_clip": 1.0}, "gradient_clip"),
+    ({"scoring": "accuracy"}, "scoring"), ({"learning_rate": "cosine"}, "schedule"),
 ])  # fmt: skip
 def test_what_lbfgs_would_ignore_is_refused(parameters: dict[str, Any], name: str) -> None:
     model = MLPClassifier(solver="lbfgs", **parameters)
