@@ -193,6 +193,7 @@ class Search(Case):
 
     group: ClassVar[str] = "estimators"
     cold: bool
+    n_threads: int | None
     target: float = 2 / 1.3
 
 
@@ -307,8 +308,9 @@ ESTIMATORS = (
     DropIn("wine", "wine", "MLPClassifier", 10),
     DropIn("diabetes", "diabetes", "MLPRegressor", 10),
     DropIn("sparse texts", "sparse texts", "MLPClassifier", 3),
-    Search("grid search on two workers, warm cache", False),
-    Search("grid search on two workers, cold cache", True),
+    Search("grid search on two workers, warm cache, n_threads=1", False, 1),
+    Search("grid search on two workers, cold cache, n_threads=1", True, 1),
+    Search("grid search on two workers, warm cache, default threads", False, None, 1.0),
 )
 
 CASES: tuple[Case, ...] = (

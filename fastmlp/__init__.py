@@ -21,7 +21,8 @@ _MODULES = {
         "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance",
     ],
     "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"],
-    "training": ["History"],
+    "history": ["History"],
+    "checkpoint": ["Checkpoint"],
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
     ],
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
     from . import plotting as plotting
     from . import reference as reference
     from . import schedules as schedules
+    from .checkpoint import Checkpoint as Checkpoint
     from .errors import InputError as InputError
     from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
     from .estimators import WeightsDisplay as WeightsDisplay
     from .estimators import search_space as search_space
+    from .history import History as History
     from .interchange import from_sklearn as from_sklearn
     from .interchange import from_torch as from_torch
     from .interchange import to_torch as to_torch
@@ -78,7 +81,6 @@ if TYPE_CHECKING:
     from .optimizers import Adam as Adam
     from .optimizers import AdamW as AdamW
     from .optimizers import RMSprop as RMSprop
-    from .training import History as History
 
 
 def __getattr__(name: str) -> Any:

@@ -61,6 +61,18 @@ def whole_number(where: str, name: str, value: Any, low: int, high: float = np.i
     return int(value)
 
 
+def answers(where: str, outputs: np.ndarray) -> np.ndarray:
+    """Outputs, if no sum of large inputs grew beyond their type and became nan."""
+    bad = np.isnan(outputs)
+    if bad.any():
+        row = int(np.flatnonzero(bad.any(axis=1))[0])
+        raise InputError(
+            where, f"rows whose outputs {outputs.dtype.name} can hold", f"nan for row {row}",
+            "scale the inputs down, or use float64",
+        )  # fmt: skip
+    return outputs
+
+
 def array(where: str, name: str, value: Any) -> np.ndarray:
     """Anything array-like that is dense and rectangular."""
     if hasattr(value, "toarray"):

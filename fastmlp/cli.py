@@ -63,9 +63,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     train = commands.add_parser(
         "train",
         help="train a network and report how good it is",
-        epilog="Ctrl-C ends the training early: the report says (interrupted), the files that were "
-        "asked for are written and the exit code is 0; before the end of the first epoch nothing "
-        "is written and it is 130.",
+        epilog="Ctrl-C ends the training after the epoch: the report says (interrupted), the files "
+        "that were asked for are written and the exit code is 0. Pressed twice, it ends at once; "
+        "before the end of the first epoch nothing is written then and the exit code is 130.",
     )
     _add_data(train, "digits")
     network = train.add_argument_group("network")
@@ -144,6 +144,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     results.add_argument("--save", metavar="FILE.safetensors", help="write the network")
     results.add_argument("--json", metavar="FILE", help="write figures and history as JSON")
     results.add_argument("--plot", metavar="FILE.png", help="draw curves, errors and weights")
+    results.add_argument(
+        "--checkpoint", metavar="DIR", help="save the training there after each epoch"
+    )
+    results.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint, if there is one"
+    )
     results.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

@@ -20,16 +20,17 @@ from typing import Any
 import numpy as np
 
 from . import checks, datasets, gradient_check, reference, serialization
+from .checkpoint import Checkpoint
 from .datasets.tables import load_features
 from .errors import InputError, counted
 from .files import checked_path, replacing
+from .history import History
 from .layers import LAYERS, Dense, Dropout, Layer
 from .losses import LOSSES, Loss, Quantile
 from .network import Network
 from .optimizers import OPTIMIZERS, Optimizer
 from .schedules import at_rate
 from .standardize import Moments, absorb_inputs, absorb_outputs
-from .training import History
 
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
@@ -52,6 +53,9 @@ def train(options: argparse.Namespace) -> int:
         f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
         f"{len(split.X_test)} test rows of {counted(data.X.shape[1], 'column')}"
     )
+    callbacks = []
+    if options.checkpoint:
+        callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
     started = time.perf_counter()
     history = network.fit(
         prepared.X_train,
@@ -61,6 +65,7 @@ def train(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         n_threads=options.threads,
         validation_data=(prepared.X_val, prepared.y_val),
+        callbacks=callbacks,
         progress=not options.quiet,
     )
     seconds = time.perf_counter() - started
@@ -76,6 +81,8 @@ def train(options: argparse.Namespace) -> int:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse paths that cannot be written before any work is done."""
+    if options.resume and not options.checkpoint:
+        raise InputError("--resume", "--checkpoint DIR with it", "none", "name the folder")
     if options.save:
         checked_path("--save", options.save, serialization.SUFFIXES)
     if options.json:
@@ -243,6 +250,9 @@ def _write_outputs(
     figures: dict[str, float],
     seconds: float,
 ) -> None:
+    if options.checkpoint:
+        go_on = "; --resume goes on" if history.stopped == "interrupted" else ""
+        print(f"{'checkpoints':>14}  {options.checkpoint}{go_on}")
     if options.save:
         network.save(options.save)
         print(f"{'saved':>14}  {options.save}")

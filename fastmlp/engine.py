@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # Numbers that are multiplied in a step before a second thread pays for its two meetings.
 _WORK_A_THREAD = 1_000_000
+MOST_THREADS = 1024
 _PREDICT_BLOCK = 128
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -54,16 +54,30 @@ def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, 
     return found
 
 
+def _flush_folder(folder: Path) -> None:
+    """Have the file's new name survive a power failure, too, where folders can be flushed."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextlib.contextmanager
 def replacing(where: str, path: Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` when the block ends without an error."""
     # As short as it can be, since the longest name that `path` may have leaves no room.
     temporary = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # that of any new file, which some writers do not keep
         yield temporary
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise FileError(
             where,

@@ -23,8 +23,8 @@ from .optimizers import Group
 from .targets import Encoded, Samples, TargetCoder
 
 if TYPE_CHECKING:
+    from .history import History
     from .predictor import Predictor
-    from .training import History
 
 _MOST_BYTES = 2**47  # what processors can address
 
@@ -221,9 +221,11 @@ class Network:
         sample_weight : array of shape (n,), optional
         shuffle : bool, default True
         n_threads : int, optional
-            By default as many as pay for the work of a step.
+            By default as many as pay for the work of a step, but one in a thread that is not the
+            main one, and at most as OMP_NUM_THREADS or NUMBA_NUM_THREADS say.
         callbacks : sequence of callable, default ()
-            Called as `f(network, history)` after each epoch; a true result ends the fit.
+            Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
+            a `Checkpoint`.
         progress : bool, default False
 
         Returns
@@ -253,7 +255,7 @@ class Network:
 
     def outputs(self, X: Any) -> np.ndarray:
         """Linear outputs (n, n_outputs) of the last layer, before the loss's link."""
-        return self._outputs(self._matrix("Network.outputs", X), link=False)
+        return self._answers("Network.outputs", X, link=False)
 
     def _outputs(self, X: np.ndarray, link: bool) -> np.ndarray:
         if engine.can_compile(self.layers, self.loss):
@@ -263,6 +265,10 @@ class Network:
         values = layerwise.forward(self, X)
         return self.loss.link(values) if link else values
 
+    def _answers(self, where: str, X: Any, link: bool) -> np.ndarray:
+        """Outputs of rows as users pass them, nan refused."""
+        return checks.answers(where, self._outputs(self._matrix(where, X), link))
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Outputs after the link: class probabilities, label probabilities, or predicted numbers.
 
@@ -270,13 +276,12 @@ class Network:
         -------
         ndarray of shape (n, n_outputs)
         """
-        return self._outputs(self._matrix("Network.predict_proba", X), link=True)
+        return self._answers("Network.predict_proba", X, link=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels, or numbers for a regression loss, in the form that fit was given them."""
         coder = self._coder("Network.predict")
-        X = self._matrix("Network.predict", X)
-        return coder.decode(self._outputs(X, link=True))
+        return coder.decode(self._answers("Network.predict", X, link=True))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy for labels, R^2 for numbers, minus the loss for several quantiles."""

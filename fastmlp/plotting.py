@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .datasets import Split
+    from .history import History
     from .network import Network
-    from .training import History
 
 # Okabe and Ito's colours, which stay apart in every common kind of colour blindness.
 _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"

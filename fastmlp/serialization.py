@@ -7,6 +7,7 @@ against the shapes that the header's layers imply.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -25,9 +26,10 @@ from .targets import TargetCoder
 if TYPE_CHECKING:
     from .network import Network
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksum
 SUFFIXES = (".safetensors",)
-_KEY = "fastmlp"
+_KEY, _CHECKSUM = "fastmlp", "checksum"
+EXTRA = "checkpoint."  # begins the names of what a file holds beside the network
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -38,20 +40,51 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     FileError
         If the folder is missing or cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     where = "Network.save"
     if not network.is_built:
         raise InputError(where, "a network with parameters", "one not built yet", "call fit first")
-    target = checked_path(where, path, SUFFIXES)
-    tensors = {key: np.ascontiguousarray(v) for key, v in network.named_parameters().items()}
-    header = json.dumps(_header(network), default=_plain)
+    write(where, network, checked_path(where, path, SUFFIXES))
+
+
+def write(
+    where: str,
+    network: Network,
+    target: Path,
+    extra_tensors: dict[str, np.ndarray] | None = None,
+    extra_fields: dict[str, Any] | None = None,
+) -> None:
+    """Write a built network, and what else there is under names that begin with `EXTRA`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    tensors = network.named_parameters() | (extra_tensors or {})
+    tensors = {key: np.ascontiguousarray(values) for key, values in tensors.items()}
+    fields = _header(network) | ({} if extra_fields is None else {EXTRA: extra_fields})
+    fields = json.loads(json.dumps(fields, default=_plain))
+    header = json.dumps(fields | {_CHECKSUM: _checksum(fields, tensors)})
     with replacing(where, target) as temporary:
         try:
             save_file(tensors, temporary, metadata={_KEY: header})
         except SafetensorError as error:  # wraps the system's error, of which it keeps the text
             raise OSError(str(error)) from error
+
+
+def _checksum(fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
+    """A hash of a file's whole content, by which one changed bit is found."""
+    digest = hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        values = tensors[name]
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, refused if it has one key twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
 
 
 def _plain(value: object) -> Any:
@@ -69,15 +102,22 @@ def _plain(value: object) -> Any:
 def _header(network: Network) -> dict[str, Any]:
     return {
         "format": FORMAT,
+        **architecture(network),
+        "feature_names": network.feature_names,
+        "seed": network.seed,
+        "targets": None if network.coder is None else _coder_header(network.coder),
+    }
+
+
+def architecture(network: Network) -> dict[str, Any]:
+    """What a network computes and minimises, short of its parameters."""
+    return {
         "layers": [layer.specification() for layer in network.layers],
         "loss": _loss_header(network.loss),
         "dtype": network.dtype.name,
         "n_features": network.n_features,
-        "feature_names": network.feature_names,
-        "seed": network.seed,
         "l1": network.l1,
         "l2": network.l2,
-        "targets": None if network.coder is None else _coder_header(network.coder),
     }
 
 
@@ -111,10 +151,9 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
     FileError
         If the file is missing, damaged, foreign or of a newer format.
     """
-    file = as_path("Network.load", path)
     where = f"Network.load({str(path)!r})"
-    _check_start(where, file)
-    header, tensors = _read(where, file)
+    header, tensors = read(where, as_path("Network.load", path))
+    tensors = {key: values for key, values in tensors.items() if not key.startswith(EXTRA)}
     try:
         return _rebuilt(where, header, tensors, _tables(custom))
     except FileError:
@@ -145,7 +184,9 @@ def _check_start(where: str, path: Path) -> None:
         )
 
 
-def _read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
+def read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    """Header and arrays of a file that `write` wrote, its checksum compared."""
+    _check_start(where, path)
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -163,7 +204,7 @@ def _read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
             "save it with Network.save",
         )
     try:
-        header = json.loads(metadata[_KEY])
+        header = json.loads(metadata[_KEY], object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise _damaged(where, "a header that is not JSON") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
@@ -172,6 +213,9 @@ def _read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         raise FileError(
             where, f"format {FORMAT} or older", f"format {header['format']}", "update fastmlp"
         )
+    checksum = header.pop(_CHECKSUM, None)
+    if header["format"] > 1 and checksum != _checksum(header, tensors):
+        raise _damaged(where, "one that was changed after it was written")
     return header, tensors
 
 

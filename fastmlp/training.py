@@ -6,16 +6,20 @@ the network has a kernel, and layer by layer where one is the user's own.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import checks, engine, layerwise
+from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
+from .history import History
 from .kernels import random
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
 from .tables import table_of
@@ -27,51 +31,6 @@ if TYPE_CHECKING:
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
 Callback = Callable[["Network", "History"], Any]
-
-
-@dataclass
-class History:
-    """What happened in a fit, one entry an epoch.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean training loss of the epoch's batches, penalties included.
-    validation_loss, validation_score : list of float
-        After the epoch; empty without validation data.
-    learning_rate : list of float
-        Of the epoch's last step.
-    seconds : list of float
-        Time the epoch took, validation included.
-    stopped : str
-        "finished", "callback" or "interrupted" (Ctrl-C).
-    """
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_score: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    stopped: str = "finished"
-
-    @property
-    def epochs(self) -> int:
-        return len(self.loss)
-
-    def add(
-        self, loss: float, validation: tuple[float, float] | None, rate: float, seconds: float
-    ) -> None:
-        """Append an epoch, whole, so that all lists stay of one length."""
-        self.loss.append(loss)
-        if validation is not None:
-            self.validation_loss.append(validation[0])
-            self.validation_score.append(validation[1])
-        self.learning_rate.append(rate)
-        self.seconds.append(seconds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON."""
-        return asdict(self)
 
 
 def fit(
@@ -101,30 +60,47 @@ def fit(
     epochs = checks.whole_number(where, "epochs", epochs, 1)
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
     if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1)
+        checks.whole_number(where, "n_threads", n_threads, 1, engine.MOST_THREADS)
     if isinstance(optimizer, type) or not isinstance(optimizer, CustomOptimizer):
         optimizer = OPTIMIZERS.make(optimizer, Optimizer)
-    callbacks = _checked_callbacks(where, callbacks)
+    callbacks, checkpoint = _checked_callbacks(where, callbacks)
     samples, plan, coder = network._read(where, X, y, sample_weight)
     validation = _validation(where, coder, plan.n_features, network.dtype, validation_data)
     if isinstance(optimizer, Optimizer):
         optimizer.group_factors(plan.groups)
     network._adopt(plan, coder)
     batch_size = min(batch_size, samples.X.shape[0])
-    run = _Run(network, samples, validation, optimizer, batch_size, epochs, n_threads)
-    return run.epochs(shuffle, callbacks, progress)
+    resumed = None
+    if checkpoint is not None:
+        run_options = {
+            "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle
+        }  # fmt: skip
+        resumed = checkpoint.begin(network, samples, run_options)
+    if resumed is not None:
+        network.seed = resumed.seed
+        for name, values in network.named_parameters().items():
+            values[...] = resumed.parameters[name]
+    run = _Run(network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed)
+    return run.epochs(shuffle, callbacks, progress, checkpoint)
 
 
-def _checked_callbacks(where: str, callbacks: Any) -> tuple[Callback, ...]:
+def _checked_callbacks(
+    where: str, callbacks: Any
+) -> tuple[tuple[Callback, ...], Checkpoint | None]:
+    """The functions, and the checkpoint among them."""
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
-    found = tuple(callbacks)
+    given = tuple(callbacks)
+    found = tuple(callback for callback in given if not isinstance(callback, Checkpoint))
+    checkpoints = [callback for callback in given if isinstance(callback, Checkpoint)]
+    if len(checkpoints) > 1:
+        raise InputError(where, "one Checkpoint", f"{len(checkpoints)}", "pass one")
     for callback in found:
         if not callable(callback):
             raise InputTypeError(where, "callbacks of functions", type(callback).__name__, advice)
-    return found
+    return found, (checkpoints[0] if checkpoints else None)
 
 
 def _validation(
@@ -155,15 +131,20 @@ class _Run:
         batch_size: int,
         n_epochs: int,
         n_threads: int | None,
+        resumed: Resumed | None,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
         self.batch_size, self.n_epochs = batch_size, n_epochs
         self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
-        self.step = 0
+        self.step, self.history = 0, History()
         self.state = np.empty(0, network.dtype)
         if isinstance(optimizer, Optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
+        if resumed is not None:
+            self.step, self.history = resumed.step, resumed.history
+            if self.state.size == resumed.state.size:  # another optimizer starts with its own
+                self.state[...] = resumed.state
         self.engine: engine.Engine | None = None
         if engine.can_compile(network.layers, network.loss, optimizer):
             self.engine = engine.Engine(
@@ -174,21 +155,38 @@ class _Run:
                 optimizer,
             )
 
-    def epochs(self, shuffle: bool, callbacks: Sequence[Callback], progress: bool) -> History:
-        history = History()
-        bar = _progress_bar(self.n_epochs, progress)
+    def epochs(
+        self,
+        shuffle: bool,
+        callbacks: Sequence[Callback],
+        progress: bool,
+        checkpoint: Checkpoint | None,
+    ) -> History:
+        """All epochs that are left, or those before a callback or Ctrl-C ends the fit."""
+        history = self.history
+        bar = _progress_bar(self.n_epochs, progress, history.epochs)
         try:
-            for epoch in range(self.n_epochs):
-                started = time.perf_counter()
-                loss, rate = self._train_epoch(epoch, shuffle)
-                validation = self._validate()
-                history.add(loss, validation, rate, time.perf_counter() - started)
-                _show(bar, history)
-                # All are called before any is heard: every callback sees every epoch.
-                wishes = [callback(self.network, history) for callback in callbacks]
-                if any(wishes):
-                    history.stopped = "callback"
-                    break
+            with _patient_ctrl_c() as pressed:
+                for epoch in range(history.epochs, self.n_epochs):
+                    started = time.perf_counter()
+                    loss, rate = self._train_epoch(epoch, shuffle)
+                    validation = self._validate()
+                    history.add(loss, validation, rate, time.perf_counter() - started)
+                    _show(bar, history)
+                    # All are called before any is heard: every callback sees every epoch.
+                    wishes = [callback(self.network, history) for callback in callbacks]
+                    if pressed():
+                        history.stopped = "interrupted"
+                    elif any(wishes):
+                        history.stopped = "callback"
+                    ends = history.stopped != "finished"
+                    if checkpoint is not None:
+                        ends_here = ends or epoch + 1 == self.n_epochs
+                        checkpoint.after_epoch(
+                            self.network, history, self.state, self.step, ends_here
+                        )
+                    if ends:
+                        break
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         finally:
@@ -262,12 +260,37 @@ def mean_loss(losses: np.ndarray, n_rows: int, batch_size: int) -> float:
     return float((losses[:-1].sum() * batch_size + losses[-1] * (n_rows - n_whole)) / n_rows)
 
 
-def _progress_bar(n_epochs: int, wanted: bool) -> Any:
+@contextlib.contextmanager
+def _patient_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait for the end of the epoch; yields what says whether it came.
+
+    The second one interrupts at once, as does the first where Ctrl-C means something else or this
+    is not the main thread.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    presses: list[int] = []
+
+    def press(number: int, frame: Any) -> None:
+        presses.append(number)
+        if len(presses) > 1:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(presses)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _progress_bar(n_epochs: int, wanted: bool, done: int = 0) -> Any:
     if not wanted:
         return None
     from tqdm import tqdm
 
-    return tqdm(total=n_epochs, unit="epoch", dynamic_ncols=True)
+    return tqdm(total=n_epochs, initial=done, unit="epoch", dynamic_ncols=True)
 
 
 def _show(bar: Any, history: History) -> None:

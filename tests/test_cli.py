@@ -510,9 +510,9 @@ def test_help_names_every_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_help_tells_what_ctrl_c_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     assert (
-        "Ctrl-C ends the training early: the report says (interrupted), the files that were asked "
-        "for are written and the exit code is 0; before the end of the first epoch nothing is "
-        "written and it is 130."
+        "Ctrl-C ends the training after the epoch: the report says (interrupted), the files that "
+        "were asked for are written and the exit code is 0. Pressed twice, it ends at once; before "
+        "the end of the first epoch nothing is written then and the exit code is 130."
     ) in run("train", "--help").out
 
 
@@ -928,6 +928,22 @@ def test_too_little_memory_is_told_in_one_line(run: Run, monkeypatch: pytest.Mon
         "fastmlp: not enough memory (Unable to allocate 9 TiB); "
         "use a smaller network or less data\n"
     )
+
+
+def test_a_training_goes_on_from_its_checkpoints(run: Run, tmp_path: Path) -> None:
+    folder, command = tmp_path / "run", ("train", "--quiet", "--epochs", "3", "--hidden", "8")
+    whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
+    assert run(*command, "--save", whole).code == 0
+    done = run(*command, "--checkpoint", folder)
+    assert f"checkpoints  {folder}" in done.out
+    (folder / "epoch-000003.safetensors").unlink()  # as if it had been stopped before
+    assert run(*command, "--checkpoint", folder).code == 2
+    assert run(*command, "--checkpoint", folder, "--resume", "--save", resumed).code == 0
+    assert Network.load(resumed).params.tobytes() == Network.load(whole).params.tobytes()
+    done = run(*command, "--resume")
+    assert (done.code, done.err) == (
+        2, "fastmlp: --resume: expected --checkpoint DIR with it, got none; name the folder\n",
+    )  # fmt: skip
 
 
 # Interruptions ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from fastmlp import (
     SGD,
     Adam,
     AdamW,
+    Checkpoint,
     Dense,
     Dropout,
     Huber,
@@ -57,6 +59,8 @@ from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
 from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+
+from .own import sealed
 
 PACKAGE = Path(checks.__file__).parent
 # Their errors stand in tests/test_datasets.py and tests/test_plotting.py.
@@ -107,7 +111,7 @@ class Setting:
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
         result = change(header)
         text = result if isinstance(result, str) else json.dumps(header)
-        save_file(tensors, path, metadata={"fastmlp": text})
+        save_file(tensors, path, metadata={"fastmlp": sealed(text, tensors)})
         return path
 
     def written(self, name: str, content: bytes) -> Path:
@@ -1294,7 +1298,7 @@ def file_rows() -> Iterator[Row]:
     yield Row(
         "loading a newer format",
         FileError,
-        f"{here}: expected format 1 or older, got format 99; update fastmlp",
+        f"{here}: expected format 2 or older, got format 99; update fastmlp",
         lambda s: Network.load(s.saved(lambda header: header.update(format=99))),
     )
     for name, change, got in (
@@ -1416,6 +1420,13 @@ def file_rows() -> Iterator[Row]:
     )
 
 
+def overflowing() -> Network:
+    """Its two hidden sums of a large input are infinite, and then subtracted."""
+    network = Network([Dense(1, 2), Dense(2, 1)], "mean_squared_error")
+    network.params[...] = [1e30, 1e30, 0, 0, 1, -1, 0]
+    return network
+
+
 def classifier_rows() -> Iterator[Row]:
     """What the estimators say beyond scikit-learn's own words."""
 
@@ -1435,6 +1446,13 @@ def classifier_rows() -> Iterator[Row]:
         InputError,
         "MLPClassifier.input_gradients: expected output below 1, got 2; count outputs from 0",
         lambda s: fitted(s).input_gradients(s.X, 2),
+    )
+    yield Row(
+        "rows that outputs cannot hold",
+        InputError,
+        "Network.outputs: expected rows whose outputs float32 can hold, got nan for row 1; "
+        "scale the inputs down, or use float64",
+        lambda s: overflowing().outputs([[0.0], [1e20]]),
     )
     yield Row(
         "what L-BFGS would ignore",
@@ -1464,6 +1482,100 @@ class Undone(Layer):
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         return X
+
+
+def checkpoint_rows() -> Iterator[Row]:
+    """What checkpoints refuse to go on from, or to write."""
+
+    def fit(s: Setting, *callbacks: Any, name: str = "run", **options: Any) -> None:
+        resume = options.pop("resume", False)
+        callbacks = callbacks or (Checkpoint(s.folder / name, resume=resume),)
+        s.fitted.fit(s.X, s.y, epochs=1, callbacks=callbacks, **options)
+
+    def held(s: Setting, write: Callable[[Path], Any]) -> None:
+        (s.folder / "run").mkdir()
+        write(s.folder / "run" / "epoch-000001.safetensors")
+        fit(s, resume=True)
+
+    def other(s: Setting) -> None:
+        network = s.classifier()
+        with contextlib.suppress(InputError):
+            network.fit(s.X, s.y, epochs=1, callbacks=[Checkpoint(s.folder / "run")])
+        fit(s, resume=True, batch_size=3)
+
+    file = "Checkpoint('{folder}/run'), epoch-000001.safetensors"
+    yield Row(
+        "a checkpoint of an optimizer of one's own",
+        InputError,
+        "Checkpoint('{folder}/run'): expected an optimizer of fastmlp's, whose state can be saved, "
+        "got Stepper; save the network in a callback instead",
+        lambda s: fit(s, optimizer=Stepper()),
+    )
+    yield Row(
+        "checkpoints where there are others",
+        InputError,
+        "Checkpoint('{folder}/run'): expected a folder without checkpoints, "
+        "got epoch-000001.safetensors in it; pass resume=True to go on, or choose another folder",
+        lambda s: (
+            (s.folder / "run").mkdir(),
+            (s.folder / "run" / "epoch-000001.safetensors").touch(),
+            fit(s),
+        ),
+    )
+    yield Row(
+        "checkpoints in a file",
+        FileError,
+        "Checkpoint('{folder}/run'): expected a folder that can be written to, got File exists; "
+        "choose another one",
+        lambda s: ((s.folder / "run").touch(), fit(s)),
+    )
+    yield Row(
+        "a model where a checkpoint should be",
+        FileError,
+        f"{file}: expected a checkpoint, got a file without one; remove it",
+        lambda s: held(s, s.fitted.save),
+    )
+    yield Row(
+        "a checkpoint of another run",
+        InputError,
+        f"{file}: expected a run like the one before, got another batch_size; "
+        "choose another folder, or pass allow_changes=True",
+        other,
+    )
+    yield Row(
+        "two checkpoints",
+        InputError,
+        "Network.fit: expected one Checkpoint, got 2; pass one",
+        lambda s: fit(s, Checkpoint(s.folder / "a"), Checkpoint(s.folder / "b")),
+    )
+    yield Row(
+        "going on from nowhere",
+        InputError,
+        "--resume: expected --checkpoint DIR with it, got none; name the folder",
+        lambda s: commands.train(cli.parser().parse_args(["train", "--resume"])),
+    )
+    yield Row(
+        "a model that was changed",
+        FileError,
+        "Network.load('{folder}/run'): expected a whole model file, "
+        "got one that was changed after it was written; restore it from a copy",
+        lambda s: Network.load(tampered(s)),
+    )
+
+
+def tampered(s: Setting) -> Path:
+    """A model file with one changed bit in its last parameter."""
+    s.fitted.save(path := s.folder / "run.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path = s.folder / "run"
+    path.write_bytes(data)
+    return path
+
+
+class Stepper:
+    def step(self, params: np.ndarray, grads: np.ndarray) -> None:
+        params -= grads
 
 
 def interchange_rows() -> Iterator[Row]:
@@ -1522,6 +1634,7 @@ def interchange_rows() -> Iterator[Row]:
 
 ROWS = [
     *classifier_rows(),
+    *checkpoint_rows(),
     *interchange_rows(),
     *fit_rows(),
     *target_rows(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from fastmlp.initializers import INITIALIZERS
 from fastmlp.layers import LAYERS, Activation, Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
 from fastmlp.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
 from fastmlp.optimizers import Adam
+
+from .own import sealed
 
 N, N_FEATURES = 12, 4
 LABELS = np.arange(N) % 3
@@ -235,7 +238,7 @@ def test_the_file_is_plain_safetensors(network: Network, path: Path) -> None:
     assert list(tensors) == ["1.W", "1.b", "3.W", "3.b"]
     assert tensors["1.W"].tobytes() == network.layers[1].W.tobytes()
     header = header_of(path)
-    assert header["format"] == serialization.FORMAT == 1
+    assert header["format"] == serialization.FORMAT == 2
     assert header["layers"][0] == {"name": "dropout", "rate": 0.1}
     assert header["targets"]["classes"] == [0, 1, 2]
 
@@ -346,8 +349,9 @@ def header_of(path: Path) -> dict[str, Any]:
 
 def rewritten(path: Path, text: str | None, tensors: dict[str, np.ndarray] | None = None) -> None:
     """The same file with another header, or none of fastmlp's, or with other tensors."""
-    metadata = {} if text is None else {"fastmlp": text}
-    save_file(load_file(path) if tensors is None else tensors, path, metadata=metadata)
+    held = load_file(path) if tensors is None else tensors
+    metadata = {} if text is None else {"fastmlp": sealed(text, held)}
+    save_file(held, path, metadata=metadata)
 
 
 def refused(path: Path) -> str:
@@ -442,8 +446,10 @@ def test_safetensors_of_other_programs_are_refused(network: Network, path: Path)
         ("null", NO_FORMAT),
         ("{}", NO_FORMAT),
         ('{"format": "1"}', NO_FORMAT),
-        ('{"format": 2}', "format 1 or older, got format 2; update fastmlp"),
-        ('{"format": 99, "layers": 3}', "format 1 or older, got format 99; update fastmlp"),
+        ('{"format": 3}', "format 2 or older, got format 3; update fastmlp"),
+        ('{"format": 99, "layers": 3}', "format 2 or older, got format 99; update fastmlp"),
+        ('{"format": 1, "format": 1}', NOT_JSON),
+        ('{"format": 2}', WRONG),
         ('{"format": 1}', WRONG),
         ('{"format": 1, "layers": 3}', WRONG),
         ('{"format": 1, "layers": [3]}', WRONG),
@@ -582,7 +588,8 @@ def test_any_value_in_any_place_of_the_header_is_refused_or_harmless_to_read(
         kept = part[key]
         for value in values:
             part[key] = value
-            save_file(tensors, path, metadata={"fastmlp": json.dumps(header)})
+            text = sealed(json.dumps(header), tensors)
+            save_file(tensors, path, metadata={"fastmlp": text})
             try:
                 loaded = Network.load(path)
             except FileError:
@@ -592,6 +599,13 @@ def test_any_value_in_any_place_of_the_header_is_refused_or_harmless_to_read(
 
 
 # ------------------------------------------------------------------------------------------- saving
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_others_may_read_a_model_if_they_may_read_any_file(network: Network, path: Path) -> None:
+    (other := path.with_name("other")).touch()
+    network.save(path)
+    assert path.stat().st_mode == other.stat().st_mode
 
 
 def names_in(folder: Path) -> list[str]:
@@ -723,3 +737,42 @@ def test_a_loaded_network_is_compiled_like_the_saved_one(network: Network, path:
     assert engine.can_compile(loaded.layers, loaded.loss, Adam())
     assert isinstance(loaded.layers[2], LeakyReLU)
     assert not isinstance(loaded.layers[2], ReLU)
+
+
+# --------------------------------------------------------------------------------- earlier versions
+
+FROZEN = sorted((Path(__file__).parent / "frozen").glob("*.safetensors"))
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("path", FROZEN, ids=lambda path: path.stem)
+def test_files_of_earlier_versions_stay_readable(path: Path) -> None:
+    """Each was written when its format was new; none of them is ever written again."""
+    wanted = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    network = Network.load(path)
+    assert repr(network.layers) == wanted["layers"]
+    np.testing.assert_allclose(network.predict_proba(wanted["X"]), wanted["predict_proba"], 1e-5)
+    found = np.asarray(network.predict(wanted["X"]))
+    if found.dtype.kind == "f":
+        np.testing.assert_allclose(found, wanted["predict"], 1e-5)
+    else:
+        assert found.tolist() == wanted["predict"]
+
+
+@pytest.mark.nojit
+def test_every_format_has_frozen_files() -> None:
+    formats = {int(path.stem[len("format")]) for path in FROZEN}
+    assert formats == set(range(1, serialization.FORMAT + 1))
+
+
+@pytest.mark.nojit
+def test_one_changed_bit_is_found(network: Network, path: Path) -> None:
+    network.save(path)
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1, 0, -97):
+        for bit in (0, 6):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            with pytest.raises(FileError):
+                Network.load(path)

@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 
 from fastmlp import training
 from fastmlp.errors import InputError, InputTypeError
+from fastmlp.history import History
 from fastmlp.kernels import step
 from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.kernels.losses import loss_rows
@@ -31,7 +32,6 @@ from fastmlp.losses import LOSSES, Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import SGD, Adam
 from fastmlp.schedules import Linear
-from fastmlp.training import History
 
 ROOT = Path(__file__).resolve().parents[1]
 N, N_FEATURES = 23, 4
@@ -300,7 +300,7 @@ def test_the_bar_is_closed_however_a_fit_ends(
         if failure is not None:
             raise failure
 
-    monkeypatch.setattr(training, "_progress_bar", lambda n_epochs, wanted: Bar())
+    monkeypatch.setattr(training, "_progress_bar", lambda n_epochs, wanted, done: Bar())
     with contextlib.suppress(RuntimeError):
         small().fit(X, Y, epochs=1, progress=True, callbacks=[fail])
     assert done == ["show", "update", "close"]

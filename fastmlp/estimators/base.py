@@ -19,6 +19,7 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from .. import checks
 from ..engine import Convention
 from ..errors import InputError
 from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
@@ -335,7 +336,8 @@ class BaseMLP(
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs after the link (n, n_outputs)."""
         check_is_fitted(self)
-        return self._network._outputs(self._checked(X), link=True)
+        found = self._network._outputs(self._checked(X), link=True)
+        return checks.answers(f"{type(self).__name__}.predict", found)
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.

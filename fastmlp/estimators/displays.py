@@ -47,8 +47,8 @@ class LossCurveDisplay:
 
     def plot(self, *, ax: Axes | None = None) -> LossCurveDisplay:
         """Draw; returns the display."""
+        from ..history import History
         from ..plotting import plot_history
-        from ..training import History
 
         found = self.history.get
         shown = History(

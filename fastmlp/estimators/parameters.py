@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from ..engine import MOST_THREADS
 from ..errors import InputError
 from ..layers import ACTIVATIONS, LAYERS, Activation
 from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
@@ -64,7 +65,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "gradient_clip": [_positive, None],
     "scoring": [str, callable, None],
     "callbacks": ["array-like", None, callable],
-    "n_threads": [_count, None],
+    "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
     "dtype": [StrOptions({"float32", "float64"}), None],
 }
 

@@ -1,0 +1,47 @@
+"""A short version of `python -m tests.stress`, and proof that its trials can fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmlp import Checkpoint, Network, serialization
+from fastmlp.history import History
+
+from .stress import TRIALS, files, inputs, kills
+
+COUNTS = {"kills": 4, "inputs": 400, "files": 120, "threads": 200, "processes": 1, "soak": 14}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_breaks(name: str) -> None:
+    outcome = TRIALS[name][0](COUNTS[name], 7)
+    assert not outcome.failures, str(outcome)
+    assert sum(outcome.counts.values()) >= min(COUNTS[name], 4)
+
+
+def test_kills_find_a_checkpoint_that_forgets_the_optimizer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    after_epoch = Checkpoint.after_epoch
+
+    def forgetful(
+        self: Checkpoint, network: Network, history: History, state: np.ndarray, *rest: Any
+    ) -> None:
+        after_epoch(self, network, history, np.zeros_like(state), *rest)
+
+    monkeypatch.setattr(Checkpoint, "after_epoch", forgetful)
+    assert kills.run(6, 0).failures
+
+
+def test_changed_files_find_a_reader_that_does_not_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serialization, "_checksum", lambda fields, tensors: None)
+    assert files.run(400, 0).failures
+
+
+def test_bad_inputs_find_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastmlp.checks.answers", lambda where, outputs: outputs)
+    assert inputs.run(4000, 2).failures
