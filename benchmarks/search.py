@@ -52,6 +52,8 @@ def run(case: Search, settings: Settings) -> Iterator[Row]:
         place = Path(folder)
         np.savez(place / "data.npz", X=table.X, y=table.y)
         epochs = _QUICK_EPOCHS if settings.quick else _EPOCHS
+        if not case.cold:
+            searched(case, place, 1, _QUICK_EPOCHS)
         # Once is enough for what takes a minute.
         sides = ((OURS, 2), (PEER, 1))
         timing = Timing({name: [searched(case, place, n, epochs)] for name, n in sides})

@@ -18,5 +18,6 @@ TRIALS: dict[str, tuple[Callable[[int, int], Outcome], int]] = {
     "files": (files.run, 1_000),
     "threads": (concurrency.run_threads, 4_000),
     "processes": (concurrency.run_processes, 6),
+    "cold cache": (concurrency.run_cold, 8),
     "soak": (soak.run, 400),
 }

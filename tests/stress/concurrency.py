@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import multiprocessing
+import os
+import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -71,6 +75,31 @@ def run_processes(count: int, seed: int) -> Outcome:
     return outcome
 
 
+def run_cold(count: int, seed: int) -> Outcome:
+    """So many processes that start at once on one empty cache, twice: cold, then warm."""
+    outcome, wanted = Outcome(), hashlib.sha256(trained()).hexdigest()
+    code = (
+        "import hashlib; from tests.stress.concurrency import trained; "
+        "print(hashlib.sha256(trained()).hexdigest())"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder}
+        for state in ("a cold", "a warm"):
+            children = [
+                subprocess.Popen(
+                    [sys.executable, "-c", code], env=environment, text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                )
+                for _ in range(count)
+            ]  # fmt: skip
+            for child in children:
+                out, _ = child.communicate(timeout=600)
+                outcome.counts[f"processes at once on {state} cache"] += 1
+                if out.strip() != wanted:
+                    outcome.failures.append(f"{state} cache: exit {child.returncode}, {out!r}")
+    return outcome
+
+
 def _run_joblib(count: int, wanted: bytes, outcome: Outcome) -> None:
     from joblib import Parallel, delayed
 
@@ -78,4 +107,3 @@ def _run_joblib(count: int, wanted: bytes, outcome: Outcome) -> None:
         found = Parallel(n_jobs=2, backend=backend)(delayed(trained)() for _ in range(count))
         outcome.counts[f"fits in joblib's {backend}"] += count
         outcome.failures += [f"joblib, {backend}: other bits" for got in found if got != wanted]
-    sys.stdout.flush()
