@@ -248,7 +248,8 @@ def network_of(layer: Layer) -> Any:
         def outputs_of_nan(self) -> float:
             self.params[...] = 1
             self.layers[0].b[...] = np.nan
-            return float(self.outputs(np.ones((1, 1)))[0, 0])
+            X = np.ones((1, 1), self.dtype)
+            return float(self._outputs(X, link=False)[0, 0])  # `outputs` refuses nan
 
     return Nan([Dense(1, 1), layer, Dense(1)], "mean_squared_error")
 

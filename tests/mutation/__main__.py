@@ -54,6 +54,9 @@ def main() -> int:
         copies: queue.Queue[Path] = queue.Queue()
         for number in range(options.jobs):
             copies.put(copied(Path(folder) / str(number)))
+        if any(fails(copies.queue[0], near.split()) for near in sorted(set(NEAR.values()))):
+            print("the tests fail without a fault")
+            return 1
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             verdicts = []
             for verdict in pool.map(lambda fault: judged(copies, *fault), faults):
