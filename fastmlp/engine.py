@@ -223,9 +223,12 @@ class Engine:
         zeros = max(int(tile_width(self.one)), int(self.stages["n_out"].max()))
         self.zeros = np.zeros(zeros, self.dtype)
         self.row_losses = np.empty(batch_size)
+        has_penalties = job["l1"] or job["l2"]
+        job["n_weight_rows"] = self.stages["n_in"][self.stages["dense"] == 1].sum()
+        self.penalties = np.empty(int(job["n_weight_rows"]) if has_penalties else 0)
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
-        for field in ("zeros", "row_losses", "positions", "stages", "sync"):
+        for field in ("zeros", "row_losses", "penalties", "positions", "stages", "sync"):
             job[field] = address_of(getattr(self, field))
         job["n_stages"], self.job_address = self.stages.size, address_of(self.job)
 

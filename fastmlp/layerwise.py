@@ -14,6 +14,7 @@ from .errors import InputError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.jit import address_of
+from .kernels.losses import sum_rows
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import Optimizer
@@ -125,15 +126,21 @@ def _loss(
 
 def _add_penalties(network: Network) -> float:
     """Add the penalties' gradient to grads; returns their value."""
-    l1, l2, total = network.l1, network.l2, 0.0
-    if l1 or l2:
-        for group in network.groups:
-            if group.is_weight:
-                params = address_of(network.params[group.start :])
-                grads, one = address_of(network.grads[group.start :]), network.dtype.type(1)
-                kernels.add_penalty(l1, l2, group.size, params, grads, one)
-                total += kernels.penalty(l1, l2, group.size, params, one)
-    return total
+    l1, l2, one = network.l1, network.l2, network.dtype.type(1)
+    if not (l1 or l2):
+        return 0.0
+    found, shapes = list[np.ndarray](), network.named_parameters()
+    for group in network.groups:
+        if group.is_weight:
+            params = address_of(network.params[group.start :])
+            grads = address_of(network.grads[group.start :])
+            kernels.add_penalty(l1, l2, group.size, params, grads, one)
+            rows = np.empty(shapes[group.name].shape[0])
+            width = group.size // rows.size
+            kernels.penalties(l1, l2, rows.size, width, params, address_of(rows), one)
+            found.append(rows)
+    every = np.concatenate([np.empty(0), *found])
+    return float(sum_rows(address_of(every), every.size))
 
 
 def _limit_norms(network: Network) -> None:

@@ -818,8 +818,11 @@ def test_penalties(dtype: Any, rng: np.random.Generator) -> None:
     p[5] = 0
     inside, l1, l2 = np.r_[4:11], 0.3, 0.7
     part, grads = p[inside].astype(np.float64), g.copy()
-    value = optimizers.penalty(l1, l2, 7, address_of(p[4:]), dtype(1))
-    assert value == pytest.approx(l1 * np.abs(part).sum() + l2 / 2 * (part**2).sum(), rel=1e-14)
+    out = np.full(4, np.nan)
+    optimizers.penalties(l1, l2, 2, 3, address_of(p[4:]), address_of(out[1:]), dtype(1))
+    rows = part[:6].reshape(2, 3)
+    wanted = l1 * np.abs(rows).sum(axis=1) + l2 / 2 * (rows**2).sum(axis=1)
+    np.testing.assert_allclose(out, [np.nan, *wanted, np.nan], rtol=1e-14)
     optimizers.add_penalty(l1, l2, 7, address_of(p[4:]), address_of(grads[4:]), dtype(1))
     tolerance = 4 * np.finfo(dtype).eps
     wanted = g[inside] + l1 * np.sign(part) + l2 * part
@@ -827,4 +830,5 @@ def test_penalties(dtype: Any, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(np.delete(grads, inside), np.delete(g, inside))
     assert grads[5] == g[5]
     optimizers.add_penalty(l1, l2, 0, address_of(p), address_of(grads), dtype(1))
-    assert optimizers.penalty(l1, l2, 0, address_of(p), dtype(1)) == 0
+    optimizers.penalties(l1, l2, 2, 0, address_of(p), address_of(out), dtype(1))
+    assert out[:2].tolist() == [0, 0]

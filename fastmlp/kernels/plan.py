@@ -28,14 +28,15 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   parts      (stored parts, batch_size, n_out) of the first layer's product, where threads share
 #              out its inputs
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
+#   penalties  (n_weight_rows,) float64, of each row of every W
 #   panels     (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a block of a
 #              gradient; zeros, as many as the widest stage; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
     "x x_indices x_indptr order labels targets sample_weights levels"
-    " params grads state hyper losses inputs parts gradient row_losses panels scratch zeros"
+    " params grads state hyper losses inputs parts gradient row_losses penalties panels scratch zeros"
     " positions stages sync"
-    " n_rows n_features n_outputs n_levels n_params batch_size n_threads n_steps n_stages"
+    " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps n_stages"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
     " loss link optimizer seed first_step training first_dense limits_columns by_columns by_inputs"
     " shares_penalty"

@@ -484,17 +484,31 @@ def _limit_columns(job, stages, thread, one):
 
 
 @jit
-def _penalties(job, stages, one):
-    """l1 sum |W| + l2/2 sum W^2 over all weights."""
-    total = 0.0
-    if job["l1"] != 0 or job["l2"] != 0:
-        for s in range(stages.size):
-            stage = stages[s]
-            if stage["dense"]:
-                weights = job["params"] + stage["weights"] * itemsize(one)
-                count = stage["n_in"] * stage["n_out"]
-                total += optimizers.penalty(job["l1"], job["l2"], count, weights, one)
-    return total
+def _my_penalties(job, stages, thread, one):
+    """Penalties of the rows of every W that this thread owns, so that none has to change cores."""
+    if job["l1"] == 0 and job["l2"] == 0:
+        return
+    place = job["penalties"]
+    for s in range(stages.size):
+        stage = stages[s]
+        if stage["dense"]:
+            n_in, n_out = stage["n_in"], stage["n_out"]
+            first, last = _my_weight_rows(job, s, n_in, thread)
+            weights = job["params"] + (stage["weights"] + first * n_out) * itemsize(one)
+            optimizers.penalties(
+                job["l1"], job["l2"], last - first, n_out, weights,
+                place + first * _FLOAT64_BYTES, one,
+            )  # fmt: skip
+            place += n_in * _FLOAT64_BYTES
+
+
+@jit
+def _loss(job, batch, scale):
+    """Loss of a batch with the penalties of all weights, from the rows' parts of each."""
+    loss = losses.sum_rows(job["row_losses"], batch)
+    if job["l1"] == 0 and job["l2"] == 0:
+        return loss
+    return loss + scale * losses.sum_rows(job["penalties"], job["n_weight_rows"])
 
 
 @inlined
@@ -511,11 +525,11 @@ def _step(job, stages, step, thread, one):
     total = _batch_weight(job, order, batch, one)
     _rows_phase(job, stages, order, batch, step, total, thread, one)
     scale = _penalty_scale(job, total)
-    penalty = scale * _penalties(job, stages, one) if thread == 0 else 0.0
+    _my_penalties(job, stages, thread, one)
     if not barrier(job["sync"], n_threads, thread):
         return False
     if thread == 0:
-        doubles(job["losses"], step + 1)[step] = losses.sum_rows(job["row_losses"], batch) + penalty
+        doubles(job["losses"], step + 1)[step] = _loss(job, batch, scale)
     clips = job["clip_norm"] > 0
     _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, not clips, one)
     if clips:
@@ -563,8 +577,9 @@ def gradient(job_address, one):
     total = _batch_weight(job, order, batch, one)
     scale = _penalty_scale(job, total)
     _rows_phase(job, stages, order, batch, 0, total, 0, one)
+    _my_penalties(job, stages, 0, one)
     _parameters_phase(job, stages, order, batch, 0, scale, job["hyper"], 0, False, one)
-    loss = losses.sum_rows(job["row_losses"], batch) + scale * _penalties(job, stages, one)
+    loss = _loss(job, batch, scale)
     restore_denormals(control)
     return loss
 

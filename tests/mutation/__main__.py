@@ -62,7 +62,10 @@ def main() -> int:
             for verdict in pool.map(lambda fault: judged(copies, *fault), faults):
                 verdicts.append(verdict)
                 sign = "found   " if verdict.found else "SURVIVED"
-                print(f"{sign}  {verdict.module}:{verdict.mutant.line}  {verdict.mutant.what}")
+                print(
+                    f"{sign}  {verdict.module}:{verdict.mutant.line}  {verdict.mutant.what}",
+                    flush=True,
+                )
     found = sum(verdict.found for verdict in verdicts)
     print(f"{found} of {len(verdicts)} faults found: {100 * found / len(verdicts):.1f} %")
     return 0
