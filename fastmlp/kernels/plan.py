@@ -34,9 +34,10 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
     "x x_indices x_indptr order labels targets sample_weights levels"
-    " params grads state hyper losses inputs parts gradient row_losses penalties panels scratch zeros"
-    " positions stages sync"
-    " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps n_stages"
+    " params grads state hyper losses inputs parts gradient row_losses penalties panels scratch"
+    " zeros positions stages sync"
+    " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
+    " n_stages"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
     " loss link optimizer seed first_step training first_dense limits_columns by_columns by_inputs"
     " shares_penalty"
