@@ -170,7 +170,7 @@ BOTH = {
     "optimizers.add_penalty",
     "optimizers.clip_factor",
     "optimizers.limit_columns",
-    "optimizers.penalty",
+    "optimizers.penalties",
     "optimizers.rescale",
     "optimizers.update",
     "random.drop",
