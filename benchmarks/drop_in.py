@@ -42,9 +42,14 @@ class Split(NamedTuple):
     y_test: np.ndarray
 
 
-def _scaled(load: Callable[..., Any], **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    X, y = load(return_X_y=True, **options)
+def _scaled(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
+    X, y = load(return_X_y=True)
     return StandardScaler().fit_transform(X), y
+
+
+def _diabetes(_: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    X, y = _scaled(datasets.load_diabetes)
+    return X, scale(y)
 
 
 def _texts(_: Path | None) -> tuple[Any, np.ndarray]:
@@ -63,13 +68,18 @@ def _mnist(home: Path | None) -> tuple[np.ndarray, np.ndarray]:
     return data.digits(home, 5000)[:2]
 
 
+def _mnist_float64(home: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    X, y = _mnist(home)
+    return X.astype(np.float64), y
+
+
 TABLES: dict[str, Callable[[Path | None], tuple[Any, np.ndarray]]] = {
     "digits": lambda _: _scaled(datasets.load_digits),
-    "MNIST": lambda home: (lambda X, y: (X.astype(np.float64), y))(*_mnist(home)),
+    "MNIST": _mnist_float64,
     "MNIST float32": _mnist,
     "breast_cancer": lambda _: _scaled(datasets.load_breast_cancer),
     "wine": lambda _: _scaled(datasets.load_wine),
-    "diabetes": lambda _: (lambda X, y: (X, scale(y)))(*_scaled(datasets.load_diabetes)),
+    "diabetes": _diabetes,
     "sparse texts": _texts,
 }
 
@@ -112,12 +122,7 @@ def compare(case: DropIn, split: Split) -> str:
 
 def timed(case: DropIn, split: Split, checked: Row) -> Row:
     """The row of five default fits; theirs with the number of threads that suits it."""
-    choices = {}
-    for n_threads in one_or_all_cores():
-        with blas_threads(n_threads):
-            brief = models(case, max_iter=10, random_state=0)[SKLEARN]
-            choices[n_threads] = min(fit(brief, split) for _ in range(2))
-    n_threads = min(choices, key=lambda n: choices[n])
+    n_threads = measure.fastest({n: brief(case, split, n) for n in one_or_all_cores()})
     seconds: dict[str, list[float]] = {OURS: [], SKLEARN: []}
     scores: dict[str, list[float]] = {OURS: [], SKLEARN: []}
     with measure.no_garbage_collection(), blas_threads(n_threads):
@@ -131,6 +136,17 @@ def timed(case: DropIn, split: Split, checked: Row) -> Row:
     except equality.Mismatch as mismatch:
         return rows.plain(case, SKLEARN, rows.MISMATCH, str(mismatch))
     return rows.from_timing(case, SKLEARN, "s a fit", Timing(seconds), 1.0, case.target, note)
+
+
+def brief(case: DropIn, split: Split, n_threads: int) -> measure.Sample:
+    """scikit-learn's first epochs on so many threads, to see which number suits it."""
+    model = models(case, max_iter=10, random_state=0)[SKLEARN]
+
+    def sample(repeats: int) -> float:
+        with blas_threads(n_threads):
+            return sum(fit(model, split) for _ in range(repeats))
+
+    return sample
 
 
 def same_scores(scores: dict[str, list[float]]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from . import checks, serialization
 from .errors import FileError, InputError
-from .files import as_path
+from .files import as_path, remove_leftovers
 from .history import History
 from .optimizers import Optimizer
 from .registry import specification
@@ -33,7 +33,6 @@ BEST = "best.safetensors"
 _NAME, _FILE = "epoch-{:06d}.safetensors", re.compile(r"epoch-\d{6,}\.safetensors")
 _STATE = serialization.EXTRA + "optimizer_state"
 _ARCHITECTURE = "architecture"
-_HASHED_ROWS = 4096  # at a time, so that rows of a memory map need not be in memory at once
 
 
 class Resumed(NamedTuple):
@@ -132,8 +131,7 @@ class Checkpoint:
                 self._where, "a folder without checkpoints", f"{found[0].name} in it",
                 "pass resume=True to go on, or choose another folder",
             )  # fmt: skip
-        for leftover in Path(self.folder).glob(".????????.safetensors"):
-            leftover.unlink(missing_ok=True)  # of a write that a crash cut short
+        remove_leftovers(Path(self.folder), serialization.SUFFIXES[0])
         for file in found[:-1]:
             with contextlib.suppress(FileError):
                 return self._read(network, file)
@@ -217,7 +215,5 @@ def fingerprint(samples: Samples) -> str:
     digest, X = hashlib.blake2b(digest_size=16), samples.X
     parts = [X.data, X.indices, X.indptr] if is_sparse(X) else [X]
     for part in [*parts, samples.encoded.labels, samples.encoded.targets, samples.weights]:
-        digest.update(f"{part.dtype.str} {part.shape}".encode())
-        for start in range(0, part.shape[0], _HASHED_ROWS):
-            digest.update(np.ascontiguousarray(part[start : start + _HASHED_ROWS]).data)
+        serialization.add_array(digest, "", part)
     return digest.hexdigest()

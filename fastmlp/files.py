@@ -13,6 +13,9 @@ from pathlib import Path
 
 from .errors import FileError, InputTypeError
 
+# Of a temporary name: as short as it can be, since the longest name of a file leaves no room.
+_NAME_BYTES = 4
+
 
 def as_path(where: str, value: str | os.PathLike[str]) -> Path:
     """Turn text or a path object into a path, with `~` expanded."""
@@ -64,11 +67,16 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def remove_leftovers(folder: Path, suffix: str) -> None:
+    """Remove the temporary files of writes into a folder that a crash cut short."""
+    for leftover in folder.glob(f".{'?' * 2 * _NAME_BYTES}{suffix}"):
+        leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def replacing(where: str, path: Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` when the block ends without an error."""
-    # As short as it can be, since the longest name that `path` may have leaves no room.
-    temporary = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{secrets.token_hex(_NAME_BYTES)}{path.suffix}")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # that of any new file, which some writers do not keep

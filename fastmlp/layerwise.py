@@ -129,13 +129,13 @@ def _add_penalties(network: Network) -> float:
     l1, l2, one = network.l1, network.l2, network.dtype.type(1)
     if not (l1 or l2):
         return 0.0
-    found, shapes = list[np.ndarray](), network.named_parameters()
+    found, views = list[np.ndarray](), network.named_parameters()
     for group in network.groups:
         if group.is_weight:
-            params = address_of(network.params[group.start :])
+            params = address_of(views[group.name])
             grads = address_of(network.grads[group.start :])
             kernels.add_penalty(l1, l2, group.size, params, grads, one)
-            rows = np.empty(shapes[group.name].shape[0])
+            rows = np.empty(len(views[group.name]))
             width = group.size // rows.size
             kernels.penalties(l1, l2, rows.size, width, params, address_of(rows), one)
             found.append(rows)

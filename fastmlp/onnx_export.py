@@ -74,9 +74,9 @@ class _Graph:
         """Add a node that computes the named outputs."""
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, outputs, **attributes))
 
-    def add_constant(self, tensor: Any) -> None:
-        """Add an array."""
-        self.constants.append(tensor)
+    def add_constant(self, name: str, values: np.ndarray) -> None:
+        """Add an array under a name."""
+        self.constants.append(self.onnx.numpy_helper.from_array(values, name))
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; returns the name of its output."""
@@ -87,8 +87,7 @@ class _Graph:
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """Add an array; returns its name."""
         name = self.unique_name("constant")
-        array = np.array(values, object) if dtype is str else np.asarray(values, dtype)
-        self.add_constant(self.onnx.numpy_helper.from_array(array, name))
+        self.add_constant(name, np.asarray(values, object if dtype is str else dtype))
         return name
 
 
@@ -107,10 +106,9 @@ class _PartOfGraph(_Graph):
         name = self.scope.get_unique_operator_name(kind)
         self.container.add_node(kind, inputs, outputs, name=name, **attributes)
 
-    def add_constant(self, tensor: Any) -> None:
-        content = self.onnx.numpy_helper.to_array(tensor)
-        flat = content.ravel().tolist()
-        self.container.add_initializer(tensor.name, tensor.data_type, content.shape, flat)
+    def add_constant(self, name: str, values: np.ndarray) -> None:
+        kind = self.onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        self.container.add_initializer(name, kind, values.shape, values.ravel().tolist())
 
 
 class _Head(NamedTuple):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 2  # 1 had no checksum
 SUFFIXES = (".safetensors",)
 _KEY, _CHECKSUM = "fastmlp", "checksum"
+_HASHED_ROWS = 4096  # at a time, so that rows of a memory map need not be in memory at once
 EXTRA = "checkpoint."  # begins the names of what a file holds beside the network
 
 
@@ -73,10 +74,16 @@ def _checksum(fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
     """A hash of a file's whole content, by which one changed bit is found."""
     digest = hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
-        values = tensors[name]
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).data)
+        add_array(digest, name, tensors[name])
     return digest.hexdigest()
+
+
+def add_array(digest: Any, name: str, values: np.ndarray) -> None:
+    """Let a hash depend on an array, and on the name it goes by."""
+    digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+    rows = np.atleast_1d(values)
+    for start in range(0, rows.shape[0], _HASHED_ROWS):
+        digest.update(np.ascontiguousarray(rows[start : start + _HASHED_ROWS]).data)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

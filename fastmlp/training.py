@@ -167,32 +167,33 @@ class _Run:
         bar = _progress_bar(self.n_epochs, progress, history.epochs)
         try:
             with _patient_ctrl_c() as pressed:
-                for epoch in range(history.epochs, self.n_epochs):
-                    started = time.perf_counter()
-                    loss, rate = self._train_epoch(epoch, shuffle)
-                    validation = self._validate()
-                    history.add(loss, validation, rate, time.perf_counter() - started)
-                    _show(bar, history)
-                    # All are called before any is heard: every callback sees every epoch.
-                    wishes = [callback(self.network, history) for callback in callbacks]
+                ends = history.epochs >= self.n_epochs
+                while not ends:
+                    wished = self._epoch(shuffle, callbacks, bar)
                     if pressed():
                         history.stopped = "interrupted"
-                    elif any(wishes):
+                    elif wished:
                         history.stopped = "callback"
-                    ends = history.stopped != "finished"
+                    ends = history.stopped != "finished" or history.epochs >= self.n_epochs
                     if checkpoint is not None:
-                        ends_here = ends or epoch + 1 == self.n_epochs
-                        checkpoint.after_epoch(
-                            self.network, history, self.state, self.step, ends_here
-                        )
-                    if ends:
-                        break
+                        checkpoint.after_epoch(self.network, history, self.state, self.step, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         finally:
             if bar is not None:
                 bar.close()
         return history
+
+    def _epoch(self, shuffle: bool, callbacks: Sequence[Callback], bar: Any) -> bool:
+        """The next epoch: train, validate, record; whether a callback asks for the end."""
+        started = time.perf_counter()
+        loss, rate = self._train_epoch(self.history.epochs, shuffle)
+        validation = self._validate()
+        self.history.add(loss, validation, rate, time.perf_counter() - started)
+        _show(bar, self.history)
+        # All are called before any is heard: every callback sees every epoch.
+        wishes = [callback(self.network, self.history) for callback in callbacks]
+        return any(wishes)
 
     def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float]:
         """All batches once; returns the mean loss and the last learning rate."""

@@ -18,6 +18,8 @@ from fastmlp.layers import ACTIVATIONS, Activation, Dense, Layer
 from fastmlp.losses import LOSSES, Loss
 from fastmlp.network import Network
 
+from .own import Own
+
 CASES = list(gradient_check.cases())
 
 
@@ -241,16 +243,7 @@ def test_parts_of_ones_own_are_checked_by_differences(
 def test_a_layer_of_ones_own_may_return_any_memory_order_and_type(
     place: str, kind: str, order: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
 ) -> None:
-    class Plain(Layer):
-        name = "plain"
-
-        def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
-            return X
-
-        def backward(self, dY: np.ndarray) -> np.ndarray:
-            return dY
-
-    class Other(Plain):
+    class Other(Own):
         def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
             return order(X.astype(kind))
 
@@ -258,7 +251,7 @@ def test_a_layer_of_ones_own_may_return_any_memory_order_and_type(
             return order(dY.astype(kind))
 
     X, results = rng.normal(size=(6, 3)).astype("float32"), []
-    for own in (Plain, Other):
+    for own in (Own, Other):
         inner: list[Layer] = [Dense(3, 4), layers.Tanh(), Dense(3)]
         inner.insert({"first": 0, "middle": 1, "last": 3}[place], own())
         network = Network(inner, dtype="float32")

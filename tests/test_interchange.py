@@ -126,24 +126,23 @@ def test_pipelines_of_numbers_in_onnx(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, pipeline.predict(XR), atol=1e-5)
 
 
-@pytest.mark.parametrize("case", CLASSIFIERS)
-def test_pipelines_of_classifiers_in_onnx(case: str, tmp_path: Path) -> None:
+def check_pipeline(scaler: Any, X: np.ndarray, y: Any, path: Path, **parameters: Any) -> None:
     pytest.importorskip("skl2onnx")
-    y, parameters = CLASSIFIERS[case]
-    pipeline = make_pipeline(MinMaxScaler(), MLPClassifier(max_iter=5, **parameters)).fit(X, y)
-    to_onnx(pipeline, tmp_path / "model.onnx")
-    label, probabilities = run_onnx(tmp_path / "model.onnx", X)
+    pipeline = make_pipeline(scaler, MLPClassifier(max_iter=5, **parameters)).fit(X, y)
+    to_onnx(pipeline, path)
+    label, probabilities = run_onnx(path, X)
     np.testing.assert_array_equal(label, pipeline.predict(X))
     np.testing.assert_allclose(probabilities, pipeline.predict_proba(X), atol=1e-5)
 
 
+@pytest.mark.parametrize("case", CLASSIFIERS)
+def test_pipelines_of_classifiers_in_onnx(case: str, tmp_path: Path) -> None:
+    y, parameters = CLASSIFIERS[case]
+    check_pipeline(MinMaxScaler(), X, y, tmp_path / "model.onnx", **parameters)
+
+
 def test_pipelines_of_several_labels_in_onnx(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx")
-    pipeline = make_pipeline(RobustScaler(), MLPClassifier(max_iter=5)).fit(XM, YM)
-    to_onnx(pipeline, tmp_path / "model.onnx")
-    label, probabilities = run_onnx(tmp_path / "model.onnx", XM)
-    np.testing.assert_array_equal(label, pipeline.predict(XM))
-    np.testing.assert_allclose(probabilities, pipeline.predict_proba(XM), atol=1e-5)
+    check_pipeline(RobustScaler(), XM, YM, tmp_path / "model.onnx")
 
 
 def test_pipelines_of_mixed_columns_in_onnx(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from .jit import doubles, itemsize, jit, numbers, rule
 
 # A long sum in vectors has another order than one by one; whoever computes it, it is the same.
-sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})
+_sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})
 
 SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
 
@@ -114,7 +114,7 @@ def add_penalty(l1, l2, size, params, grads, one):
         g[i] += kind(l1) * sign + kind(l2) * p[i]
 
 
-@sums_in_any_order
+@_sums_in_any_order
 def penalties(l1, l2, n_rows, n_columns, params, out, one):
     """l1 sum |p| + l2/2 sum p^2 of each row of a matrix at an address, to (n_rows,) float64."""
     found = doubles(out, n_rows)
@@ -128,7 +128,7 @@ def penalties(l1, l2, n_rows, n_columns, params, out, one):
         found[row] = l1 * absolute + 0.5 * l2 * square
 
 
-@sums_in_any_order
+@_sums_in_any_order
 def norm(values):
     """Euclidean norm, summed in float64."""
     square = 0.0

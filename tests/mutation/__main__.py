@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from .mutants import Mutant, mutants
+from . import mutants
+from .mutants import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = "fastmlp/kernels"
@@ -76,12 +77,10 @@ def main() -> int:
 
 def drawn(count: int, seed: int) -> list[tuple[str, Mutant]]:
     """Faults from all kernels, each with the same chance."""
-    every = [
-        (module, mutant)
-        for module in NEAR
-        for mutant in mutants((ROOT / KERNELS / f"{module}.py").read_text(encoding="utf-8"))
-    ]
-    return random.Random(seed).sample(every, min(count, len(every)))
+    sources = {name: (ROOT / KERNELS / f"{name}.py").read_text(encoding="utf-8") for name in NEAR}
+    every = [(name, i) for name, text in sources.items() for i in range(mutants.count(text))]
+    chosen = random.Random(seed).sample(every, min(count, len(every)))
+    return [(name, mutants.mutant(sources[name], i)) for name, i in chosen]
 
 
 def copied(place: Path) -> Path:

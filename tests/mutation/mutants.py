@@ -6,7 +6,6 @@ Each is a change of one node of a kernel's syntax tree, by which the whole file 
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,17 +28,19 @@ class Mutant(NamedTuple):
     text: str
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """Every fault that can be made in the functions of a module, one after the other."""
+def count(source: str) -> int:
+    """How many faults can be made in the functions of a module."""
+    return len(list(_sites(ast.parse(source))))
+
+
+def mutant(source: str, number: int) -> Mutant:
+    """One of them."""
     tree = ast.parse(source)
-    count = len(list(_sites(tree)))
-    for number in range(count):
-        changed = copy.deepcopy(tree)
-        node, field, value, what = list(_sites(changed))[number]
-        before = ast.unparse(node)
-        setattr(node, field, value)
-        after = f"{before}  ->  {ast.unparse(node)}"
-        yield Mutant(getattr(node, "lineno", 0), f"{what}: {after}"[:160], ast.unparse(changed))
+    node, field, value, what = list(_sites(tree))[number]
+    before = ast.unparse(node)
+    setattr(node, field, value)
+    after = f"{before}  ->  {ast.unparse(node)}"
+    return Mutant(getattr(node, "lineno", 0), f"{what}: {after}"[:160], ast.unparse(tree))
 
 
 def _sites(tree: ast.Module) -> Iterator[tuple[ast.AST, str, object, str]]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
 from fastmlp import Dense, MLPClassifier, MLPRegressor, Network, ReLU
@@ -30,8 +29,7 @@ REFUSALS = (ValueError, TypeError)  # InputError is one of the first, as scikit-
 
 def _mostly(rng: Rng, good: tuple[Any, ...], bad: tuple[Any, ...], share: float = 0.7) -> Any:
     """One of the good choices, in that share of all cases, or one of the bad or unusual ones."""
-    choices = good if rng.random() < share else bad
-    return choices[int(rng.integers(len(choices)))]
+    return _one_of(rng, *(good if rng.random() < share else bad))
 
 
 def _rows(rng: Rng) -> Any:
@@ -141,7 +139,6 @@ def run(count: int, seed: int) -> Outcome:
     outcome = Outcome()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("ignore", ConvergenceWarning)
         for number in range(count):
             rng = np.random.default_rng([seed, number])
             kind = KINDS[number % len(KINDS)]

@@ -20,7 +20,7 @@ EPOCHS = 25
 _KILLED = "killed while training"
 
 
-def train(folder: Path, result: Path | None = None) -> Network:
+def train(folder: Path) -> Network:
     """The training: dropout, a schedule, validation and a ragged last batch."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2030, 32)).astype(np.float32), rng.integers(0, 5, 2030)
@@ -29,8 +29,6 @@ def train(folder: Path, result: Path | None = None) -> Network:
         X[:1830], y[:1830], optimizer=Adam(schedules.Cosine(0.01)), epochs=EPOCHS,
         validation_data=(X[1830:], y[1830:]), callbacks=[Checkpoint(folder, resume=True, keep=2)],
     )  # fmt: skip
-    if result is not None:
-        network.save(result)
     return network
 
 
