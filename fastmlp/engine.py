@@ -271,7 +271,7 @@ class Engine:
     def _point_at(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> None:
         """Say which samples come, in which order, and their targets and weights."""
         job = self.job[0]
-        job["order"], job["n_rows"] = address_of(order), order.size
+        job["order"], job["n_rows"] = address_of(order), order.shape[-1]
         job["labels"] = address_or_0(encoded.labels)
         job["targets"] = address_or_0(encoded.targets)
         job["sample_weights"] = address_or_0(weights)
@@ -285,7 +285,10 @@ class Engine:
         step_numbers: np.ndarray,
         first_step: int,
     ) -> np.ndarray:
-        """Walk through `order` once, a batch a step; returns each batch's loss (n_steps,)."""
+        """Walk through each row of `order` (n_epochs, n_rows), or the only one, a batch a step.
+
+        Returns each batch's loss (n_steps,).
+        """
         losses, job = np.empty(step_numbers.shape[0]), self.job[0]
         self._point_at(order, encoded, weights)
         job["state"], job["hyper"] = address_of(state), address_of(step_numbers)

@@ -34,6 +34,7 @@ from fastmlp import (
     schedules,
     search_space,
 )
+from fastmlp.engine import Engine
 from fastmlp.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -213,6 +214,30 @@ def test_a_warm_start_goes_on_where_scikit_learn_forgets() -> None:
     whole = MLPClassifier(random_state=3, max_iter=20, shuffle=False).fit(X, Y)
     assert way(model, whole) == 0
     assert model.loss_curve_ == whole.loss_curve_
+
+
+def test_epochs_that_share_a_call_are_the_same_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callback hears of every epoch, so each is a call; without one, few rows share calls."""
+    calls, train = [], Engine.train
+
+    def counted(self: Engine, order: np.ndarray, *rest: Any) -> np.ndarray:
+        calls.append(order.shape)
+        return train(self, order, *rest)
+
+    monkeypatch.setattr(Engine, "train", counted)
+    options: dict[str, Any] = {
+        "random_state": 0, "max_iter": 60, "batch_size": 64, "tol": 0.02, "n_iter_no_change": 3
+    }  # fmt: skip
+    each = MLPClassifier(**options, callbacks=lambda model, history: False).fit(X, Y)
+    assert calls == [(1, len(Y))] * each.n_iter_
+    calls.clear()
+    together = MLPClassifier(**options).fit(X, Y)
+    assert len(calls) < each.n_iter_ / 2
+    assert sum(n for n, _ in calls) == together.n_iter_ == each.n_iter_ < 60
+    assert together.loss_curve_ == each.loss_curve_
+    assert len(together.history_["seconds"]) == each.n_iter_
+    assert way(together, each) == 0
+    assert together._random_state.random() == each._random_state.random()
 
 
 # ---------------------------------------------------------------- scikit-learn's conventions

@@ -43,6 +43,9 @@ class Listeners:
             self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
             self._fit.call_on_fit_task_begin(**self._about)
 
+    def __bool__(self) -> bool:
+        return bool(self._functions) or self._fit is not None
+
     def _copied_weights(self) -> dict[str, Any]:
         """What tells the model as it is now from the one that trains on."""
         e = self._estimator

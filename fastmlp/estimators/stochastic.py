@@ -1,7 +1,8 @@
 """Training by mini-batches in scikit-learn's order of events: shuffle, epoch, score, stop.
 
-An epoch is one compiled call. Random numbers are drawn as scikit-learn draws them, so from one
-`random_state` both see the same initial weights and the same batches.
+An epoch is one compiled call, as are several where rows are few and none can be the last. Random
+numbers are drawn as scikit-learn draws them, so from one `random_state` both see the same initial
+weights and the same batches.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
+_ROWS_A_CALL = 4096  # beyond them Python's part of an epoch does not matter
 
 
 class Validation(NamedTuple):
@@ -61,28 +63,34 @@ def train(
         convention=e._convention(),
     )  # fmt: skip
     order = np.arange(n_rows)
-    e.n_iter_ = 0
+    is_watched = validation is not None or incremental or bool(listeners)
+    e.n_iter_, stops = 0, False
     try:
-        for _ in range(e.max_iter):
+        while not stops and e.n_iter_ < e.max_iter:
             started = time.perf_counter()
             listeners.epoch_begins()
-            if e.shuffle:
-                order = order[e._random_state.permutation(n_rows)]
-            e.loss_ = _epoch(e, engine, rule, samples, order.astype(np.int32))
-            e.n_iter_ += 1
-            e.t_ += n_rows
-            score = None if validation is None else _validate(e, validation)
-            _record(e, score, time.perf_counter() - started)
-            stops = _after_epoch(e, score)
-            if listeners.epoch_ends() or stops or incremental:
-                break
-            if e.n_iter_ == e.max_iter:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
-                    "optimization hasn't converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=4,
-                )
+            orders = np.empty(
+                (1 if is_watched else _n_safe_epochs(e, rule, n_rows), n_rows), np.int32
+            )
+            for place in orders:
+                if e.shuffle:
+                    order = order[e._random_state.permutation(n_rows)]
+                place[...] = order
+            losses = _epochs(e, engine, rule, samples, orders)
+            seconds = (time.perf_counter() - started) / len(orders)
+            for loss in losses:
+                _count_epoch(e, loss, n_rows)
+                score = None if validation is None else _validate(e, validation)
+                _record(e, score, seconds)
+                stops = _after_epoch(e, score)
+            stops = listeners.epoch_ends() or stops or incremental
+        if not stops:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     if e._best_params is not None:
@@ -122,22 +130,43 @@ def _step_numbers(e: Any, rule: Rule, n_steps: int) -> np.ndarray:
     return rule.optimizer.step_numbers(e._n_steps, rates)
 
 
-def _epoch(e: Any, engine: Engine, rule: Rule, samples: Samples, order: np.ndarray) -> float:
-    """All batches once; returns the mean loss of a sample."""
-    batch_size = int(engine.job["batch_size"][0])
-    numbers = _step_numbers(e, rule, -(-order.size // batch_size))
+def _n_safe_epochs(e: Any, rule: Rule, n_rows: int) -> int:
+    """How many epochs may run before anything has to be decided.
+
+    The fit ends after more than `n_iter_no_change` epochs without improvement, each of which counts
+    one, so that none before the last of these can end it or change the rate.
+    """
+    if rule.schedule is not None or e.learning_rate == "invscaling":
+        return 1
+    patience = e.n_iter_no_change - e._no_improvement_count + 1
+    return int(max(1, min(patience, e.max_iter - e.n_iter_, _ROWS_A_CALL // n_rows)))
+
+
+def _epochs(
+    e: Any, engine: Engine, rule: Rule, samples: Samples, orders: np.ndarray
+) -> list[float]:
+    """All batches once in each of the orders (n_epochs, n_rows); returns their mean losses."""
+    batch_size, n_rows = int(engine.job["batch_size"][0]), orders.shape[1]
+    n_steps = -(-n_rows // batch_size)
+    numbers = _step_numbers(e, rule, len(orders) * n_steps)
     losses = engine.train(
-        order, samples.encoded, samples.weights, e._optimizer_state, numbers, e._n_steps
+        orders, samples.encoded, samples.weights, e._optimizer_state, numbers, e._n_steps
     )
     e._n_steps += losses.size
-    loss = mean_loss(losses, order.size, batch_size)
+    return [mean_loss(part, n_rows, batch_size) for part in losses.reshape(-1, n_steps)]
+
+
+def _count_epoch(e: Any, loss: float, n_rows: int) -> None:
+    """Take down the loss of one more epoch, unless it is the end of all sense."""
     if not np.isfinite(loss):  # as soon as one batch's is not
         raise ValueError(
             "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
             f"{e.n_iter_ + 1}, at learning rate {e._learning_rate:g}. The input data may "
             "contain large values and need to be preprocessed."
         )
-    return loss
+    e.loss_ = loss
+    e.n_iter_ += 1
+    e.t_ += n_rows
 
 
 def _validate(e: Any, validation: Validation) -> tuple[float, float]:

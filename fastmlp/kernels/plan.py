@@ -18,7 +18,7 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 # One job: what all steps of a call have in common. The first group are addresses:
 #   x          the samples, as `x_kind` and the two strides say; of sparse ones the non-zeros, with
 #              their columns in x_indices (int32) and each sample's first in x_indptr (int64)
-#   order      (n_rows,) int32, the samples in the order they are visited
+#   order      (n_epochs, n_rows) int32, the samples in the order they are visited
 #   labels     (n_samples,) int32, or 0; targets (n_samples, n_outputs), or 0
 #   sample_weights (n_samples,), or 0
 #   levels     (n_levels,) quantile levels

@@ -512,15 +512,12 @@ def _loss(job, batch, scale):
 
 
 @inlined
-def _step(job, stages, step, thread, one):
+def _step(job, stages, order, batch, step, thread, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once.
 
     Returns False if another thread failed.
     """
     n_threads = job["n_threads"]
-    start = step * job["batch_size"]
-    batch = min(job["batch_size"], job["n_rows"] - start)
-    order = job["order"] + start * _INT32_BYTES
     hyper = job["hyper"] + step * optimizers.N_HYPERPARAMETERS * _FLOAT64_BYTES
     total = _batch_weight(job, order, batch, one)
     _rows_phase(job, stages, order, batch, step, total, thread, one)
@@ -550,7 +547,7 @@ def _step(job, stages, step, thread, one):
 
 @jit
 def train_steps(job_address, thread, one):
-    """Walk through the order a batch at a time, updating the parameters after each.
+    """Walk through the order of each epoch a batch at a time, updating the parameters after each.
 
     Thread 0 writes `losses`: the mean loss of each batch, penalties included. Every thread calls
     this with its own number. Returns False if another thread failed.
@@ -558,11 +555,16 @@ def train_steps(job_address, thread, one):
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    met = True
+    met, order, left = True, job["order"], job["n_rows"]
     for step in range(job["n_steps"]):
-        met = _step(job, stages, step, thread, one)
+        batch = min(job["batch_size"], left)
+        met = _step(job, stages, order, batch, step, thread, one)
         if not met:
             break
+        order += batch * _INT32_BYTES
+        left -= batch
+        if left == 0:
+            left = job["n_rows"]
     restore_denormals(control)
     return met
 
