@@ -13,6 +13,7 @@ import numpy as np
 
 from . import checks, engine
 from .errors import InputError
+from .kernels.jit import REFUSALS, exactly
 from .kernels.step import outputs_of_row
 from .tables import table_of
 
@@ -46,7 +47,7 @@ class Predictor:
     ((3,), (5, 3))
     """
 
-    __slots__ = ("_dtype", "_n_features", "_n_outputs", "_network", "_spare")
+    __slots__ = ("_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
 
     def __init__(self, network: Network) -> None:
         if not network.is_built or not engine.can_compile(network.layers, network.loss):
@@ -56,8 +57,7 @@ class Predictor:
                 "use predict_proba" if network.is_built else "call fit first",
             )  # fmt: skip
         self._network = copy.deepcopy(network)
-        # NumPy keeps one object for each built-in type, so that `is` can compare them below.
-        self._dtype = np.dtype(network.dtype.name)
+        self._dtype = network.dtype
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
         self._spare: list[tuple[int, engine.Engine]] = []
 
@@ -79,38 +79,38 @@ class Predictor:
         -------
         ndarray of shape (n_outputs,) or (n, n_outputs)
         """
-        if not (
-            type(X) is np.ndarray
-            and X.dtype is self._dtype
-            and X.shape == (self._n_features,)
-            and X.flags.carray
-        ):
-            X = self._tidy(X)
-            if X.ndim == 2:
-                if X.shape[0] != 1 or out is not None:
-                    return self._rows(X, out)
-                return self(X[0]).reshape(1, -1)  # one row needs no threads
-        if out is None:
-            out = np.empty(self._n_outputs, self._dtype)
-        elif not (
-            isinstance(out, np.ndarray)
-            and out.dtype == self._dtype  # arrays that were pickled have an object of their own
-            and out.shape == (self._n_outputs,)
-            and out.flags.carray
-        ):
-            raise self._bad_out((self._n_outputs,), out)
+        result = np.empty(self._n_outputs, self._dtype) if out is None else out
         try:
             space = self._spare.pop()
         except IndexError:
             space = self._new_space()
-        outputs_of_row(space[0], X, out)
+        try:
+            done = self._kernel(space[0], X, result)
+        except REFUSALS:
+            done = False
         self._spare.append(space)
-        return out
+        return result if done else self._otherwise(X, out)
 
     def _new_space(self) -> tuple[int, engine.Engine]:
         row = np.zeros((1, self._n_features), self._dtype)
         made = engine.Engine(self._network, table_of(row, self._dtype), 1, training=False)
+        self._kernel = exactly(outputs_of_row, made.job_address, row[0], row[0])
         return made.job_address, made
+
+    def _otherwise(self, X: Any, out: np.ndarray | None) -> np.ndarray:
+        """Outputs of what is not a contiguous row of the network's type, or into what is not."""
+        X = self._tidy(X)
+        if X.ndim == 2:
+            if X.shape[0] != 1 or out is not None:
+                return self._rows(X, out)
+            return self(X[0]).reshape(1, -1)  # one row needs no threads
+        if out is None:
+            return self(X)
+        self._check_out(out, (self._n_outputs,))
+        if type(out) is np.ndarray:
+            return self(X, out)
+        out[...] = self(X)
+        return out
 
     def _tidy(self, X: Any) -> np.ndarray:
         """X as a writeable contiguous row, or a matrix of numbers."""
@@ -127,13 +127,8 @@ class Predictor:
 
     def _rows(self, X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         shape = X.shape[0], self._n_outputs
-        if out is not None and not (
-            isinstance(out, np.ndarray)
-            and out.dtype == self._dtype
-            and out.shape == shape
-            and out.flags.writeable
-        ):
-            raise self._bad_out(shape, out)
+        if out is not None:
+            self._check_out(out, shape)
         found = np.empty(shape, self._dtype)
         if X.shape[0]:
             found = self._network._outputs(X, link=True)
@@ -142,12 +137,20 @@ class Predictor:
         out[...] = found
         return out
 
-    def _bad_out(self, shape: tuple[int, ...], out: Any) -> InputError:
+    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        is_row = len(shape) == 1
+        if (
+            isinstance(out, np.ndarray)
+            and out.dtype == self._dtype
+            and out.shape == shape
+            and (out.flags.carray if is_row else out.flags.writeable)
+        ):
+            return
         got = type(out).__name__
         if isinstance(out, np.ndarray):
             spoilt = "" if out.flags.carray else ", strided or read-only"
             got = f"shape {out.shape} and type {out.dtype.name}{spoilt}"
-        return InputError(
+        raise InputError(
             "predictor", f"out contiguous, of shape {shape} and type {self._dtype.name}", got,
             "allocate it with np.empty",
         )  # fmt: skip

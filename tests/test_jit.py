@@ -177,7 +177,6 @@ BOTH = {
     "sparse.sparse_forward",
     "sparse.sparse_weight_gradient",
     "step.gradient",
-    "step.outputs_of_row",
     "step.outputs_of_table",
     "step.train_steps",
     "tiles.tile_width",
@@ -204,7 +203,7 @@ INSIDE = {
     "tiles.tile_height",
 }
 NOT_IN_A_STEP = {
-    "losses.link_rows", "step.gradient", "step.outputs_of_row", "step.outputs_of_table",
+    "losses.link_rows", "step.gradient", "step.outputs_of_table",
 }  # fmt: skip
 
 

@@ -536,6 +536,51 @@ def test_eight_threads_call_one_predictor(size: int, rng: np.random.Generator) -
         assert all(pool.map(run, range(8)))
 
 
+def _misaligned(row: np.ndarray) -> np.ndarray:
+    memory = np.zeros(row.nbytes + 1, np.uint8)
+    memory[1:] = row.view(np.uint8)
+    return memory[1:].view(row.dtype)
+
+
+ODD_ROWS: dict[str, Callable[[np.ndarray], Any]] = {
+    "list": lambda row: row.tolist(),
+    "tuple": lambda row: tuple(row.tolist()),
+    "other type": lambda row: row.astype(np.float64),
+    "whole numbers": lambda row: row.astype(np.int8),
+    "other byte order": lambda row: row.astype(row.dtype.newbyteorder()),
+    "objects": lambda row: row.astype(object),
+    "strided": lambda row: np.repeat(row, 2)[::2],
+    "read-only": lambda row: np.frombuffer(row.tobytes(), row.dtype),
+    "misaligned": _misaligned,
+    "masked": np.ma.masked_array,
+    "of a class": lambda row: row.view(type("Own", (np.ndarray,), {})),
+}
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("kind", ODD_ROWS)
+def test_rows_that_the_kernel_refuses_are_tidied(kind: str, rng: np.random.Generator) -> None:
+    row = np.round(rows_of(rng, 1)[0] * 4)
+    compiled = deep().compile_predictor()
+    wanted = compiled(row)
+    out = np.zeros_like(wanted)
+    odd = ODD_ROWS[kind](row)
+    assert_equal(compiled(odd), wanted)
+    assert compiled(odd, out) is out
+    assert_equal(out, wanted)
+    for wrong in (row[:-1], np.append(row, 0).astype(row.dtype), row[0]):
+        with pytest.raises(InputError, match="expected X of shape"):
+            compiled(wrong)
+
+
+@pytest.mark.nojit
+def test_out_may_be_of_a_class_of_its_own(rng: np.random.Generator) -> None:
+    row, compiled = rows_of(rng, 1)[0], deep().compile_predictor()
+    out = np.ma.zeros(N_OUTPUTS, np.float32)
+    assert compiled(row, out) is out
+    assert_equal(out.data, compiled(row))
+
+
 @pytest.mark.nojit
 def test_threads_inside_at_once_have_spaces_of_their_own(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
@@ -543,18 +588,19 @@ def test_threads_inside_at_once_have_spaces_of_their_own(
     """Three that are held inside the kernel use three; a later one takes one of these."""
     X, compiled = rows_of(rng, 3), deep().compile_predictor()
     wanted = compiled(X)
-    inside, seen = threading.Barrier(3), []
-    kernel = predictor.outputs_of_row
+    inside, seen, kernel = threading.Barrier(3), [], compiled._kernel
 
-    def outputs_of_row(address: int, x: np.ndarray, out: np.ndarray) -> None:
+    def outputs_of_row(address: int, x: np.ndarray, out: np.ndarray) -> bool:
         seen.append(address)
         inside.wait(60)
-        kernel(address, x, out)
+        return bool(kernel(address, x, out))
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(3) as pool:
-        patch.setattr(predictor, "outputs_of_row", outputs_of_row)
+        patch.setattr(predictor, "exactly", lambda kernel, *examples: outputs_of_row)
+        compiled._spare.clear()
         for found, right in zip(pool.map(compiled, X), wanted, strict=True):
             assert_equal(found, right)
+    compiled._kernel = kernel
     assert len(set(seen)) == 3
     assert {address for address, _ in compiled._spare} == set(seen)
     compiled(X[0])

@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import caching, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
@@ -120,6 +121,48 @@ def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
     with contextlib.suppress(AttributeError, OSError):  # no cache, or one that cannot be read
         return has(key[0] for key in kernel._cache._cache_file._load_index())
     return False
+
+
+# What a call with arguments of other types raises: most are TypeError, some numba's own.
+REFUSALS = (TypeError, ValueError, TypingError)
+
+
+def exactly(function: Callable[..., Any], *examples: Any) -> Any:
+    """Compile a function for arguments like these only; others raise one of REFUSALS.
+
+    numba looks at arguments anyway, and faster than Python could: types, dimensions, memory order,
+    alignment, leave to write. So whoever must know that they are right need only call. It keeps
+    the GIL, since letting go of it would cost more than a call that is this short.
+    """
+    if not JIT_ENABLED:
+        return _particular(_silent(function), examples)
+    return _only_for(function, tuple(map(numba.typeof, examples)))
+
+
+@functools.cache
+def _only_for(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
+    kernel = jit(function, nogil=False)
+    kernel.compile(signature)
+    kernel.disable_compile()
+    return kernel
+
+
+def _particular(kernel: Callable[..., Any], examples: tuple[Any, ...]) -> Callable[..., Any]:
+    """An interpreted kernel that is as particular about arrays as a compiled one."""
+
+    def looks(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, np.ndarray):
+            return (type(value),)
+        return value.dtype, value.ndim, value.flags.carray
+
+    wanted = list(map(looks, examples))
+
+    def checked(*args: Any) -> Any:
+        if list(map(looks, args)) != wanted:
+            raise TypeError
+        return kernel(*args)
+
+    return checked
 
 
 def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
