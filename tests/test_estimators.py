@@ -161,15 +161,24 @@ def test_several_targets_have_their_weights_and_a_loss_that_fits_the_gradient() 
     assert ours.loss_ == pytest.approx(error + penalty, rel=1e-9)
 
 
-@pytest.mark.parametrize("activation", ["identity", "tanh"])
+LBFGS: dict[str, Any] = {"solver": "lbfgs", "hidden_layer_sizes": (5,), "alpha": 1.0, "tol": 1e-7}
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_lbfgs_goes_the_same_way(activation: str) -> None:
+    """For so many iterations that rounding does not yet send it to another optimum of relu's."""
+    settings = LBFGS | {"activation": activation, "max_iter": 30}
+    for ours, theirs in (
+        fitted_pair(MLPClassifier, TheirClassifier, X, Y, **settings),
+        fitted_pair(MLPRegressor, TheirRegressor, XR, YR, **settings),
+    ):
+        assert way(ours, theirs) < 1e-9
+        assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh"])
 def test_lbfgs_reaches_the_same_optimum(activation: str) -> None:
-    settings = {
-        "solver": "lbfgs",
-        "activation": activation,
-        "hidden_layer_sizes": (5,),
-        "alpha": 1.0,
-    }
-    settings |= {"max_iter": 3000, "tol": 1e-7}
+    settings = LBFGS | {"activation": activation, "max_iter": 3000}
     ours, theirs = fitted_pair(MLPClassifier, TheirClassifier, X, Y, **settings)
     assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-5)
     assert np.abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-2
@@ -800,3 +809,70 @@ def test_small_models_do_what_scikit_learn_cannot() -> None:
     assert warm.partial_fit(SMALL, y).n_iter_ == 1
     with pytest.raises(ValueError, match="same classes"):
         warm.fit(SMALL, y + 1)
+
+
+# ---------------------------------------------------------------- every parameter
+
+# A value of each parameter that changes a fit, and what it takes for that.
+CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
+    "hidden_layer_sizes": ({}, (7,)),
+    "activation": ({}, "tanh"),
+    "solver": ({}, "sgd"),
+    "alpha": ({}, 1.0),
+    "batch_size": ({}, 50),
+    "learning_rate": ({}, "cosine"),
+    "learning_rate_init": ({}, 0.01),
+    "power_t": ({"solver": "sgd", "learning_rate": "invscaling"}, 0.1),
+    "max_iter": ({}, 9),
+    "shuffle": ({}, False),
+    "random_state": ({}, 1),
+    "tol": ({"n_iter_no_change": 1}, 100.0),
+    "warm_start": ({}, True),
+    "momentum": ({"solver": "sgd"}, 0.5),
+    "nesterovs_momentum": ({"solver": "sgd"}, False),
+    "early_stopping": ({}, True),
+    "validation_fraction": ({"early_stopping": True}, 0.3),
+    "beta_1": ({}, 0.5),
+    "beta_2": ({}, 0.5),
+    "epsilon": ({}, 0.1),
+    "n_iter_no_change": ({"tol": 100.0}, 1),
+    "max_fun": ({"solver": "lbfgs"}, 3),
+    "width": ({}, 7),
+    "depth": ({}, 2),
+    "dropout": ({}, 0.5),
+    "l1_ratio": ({"alpha": 1.0}, 1.0),
+    "weight_decay": ({}, 0.5),
+    "max_norm": ({}, 0.5),
+    "gradient_clip": ({}, 0.01),
+    "scoring": ({"early_stopping": True}, "loss"),
+    "dtype": ({}, "float32"),
+    "label_smoothing": ({}, 0.1),
+    "class_weight": ({}, {0: 5.0}),
+    "loss": ({}, "huber"),
+    "quantile": ({"loss": "quantile"}, 0.2),
+    "delta": ({"loss": "huber"}, 0.1),
+}
+# What changes no number has tests of its own.
+UNSEEN = {
+    "callbacks": test_callbacks_see_every_epoch_and_may_stop,
+    "n_threads": test_results_do_not_depend_on_threads,
+    "verbose": test_small_models_have_the_numbers_of_scikit_learn,
+}
+KINDS = {MLPClassifier: (X, Y), MLPRegressor: (XR, YR)}
+
+
+def outcome(kind: Any, **parameters: Any) -> bytes:
+    """All that comes out of two fits in a row."""
+    model = kind(**({"hidden_layer_sizes": (6,), "max_iter": 8, "random_state": 0} | parameters))
+    model.fit(*KINDS[kind]).fit(*KINDS[kind])
+    arrays = [*model.coefs_, *model.intercepts_, model.loss_curve_, model.validation_scores_ or []]
+    return b"".join(np.asarray(array).tobytes() for array in arrays)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in KINDS for name in kind().get_params() if name not in UNSEEN],
+)
+def test_no_parameter_is_ignored(kind: Any, name: str) -> None:
+    needs, value = CHANGES[name]
+    assert outcome(kind, **needs, **{name: value}) != outcome(kind, **needs)
