@@ -21,6 +21,7 @@ def search_space(prefix: str = "") -> dict[str, Any]:
     Returns
     -------
     dict of str to distribution or list
+        What to draw each parameter from.
 
     Examples
     --------
