@@ -67,8 +67,8 @@ def load_seed_protocol(random_state: int | None = 0) -> Split:
 
     Parameters
     ----------
-    random_state : int or None
-        Seed of the permutation.
+    random_state : int or None, default 0
+        Seed of the permutation; None draws another one at every call.
 
     Returns
     -------
