@@ -38,6 +38,8 @@ class Layer:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastmlp import Layer
     >>> class Double(Layer):
     ...     name = "double"
     ...     def forward(self, X, training=False):

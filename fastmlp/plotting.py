@@ -73,6 +73,7 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
     Examples
     --------
     >>> from fastmlp import History
+    >>> from fastmlp.plotting import plot_history
     >>> ax = plot_history(History(loss=[0.9, 0.4], validation_loss=[1.0, 0.6]))
     >>> [line.get_label() for line in ax.lines]
     ['training loss', 'validation loss']
@@ -129,6 +130,7 @@ def plot_confusion(
 
     Examples
     --------
+    >>> from fastmlp.plotting import plot_confusion
     >>> ax = plot_confusion(["cat", "dog", "dog"], ["cat", "cat", "dog"])
     >>> [text.get_text() for text in ax.texts]
     ['1', '0', '1', '1']
@@ -198,6 +200,8 @@ def plot_weights(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastmlp.plotting import plot_weights
     >>> ax = plot_weights(np.eye(4), (2, 2))
     >>> ax.images[0].get_array().shape
     (5, 5)
@@ -254,6 +258,8 @@ def plot_predictions(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastmlp.plotting import plot_predictions
     >>> ax = plot_predictions(np.eye(4), [0, 1, 2, 3], [0, 1, 2, 0], (2, 2))
     >>> [text.get_text() for text in ax.texts]
     ['0', '1', '2', '0 ≠ 3']
@@ -322,6 +328,7 @@ def plot_regression(
 
     Examples
     --------
+    >>> from fastmlp.plotting import plot_regression
     >>> ax = plot_regression([1.0, 2.0], [1.5, 1.75])
     >>> ax.lines[1].get_xydata().tolist()
     [[1.0, 1.5], [2.0, 1.75]]
@@ -393,6 +400,7 @@ def training_report(
     --------
     >>> from fastmlp import Dense, Network
     >>> from fastmlp.datasets import load_digits
+    >>> from fastmlp.plotting import training_report
     >>> split, network = load_digits().split(), Network([Dense(10)])
     >>> history = network.fit(split.X_train, split.y_train, epochs=2)
     >>> figure = training_report("digits.png", network, history, split)  # doctest: +SKIP

@@ -70,6 +70,7 @@ def load(
 
     Examples
     --------
+    >>> from fastmlp.datasets import load
     >>> load("digits").X.shape
     (1797, 64)
     """

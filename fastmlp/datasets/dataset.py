@@ -86,6 +86,7 @@ class Dataset:
     Examples
     --------
     >>> import numpy as np
+    >>> from fastmlp.datasets import Dataset
     >>> Dataset(np.zeros((6, 2)), np.array([0, 1, 0, 1, 0, 1]), "toy")
     Dataset('toy': X (6, 2) float64, y (6,) int64, 0 own test rows)
     """
@@ -162,6 +163,7 @@ class Dataset:
         Examples
         --------
         >>> import numpy as np
+        >>> from fastmlp.datasets import Dataset
         >>> Dataset(np.zeros((20, 2)), np.arange(20) % 2, "toy").split(validation=0.2, test=0.2)
         Split('toy': 12 training, 4 validation, 4 test rows)
         """

@@ -79,6 +79,7 @@ def load_mnist(
 
     Examples
     --------
+    >>> from fastmlp.datasets import load_mnist
     >>> load_mnist("folder/with/idx/files").split()  # doctest: +SKIP
     Split('mnist': 51000 training, 9000 validation, 10000 test rows)
     """
@@ -139,6 +140,7 @@ def read_idx(path: str | os.PathLike[str], *, md5: str | None = None) -> np.ndar
 
     Examples
     --------
+    >>> from fastmlp.datasets import read_idx
     >>> read_idx("t10k-labels-idx1-ubyte.gz").shape  # doctest: +SKIP
     (10000,)
     """

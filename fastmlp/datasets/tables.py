@@ -71,6 +71,7 @@ def load_table(
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp.datasets import load_table
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length,area\\n2,3,6\\n2.5,4,10\\n")
@@ -122,6 +123,7 @@ def load_features(
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp.datasets.tables import load_features
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length\\n2,3\\n")

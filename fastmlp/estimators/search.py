@@ -25,6 +25,7 @@ def search_space(prefix: str = "") -> dict[str, Any]:
 
     Examples
     --------
+    >>> from fastmlp import search_space
     >>> sorted(search_space("mlp__"))[0]
     'mlp__activation'
     """
