@@ -656,6 +656,7 @@ class SiLU(Activation):
     ----------
     Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
     approximation in reinforcement learning", Neural Networks 107, 2018.
+
     Ramachandran, Zoph and Le, "Searching for activation functions", arXiv:1710.05941, 2017.
 
     Examples

@@ -215,6 +215,7 @@ class SoftmaxCrossEntropy(_Smoothed):
     ----------
     Bridle, "Probabilistic interpretation of feedforward classification network outputs, with
     relationships to statistical pattern recognition", in Neurocomputing, Springer, 1990.
+
     Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer
     vision", CVPR 2016 (label smoothing).
 

@@ -32,8 +32,8 @@ weight_decay : float, default {weight_decay}
 clip_norm : float, optional
     Largest Euclidean norm of the whole gradient; a longer one is scaled down to it.
 factors : mapping of str to float, optional
-    Learning-rate factors by parameter name, with wildcards: {{"*.b": 0.1, "0.W": 6.0}}. Later
-    entries win.
+    Learning-rate factors by parameter name, with wildcards: ``{{"*.b": 0.1, "0.W": 6.0}}``.
+    Later entries win.
 
 Raises
 ------
@@ -253,10 +253,13 @@ class SGD(Optimizer):
     ----------
     Robbins and Monro, "A stochastic approximation method", Annals of Mathematical Statistics 22,
     1951.
+
     Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Computational
     Mathematics and Mathematical Physics 4, 1964.
+
     Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)",
     Soviet Mathematics Doklady 27, 1983.
+
     Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
     learning", ICML 2013.
 

@@ -100,7 +100,7 @@ out_activation_ : str
     What turns outputs into predictions.
 n_features_in_ : int
     Columns of X.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Their names, if it had any."""
 
 
