@@ -134,7 +134,7 @@ class Layer:
         Returns
         -------
         ndarray of shape (n, n_out)
-            In the layer's dtype, or that of X where the layer has no parameters.
+            Float32 or float64: as the parameters or, without any, as X; float64 for integers.
 
         Raises
         ------
