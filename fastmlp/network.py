@@ -350,7 +350,7 @@ class Network:
         return self._answers("Network.predict_proba", X, link=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels, or numbers for a regression loss, in the form that fit was given them.
+        """Labels, or numbers for a regression loss.
 
         Parameters
         ----------
@@ -360,7 +360,8 @@ class Network:
         Returns
         -------
         ndarray of shape (n,) or (n, n_targets)
-            Labels in their own dtype, numbers in the network's.
+            Labels as fit was given them; of one-hot rows and probabilities, numbers of classes; of
+            several labels, 1 and 0; all other numbers in the network's dtype.
 
         Raises
         ------
