@@ -115,9 +115,26 @@ class Checkpoint:
         return f"Checkpoint({os.fspath(self.folder)!r})"
 
     def begin(self, network: Network, samples: Samples, run: dict[str, Any]) -> Resumed | None:
-        """Prepare the folder; where to go on, if there is something to go on with.
+        """What a fit calls when it begins: prepare the folder and find where to go on.
 
-        `run`: the options that make a fit what it is, among them "optimizer".
+        Parameters
+        ----------
+        network : Network
+            Built for the samples.
+        samples : Samples
+            What it is trained on.
+        run : dict of str to object
+            Options that make a fit what it is, among them "optimizer".
+
+        Returns
+        -------
+        Resumed or None
+            Where to go on, if there is something to go on with.
+
+        Raises
+        ------
+        InputError, FileError
+            As the class says.
         """
         if not isinstance(run["optimizer"], Optimizer):
             raise InputError(
@@ -169,7 +186,21 @@ class Checkpoint:
     def after_epoch(
         self, network: Network, history: History, state: np.ndarray, step: int, is_last: bool
     ) -> None:
-        """What a fit calls when an epoch is whole; writes what is due and forgets the oldest."""
+        """What a fit calls when an epoch is whole: write what is due and remove the oldest.
+
+        Parameters
+        ----------
+        network : Network
+            As it is now.
+        history : History
+            All epochs so far.
+        state : ndarray of shape (n_vectors * n_params,)
+            The optimizer's memory.
+        step : int
+            Steps done so far.
+        is_last : bool
+            Whether the fit ends here.
+        """
         folder, scores = Path(self.folder), history.validation_score
         if scores and all(scores[-1] > score for score in scores[:-1]):
             self._write(network, folder / BEST)

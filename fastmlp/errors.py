@@ -24,6 +24,7 @@ class InputError(ValueError):
 
     Examples
     --------
+    >>> from fastmlp import InputError
     >>> print(InputError("Network.fit", "X with 64 columns", "32 columns", "select other columns"))
     Network.fit: expected X with 64 columns, got 32 columns; select other columns
     """

@@ -13,18 +13,25 @@ from typing import Any
 class History:
     """What happened in a fit, one entry an epoch.
 
-    Attributes
+    Parameters
     ----------
-    loss : list of float
+    loss : list of float, optional
         Mean training loss of the epoch's batches, penalties included.
-    validation_loss, validation_score : list of float
+    validation_loss, validation_score : list of float, optional
         After the epoch; empty without validation data.
-    learning_rate : list of float
+    learning_rate : list of float, optional
         Of the epoch's last step.
-    seconds : list of float
-        Time the epoch took, validation included.
-    stopped : str
-        "finished", "callback" or "interrupted" (Ctrl-C, which waits for the epoch's end).
+    seconds : list of float, optional
+        Time the epoch took, in seconds, validation included.
+    stopped : {"finished", "callback", "interrupted"}, default "finished"
+        Why the fit ended; "interrupted" is Ctrl-C, which waits for the epoch's end.
+
+    Examples
+    --------
+    >>> from fastmlp import Dense, Network
+    >>> history = Network([Dense(2)]).fit([[0.0], [1.0]], [0, 1], epochs=3)
+    >>> history.epochs, len(history.loss), history.stopped
+    (3, 3, 'finished')
     """
 
     loss: list[float] = field(default_factory=list)
@@ -36,12 +43,25 @@ class History:
 
     @property
     def epochs(self) -> int:
+        """Epochs so far."""
         return len(self.loss)
 
     def add(
         self, loss: float, validation: tuple[float, float] | None, rate: float, seconds: float
     ) -> None:
-        """Append an epoch, whole, so that all lists stay of one length."""
+        """Append an epoch, whole, so that all lists stay of one length.
+
+        Parameters
+        ----------
+        loss : float
+            Mean training loss.
+        validation : (float, float) or None
+            Loss and score on the validation data, if there are any.
+        rate : float
+            Learning rate of the last step.
+        seconds : float
+            Time the epoch took.
+        """
         self.loss.append(loss)
         if validation is not None:
             self.validation_loss.append(validation[0])
@@ -50,5 +70,11 @@ class History:
         self.seconds.append(seconds)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON."""
+        """All entries as plain data, for JSON.
+
+        Returns
+        -------
+        dict
+            Lists by name, and "stopped".
+        """
         return asdict(self)

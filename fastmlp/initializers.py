@@ -14,20 +14,68 @@ import numpy as np
 from . import checks
 from .registry import Registry
 
+__all__ = [
+    "NTK",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Zeros",
+]
+
 INITIALIZERS: Registry[Initializer] = Registry("initializer")
 
 
 class Initializer:
-    """Base of all initializers; derive from it and define `draw` to add one."""
+    """Base of all initializers; derive from it and define `draw` to add one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dense, initializers
+    >>> class Identity(initializers.Initializer):
+    ...     def draw(self, rng, n_in, n_out):
+    ...         return np.eye(n_in, n_out)
+    >>> Dense(2, 2, initializer=Identity()).forward(np.array([[3.0, 4.0]]))
+    array([[3., 4.]])
+    """
 
     name: ClassVar[str]
 
     def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-        """A new matrix (n_in, n_out) of float64."""
+        """A new matrix of weights.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+            Source of random values.
+        n_in, n_out : int
+            Inputs and units of the layer.
+
+        Returns
+        -------
+        ndarray of shape (n_in, n_out)
+            Float64.
+        """
         raise NotImplementedError
 
     def parameter_scale(self, n_in: int) -> float:
-        """Weight per unit of the parameter that the optimizer is meant to see; 1 but for NTK."""
+        """Weight per unit of the parameter that the optimizer is meant to see.
+
+        Parameters
+        ----------
+        n_in : int
+            Inputs of the layer.
+
+        Returns
+        -------
+        float
+            1 for all but `NTK`.
+        """
         return 1.0
 
 
@@ -39,7 +87,25 @@ def _uniform(rng: np.random.Generator, n_in: int, n_out: int, variance: float) -
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class GlorotUniform(Initializer):
-    """Uniform with variance 2 / (n_in + n_out), also called Xavier (Glorot and Bengio, 2010)."""
+    """Uniform numbers that keep variances with symmetric activations; also called Xavier.
+
+    Notes
+    -----
+    W ~ U(-a, a) with a = sqrt(6 / (n_in + n_out)), of variance 2 / (n_in + n_out).
+
+    References
+    ----------
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.GlorotUniform().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.06)
+    """
 
     name: ClassVar[str] = "glorot_uniform"
 
@@ -50,7 +116,25 @@ class GlorotUniform(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class GlorotNormal(Initializer):
-    """Normal with variance 2 / (n_in + n_out), also called Xavier (Glorot and Bengio, 2010)."""
+    """Normal numbers that keep variances with symmetric activations; also called Xavier.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = 2 / (n_in + n_out).
+
+    References
+    ----------
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.GlorotNormal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.06)
+    """
 
     name: ClassVar[str] = "glorot_normal"
 
@@ -61,7 +145,25 @@ class GlorotNormal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class HeUniform(Initializer):
-    """Uniform with variance 2 / n_in (He et al., 2015)."""
+    """Uniform numbers that keep variances with rectifiers.
+
+    Notes
+    -----
+    W ~ U(-a, a) with a = sqrt(6 / n_in), of variance 2 / n_in.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving deep into rectifiers: Surpassing human-level performance on
+    ImageNet classification", ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.HeUniform().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.07)
+    """
 
     name: ClassVar[str] = "he_uniform"
 
@@ -72,7 +174,25 @@ class HeUniform(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class HeNormal(Initializer):
-    """Normal with variance 2 / n_in (He et al., 2015)."""
+    """Normal numbers that keep variances with rectifiers.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = 2 / n_in.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving deep into rectifiers: Surpassing human-level performance on
+    ImageNet classification", ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.HeNormal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.07)
+    """
 
     name: ClassVar[str] = "he_normal"
 
@@ -83,7 +203,25 @@ class HeNormal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class LeCunUniform(Initializer):
-    """Uniform with variance 1 / n_in (LeCun et al., 1998)."""
+    """Uniform numbers that keep variances forwards.
+
+    Notes
+    -----
+    W ~ U(-a, a) with a = sqrt(3 / n_in), of variance 1 / n_in.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade,
+    1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.LeCunUniform().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.05)
+    """
 
     name: ClassVar[str] = "lecun_uniform"
 
@@ -94,7 +232,25 @@ class LeCunUniform(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class LeCunNormal(Initializer):
-    """Normal with variance 1 / n_in (LeCun et al., 1998)."""
+    """Normal numbers that keep variances forwards, which SELU builds on.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = 1 / n_in.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade,
+    1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.LeCunNormal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.05)
+    """
 
     name: ClassVar[str] = "lecun_normal"
 
@@ -105,7 +261,31 @@ class LeCunNormal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class Normal(Initializer):
-    """Normal with the standard deviation `scale`, whatever the sizes; 0.1 is the seed's."""
+    """Normal numbers of one scale, whatever the sizes.
+
+    Parameters
+    ----------
+    scale : float, default 0.1
+        Standard deviation.
+
+    Raises
+    ------
+    InputError
+        For a scale below 0.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = scale^2. The default is that of the published algorithm in
+    `fastmlp.reference`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.Normal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.1)
+    """
 
     name: ClassVar[str] = "normal"
     scale: float = 0.1
@@ -120,10 +300,26 @@ class Normal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class NTK(Initializer):
-    """Neural tangent parametrisation: W = V / sqrt(n_in), V standard normal (Jacot et al., 2018).
+    """Normal numbers in the neural tangent parametrisation.
 
-    The network stores W; its steps are scaled so that W moves as if the optimizer had moved V: by
-    1 / sqrt(n_in) where steps do not depend on the gradient's scale (Adam), by 1 / n_in else (SGD).
+    Notes
+    -----
+    W = V / sqrt(n_in) with V ~ N(0, 1). The network stores W; its steps are scaled so that W moves
+    as if the optimizer had moved V: by 1 / sqrt(n_in) where steps do not depend on the gradient's
+    scale (Adam), by 1 / n_in else (SGD).
+
+    References
+    ----------
+    Jacot, Gabriel and Hongler, "Neural tangent kernel: Convergence and generalization in neural
+    networks", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.NTK().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.05)
     """
 
     name: ClassVar[str] = "ntk"
@@ -138,7 +334,20 @@ class NTK(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All zeros; right for biases and for an output layer that is to start without opinion."""
+    """All zeros, for biases and for an output layer that is to start without opinion.
+
+    Notes
+    -----
+    W = 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.Zeros().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.0)
+    """
 
     name: ClassVar[str] = "zeros"
 

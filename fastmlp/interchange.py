@@ -36,11 +36,27 @@ def to_torch(model: Any) -> dict[str, Any]:
     Parameters
     ----------
     model : Network, MLPClassifier or MLPRegressor
+        Built, or fitted.
 
     Returns
     -------
     dict of str to torch.Tensor
         "0.weight" (n_out, n_in) and "0.bias" (n_out,) of layer 0, and so on; copies.
+
+    Raises
+    ------
+    InputError
+        If torch is not installed, or for another kind of model.
+
+    Examples
+    --------
+    >>> from fastmlp import Dense, Network, ReLU, to_torch
+    >>> network = Network([Dense(4, 8), ReLU(), Dense(8, 2)])
+    >>> module = torch.nn.Sequential(
+    ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+    ... )  # doctest: +SKIP
+    >>> module.load_state_dict(to_torch(network))  # doctest: +SKIP
+    <All keys matched successfully>
     """
     torch = require("torch", "to_torch", "bench")
     network, found = network_of("to_torch", model), dict[str, Any]()
@@ -70,6 +86,14 @@ def from_torch(state: Mapping[str, Any], network: Network) -> Network:
     ------
     InputError
         If numbers or shapes of the layers differ, before anything is changed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dense, Network, from_torch
+    >>> state = {"0.weight": np.array([[1.0, 2.0]]), "0.bias": np.array([3.0])}
+    >>> from_torch(state, Network([Dense(2, 1)])).outputs([[1, 1]])
+    array([[6.]], dtype=float32)
     """
     arrays = [_as_array(value) for value in state.values()]
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
@@ -105,6 +129,16 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
     ------
     InputError
         For anything else, and for a model that is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from fastmlp import from_sklearn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+    >>> bool((from_sklearn(model).predict(X) == model.predict(X)).all())
+    True
     """
     from . import estimators
 

@@ -33,6 +33,19 @@ class Loss:
     task : {"classes", "binary", "regression"}
         How targets are read: one of several classes; yes or no, once or for several labels;
         numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Loss
+    >>> class Cubic(Loss):
+    ...     name = "cubic"
+    ...     def value_and_gradient(self, outputs, targets, sample_weight):
+    ...         weights = sample_weight[:, None] / (sample_weight.sum() * outputs.shape[1])
+    ...         r = outputs - targets
+    ...         return float((weights * abs(r) ** 3).sum()), 3 * weights * r * abs(r)
+    >>> Cubic().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]), np.ones(1))
+    (8.0, array([[12.]]))
     """
 
     name: ClassVar[str] = "loss"
@@ -54,12 +67,26 @@ class Loss:
 
         Returns
         -------
-        float, ndarray of shape (n, n_outputs)
+        value : float
+            The mean over samples, and over the outputs of each.
+        gradient : ndarray of shape (n, n_outputs)
+            Of the mean, in the dtype of the outputs.
         """
         raise NotImplementedError
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
-        """Probabilities or predicted numbers from linear outputs (n, n_outputs)."""
+        """Predictions that outputs stand for; the same numbers unless a loss says otherwise.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n, n_outputs)
+            Linear outputs of the network.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs)
+            Probabilities or predicted numbers.
+        """
         return outputs
 
 
@@ -71,10 +98,22 @@ class BuiltInLoss(Loss):
 
     @property
     def option(self) -> float:
+        """The one number of the kernel's rule; 0 where there is none."""
         return 0.0
 
     def levels_as(self, dtype: np.dtype) -> np.ndarray:
-        """Quantile levels; empty for losses that have none."""
+        """Quantile levels as an array.
+
+        Parameters
+        ----------
+        dtype : numpy dtype
+            Of the result.
+
+        Returns
+        -------
+        ndarray of shape (n_levels,)
+            Empty for losses that have none.
+        """
         return np.empty(0, dtype)
 
     def value_and_gradient(
@@ -95,7 +134,25 @@ class BuiltInLoss(Loss):
     ) -> tuple[float, np.ndarray]:
         """As `value_and_gradient`, for targets in the kernels' form (see `kernels.plan.Data`).
 
-        A `total` above 0 replaces the sum of the weights, for a part of a larger batch.
+        Parameters
+        ----------
+        outputs : ndarray of shape (n, n_outputs)
+            Linear outputs of the network, contiguous.
+        labels : ndarray of shape (n,) or (0,)
+            Numbers of classes, int32; empty where `targets` has all.
+        targets : ndarray of shape (n * n_outputs,) or (0,)
+            Numbers row by row, in the dtype of the outputs.
+        weights : ndarray of shape (n,) or (0,)
+            Sample weights; empty for equal ones.
+        total : float, default 0
+            If above 0, replaces the sum of the weights, for a part of a larger batch.
+
+        Returns
+        -------
+        value : float
+            Mean loss of the rows.
+        gradient : ndarray of shape (n, n_outputs)
+            With respect to the outputs.
         """
         n, n_out = outputs.shape
         one = outputs.dtype.type(1)
@@ -136,16 +193,42 @@ class _Smoothed(BuiltInLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(_Smoothed):
-    """-sum_j t_j log p_j with p = softmax(z): one class of several.
+    """Cross-entropy of the softmax, for one class of several.
 
     Parameters
     ----------
     label_smoothing : float in [0, 1), default 0
-        Part of the target spread evenly over all classes (Szegedy et al., 2016).
+        Part of the target that is spread evenly over all classes.
+
+    Raises
+    ------
+    InputError
+        For a `label_smoothing` out of range.
 
     Notes
     -----
-    Gradient p - t (Bridle, 1990). The maximum is subtracted before exponentials.
+    loss = -sum_j t_j log p_j, with p_j = exp(z_j) / sum_i exp(z_i); its gradient is p - t where the
+    targets sum to 1. Smoothing by e first makes t_j into (1 - e) t_j + e / n_classes. The largest z
+    is subtracted before exponentials, so none overflows.
+
+    References
+    ----------
+    Bridle, "Probabilistic interpretation of feedforward classification network outputs, with
+    relationships to statistical pattern recognition", in Neurocomputing, Springer, 1990.
+
+    Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer
+    vision", CVPR 2016 (label smoothing).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import SoftmaxCrossEntropy
+    >>> loss, z, t = SoftmaxCrossEntropy(), np.zeros((1, 4)), np.eye(4)[:1]
+    >>> loss.link(z)
+    array([[0.25, 0.25, 0.25, 0.25]])
+    >>> value, gradient = loss.value_and_gradient(z, t, np.ones(1))
+    >>> round(value, 4), gradient
+    (1.3863, array([[-0.75,  0.25,  0.25,  0.25]]))
     """
 
     name: ClassVar[str] = "softmax_cross_entropy"
@@ -157,12 +240,35 @@ class SoftmaxCrossEntropy(_Smoothed):
 @LOSSES.register
 @dataclass(frozen=True)
 class BinaryCrossEntropy(_Smoothed):
-    """-t log p - (1 - t) log(1 - p) with p = sigmoid(z), per output: two classes or many labels.
+    """Cross-entropy of the sigmoid, for two classes or several labels at once.
 
     Parameters
     ----------
     label_smoothing : float in [0, 1), default 0
         How far targets are drawn from 0 and 1 towards 1/2.
+
+    Raises
+    ------
+    InputError
+        For a `label_smoothing` out of range.
+
+    Notes
+    -----
+    loss = -t log p - (1 - t) log(1 - p) of each output, with p = 1 / (1 + exp(-z)); its slope is
+    p - t. Smoothing by e first makes t into (1 - e) t + e / 2.
+
+    References
+    ----------
+    Bishop, "Pattern recognition and machine learning", Springer, 2006, section 5.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import BinaryCrossEntropy
+    >>> loss = BinaryCrossEntropy()
+    >>> value, slope = loss.value_and_gradient(np.zeros((1, 1)), np.ones((1, 1)), np.ones(1))
+    >>> round(value, 4), slope
+    (0.6931, array([[-0.5]]))
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
@@ -174,7 +280,23 @@ class BinaryCrossEntropy(_Smoothed):
 @LOSSES.register
 @dataclass(frozen=True)
 class MeanSquaredError(BuiltInLoss):
-    """(z - t)^2, for the mean of the target."""
+    """Squared error, whose best prediction is the mean of the target.
+
+    Notes
+    -----
+    loss = (z - t)^2 of each output, with slope 2 (z - t).
+
+    References
+    ----------
+    Bishop, "Pattern recognition and machine learning", Springer, 2006, section 5.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MeanSquaredError
+    >>> MeanSquaredError().value_and_gradient(np.array([[5.0]]), np.array([[2.0]]), np.ones(1))
+    (9.0, array([[6.]]))
+    """
 
     name: ClassVar[str] = "mean_squared_error"
     code: ClassVar[int] = kernels.MEAN_SQUARED_ERROR
@@ -183,7 +305,23 @@ class MeanSquaredError(BuiltInLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class MeanAbsoluteError(BuiltInLoss):
-    """|z - t|, for the median of the target."""
+    """Absolute error, whose best prediction is the median of the target.
+
+    Notes
+    -----
+    `loss = |z - t|` of each output, with slope -1, 1, or 0 where they are equal.
+
+    References
+    ----------
+    Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978 (as twice the level 1/2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MeanAbsoluteError
+    >>> MeanAbsoluteError().value_and_gradient(np.array([[5.0]]), np.array([[2.0]]), np.ones(1))
+    (3.0, array([[1.]]))
+    """
 
     name: ClassVar[str] = "mean_absolute_error"
     code: ClassVar[int] = kernels.MEAN_ABSOLUTE_ERROR
@@ -192,7 +330,34 @@ class MeanAbsoluteError(BuiltInLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class Huber(BuiltInLoss):
-    """Half the squared error up to `delta`, linear beyond, so outliers pull less (Huber, 1964)."""
+    """Half the squared error up to `delta`, linear beyond, so that outliers pull less.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        Where the parabola turns into a line, in the units of the target.
+
+    Raises
+    ------
+    InputError
+        For a `delta` that is not above 0.
+
+    Notes
+    -----
+    With r = z - t, `loss = r^2 / 2` where `|r| <= delta`, else `delta (|r| - delta / 2)`, of each
+    output; its slope is r, but no less than -delta and no more than delta.
+
+    References
+    ----------
+    Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Huber
+    >>> Huber().value_and_gradient(np.array([[5.0]]), np.array([[2.0]]), np.ones(1))
+    (2.5, array([[1.]]))
+    """
 
     name: ClassVar[str] = "huber"
     code: ClassVar[int] = kernels.HUBER
@@ -209,13 +374,34 @@ class Huber(BuiltInLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class Quantile(BuiltInLoss):
-    """Pinball loss, for quantiles of the target (Koenker and Bassett, 1978).
+    """Pinball loss, whose best prediction is a quantile of the target.
 
     Parameters
     ----------
-    levels : float or sequence of float in (0, 1), default 0.5
+    levels : float or sequence of float in (0, 1), default (0.5,)
         With m levels the network needs m outputs for each target column; output j m + k is target
         j's quantile at level k.
+
+    Raises
+    ------
+    InputError
+        For a level out of range, or none.
+
+    Notes
+    -----
+    loss = level (t - z) where t > z, else (1 - level) (z - t), of each output; its slope is -level
+    or 1 - level, and 0 where they are equal.
+
+    References
+    ----------
+    Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Quantile
+    >>> Quantile(0.75).value_and_gradient(np.array([[1.0]]), np.array([[3.0]]), np.ones(1))
+    (1.5, array([[-0.75]]))
     """
 
     name: ClassVar[str] = "quantile"
@@ -239,7 +425,26 @@ class Quantile(BuiltInLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class PoissonDeviance(BuiltInLoss):
-    """2 (t log(t / mu) - t + mu) with mu = exp(z), for counts and rates of at least 0."""
+    """Deviance of the Poisson distribution, for counts and rates of at least 0.
+
+    Notes
+    -----
+    loss = 2 (t log(t / mu) - t + mu) of each output, with mu = exp(z); its slope is 2 (mu - t).
+
+    References
+    ----------
+    Nelder and Wedderburn, "Generalized linear models", Journal of the Royal Statistical Society A
+    135, 1972.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import PoissonDeviance
+    >>> loss = PoissonDeviance()
+    >>> value, slope = loss.value_and_gradient(np.zeros((1, 1)), np.full((1, 1), 2.0), np.ones(1))
+    >>> round(value, 4), slope
+    (0.7726, array([[-2.]]))
+    """
 
     name: ClassVar[str] = "poisson_deviance"
     code: ClassVar[int] = kernels.POISSON_DEVIANCE

@@ -51,13 +51,14 @@ class Network:
     random_state : int, numpy Generator or None, default 0
         Seed of initial weights, of shuffling and of dropout; None draws a new one.
     l1, l2 : float, default 0
-        Penalties l1 sum |W| + l2/2 sum W^2 on all weights, not on biases, added to the loss.
+        Factors of the penalties on weights, not on biases, which are added to the loss.
 
     Attributes
     ----------
     params, grads : ndarray of shape (n_params,)
         All parameters, and the gradient of the last batch.
     layers : list of Layer
+        As given.
     classes_ : ndarray or None
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
@@ -67,6 +68,11 @@ class Network:
     ------
     InputError
         For layers whose sizes do not match and options out of range.
+
+    Notes
+    -----
+    What is minimised is the mean loss over samples plus `l1 sum |W| + l2 / 2 sum W^2` over the
+    weights of all layers.
 
     Examples
     --------
@@ -113,13 +119,29 @@ class Network:
 
     @property
     def is_built(self) -> bool:
+        """Whether all sizes are known and the parameters are there."""
         return self.n_features > 0
 
     def build(self, n_features: int) -> Network:
         """Settle all sizes, allocate the flat vectors and draw initial weights.
 
         Called by itself at the first data, or by the constructor if the first layer knows its
-        input. Returns the network.
+        input.
+
+        Parameters
+        ----------
+        n_features : int
+            Columns of the inputs.
+
+        Returns
+        -------
+        Network
+            Itself.
+
+        Raises
+        ------
+        InputError
+            For layers whose sizes do not match.
         """
         n_features = checks.whole_number("Network.build", "n_features", n_features, 1)
         self._build(self._plan(n_features))
@@ -195,7 +217,13 @@ class Network:
             self._bind()
 
     def named_parameters(self) -> dict[str, np.ndarray]:
-        """Views of all parameters by name: "0.W" is the weights of layer 0."""
+        """Views of all parameters by name.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "0.W" is the weights of layer 0; writing to a view changes the network.
+        """
         return {
             f"{number}.{key}": view
             for number, layer in enumerate(self.layers)
@@ -204,22 +232,30 @@ class Network:
 
     @property
     def classes_(self) -> np.ndarray | None:
+        """Labels in the order of the outputs, or None."""
         return None if self.coder is None else self.coder.classes
 
     def fit(self, X: Any, y: Any, **options: Any) -> History:
-        """Train; see `fastmlp.training.fit` for all options.
+        """Train on samples, from the parameters as they are.
 
         Parameters
         ----------
-        X : array of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample: finite numbers, converted to the network's dtype by batches.
         y : array of shape (n,) or (n, n_targets)
             Labels, one-hot rows, probabilities or numbers, as the loss takes them.
         optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
+            What turns gradients into steps.
         epochs : int, default 10
+            How often all samples are visited.
         batch_size : int, default 32
+            Samples of a step.
         validation_data : (X, y) or (X, y, sample_weight), optional
+            Samples to judge by after each epoch.
         sample_weight : array of shape (n,), optional
+            Weights of the samples in the loss; by default equal ones.
         shuffle : bool, default True
+            Whether to visit samples in a new order each epoch.
         n_threads : int, optional
             By default as many as pay for the work of a step, but one in a thread that is not the
             main one, and at most as OMP_NUM_THREADS or NUMBA_NUM_THREADS say.
@@ -227,10 +263,18 @@ class Network:
             Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
             a `Checkpoint`.
         progress : bool, default False
+            Whether to show a progress bar.
 
         Returns
         -------
         History
+            Losses, scores, learning rates and seconds by epoch.
+
+        Raises
+        ------
+        InputError
+            For data that do not fit the network, before anything is changed, and for a loss that
+            turns nan or infinite, which names the epoch and the learning rate.
         """
         from . import training
 
@@ -254,7 +298,23 @@ class Network:
         return self.coder
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Linear outputs (n, n_outputs) of the last layer, before the loss's link."""
+        """Linear outputs of the last layer, before the loss's link.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs)
+            In the network's dtype.
+
+        Raises
+        ------
+        InputError
+            If the network is not built, or for inputs that do not fit it.
+        """
         return self._answers("Network.outputs", X, link=False)
 
     def _outputs(self, X: np.ndarray, link: bool) -> np.ndarray:
@@ -272,23 +332,93 @@ class Network:
     def predict_proba(self, X: Any) -> np.ndarray:
         """Outputs after the link: class probabilities, label probabilities, or predicted numbers.
 
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
         Returns
         -------
         ndarray of shape (n, n_outputs)
+            In the network's dtype.
+
+        Raises
+        ------
+        InputError
+            If the network is not built, or for inputs that do not fit it.
         """
         return self._answers("Network.predict_proba", X, link=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels, or numbers for a regression loss, in the form that fit was given them."""
+        """Labels, or numbers for a regression loss.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_targets)
+            Labels as fit was given them; of one-hot rows and probabilities, numbers of classes; of
+            several labels, 1 and 0; all other numbers in the network's dtype.
+
+        Raises
+        ------
+        InputError
+            If the network is not fitted, or for inputs that do not fit it.
+        """
         coder = self._coder("Network.predict")
         return coder.decode(self._answers("Network.predict", X, link=True))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy for labels, R^2 for numbers, minus the loss for several quantiles."""
+        """Accuracy for labels, R^2 for numbers, minus the loss for several quantiles.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            As for `evaluate`.
+        y : array of shape (n,) or (n, n_targets)
+            As for `evaluate`.
+        sample_weight : array of shape (n,), optional
+            As for `evaluate`.
+
+        Returns
+        -------
+        float
+            Larger is better; at most 1.
+
+        Raises
+        ------
+        InputError
+            As `evaluate`.
+        """
         return self.evaluate(X, y, sample_weight)[1]
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, float]:
-        """Mean loss, penalties left out, and score."""
+        """Mean loss and score on samples.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+        y : array of shape (n,) or (n, n_targets)
+            What fit takes: labels, rows or numbers.
+        sample_weight : array of shape (n,), optional
+            Weights of the samples; by default equal ones.
+
+        Returns
+        -------
+        loss : float
+            Penalties left out.
+        score : float
+            As `score` gives it.
+
+        Raises
+        ------
+        InputError
+            If the network is not fitted, or for data that do not fit it.
+        """
         where = "Network.evaluate"
         self._coder(where)
         return self._evaluate(*self._read(where, X, y, sample_weight)[0])
@@ -326,10 +456,26 @@ class Network:
 
         Dropout is off: this is the objective itself, as L-BFGS or a gradient check needs it.
 
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            As for `fit`; a network that is not built yet is built for it.
+        y : array of shape (n,) or (n, n_targets)
+            As for `fit`.
+        sample_weight : array of shape (n,), optional
+            As for `fit`.
+
         Returns
         -------
-        float, ndarray of shape (n_params,)
-            The gradient is a copy; `grads` holds it too.
+        loss : float
+            Of all samples.
+        gradient : ndarray of shape (n_params,)
+            With respect to `params`: a copy of `grads`, which holds it too.
+
+        Raises
+        ------
+        InputError
+            For data that do not fit the network.
         """
         samples, plan, coder = self._read("Network.loss_and_gradient", X, y, sample_weight)
         self._adopt(plan, coder)
@@ -342,20 +488,62 @@ class Network:
         return loss, self.grads.copy()
 
     def compile_predictor(self) -> Predictor:
-        """An immutable, thread-safe copy of the network for serving; see `fastmlp.predictor`."""
+        """An immutable, thread-safe copy of the network for serving.
+
+        Returns
+        -------
+        Predictor
+            What gives outputs after the link; see `fastmlp.predictor`.
+
+        Raises
+        ------
+        InputError
+            If the network is not built or has parts of your own.
+        """
         from .predictor import Predictor
 
         return Predictor(self)
 
     def save(self, path: Any) -> None:
-        """Write the network to a safetensors file; see `fastmlp.serialization`."""
+        """Write the network to a safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            A name that ends in .safetensors, in a folder that exists.
+
+        Raises
+        ------
+        InputError
+            If the network is not built.
+        FileError
+            If the file cannot be written.
+        """
         from . import serialization
 
         serialization.save(self, path)
 
     @classmethod
     def load(cls, path: Any, custom: Iterable[type] = ()) -> Network:
-        """Read a network that `save` wrote; `custom` lists classes of your own that it uses."""
+        """Read a network that `save` or a `Checkpoint` wrote; runs nothing that is in the file.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        custom : iterable of type, default ()
+            Classes of your own layers and losses that the file names.
+
+        Returns
+        -------
+        Network
+            With the same parameters, bit for bit.
+
+        Raises
+        ------
+        FileError
+            If the file is missing, damaged, foreign or of a newer format.
+        """
         from . import serialization
 
         return serialization.load(path, custom)

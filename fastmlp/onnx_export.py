@@ -211,8 +211,9 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     ----------
     model : Network, MLPClassifier, MLPRegressor, or scikit-learn model that holds one of those
         Other steps of a pipeline (scalers, encoders, column transformers) are written by skl2onnx.
-    path : str or Path
-    X : array or data frame, optional
+    path : str or path
+        A name that ends in .onnx, in a folder that exists.
+    X : data frame or array of shape (n, n_features), optional
         Some rows, needed where inputs of a pipeline are not numbers in float32; the columns of a
         data frame become inputs of their names, of shape (n, 1).
 
@@ -221,6 +222,18 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     InputError
         If onnx or, for a pipeline, skl2onnx is not installed; if the model is not built or fitted,
         or has layers or a loss of your own, or a step that skl2onnx cannot write.
+    FileError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fastmlp import Dense, Network, ReLU, to_onnx
+    >>> path = Path(tempfile.mkdtemp(), "network.onnx")
+    >>> to_onnx(Network([Dense(4, 8), ReLU(), Dense(8, 2)]), path)
+    >>> path.is_file()
+    True
     """
     onnx = require("onnx", "to_onnx", "onnx")
     path = checked_path("to_onnx", path, (".onnx",))

@@ -7,9 +7,10 @@ threads; the rule for one parameter is in `kernels.optimizers`.
 from __future__ import annotations
 
 import fnmatch
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +22,31 @@ from .registry import Registry
 from .schedules import Schedule, schedule_of
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
+
+T = TypeVar("T", bound="type[Optimizer]")
+
+_SHARED = """\
+weight_decay : float, default {weight_decay}
+    Decoupled decay: before each step weights shrink by 1 - learning_rate * weight_decay; biases do
+    not.
+clip_norm : float, optional
+    Largest Euclidean norm of the whole gradient; a longer one is scaled down to it.
+factors : mapping of str to float, optional
+    Learning-rate factors by parameter name, with wildcards: ``{{"*.b": 0.1, "0.W": 6.0}}``.
+    Later entries win.
+
+Raises
+------
+InputError
+    For numbers out of range, and what is neither a rate nor a schedule."""
+
+
+def _documented(cls: T) -> T:
+    """Class decorator: describe the options that all optimizers share in the class's docstring."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    shared = _SHARED.format(weight_decay=cls.weight_decay)
+    cls.__doc__ = text.replace("{shared}", shared)
+    return cls
 
 
 class Group(NamedTuple):
@@ -40,22 +66,16 @@ class CustomOptimizer(Protocol):
     def step(self, params: np.ndarray, grads: np.ndarray) -> None: ...
 
 
+@_documented
 @dataclass(frozen=True)
 class Optimizer:
     """Base of the built-in optimizers.
 
     Parameters
     ----------
-    learning_rate : float, Schedule or callable
+    learning_rate : float, Schedule or callable, default 0.001
         Step size, or what gives it for each step (see `fastmlp.schedules`).
-    weight_decay : float, default 0
-        Decoupled decay: before each step weights shrink by 1 - learning_rate * weight_decay; biases
-        do not (Loshchilov and Hutter, 2019).
-    clip_norm : float, optional
-        Largest Euclidean norm of the whole gradient; a longer one is scaled down to it.
-    factors : mapping of str to float, optional
-        Learning-rate factors by parameter name, with wildcards: {"*.b": 0.1, "0.W": 6.0}. Later
-        entries win.
+    {shared}
     """
 
     name: ClassVar[str]
@@ -91,15 +111,42 @@ class Optimizer:
 
     @property
     def schedule(self) -> Schedule:
+        """What gives the learning rate of each step."""
         rate: Schedule = self.learning_rate
         return rate
 
     def initial_state(self, n_params: int, dtype: np.dtype) -> np.ndarray:
-        """Zeros (n_vectors * n_params,)."""
+        """The optimizer's memory before the first step.
+
+        Parameters
+        ----------
+        n_params : int
+            Parameters of the network.
+        dtype : numpy dtype
+            Type of the parameters.
+
+        Returns
+        -------
+        ndarray of shape (n_vectors * n_params,)
+            Zeros.
+        """
         return aligned_zeros(self.n_vectors * n_params, dtype)
 
     def step_numbers(self, first_step: int, rates: np.ndarray) -> np.ndarray:
-        """Hyperparameters of consecutive steps, (n, N_HYPERPARAMETERS) float64."""
+        """Hyperparameters of consecutive steps, as the kernels read them.
+
+        Parameters
+        ----------
+        first_step : int
+            Number of the first of them, from 0.
+        rates : ndarray of shape (n,)
+            Their learning rates, float64.
+
+        Returns
+        -------
+        ndarray of shape (n, N_HYPERPARAMETERS)
+            One row a step, float64.
+        """
         table = np.zeros((rates.size, kernels.N_HYPERPARAMETERS))
         table[:, kernels.RATE] = rates
         table[:, kernels.DECAY] = rates * self.weight_decay
@@ -110,7 +157,23 @@ class Optimizer:
         """Write the rule's own columns; t counts steps from 1."""
 
     def group_factors(self, groups: list[Group]) -> list[tuple[float, float]]:
-        """Learning-rate and decay factor of each group."""
+        """Learning-rate and decay factor of each group of parameters.
+
+        Parameters
+        ----------
+        groups : list of Group
+            Those of the network.
+
+        Returns
+        -------
+        list of (float, float)
+            In the order of the groups.
+
+        Raises
+        ------
+        InputError
+            If an entry of `factors` fits no group.
+        """
         rates = {group.name: 1.0 for group in groups}
         for pattern, factor in (self.factors or {}).items():
             hits = fnmatch.filter(rates, pattern)
@@ -138,7 +201,19 @@ class Optimizer:
         grads: np.ndarray,
         state: np.ndarray,
     ) -> None:
-        """One step in place, with one row of `step_numbers`."""
+        """One step, in place.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (N_HYPERPARAMETERS,)
+            A row of `step_numbers`.
+        groups : list of Group
+            Those of the network.
+        params, grads : ndarray of shape (n_params,)
+            Parameters, which are updated, and their gradient, which is clipped.
+        state : ndarray of shape (n_vectors * n_params,)
+            The optimizer's memory, which is updated.
+        """
         n, one = params.size, params.dtype.type(1)
         gradient = address_of(grads)
         if self.clip_norm is not None:
@@ -154,16 +229,48 @@ class Optimizer:
 
 
 @OPTIMIZERS.register
+@_documented
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent, p <- p + v with v <- momentum v - learning_rate g.
+    """Stochastic gradient descent, with or without momentum.
 
     Parameters
     ----------
     learning_rate : float, Schedule or callable, default 0.01
+        Step size, or what gives it for each step.
     momentum : float in [0, 1), default 0
+        Part of the last step that is taken again.
     nesterov : bool, default False
-        Look one velocity ahead: p <- p + momentum v - learning_rate g (Sutskever et al., 2013).
+        Whether to look one velocity ahead.
+    {shared}
+
+    Notes
+    -----
+    v <- momentum v - learning_rate g and p <- p + v, or p <- p + momentum v - learning_rate g by
+    Nesterov, as Sutskever et al. write it.
+
+    References
+    ----------
+    Robbins and Monro, "A stochastic approximation method", Annals of Mathematical Statistics 22,
+    1951.
+
+    Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Computational
+    Mathematics and Mathematical Physics 4, 1964.
+
+    Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)",
+    Soviet Mathematics Doklady 27, 1983.
+
+    Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
+    learning", ICML 2013.
+
+    Examples
+    --------
+    >>> from fastmlp import Dense, Network, SGD
+    >>> net = Network([Dense(1, 1)], loss="mean_squared_error")
+    >>> optimizer = SGD(0.1, momentum=0.9)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], optimizer=optimizer, epochs=300)
+    >>> net.predict([[3.0]]).round(1)
+    array([7.], dtype=float32)
     """
 
     name: ClassVar[str] = "sgd"
@@ -178,10 +285,12 @@ class SGD(Optimizer):
 
     @property
     def code(self) -> int:  # type: ignore[override]
+        """The kernel's rule, with momentum or without."""
         return kernels.MOMENTUM if self.momentum > 0 else kernels.SGD
 
     @property
     def n_vectors(self) -> int:  # type: ignore[override]
+        """Vectors of state, each as long as the parameters."""
         return int(self.momentum > 0)
 
     def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
@@ -190,18 +299,38 @@ class SGD(Optimizer):
 
 
 @OPTIMIZERS.register
+@_documented
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """p <- p - learning_rate g / (sqrt(s) + epsilon), s a running mean of g^2.
-
-    Tieleman and Hinton, Coursera lecture 6.5 (2012).
+    """Divides steps by the root of a running mean of squared gradients.
 
     Parameters
     ----------
     learning_rate : float, Schedule or callable, default 0.001
+        Step size, or what gives it for each step.
     rho : float in [0, 1), default 0.9
         Weight of the past in the running mean.
     epsilon : float, default 1e-8
+        Added to the root, so that no step is divided by 0.
+    {shared}
+
+    Notes
+    -----
+    s <- rho s + (1 - rho) g^2 and p <- p - learning_rate g / (sqrt(s) + epsilon).
+
+    References
+    ----------
+    Tieleman and Hinton, "Lecture 6.5: RMSProp", Coursera, Neural Networks for Machine Learning,
+    2012.
+
+    Examples
+    --------
+    >>> from fastmlp import Dense, Network, RMSprop, schedules
+    >>> net = Network([Dense(1, 1)], loss="mean_squared_error")
+    >>> optimizer = RMSprop(schedules.Linear(0.1))
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], optimizer=optimizer, epochs=300)
+    >>> net.predict([[3.0]]).round(1)
+    array([7.], dtype=float32)
     """
 
     name: ClassVar[str] = "rmsprop"
@@ -221,14 +350,36 @@ class RMSprop(Optimizer):
 
 
 @OPTIMIZERS.register
+@_documented
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """p <- p - learning_rate g / (sqrt(s) + epsilon), s the sum of all g^2 (Duchi et al., 2011).
+    """Divides steps by the root of the sum of all squared gradients.
 
     Parameters
     ----------
     learning_rate : float, Schedule or callable, default 0.01
+        Step size, or what gives it for each step.
     epsilon : float, default 1e-10
+        Added to the root, so that no step is divided by 0.
+    {shared}
+
+    Notes
+    -----
+    s <- s + g^2 and p <- p - learning_rate g / (sqrt(s) + epsilon).
+
+    References
+    ----------
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 12, 2011.
+
+    Examples
+    --------
+    >>> from fastmlp import Adagrad, Dense, Network
+    >>> net = Network([Dense(1, 1)], loss="mean_squared_error")
+    >>> optimizer = Adagrad(1.0)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], optimizer=optimizer, epochs=300)
+    >>> net.predict([[3.0]]).round(1)
+    array([7.], dtype=float32)
     """
 
     name: ClassVar[str] = "adagrad"
@@ -246,19 +397,42 @@ class Adagrad(Optimizer):
 
 
 @OPTIMIZERS.register
+@_documented
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam, Algorithm 1 of Kingma and Ba (2015): epsilon is added after the bias corrections.
+    """Steps along a running mean of gradients, over the root of one of their squares.
 
     Parameters
     ----------
     learning_rate : float, Schedule or callable, default 0.001
+        Step size, or what gives it for each step.
     beta1, beta2 : float in [0, 1), default 0.9 and 0.999
         Weights of the past in the running means of g and g^2.
     epsilon : float, default 1e-8
+        Added to the root, so that no step is divided by 0.
     epsilon_hat : bool, default False
         Add epsilon before the bias corrections, which weakens it in early steps: the variant that
         the paper ends Section 2 with, and scikit-learn and Keras use.
+    {shared}
+
+    Notes
+    -----
+    m <- beta1 m + (1 - beta1) g and v <- beta2 v + (1 - beta2) g^2, and at step t = 1, 2, ...
+    p <- p - learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), which is
+    Algorithm 1 of the paper.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: A method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    >>> from fastmlp import Adam, Dense, Network, schedules
+    >>> net = Network([Dense(1, 1)], loss="mean_squared_error")
+    >>> optimizer = Adam(schedules.Linear(0.3))
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], optimizer=optimizer, epochs=300)
+    >>> net.predict([[3.0]]).round(1)
+    array([7.], dtype=float32)
     """
 
     name: ClassVar[str] = "adam"
@@ -286,9 +460,40 @@ class Adam(Optimizer):
 
 
 @OPTIMIZERS.register
+@_documented
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, 0.01 by default (Loshchilov and Hutter, 2019)."""
+    """Adam with decoupled weight decay by default.
+
+    Parameters
+    ----------
+    learning_rate : float, Schedule or callable, default 0.001
+        Step size, or what gives it for each step.
+    beta1, beta2 : float in [0, 1), default 0.9 and 0.999
+        As for `Adam`.
+    epsilon : float, default 1e-8
+        As for `Adam`.
+    epsilon_hat : bool, default False
+        As for `Adam`.
+    {shared}
+
+    Notes
+    -----
+    p <- (1 - learning_rate weight_decay) p for weights, then a step of `Adam`.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> from fastmlp import AdamW, Dense, Network, schedules
+    >>> net = Network([Dense(1, 1)], loss="mean_squared_error")
+    >>> optimizer = AdamW(schedules.Linear(0.3), weight_decay=1e-3)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], optimizer=optimizer, epochs=300)
+    >>> net.predict([[3.0]]).round(1)
+    array([7.], dtype=float32)
+    """
 
     name: ClassVar[str] = "adamw"
     weight_decay: float = field(default=0.01, kw_only=True)

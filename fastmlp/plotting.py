@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from .history import History
     from .network import Network
 
+__all__ = [
+    "plot_confusion",
+    "plot_history",
+    "plot_predictions",
+    "plot_regression",
+    "plot_weights",
+    "training_report",
+]
+
 # Okabe and Ito's colours, which stay apart in every common kind of colour blindness.
 _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _SERIES = (_BLUE, "#E69F00", "#CC79A7", _GREEN, "#56B4E9", _VERMILION)
@@ -48,7 +57,7 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
         As `Network.fit` returns it.
     ax : matplotlib Axes, optional
         By default those of a new figure.
-    score_name : str
+    score_name : str, default "score"
         What the score is, for its label.
 
     Returns
@@ -56,9 +65,15 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
     Axes
         The one with the losses.
 
+    Raises
+    ------
+    InputError
+        For a history without epochs, or without matplotlib.
+
     Examples
     --------
     >>> from fastmlp import History
+    >>> from fastmlp.plotting import plot_history
     >>> ax = plot_history(History(loss=[0.9, 0.4], validation_loss=[1.0, 0.6]))
     >>> [line.get_label() for line in ax.lines]
     ['training loss', 'validation loss']
@@ -106,9 +121,16 @@ def plot_confusion(
     Returns
     -------
     Axes
+        With one image, of a row for each true class, and a text in each cell.
+
+    Raises
+    ------
+    InputError
+        For arrays of other shapes, or without matplotlib.
 
     Examples
     --------
+    >>> from fastmlp.plotting import plot_confusion
     >>> ax = plot_confusion(["cat", "dog", "dog"], ["cat", "cat", "dog"])
     >>> [text.get_text() for text in ax.texts]
     ['1', '0', '1', '1']
@@ -157,12 +179,12 @@ def plot_weights(
     Parameters
     ----------
     W : array of shape (n_pixels, n_units)
-        Weights of the first layer.
+        Weights of the first layer, a column for each unit.
     image_shape : tuple of two ints
-        Height and width of an image.
+        Height and width of an image, in pixels.
     ax : matplotlib Axes, optional
         By default those of a new figure.
-    n_max : int
+    n_max : int, default 64
         At most so many units are shown.
 
     Returns
@@ -171,8 +193,15 @@ def plot_weights(
         With one image: units row by row, a masked pixel between them. The colours are symmetric
         about 0; at most the 0.5 % largest weights are beyond their ends.
 
+    Raises
+    ------
+    InputError
+        If the weights are not finite or no such images, or without matplotlib.
+
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastmlp.plotting import plot_weights
     >>> ax = plot_weights(np.eye(4), (2, 2))
     >>> ax.images[0].get_array().shape
     (5, 5)
@@ -207,12 +236,14 @@ def plot_predictions(
     Parameters
     ----------
     X : array of shape (n, n_pixels)
+        One image for each row.
     true, predicted : array of shape (n,)
+        Labels.
     image_shape : tuple of two ints
-        Height and width of an image.
+        Height and width of an image, in pixels.
     ax : matplotlib Axes, optional
         By default those of a new figure.
-    n_max, n_columns : int
+    n_max, n_columns : int, default 20 and 10
         The first `n_max` rows of X are shown, `n_columns` side by side.
 
     Returns
@@ -220,8 +251,15 @@ def plot_predictions(
     Axes
         With one image, higher values darker, and a text below each tile.
 
+    Raises
+    ------
+    InputError
+        For arrays that do not fit each other or the images, or without matplotlib.
+
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastmlp.plotting import plot_predictions
     >>> ax = plot_predictions(np.eye(4), [0, 1, 2, 3], [0, 1, 2, 0], (2, 2))
     >>> [text.get_text() for text in ax.texts]
     ['0', '1', '2', '0 ≠ 3']
@@ -272,7 +310,7 @@ def plot_regression(
     Parameters
     ----------
     true, predicted : array of shape (n,) or (n, n_targets)
-        Each target gets a colour and a marker.
+        Numbers; each target gets a colour and a marker.
     ax : matplotlib Axes, optional
         By default those of a new figure.
     names : sequence of n_targets str, optional
@@ -281,9 +319,16 @@ def plot_regression(
     Returns
     -------
     Axes
+        With the diagonal as its first line, then one for each target.
+
+    Raises
+    ------
+    InputError
+        For arrays of different shapes or not finite, or without matplotlib.
 
     Examples
     --------
+    >>> from fastmlp.plotting import plot_regression
     >>> ax = plot_regression([1.0, 2.0], [1.5, 1.75])
     >>> ax.lines[1].get_xydata().tolist()
     [[1.0, 1.5], [2.0, 1.75]]
@@ -328,7 +373,7 @@ def training_report(
 
     Parameters
     ----------
-    path : path
+    path : str or path
         A file named .png, .svg or .pdf in a folder that exists; replaced whole or not at all.
     network : Network
         Fitted on the split's training rows.
@@ -337,7 +382,7 @@ def training_report(
     split : Split
         X_test of shape (n, n_features) and y_test are shown.
     image_shape : tuple of two ints, optional
-        Height and width of an image; by default the split's.
+        Height and width of an image, in pixels; by default the split's.
 
     Returns
     -------
@@ -355,6 +400,7 @@ def training_report(
     --------
     >>> from fastmlp import Dense, Network
     >>> from fastmlp.datasets import load_digits
+    >>> from fastmlp.plotting import training_report
     >>> split, network = load_digits().split(), Network([Dense(10)])
     >>> history = network.fit(split.X_train, split.y_train, epochs=2)
     >>> figure = training_report("digits.png", network, history, split)  # doctest: +SKIP

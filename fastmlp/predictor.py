@@ -66,18 +66,24 @@ class Predictor:
         return Predictor, (self._network,)
 
     def __call__(self, X: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """Outputs of X.
+        """Outputs of one row or many.
 
         Parameters
         ----------
         X : array of shape (n_features,) or (n, n_features)
             Fastest as a contiguous array of the network's dtype.
-        out : ndarray of shape (n_outputs,), optional
-            Where the outputs of one row go: contiguous, of the network's dtype.
+        out : ndarray of shape (n_outputs,) or (n, n_outputs), optional
+            Where the outputs go, of the network's dtype; for one row contiguous.
 
         Returns
         -------
         ndarray of shape (n_outputs,) or (n, n_outputs)
+            In the network's dtype; `out` where it is given.
+
+        Raises
+        ------
+        InputError
+            For X of another width or not numbers, and an `out` that does not fit.
         """
         result = np.empty(self._n_outputs, self._dtype) if out is None else out
         try:

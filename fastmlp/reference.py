@@ -17,19 +17,65 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "PublishedNetwork",
+    "ReferenceNetwork",
+    "demonstrate",
+    "sigmoid",
+    "softmax",
+]
+
 Array: TypeAlias = npt.NDArray[np.float64]
 Lists: TypeAlias = tuple[list[Array], list[Array]]
 RandomState: TypeAlias = int | np.random.Generator | None
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), written so that exp never sees a positive number and cannot overflow."""
+    """Logistic function, written so that exp never sees a positive number and cannot overflow.
+
+    Parameters
+    ----------
+    z : ndarray of any shape
+        Numbers.
+
+    Returns
+    -------
+    ndarray of the shape of z
+        1 / (1 + exp(-z)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.reference import sigmoid
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, e) / (1.0 + e)
 
 
 def softmax(z: Array) -> Array:
-    """exp(z_k) / sum_j exp(z_j) down each column; the shift by max(z) cancels in the ratio."""
+    """Softmax down each column; the shift by max(z) cancels in the ratio.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n,) or (n, n_samples)
+        Numbers, a column for each sample.
+
+    Returns
+    -------
+    ndarray of the shape of z
+        Of each column, exp(z_k) / sum_j exp(z_j).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.reference import softmax
+    >>> softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
     e = np.exp(z - z.max(axis=0))
     return np.asarray(e / e.sum(axis=0))
 
@@ -206,16 +252,51 @@ class _Network:
         return dW, db
 
     def output(self, x: npt.ArrayLike) -> Array:
-        """Last layer's a_L: (n_0,) gives (n_L,), and (n_samples, n_0) gives (n_samples, n_L)."""
+        """Last layer's a_L.
+
+        Parameters
+        ----------
+        x : array of shape (n_0,) or (n_samples, n_0)
+            One sample, or one a row.
+
+        Returns
+        -------
+        ndarray of shape (n_L,) or (n_samples, n_L)
+            Float64.
+        """
         x = np.asarray(x, dtype=np.float64)
         return self._forward(np.atleast_2d(x).T)[1][-1].T.reshape(*x.shape[:-1], -1)
 
     def predict_proba(self, x: npt.ArrayLike) -> Array:
-        """link(a_L), shaped as `output`: probabilities, or the predicted values of a regression."""
+        """Probabilities, or the predicted values of a regression: link(a_L).
+
+        Parameters
+        ----------
+        x : array of shape (n_0,) or (n_samples, n_0)
+            One sample, or one a row.
+
+        Returns
+        -------
+        ndarray of shape (n_L,) or (n_samples, n_L)
+            Float64.
+        """
         return self.link(self.output(x).T).T
 
     def accuracy(self, X: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-        """Share of rows of X (n_samples, n_0) whose most probable class is the integer label."""
+        """Share of rows whose most probable class is the label.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_0)
+            One sample a row.
+        labels : array of shape (n_samples,)
+            Numbers of their classes, from 0.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         P = self.predict_proba(X)
         predicted = np.argmax(P, axis=1) if P.shape[1] > 1 else P[:, 0] > 0.5
         return float(np.mean(predicted == np.asarray(labels)))
@@ -234,12 +315,18 @@ class PublishedNetwork(_Network):
     ----------
     sizes : sequence of int
         Units per layer, inputs first: [n_0, ..., n_L].
-    learning_rate : float
+    learning_rate : float, default 0.05
         Step of every update.
-    reg_lambda : float
+    reg_lambda : float, default 0.01
         Kept for the record: the published program stores it and never reads it.
-    random_state : int, Generator or None
-        Source of the weights and the shuffles.
+    random_state : int, Generator or None, default None
+        Source of the weights and the shuffles; None draws others each time.
+
+    Examples
+    --------
+    >>> from fastmlp.reference import PublishedNetwork
+    >>> PublishedNetwork([4, 3, 2], random_state=0).predict_proba([1.0, 0.0, 1.0, 0.0]).shape
+    (2,)
     """
 
     def __init__(
@@ -258,7 +345,22 @@ class PublishedNetwork(_Network):
         self.link = _softmax_as_published
 
     def gradients(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Lists:
-        """Return lists of dW_l and db_l for one sample x (n_0,) and one-hot target t (n_L,)."""
+        """Gradients as the published program computes them, for one sample.
+
+        Parameters
+        ----------
+        x : array of shape (n_0,)
+            The sample.
+        t : array of shape (n_L,)
+            Its one-hot target.
+
+        Returns
+        -------
+        dW : list of ndarray
+            Shaped as `weights`.
+        db : list of ndarray
+            Shaped as `biases`.
+        """
         z, a = self._forward(_column(x))
         # (p - t) relu'(z_L); fault: an output unit that is off learns nothing, even if t wants it
         delta = (self.link(a[-1]) - _column(t)) * (z[-1] > 0)
@@ -280,14 +382,37 @@ class PublishedNetwork(_Network):
         Y_val: Array | None = None,
         epochs: int = 10,
     ) -> None:
-        """Train on rows X (n, n_0) with one-hot Y (n, n_L), then on X_val and Y_val, each epoch."""
+        """Train on X and Y, then on X_val and Y_val, each epoch.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_0)
+            One sample a row.
+        Y : ndarray of shape (n, n_L)
+            Their one-hot targets.
+        X_val, Y_val : ndarray of shape (n_val, n_0) and (n_val, n_L), optional
+            Validation samples.
+        epochs : int, default 10
+            How often all are visited.
+        """
         for _ in range(epochs):
             self._train_once(X, Y)
             if X_val is not None and Y_val is not None:
                 self._train_once(X_val, Y_val)  # fault: what is trained on cannot validate
 
     def dead_outputs(self, X: npt.ArrayLike) -> list[int]:
-        """Output units with z_L <= 0 on every row of X: none of these rows can teach them again."""
+        """Output units with z_L <= 0 on every row of X: none of these rows can teach them again.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_0)
+            One sample a row.
+
+        Returns
+        -------
+        list of int
+            Their numbers, from 0.
+        """
         return [int(unit) for unit in np.flatnonzero(~(self.output(X) > 0).any(axis=0))]
 
 
@@ -306,20 +431,44 @@ class ReferenceNetwork(_Network):
     ----------
     sizes : sequence of int
         Units per layer, inputs first: [n_0, ..., n_L].
-    activation : str or sequence of str
+    activation : str or sequence of str, default "relu"
         A name of `ACTIVATIONS` for all hidden layers, or one for each.
-    loss : str
+    loss : str, default "softmax_cross_entropy"
         A name of `LOSSES`.
-    random_state : int, Generator or None
-        Source of the weights.
-    l1, l2 : float
-        Factors of sum |W| and of sum W^2 / 2 in the objective; biases are not penalised.
-    label_smoothing : float
+    random_state : int, Generator or None, default None
+        Source of the weights; None draws others each time.
+    l1, l2 : float, default 0
+        Factors of the penalties in the `objective`; biases are not penalised.
+    label_smoothing : float, default 0
         Share of each target spread over all classes (the two cross-entropies only).
     activation_parameters : mapping or sequence of mapping, optional
         Keyword parameters of the activation, for all hidden layers or one mapping for each.
     loss_parameters : mapping, optional
         Keyword parameters of the loss.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and lists that do not match the hidden layers.
+
+    Notes
+    -----
+    z_l = W_l a_(l-1) + b_l and a_l = f_l(z_l), from a_0 = x to the linear outputs z_L. Backwards
+    delta_l = W_(l+1)^T delta_(l+1) * f_l'(z_l), dW_l = delta_l a_(l-1)^T and db_l = delta_l, from
+    delta_L = d loss / d z_L.
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors",
+    Nature 323, 1986.
+
+    Examples
+    --------
+    >>> from fastmlp.reference import ReferenceNetwork
+    >>> network = ReferenceNetwork([4, 3, 2], activation="tanh", random_state=0)
+    >>> dW, db = network.gradients([1.0, 0.0, 1.0, 0.0], [0.0, 1.0])
+    >>> [part.shape for part in dW], [part.shape for part in db]
+    ([(3, 4), (2, 3)], [(3, 1), (2, 1)])
     """
 
     def __init__(
@@ -360,16 +509,59 @@ class ReferenceNetwork(_Network):
             self.biases.append(np.zeros((n_out, 1)))
 
     def loss(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
-        """Loss of one sample x (n_0,) with dense target t (n_L,), without the penalties."""
+        """Loss of one sample, without the penalties.
+
+        Parameters
+        ----------
+        x : array of shape (n_0,)
+            The sample.
+        t : array of shape (n_L,)
+            Its target: numbers, or a one-hot row.
+
+        Returns
+        -------
+        float
+            The mean over outputs where each has a loss of its own.
+        """
         return float(self._loss(_column(self.output(x)), _column(t)))
 
     def gradients(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Lists:
-        """Return lists of dW_l and db_l of `loss`, shaped as `weights` and `biases`."""
+        """Gradients of `loss`.
+
+        Parameters
+        ----------
+        x : array of shape (n_0,)
+            The sample.
+        t : array of shape (n_L,)
+            Its target.
+
+        Returns
+        -------
+        dW : list of ndarray
+            Shaped as `weights`.
+        db : list of ndarray
+            Shaped as `biases`.
+        """
         z, a = self._forward(_column(x))
         return self._backward(z, a, self._loss_gradient(z[-1], _column(t)))
 
     def objective(self, X: Array, T: Array, sample_weight: Array | None = None) -> float:
-        """sum_i w_i loss_i / sum_i w_i + l1 sum |W| + l2 / 2 sum W^2 over the rows of X and T."""
+        """Mean loss of samples, and the penalties.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_0)
+            One sample a row.
+        T : ndarray of shape (n, n_L)
+            Their targets.
+        sample_weight : ndarray of shape (n,), optional
+            Weights of the samples; by default equal ones.
+
+        Returns
+        -------
+        float
+            `sum_i w_i loss_i / sum_i w_i + l1 sum |W| + l2 / 2 sum W^2`.
+        """
         losses = np.array([self.loss(x, t) for x, t in zip(X, T, strict=True)])
         W = np.concatenate([W.ravel() for W in self.weights])
         penalty = self.l1 * np.abs(W).sum() + 0.5 * self.l2 * (W * W).sum()
@@ -380,7 +572,22 @@ class ReferenceNetwork(_Network):
         return self.l1 * np.sign(W) + self.l2 * W
 
     def flat_gradient(self, X: Array, T: Array, sample_weight: Array | None = None) -> Array:
-        """Gradient of `objective`, (n_parameters,), laid out as `to_flat` lays the parameters."""
+        """Gradient of `objective`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_0)
+            One sample a row.
+        T : ndarray of shape (n, n_L)
+            Their targets.
+        sample_weight : ndarray of shape (n,), optional
+            Weights of the samples; by default equal ones.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+            Laid out as `to_flat` lays the parameters.
+        """
         rows = [self._flatten(*self.gradients(x, t)) for x, t in zip(X, T, strict=True)]
         # sum_i w_i g_i / sum_i w_i, plus the penalties on weights and nothing on biases
         mean = np.average(np.array(rows), axis=0, weights=sample_weight)
@@ -388,7 +595,19 @@ class ReferenceNetwork(_Network):
         return np.asarray(mean + self._flatten(penalties, [np.zeros_like(b) for b in self.biases]))
 
     def train_epoch(self, X: Array, T: Array, order: Iterable[int], learning_rate: float) -> None:
-        """Visit rows of X and T in `order`, with a step of plain gradient descent after each."""
+        """Visit samples one by one, with a step of plain gradient descent after each.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_0)
+            One sample a row.
+        T : ndarray of shape (n, n_L)
+            Their targets.
+        order : iterable of int
+            Which rows, one after the other.
+        learning_rate : float
+            Step of every update.
+        """
         for i in order:
             dW, db = self.gradients(X[i], T[i])
             for layer, W in enumerate(self.weights):
@@ -403,11 +622,28 @@ class ReferenceNetwork(_Network):
         return np.concatenate([part.T.ravel() for part in (*weights, *biases)])
 
     def to_flat(self) -> Array:
-        """All parameters in one vector: every W_l^T (n_in, n_out) row by row, then every b_l."""
+        """All parameters in one vector: every W_l^T (n_in, n_out) row by row, then every b_l.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+            A copy, as a `Network` of the same sizes has its `params`.
+        """
         return self._flatten(self.weights, self.biases)
 
     def from_flat(self, flat: npt.ArrayLike) -> None:
-        """Load the parameters from a vector (n_parameters,) laid out as `to_flat` gives it."""
+        """Load the parameters from a vector.
+
+        Parameters
+        ----------
+        flat : array of shape (n_parameters,)
+            Laid out as `to_flat` gives it.
+
+        Raises
+        ------
+        ValueError
+            For another shape.
+        """
         flat = np.asarray(flat, dtype=np.float64)
         expected = self.to_flat().shape
         if flat.shape != expected:
@@ -447,14 +683,14 @@ def demonstrate(
 
     Parameters
     ----------
-    epochs : int
+    epochs : int, default 5
         Passes over the training rows.
-    random_state : int
+    random_state : int, default 0
         Seed of the split, the weights and the orders.
     data : sequence of six arrays, optional
         X_train, y_train, X_val, y_val, X_test, y_test, with X (n, n_0) and y (n,) integer labels;
         without it `fastmlp.datasets` gives 5,000 real digits with pixels 0 and 1.
-    learning_rate : float
+    learning_rate : float, default 0.01
         Step of the corrected network; the published one has its own, 0.05.
     show : callable, optional
         Called with each line of the report as soon as it is known, such as `print`.
@@ -465,6 +701,20 @@ def demonstrate(
         Test accuracies per epoch, dead output units and seconds a training sample.
     report : str
         The same to read.
+
+    Raises
+    ------
+    ValueError
+        For less than one epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.reference import demonstrate
+    >>> X, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> figures, report = demonstrate(epochs=2, data=(X, y, X, y, X, y))
+    >>> print(report.splitlines()[0])
+    4-32-2, 4 training rows, test accuracy
     """
     if epochs < 1:
         raise ValueError(f"demonstrate: expected epochs of at least 1, got {epochs}; raise it")

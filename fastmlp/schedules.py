@@ -16,22 +16,55 @@ from . import checks
 from .errors import InputError, InputTypeError
 from .registry import Registry
 
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "FromFunction",
+    "InverseScaling",
+    "Linear",
+    "OneCycle",
+    "Schedule",
+    "Step",
+    "WarmUp",
+]
+
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 
 
 class Schedule:
     """Base of all schedules; derive from it and define `rates` to add one.
 
+    In the formulas of the built-in ones, `progress` is step / n_steps, from 0 towards 1.
+
     Examples
     --------
-    >>> Linear(0.1, 0.0).rates(np.array([0, 5]), 10)
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> class Halved(schedules.Schedule):
+    ...     def rates(self, steps, n_steps):
+    ...         return np.where(steps < n_steps / 2, 0.1, 0.05)
+    >>> Halved().rates(np.array([0, 5]), 10)
     array([0.1 , 0.05])
     """
 
     name: ClassVar[str]
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
-        """Learning rates (float64) of the steps, counted from 0, of a run of `n_steps`."""
+        """Learning rates of some steps of a run.
+
+        Parameters
+        ----------
+        steps : ndarray of shape (n,)
+            Numbers of the steps, from 0.
+        n_steps : int
+            How many there are in the whole run.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Float64, at least 0.
+        """
         raise NotImplementedError
 
     def _check(self, **bounds: tuple[float, float]) -> None:
@@ -47,7 +80,29 @@ def progress(steps: np.ndarray, n_steps: int) -> np.ndarray:
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate at every step."""
+    """The same rate at every step.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+        The rate.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = learning_rate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.Constant(0.1).rates(np.arange(3), 3)
+    array([0.1, 0.1, 0.1])
+    """
 
     name: ClassVar[str] = "constant"
     learning_rate: float = 1e-3
@@ -62,10 +117,32 @@ class Constant(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Multiply by `factor` after each of `n_drops` equal parts of the run but the last.
+    """Drops at equal distances.
 
-    With the defaults the rate is `start`, then a tenth, then a hundredth of it, for a third of the
-    run each.
+    Parameters
+    ----------
+    start : float, default 0.001
+        The first rate.
+    factor : float in [0, 1], default 0.1
+        What a drop multiplies the rate by.
+    n_drops : int, default 2
+        How many drops there are; they end all but the last of n_drops + 1 equal parts.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = start factor^k, with k = floor(progress (n_drops + 1)), at most n_drops.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.Step(1.0).rates(np.arange(6), 6)
+    array([1.  , 1.  , 0.1 , 0.1 , 0.01, 0.01])
     """
 
     name: ClassVar[str] = "step"
@@ -85,7 +162,31 @@ class Step(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """From `start` down by the same factor at every step, to `end_factor * start` at the end."""
+    """Down by the same factor at every step.
+
+    Parameters
+    ----------
+    start : float, default 0.001
+        The first rate.
+    end_factor : float in [0, 1], default 0.01
+        What part of it is left at the end.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = start end_factor^progress.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.Exponential(1.0).rates(np.array([0, 5]), 10)
+    array([1. , 0.1])
+    """
 
     name: ClassVar[str] = "exponential"
     start: float = 1e-3
@@ -101,7 +202,36 @@ class Exponential(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """start / (1 + step)^power, the steps counted from 0 (scikit-learn's `invscaling`)."""
+    """Down with a power of the number of steps, whatever the run's length.
+
+    Parameters
+    ----------
+    start : float, default 0.001
+        The first rate.
+    power : float, default 0.5
+        Exponent, at least 0.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = start / (1 + step)^power. It is scikit-learn's `invscaling` by steps instead of samples.
+
+    References
+    ----------
+    Robbins and Monro, "A stochastic approximation method", Annals of Mathematical Statistics 22,
+    1951 (power 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.InverseScaling(1.0).rates(np.array([0, 3]), 10)
+    array([1. , 0.5])
+    """
 
     name: ClassVar[str] = "inverse_scaling"
     start: float = 1e-3
@@ -117,7 +247,36 @@ class InverseScaling(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """A straight line from `start` to `end`."""
+    """A straight line.
+
+    Parameters
+    ----------
+    start : float, default 0.001
+        The first rate.
+    end : float, default 0
+        The rate that is reached when the run is over.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = start + (end - start) progress.
+
+    References
+    ----------
+    Li, Yumer and Ramanan, "Budgeted training: Rethinking deep neural network training under
+    resource constraints", ICLR 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.Linear(1.0).rates(np.arange(4), 4)
+    array([1.  , 0.75, 0.5 , 0.25])
+    """
 
     name: ClassVar[str] = "linear"
     start: float = 1e-3
@@ -133,7 +292,35 @@ class Linear(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine wave from `start` to `end` (Loshchilov and Hutter, 2017, without restarts)."""
+    """Half a cosine wave.
+
+    Parameters
+    ----------
+    start : float, default 0.001
+        The first rate.
+    end : float, default 0
+        The rate that is reached when the run is over.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = end + (start - end) (1 + cos(pi progress)) / 2, without restarts.
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR: Stochastic gradient descent with warm restarts", ICLR 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.Cosine(1.0).rates(np.arange(4), 4).round(3)
+    array([1.   , 0.854, 0.5  , 0.146])
+    """
 
     name: ClassVar[str] = "cosine"
     start: float = 1e-3
@@ -150,9 +337,37 @@ class Cosine(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to `peak` and down again, both along half a cosine (Smith and Topin, 2019).
+    """Up to a peak and down again, both along half a cosine.
 
-    It begins at peak / 25, reaches the peak after the fraction `rise` and ends at peak / 10,000.
+    Parameters
+    ----------
+    peak : float, default 0.01
+        The largest rate.
+    rise : float in [0, 1], default 0.3
+        Fraction of the run after which it is reached.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = a + (peak - a) (1 - cos(pi u)) / 2 with a = peak / 25 and u = progress / rise on the way
+    up, then b + (peak - b) (1 + cos(pi v)) / 2 with b = peak / 10,000 and
+    v = (progress - rise) / (1 - rise).
+
+    References
+    ----------
+    Smith and Topin, "Super-convergence: Very fast training of neural networks using large learning
+    rates", SPIE 11006, 2019, where both ways are straight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.OneCycle(1.0, rise=0.25).rates(np.arange(4), 4).round(3)
+    array([0.04, 1.  , 0.75, 0.25])
     """
 
     name: ClassVar[str] = "one_cycle"
@@ -174,7 +389,36 @@ class OneCycle(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Another schedule, whose rates grow from near zero over the first `steps` steps."""
+    """Another schedule, whose rates grow from near zero over the first steps.
+
+    Parameters
+    ----------
+    schedule : float, Schedule or callable, default 0.001
+        The other schedule.
+    steps : int, default 100
+        How many steps it takes until its rates are whole.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = min((step + 1) / steps, 1) times the other schedule's.
+
+    References
+    ----------
+    Goyal et al., "Accurate, large minibatch SGD: Training ImageNet in 1 hour", arXiv:1706.02677,
+    2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.WarmUp(1.0, steps=4).rates(np.arange(5), 10)
+    array([0.25, 0.5 , 0.75, 1.  , 1.  ])
+    """
 
     name: ClassVar[str] = "warm_up"
     schedule: Any = 1e-3
@@ -191,7 +435,21 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class FromFunction(Schedule):
-    """The schedule of a user's function `f(step, n_steps) -> learning rate`."""
+    """The schedule of a function; passing the function itself as a learning rate does the same.
+
+    Parameters
+    ----------
+    function : callable
+        Called as `f(step, n_steps)`, with steps from 0; returns the rate, at least 0. What it
+        returns is checked when training asks for it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.FromFunction(lambda step, n_steps: 1 / (step + 1)).rates(np.arange(2), 10)
+    array([1. , 0.5])
+    """
 
     name: ClassVar[str] = "function"
     function: Callable[[int, int], float]

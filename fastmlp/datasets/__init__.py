@@ -49,9 +49,9 @@ def load(
     ----------
     name_or_path : str or path
         "digits", "mnist-5k" or "mnist"; anything else is the path of a table.
-    data_home : path or None
+    data_home : str or path, optional
         The folder of MNIST's files (see `load_mnist`); other data do not look at it.
-    target : str, sequence of str or None
+    target : str or sequence of str, optional
         What to predict from a table (see `load_table`).
 
     Returns
@@ -70,6 +70,7 @@ def load(
 
     Examples
     --------
+    >>> from fastmlp.datasets import load
     >>> load("digits").X.shape
     (1797, 64)
     """

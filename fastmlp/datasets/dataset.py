@@ -23,15 +23,14 @@ class Split:
 
     Parameters
     ----------
-    X_train, X_val, X_test : ndarray of shape (n_rows, n_features)
-        Features of each part, of the data set's dtype.
-    y_train, y_val, y_test : ndarray of shape (n_rows,) or (n_rows, n_outputs)
-        Targets of each part, of the data set's dtype.
+    X_train, y_train, X_val, y_val, X_test, y_test : ndarray of shapes as in `Dataset`
+        Features (n_rows, n_features) and targets (n_rows,) or (n_rows, n_outputs) of each part, of
+        the data set's dtypes.
     name : str
         The data set's name.
-    image_shape : tuple of two ints or None
-        Height and width when a row is an image.
-    feature_names : tuple of str or None
+    image_shape : tuple of two ints, optional
+        Height and width in pixels when a row is an image.
+    feature_names : tuple of str, optional
         One name for each column of X, if they have names.
 
     Examples
@@ -68,13 +67,13 @@ class Dataset:
         Class labels (text, booleans or whole numbers) or numbers to predict.
     name : str
         A short name for reports.
-    feature_names : tuple of str or None
+    feature_names : tuple of str, optional
         One name for each column of X, if they have names.
-    target_name : str, tuple of str or None
+    target_name : str or tuple of str, optional
         The name of y, or one name for each of its columns.
-    image_shape : tuple of two ints or None
-        Height and width when a row is an image.
-    n_test : int
+    image_shape : tuple of two ints, optional
+        Height and width in pixels when a row is an image.
+    n_test : int, default 0
         How many rows at the end are the data's own standard test set; 0 if it has none.
 
     Raises
@@ -87,6 +86,7 @@ class Dataset:
     Examples
     --------
     >>> import numpy as np
+    >>> from fastmlp.datasets import Dataset
     >>> Dataset(np.zeros((6, 2)), np.array([0, 1, 0, 1, 0, 1]), "toy")
     Dataset('toy': X (6, 2) float64, y (6,) int64, 0 own test rows)
     """
@@ -139,11 +139,11 @@ class Dataset:
 
         Parameters
         ----------
-        validation, test : float
+        validation, test : float, default 0.15
             Fractions of the rows, each above 0 and below 1; the rest is for training.
-        random_state : int or None
+        random_state : int or None, default 0
             Seed of the shuffle; None draws another split at every call.
-        stratify : bool or None
+        stratify : bool, optional
             True keeps the share of every class equal in all parts, False does not look at y.
             None stratifies class labels (text, booleans or whole numbers, at most 100 different
             ones) wherever each class has 2 rows and each part has room for all classes.
@@ -163,6 +163,7 @@ class Dataset:
         Examples
         --------
         >>> import numpy as np
+        >>> from fastmlp.datasets import Dataset
         >>> Dataset(np.zeros((20, 2)), np.arange(20) % 2, "toy").split(validation=0.2, test=0.2)
         Split('toy': 12 training, 4 validation, 4 test rows)
         """

@@ -25,6 +25,7 @@ def load_digits() -> Dataset:
 
     Examples
     --------
+    >>> from fastmlp.datasets import load_digits
     >>> load_digits()
     Dataset('digits': X (1797, 64) float32, y (1797,) int64, 0 own test rows)
     """
@@ -51,6 +52,7 @@ def load_mnist_5k() -> Dataset:
 
     Examples
     --------
+    >>> from fastmlp.datasets import load_mnist_5k
     >>> load_mnist_5k()
     Dataset('mnist-5k': X (5000, 784) float32, y (5000,) int64, 0 own test rows)
     """
@@ -67,8 +69,8 @@ def load_seed_protocol(random_state: int | None = 0) -> Split:
 
     Parameters
     ----------
-    random_state : int or None
-        Seed of the permutation.
+    random_state : int or None, default 0
+        Seed of the permutation; None draws another one at every call.
 
     Returns
     -------
@@ -84,6 +86,7 @@ def load_seed_protocol(random_state: int | None = 0) -> Split:
 
     Examples
     --------
+    >>> from fastmlp.datasets import load_seed_protocol
     >>> load_seed_protocol()
     Split('mnist-5k': 3500 training, 750 validation, 750 test rows)
     """

@@ -57,10 +57,10 @@ def load_mnist(
 
     Parameters
     ----------
-    data_home : path or None
+    data_home : str or path, optional
         The folder; None means the environment variable FASTMLP_DATA, else `fastmlp` in the
         user's cache folder.
-    dtype : {"float32", "uint8"}
+    dtype : {"float32", "uint8"}, default "float32"
         "float32" scales the pixels to [0, 1] by 1/255; "uint8" keeps the bytes 0 to 255, in a
         quarter of the memory.
 
@@ -79,6 +79,7 @@ def load_mnist(
 
     Examples
     --------
+    >>> from fastmlp.datasets import load_mnist
     >>> load_mnist("folder/with/idx/files").split()  # doctest: +SKIP
     Split('mnist': 51000 training, 9000 validation, 10000 test rows)
     """
@@ -122,15 +123,15 @@ def read_idx(path: str | os.PathLike[str], *, md5: str | None = None) -> np.ndar
 
     Parameters
     ----------
-    path : path
+    path : str or path
         The file: a 4-byte magic number, the size of each dimension, the bytes.
-    md5 : str or None
+    md5 : str, optional
         The md5 the uncompressed file must have.
 
     Returns
     -------
-    ndarray of uint8, read-only
-        One to three dimensions, as the file says: (n, 28, 28) for MNIST's images.
+    ndarray of shape (n,), (n, m) or (n, m, k)
+        Uint8 and read-only, of the shape that the file says: (n, 28, 28) for MNIST's images.
 
     Raises
     ------
@@ -139,6 +140,7 @@ def read_idx(path: str | os.PathLike[str], *, md5: str | None = None) -> np.ndar
 
     Examples
     --------
+    >>> from fastmlp.datasets import read_idx
     >>> read_idx("t10k-labels-idx1-ubyte.gz").shape  # doctest: +SKIP
     (10000,)
     """

@@ -41,12 +41,12 @@ def load_table(
 
     Parameters
     ----------
-    path : path
+    path : str or path
         The file; its suffix says its format.
-    target : str, sequence of str or None
+    target : str or sequence of str, optional
         The column to predict, or several numeric columns for a regression with several outputs.
         None only for npz, where it means "y".
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64"}, default "float32"
         The dtype of X. Numbers too large for float32 are refused, not turned into infinity.
 
     Returns
@@ -71,6 +71,7 @@ def load_table(
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp.datasets import load_table
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length,area\\n2,3,6\\n2.5,4,10\\n")
@@ -97,14 +98,14 @@ def load_features(
 
     Parameters
     ----------
-    path : path
+    path : str or path
         A table as `load_table` reads; of an npz file, the array `X`.
-    drop : sequence of str
+    drop : sequence of str, default ()
         Columns to leave out, such as the target; one that is not there is no error.
-    columns : sequence of str or None
+    columns : sequence of str, optional
         The columns to read, in this order; whatever the others hold is no error. An npz file has
         no names, so all of its X is read.
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64"}, default "float32"
         The dtype of X.
 
     Returns
@@ -122,6 +123,7 @@ def load_features(
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp.datasets.tables import load_features
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length\\n2,3\\n")

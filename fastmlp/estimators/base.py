@@ -115,16 +115,25 @@ class BaseMLP(
         Parameters
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample: finite numbers.
         y : array of shape (n,) or (n, n_outputs)
             Of a classifier labels, or yes and no for each of several; of a regressor numbers.
         sample_weight : array of shape (n,), optional
-        X_val, y_val, sample_weight_val : optional
+            Weights of the samples in the loss; by default equal ones.
+        X_val, y_val, sample_weight_val : array of shape as X, y and sample_weight, optional
             Samples to judge by after each epoch, instead of a part set aside.
 
         Returns
         -------
         MLPClassifier or MLPRegressor
             Itself.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used, and for a loss that is no longer finite.
+        InputError
+            For parameters beyond scikit-learn's that the solver would ignore. It is a ValueError.
         """
         held_out = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_data=held_out)
@@ -344,13 +353,22 @@ class BaseMLP(
 
         Parameters
         ----------
-        X : array or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
         layer : int, default -1
             Which hidden layer, counted from 0; -1 is the last.
 
         Returns
         -------
-        ndarray of shape (n, units of that layer)
+        ndarray of shape (n, n_units)
+            In the dtype of the model.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            If there is no such layer.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -372,13 +390,22 @@ class BaseMLP(
 
         Parameters
         ----------
-        X : array of shape (n, n_features)
+        X : array or data frame of shape (n, n_features)
+            One row for each sample.
         output : int, default 0
             Which output: the class's place in `classes_`, or the target's.
 
         Returns
         -------
         ndarray of shape (n, n_features)
+            In the dtype of the model.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            If there is no such output.
         """
         check_is_fitted(self)
         X = self._checked(X, accept_sparse=False)

@@ -39,7 +39,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     {parameters}
     label_smoothing : float in [0, 1), default 0
-        Draw targets towards the uniform distribution (Szegedy et al., 2016).
+        Part of each target that is spread evenly over all classes (see `SoftmaxCrossEntropy`).
     class_weight : dict, "balanced" or None, default None
         Weights of classes, which multiply those of samples.
 
@@ -116,7 +116,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X, y, sample_weight
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            As for `fit`.
+        y : array of shape (n,) or (n, n_outputs)
+            As for `fit`.
+        sample_weight : array of shape (n,), optional
             As for `fit`.
         classes : array of shape (n_classes,), optional
             All labels that will ever come; needed at the first call only.
@@ -133,18 +137,51 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels (n,), or yes and no (n, n_labels) as 1 and 0."""
+        """Labels of rows.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_labels)
+            Labels in their own dtype; for several labels at once, yes and no as 1 and 0.
+        """
         return self._decode(self._outputs(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (n, n_classes), or of yes (n, n_labels)."""
+        """Probabilities of classes, or of yes for each of several labels.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes) or (n, n_labels)
+            In the dtype of the model; columns are in the order of `classes_`.
+        """
         found = self._outputs(X)
         if self.n_outputs_ == 1:
             return np.hstack([1 - found, found])
         return found
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`."""
+        """Natural logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes) or (n, n_labels)
+            In the dtype of the model; -inf for a probability of 0.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 

@@ -25,7 +25,7 @@ class LossCurveDisplay:
 
     Attributes
     ----------
-    ax_, figure_, lines_
+    ax_, figure_, lines_ : matplotlib Axes, Figure and list of Line2D
         What was drawn on and with, after `plot`.
 
     Examples
@@ -41,12 +41,36 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Axes | None = None) -> LossCurveDisplay:
-        """Draw the curves of a fitted estimator, on axes of its own unless some are given."""
+        """Draw the curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Fitted.
+        ax : matplotlib Axes, optional
+            By default those of a new figure.
+
+        Returns
+        -------
+        LossCurveDisplay
+            With `ax_`, `figure_` and `lines_`.
+        """
         check_is_fitted(estimator)
         return cls(estimator.history_).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> LossCurveDisplay:
-        """Draw; returns the display."""
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            By default those of a new figure.
+
+        Returns
+        -------
+        LossCurveDisplay
+            Itself.
+        """
         from ..history import History
         from ..plotting import plot_history
 
@@ -64,13 +88,14 @@ class WeightsDisplay:
 
     Parameters
     ----------
-    weights : ndarray of shape (n_features, n_units)
+    weights : array of shape (n_features, n_units)
+        One column for each unit.
     image_shape : (int, int), optional
         Height and width of the features if they are pixels; else each unit is a strip.
 
     Attributes
     ----------
-    ax_, figure_, im_
+    ax_, figure_, im_ : matplotlib Axes, Figure and AxesImage
         What was drawn on and with, after `plot`.
 
     Examples
@@ -93,12 +118,40 @@ class WeightsDisplay:
         image_shape: tuple[int, int] | None = None,
         ax: Axes | None = None,
     ) -> WeightsDisplay:
-        """Draw the weights of one layer of a fitted estimator."""
+        """Draw the weights of one layer of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Fitted.
+        layer : int, default 0
+            Which of `coefs_`.
+        image_shape : (int, int), optional
+            As of the class.
+        ax : matplotlib Axes, optional
+            By default those of a new figure.
+
+        Returns
+        -------
+        WeightsDisplay
+            With `ax_`, `figure_` and `im_`.
+        """
         check_is_fitted(estimator)
         return cls(estimator.coefs_[layer], image_shape).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> WeightsDisplay:
-        """Draw; returns the display."""
+        """Draw the weights.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            By default those of a new figure.
+
+        Returns
+        -------
+        WeightsDisplay
+            Itself.
+        """
         from ..plotting import plot_weights
 
         self.ax_ = plot_weights(self.weights, self.image_shape or (1, len(self.weights)), ax)

@@ -6,6 +6,7 @@ scikit-learn and help() read docstrings of classes, so they are filled in when t
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ dropout : float or list of float, default 0
 l1_ratio : float in [0, 1], default 0
     Part of the penalty that is L1.
 weight_decay : float, default 0
-    Decoupled weight decay (Loshchilov and Hutter, 2019).
+    Decoupled weight decay (see `AdamW`).
 max_norm : float, optional
     Largest norm of the weights that come into a hidden unit.
 gradient_clip : float, optional
@@ -80,12 +81,16 @@ dtype : {"float32", "float64"}, optional
     Of weights and computations; by default that of X. float32 is about twice as fast."""
 
 ATTRIBUTES = """\
-coefs_, intercepts_ : list of ndarray
-    Weights and biases of each layer.
+coefs_ : list of ndarray of shape (n_in, n_out)
+    Weights of each layer.
+intercepts_ : list of ndarray of shape (n_out,)
+    Biases of each layer.
 loss_ : float
     Of the last epoch, penalties included.
-loss_curve_, best_loss_, validation_scores_, best_validation_score_
-    As in scikit-learn.
+loss_curve_, validation_scores_ : list of float
+    By epoch; the second is None unless `early_stopping`.
+best_loss_, best_validation_score_ : float
+    As in scikit-learn: with `early_stopping` the first is None, else the second.
 history_ : dict of str to list
     By epoch: "loss", "learning_rate", "seconds" and, with held-out samples, "validation_loss" and
     "validation_score".
@@ -93,13 +98,21 @@ n_iter_, n_layers_, n_outputs_, t_ : int
     Epochs, layers with the inputs, outputs, and samples seen.
 out_activation_ : str
     What turns outputs into predictions.
-n_features_in_, feature_names_in_
-    Number of columns of X, and their names if it had any."""
+n_features_in_ : int
+    Columns of X.
+feature_names_in_ : ndarray of shape (n_features,)
+    Their names, if it had any."""
 
 
 def documented(cls: type[T]) -> type[T]:
-    """Class decorator: fill in the shared descriptions."""
-    text = inspect.cleandoc(cls.__doc__ or "")
-    text = text.replace("{parameters}", PARAMETERS).replace("{attributes}", ATTRIBUTES)
-    cls.__doc__ = text
+    """Class decorator: fill in what is shared, and put parameters in the signature's order."""
+    if not cls.__doc__:  # python -OO
+        return cls
+    text = inspect.cleandoc(cls.__doc__).replace("{attributes}", ATTRIBUTES)
+    before, rule, rest = text.partition("Parameters\n----------\n")
+    section, gap, after = rest.partition("\n\n")
+    entries = re.split(r"\n(?=\S)", section.replace("{parameters}", PARAMETERS))
+    order = list(inspect.signature(cls).parameters)
+    entries.sort(key=lambda entry: order.index(re.split(r"\W", entry)[0]))
+    cls.__doc__ = before + rule + "\n".join(entries) + gap + after
     return cls

@@ -39,19 +39,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"}
-        What to minimise; the first is the default. The first two are halved, as in scikit-learn;
-        with several targets their losses are added up, so that loss and gradient belong together.
+    loss : str, default "squared_error"
+        What to minimise: "squared_error" or "poisson", which are halved as in scikit-learn,
+        "absolute_error", "huber" or "quantile". With several targets their losses are added up, so
+        that loss and gradient belong together.
     {parameters}
     quantile : float or sequence of float in (0, 1), default 0.5
         Level of the quantile loss. With several, `predict` returns a column for each, in ascending
-        order and never crossing (rearranged: Chernozhukov et al., 2010).
+        order and never crossing, as they are rearranged.
     delta : float, default 1.0
-        Where the Huber loss turns from a parabola into a line.
+        Where the Huber loss turns from a parabola into a line, in the units of the target.
 
     Attributes
     ----------
     {attributes}
+
+    References
+    ----------
+    Chernozhukov, Fernandez-Val and Galichon, "Quantile and probability curves without crossing",
+    Econometrica 78, 2010 (rearrangement).
 
     Examples
     --------
@@ -116,13 +122,37 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch more, without starting anew; arguments as for `fit`."""
+        """Train for one epoch more, without starting anew.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            As for `fit`.
+        y : array of shape (n,) or (n, n_outputs)
+            As for `fit`.
+        sample_weight : array of shape (n,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+        """
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predicted numbers (n,), or (n, n_targets); for several quantiles (n, n_levels).
+        """Predicted numbers of rows.
 
-        Several quantiles of several targets stand side by side: (n, n_targets * n_levels).
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+
+        Returns
+        -------
+        ndarray of shape (n,), (n, n_targets) or (n, n_targets * n_levels)
+            In the dtype of the model. Several quantiles of a target stand side by side, in
+            ascending order, before those of the next one.
         """
         return self._decode(self._outputs(X))
 

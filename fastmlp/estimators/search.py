@@ -16,14 +16,16 @@ def search_space(prefix: str = "") -> dict[str, Any]:
     Parameters
     ----------
     prefix : str, default ""
-        Put before each name: "mlp__" for a step of a pipeline called "mlp".
+        Put before each name: ``"mlp__"`` for a step of a pipeline called "mlp".
 
     Returns
     -------
     dict of str to distribution or list
+        What to draw each parameter from.
 
     Examples
     --------
+    >>> from fastmlp import search_space
     >>> sorted(search_space("mlp__"))[0]
     'mlp__activation'
     """
