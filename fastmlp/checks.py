@@ -115,23 +115,42 @@ def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
     return InputTypeError(where, f"{name} to hold {real}numbers", f"dtype {dtype}", advice)
 
 
-def finite(where: str, name: str, values: np.ndarray) -> None:
-    """Refuse nan and infinities, naming the first one's place."""
+def not_finite(where: str, name: str, values: Any) -> InputError | None:
+    """The error that names the first nan or infinity, of CSR form in its order, if there is any."""
+    stored = values.data if is_sparse(values) else values
+    place = _first_not_finite(stored)
+    if place is None:
+        return None
+    number = stored[place]
+    if is_sparse(values):
+        row = int(np.searchsorted(values.indptr, place[0], side="right")) - 1
+        place = row, int(values.indices[place])
+    what = "nan" if np.isnan(number) else "an infinity"
+    spot = f"row {place[0]}" + (f", column {place[1]}" if len(place) > 1 else "")
+    return InputError(
+        where, f"{name} to be finite", f"{what} in {spot}", "remove, replace or impute it"
+    )
+
+
+def _first_not_finite(values: np.ndarray) -> tuple[int, ...] | None:
     if values.dtype.kind != "f" or values.size == 0:
-        return
+        return None
     # A sum is nan or infinite if any term is, and one pass over memory without a mask; it can also
     # overflow, so only the slow look below decides.
     with np.errstate(all="ignore"):
         if np.isfinite(values.sum(dtype=np.float64)):
-            return
+            return None
     bad = ~np.isfinite(values)
-    if bad.any():
-        place = np.unravel_index(int(np.argmax(bad)), values.shape)
-        what = "nan" if np.isnan(values[place]) else "an infinity"
-        spot = f"row {place[0]}" + (f", column {place[1]}" if values.ndim > 1 else "")
-        raise InputError(
-            where, f"{name} to be finite", f"{what} in {spot}", "remove, replace or impute it"
-        )
+    if not bad.any():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), values.shape))
+
+
+def finite(where: str, name: str, values: Any) -> None:
+    """Refuse nan and infinities, naming the first one's place."""
+    error = not_finite(where, name, values)
+    if error is not None:
+        raise error
 
 
 def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -147,8 +166,13 @@ def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.
     return result
 
 
-def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> Any:
-    """A finite matrix of numbers with at least one row and column: an array, or in CSR form."""
+def matrix(
+    where: str, name: str, value: Any, n_columns: int | None = None, search: bool = True
+) -> Any:
+    """A matrix of numbers with at least one row and column: an array, or in CSR form.
+
+    Finite, unless it shall not be searched because whoever computes with it will notice.
+    """
     sparse = is_sparse(value)
     values: Any = _sparse_matrix(where, name, value) if sparse else array(where, name, value)
     wanted = f"{name} of shape (n, {n_columns if n_columns is not None else 'n_features'})"
@@ -173,12 +197,13 @@ def matrix(where: str, name: str, value: Any, n_columns: int | None = None) -> A
         )
     if not sparse:
         values = numeric(where, name, values)
+    if search:
         finite(where, name, values)
     return values
 
 
 def _sparse_matrix(where: str, name: str, value: Any) -> Any:
-    """CSR form with sorted columns that stand inside the matrix, and finite numbers."""
+    """CSR form of numbers with sorted columns that stand inside the matrix."""
     try:
         _check_places(value)  # SciPy's conversion itself may crash on places outside
         values = value.tocsr()
@@ -191,13 +216,6 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
     values = sorted_csr(values)
     if values.dtype.kind not in "biuf":
         raise _not_numbers(where, name, values.dtype)
-    bad = ~np.isfinite(values.data)
-    if bad.any():
-        at = int(np.argmax(bad))
-        row = int(np.searchsorted(values.indptr, at, side="right")) - 1
-        what = "nan" if np.isnan(values.data[at]) else "an infinity"
-        raise InputError(where, f"{name} to be finite", f"{what} in row {row}, column "
-                         f"{values.indices[at]}", "remove, replace or impute it")  # fmt: skip
     return values
 
 
@@ -224,10 +242,16 @@ def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
 
 
 def rows(
-    where: str, X: Any, y: Any, sample_weight: Any, n_columns: int | None, dtype: np.dtype
+    where: str,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    n_columns: int | None,
+    dtype: np.dtype,
+    search: bool = True,
 ) -> tuple[Any, np.ndarray]:
-    """X and the weights, checked, of samples for which y has as many entries."""
-    X = matrix(where, "X", X, n_columns)
+    """X, searched or not, and the weights of samples for which y has as many entries."""
+    X = matrix(where, "X", X, n_columns, search)
     same_length(where, "y", array(where, "y", y), X.shape[0])
     return X, sample_weights(where, sample_weight, X.shape[0], dtype)
 

@@ -287,9 +287,9 @@ class Engine:
     ) -> np.ndarray:
         """Walk through each row of `order` (n_epochs, n_rows), or the only one, a batch a step.
 
-        Returns each batch's loss (n_steps,).
+        Returns each batch's loss (n_steps,), nan after the first that is not finite.
         """
-        losses, job = np.empty(step_numbers.shape[0]), self.job[0]
+        losses, job = np.full(step_numbers.shape[0], np.nan), self.job[0]
         self._point_at(order, encoded, weights)
         job["state"], job["hyper"] = address_of(state), address_of(step_numbers)
         job["losses"], job["n_steps"] = address_of(losses), losses.size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -169,13 +169,16 @@ class Network:
             layer.initialize(rng)
 
     def _read(
-        self, where: str, X: Any, y: Any, sample_weight: Any
+        self, where: str, X: Any, y: Any, sample_weight: Any, search: bool = True
     ) -> tuple[Samples, Plan, TargetCoder]:
         """Samples to train on, with the sizes and the reading of y that they lead to.
 
-        Everything is checked and nothing changed, which `_adopt` does after.
+        Everything is checked and nothing changed, which `_adopt` does after. Where X is not to be
+        searched for nan and infinities, a fit finds them by what they do.
         """
-        X, weights = checks.rows(where, X, y, sample_weight, self.n_features or None, self.dtype)
+        X, weights = checks.rows(
+            where, X, y, sample_weight, self.n_features or None, self.dtype, search
+        )
         plan = self._plan(X.shape[1])
         if not (plan.groups or self.is_built):
             raise InputError(
@@ -189,6 +192,20 @@ class Network:
         if not self.is_built:
             self._build(plan)
         self.coder = coder
+
+    def _undo(self) -> Callable[[], None]:
+        """What makes the network again what it is now, after a fit that fails by its data."""
+        owners = [self, *self.layers]
+        attributes = [vars(owner).copy() for owner in owners]
+        vectors = self.params.copy(), self.grads.copy()
+
+        def undo() -> None:
+            for owner, kept in zip(owners, attributes, strict=True):
+                vars(owner).clear()
+                vars(owner).update(kept)
+            self.params[...], self.grads[...] = vectors
+
+        return undo
 
     def _bind(self) -> None:
         """Hand each layer its views of the flat vectors."""

@@ -64,10 +64,12 @@ def fit(
     if isinstance(optimizer, type) or not isinstance(optimizer, CustomOptimizer):
         optimizer = OPTIMIZERS.make(optimizer, Optimizer)
     callbacks, checkpoint = _checked_callbacks(where, callbacks)
-    samples, plan, coder = network._read(where, X, y, sample_weight)
+    compiles = engine.can_compile(network.layers, network.loss, optimizer)
+    samples, plan, coder = network._read(where, X, y, sample_weight, search=not compiles)
     validation = _validation(where, coder, plan.n_features, network.dtype, validation_data)
     if isinstance(optimizer, Optimizer):
         optimizer.group_factors(plan.groups)
+    undo = network._undo()
     network._adopt(plan, coder)
     batch_size = min(batch_size, samples.X.shape[0])
     resumed = None
@@ -80,8 +82,26 @@ def fit(
         network.seed = resumed.seed
         for name, values in network.named_parameters().items():
             values[...] = resumed.parameters[name]
-    run = _Run(network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed)
-    return run.epochs(shuffle, callbacks, progress, checkpoint)
+    run = _Run(
+        network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles
+    )
+    try:
+        return run.epochs(shuffle, callbacks, progress, checkpoint)
+    except _NotFinite as found:
+        error = checks.not_finite(where, "X", samples.X)
+        if error is not None:
+            undo()
+            raise error from None
+        network.params[...] = run.finite_params
+        raise InputError(where, found.expected, found.got, _CALMER) from None
+
+
+class _NotFinite(Exception):
+    """An epoch brought a nan or an infinity, by the data or by too long steps."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(expected, got)
+        self.expected, self.got = expected, got
 
 
 def _checked_callbacks(
@@ -132,6 +152,7 @@ class _Run:
         n_epochs: int,
         n_threads: int | None,
         resumed: Resumed | None,
+        compiles: bool,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
@@ -145,8 +166,9 @@ class _Run:
             self.step, self.history = resumed.step, resumed.history
             if self.state.size == resumed.state.size:  # another optimizer starts with its own
                 self.state[...] = resumed.state
+        self.finite_params = network.params.copy()  # of the last epoch that ended well
         self.engine: engine.Engine | None = None
-        if engine.can_compile(network.layers, network.loss, optimizer):
+        if compiles:
             self.engine = engine.Engine(
                 network,
                 table_of(samples.X, network.dtype),
@@ -232,21 +254,16 @@ class _Run:
         return self.optimizer.step_numbers(self.step, rates), float(rates[-1])
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
+        """Losses after the first that is not finite mean nothing: there the epoch ended."""
         if not np.isfinite(losses).all():
             step = int(np.argmin(np.isfinite(losses)))
-            raise InputError(
-                "Network.fit",
-                "a finite loss",
-                f"{losses[step]} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:g}",
-                _CALMER,
-            )
+            place = f"in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:g}"
+            raise _NotFinite("a finite loss", f"{losses[step]} {place}")
         if not np.isfinite(self.network.params).all():
-            raise InputError(
-                "Network.fit",
-                "finite parameters",
-                f"others after epoch {epoch + 1}, at learning rate {rate:g}",
-                _CALMER,
+            raise _NotFinite(
+                "finite parameters", f"others after epoch {epoch + 1}, at learning rate {rate:g}"
             )
+        self.finite_params[...] = self.network.params
 
     def _validate(self) -> tuple[float, float] | None:
         """Loss and score on the validation data, if there are any."""

@@ -523,8 +523,11 @@ def _step(job, stages, order, batch, step, thread, one):
     _my_penalties(job, stages, thread, one)
     if not barrier(job["sync"], n_threads, thread):
         return False
+    found = doubles(job["losses"], step + 1)
+    if step > 0 and not np.isfinite(found[step - 1]):  # the same for all threads behind a barrier
+        return False
     if thread == 0:
-        doubles(job["losses"], step + 1)[step] = _loss(job, batch, scale)
+        found[step] = _loss(job, batch, scale)
     clips = job["clip_norm"] > 0
     _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, not clips, one)
     if clips:
@@ -547,8 +550,8 @@ def _step(job, stages, order, batch, step, thread, one):
 def train_steps(job_address, thread, one):
     """Walk through the order of each epoch a batch at a time, updating the parameters after each.
 
-    Thread 0 writes `losses`: the mean loss of each batch, penalties included. Every thread calls
-    this with its own number. Returns False if another thread failed.
+    Thread 0 writes `losses`: the mean loss of each batch, penalties included, up to the first that
+    is not finite. Every thread calls this with its own number. Returns False if it ended early.
     """
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
