@@ -336,23 +336,26 @@ print(json.dumps([misses, float(z[0])]))
         source.write_text(text, encoding="utf-8")
 
 
-def test_bounds_checks_have_a_cache_of_their_own(cache: dict[str, Any]) -> None:
-    """Code with the checks must not be served where they are off, nor the other way round."""
-    code = """
+SHUFFLE = """
 import json
 import numpy as np
 from fastmlp.kernels import random
 order = np.arange(9, dtype=np.int32)
 random.shuffle(order, 0, 0)
 stats = random.shuffle.stats
-print(json.dumps([sum(stats.cache_misses.values()), sum(stats.cache_hits.values())]))
+counts = [sum(stats.cache_misses.values()), sum(stats.cache_hits.values())]
+print(json.dumps([counts, order.tolist()]))
 """
+
+
+def test_bounds_checks_have_a_cache_of_their_own(cache: dict[str, Any]) -> None:
+    """Code with the checks must not be served where they are off, nor the other way round."""
     package, environment = cache["package"], cache["environment"]
     checked = environment | {"NUMBA_BOUNDSCHECK": "1"}
-    assert run(code, package, **environment) == [0, 1]
-    assert run(code, package, **checked) == [1, 0]
-    assert run(code, package, **checked) == [0, 1]
-    assert run(code, package, **environment) == [0, 1]
+    counts = [
+        run(SHUFFLE, package, **where)[0] for where in (environment, checked, checked, environment)
+    ]
+    assert counts == [[0, 1], [1, 0], [0, 1], [0, 1]]
 
 
 # ---------------------------------------------------------------- machine code
@@ -448,6 +451,30 @@ def test_the_cache_folder_is_where_the_kernels_are_kept() -> None:
     assert folder is not None
     in_this_process("float32")
     assert list(Path(folder).glob("step.train_steps-*.nbi"))
+
+
+def test_a_full_disk_costs_the_cache_only(tmp_path: Path) -> None:
+    """No file may grow beyond some bytes, which is what a full disk looks like to who writes."""
+    resource = pytest.importorskip("resource")
+    assert resource
+    full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))\n"
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    (compiled, order), files = run(full + SHUFFLE, **environment), list(tmp_path.rglob("*.nb*"))
+    assert (compiled, files) == ([1, 0], [])
+    assert run(SHUFFLE, **environment) == [[1, 0], order]
+    assert run(full + SHUFFLE, **environment) == [[0, 1], order]
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"\x80\x05half of a pickle"])
+def test_a_damaged_cache_is_as_good_as_none(kind: str, damage: bytes, tmp_path: Path) -> None:
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    wanted = run(SHUFFLE, **environment)
+    files = list(tmp_path.rglob(f"random.shuffle-*.{kind}"))
+    assert files
+    for file in files:
+        file.write_bytes(damage)
+    assert run(SHUFFLE, **environment) == wanted
 
 
 # ---------------------------------------------------------------- without the compiler

@@ -47,6 +47,22 @@ def _package_hash() -> str:
 _STAMP = _package_hash()
 
 
+class _Files(caching.IndexDataCacheFile):
+    """The cache's files; damaged ones, which can raise anything, are as good as none."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return super()._load_index()
+        except Exception:
+            return {}
+
+    def load(self, key: Any) -> Any:
+        try:
+            return super().load(key)
+        except Exception:
+            return None
+
+
 class _KernelCache(caching.FunctionCache):
     """numba's on-disk cache, renewed when any kernel file changes and apart under bounds checks."""
 
@@ -54,7 +70,11 @@ class _KernelCache(caching.FunctionCache):
         super().__init__(py_func)
         suffix = ".bounds" if numba.config.BOUNDSCHECK else ""
         name = self._impl.filename_base + suffix
-        self._cache_file = caching.IndexDataCacheFile(self._cache_path, name, _STAMP)
+        self._cache_file = _Files(self._cache_path, name, _STAMP)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk costs the cache only
+            super().save_overload(sig, data)
 
 
 def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
@@ -118,7 +138,7 @@ def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
 
     if has(getattr(kernel, "signatures", ())):
         return True
-    with contextlib.suppress(AttributeError, OSError):  # no cache, or one that cannot be read
+    with contextlib.suppress(AttributeError, OSError):  # no cache
         return has(key[0] for key in kernel._cache._cache_file._load_index())
     return False
 
