@@ -115,7 +115,9 @@ plt.show()
 step = 0.001
 _, _, after = forward(W1 - step * dW1, b1 - step * db1, W2 - step * dW2, b2 - step * db2)
 squared = sum((g**2).sum() for g in (dW1, db1, dW2, db2))
-print(f"loss {loss:.6f} -> {after:.6f}, and step * |gradient|^2 promised {loss - step * squared:.6f}")
+print(
+    f"loss {loss:.6f} -> {after:.6f}, and step * |gradient|^2 promised {loss - step * squared:.6f}"
+)
 assert after < loss
 assert np.isclose(loss - after, step * squared, rtol=0.1)
 
