@@ -14,8 +14,8 @@ chapter derives it, writes it in ten lines of NumPy, and proves it right in two 
 # class:
 #
 # .. math::
-#    z_1 = W_1 x + b_1, \quad a_1 = f(z_1), \quad z_2 = W_2 a_1 + b_2, \quad
-#    L = -\log \frac{e^{z_{2c}}}{\sum_j e^{z_{2j}}} .
+#    z_1 &= W_1 x + b_1, \quad a_1 = f(z_1), \\
+#    z_2 &= W_2 a_1 + b_2, \quad L = -\log \frac{e^{z_{2c}}}{\sum_j e^{z_{2j}}} .
 #
 # Here :math:`f` is the hyperbolic tangent, since a smooth function makes the checks below easiest
 # to read.
@@ -128,8 +128,8 @@ assert np.isclose(loss - after, step * squared, rtol=0.1)
 # formula says how far off that is,
 #
 # .. math::
-#    \frac{L(w + h) - L(w)}{h} = L' + \frac{h}{2} L'' + \dots, \qquad
-#    \frac{L(w + h) - L(w - h)}{2h} = L' + \frac{h^2}{6} L''' + \dots
+#    \frac{L(w + h) - L(w)}{h} &= L' + \frac{h}{2} L'' + \dots \\
+#    \frac{L(w + h) - L(w - h)}{2h} &= L' + \frac{h^2}{6} L''' + \dots
 #
 # In the *central* difference the terms with :math:`L''` cancel, so its error falls with
 # :math:`h^2`. It cannot fall for ever. The computer knows :math:`L` to about 16 digits, and
@@ -166,7 +166,7 @@ plt.show()
 
 # %%
 # The V is the signature of a right gradient: two straight flanks, and between them agreement to
-# about ten digits. A wrong gradient gives a flat line instead, at the size of the mistake. Try it
+# about ten digits. The line of a wrong one levels off instead, at the size of the mistake. Try it
 # by leaving out the factor ``1 - a1**2``.
 
 assert min(errors["central"]) < 1e-8

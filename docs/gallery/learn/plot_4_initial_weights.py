@@ -160,6 +160,7 @@ plt.show()
 # the rule that suits it. All rules are in :mod:`fastmlp.initializers`.
 
 assert losses[ReLU, "Normal(0.07)"][-1] > 2.2
+assert (ReLU, "Normal(0.21)") not in losses
 assert losses[ReLU, "He"][2] < losses[ReLU, "Glorot"][2] - 0.5
 assert losses[ReLU, "He"][-1] < 0.5
 assert losses[Tanh, "Normal(0.07)"][-1] > losses[Tanh, "Glorot"][-1]
