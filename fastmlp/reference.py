@@ -721,7 +721,7 @@ def demonstrate(
     X, T, X_val, T_val, X_test, T_test = _digits(random_state, data)
     sizes, labels = (X.shape[1], 32, T.shape[1]), T_test.argmax(axis=1)
     published = PublishedNetwork(sizes, random_state=random_state)
-    # Why not 0.05 here too: about 100 lit pixels make each step of the first layer that much
+    # Why not 0.05 here too: about 150 lit pixels make each step of the first layer that much
     # longer, and a third of the hidden units were off for good after five epochs.
     corrected = ReferenceNetwork(sizes, random_state=random_state)
     rng = np.random.default_rng(random_state)
