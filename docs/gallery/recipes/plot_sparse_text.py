@@ -60,7 +60,7 @@ dense_bytes = X_train.shape[0] * X_train.shape[1] * 4
 print(f"{X_train.shape[0]} x {X_train.shape[1]}, {X_train.nnz / dense_bytes * 4:.2%} not zero")
 print(f"{n_bytes / 1e6:.1f} MB, dense {dense_bytes / 1e6:.0f} MB")
 
-model = MLPClassifier((32,), dropout=0.3, early_stopping=True, scoring="neg_log_loss",
+model = MLPClassifier((32,), dropout=0.3, early_stopping=True, scoring="loss",
                       learning_rate_init=0.003, random_state=0)  # fmt: skip
 tracemalloc.start()
 model.fit(X_train, y_train)
