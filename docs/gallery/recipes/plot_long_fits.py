@@ -100,7 +100,7 @@ ax.plot(range(1, 31), expected.validation_loss, color="0.75", lw=7, label="undis
 ax.plot(range(1, 9), first.validation_loss, "o-", label="until Ctrl-C", ms=5)
 ax.plot(range(9, 19), second[8:], "s-", label="until the crash", ms=5)
 ax.plot(range(16, 31), history.validation_loss[15:], "k.-", label="to the end", ms=6)
-ax.set(xlabel="epoch", ylabel="validation loss", yscale="log")
+ax.set(xlabel="epoch", ylabel="validation loss")
 ax.legend()
 plt.show()
 

@@ -76,6 +76,8 @@ labels, probabilities = session.run(None, inputs)
 # %%
 # The same answers
 # ----------------
+#
+# Labels are equal, probabilities to rounding. (Those that are equal to the bit are drawn at 1e-9.)
 
 expected = pipeline.predict_proba(X_test)
 assert (labels == pipeline.predict(X_test)).all()

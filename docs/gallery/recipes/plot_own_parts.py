@@ -113,7 +113,9 @@ assert np.isclose(gradient @ direction, difference, rtol=1e-5)
 # All three at work
 # -----------------
 #
-# A fast wave with some wild outliers, fitted by built-in parts and by those above.
+# A fast wave with wild outliers, one sample in fifteen. The layer is the same in both networks;
+# the squared error and Adam follow the outliers, LogCosh and Lion do not. (The built-in ``Huber``
+# is of the same kind, and compiled.)
 
 
 def wave(x):
@@ -124,25 +126,27 @@ x = rng.uniform(-2, 2, (600, 1)).astype("float32")
 y = wave(x[:, 0]) + 0.1 * rng.normal(size=600)
 y[::15] += rng.choice([-8, 8], 40)
 
-usual = Network([Dense(64), ReLU(), Dense(64), ReLU(), Dense(1)], "mean_squared_error")
-usual.fit(x, y, optimizer="adam", epochs=150)
 own = Network([Waves(32), Dense(64), ReLU(), Dense(1)], LogCosh())
 own.fit(x, y, optimizer=Lion(2e-3), epochs=150)
+squared = Network([Waves(32), Dense(64), ReLU(), Dense(1)], "mean_squared_error")
+squared.fit(x, y, optimizer="adam", epochs=150)
 
 grid = np.linspace(-2, 2, 800, dtype="float32").reshape(-1, 1)
-errors = {
-    "built-in parts": np.abs(usual.predict(grid) - wave(grid[:, 0])).mean(),
-    "own parts": np.abs(own.predict(grid) - wave(grid[:, 0])).mean(),
+truth = wave(grid[:, 0])
+curves = {
+    "Waves, squared error, Adam": squared.predict(grid),
+    "Waves, LogCosh, Lion": own.predict(grid),
 }
-for name, error in errors.items():
-    print(f"{name}: mean distance from the truth {error:.3f}")
-assert errors["own parts"] < errors["built-in parts"]
+errors = [np.abs(curve - truth).mean() for curve in curves.values()]
+for name, error in zip(curves, errors, strict=True):
+    print(f"{name:28}mean distance from the truth {error:.3f}")
+assert errors[1] < errors[0]
 
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-ax.plot(x, y, ".", color="0.7", ms=3, label="samples, some beyond the picture")
-ax.plot(grid, wave(grid), "k:", label="the truth")
-ax.plot(grid, usual.predict(grid), "C1", lw=1, label="ReLU, squared error, Adam")
-ax.plot(grid, own.predict(grid), "C0", label="Waves, LogCosh, Lion")
+ax.plot(x, y, ".", color="0.6", ms=3, label="samples, outliers at about 8 and -8")
+ax.plot(grid, truth, "k:", label="the truth")
+for (name, curve), color in zip(curves.items(), ["C1", "C0"], strict=True):
+    ax.plot(grid, curve, color, label=name)
 ax.set(ylim=(-3, 4), xlim=(-2, 2), xlabel="x", ylabel="y")
 ax.legend(ncols=2, loc="upper center")
 plt.show()

@@ -60,7 +60,7 @@ points = ax.scatter(rates, losses, c=widths, cmap="viridis", s=50, edgecolor="bl
 found = rates[search.best_index_], losses[search.best_index_]
 ax.plot(*found, "o", ms=14, mfc="none", mec="C1", mew=2)
 ax.annotate("best", found, (10, 8), textcoords="offset points")
-ax.set(xscale="log", yscale="log", xlabel="learning_rate_init", ylabel="log loss")
+ax.set(xscale="log", xlabel="learning_rate_init", ylabel="log loss")
 fig.colorbar(points, label="width")
 plt.show()
 
