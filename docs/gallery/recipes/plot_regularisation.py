@@ -35,7 +35,7 @@ y_train[wrong] = rng.integers(0, 10, wrong.sum())
 # trained, with smoothed targets where they are smoothed. ``scoring`` gives all the same one, and a
 # callback adds the accuracy and ends the fit.
 
-N_EPOCHS, N_SEEDS = 100, 3
+N_EPOCHS, N_SEEDS = 80, 3
 variants = {
     "nothing": {},
     "dropout=0.5": {"dropout": 0.5},
