@@ -2,9 +2,10 @@
 Data larger than memory
 =======================
 
-Two ways. A file of numbers is mapped into memory and fitted like an array: the operating system
-reads the pages that a batch touches. Or data come in pieces, from files or a database, and
-``partial_fit`` takes one at a time. Both give the same bits as a fit of everything at once.
+Two ways. A file of numbers is mapped into memory and fitted like an array: the
+operating system reads the pages that a batch touches. Or data come in pieces, from
+files or a database, and ``partial_fit`` takes one at a time. The recipe shows when
+these give the same bits as a fit of everything at once.
 """
 
 import tempfile
@@ -48,14 +49,15 @@ rows.flush()
 del rows
 
 # %%
-# Rows in float32 or float64 are read where they are: nothing is copied or converted as a whole.
+# Rows in float32 or float64 are read where they are: once to look for nan, then a batch
+# at a time. Nothing is copied or converted as a whole.
 
 X = np.load(path, mmap_mode="r")
 print(f"{path.name}: {X.nbytes / 1e6:.0f} MB")
 
 
 def stop_after(n_epochs):
-    """A callback that ends a fit; reaching ``max_iter`` would warn that more could be done."""
+    """A callback that ends a fit; reaching ``max_iter`` would give a warning."""
     return lambda model, history: len(history["loss"]) == n_epochs
 
 
@@ -72,23 +74,25 @@ assert peak < X.nbytes / 2
 # %%
 # The same as from an array in memory, bit for bit:
 
-in_memory = MLPClassifier((64,), batch_size=100, random_state=0, callbacks=stop_after(3))
+in_memory = MLPClassifier(
+    (64,), batch_size=100, random_state=0, callbacks=stop_after(3)
+)
 in_memory.fit(np.array(X), y)
 for mapped, usual in zip(model.coefs_, in_memory.coefs_, strict=True):
     assert np.array_equal(mapped, usual)
 
 # %%
-# Shuffling reads rows from all over the file, which is slow from a disk once the file is larger
-# than memory. Then shuffle the rows when you write them, and fit with ``shuffle=False``, which
-# reads from the first to the last.
+# Shuffling reads rows from all over the file, which is slow from a disk once the file
+# is larger than memory. Then shuffle the rows when you write them, and fit with
+# ``shuffle=False``, which reads from the first to the last.
 
 # %%
 # Piece by piece
 # --------------
 #
-# ``partial_fit`` trains once over what it is given and keeps the optimizer's memory. The first
-# call must know all ``classes``, since its piece may not have all of them. Each next piece is also
-# a test of what was learnt from the pieces before.
+# ``partial_fit`` trains once over what it is given and keeps the optimizer's memory.
+# The first call must know all ``classes``, since its piece may not have all of them.
+# Each next piece is also a test of what was learnt from the pieces before.
 
 stream = MLPClassifier((64,), batch_size=100, shuffle=False, random_state=0)
 scores = []
@@ -100,7 +104,9 @@ for number in range(N_PIECES):
 
 fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 ax.plot(np.arange(1, N_PIECES) * N_ROWS / 1000, scores, "o-")
-ax.set(xlabel="rows seen, in thousands", ylabel="accuracy on the next piece", ylim=(0.5, 1))
+ax.set(
+    xlabel="rows seen, in thousands", ylabel="accuracy on the next piece", ylim=(0.5, 1)
+)
 ax.grid(alpha=0.3)
 plt.show()
 assert scores[-1] > scores[0]

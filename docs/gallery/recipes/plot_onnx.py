@@ -3,9 +3,9 @@ A whole pipeline as ONNX
 ========================
 
 ONNX Runtime answers where there is no Python: in browsers, phones and services in other
-languages. ``to_onnx`` writes a fitted pipeline, encoders and scalers included, as one file, and
-this recipe checks that it says what the pipeline says. It needs ``pip install 'fastmlp[onnx]'
-onnxruntime`` and, for its table, pandas.
+languages. ``to_onnx`` writes a fitted pipeline, encoders and scalers included, as one
+file, and this recipe checks that it says what the pipeline says. It needs ``pip install
+'fastmlp[onnx]' onnxruntime`` and, for its table, pandas.
 """
 
 import tempfile
@@ -29,8 +29,9 @@ plt.style.use("tableau-colorblind10")
 # Fit
 # ---
 #
-# A table with numbers and with texts: which flats are let within a week. ONNX files compute in
-# float32, so fit in float32, too: numbers are cast here, in the table itself.
+# A table with numbers and with texts: which flats are let within a week. ONNX files
+# compute in float32, so fit in float32, too: numbers are cast here, in the table
+# itself.
 
 rng = np.random.default_rng(0)
 n = 3000
@@ -42,7 +43,11 @@ flats = pd.DataFrame(
         "heating": rng.choice(["gas", "district", "heat pump"], n),
     }
 )
-value = 8 * flats["area"] + 150 * (flats["part"] == "centre") + 80 * (flats["heating"] != "gas")
+value = (
+    8 * flats["area"]
+    + 150 * (flats["part"] == "centre")
+    + 80 * (flats["heating"] != "gas")
+)
 chance = 1 / (1 + np.exp((flats["rent"] - 1.3 * value) / 80))
 label = np.where(rng.random(n) < chance, "quick", "slow")
 
@@ -67,7 +72,10 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "flats.onnx"
     to_onnx(pipeline, path, X_train)
     print(f"{path.name}: {path.stat().st_size / 1e3:.1f} kB")
-    print("operators:", ", ".join(sorted({node.op_type for node in onnx.load(path).graph.node})))
+    print(
+        "operators:",
+        ", ".join(sorted({node.op_type for node in onnx.load(path).graph.node})),
+    )
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 inputs = {name: X_test[[name]].to_numpy() for name in X_test}
@@ -77,7 +85,8 @@ labels, probabilities = session.run(None, inputs)
 # The same answers
 # ----------------
 #
-# Labels are equal, probabilities to rounding. (Those that are equal to the bit are drawn at 1e-9.)
+# Labels are equal, probabilities to rounding. (Those that are equal to the bit are
+# drawn at 1e-9.)
 
 expected = pipeline.predict_proba(X_test)
 assert (labels == pipeline.predict(X_test)).all()
@@ -88,7 +97,11 @@ difference = np.abs(probabilities - expected).max(axis=1)
 ax.semilogy(expected[:, 0], np.maximum(difference, 1e-9), ".", ms=4)
 ax.axhline(1e-5, color="black", lw=1, ls="--")
 ax.annotate("1e-5", (0.02, 1.2e-5))
-ax.set(xlabel="probability of quick", ylabel="difference in ONNX Runtime", ylim=(5e-10, 1e-4))
+ax.set(
+    xlabel="probability of quick",
+    ylabel="difference in ONNX Runtime",
+    ylim=(5e-10, 1e-4),
+)
 plt.show()
 
 # %%

@@ -2,9 +2,10 @@
 Serving single rows
 ===================
 
-A service that answers one request at a time pays mostly for Python around the arithmetic.
-``compile_predictor`` gives an unchangeable copy of a network that answers a row in about a
-microsecond, from any number of threads. You train, save, load and call it.
+A service that answers one request at a time pays mostly for Python around the
+arithmetic. ``compile_predictor`` gives an unchangeable copy of a network that answers a
+row in about a microsecond, from any number of threads. You train, save, load and call
+it.
 """
 
 import tempfile
@@ -39,21 +40,24 @@ with tempfile.TemporaryDirectory() as folder:
 predictor = loaded.compile_predictor()
 
 # %%
-# The predictor returns what ``predict_proba`` does, here class probabilities, for one row or for
-# many.
+# The predictor returns what ``predict_proba`` does, here class probabilities, for one
+# row or for many.
 
 row = digits.X_test[0]
 probabilities = predictor(row)
-print(f"a {loaded.classes_[probabilities.argmax()]}, with probability {probabilities.max():.3f}")
+print(
+    f"a {loaded.classes_[probabilities.argmax()]}, "
+    f"with probability {probabilities.max():.3f}"
+)
 assert np.array_equal(predictor(digits.X_test), network.predict_proba(digits.X_test))
 
 # %%
 # What a call takes
 # -----------------
 #
-# A row is fastest as a contiguous array of the network's type, float32 unless you chose another.
-# With ``out``, a call allocates nothing. The medians are those of the machine that built this
-# page.
+# A row is fastest as a contiguous array of the network's type, float32 unless you chose
+# another. With ``out``, a call allocates nothing. The medians are those of the machine
+# that built this page.
 
 
 def median_microseconds(call, n=20_000):
@@ -94,8 +98,8 @@ plt.show()
 # Many threads, one predictor
 # ---------------------------
 #
-# No lock is needed, and each answer has the same bits as in one thread. Give each thread an
-# ``out`` of its own if you use it.
+# No lock is needed, and each answer has the same bits as in one thread. Give each
+# thread an ``out`` of its own if you use it.
 
 with ThreadPoolExecutor(8) as pool:
     answers = np.array(list(pool.map(predictor, digits.X_test)))
@@ -109,7 +113,7 @@ assert np.array_equal(predictor(row), probabilities)
 assert not np.array_equal(network.predict_proba(row[np.newaxis])[0], probabilities)
 
 # %%
-# Inputs are not searched for nan, which comes out as nan. In a program that other people call,
-# check rows before, or the answer after: ``np.isfinite(answer).all()``.
+# Inputs are not searched for nan, which comes out as nan. In a program that other
+# people call, check rows before, or the answer after: ``np.isfinite(answer).all()``.
 
 assert np.isnan(predictor(np.full(64, np.nan, np.float32))).all()
