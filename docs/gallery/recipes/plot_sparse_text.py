@@ -78,6 +78,7 @@ model = MLPClassifier(
     early_stopping=True,
     scoring="loss",
     learning_rate_init=0.003,
+    max_iter=1000,
     random_state=0,
 )
 tracemalloc.start()
