@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import (
+    Checkpoint,
     LeakyReLU,
     LossCurveDisplay,
     MLPClassifier,
@@ -35,7 +36,7 @@ from fastmlp import (
     search_space,
 )
 from fastmlp.engine import Engine
-from fastmlp.errors import InputError
+from fastmlp.errors import InputError, InputTypeError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -45,6 +46,8 @@ DIABETES = load_diabetes(return_X_y=True)
 XR, YR = DIABETES[0] * 10, DIABETES[1] / 100
 XM, YM = make_multilabel_classification(300, 12, random_state=0)
 WEIGHTS = np.random.default_rng(0).random(len(Y)) + 0.1
+
+KINDS = {MLPClassifier: (X, Y), MLPRegressor: (XR, YR)}
 
 Maker = Callable[..., Any]
 
@@ -223,6 +226,93 @@ def test_a_warm_start_goes_on_where_scikit_learn_forgets() -> None:
     whole = MLPClassifier(random_state=3, max_iter=20, shuffle=False).fit(X, Y)
     assert way(model, whole) == 0
     assert model.loss_curve_ == whole.loss_curve_
+
+
+CHANGED: dict[str, tuple[Any, Any]] = {
+    "alpha": (MLPClassifier, 10.0),
+    "l1_ratio": (MLPClassifier, 1.0),
+    "dropout": (MLPClassifier, 0.5),
+    "label_smoothing": (MLPClassifier, 0.3),
+    "max_norm": (MLPClassifier, 0.1),
+    "activation": (MLPClassifier, "tanh"),
+    "learning_rate_init": (MLPClassifier, 0.1),
+    "solver": (MLPClassifier, "sgd"),
+    "quantile": (MLPRegressor, 0.9),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_parameters_that_changed_count_in_a_warm_start(name: str) -> None:
+    kind, value = CHANGED[name]
+    rows = KINDS[kind]
+    options = {"max_iter": 3, "warm_start": True, "random_state": 0, "alpha": 1.0}
+    options |= {"loss": "quantile"} if name == "quantile" else {}
+    kept, changed = (kind(**options).fit(*rows) for _ in range(2))
+    assert way(kept, changed) == 0
+    kept.fit(*rows), changed.set_params(**{name: value}).fit(*rows)
+    assert way(kept, changed) > 1e-6
+
+
+def test_a_penalty_that_changed_counts_as_in_scikit_learn() -> None:
+    models = MLPClassifier(random_state=3), TheirClassifier(random_state=3)
+    for model in models:
+        model.partial_fit(X, Y, classes=np.arange(10)).set_params(alpha=50.0).partial_fit(X, Y)
+    assert way(*models) < 1e-9
+
+
+def test_the_memory_of_another_optimizer_is_not_used() -> None:
+    """RMSprop's mean squares have the shape of momentum's velocity."""
+    rows, options = (X, Y), {"max_iter": 2, "warm_start": True, "random_state": 0}
+    model = MLPClassifier(solver="rmsprop", **options).fit(*rows).set_params(solver="sgd")
+    fresh = copy.deepcopy(model)
+    fresh._optimizer_state = None
+    assert way(model.fit(*rows), fresh.fit(*rows)) == 0
+
+
+def test_a_network_cannot_change_its_shape_in_a_warm_start() -> None:
+    model = MLPClassifier((5, 4), max_iter=2, warm_start=True, random_state=0).fit(X, Y)
+    before = pickle.dumps(model.coefs_)
+    with pytest.raises(InputError, match=r"expected hidden layers of \[5, 4\] units as they are"):
+        model.set_params(hidden_layer_sizes=(5, 3)).fit(X, Y)
+    assert pickle.dumps(model.coefs_) == before
+
+
+def test_a_schedule_is_walked_to_its_end() -> None:
+    settings: dict[str, Any] = {"max_iter": 12, "tol": 100.0, "n_iter_no_change": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MLPClassifier((5,), learning_rate="cosine", **settings).fit(X, Y)
+    assert model.n_iter_ == 12
+    assert model.history_["learning_rate"][-1] < 1e-5
+    settings |= {"early_stopping": True, "learning_rate": "cosine"}
+    assert MLPClassifier((5,), **settings).fit(X, Y).n_iter_ < 12
+    assert MLPClassifier((5,), max_iter=12, tol=100.0, n_iter_no_change=2).fit(X, Y).n_iter_ < 12
+
+
+def test_scorers_see_every_class() -> None:
+    """A part set aside at random would often lack the rare one."""
+    y = np.r_[np.arange(290) % 2, np.full(10, 2)]
+    for seed in range(4):
+        model = MLPClassifier(
+            (4,), scoring="neg_log_loss", early_stopping=True, max_iter=2, random_state=seed
+        )
+        assert np.isfinite(model.fit(X[:300], y).validation_scores_).all()
+
+
+def test_a_row_is_served_as_it_is_predicted() -> None:
+    model = MLPClassifier(max_iter=2, random_state=0).fit(X, Y)
+    np.testing.assert_array_equal(model.compile_predictor()(X), model.predict_proba(X))
+    two = MLPClassifier(max_iter=2, random_state=0).fit(X, Y > 4)
+    assert two.compile_predictor()(X[3]) == pytest.approx(two.predict_proba(X[[3]])[0, 1:])
+    with pytest.raises(NotFittedError):
+        MLPClassifier().compile_predictor()
+
+
+def test_callbacks_that_cannot_be_called_are_refused_before_the_fit(tmp_path: Path) -> None:
+    model = MLPClassifier(callbacks=[Checkpoint(tmp_path)])
+    with pytest.raises(InputTypeError, match="got Checkpoint; pass functions; a Checkpoint"):
+        model.fit(X, Y)
+    assert not hasattr(model, "coefs_")
 
 
 def test_epochs_that_share_a_call_are_the_same_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -858,7 +948,6 @@ UNSEEN = {
     "n_threads": test_results_do_not_depend_on_threads,
     "verbose": test_small_models_have_the_numbers_of_scikit_learn,
 }
-KINDS = {MLPClassifier: (X, Y), MLPRegressor: (XR, YR)}
 
 
 def outcome(kind: Any, **parameters: Any) -> bytes:

@@ -249,7 +249,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return by_class if sample_weight is None else by_class * sample_weight
 
     def _stratification(self, y: Any) -> Any:
-        return y if self.n_outputs_ == 1 else None  # as scikit-learn: with two classes only
+        """Of the part set aside: as scikit-learn for two classes only, but for every scorer.
+
+        Scorers that see all probabilities fail where a class has no sample.
+        """
+        scores_classes = self.scoring not in (None, "loss")
+        is_multiclass = self._binarizer.y_type_ == "multiclass"
+        return y if self.n_outputs_ == 1 or (scores_classes and is_multiclass) else None
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         predicted, weights = self._decode(linked), validation.sample_weight

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+def _new_axes(where: str) -> Axes:
+    """Of a figure that pyplot knows and shows, as scikit-learn's displays have."""
+    from ..plotting import require_matplotlib
+
+    require_matplotlib(where)
+    from matplotlib import pyplot
+
+    return pyplot.subplots(layout="constrained")[1]
+
+
 class LossCurveDisplay:
     """Losses and scores by epoch.
 
@@ -78,7 +88,7 @@ class LossCurveDisplay:
         shown = History(
             found("loss", []), found("validation_loss", []), found("validation_score", [])
         )
-        self.ax_ = plot_history(shown, ax)
+        self.ax_ = plot_history(shown, ax or _new_axes("LossCurveDisplay"))
         self.figure_, self.lines_ = self.ax_.figure, list(self.ax_.lines)
         return self
 
@@ -154,6 +164,7 @@ class WeightsDisplay:
         """
         from ..plotting import plot_weights
 
-        self.ax_ = plot_weights(self.weights, self.image_shape or (1, len(self.weights)), ax)
+        shape = self.image_shape or (1, len(self.weights))
+        self.ax_ = plot_weights(self.weights, shape, ax or _new_axes("WeightsDisplay"))
         self.figure_, self.im_ = self.ax_.figure, self.ax_.images[0]
         return self

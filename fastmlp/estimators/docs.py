@@ -25,7 +25,8 @@ batch_size : int or "auto", default "auto"
     Samples a step; "auto" is the smaller of 200 and all.
 learning_rate : str, Schedule or callable, default "constant"
     "constant"; "invscaling" and "adaptive", which like in scikit-learn do nothing for "adam"; or a
-    schedule of every step by name ("linear", "cosine", "one_cycle", ...) or as an object.
+    schedule of every step by name ("linear", "cosine", "one_cycle", ...) or as an object, which
+    plans all `max_iter` epochs, so that only held-out samples end it sooner.
 learning_rate_init : float, default 0.001
     The first, or largest, learning rate.
 power_t : float, default 0.5
@@ -76,7 +77,8 @@ scoring : str, callable or None, default None
 callbacks : callable or list of callable, optional
     Called as ``f(estimator, history)`` after each epoch; a true result ends the fit.
 n_threads : int, optional
-    By default as many as pay for the work of a step; results do not depend on it.
+    By default as many as pay for the work of a step, but one in workers of a parallel search;
+    results do not depend on it.
 dtype : {"float32", "float64"}, optional
     Of weights and computations; by default that of X. float32 is about twice as fast."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..engine import MOST_THREADS
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 from ..layers import ACTIVATIONS, LAYERS, Activation
 from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from ..schedules import SCHEDULES, Schedule, schedule_of
@@ -88,6 +88,12 @@ def check_together(estimator: Any, validates: bool) -> None:
     Those of scikit-learn are left alone: there, they are ignored without a word.
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
+    for callback in [] if callable(e.callbacks) else e.callbacks or ():
+        if not callable(callback):
+            raise InputTypeError(
+                where, "callbacks that can be called as f(estimator, history)",
+                type(callback).__name__, "pass functions; a Checkpoint belongs to Network.fit",
+            )  # fmt: skip
     if e.solver not in STOCHASTIC_SOLVERS:
         ignored = {
             "dropout": np.any(np.asarray(e.dropout) > 0),

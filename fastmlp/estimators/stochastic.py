@@ -82,9 +82,9 @@ def train(
                 _count_epoch(e, loss, n_rows)
                 score = None if validation is None else _validate(e, validation)
                 _record(e, score, seconds)
-                stops = _after_epoch(e, score)
+                stops = _after_epoch(e, score, rule)
             stops = listeners.epoch_ends() or stops or incremental
-        if not stops:
+        if not stops and rule.schedule is None:  # the end of a schedule is where it should end
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
@@ -112,9 +112,10 @@ def _prepare(e: Any, optimizer: Optimizer, incremental: bool) -> None:
     """The optimizer's memory: kept by partial_fit and, unlike in scikit-learn, by a warm start."""
     network, size = e._network, optimizer.n_vectors * e._network.params.size
     kept = e._optimizer_state
-    if not (incremental or e.warm_start) or kept is None or kept.size != size:
+    is_new = kept is None or kept.size != size or e._state_of != optimizer.name
+    if is_new or not (incremental or e.warm_start):
         e._optimizer_state = optimizer.initial_state(network.params.size, network.dtype)
-        e._n_steps = 0
+        e._state_of, e._n_steps = optimizer.name, 0
     elif incremental:
         return
     e._learning_rate = float(e.learning_rate_init)
@@ -192,8 +193,12 @@ def _record(e: Any, score: tuple[float, float] | None, seconds: float) -> None:
             print(f"Validation score: {score[1]:f}")
 
 
-def _after_epoch(e: Any, score: tuple[float, float] | None) -> bool:
-    """Count epochs without improvement, change the rate; says whether to stop."""
+def _after_epoch(e: Any, score: tuple[float, float] | None, rule: Rule) -> bool:
+    """Count epochs without improvement, change the rate; says whether to stop.
+
+    A schedule plans all epochs, of which the last, with the smallest rates, bring much: only
+    held-out samples end it sooner.
+    """
     if e.early_stopping:
         assert score is not None
         _keep_best(e, score[1])
@@ -206,7 +211,8 @@ def _after_epoch(e: Any, score: tuple[float, float] | None) -> bool:
     if e.learning_rate == "invscaling" and e.solver != "adam":
         e._learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
     stops = False
-    if e._no_improvement_count > e.n_iter_no_change:
+    is_planned = rule.schedule is not None and not e.early_stopping
+    if e._no_improvement_count > e.n_iter_no_change and not is_planned:
         message = f"{what} for {e.n_iter_no_change} consecutive epochs."
         stops = _out_of_patience(e, message)
         if not stops:
