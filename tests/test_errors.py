@@ -1475,6 +1475,25 @@ def classifier_rows() -> Iterator[Row]:
         "match hidden_layer_sizes",
         lambda s: MLPClassifier((4,), activation=["relu", "tanh"]).fit(s.X, s.y),
     )
+    yield Row(
+        "a checkpoint for an estimator",
+        InputTypeError,
+        "MLPClassifier.fit: expected callbacks that can be called as f(estimator, history), "
+        "got Checkpoint; pass functions; a Checkpoint belongs to Network.fit",
+        lambda s: MLPClassifier(callbacks=[Checkpoint(s.folder)]).fit(s.X, s.y),
+    )
+    yield Row(
+        "another shape in a warm start",
+        InputError,
+        "MLPClassifier.fit: expected hidden layers of [4] units as they are, got [5]; "
+        "start anew with a clone, or with warm_start=False",
+        lambda s: (
+            MLPClassifier((4,), warm_start=True, solver="lbfgs", max_iter=50)
+            .fit(s.X, s.y)
+            .set_params(hidden_layer_sizes=(5,))
+            .fit(s.X, s.y)
+        ),
+    )
 
 
 class Undone(Layer):

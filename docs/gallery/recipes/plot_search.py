@@ -32,9 +32,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 #
 # Scaling belongs into the pipeline, so that each fold is scaled by its own training
 # part. Early stopping decides on the number of epochs, one parameter less to search.
-# Some candidates have a schedule, which runs until ``max_iter`` by design: that the fit
-# has not converged by then, of which scikit-learn and this library warn, is no news. In
-# workers of a search a fit uses one thread, unless you say otherwise.
+# Some candidates still improve when they reach ``max_iter``, of which a fit warns; in a
+# search that is no news. In workers of a search a fit uses one thread, unless you say
+# otherwise.
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
