@@ -81,7 +81,7 @@ def described(name: str) -> Validator:
 def test_the_names_are_found() -> None:
     some = {
         "fastmlp.network.Network.fit",
-        "fastmlp.layers.Dense.W",
+        "fastmlp.layers.dense.Dense.W",
         "fastmlp.estimators.base.BaseMLP.transform",
         "fastmlp.predictor.Predictor.__call__",
         "fastmlp.datasets.tables.load_table",

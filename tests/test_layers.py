@@ -524,6 +524,14 @@ def test_sizes_are_chained_through_all_layers() -> None:
     assert shapes == [(3, 5), (5,), (5, 2), (2,)]
 
 
+@pytest.mark.nojit
+def test_initial_weights_suit_the_activation_behind_a_dropout() -> None:
+    layers = [Dense(3, 5), Dropout(), ReLU(), Dense(4), Dropout(), Dense(2)]
+    chain_sizes(layers, 3)
+    found = [type(layer.used_initializer).__name__ for layer in layers if isinstance(layer, Dense)]
+    assert found == ["HeUniform", "GlorotUniform", "GlorotUniform"]
+
+
 # ----------------------------------------------------------------------------------------- errors
 
 

@@ -1,0 +1,53 @@
+"""Layers: Dense, the activations and Dropout, each with `forward` and `backward` on mini-batches.
+
+A layer describes itself (sizes, options) and, once bound, holds views into its network's flat
+parameters; what it computes is done by the same kernels as in the fused step.
+"""
+
+from .activations import (
+    ACTIVATIONS as ACTIVATIONS,
+)
+from .activations import (
+    ELU as ELU,
+)
+from .activations import (
+    GELU as GELU,
+)
+from .activations import (
+    SELU as SELU,
+)
+from .activations import (
+    Activation as Activation,
+)
+from .activations import (
+    Identity as Identity,
+)
+from .activations import (
+    LeakyReLU as LeakyReLU,
+)
+from .activations import (
+    Mish as Mish,
+)
+from .activations import (
+    ReLU as ReLU,
+)
+from .activations import (
+    Rescaling as Rescaling,
+)
+from .activations import (
+    Sigmoid as Sigmoid,
+)
+from .activations import (
+    SiLU as SiLU,
+)
+from .activations import (
+    Softplus as Softplus,
+)
+from .activations import (
+    Tanh as Tanh,
+)
+from .base import LAYERS as LAYERS
+from .base import Layer as Layer
+from .chain import chain_sizes as chain_sizes
+from .dense import Dense as Dense
+from .dropout import Dropout as Dropout

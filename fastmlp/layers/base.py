@@ -1,0 +1,192 @@
+"""What every layer is: sizes, options, views into flat parameters, `forward` and `backward`.
+
+A layer of the user's own derives from `Layer`; those with kernels stand in `LAYERS` by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import checks
+from ..errors import InputError, counted
+from ..registry import Registry, specification
+
+LAYERS: Registry[Layer] = Registry("layer")
+
+
+class Layer:
+    """Base of all layers.
+
+    A layer of your own derives from this, defines `forward` and `backward` in plain NumPy and, if
+    it has parameters, `parameter_shapes` and `initialize`. It then works in any network at once.
+
+    Attributes
+    ----------
+    n_in, n_out : int or None
+        Columns of the input and the output, known once the layer is built.
+    parameters, gradients : dict of str to ndarray
+        Views by name; writing to them changes the network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Layer
+    >>> class Double(Layer):
+    ...     name = "double"
+    ...     def forward(self, X, training=False):
+    ...         return 2 * X
+    ...     def backward(self, dY):
+    ...         return 2 * dY
+    >>> Double().forward(np.ones((1, 2)))
+    array([[2., 2.]])
+    """
+
+    name: ClassVar[str] = "layer"
+    n_in: int | None = None
+    n_out: int | None = None
+    is_taken = False  # by a network, whose parameters it then views
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of a layer is free for a network of its own."""
+        return {key: value for key, value in self.__dict__.items() if key != "is_taken"}
+
+    def build(self, n_in: int) -> int:
+        """Learn the number of input columns.
+
+        Parameters
+        ----------
+        n_in : int
+            Columns of the inputs.
+
+        Returns
+        -------
+        int
+            Columns of the outputs.
+
+        Raises
+        ------
+        InputError
+            If the layer was made, or built before, for another number.
+        """
+        if self.n_in is not None and self.n_in != n_in:
+            raise InputError(
+                repr(self),
+                f"an input of {counted(self.n_in, 'column')}",
+                f"{n_in}",
+                "make sizes of neighbouring layers match",
+            )
+        self.n_in = n_in
+        if self.n_out is None:
+            self.n_out = n_in
+        return self.n_out
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter by name; the layer is built by then.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            Empty for layers without parameters.
+        """
+        return {}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Write initial values into `self.parameters`.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+            Source of random values.
+        """
+
+    def bind(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
+        """Take views into the network's flat vectors as this layer's parameters and gradients.
+
+        Parameters
+        ----------
+        parameters, gradients : dict of str to ndarray
+            One array of each name and shape that `parameter_shapes` lists.
+        """
+        self.parameters, self.gradients = parameters, gradients
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        """Outputs for a batch of inputs, keeping what `backward` will need.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_in)
+            Inputs; `Dense` also takes a sparse matrix.
+        training : bool, default False
+            Whether to do what is done in training only, as dropout is.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out)
+            Float32 or float64: as the parameters or, without any, as X; float64 for integers.
+
+        Raises
+        ------
+        InputError
+            For inputs of another width or not finite, in built-in layers.
+        """
+        raise NotImplementedError
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        """Gradient of a loss with respect to the last inputs, given that of the outputs.
+
+        Gradients of parameters are written into `self.gradients`.
+
+        Parameters
+        ----------
+        dY : array of shape (n, n_out)
+            Gradient with respect to the outputs.
+
+        Returns
+        -------
+        ndarray of shape (n, n_in)
+            Gradient with respect to the inputs.
+
+        Raises
+        ------
+        InputError
+            Without a forward pass before, or for another shape, in built-in layers.
+        """
+        raise NotImplementedError
+
+    def specification(self) -> dict[str, Any]:
+        """The layer without its parameters as plain data, for model files.
+
+        Returns
+        -------
+        dict
+            Its registered name as "name", and its options.
+        """
+        spec: dict[str, Any] = specification(self)
+        return spec if isinstance(spec, dict) else {"name": self.name}
+
+    def _input(self, X: Any) -> np.ndarray:
+        """X as a contiguous float matrix of the width the layer expects."""
+        values = checks.matrix(f"{self!r}.forward", "X", X, self.n_in)
+        return np.ascontiguousarray(values, checks.compute_type(values.dtype))
+
+    def _incoming(self, dY: Any, wanted: np.ndarray) -> np.ndarray:
+        """dY as a contiguous matrix of the shape and type of the last outputs."""
+        values = np.ascontiguousarray(dY, wanted.dtype)
+        if values.shape != wanted.shape:
+            raise InputError(
+                f"{self!r}.backward",
+                f"dY of shape {wanted.shape}, as the last outputs",
+                f"{values.shape}",
+                "call forward on the same batch first",
+            )
+        return values
+
+    def _before_forward(self) -> InputError:
+        return InputError(
+            f"{self!r}.backward", "a forward pass before it", "none", "call forward(X) first"
+        )

@@ -1,0 +1,258 @@
+"""Dense: the products of mini-batches with a weight matrix, forward and backward.
+
+Views of W and b are handed out by the network; the kernels are those of the fused step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks, initializers
+from ..errors import InputError
+from ..initializers import INITIALIZERS, Initializer
+from ..kernels import matmul, sparse
+from ..kernels.jit import address_of
+from ..kernels.tiles import tile_width
+from ..registry import specification
+from ..tables import is_sparse, table_of
+from .base import LAYERS, Layer
+
+
+@LAYERS.register
+class Dense(Layer):
+    """A fully connected layer.
+
+    Parameters
+    ----------
+    n_in : int
+        Input columns. `Dense(n_out)` leaves them open until the first data.
+    n_out : int, optional
+        Units.
+    initializer : str or Initializer, optional
+        Initial weights; by default what suits the activation that follows: He for rectifiers, LeCun
+        for SELU, Glorot else (see `fastmlp.initializers`).
+    bias_initializer : str or Initializer, default "zeros"
+        Initial biases.
+    max_norm : float, optional
+        Largest Euclidean norm of the incoming weights of a unit, enforced after each step.
+
+    Attributes
+    ----------
+    W, dW : ndarray of shape (n_in, n_out)
+        Weights and their gradient, views into the network's flat vectors. Setting copies.
+    b, db : ndarray of shape (n_out,)
+        Biases and their gradient.
+
+    Raises
+    ------
+    InputError
+        For sizes below 1, an unknown initializer or a `max_norm` that is not above 0.
+
+    Notes
+    -----
+    Z = X W + b, and backwards dX = dY W^T, dW = X^T dY, db = the sum of dY's rows.
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors",
+    Nature 323, 1986.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dense
+    >>> layer = Dense(3, 2, initializer="zeros")
+    >>> layer.forward(np.ones((4, 3))).shape
+    (4, 2)
+    >>> layer.backward(np.ones((4, 2))).shape, layer.dW[0]
+    ((4, 3), array([4., 4.]))
+    """
+
+    name = "dense"
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int | None = None,
+        *,
+        initializer: str | Initializer | None = None,
+        bias_initializer: str | Initializer = "zeros",
+        max_norm: float | None = None,
+    ) -> None:
+        sizes = (n_in,) if n_out is None else (n_in, n_out)
+        for size in sizes:
+            checks.whole_number("Dense", "its sizes", size, 1, 2**31 - 1)
+        self.n_in, self.n_out = (None, n_in) if n_out is None else (n_in, n_out)
+        self.initializer = (
+            None if initializer is None else INITIALIZERS.make(initializer, Initializer)
+        )
+        self.bias_initializer = INITIALIZERS.make(bias_initializer, Initializer)
+        if max_norm is not None:
+            checks.number("Dense", "max_norm", max_norm, 0, low_open=True)
+        self.max_norm = max_norm
+        self.default_initializer: Initializer = initializers.GlorotUniform()
+        self.parameters: dict[str, np.ndarray] = {}
+        self._X: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        sizes = [str(size) for size in (self.n_in, self.n_out) if size is not None]
+        return f"Dense({', '.join(sizes)})"
+
+    def specification(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "n_in": self.n_in,
+            "n_out": self.n_out,
+            "initializer": specification(self.initializer),
+            "bias_initializer": specification(self.bias_initializer),
+            "max_norm": self.max_norm,
+        }
+
+    @property
+    def used_initializer(self) -> Initializer:
+        """The chosen initializer, or the default for the activation that follows."""
+        return self.initializer if self.initializer is not None else self.default_initializer
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        assert self.n_in is not None
+        assert self.n_out is not None
+        return {"W": (self.n_in, self.n_out), "b": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        n_in, n_out = self.parameters["W"].shape
+        self.W = self.used_initializer.draw(rng, n_in, n_out)
+        self.b = self.bias_initializer.draw(rng, 1, n_out)[0]
+
+    def initialize_alone(self, n_in: int, dtype: Any = np.float64, random_state: Any = 0) -> None:
+        """Give a layer outside any network parameters of its own.
+
+        Parameters
+        ----------
+        n_in : int
+            Columns of the inputs.
+        dtype : {"float32", "float64"} or numpy dtype, default "float64"
+            Type of the parameters.
+        random_state : int, numpy Generator or None, default 0
+            Seed of the initial values.
+
+        Raises
+        ------
+        InputError
+            If the layer is made for another number of columns, or for a bad seed.
+        """
+        self.build(n_in)
+        shapes = self.parameter_shapes()
+        size = n_in * shapes["b"][0]
+        memory = {key: np.zeros(size + shapes["b"][0], dtype) for key in ("params", "grads")}
+        views = [
+            {"W": flat[:size].reshape(shapes["W"]), "b": flat[size:]} for flat in memory.values()
+        ]
+        self.bind(*views)
+        self.initialize(np.random.default_rng(checks.seed("Dense", random_state)))
+
+    @property
+    def W(self) -> np.ndarray:
+        """Weights."""
+        return self._parameter("W")
+
+    @W.setter
+    def W(self, values: Any) -> None:
+        self._parameter("W")[...] = values
+
+    @property
+    def b(self) -> np.ndarray:
+        """Biases."""
+        return self._parameter("b")
+
+    @b.setter
+    def b(self, values: Any) -> None:
+        self._parameter("b")[...] = values
+
+    @property
+    def dW(self) -> np.ndarray:
+        """Gradient of the weights."""
+        self._parameter("W")
+        return self.gradients["W"]
+
+    @property
+    def db(self) -> np.ndarray:
+        """Gradient of the biases."""
+        self._parameter("b")
+        return self.gradients["b"]
+
+    def _parameter(self, key: str) -> np.ndarray:
+        if not self.parameters:
+            raise InputError(
+                repr(self),
+                "a layer that knows its input columns",
+                "one that does not yet",
+                "call forward, fit or Network.build first",
+            )
+        return self.parameters[key]
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        X = (
+            checks.matrix(f"{self!r}.forward", "X", X, self.n_in)
+            if is_sparse(X)
+            else self._input(X)
+        )
+        if not self.parameters:
+            self.initialize_alone(X.shape[1], checks.compute_type(X.dtype))
+        dtype = self.W.dtype
+        (n, n_in), n_out = X.shape, self.b.size
+        Z, order = np.empty((n, n_out), dtype), _positions(n)
+        if is_sparse(X):
+            self._X = X
+            table = table_of(X, dtype)
+            sparse.sparse_forward(
+                address_of(table.values), address_of(table.indices), address_of(table.indptr),
+                address_of(order), 0, n, 0, n_out, address_of(self.W), address_of(self.b), n_in,
+                n_out, address_of(Z), dtype.type(1),
+            )  # fmt: skip
+            return Z
+        X, panel = np.ascontiguousarray(X, dtype), _panel(n_in, Z)
+        matmul.dense_forward(
+            address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
+            address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), address_of(panel),
+            X.dtype.type(1),
+        )  # fmt: skip
+        self._X = X
+        return Z
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        if self._X is None:
+            raise self._before_forward()
+        X, W, n = self._X, self.W, self._X.shape[0]
+        (n_in, n_out), one = W.shape, W.dtype.type(1)
+        dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
+        order, panel = _positions(n), _panel(n_out, W)
+        rows, index = address_of(dY), address_of(order)
+        if is_sparse(X):
+            table = table_of(X, W.dtype)
+            sparse.sparse_weight_gradient(
+                address_of(table.values), address_of(table.indices), address_of(table.indptr),
+                index, n, rows, 0, n_in, 0, n_out, n_out, address_of(self.dW), one,
+            )  # fmt: skip
+        else:
+            matmul.weight_gradient(
+                address_of(X), n_in * X.itemsize, index, n, rows, n_out,
+                tile_width(one) * one.itemsize, n_in, n_out, address_of(self.dW), n_out, one,
+            )  # fmt: skip
+        matmul.bias_gradient(rows, n, 0, n_out, n_out, address_of(self.db), one)
+        dX, zeros = np.empty((n, n_in), W.dtype), np.zeros(tile_width(one), W.dtype)
+        matmul.input_gradient(
+            rows, index, 0, n, 0, n_in, address_of(self.W), n_in, n_out, address_of(zeros),
+            address_of(dX), address_of(panel), one,
+        )  # fmt: skip
+        return dX
+
+
+def _positions(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.int32)
+
+
+def _panel(depth: int, like: np.ndarray) -> np.ndarray:
+    """Scratch memory for a packed panel."""
+    return np.empty(depth * tile_width(like.dtype.type(1)), like.dtype)
