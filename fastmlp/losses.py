@@ -183,7 +183,7 @@ class MeanSquaredError(BuiltInLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class MeanAbsoluteError(BuiltInLoss):
-    """|z - t|, for the median of the target."""
+    """``|z - t|``, for the median of the target."""
 
     name: ClassVar[str] = "mean_absolute_error"
     code: ClassVar[int] = kernels.MEAN_ABSOLUTE_ERROR

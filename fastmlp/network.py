@@ -51,7 +51,7 @@ class Network:
     random_state : int, numpy Generator or None, default 0
         Seed of initial weights, of shuffling and of dropout; None draws a new one.
     l1, l2 : float, default 0
-        Penalties l1 sum |W| + l2/2 sum W^2 on all weights, not on biases, added to the loss.
+        Penalties ``l1 sum |W| + l2/2 sum W^2`` on all weights, not on biases, added to the loss.
 
     Attributes
     ----------

@@ -313,7 +313,7 @@ class ReferenceNetwork(_Network):
     random_state : int, Generator or None
         Source of the weights.
     l1, l2 : float
-        Factors of sum |W| and of sum W^2 / 2 in the objective; biases are not penalised.
+        Factors of ``sum |W|`` and of ``sum W^2 / 2`` in the objective; biases are not penalised.
     label_smoothing : float
         Share of each target spread over all classes (the two cross-entropies only).
     activation_parameters : mapping or sequence of mapping, optional
@@ -369,7 +369,7 @@ class ReferenceNetwork(_Network):
         return self._backward(z, a, self._loss_gradient(z[-1], _column(t)))
 
     def objective(self, X: Array, T: Array, sample_weight: Array | None = None) -> float:
-        """sum_i w_i loss_i / sum_i w_i + l1 sum |W| + l2 / 2 sum W^2 over the rows of X and T."""
+        """``sum_i w_i loss_i / sum_i w_i + l1 sum |W| + l2 / 2 sum W^2`` over the rows of X and T."""
         losses = np.array([self.loss(x, t) for x, t in zip(X, T, strict=True)])
         W = np.concatenate([W.ravel() for W in self.weights])
         penalty = self.l1 * np.abs(W).sum() + 0.5 * self.l2 * (W * W).sum()

@@ -16,7 +16,7 @@ def search_space(prefix: str = "") -> dict[str, Any]:
     Parameters
     ----------
     prefix : str, default ""
-        Put before each name: "mlp__" for a step of a pipeline called "mlp".
+        Put before each name: ``"mlp__"`` for a step of a pipeline called "mlp".
 
     Returns
     -------
