@@ -70,18 +70,27 @@ sphinx_gallery_conf = {
 }
 
 # ---------------------------------------------------------------- looks
+html_context = {"default_mode": "auto"}
 html_theme = "pydata_sphinx_theme"
 html_title = "fastmlp"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+# Pages without others below or beside them need no navigation of a section.
+html_sidebars = dict.fromkeys(["index", "scikit-learn", "reliability", "benchmarks/results"], [])
+toc_object_entries_show_parents = "hide"
+html_favicon = "_static/logo.svg"
+html_js_files = ["names.js"]
 html_theme_options = {
-    "logo": {"text": "fastmlp"},
+    "logo": {
+        "text": "fastmlp",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "benchmarks/results": []},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -111,11 +120,12 @@ def read_source(app, docname: str, source: list[str]) -> None:
     """Add what a page has only here: fresh tables, and the pages below it."""
     if docname == "benchmarks/results":
         source[0] = benchmarks.page()
+        app.env.note_dependency("benchmarks/results.json")
     for page in MORE_PAGES.get(docname, ()):
-        is_markdown = app.env.doc2path(docname).suffix == ".md"
-        fence, end = ("```{toctree}", "\n```") if is_markdown else (".. toctree::", "")
-        indent = "" if is_markdown else "   "
-        source[0] += f"\n\n{fence}\n{indent}:hidden:\n\n{indent}/{page}{end}\n"
+        if app.env.doc2path(docname).suffix == ".md":
+            source[0] += f"\n\n```{{toctree}}\n:hidden:\n\n/{page}\n```\n"
+        else:  # a gallery, whose own list ends here
+            source[0] += f"\n\n.. toctree::\n   :maxdepth: 1\n\n   /{page}\n"
 
 
 def skip_member(app, what, name, value, skip, options) -> bool | None:

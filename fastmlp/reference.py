@@ -369,7 +369,7 @@ class ReferenceNetwork(_Network):
         return self._backward(z, a, self._loss_gradient(z[-1], _column(t)))
 
     def objective(self, X: Array, T: Array, sample_weight: Array | None = None) -> float:
-        """``sum_i w_i loss_i / sum_i w_i + l1 sum |W| + l2 / 2 sum W^2`` over the rows of X and T."""
+        """``sum_i w_i loss_i / sum_i w_i + l1 sum |W| + l2 / 2 sum W^2`` over rows of X, T."""
         losses = np.array([self.loss(x, t) for x, t in zip(X, T, strict=True)])
         W = np.concatenate([W.ravel() for W in self.weights])
         penalty = self.l1 * np.abs(W).sum() + 0.5 * self.l2 * (W * W).sum()

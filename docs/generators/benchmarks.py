@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from benchmarks import cases, report, rows
@@ -27,6 +28,7 @@ def page() -> str:
         heading = f"## {report.title(group)}\n"
         if (FOLDER / f"{group}.png").exists():
             text = text.replace(heading, f"{heading}\n{_picture(group)}\n")
+    text = re.sub(r"((?:^\|.*\n)+)", r":::{container} figures\n\1:::\n", text, flags=re.MULTILINE)
     front, mark, rest = text.partition("\n## ")
     return front + count + COMMAND + mark + rest
 

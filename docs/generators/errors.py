@@ -30,13 +30,15 @@ _ELSEWHERE = "Options by name, and the command line"
 
 def page() -> str:
     """The page, in Markdown with tables in HTML, whose cells may break lines."""
-    sections: dict[str, list[str]] = {}
+    order = ["Network.fit", *map(_title, fastmlp._MODULES), "Schedules", _ELSEWHERE]
+    sections: dict[str, list[str]] = {title: [] for title in order}
     for section, cells in _cells():
-        sections.setdefault(section, []).append(_line("td", cells))
+        sections[section].append(_line("td", cells))
+    head = _line("th", ("mistake", "message", "what to do"))
     parts = [INTRODUCTION.format(count=len(ROWS))]
-    last = sections.pop(_ELSEWHERE, [])
-    for title, lines in [*sections.items(), (_ELSEWHERE, last)]:
-        head = _line("th", ("mistake", "message", "what to do"))
+    for title, lines in sections.items():
+        if not lines:
+            continue
         parts.append(
             f"## {title}\n\n"
             '<div class="pst-scrollable-table-container"><table class="table errors">\n'

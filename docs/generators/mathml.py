@@ -28,7 +28,7 @@ def _inline(translator: Any, node: nodes.Element) -> None:
 
 
 def _block(translator: Any, node: nodes.Element) -> None:
-    translator.body.append(f'<div class="math">{_converted(node, as_block=True)}</div>\n')
+    translator.body.append(f'<div class="formula">{_converted(node, as_block=True)}</div>\n')
     raise nodes.SkipNode
 
 
