@@ -78,7 +78,8 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 # Pages without others below or beside them need no navigation of a section.
-html_sidebars = dict.fromkeys(["index", "scikit-learn", "reliability", "benchmarks/results"], [])
+LONE = ["index", "scikit-learn", "reliability", "benchmarks/results"]
+html_sidebars = {page: [] for page in LONE}
 toc_object_entries_show_parents = "hide"
 html_favicon = "_static/logo.svg"
 html_js_files = ["names.js"]
