@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import numpydoc.xref  # noqa: E402
+import sklearn  # noqa: E402
 from generators import benchmarks, command_line, errors, reference  # noqa: E402
 
 import fastmlp  # noqa: E402
@@ -57,6 +58,7 @@ numpydoc.xref.DEFAULT_LINKS.clear()  # they lead to other projects' pages
 
 # ---------------------------------------------------------------- gallery
 GALLERIES = ["learn", "recipes"]
+sklearn.set_config(display="text")  # its diagrams have links within buttons
 sphinx_gallery_conf = {
     "examples_dirs": [f"gallery/{name}" for name in GALLERIES],
     "gallery_dirs": GALLERIES,
@@ -82,7 +84,7 @@ LONE = ["index", "scikit-learn", "reliability", "benchmarks/results"]
 html_sidebars = {page: [] for page in LONE}
 toc_object_entries_show_parents = "hide"
 html_favicon = "_static/logo.svg"
-html_js_files = ["names.js"]
+html_js_files = ["access.js"]
 html_theme_options = {
     "logo": {
         "text": "fastmlp",

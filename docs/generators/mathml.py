@@ -1,34 +1,45 @@
 """Mathematics as MathML, which browsers draw themselves: no script, no fonts, no network.
 
-Sphinx's own choices load MathJax from elsewhere or run LaTeX; docutils, which Sphinx needs anyway,
-can turn LaTeX into MathML.
+Sphinx's own choices load MathJax from elsewhere or run LaTeX. What the converter does not know it
+would pass on as it stands, so that is looked for here and ends the build.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
+from latex2mathml.converter import convert
 from sphinx.errors import ExtensionError
 
 
-def _converted(node: nodes.Element, as_block: bool) -> str:
-    tex = node.astext()
+def converted(tex: str, display: str) -> str:
+    """A formula as MathML; its lines are aligned at their & as Sphinx's other renderers do."""
+    tex = tex.strip().replace("{aligned}", "{align*}")
+    if r"\\" in tex and r"\begin" not in tex:
+        tex = rf"\begin{{align*}}{tex}\end{{align*}}"
+    made = convert(tex, display=display)
+    unknown = re.findall(r">(\\\w+|&(?:amp;)?)<", made)
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(unknown)}")
+    return made
+
+
+def _formula(node: nodes.Element, display: str) -> str:
     try:
-        return tex2mathml(tex, as_block=as_block)
-    except MathError as error:
-        raise ExtensionError(f"mathematics in {node.source}: {tex!r}: {error}") from error
+        return converted(node.astext(), display)
+    except Exception as error:
+        raise ExtensionError(f"{node.source}: {node.astext()!r}: {error!r}") from error
 
 
 def _inline(translator: Any, node: nodes.Element) -> None:
-    translator.body.append(_converted(node, as_block=False))
+    translator.body.append(_formula(node, "inline"))
     raise nodes.SkipNode
 
 
 def _block(translator: Any, node: nodes.Element) -> None:
-    translator.body.append(f'<div class="formula">{_converted(node, as_block=True)}</div>\n')
+    translator.body.append(f'<div class="formula">{_formula(node, "block")}</div>\n')
     raise nodes.SkipNode
 
 

@@ -1,4 +1,4 @@
-// Names for screen readers that the theme and the gallery leave out or contradict.
+// What screen readers and keyboards need and the theme and the gallery leave out or contradict.
 document.addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll(".search-button__button"))
     button.setAttribute("aria-label", button.textContent.replace(/\s+/g, " ").trim());
@@ -11,4 +11,6 @@ document.addEventListener("DOMContentLoaded", () => {
     const link = card.querySelector("a.reference");
     if (title && link) link.setAttribute("aria-label", title.textContent);
   }
+  for (const formula of document.querySelectorAll(".formula"))
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
 });
