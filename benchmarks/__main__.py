@@ -85,9 +85,10 @@ def _draw(results: Results, folder: Path) -> None:
     if not machine.is_installed("matplotlib"):
         print("no pictures: matplotlib is not installed")
         return
-    from . import plots
+    from . import plots, summary
 
     plots.draw(results.rows(), folder)
+    summary.draw(results.rows(), folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

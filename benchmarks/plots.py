@@ -13,7 +13,7 @@ from . import cases, report, rows
 from .rows import Row
 
 # The palette of Okabe and Ito (2008).
-_COLOURS = {
+COLOURS = {
     cases.TORCH: "#D55E00",
     cases.JAX: "#0072B2",
     cases.SKLEARN: "#E69F00",
@@ -67,7 +67,7 @@ def _draw_row(axes: Any, row: Row, place: float) -> None:
     """Bar from 1 to the median, line from lowest to highest, thicker between the quartiles."""
     assert row.ratio is not None
     low, lower, median, upper, high = row.ratio
-    axes.barh(place, median - 1, left=1, height=0.72, color=_COLOURS.get(row.peer, _OTHER))
+    axes.barh(place, median - 1, left=1, height=0.72, color=COLOURS.get(row.peer, _OTHER))
     axes.plot([low, high], [place, place], color="black", linewidth=1)
     axes.plot([lower, upper], [place, place], color="black", linewidth=3.5)
     if row.target is not None:

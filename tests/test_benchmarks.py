@@ -304,13 +304,14 @@ def test_the_table_is_well_formed(tmp_path: Path) -> None:
 
 def test_pictures_are_drawn_for_groups_with_ratios(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from benchmarks import plots
+    from benchmarks import plots, summary
 
     found = [_row(case, "PyTorch", 1.0) for case in cases.TRAINING]
     found += [_row(cases.SPARSE[0], "dense", 1.0, rows.SKIPPED)]
     paths = plots.draw(found, tmp_path)
     assert [path.name for path in paths] == ["training.png"]
-    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    for path in (*paths, summary.draw(found, tmp_path)):
+        assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_case_can_be_run_named_and_drawn() -> None:

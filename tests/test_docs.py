@@ -60,7 +60,12 @@ def test_docstrings_have_examples() -> None:
                 importlib.import_module(name)
             )
         )
-        for name in ("fastmlp.network", "fastmlp.layers.dense", "fastmlp.errors", "fastmlp.datasets")
+        for name in (
+            "fastmlp.network",
+            "fastmlp.layers.dense",
+            "fastmlp.errors",
+            "fastmlp.datasets",
+        )
     }
     assert min(found.values()) > 0, found
 

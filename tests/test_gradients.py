@@ -14,6 +14,7 @@ import pytest
 
 from fastmlp import engine, gradient_check, layers, losses
 from fastmlp.gradient_check import Case, Result
+from fastmlp.kernels import activations
 from fastmlp.layers import ACTIVATIONS, Activation, Dense, Layer
 from fastmlp.losses import LOSSES, Loss
 from fastmlp.network import Network
@@ -123,13 +124,13 @@ def test_the_layer_path_passes_while_its_kernels_are_right(
 def test_a_slope_off_by_half_a_thousandth_is_noticed(
     case: Case, layer_path: pytest.MonkeyPatch
 ) -> None:
-    kernel = layers.activations.activate
+    kernel = activations.activate
 
     def off(code: int, option: float, z: np.ndarray, slope: np.ndarray) -> None:
         kernel(code, option, z, slope)
         slope *= 1.0005
 
-    layer_path.setattr(layers.activations, "activate", off)
+    layer_path.setattr(activations, "activate", off)
     result = gradient_check.check(case)
     assert result.from_reference > 1e-12
     assert result.from_differences > 1e-6

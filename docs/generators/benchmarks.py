@@ -1,0 +1,37 @@
+"""The page of measured numbers: `benchmarks.report`'s tables with its pictures between them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks import cases, report, rows
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+COMMAND = """
+Measure again, with MNIST's four files in a folder:
+
+```bash
+python -m pip install '.[bench]' && python -m benchmarks --data-home DIR
+```
+"""
+
+
+def page() -> str:
+    """The page, in Markdown, from results.json."""
+    results = report.Results(FOLDER / "results.json")
+    found = results.rows()
+    red = sum(row.status == rows.RED for row in found)
+    count = f"\nOf {len(found)} rows, {red} are red. [What they show](../performance.md).\n"
+    text = results.markdown()
+    for group in cases.GROUPS:
+        heading = f"## {report.title(group)}\n"
+        if (FOLDER / f"{group}.png").exists():
+            text = text.replace(heading, f"{heading}\n{_picture(group)}\n")
+    text = re.sub(r"((?:^\|.*\n)+)", r":::{container} figures\n\1:::\n", text, flags=re.MULTILINE)
+    front, mark, rest = text.partition("\n## ")
+    return front + count + COMMAND + mark + rest
+
+
+def _picture(group: str) -> str:
+    return f"![{report.title(group)}: times better, a bar for each comparison]({group}.png)"
