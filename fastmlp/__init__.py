@@ -21,6 +21,7 @@ _MODULES = {
         "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance",
     ],
     "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"],
+    "predictor": ["Predictor"],
     "history": ["History"],
     "checkpoint": ["Checkpoint"],
     "estimators": [
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from .optimizers import Adam as Adam
     from .optimizers import AdamW as AdamW
     from .optimizers import RMSprop as RMSprop
+    from .predictor import Predictor as Predictor
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from .targets import Encoded, Samples, TargetCoder
 if TYPE_CHECKING:
     from .history import History
     from .predictor import Predictor
+    from .training import Callback
 
 _MOST_BYTES = 2**47  # what processors can address
 
@@ -252,7 +253,21 @@ class Network:
         """Labels in the order of the outputs, or None."""
         return None if self.coder is None else self.coder.classes
 
-    def fit(self, X: Any, y: Any, **options: Any) -> History:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        optimizer: Any = "adam",
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        n_threads: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = False,
+    ) -> History:
         """Train on samples, from the parameters as they are.
 
         Parameters
@@ -295,7 +310,20 @@ class Network:
         """
         from . import training
 
-        return training.fit(self, X, y, **options)
+        return training.fit(
+            self,
+            X,
+            y,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            sample_weight=sample_weight,
+            shuffle=shuffle,
+            n_threads=n_threads,
+            callbacks=callbacks,
+            progress=progress,
+        )
 
     def _matrix(self, where: str, X: Any) -> np.ndarray:
         if not self.is_built:

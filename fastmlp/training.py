@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
-Callback = Callable[["Network", "History"], Any]
+Function = Callable[["Network", "History"], Any]
+Callback = Function | Checkpoint
 
 
 def fit(
@@ -38,24 +39,17 @@ def fit(
     X: Any,
     y: Any,
     *,
-    optimizer: Any = "adam",
-    epochs: int = 10,
-    batch_size: int = 32,
-    validation_data: Any = None,
-    sample_weight: Any = None,
-    shuffle: bool = True,
-    n_threads: int | None = None,
-    callbacks: Sequence[Callback] = (),
-    progress: bool = False,
+    optimizer: Any,
+    epochs: int,
+    batch_size: int,
+    validation_data: Any,
+    sample_weight: Any,
+    shuffle: bool,
+    n_threads: int | None,
+    callbacks: Sequence[Callback],
+    progress: bool,
 ) -> History:
-    """Train a network; the parameters are explained in `Network.fit`.
-
-    Raises
-    ------
-    InputError
-        For data that does not fit the network, before anything is changed, and for a loss that
-        turns nan or infinite, which names the epoch and the learning rate.
-    """
+    """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
     epochs = checks.whole_number(where, "epochs", epochs, 1)
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
@@ -106,7 +100,7 @@ class _NotFinite(Exception):
 
 def _checked_callbacks(
     where: str, callbacks: Any
-) -> tuple[tuple[Callback, ...], Checkpoint | None]:
+) -> tuple[tuple[Function, ...], Checkpoint | None]:
     """The functions, and the checkpoint among them."""
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
@@ -180,7 +174,7 @@ class _Run:
     def epochs(
         self,
         shuffle: bool,
-        callbacks: Sequence[Callback],
+        callbacks: Sequence[Function],
         progress: bool,
         checkpoint: Checkpoint | None,
     ) -> History:
@@ -206,7 +200,7 @@ class _Run:
                 bar.close()
         return history
 
-    def _epoch(self, shuffle: bool, callbacks: Sequence[Callback], bar: Any) -> bool:
+    def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
         started = time.perf_counter()
         loss, rate = self._train_epoch(self.history.epochs, shuffle)
