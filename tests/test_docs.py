@@ -88,6 +88,23 @@ def test_commands_have_the_options_they_are_shown_with(page: Path) -> None:
             assert cli.parser().parse_args(words[1:]).command == words[1]
 
 
+def test_the_readme_s_tables_are_learnt_and_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{rooms},{rooms * 30 + age},{age}" for rooms in range(1, 9) for age in range(9)]
+    Path("houses.csv").write_text("\n".join(["rooms,price,age", *lines]), encoding="utf-8")
+    Path("new-houses.csv").write_text("age,rooms\n3,4\n5,6\n", encoding="utf-8")
+    commands = [line for block in blocks(README, "bash") for line in block.splitlines()]
+    with_tables = [shlex.split(line, comments=True)[1:] for line in commands if "houses" in line]
+    assert [words[0] for words in with_tables] == ["train", "predict"]
+    assert [cli.main(words) for words in with_tables] == [0, 0]
+    header, *prices = Path("prices.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "prediction"
+    assert [float(price) for price in prices] == pytest.approx([123, 185], abs=60)
+
+
 def test_readme_has_one_command_to_train_and_one_to_test() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("python3 -m venv ")]
