@@ -398,7 +398,7 @@ def run_reference(options: argparse.Namespace) -> int:
 
 
 def warmup(options: argparse.Namespace) -> int:
-    """Compile for both number types by running one tiny fit, prediction and gradient each."""
+    """Compile for both number types by one tiny fit, prediction, served row and gradient each."""
     from .kernels.jit import cache_folder
 
     rng = np.random.default_rng(0)
@@ -408,6 +408,7 @@ def warmup(options: argparse.Namespace) -> int:
         network = Network([Dense(4), LAYERS["relu"](), Dense(2)], dtype=dtype)
         network.fit(X, y, epochs=1, validation_data=(X, y))
         network.predict(X)
+        network.compile_predictor()(X[0])
         network.loss_and_gradient(X, y)
         print(f"{dtype}: ready after {time.perf_counter() - started:.1f} s")
     print(f"compiled code is kept in {cache_folder() or 'memory only: no folder is writable'}")

@@ -29,6 +29,7 @@ import fastmlp
 from fastmlp import Network, cli, datasets, files, gradient_check, training
 from fastmlp.datasets import mnist
 from fastmlp.engine import Engine
+from fastmlp.kernels import jit, step
 from fastmlp.layers import ACTIVATIONS
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
@@ -479,6 +480,16 @@ def test_warmup_prepares_both_types(run: Run) -> None:
     lines = done.out.splitlines()
     assert [line.partition(":")[0] for line in lines[:2]] == ["float32", "float64"]
     assert lines[2].startswith("compiled code is kept in ")
+
+
+@pytest.mark.skipif(not jit.JIT_ENABLED, reason="nothing is compiled")
+def test_nothing_is_compiled_after_a_warmup(run: Run) -> None:
+    """The four kernels that Python calls in a fit, a prediction, a served row and a gradient."""
+    jit._only_for.cache_clear()
+    assert run("warmup").code == 0
+    assert jit._only_for.cache_info().currsize == 2
+    for kernel in (step.train_steps, step.outputs_of_table, step.gradient):
+        assert len(kernel.signatures) == 2
 
 
 @pytest.mark.nojit
