@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fastmlp import Dense, Network, ReLU, datasets
+from fastmlp import Dense, MLPClassifier, Network, ReLU, datasets
 
 plt.style.use("tableau-colorblind10")
 
@@ -111,6 +111,15 @@ assert np.array_equal(answers, predictor(digits.X_test))
 network.fit(digits.X_val, digits.y_val, epochs=1)
 assert np.array_equal(predictor(row), probabilities)
 assert not np.array_equal(network.predict_proba(row[np.newaxis])[0], probabilities)
+
+# %%
+# The estimators have the same. For two classes, the answer is the probability of the
+# second one alone.
+
+model = MLPClassifier((32,), max_iter=500, random_state=0)
+model.fit(digits.X_train, digits.y_train)
+answer = model.compile_predictor()
+assert model.classes_[answer(row).argmax()] == model.predict(row[np.newaxis])[0]
 
 # %%
 # Inputs are not searched for nan, which comes out as nan. In a program that other
