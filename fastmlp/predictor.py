@@ -57,7 +57,8 @@ class Predictor:
                 "use predict_proba" if network.is_built else "call fit first",
             )  # fmt: skip
         self._network = copy.deepcopy(network)
-        self._dtype = network.dtype
+        # NumPy keeps one object for each built-in type, so that `is` can compare them.
+        self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
         self._spare: list[tuple[int, engine.Engine]] = []
 
@@ -85,6 +86,8 @@ class Predictor:
         InputError
             For X of another width or not numbers, and an `out` that does not fit.
         """
+        if getattr(X, "dtype", None) is not self._dtype:  # the kernel would say so, too, but later
+            return self._otherwise(X, out)
         result = np.empty(self._n_outputs, self._dtype) if out is None else out
         try:
             space = self._spare.pop()

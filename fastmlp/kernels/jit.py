@@ -164,7 +164,13 @@ def _only_for(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
     kernel = jit(function, nogil=False)
     kernel.compile(signature)
     kernel.disable_compile()
+    # Else numba looks for conversions and then for words, for 30 us.
+    kernel._search_new_conversions = kernel._explain_matching_error = _refuse
     return kernel
+
+
+def _refuse(*args: Any, **keywords: Any) -> None:
+    raise TypeError
 
 
 def _particular(kernel: Callable[..., Any], examples: tuple[Any, ...]) -> Callable[..., Any]:
