@@ -131,8 +131,10 @@ class Predictor:
             )  # fmt: skip
         if values.ndim == 2:
             return values
+        tidy = np.empty(self._n_features, self._dtype)
         with np.errstate(over="ignore"):  # as for rows of a matrix, which kernels convert
-            return np.array(values, self._dtype)
+            tidy[...] = values
+        return tidy
 
     def _rows(self, X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         shape = X.shape[0], self._n_outputs
