@@ -233,6 +233,7 @@ ARCHITECTURES: dict[str, list[Any]] = {
     "activation, dropout, activation": [Dense(6), Tanh(), Dropout(0.3), LeakyReLU(0.2)],
     "limited norms": [Dense(5, max_norm=0.3), ReLU(), Dense(4), Tanh()],
     "rescaling first": [Rescaling(0.3), Dense(5), ReLU()],
+    "doubling first": [Rescaling(2.0), Dense(5), ReLU()],
     "rescaling and dropout first": [Rescaling(0.3), Dropout(0.2), Dense(5), ReLU()],
     "rescaling and activation first": [Rescaling(0.3), Tanh(), Dense(5)],
     "rescaling twice first": [Rescaling(0.3), Rescaling(3), Dense(5)],

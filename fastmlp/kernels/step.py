@@ -128,7 +128,10 @@ def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
         left, right = _my_weight_rows(job, 0, n_in, thread)
         _gather(job, order, 0, batch, left, right, one)
     weights = job["params"] + stage["weights"] * itemsize(one)
-    ahead = 0 if job["x_gathered"] else job["n_rows"] - step * job["batch_size"]
+    steps_an_epoch = -(-job["n_rows"] // job["batch_size"])
+    ahead = job["n_rows"] - step % steps_an_epoch * job["batch_size"]  # what is left of the epoch
+    if job["x_gathered"]:
+        ahead = 0
     base, out, part_bytes = job["zeros"], job["parts"], job["batch_size"] * n_out * itemsize(one)
     if thread == 0:  # its parts come first, from the biases on, so that it can add them up
         base, part_bytes = job["params"] + stage["biases"] * itemsize(one), 0
