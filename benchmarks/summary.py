@@ -16,11 +16,16 @@ NAME = "speed.png"
 _MARKS = {cases.TORCH: "o", cases.JAX: "s", cases.SKLEARN: "D"}
 
 
-def draw(found: Sequence[Row], folder: Path) -> Path:
-    """A point for each training case and peer, with a line from its lowest to its highest."""
+def draw(found: Sequence[Row], folder: Path) -> Path | None:
+    """A point for each training case and peer, with a line from its lowest to its highest.
+
+    None is drawn where no training was measured.
+    """
     from matplotlib.figure import Figure
 
     inside = [row for row in found if row.group == "training" and row.ratio is not None]
+    if not inside:
+        return None
     names = list(dict.fromkeys(row.case for row in inside))
     figure = Figure((7.6, 1.3 + 0.27 * len(names)), layout="constrained")
     axes = figure.add_subplot()

@@ -195,16 +195,14 @@ class Network:
         self.coder = coder
 
     def _undo(self) -> Callable[[], None]:
-        """What makes the network again what it is now, after a fit that fails by its data."""
+        """What unbuilds a network that is not built yet, after a fit that fails by its data."""
         owners = [self, *self.layers]
         attributes = [vars(owner).copy() for owner in owners]
-        vectors = self.params.copy(), self.grads.copy()
 
         def undo() -> None:
             for owner, kept in zip(owners, attributes, strict=True):
                 vars(owner).clear()
                 vars(owner).update(kept)
-            self.params[...], self.grads[...] = vectors
 
         return undo
 
@@ -267,6 +265,7 @@ class Network:
         n_threads: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = False,
+        keep_finite: bool = False,
     ) -> History:
         """Train on samples, from the parameters as they are.
 
@@ -296,6 +295,9 @@ class Network:
             a `Checkpoint`.
         progress : bool, default False
             Whether to show a progress bar.
+        keep_finite : bool, default False
+            Whether a fit whose loss turns nan or infinite leaves the parameters of the last epoch
+            that ended well, for which it keeps a copy of them.
 
         Returns
         -------
@@ -323,6 +325,7 @@ class Network:
             n_threads=n_threads,
             callbacks=callbacks,
             progress=progress,
+            keep_finite=keep_finite,
         )
 
     def _matrix(self, where: str, X: Any) -> np.ndarray:

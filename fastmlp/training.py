@@ -48,6 +48,7 @@ def fit(
     n_threads: int | None,
     callbacks: Sequence[Callback],
     progress: bool,
+    keep_finite: bool,
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
@@ -59,7 +60,9 @@ def fit(
         optimizer = OPTIMIZERS.make(optimizer, Optimizer)
     callbacks, checkpoint = _checked_callbacks(where, callbacks)
     compiles = engine.can_compile(network.layers, network.loss, optimizer)
-    samples, plan, coder = network._read(where, X, y, sample_weight, search=not compiles)
+    # A network that is new has nothing to lose, so nan and infinities may show while it trains.
+    search = network.is_built or not compiles
+    samples, plan, coder = network._read(where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan.n_features, network.dtype, validation_data)
     if isinstance(optimizer, Optimizer):
         optimizer.group_factors(plan.groups)
@@ -77,16 +80,18 @@ def fit(
         for name, values in network.named_parameters().items():
             values[...] = resumed.parameters[name]
     run = _Run(
-        network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles
-    )
+        network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
+        keep_finite,
+    )  # fmt: skip
     try:
         return run.epochs(shuffle, callbacks, progress, checkpoint)
     except _NotFinite as found:
-        error = checks.not_finite(where, "X", samples.X)
+        error = None if search else checks.not_finite(where, "X", samples.X)
         if error is not None:
             undo()
             raise error from None
-        network.params[...] = run.finite_params
+        if run.finite_params is not None:
+            network.params[...] = run.finite_params
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
@@ -147,6 +152,7 @@ class _Run:
         n_threads: int | None,
         resumed: Resumed | None,
         compiles: bool,
+        keep_finite: bool,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
@@ -160,7 +166,8 @@ class _Run:
             self.step, self.history = resumed.step, resumed.history
             if self.state.size == resumed.state.size:  # another optimizer starts with its own
                 self.state[...] = resumed.state
-        self.finite_params = network.params.copy()  # of the last epoch that ended well
+        # Those of the last epoch that ended well, if they are wanted.
+        self.finite_params = network.params.copy() if keep_finite else None
         self.engine: engine.Engine | None = None
         if compiles:
             self.engine = engine.Engine(
@@ -257,7 +264,8 @@ class _Run:
             raise _NotFinite(
                 "finite parameters", f"others after epoch {epoch + 1}, at learning rate {rate:g}"
             )
-        self.finite_params[...] = self.network.params
+        if self.finite_params is not None:
+            self.finite_params[...] = self.network.params
 
     def _validate(self) -> tuple[float, float] | None:
         """Loss and score on the validation data, if there are any."""

@@ -1488,7 +1488,7 @@ def classifier_rows() -> Iterator[Row]:
         "MLPClassifier.fit: expected hidden layers of [4] units as they are, got [5]; "
         "start anew with a clone, or with warm_start=False",
         lambda s: (
-            MLPClassifier((4,), warm_start=True, solver="lbfgs", max_iter=50)
+            MLPClassifier((4,), warm_start=True, learning_rate="cosine", max_iter=1)
             .fit(s.X, s.y)
             .set_params(hidden_layer_sizes=(5,))
             .fit(s.X, s.y)

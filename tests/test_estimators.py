@@ -49,6 +49,8 @@ WEIGHTS = np.random.default_rng(0).random(len(Y)) + 0.1
 
 KINDS = {MLPClassifier: (X, Y), MLPRegressor: (XR, YR)}
 
+SMALL = np.random.default_rng(5).normal(size=(24, 3))
+
 Maker = Callable[..., Any]
 
 
@@ -570,6 +572,17 @@ def test_weights_of_held_out_samples_count() -> None:
     assert model.history_["learning_rate"] == [0.001] * 3
 
 
+@pytest.mark.nojit
+def test_a_batch_without_weight_changes_nothing() -> None:
+    """Neither by its samples nor by its share of the penalties, which would be 0 / 0."""
+    rows, weights = (SMALL, SMALL[:, 0]), np.r_[np.ones(12), np.zeros(12)]
+    settings: dict[str, Any] = {"solver": "sgd", "momentum": 0.0, "max_iter": 1, "shuffle": False}
+    settings |= {"batch_size": 12, "alpha": 0.5, "random_state": 0}
+    model = MLPRegressor(hidden_layer_sizes=(4,), **settings).fit(*rows, sample_weight=weights)
+    first = MLPRegressor(hidden_layer_sizes=(4,), **settings).fit(SMALL[:12], SMALL[:12, 0])
+    assert way(model, first) < 1e-15
+
+
 def test_class_weights_are_sample_weights() -> None:
     by_class = {label: 1.0 + label for label in range(10)}
     one = MLPClassifier(max_iter=5, random_state=0, class_weight=by_class).fit(X, Y)
@@ -827,7 +840,6 @@ def test_displays_of_scikit_learn_take_the_estimators() -> None:
 
 # ---------------------------------------------------------------- small enough to be interpreted
 
-SMALL = np.random.default_rng(5).normal(size=(24, 3))
 SMALL_TARGETS: dict[str, tuple[Any, Any]] = {
     "three classes": (MLPClassifier, np.array(list("abc"))[np.arange(24) % 3]),
     "two classes": (MLPClassifier, SMALL[:, 0] > 0),

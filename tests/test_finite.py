@@ -1,10 +1,11 @@
-"""nan and infinities are found while training, without a pass over the data ahead of it.
+"""nan and infinities are found while a new network trains, without a pass over the data ahead.
 
 What tells is the loss or the parameters, so every activation and loss must let them through.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,10 @@ def refused(network: Network, X: Any, y: np.ndarray, **options: Any) -> str:
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda layer: layer.name)
 def test_no_activation_hides_a_bad_number(activation: Any, kind: str, value: str) -> None:
     X, y = data(kind)
-    network = Network([Dense(5), activation(), Dense(4), activation(), Dense(2)])
-    network.fit(X, y, epochs=1)
-    for net in (network, Network([Dense(5), activation(), Dense(2)])):  # fitted, and not
+    layers = [Dense(5), activation(), Dense(4), activation(), Dense(2)]
+    fitted, new = Network(layers), Network(copy.deepcopy(layers))
+    fitted.fit(X, y, epochs=1)
+    for net in (fitted, new):
         text = refused(net, spoiled(X, BAD[value]), y, epochs=3, batch_size=7)
         what = "nan" if value == "nan" else "an infinity"
         assert f"expected X to be finite, got {what} in row 23, column 4;" in text
@@ -100,12 +102,17 @@ def test_good_data_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "X" not in searched
     Network([Dense(3), Own(), Dense(2)]).fit(X, y, epochs=1)  # may do anything with a nan
     assert "X" in searched
+    searched.clear()
+    Network([Dense(6, 3), Dense(2)]).fit(X, y, epochs=1)  # has parameters to lose
+    assert "X" in searched
 
 
 @pytest.mark.nojit
-def test_a_fit_that_diverges_keeps_the_last_finite_parameters() -> None:
+@pytest.mark.parametrize("keep_finite", [True, False])
+def test_a_fit_that_diverges_keeps_the_last_finite_parameters_if_asked(keep_finite: bool) -> None:
     network = Network([Dense(1, 1)], "mean_squared_error", "float64")
     network.params[...] = 1
+    options: dict[str, Any] = {"optimizer": SGD(1e60), "batch_size": 6, "epochs": 9}
     X, y = np.ones((6, 1)), np.zeros(6)
     seen = []
 
@@ -113,9 +120,9 @@ def test_a_fit_that_diverges_keeps_the_last_finite_parameters() -> None:
         seen.append(net.params.copy())
 
     with pytest.raises(InputError, match="expected a finite loss"):
-        network.fit(X, y, optimizer=SGD(1e60), batch_size=6, epochs=9, callbacks=[remember])
+        network.fit(X, y, callbacks=[remember], keep_finite=keep_finite, **options)
     assert len(seen) > 1
-    np.testing.assert_array_equal(network.params, seen[-1])
+    assert np.array_equal(network.params, seen[-1]) == keep_finite
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -369,6 +369,18 @@ def test_a_signal_ends_a_long_fit_and_its_threads(n_threads: int) -> None:
     assert (out, err, process.returncode) == ("interrupted True 1\n", "", 0)
 
 
+@pytest.mark.nojit
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_gradient_of_the_last_batch_stays_to_be_seen(n_threads: int, X: np.ndarray) -> None:
+    """That of other steps is not written there; with a rate of 0, the parameters stay as well."""
+    network = small()
+    network.fit(X, Y, optimizer=SGD(0.0), batch_size=10, shuffle=False, n_threads=n_threads)
+    found = network.grads.copy()
+    _, wanted = network.loss_and_gradient(X[20:], Y[20:])
+    assert np.abs(wanted).max() > 0
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
+
+
 # --------------------------------------------------------------------------------------- divergence
 
 

@@ -35,7 +35,7 @@ REST = (
     "checkpoint estimators threads"
 )
 # Threads, and what only long tables reach, are tested with compiled kernels alone.
-COMPILED = "sparse random rows paths threads predictor"
+COMPILED = "sparse random rows paths threads predictor matmul"
 _SECONDS = 400
 
 
