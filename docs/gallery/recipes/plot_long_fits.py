@@ -35,6 +35,8 @@ def fit(*callbacks):
     return network, history
 
 
+# Programs that were started in the background ignore Ctrl-C, until they say this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = tempfile.TemporaryDirectory()
 run = Path(folder.name) / "run"
 
