@@ -36,18 +36,7 @@ def groups() -> Iterator[Group]:
         yield Group(page, importlib.import_module(f"fastmlp.{page}"), "fastmlp", names)
     for page in fastmlp._SUBMODULES:
         module = importlib.import_module(f"fastmlp.{page}")
-        yield Group(page, module, module.__name__, _public(module))
-
-
-def _public(module: ModuleType) -> list[str]:
-    """Its `__all__`, or the classes and functions that it defines itself."""
-    return getattr(module, "__all__", None) or [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (inspect.isclass(value) or inspect.isfunction(value))
-        and value.__module__ == module.__name__
-    ]
+        yield Group(page, module, module.__name__, module.__all__)
 
 
 def pages() -> Iterator[tuple[str, str]]:

@@ -16,6 +16,11 @@ except ImportError:  # an older scikit-learn
         """Stands for scikit-learn's: no `set_callbacks` where there are no such callbacks."""
 
 
+def as_list(callbacks: Any) -> list[Any]:
+    """What an estimator's `callbacks` hold: one, some or none."""
+    return [callbacks] if callable(callbacks) else list(callbacks or ())
+
+
 class Listeners:
     """All callbacks of one call of `fit` or `partial_fit`.
 
@@ -27,8 +32,7 @@ class Listeners:
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
-        given = estimator.callbacks
-        self._functions = [given] if callable(given) else list(given or ())
+        self._functions = as_list(estimator.callbacks)
         self._estimator = estimator
         self._fit: Any = None
         self._epoch: Any = None

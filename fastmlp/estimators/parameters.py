@@ -18,6 +18,7 @@ from ..errors import InputError, InputTypeError
 from ..layers import ACTIVATIONS, LAYERS, Activation
 from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from ..schedules import SCHEDULES, Schedule, schedule_of
+from .callbacks import as_list
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 # scikit-learn's names for what the library calls otherwise.
@@ -88,7 +89,7 @@ def check_together(estimator: Any, validates: bool) -> None:
     Those of scikit-learn are left alone: there, they are ignored without a word.
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
-    for callback in [] if callable(e.callbacks) else e.callbacks or ():
+    for callback in as_list(e.callbacks):
         if not callable(callback):
             raise InputTypeError(
                 where, "callbacks that can be called as f(estimator, history)",
