@@ -31,6 +31,7 @@ from .network import Network
 from .optimizers import OPTIMIZERS, Optimizer
 from .schedules import at_rate
 from .standardize import Moments, absorb_inputs, absorb_outputs
+from .tables import without_zeros
 
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
@@ -398,7 +399,7 @@ def run_reference(options: argparse.Namespace) -> int:
 
 
 def warmup(options: argparse.Namespace) -> int:
-    """Compile for both number types by one tiny fit, prediction, served row and gradient each."""
+    """Compile for both number types by one tiny use of everything that is compiled."""
     from .kernels.jit import cache_folder
 
     rng = np.random.default_rng(0)
@@ -410,6 +411,7 @@ def warmup(options: argparse.Namespace) -> int:
         network.predict(X)
         network.compile_predictor()(X[0])
         network.loss_and_gradient(X, y)
+        without_zeros(np.zeros((1, 1000)), network.dtype, 1000)
         print(f"{dtype}: ready after {time.perf_counter() - started:.1f} s")
     print(f"compiled code is kept in {cache_folder() or 'memory only: no folder is writable'}")
     return 0

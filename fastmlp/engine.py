@@ -259,6 +259,8 @@ class Engine:
         if not training:
             return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
         # The inputs themselves get no gradient, however many columns they have.
+        if self.table.kind == SPARSE and not job["x_gathered"]:
+            places += self._places_by_column(batch_size)
         flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
         job["gradient_width"] = flowing
         block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
@@ -267,6 +269,19 @@ class Engine:
         places.append((job, "gradient", row * flowing))
         places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
         return places
+
+    def _places_by_column(self, batch_size: int) -> list[tuple[Any, str, int]]:
+        """For a batch's non-zeros sorted by columns; each thread sorts those whose W it owns."""
+        job, counts = self.job[0], np.diff(self.table.indptr)
+        rest = max(0, counts.size - batch_size)
+        most = int(np.partition(counts, rest)[rest:].sum()) if rest else int(counts.sum())
+        job["most_non_zeros"] = most
+        size = most * (self.n_threads if job["by_columns"] else 1)
+        return [
+            (job, "column_starts", self.n_threads * (self.table.n_columns + 2) * 4),
+            (job, "column_places", size * 4),
+            (job, "column_factors", size * self.dtype.itemsize),
+        ]
 
     def _point_at(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> None:
         """Say which samples come, in which order, and their targets and weights."""

@@ -37,6 +37,7 @@ from fastmlp import (
 )
 from fastmlp.engine import Engine
 from fastmlp.errors import InputError, InputTypeError
+from fastmlp.tables import table_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -339,6 +340,36 @@ def test_epochs_that_share_a_call_are_the_same_epochs(monkeypatch: pytest.Monkey
     assert len(together.history_["seconds"]) == each.n_iter_
     assert way(together, each) == 0
     assert together._random_state.random() == each._random_state.random()
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
+def test_tables_that_are_mostly_zero_are_read_without_zeros(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They give the same bits as with their zeros, and a single pass keeps them."""
+    rng = np.random.default_rng(0)
+    rows = np.where(rng.random((90, 150)) < 0.15, rng.normal(size=(90, 150)), 0)
+    y = rows[:, :4].argmax(axis=1)
+    kinds = []
+
+    def watch(X: Any, dtype: Any) -> Any:
+        kinds.append(sparse.issparse(X))
+        return table_of(X, dtype)
+
+    monkeypatch.setattr("fastmlp.estimators.stochastic.table_of", watch)
+    monkeypatch.setattr("fastmlp.objective.table_of", watch)
+    model = MLPClassifier(max_iter=5, random_state=0, **options)
+    fitted = clone(model).fit(rows, y)
+    if not options:
+        clone(model).partial_fit(rows, y, classes=range(4))
+        assert kinds == [True, False]
+    assert kinds[0]
+    monkeypatch.setattr("fastmlp.estimators.base.without_zeros", lambda X, dtype, n_outputs: X)
+    with_zeros = clone(model).fit(rows, y)
+    assert not kinds[-1]
+    for found, wanted in zip(fitted.coefs_, with_zeros.coefs_, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert fitted.loss_curve_ == with_zeros.loss_curve_
 
 
 # ---------------------------------------------------------------- scikit-learn's conventions

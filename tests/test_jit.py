@@ -79,6 +79,7 @@ from scipy import sparse
 from fastmlp.layers import LAYERS, ACTIVATIONS
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.tables import without_zeros
 
 class Own(Layer):  # has no kernel, so that the network is trained layer by layer
     name = "own"
@@ -134,6 +135,8 @@ def serve(network, X):
     predictor(X), predictor(X[0]), predictor(X[0], out), predictor(X[0], out.view())
 
 for dtype in ("float32", "float64"):
+    for X in (np.eye(9, 200), np.eye(9, 200, dtype=np.float32)[::-1]):
+        without_zeros(X, np.dtype(dtype), 300)
     for X in matrices:
         for first in ([Dense(4)], [Dropout(0.2), Dense(4)]):
             net = Network([*first, ReLU(), Dense(3)], dtype=dtype)
@@ -174,6 +177,8 @@ BOTH = {
     "optimizers.rescale",
     "optimizers.update",
     "random.drop",
+    "sparse.non_zeros_of_rows",
+    "sparse.sort_by_columns",
     "sparse.sparse_forward",
     "sparse.sparse_weight_gradient",
     "step.gradient",
@@ -194,6 +199,7 @@ INSIDE = {
     "matmul._product_panel",
     "matmul._transpose",
     "rows.gather",
+    "sparse._before",
     "sparse._non_zeros",
     "sparse.gather_sparse",
     "rows.copy_rows",
@@ -203,7 +209,7 @@ INSIDE = {
     "tiles.tile_height",
 }
 NOT_IN_A_STEP = {
-    "losses.link_rows", "step.gradient", "step.outputs_of_table",
+    "losses.link_rows", "sparse.non_zeros_of_rows", "step.gradient", "step.outputs_of_table",
 }  # fmt: skip
 
 

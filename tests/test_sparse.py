@@ -26,7 +26,7 @@ from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.losses import Loss, MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import Adam
-from fastmlp.tables import is_sparse, table_of
+from fastmlp.tables import is_sparse, table_of, without_zeros
 
 from .own import Own
 
@@ -98,11 +98,36 @@ def forward(rows: Rows, W: np.ndarray, b: np.ndarray, out: np.ndarray, *block: i
 
 def weights(rows: Rows, d: np.ndarray, out: np.ndarray, *block: int) -> np.ndarray:
     """Features block[0]..block[1] and columns block[2]..block[3] of the gradient, into out."""
-    one = d.dtype.type(1)
+    (first, last, left, right), one, n_out = block, d.dtype.type(1), d.shape[1]
+    n_in, n_values = rows.matrix.shape[1], int(np.diff(rows.indptr)[rows.order].sum())
+    starts = np.full(n_in + 3, -7, np.int32)
+    places, factors = np.full(n_values + 1, -7, np.int32), sentinels(n_values + 1, d.dtype)
+    sorted_ = address_of(starts), address_of(places), address_of(factors)
+    sparse.sort_by_columns(*rows.args, rows.batch, first, last, n_in, *sorted_, one)
+    check_sorted(rows, first, last, starts, places, factors)
+    zeros = np.append(np.zeros(n_out, d.dtype), np.full(1, np.nan, d.dtype))
     sparse.sparse_weight_gradient(
-        *rows.args, rows.batch, address_of(d), *block, d.shape[1], address_of(out), one
-    )
+        *sorted_, address_of(d) + left * d.itemsize, n_out, first, last, right - left,
+        address_of(zeros), address_of(out) + (first * n_out + left) * d.itemsize, n_out, one,
+    )  # fmt: skip
     return out
+
+
+def check_sorted(
+    rows: Rows, first: int, last: int, starts: np.ndarray, places: np.ndarray, factors: np.ndarray
+) -> None:
+    """Column by column the batch's numbers in its order, and nothing written elsewhere."""
+    matrix = np.zeros_like(rows.matrix)
+    at = starts[first : last + 1]
+    for column, (start, end) in enumerate(itertools.pairwise(at), first):
+        assert (np.diff(places[start:end]) >= 0).all()
+        np.add.at(matrix[:, column], places[start:end], factors[start:end])
+    np.testing.assert_array_equal(matrix[:, first:last], rows.matrix[:, first:last])
+    assert at[0] == np.count_nonzero(rows.matrix[:, :first])
+    outside = np.r_[0 : at[0], at[-1] : len(places)]
+    assert (places[outside] == -7).all()
+    assert (factors[outside] == SENTINEL).all()
+    assert (np.delete(starts, np.r_[first : last + 2]) == -7).all()
 
 
 def check(
@@ -144,8 +169,8 @@ def check_products(
 @both_types
 def test_every_number_of_columns(dtype: Any, rng: np.random.Generator) -> None:
     """Past two full tiles of the widest vectors in float32, at every edge of a tile."""
-    assert 2 * sparse_width(dtype(1)) < 140
-    for n_out in range(1, 141):
+    assert 2 * sparse_width(dtype(1)) < 270
+    for n_out in (*range(1, 141), 255, 256, 257, 270):
         check_products(rng, dtype, 7, n_out, (0, n_out))
 
 
@@ -323,6 +348,45 @@ def test_what_is_sparse() -> None:
     assert is_sparse(scipy_sparse.dok_matrix((2, 3)))
     for dense in (np.eye(2), [[1.0]], "text", None):
         assert not is_sparse(dense)
+
+
+def mostly_zero(rng: np.random.Generator, share: float, shape: tuple[int, int]) -> np.ndarray:
+    return np.where(rng.random(shape) < share, rng.normal(size=shape), 0)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("order", ["C", "F", "every other"])
+@pytest.mark.parametrize("kind", DTYPES)
+@both_types
+def test_without_zeros_is_scipys_form(
+    dtype: Any, kind: Any, order: str, rng: np.random.Generator
+) -> None:
+    """Of any memory order and type, and of more rows than are compressed at a time."""
+    X = mostly_zero(rng, 0.15, (1030 if JIT_ENABLED else 40, 256)).astype(kind)
+    X[[0, 7, -1]] = 0
+    X[9] = 1
+    X = X[::2, ::2] if order == "every other" else np.asarray(X, order=order)  # type: ignore[call-overload]
+    found, wanted = without_zeros(X, np.dtype(dtype), 200), scipy_sparse.csr_array(X.astype(dtype))
+    assert found.shape == wanted.shape
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+    assert found.dtype == dtype
+    assert found.has_sorted_indices
+
+
+@pytest.mark.nojit
+def test_only_where_it_is_faster(rng: np.random.Generator) -> None:
+    double = np.dtype(np.float64)
+    X = mostly_zero(rng, 0.1, (50, 200))
+    assert is_sparse(without_zeros(X, double, 100))
+    assert without_zeros(X, double, 4) is X
+    narrow = X[:, :60]
+    assert without_zeros(narrow, double, 100) is narrow
+    full = mostly_zero(rng, 0.3, (50, 200))
+    assert without_zeros(full, double, 100) is full
+    fuller = np.concatenate([np.zeros((60, 200)), np.ones((68, 200))])
+    fuller = fuller[np.argsort(np.arange(128) % 2, kind="stable")]  # zeros where it looks first
+    assert without_zeros(fuller, double, 100) is fuller
 
 
 # ---------------------------------------------------------------- networks

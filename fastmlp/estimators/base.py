@@ -26,7 +26,7 @@ from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
 from ..network import Network
-from ..tables import is_sparse, sorted_csr
+from ..tables import is_sparse, sorted_csr, without_zeros
 from ..targets import Encoded, Samples
 from . import lbfgs, parameters, stochastic
 from .callbacks import CallbackSupportMixin, Listeners
@@ -165,7 +165,7 @@ class BaseMLP(
         else:
             self._go_on()
         parts = self._split(X, y, sample_weight, validation_data)
-        samples = self._samples(*parts[0])
+        samples = self._samples(*parts[0], passes=1 if incremental else self.max_iter)
         self._best_params = None
         listeners = Listeners(self, X, y, sample_weight)
         if self.solver in STOCHASTIC_SOLVERS:
@@ -293,11 +293,16 @@ class BaseMLP(
 
     # ------------------------------------------------------------------ samples
 
-    def _samples(self, X: Any, y: Any, sample_weight: Any) -> Samples:
+    def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
+        """Rows as kernels read them fastest so many times."""
         dtype = self._network.dtype
         weights = self._weights(y, sample_weight)
         held = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
-        readable = sorted_csr(X) if is_sparse(X) else X
+        readable = X
+        if is_sparse(X):
+            readable = sorted_csr(X)
+        elif passes > 1:
+            readable = without_zeros(X, dtype, self.coefs_[0].shape[1])
         return Samples(readable, self._encode(y, dtype), held)
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
@@ -339,7 +344,7 @@ class BaseMLP(
     def _validation(self, part: tuple[Any, Any, Any] | None) -> Validation | None:
         if part is None:
             return None
-        return Validation(*part, self._samples(*part))
+        return Validation(*part, self._samples(*part, passes=self.max_iter))
 
     def _validation_score(self, validation: Validation, outputs: np.ndarray) -> float:
         if self.scoring is None:

@@ -25,6 +25,8 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   params, grads (n_params,); state, some vectors of n_params
 #   hyper      (n_steps, N_HYPERPARAMETERS) float64; losses (n_steps,) float64
 #   inputs     (batch_size, n_features), rows of x that had to be converted, times x_scale
+#   column_starts, column_places, column_factors: a batch of sparse rows, sorted by columns, in at
+#              most `most_non_zeros` numbers
 #   parts      (stored parts, batch_size, n_out) of the first layer's product, where threads share
 #              out its inputs
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
@@ -34,10 +36,11 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   stages     (n_stages,) STAGE; sync, where threads meet
 _JOB_WHOLE = (
     "x x_indices x_indptr order labels targets sample_weights levels"
-    " params grads state hyper losses inputs parts gradient row_losses penalties panels scratch"
+    " params grads state hyper losses inputs column_starts column_places column_factors parts"
+    " gradient row_losses penalties panels scratch"
     " zeros positions stages sync"
     " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
-    " n_stages"
+    " n_stages most_non_zeros"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
     " loss link optimizer seed first_step training first_dense limits_columns by_columns by_inputs"
     " shares_penalty"

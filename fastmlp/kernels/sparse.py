@@ -1,15 +1,14 @@
 """A first layer on sparse rows: the same products as in `matmul`, over the non-zeros only.
 
 Rows are given as in SciPy's CSR: the non-zeros of sample i are values[indptr[i] : indptr[i + 1]] in
-the columns indices[...]. Each number is the same chain of fused multiply-adds as with dense rows,
-without the zeros.
+the columns indices[...], in order. Each number is the same chain of fused multiply-adds as with
+dense rows, without the zeros. For the gradient, a batch is first sorted by columns.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
 from .matmul import input_part_start, n_parts
 from .tiles import sparse_width, tile_of_sparse_row
@@ -33,52 +32,97 @@ def sparse_forward(
     """
     size, width = itemsize(one), sparse_width(one)
     samples = integers(order, last)
-    for r in range(first, last):
-        start, count = _non_zeros(indptr, samples[r])
-        columns = integers(indices + start * 4, count)
-        row = out + r * n_out * size
-        base, at = biases, 0
-        for part in range(n_parts(n_in)):
-            before, end = at, input_part_start(n_in, part + 1)
-            while at < count and columns[at] < end:
-                at += 1
-            place = start + before
-            for j in range(left, right, width):
+    for j in range(left, right, width):  # of all rows, so that these columns of W stay near
+        columns = min(width, right - j)
+        for r in range(first, last):
+            start, count = _non_zeros(indptr, samples[r])
+            c = out + (r * n_out + j) * size
+            base, at = biases + j * size, 0
+            for part in range(n_parts(n_in)):
+                begin = at
+                at = _before(indices, start, count, begin, input_part_start(n_in, part + 1), n_in)
                 tile_of_sparse_row(
-                    values + place * size, indices + place * 4, at - before, weights + j * size,
-                    n_out, min(width, right - j), base + j * size, row + j * size, one,
+                    values + (start + begin) * size, indices + (start + begin) * 4, at - begin,
+                    weights + j * size, n_out, columns, base, c, one,
                 )  # fmt: skip
-            base = row
+                base = c
+
+
+@jit
+def _before(indices, start, count, at, column, n_in):
+    """How many of a row's non-zeros lie before a column; `at` of them are known to."""
+    if column == n_in:
+        return count
+    columns = integers(indices + start * 4, count)
+    while at < count:
+        middle = (at + count) // 2
+        if columns[middle] < column:
+            at = middle + 1
+        else:
+            count = middle
+    return at
+
+
+@jit
+def sort_by_columns(
+    values, indices, indptr, order, batch, first, last, n_in, starts, places, factors, one
+):
+    """The non-zeros of a batch in the columns first <= i < last, one column after the other.
+
+    Addresses: starts (n_in + 2,) int32; places int32 and factors of as many numbers as the batch
+    has non-zeros. Those of column i are then X[order[places[k]], i] = factors[k] for
+    starts[i] <= k < starts[i + 1]; what is left of `first` has its place before them.
+    """
+    size, samples = itemsize(one), integers(order, batch)
+    at = integers(starts, last + 2)
+    for i in range(first, last + 2):
+        at[i] = 0
+    before = 0
+    for r in range(batch):
+        start, count = _non_zeros(indptr, samples[r])
+        begin = _before(indices, start, count, 0, first, n_in) if first > 0 else 0
+        end = _before(indices, start, count, begin, last, n_in)
+        before += begin
+        columns = integers(indices + (start + begin) * 4, end - begin)
+        for k in range(columns.size):
+            at[np.int64(columns[k]) + 2] += 1
+    at[first] += before
+    at[first + 1] += before
+    for i in range(first + 2, last + 2):
+        at[i] += at[i - 1]
+    # Number i + 1 now says where column i starts, and once it is filled, where it ends.
+    place, factor = integers(places, at[last + 1]), numbers(factors, at[last + 1], one)
+    for r in range(batch):
+        start, count = _non_zeros(indptr, samples[r])
+        begin = _before(indices, start, count, 0, first, n_in) if first > 0 else 0
+        end = _before(indices, start, count, begin, last, n_in)
+        columns = integers(indices + (start + begin) * 4, end - begin)
+        row = numbers(values + (start + begin) * size, end - begin, one)
+        for k in range(columns.size):
+            column = np.int64(columns[k]) + 1
+            place[at[column]] = r
+            factor[at[column]] = row[k]
+            at[column] += 1
 
 
 @jit
 def sparse_weight_gradient(
-    values, indices, indptr, order, batch, d, first, last, left, right, n_out, out, one
+    starts, places, factors, d, d_stride, first, last, columns, zeros, out, out_stride, one
 ):
-    """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last, left <= j < right.
+    """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last and j < columns.
 
-    Addresses as in `sparse_forward`; d: dZ (batch, n_out) read; out: dW (n_in, n_out) written.
+    Addresses: starts, places, factors as `sort_by_columns` wrote them; d: dZ with `d_stride`
+    numbers a row and zeros (columns,) read; out: dW[first], `out_stride` numbers a row, written.
     """
-    size, length = itemsize(one), right - left
-    for i in range(first, last):
-        row = numbers(out + (i * n_out + left) * size, length, one)
-        for j in range(row.size):
-            row[j] = 0
-    samples = integers(order, batch)
-    for r in range(batch):
-        start, count = _non_zeros(indptr, samples[r])
-        columns, factors = (
-            integers(indices + start * 4, count),
-            numbers(values + start * size, count, one),
-        )
-        gradient = numbers(d + (r * n_out + left) * size, length, one)
-        for k in range(count):
-            column = np.int64(columns[k])
-            if first <= column < last:
-                row = numbers(out + (column * n_out + left) * size, length, one)
-                factor = factors[k]
-                for j in range(row.size):
-                    row[j] = fma(factor, gradient[j], row[j])
+    size, width, ends = itemsize(one), sparse_width(one), integers(starts, last + 1)
+    for j in range(0, columns, width):
+        for i in range(first, last):
+            start = np.int64(ends[i])
+            tile_of_sparse_row(
+                factors + start * size, places + start * 4, ends[i + 1] - start, d + j * size,
+                d_stride, min(width, columns - j), zeros,
+                out + ((i - first) * out_stride + j) * size, one,
+            )  # fmt: skip
 
 
 @jit
@@ -100,3 +144,20 @@ def gather_sparse(values, indices, indptr, order, first, last, n_columns, scale,
         if scale != 1:
             for j in range(row.size):
                 row[j] *= type(one)(scale)
+
+
+@jit
+def non_zeros_of_rows(x, n_rows, n_columns, values, indices, ends, n_values, one):
+    """The non-zeros of dense rows, one row after the other.
+
+    Addresses: x (n_rows, n_columns) read; values and indices (int32) of n_values + 1 numbers and
+    ends (n_rows,) int64 written: the last one is a place to write zeros to, which saves a branch.
+    """
+    value, column = numbers(values, n_values + 1, one), integers(indices, n_values + 1)
+    end, at = longs(ends, n_rows), np.int64(0)
+    for r in range(n_rows):
+        row = numbers(x + r * n_columns * itemsize(one), n_columns, one)
+        for j in range(n_columns):
+            value[at], column[at] = row[j], j
+            at += row[j] != 0
+        end[r] = at

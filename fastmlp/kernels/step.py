@@ -333,16 +333,17 @@ def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, upd
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
     first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
-    if s == 0 and _is_sparse(job):  # one walk through the non-zeros is worth more than hot blocks
-        _sparse_weights(
-            job, stages, order, batch, scale, hyper, update, first, last, left, right, one
-        )
-        return
+    if s == 0 and _is_sparse(job):
+        starts, places, factors = _columns_of_batch(job, batch, thread, one)
+        sparse.sort_by_columns(
+            job["x"], job["x_indices"], job["x_indptr"], order, batch, first, last, n_in, starts,
+            places, factors, one,
+        )  # fmt: skip
     width = BLOCK_TILES * tile_width(one)
     height = max(1, HOT_NUMBERS // min(width, n_out) // TILE_ROWS) * TILE_ROWS
     for j in range(left, right, width):
         end = min(right, j + width)
-        d, d_stride, panel_bytes = _gradient_columns(job, stages[s], batch, j, end, thread, one)
+        d, d_stride, panel_bytes = _gradient_columns(job, stages, s, batch, j, end, thread, one)
         for i in range(first, last, height):
             _weights_block(
                 job, stages, s, order, batch, step, scale, hyper, thread, update, i,
@@ -351,12 +352,29 @@ def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, upd
 
 
 @jit
-def _gradient_columns(job, stage, batch, left, right, thread, one):
+def _columns_of_batch(job, batch, thread, one):
+    """Where this thread has the batch's non-zeros by columns: their starts, rows and values."""
+    starts = job["column_starts"] + thread * (job["n_features"] + 2) * _INT32_BYTES
+    offset = thread * job["most_non_zeros"] if job["by_columns"] else 0
+    places = job["column_places"] + offset * _INT32_BYTES
+    return starts, places, job["column_factors"] + offset * itemsize(one)
+
+
+@jit
+def _gradient_columns(job, stages, s, batch, left, right, thread, one):
     """Where the gradient of a stage's linear output is read from: in place, or packed."""
+    stage = stages[s]
     size, n_out, width = itemsize(one), stage["n_out"], tile_width(one)
     if not matmul.is_wide(n_out, one):
         return stage["slopes"] + left * size, n_out, width * size
     panel = job["panels"] + thread * job["panel_bytes"]
+    if s == 0 and _is_sparse(job):
+        width = right - left
+        rows.copy_rows(
+            stage["slopes"] + left * size, n_out * size, job["positions"], 0, batch, width, panel,
+            width, one,
+        )  # fmt: skip
+        return panel, width, 0
     matmul.pack_columns(stage["slopes"], batch, left, right, n_out, panel, one)
     return panel, width, batch * width * size
 
@@ -381,34 +399,25 @@ def _weights_block(
 ):  # fmt: skip
     """Gradient of a block of a W and, where `update`, its new values."""
     stage, n_out = stages[s], stages[s]["n_out"]
-    x, stride, index = _input_columns(job, stages, s, order, batch, first, last, thread, one)
     width = right - left
     n_chunks, length, place = _chunks(n_out, first, last, left, right)
     start = stage["weights"] + place
     grads, grad_stride = _gradient_place(job, step, update, thread, start, n_out, width, one)
-    matmul.weight_gradient(
-        x, stride, index, batch, d, d_stride, panel_bytes, last - first, width, grads, grad_stride,
-        one,
-    )  # fmt: skip
+    if s == 0 and _is_sparse(job):
+        starts, places, factors = _columns_of_batch(job, batch, thread, one)
+        sparse.sparse_weight_gradient(
+            starts, places, factors, d, d_stride, first, last, width, job["zeros"], grads,
+            grad_stride, one,
+        )  # fmt: skip
+    else:
+        x, stride, index = _input_columns(job, stages, s, order, batch, first, last, thread, one)
+        matmul.weight_gradient(
+            x, stride, index, batch, d, d_stride, panel_bytes, last - first, width, grads,
+            grad_stride, one,
+        )  # fmt: skip
     _use_gradient(
         job, stage, hyper, scale, start, n_chunks, length, n_out, grads, grad_stride, update, one
     )
-
-
-@inlined
-def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
-    """As `_weights_block`, for all of the first W that is this thread's and sparse inputs."""
-    stage, n_out = stages[0], stages[0]["n_out"]
-    weights = job["grads"] + stage["weights"] * itemsize(one)
-    sparse.sparse_weight_gradient(
-        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
-        first, last, left, right, n_out, weights, one,
-    )  # fmt: skip
-    n_chunks, length, place = _chunks(n_out, first, last, left, right)
-    _use_gradient(
-        job, stage, hyper, scale, stage["weights"] + place, n_chunks, length, n_out,
-        weights + place * itemsize(one), n_out, update, one,
-    )  # fmt: skip
 
 
 @jit

@@ -20,7 +20,7 @@ from .jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
 TILE_HEIGHTS = (TILE_ROWS, 4, 1) if TILE_ROWS > 4 else (4, 1)
 VECTORS = 2
-SPARSE_VECTORS = 4  # a single row needs more columns to hide the latency of its additions
+SPARSE_VECTORS = 8  # a single row needs more columns to hide the latency of its additions
 
 
 @jit
