@@ -157,11 +157,11 @@ class BuiltInLoss(Loss):
         n, n_out = outputs.shape
         one = outputs.dtype.type(1)
         order, levels = np.arange(n, dtype=np.int32), self.levels_as(outputs.dtype)
-        gradient, row_losses = np.empty_like(outputs), np.empty(n)
+        scratch, gradient, row_losses = outputs.copy(), np.empty_like(outputs), np.empty(n)
         if total <= 0:
             total = kernels.total_weight(order, address_or_0(weights), one)
         kernels.loss_rows(
-            self.code, self.option, address_of(levels), levels.size, address_of(outputs), n_out,
+            self.code, self.option, address_of(levels), levels.size, address_of(scratch), n_out,
             order, 0, n, address_or_0(labels), address_or_0(targets), address_or_0(weights), total,
             address_of(gradient), address_of(row_losses), one,
         )  # fmt: skip

@@ -400,13 +400,16 @@ def test_rows_of_a_batch_in_any_order_and_in_parts(
     assert total == pytest.approx(weight[order].sum(), rel=1e-14)
 
     def run(*ends: int) -> tuple[np.ndarray, np.ndarray]:
-        gradient, row_losses = np.full(n * n_out, -9.0), np.full(n, -9.0)
+        gradient, row_losses, scratch = np.full(n * n_out, -9.0), np.full(n, -9.0), Z.copy()
         for first, last in itertools.pairwise(ends):
             losses.loss_rows(
-                loss.code, loss.option, address_of(levels), levels.size, address_of(Z), n_out,
+                loss.code, loss.option, address_of(levels), levels.size, address_of(scratch), n_out,
                 order, first, last, 0, address_of(targets), address_of(weight), total,
                 address_of(gradient), address_of(row_losses), one,
             )  # fmt: skip
+            np.testing.assert_array_equal(
+                np.delete(scratch, np.r_[: ends[-1]], axis=0), Z[ends[-1] :]
+            )
         return gradient.reshape(n, n_out), row_losses
 
     gradient, row_losses = run(0, n)

@@ -139,34 +139,40 @@ def _cross_entropy_row(z, t, label, smoothing, log_total, gradient):
 
 
 @jit
-def _elementwise_row(code, option, levels, z, t, gradient):
-    """Sum over the row of an elementwise loss; gradient[j] <- its slope at output j."""
-    loss = type(z[0])(0)
+def _elementwise(code, option, levels, n_out, z, t):
+    """z[i] <- the loss and t[i] <- its slope, both of output z[i] with target t[i].
+
+    All rows at once, as one is often shorter than a vector.
+    """
     if code == BINARY_CROSS_ENTROPY:
-        for j in range(z.size):
-            one, gradient[j] = binary_cross_entropy(z[j], t[j], option)
-            loss += one
+        for i in range(z.size):
+            z[i], t[i] = binary_cross_entropy(z[i], t[i], option)
     elif code == MEAN_SQUARED_ERROR:
-        for j in range(z.size):
-            one, gradient[j] = squared_error(z[j], t[j], option)
-            loss += one
+        for i in range(z.size):
+            z[i], t[i] = squared_error(z[i], t[i], option)
     elif code == MEAN_ABSOLUTE_ERROR:
-        for j in range(z.size):
-            one, gradient[j] = absolute_error(z[j], t[j], option)
-            loss += one
+        for i in range(z.size):
+            z[i], t[i] = absolute_error(z[i], t[i], option)
     elif code == HUBER:
-        for j in range(z.size):
-            one, gradient[j] = huber(z[j], t[j], option)
-            loss += one
+        for i in range(z.size):
+            z[i], t[i] = huber(z[i], t[i], option)
     elif code == QUANTILE:
-        for j in range(z.size):
-            one, gradient[j] = pinball(z[j], t[j], levels[j % levels.size])
-            loss += one
+        for i in range(z.size):
+            z[i], t[i] = pinball(z[i], t[i], levels[i % n_out % levels.size])
     elif code == POISSON_DEVIANCE:
-        for j in range(z.size):
-            one, gradient[j] = poisson_deviance(z[j], t[j], option)
-            loss += one
-    return loss
+        for i in range(z.size):
+            z[i], t[i] = poisson_deviance(z[i], t[i], option)
+
+
+@jit
+def _gather_targets(targets, n_out, order, first, last, out, one):
+    """out[r] <- row `order[r]` of the targets, for first <= r < last; addresses of numbers."""
+    row_bytes = n_out * itemsize(one)
+    for r in range(first, last):
+        source = numbers(targets + np.int64(order[r]) * row_bytes, n_out, one)
+        row = numbers(out + r * row_bytes, n_out, one)
+        for j in range(n_out):
+            row[j] = source[j]
 
 
 @jit
@@ -191,10 +197,11 @@ def loss_rows(
 ):  # fmt: skip
     """Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
 
-    Addresses: z (batch, n_out) read, linear outputs; row r is sample `order[r]` (int32 array),
-    whose target is `labels[...]` (int32) or, where that is 0, row `...` of `targets` (n, n_out);
-    `weights` (n,) or 0; `levels` (n_levels,). `total`: the sum of the batch's weights. gradient
-    (batch, n_out) and row_losses (batch,) float64 written.
+    Addresses: z (batch, n_out), linear outputs, which a loss over single outputs replaces by their
+    losses; row r is sample `order[r]` (int32 array), whose target is `labels[...]` (int32) or,
+    where that is 0, row `...` of `targets` (n, n_out); `weights` (n,) or 0; `levels` (n_levels,).
+    `total`: the sum of the batch's weights. gradient (batch, n_out) and row_losses (batch,) float64
+    written.
     """
     size = itemsize(one)
     setting = type(one)(option)
@@ -204,6 +211,11 @@ def loss_rows(
         _softmax_rows(z, n_out, first, last, gradient, losses, one)
         for r in range(first, last):
             losses[r] = e.log(type(one)(losses[r]))
+    else:
+        _gather_targets(targets, n_out, order, first, last, gradient, one)
+        start, count = first * n_out * size, (last - first) * n_out
+        outputs, slopes = numbers(z + start, count, one), numbers(gradient + start, count, one)
+        _elementwise(code, setting, level_values, n_out, outputs, slopes)
     for r in range(first, last):
         sample = np.int64(order[r])
         z_row = numbers(z + r * n_out * size, n_out, one)
@@ -212,17 +224,18 @@ def loss_rows(
         if weights != 0:
             weight = np.float64(numbers(weights + sample * size, 1, one)[0])
         share = weight / total if total > 0 else 0.0
-        label, t_row = np.int32(-1), z_row
-        if code == SOFTMAX_CROSS_ENTROPY and labels != 0:
-            label = integers(labels + sample * 4, 1)[0]
-        else:
-            t_row = numbers(targets + sample * n_out * size, n_out, one)
+        loss = type(one)(0)
         if code == SOFTMAX_CROSS_ENTROPY:
-            log_total = type(one)(losses[r])
+            label, t_row, log_total = np.int32(-1), z_row, type(one)(losses[r])
+            if labels != 0:
+                label = integers(labels + sample * 4, 1)[0]
+            else:
+                t_row = numbers(targets + sample * n_out * size, n_out, one)
             loss = _cross_entropy_row(z_row, t_row, label, setting, log_total, gradient_row)
         else:
             share /= n_out
-            loss = _elementwise_row(code, setting, level_values, z_row, t_row, gradient_row)
+            for j in range(n_out):
+                loss += z_row[j]
         losses[r] = np.float64(loss) * share if share > 0 else 0.0
         scale = type(one)(share)
         for j in range(n_out):  # a row of weight 0 has no say, even if its slope is infinite
