@@ -39,8 +39,10 @@ from .targets import Encoded
 if TYPE_CHECKING:
     from .network import Network
 
-# Numbers that are multiplied in a step before a second thread pays for its two meetings.
+# Numbers that are multiplied in a step before a second thread pays for its two meetings; the second
+# where only sums change cores, if a call has enough steps to pay for starting the thread.
 _WORK_A_THREAD = 1_000_000
+_WORK_TO_SHARE_UNITS, _WORK_TO_START = 400_000, 50_000_000
 MOST_THREADS = 1024
 _PREDICT_BLOCK = 128
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
@@ -109,9 +111,9 @@ def choose_threads(requested: int | None, work: int) -> int:
     return min(useful, n_cores()) if requested is None else requested
 
 
-def training_threads(requested: int | None, network: Network, batch_size: int) -> int:
-    """Threads for a step of training: forward, and backward for inputs and for weights."""
-    return choose_threads(requested, 3 * batch_size * network.params.size)
+def training_work(network: Network, batch_size: int) -> int:
+    """Multiplications of a step of training: forward, and backward for inputs and for weights."""
+    return 3 * batch_size * int(network.params.size)
 
 
 class Convention(NamedTuple):
@@ -129,6 +131,30 @@ class Convention(NamedTuple):
     shares_penalty: bool = False
 
 
+class Patience(NamedTuple):
+    """When to end before all epochs are over.
+
+    Attributes
+    ----------
+    patience : int
+        How many epochs in a row may bring no better loss; -1 stands for any number.
+    tolerance : float
+        By how much a better loss is less.
+    best_loss : float
+        The least so far.
+    n_stale : int
+        Epochs in a row without a better one so far.
+    """
+
+    patience: int
+    tolerance: float = 0.0
+    best_loss: float = np.inf
+    n_stale: int = 0
+
+
+ENDLESS = Patience(-1)
+
+
 class Engine:
     """Trains one network on one table of samples, up to `batch_size` rows at a time.
 
@@ -139,13 +165,16 @@ class Engine:
     table : Table
         The samples.
     batch_size : int
-    n_threads : int
+    n_threads : int, optional
+        None stands for as many as pay.
     optimizer : Optimizer, optional
         Needed to train.
     training : bool
         Whether there will be a backward pass, for which every stage keeps its slopes.
     convention : Convention, optional
         How losses and penalties of a batch add up; by default as `Network` documents.
+    steps_a_call : int, default 1
+        How many steps a call of `train` will have, for all of which threads start once.
     """
 
     def __init__(
@@ -153,21 +182,50 @@ class Engine:
         network: Network,
         table: Table,
         batch_size: int,
-        n_threads: int = 1,
+        n_threads: int | None = 1,
         optimizer: Optimizer | None = None,
         training: bool = True,
         convention: Convention | None = None,
+        steps_a_call: int = 1,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.memory = network.dtype, (network.params, network.grads)
-        self.n_threads = n_threads
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         optimizer = optimizer or SGD()
         self.scale, self.stages = _without_rescaling(_stages(network, optimizer))
         self._fill_job(network, optimizer, batch_size, training)
         self.job["loss_scale"], self.job["shares_penalty"] = convention or Convention()
+        self.table, work = table, training_work(network, batch_size)
+        self.n_threads = self._choose_threads(n_threads, work, work * steps_a_call)
+        self.job["n_threads"] = self.n_threads
+        self.job["by_columns"] = self.n_threads > 1 and self._is_wide()
         self.read_from(table)
         self._allocate(batch_size, training)
+
+    def _choose_threads(self, requested: int | None, work_a_step: int, work_a_call: int) -> int:
+        """As many as were asked for, or as pay."""
+        if requested == 1:
+            return 1
+        if requested is None and self._shared_stage(2) == 1:
+            pays = work_a_step >= _WORK_TO_SHARE_UNITS and work_a_call >= _WORK_TO_START
+            work_a_step = max(work_a_step, 2 * _WORK_A_THREAD * pays)
+        return choose_threads(requested, work_a_step)
+
+    def _is_wide(self) -> bool:
+        return bool(is_wide(int(self.stages["n_out"].max()), self.one))
+
+    def _shared_stage(self, n_threads: int) -> int:
+        """The stage whose inputs threads share out: the first, or the second if inputs are few."""
+        job, stages = self.job[0], self.stages
+        if n_threads == 1 or self._is_wide() or self.table.kind == SPARSE:
+            return -1
+        needs_whole = job["clip_norm"] > 0 or job["limits_columns"] or stages[0]["dropout"] > 0
+        for s, stage in enumerate(stages[: 1 if needs_whole else 2]):
+            if not stage["dense"]:
+                break
+            if int(n_parts(int(stage["n_in"]), int(stage["n_out"]))) % n_threads == 0:
+                return s
+        return -1
 
     def _fill_job(
         self, network: Network, optimizer: Optimizer, batch_size: int, training: bool
@@ -179,7 +237,7 @@ class Engine:
         job["n_features"], job["n_outputs"] = network.n_features, network.n_outputs
         job["params"], job["grads"] = address_of(network.params), address_of(network.grads)
         job["n_params"] = network.params.size
-        job["batch_size"], job["n_threads"] = batch_size, self.n_threads
+        job["batch_size"] = batch_size
         job["x_scale"] = self.scale
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
@@ -188,15 +246,6 @@ class Engine:
         dense = np.flatnonzero(self.stages["dense"])
         job["first_dense"] = dense[0] if dense.size else self.stages.size
         job["limits_columns"] = (self.stages["max_norm"] > 0).any()
-        widest = int(self.stages["n_out"].max())
-        job["by_columns"] = self.n_threads > 1 and bool(is_wide(widest, self.one))
-        first = self.stages[0]  # its inputs can be shared out among threads, if they are dense
-        self.shares_inputs = (
-            self.n_threads > 1
-            and bool(first["dense"])
-            and n_parts(int(first["n_in"])) % self.n_threads == 0
-            and not job["by_columns"]
-        )
 
     def read_from(self, table: Table) -> None:
         """Point at the samples; another table may follow if it is as readable in place as this."""
@@ -210,7 +259,7 @@ class Engine:
             and self.scale == 1
         )
         job["x_kind"], job["x_gathered"] = table.kind, not in_place
-        job["by_inputs"] = self.shares_inputs and table.kind != SPARSE
+        job["shared"] = self._shared_stage(self.n_threads)
 
     def _allocate(self, batch_size: int, training: bool) -> None:
         """Lay out one work space, each part of it on cache lines of its own."""
@@ -224,7 +273,11 @@ class Engine:
         self.zeros = np.zeros(zeros, self.dtype)
         self.row_losses = np.empty(batch_size)
         has_penalties = job["l1"] or job["l2"]
-        job["n_weight_rows"] = self.stages["n_in"][self.stages["dense"] == 1].sum()
+        job["n_weight_rows"] = sum(
+            int(stage["n_in"]) * int(step.penalty_parts(self.stages, s))
+            for s, stage in enumerate(self.stages)
+            if stage["dense"]
+        )
         self.penalties = np.empty(int(job["n_weight_rows"]) if has_penalties else 0)
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
@@ -251,11 +304,11 @@ class Engine:
         places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
         if job["x_gathered"]:
             places.append((job, "inputs", row * self.table.n_columns))
-        if job["by_inputs"]:
-            first = stages[0]
-            n_in = int(first["n_in"])
-            parts = step.stored_part(n_in, self.n_threads, n_parts(n_in))
-            places.append((job, "parts", int(parts) * row * int(first["n_out"])))
+        if job["shared"] >= 0:
+            shared = stages[job["shared"]]
+            parts = n_parts(int(shared["n_in"]), int(shared["n_out"]))
+            stored = int(step.stored_part(parts, self.n_threads, parts))
+            places.append((job, "parts", stored * row * int(shared["n_out"])))
         if not training:
             return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
         # The inputs themselves get no gradient, however many columns they have.
@@ -299,16 +352,20 @@ class Engine:
         state: np.ndarray,
         step_numbers: np.ndarray,
         first_step: int,
+        patience: Patience = ENDLESS,
     ) -> np.ndarray:
         """Walk through each row of `order` (n_epochs, n_rows), or the only one, a batch a step.
 
-        Returns each batch's loss (n_steps,), nan after the first that is not finite.
+        Returns each batch's loss (n_steps,), nan after the first that is not finite and after the
+        epoch that wears out the patience.
         """
         losses, job = np.full(step_numbers.shape[0], np.nan), self.job[0]
         self._point_at(order, encoded, weights)
         job["state"], job["hyper"] = address_of(state), address_of(step_numbers)
         job["losses"], job["n_steps"] = address_of(losses), losses.size
-        job["first_step"] = first_step
+        job["first_step"], job["enough_after"] = first_step, 0
+        for name, value in patience._asdict().items():
+            job[name] = value
 
         _announce_compilation(self.dtype)
 

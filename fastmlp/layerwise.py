@@ -15,6 +15,7 @@ from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.jit import address_of
 from .kernels.losses import sum_rows
+from .kernels.matmul import n_parts
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import Optimizer
@@ -130,15 +131,20 @@ def _add_penalties(network: Network) -> float:
     if not (l1 or l2):
         return 0.0
     found, views = list[np.ndarray](), network.named_parameters()
-    for group in network.groups:
-        if group.is_weight:
-            params = address_of(views[group.name])
-            grads = address_of(network.grads[group.start :])
-            kernels.add_penalty(l1, l2, group.size, params, grads, one)
-            rows = np.empty(len(views[group.name]))
-            width = group.size // rows.size
-            kernels.penalties(l1, l2, rows.size, width, params, address_of(rows), one)
-            found.append(rows)
+    weights = [group for group in network.groups if group.is_weight]
+    heights = [len(views[group.name]) for group in weights]
+    widths = [group.size // height for group, height in zip(weights, heights, strict=True)]
+    following = [*widths[1:], 0]
+    for group, height, width, after in zip(weights, heights, widths, following, strict=True):
+        params = address_of(views[group.name])
+        kernels.add_penalty(
+            l1, l2, group.size, params, address_of(network.grads[group.start :]), one
+        )
+        parts = int(n_parts(width, after)) if after else 1
+        found.append(np.empty(parts * height))
+        kernels.penalties_in_parts(
+            l1, l2, height, width, parts, 0, height, 0, width, params, address_of(found[-1]), one
+        )
     every = np.concatenate([np.empty(0), *found])
     return float(sum_rows(address_of(every), every.size))
 

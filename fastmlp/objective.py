@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .engine import Convention, Engine, on_threads, training_threads
+from .engine import Convention, Engine, choose_threads, on_threads, training_work
 from .kernels.jit import address_of
 from .tables import table_of
 from .targets import Samples
@@ -48,7 +48,7 @@ class Objective:
         starts = range(0, n, _BLOCK)
         self.blocks = [np.arange(i, min(i + _BLOCK, n), dtype=np.int32) for i in starts]
         block = self.blocks[0].size
-        n_threads = training_threads(n_threads, network, block)
+        n_threads = choose_threads(n_threads, training_work(network, block))
         table = table_of(samples.X, network.dtype)
         self.engines = [
             Engine(network, table, block, convention=convention)

@@ -21,6 +21,8 @@ from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
 from .history import History
 from .kernels import random
+from .kernels.jit import address_of
+from .kernels.losses import mean_of_batches
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
 from .tables import table_of
 from .targets import Samples, TargetCoder
@@ -174,8 +176,9 @@ class _Run:
                 network,
                 table_of(samples.X, network.dtype),
                 batch_size,
-                engine.training_threads(n_threads, network, batch_size),
+                n_threads,
                 optimizer,
+                steps_a_call=self.steps_per_epoch,
             )
 
     def epochs(
@@ -276,8 +279,7 @@ class _Run:
 
 def mean_loss(losses: np.ndarray, n_rows: int, batch_size: int) -> float:
     """Of an epoch's samples, from the mean of each batch, of which the last may be smaller."""
-    n_whole = batch_size * (losses.size - 1)
-    return float((losses[:-1].sum() * batch_size + losses[-1] * (n_rows - n_whole)) / n_rows)
+    return float(mean_of_batches(address_of(losses), losses.size, batch_size, n_rows))
 
 
 @contextlib.contextmanager

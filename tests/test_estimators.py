@@ -318,8 +318,14 @@ def test_callbacks_that_cannot_be_called_are_refused_before_the_fit(tmp_path: Pa
     assert not hasattr(model, "coefs_")
 
 
-def test_epochs_that_share_a_call_are_the_same_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A callback hears of every epoch, so each is a call; without one, few rows share calls."""
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize(
+    "extra", [{}, {"solver": "sgd", "learning_rate": "adaptive"}, {"shuffle": False}], ids=str
+)
+def test_epochs_that_share_a_call_are_the_same_epochs(
+    extra: dict[str, Any], n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback hears of every epoch, so each is a call; without one, a call ends to decide."""
     calls, train = [], Engine.train
 
     def counted(self: Engine, order: np.ndarray, *rest: Any) -> np.ndarray:
@@ -328,18 +334,23 @@ def test_epochs_that_share_a_call_are_the_same_epochs(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Engine, "train", counted)
     options: dict[str, Any] = {
-        "random_state": 0, "max_iter": 60, "batch_size": 64, "tol": 0.02, "n_iter_no_change": 3
+        "random_state": 0, "max_iter": 60, "batch_size": 64, "tol": 0.02, "n_iter_no_change": 3,
+        "learning_rate_init": 0.01, "n_threads": n_threads, **extra,
     }  # fmt: skip
     each = MLPClassifier(**options, callbacks=lambda model, history: False).fit(X, Y)
     assert calls == [(1, len(Y))] * each.n_iter_
     calls.clear()
     together = MLPClassifier(**options).fit(X, Y)
-    assert len(calls) < each.n_iter_ / 2
-    assert sum(n for n, _ in calls) == together.n_iter_ == each.n_iter_ < 60
+    assert calls[0] == (60, len(Y))
+    assert (len(calls) > 2) == ("learning_rate" in extra)
+    assert together.n_iter_ == each.n_iter_ < 60
+    assert together.history_["learning_rate"] == each.history_["learning_rate"]
     assert together.loss_curve_ == each.loss_curve_
     assert len(together.history_["seconds"]) == each.n_iter_
     assert way(together, each) == 0
     assert together._random_state.random() == each._random_state.random()
+    one = MLPClassifier(**options | {"n_iter_no_change": np.inf}).fit(X[:70], Y[:70])
+    assert one.n_iter_ == 60
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)

@@ -85,7 +85,7 @@ def forward(
     panel, flat_W, flat_b = scratch(n_in, out), inside_nan(W), inside_nan(b, 2)
     matmul.dense_forward(
         *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), at(*flat_b),
-        n_in, n_out, at(out), at(panel), out.dtype.type(1),
+        n_in, n_out, at(out), n_out, at(panel), out.dtype.type(1),
     )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
@@ -103,7 +103,7 @@ def backward(
     order = np.ascontiguousarray(order)
     matmul.input_gradient(
         at(*d), address_of(order), first, last, left, n_in if right is None else right, at(*flat_W),
-        n_in, n_out, at(zeros), at(out), at(panel), one,
+        n_in, n_out, at(zeros), at(out), n_in, at(panel), one,
     )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     assert not zeros.any()
@@ -255,7 +255,7 @@ def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.G
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = scratch(3, out)
         matmul.dense_forward(
-            *rows.args, 0, n, 0, n_out, at(W), at(b), 3, n_out, at(out), at(panel), dtype(1)
+            *rows.args, 0, n, 0, n_out, at(W), at(b), 3, n_out, at(out), n_out, at(panel), dtype(1)
         )
         assert np.isnan(panel).all() != packed
 
@@ -420,14 +420,18 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types
-@pytest.mark.parametrize("n_in", [1, 7, 191, 192, 200, 383, 384, 391, 784])
-def test_sums_over_inputs_come_in_parts(dtype: Any, n_in: int, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("n_out", [3, 37])
+@pytest.mark.parametrize("n_in", [1, 7, 31, 32, 191, 192, 200, 383, 384, 391, 784])
+def test_sums_over_inputs_come_in_parts(
+    dtype: Any, n_in: int, n_out: int, rng: np.random.Generator
+) -> None:
     """Whoever computes the parts, they are the same and added in the same order."""
-    n, n_out = 9, 37
-    starts = [matmul.input_part_start(n_in, part) for part in range(matmul.n_parts(n_in) + 1)]
+    n = 9
+    n_parts = matmul.n_parts(n_in, n_out)
+    starts = [matmul.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
     assert (starts[0], starts[-1]) == (0, n_in)
     assert starts == sorted(set(starts))
-    assert len(starts) == (5 if n_in >= 384 else 3 if n_in >= 192 else 2)
+    assert len(starts) == (5 if n_in >= 384 else 3 if n_in >= (192 if n_out > 16 else 32) else 2)
     X = shuffled_table(rng, n, n_in, dtype)
     W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
     whole = forward(X, W, b, 0, n, sentinels(n * n_out, dtype)).reshape(n, n_out)

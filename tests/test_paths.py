@@ -26,6 +26,7 @@ from fastmlp.layers import (
     Dense,
     Dropout,
     Identity,
+    Layer,
     LeakyReLU,
     ReLU,
     Rescaling,
@@ -35,6 +36,7 @@ from fastmlp.losses import LOSSES, Loss, SoftmaxCrossEntropy
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
 from fastmlp.schedules import Linear
+from fastmlp.tables import table_of
 
 N, N_FEATURES, N_OUTPUTS = 23, 6, 3
 FIT = {"epochs": 2, "batch_size": 8}  # the last batch of 23 rows has 7
@@ -311,6 +313,57 @@ def test_paths_agree_where_threads_share_out_inputs(
             for threads in (1, 2, 3, 4)
         }
         assert len({network.params.tobytes() for network in found.values()}) == 1
+
+
+UNITS: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "one hidden layer": ([Dense(40), ReLU], {}),
+    "nothing but products": ([Dense(33)], {"batch_size": 17}),
+    "more layers": ([Dense(120), Tanh, Dense(16), ReLU, Dropout(0.2), Dense(5)], {}),
+    "dropout behind the sums": ([Dense(40), Tanh, Dense(7), ReLU, Dropout(0.3)], {}),
+    "rescaled": ([Rescaling(0.5), Dense(50), ReLU], {"optimizer": SGD(0.1, momentum=0.9)}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", UNITS)
+def test_paths_agree_where_threads_share_out_units(
+    case: str, dtype: str, rng: np.random.Generator
+) -> None:
+    """Each computes some units of the first layer for all rows, and their part of the next sums."""
+    layers, fit = UNITS[case]
+    X, y = rng.normal(size=(45, 13)), np.arange(45) % N_OUTPUTS
+    make = small(*layers, dtype=dtype, l1=1e-5, l2=1e-4)
+    network = make().build(13)
+    assert engine.Engine(network, table_of(X, network.dtype), 8, n_threads=2).job["shared"] == 1
+    for kind in (np.dtype(dtype), np.float16):
+        found = {
+            threads: assert_paths_agree(make, X.astype(kind), y, **{"n_threads": threads, **fit})
+            for threads in (1, 2, 3)
+        }
+        assert len({network.params.tobytes() for network in found.values()}) == 1
+
+
+@pytest.mark.nojit
+def test_units_are_shared_out_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small steps only if a call has many of them, and nothing needs all gradients at once."""
+    monkeypatch.setattr(engine, "n_cores", lambda: 4)
+    monkeypatch.setattr(engine, "JIT_ENABLED", True)
+    table = table_of(np.ones((133, 13)), np.dtype(np.float64))
+
+    def threads(*layers: Layer, steps: int = 200, **options: Any) -> int:
+        network = Network([*layers, Dense(3)], dtype="float64").build(13)
+        built = engine.Engine(
+            network, table, 133, n_threads=None, optimizer=Adam(**options), steps_a_call=steps
+        )
+        return built.n_threads
+
+    assert threads(Dense(100), ReLU()) == 2
+    assert threads(Dense(100), ReLU(), steps=1) == 1
+    assert threads(Dense(20), ReLU()) == 1
+    assert threads(Dense(100), ReLU(), Dropout(0.1)) == 1
+    assert threads(Dense(100, max_norm=1.0), ReLU()) == 1
+    assert threads(Dense(100), ReLU(), clip_norm=1.0) == 1
+    assert threads(Dense(120), ReLU(), Dense(120), ReLU()) == 4  # by rows
 
 
 @pytest.mark.bounds

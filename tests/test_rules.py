@@ -822,7 +822,7 @@ def test_penalties(dtype: Any, rng: np.random.Generator) -> None:
     inside, l1, l2 = np.r_[4:11], 0.3, 0.7
     part, grads = p[inside].astype(np.float64), g.copy()
     out = np.full(4, np.nan)
-    optimizers.penalties(l1, l2, 2, 3, address_of(p[4:]), address_of(out[1:]), dtype(1))
+    optimizers.penalties(l1, l2, 2, 3, 3, address_of(p[4:]), address_of(out[1:]), dtype(1))
     rows = part[:6].reshape(2, 3)
     wanted = l1 * np.abs(rows).sum(axis=1) + l2 / 2 * (rows**2).sum(axis=1)
     np.testing.assert_allclose(out, [np.nan, *wanted, np.nan], rtol=1e-14)
@@ -833,5 +833,5 @@ def test_penalties(dtype: Any, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(np.delete(grads, inside), np.delete(g, inside))
     assert grads[5] == g[5]
     optimizers.add_penalty(l1, l2, 0, address_of(p), address_of(grads), dtype(1))
-    optimizers.penalties(l1, l2, 2, 0, address_of(p), address_of(out), dtype(1))
+    optimizers.penalties(l1, l2, 2, 0, 0, address_of(p), address_of(out), dtype(1))
     assert out[:2].tolist() == [0, 0]

@@ -221,7 +221,8 @@ def test_one_tile(dtype: Any, rng: np.random.Generator) -> None:
             hidden[np.setdiff1d(range(n_in), indices)] = np.nan
             out = sentinels(stride, dtype)
             one_tile(
-                address_of(values), address_of(indices), depth, address_of(hidden), stride, columns,
+                address_of(values), address_of(indices), depth, address_of(hidden),
+                stride * hidden.itemsize, columns,
                 address_of(bias), address_of(out), dtype(1),
             )  # fmt: skip
             left, right = values[np.newaxis], B[indices, :columns]
@@ -277,7 +278,7 @@ def test_products_have_the_bits_of_the_dense_ones(
     Z, panel = sentinels(d.size, dtype), np.empty(n_in * tile_width(one), dtype)
     matmul.dense_forward(
         x, stride, index, 0, rows.batch, 0, n_out, address_of(W), address_of(b), n_in, n_out,
-        address_of(Z), address_of(panel), one,
+        address_of(Z), n_out, address_of(panel), one,
     )  # fmt: skip
     dW = sentinels(W.size, dtype)
     matmul.weight_gradient(

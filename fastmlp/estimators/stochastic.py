@@ -1,8 +1,8 @@
 """Training by mini-batches in scikit-learn's order of events: shuffle, epoch, score, stop.
 
-An epoch is one compiled call, as are several where rows are few and none can be the last. Random
-numbers are drawn as scikit-learn draws them, so from one `random_state` both see the same initial
-weights and the same batches.
+Epochs that nobody watches share a compiled call, which ends where there is something to decide.
+Random numbers are drawn as scikit-learn draws them, so from one `random_state` both see the same
+initial weights and the same batches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine import Engine, training_threads
+from ..engine import ENDLESS, Engine, Patience, training_work
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..tables import table_of
@@ -24,7 +24,8 @@ from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
-_ROWS_A_CALL = 4096  # beyond them Python's part of an epoch does not matter
+# At most so many rows in the order of visits, and multiplications before Ctrl-C is noticed, a call.
+_ROWS_A_CALL, _WORK_A_CALL = 65_536, 2_000_000_000
 
 
 class Validation(NamedTuple):
@@ -57,32 +58,27 @@ def train(
     batch_size = _batch_size(e, n_rows)
     rule = Rule(optimizer_for(e), schedule_for(e), e.max_iter)
     _prepare(e, rule.optimizer, incremental)
+    is_watched = validation is not None or incremental or bool(listeners) or e.verbose
+    n_epochs = 1 if is_watched else _epochs_a_call(e, rule, batch_size, n_rows)
     engine = Engine(
-        network, table_of(samples.X, network.dtype), batch_size,
-        training_threads(e.n_threads, network, batch_size), rule.optimizer,
-        convention=e._convention(),
+        network, table_of(samples.X, network.dtype), batch_size, e.n_threads, rule.optimizer,
+        convention=e._convention(), steps_a_call=n_epochs * -(-n_rows // batch_size),
     )  # fmt: skip
     order = np.arange(n_rows)
-    is_watched = validation is not None or incremental or bool(listeners)
     e.n_iter_, stops = 0, False
     try:
         while not stops and e.n_iter_ < e.max_iter:
             started = time.perf_counter()
             listeners.epoch_begins()
-            orders = np.empty(
-                (1 if is_watched else _n_safe_epochs(e, rule, n_rows), n_rows), np.int32
-            )
-            for place in orders:
-                if e.shuffle:
-                    order = order[e._random_state.permutation(n_rows)]
-                place[...] = order
-            losses = _epochs(e, engine, rule, samples, orders)
-            seconds = (time.perf_counter() - started) / len(orders)
+            orders = _Orders(e, order, min(n_epochs, e.max_iter - e.n_iter_))
+            losses = _epochs(e, engine, rule, samples, orders.visits)
+            seconds = (time.perf_counter() - started) / len(losses)
             for loss in losses:
                 _count_epoch(e, loss, n_rows)
                 score = None if validation is None else _validate(e, validation)
                 _record(e, score, seconds)
                 stops = _after_epoch(e, score, rule)
+            order = orders.after(len(losses))
             stops = listeners.epoch_ends() or stops or incremental
         if not stops and rule.schedule is None:  # the end of a schedule is where it should end
             warnings.warn(
@@ -131,30 +127,60 @@ def _step_numbers(e: Any, rule: Rule, n_steps: int) -> np.ndarray:
     return rule.optimizer.step_numbers(e._n_steps, rates)
 
 
-def _n_safe_epochs(e: Any, rule: Rule, n_rows: int) -> int:
-    """How many epochs may run before anything has to be decided.
-
-    The fit ends after more than `n_iter_no_change` epochs without improvement, each of which counts
-    one, so that none before the last of these can end it or change the rate.
-    """
+def _epochs_a_call(e: Any, rule: Rule, batch_size: int, n_rows: int) -> int:
+    """How many epochs may run without a look at them: one where the next has other rates."""
     if rule.schedule is not None or e.learning_rate == "invscaling":
         return 1
-    patience = e.n_iter_no_change - e._no_improvement_count + 1
-    return int(max(1, min(patience, e.max_iter - e.n_iter_, _ROWS_A_CALL // n_rows)))
+    work = training_work(e._network, batch_size) * -(-n_rows // batch_size)
+    return int(max(1, min(_ROWS_A_CALL // n_rows, _WORK_A_CALL // work, e.max_iter)))
+
+
+class _Orders:
+    """Orders of visits (n_epochs, n_rows), each a shuffle of the one before, drawn ahead.
+
+    If fewer epochs are trained than were drawn for, `after` takes the other draws back.
+    """
+
+    def __init__(self, e: Any, order: np.ndarray, n_epochs: int) -> None:
+        self._random, self._shuffles, self._first = e._random_state, e.shuffle, order
+        self._before = self._random.get_state() if n_epochs > 1 else None
+        self.visits = np.empty((n_epochs, order.size), np.int32)
+        for place in self.visits:
+            order = self._next(order)
+            place[...] = order
+
+    def _next(self, order: np.ndarray) -> np.ndarray:
+        return order[self._random.permutation(order.size)] if self._shuffles else order
+
+    def after(self, n_epochs: int) -> np.ndarray:
+        """The order of the last of so many epochs, which are then all that were drawn."""
+        if n_epochs < len(self.visits):
+            self._random.set_state(self._before)
+            for _ in range(n_epochs):
+                self._next(self._first)
+        return self.visits[n_epochs - 1]
 
 
 def _epochs(
     e: Any, engine: Engine, rule: Rule, samples: Samples, orders: np.ndarray
 ) -> list[float]:
-    """All batches once in each of the orders (n_epochs, n_rows); returns their mean losses."""
-    batch_size, n_rows = int(engine.job["batch_size"][0]), orders.shape[1]
+    """All batches once in each of the orders (n_epochs, n_rows), up to an epoch to decide after.
+
+    Returns the mean loss of each epoch.
+    """
+    (n_epochs, n_rows), batch_size = orders.shape, int(engine.job["batch_size"][0])
     n_steps = -(-n_rows // batch_size)
-    numbers = _step_numbers(e, rule, len(orders) * n_steps)
+    patience = ENDLESS
+    if n_epochs > 1:
+        most = min(e.n_iter_no_change, np.iinfo(np.int32).max)  # it may be infinite
+        patience = Patience(most, e.tol, e.best_loss_, e._no_improvement_count)
     losses = engine.train(
-        orders, samples.encoded, samples.weights, e._optimizer_state, numbers, e._n_steps
-    )
-    e._n_steps += losses.size
-    return [mean_loss(part, n_rows, batch_size) for part in losses.reshape(-1, n_steps)]
+        orders, samples.encoded, samples.weights, e._optimizer_state,
+        _step_numbers(e, rule, n_epochs * n_steps), e._n_steps, patience,
+    ).reshape(n_epochs, n_steps)  # fmt: skip
+    n_done = int(engine.job["enough_after"][0]) or n_epochs
+    e._n_steps += n_done * n_steps
+    return [mean_loss(epoch, n_rows, batch_size) for epoch in losses[:n_done]]
 
 
 def _count_epoch(e: Any, loss: float, n_rows: int) -> None:

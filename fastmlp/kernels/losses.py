@@ -260,6 +260,20 @@ def link_rows(link, z, n_out, n_rows, totals, one):
 
 
 @jit
+def mean_of_batches(batch_losses, n_batches, batch_size, n_rows):
+    """Mean loss of an epoch's samples from that of each batch, of which the last may be smaller.
+
+    batch_losses: address of (n_batches,) float64.
+    """
+    losses = doubles(batch_losses, n_batches)
+    total = 0.0
+    for batch in range(n_batches - 1):
+        total += losses[batch] * batch_size
+    total += losses[n_batches - 1] * (n_rows - (n_batches - 1) * batch_size)
+    return total / n_rows
+
+
+@jit
 def sum_rows(row_losses, n_rows):
     """The batch's loss from its rows' parts, in their order."""
     losses = doubles(row_losses, n_rows)

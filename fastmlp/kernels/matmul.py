@@ -12,9 +12,11 @@ from . import rows
 from .jit import itemsize, jit, numbers
 from .tiles import (
     TILE_ROWS,
+    sparse_width,
     tile_height,
     tile_of_columns,
     tile_of_rows,
+    tile_of_sparse_row,
     tile_width,
     transpose_block,
     transposed_width,
@@ -24,6 +26,7 @@ from .tiles import (
 # in place; those of W, if at least so many rows of data share the cost of a copy.
 _WIDE_BYTES, _PACK_ROWS = 1024, 16
 _LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
+_FEW_OUTPUTS, _LEAST_PART_FOR_FEW = 16, 16  # shorter parts cost little where sums are few
 
 
 @jit
@@ -33,15 +36,22 @@ def is_wide(n_columns, one):
 
 
 @jit
-def n_parts(n_in):
+def n_parts(n_in, n_out):
     """How many parts the sum over a layer's inputs has; each is one chain, added in this order."""
-    return 4 if n_in >= 4 * _LEAST_PART else 2 if n_in >= 2 * _LEAST_PART else 1
+    if n_out <= _FEW_OUTPUTS and n_in >= 2 * _LEAST_PART_FOR_FEW:
+        return max(2, _n_parts_of_many(n_in))
+    return _n_parts_of_many(n_in)
 
 
 @jit
-def input_part_start(n_in, part):
-    """The first input of a part; of the one after the last part, the number of inputs."""
-    parts = n_parts(n_in)
+def _n_parts_of_many(depth):
+    """How many parts a sum of so many products has in a matrix of any width."""
+    return 4 if depth >= 4 * _LEAST_PART else 2 if depth >= 2 * _LEAST_PART else 1
+
+
+@jit
+def input_part_start(n_in, parts, part):
+    """The first input of one of the parts; of the one after the last, the number of inputs."""
     return n_in if part == parts else n_in // _PART_UNIT * part // parts * _PART_UNIT
 
 
@@ -59,10 +69,10 @@ def _packed(weights, first, last, j, columns, n_out, panel, one):
 
 @jit
 def _product_panel(
-    a, a_stride, order, first, last, ahead, b, b_stride, columns, n_in, begin, end, biases, out,
-    part_bytes, n_out, one,
+    a, a_stride, order, first, last, ahead, b, b_stride, columns, n_in, parts, begin, end, biases,
+    out, part_bytes, n_out, one,
 ):  # fmt: skip
-    """Parts begin..end of a product for one panel of columns, each tile of rows after the other.
+    """Parts begin..end, of all, of a product for one panel of columns, tile after tile of rows.
 
     Where part_bytes is 0 the parts are added up, from the biases on; else each goes to a place of
     its own, that many bytes apart. Rows up to `ahead` are asked for while those before are used.
@@ -72,7 +82,7 @@ def _product_panel(
     while i < last:
         rows_ = tile_height(last - i)
         for part in range(begin, end):
-            k, stop = input_part_start(n_in, part), input_part_start(n_in, part + 1)
+            k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
             if ahead > 0:
                 near = min(i + TILE_ROWS, ahead)
                 far = min(i + 2 * TILE_ROWS, ahead)
@@ -90,26 +100,27 @@ def _product_panel(
 
 @jit
 def dense_forward(
-    a, a_stride, order, first, last, left, right, weights, biases, n_in, n_out, out, panel, one
-):
+    a, a_stride, order, first, last, left, right, weights, biases, n_in, n_out, out, out_stride,
+    panel, one,
+):  # fmt: skip
     """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     a read: rows of n_in numbers, `a_stride` bytes apart; order (int32) read; weights: W
-    (n_in, n_out) and biases (n_out,) read; out (batch, n_out) written; panel (n_in, one tile wide)
-    scratch. 2 n_in n_out flops a row.
+    (n_in, n_out) and biases (n_out,) read; out (batch, n_out), `out_stride` numbers a row, written;
+    panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
     """
-    size, width = itemsize(one), tile_width(one)
+    size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
     packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
     for j in range(left, right, width):
         columns = min(width, right - j)
         b, b_stride = weights + j * size, n_out
         if packs:
             b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
-        step = 1 if packs else n_parts(n_in)  # a part of the panel stays in the nearest cache
-        for part in range(0, n_parts(n_in), step):
+        step = 1 if packs else parts  # a part of the panel stays in the nearest cache
+        for part in range(0, parts, step):
             _product_panel(
-                a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, part, part + step,
-                biases + j * size, out + j * size, 0, n_out, one,
+                a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, parts, part,
+                part + step, biases + j * size, out + j * size, 0, out_stride, one,
             )  # fmt: skip
 
 
@@ -124,16 +135,16 @@ def forward_parts(
     ahead, since the processor does not foresee where parts of rows start. base (n_out,) is read;
     out (batch, n_out) of each part is written, `part_bytes` apart, or where that is 0 their sum.
     """
-    size, width = itemsize(one), tile_width(one)
+    size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
     packs = is_wide(n_out, one) and batch >= _PACK_ROWS
-    k, stop = input_part_start(n_in, begin), input_part_start(n_in, end)
+    k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
         b, b_stride = weights + j * size, n_out
         if packs:
             b, b_stride = _packed(weights, k, stop, j, columns, n_out, panel, one), width
         _product_panel(
-            a, a_stride, order, 0, batch, ahead if j == 0 else 0, b, b_stride, columns, n_in,
+            a, a_stride, order, 0, batch, ahead if j == 0 else 0, b, b_stride, columns, n_in, parts,
             begin, end, base + j * size, out + j * size, part_bytes, n_out, one,
         )  # fmt: skip
 
@@ -181,22 +192,23 @@ def _transpose_edge(source, first, last, left, right, n_columns, out, stride, on
 
 @jit
 def input_gradient(
-    d, order, first, last, left, right, weights, n_in, n_out, zeros, out, panel, one
+    d, order, first, last, left, right, weights, n_in, n_out, zeros, out, out_stride, panel, one
 ):
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
     d read: dZ (batch, n_out); order (int32) read; weights: W (n_in, n_out) read; zeros (one tile
-    wide) read; out (batch, n_in) written; panel (n_out, one tile wide) scratch. Sums over outputs
-    come in parts, too, each of which takes a part of the panel that stays in the nearest cache.
+    wide) read; out (batch, n_in), `out_stride` numbers a row, written; panel (n_out, one tile wide)
+    scratch. Sums over outputs come in parts, too, each of which takes a part of the panel that
+    stays in the nearest cache.
     """
-    size, width = itemsize(one), tile_width(one)
+    size, width, parts = itemsize(one), tile_width(one), _n_parts_of_many(n_out)
     for j in range(left, right, width):
         columns = min(width, right - j)
         _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
-        for part in range(n_parts(n_out)):
+        for part in range(parts):
             _product_panel(
-                d, n_out * size, order, first, last, 0, panel, width, columns, n_out, part,
-                part + 1, zeros, out + j * size, 0, n_in, one,
+                d, n_out * size, order, first, last, 0, panel, width, columns, n_out, parts, part,
+                part + 1, zeros, out + j * size, 0, out_stride, one,
             )  # fmt: skip
 
 
@@ -223,6 +235,9 @@ def weight_gradient(
     apart, with `d_stride` numbers a row; out written: dW with `out_stride` numbers a row. Each may
     be a block of a larger matrix. 2 batch n_out flops a row.
     """
+    if n_out == 1 and d_stride == 1 and out_stride == 1:
+        _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one)
+        return
     size, width = itemsize(one), tile_width(one)
     for j in range(0, n_out, width):
         columns, panel = min(width, n_out - j), d + j // width * panel_bytes
@@ -234,6 +249,20 @@ def weight_gradient(
                 out + (i * out_stride + j) * size, out_stride, one,
             )  # fmt: skip
             i += rows_
+
+
+@jit
+def _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one):
+    """`weight_gradient` for one output: vectors lie along the inputs, as there is nothing else."""
+    size, width = itemsize(one), sparse_width(one)
+    for i in range(0, n_in, width):
+        columns, place = min(width, n_in - i), out + i * size
+        total = numbers(place, columns, one)
+        for k in range(columns):
+            total[k] = 0
+        tile_of_sparse_row(
+            d, order, batch, a + i * size, a_stride, columns, place, place, one,
+        )  # fmt: skip
 
 
 @jit

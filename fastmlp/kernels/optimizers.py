@@ -12,6 +12,7 @@ import functools
 import numpy as np
 
 from .jit import doubles, itemsize, jit, numbers, rule
+from .matmul import input_part_start
 
 # A long sum in vectors has another order than one by one; whoever computes it, it is the same.
 _sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})
@@ -21,6 +22,7 @@ SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
 # Columns of a row of hyperparameters; `A` to `E` mean what the rule says.
 RATE, DECAY, A, B, C, D, E = range(7)
 N_HYPERPARAMETERS = 7
+_FLOAT64_BYTES = 8
 
 
 @rule
@@ -115,17 +117,35 @@ def add_penalty(l1, l2, size, params, grads, one):
 
 
 @_sums_in_any_order
-def penalties(l1, l2, n_rows, n_columns, params, out, one):
-    """l1 sum |p| + l2/2 sum p^2 of each row of a matrix at an address, to (n_rows,) float64."""
+def penalties(l1, l2, n_rows, n_columns, stride, params, out, one):
+    """l1 sum |p| + l2/2 sum p^2 of each row of a matrix at an address, to (n_rows,) float64.
+
+    Rows lie `stride` numbers apart.
+    """
     found = doubles(out, n_rows)
     for row in range(n_rows):
-        p = numbers(params + row * n_columns * itemsize(one), n_columns, one)
+        p = numbers(params + row * stride * itemsize(one), n_columns, one)
         absolute, square = 0.0, 0.0
         for i in range(p.size):
             value = np.float64(p[i])
             absolute += abs(value)
             square += value * value
         found[row] = l1 * absolute + 0.5 * l2 * square
+
+
+@jit
+def penalties_in_parts(l1, l2, n_in, n_out, parts, first, last, left, right, params, out, one):
+    """Penalties of parts of the rows of a W, all within first..last and left..right.
+
+    Addresses: params: W (n_in, n_out) read; out (parts, n_in) float64 written.
+    """
+    for part in range(parts):
+        start = input_part_start(n_out, parts, part)
+        end = input_part_start(n_out, parts, part + 1)
+        if left <= start and end <= right:
+            place = params + (first * n_out + start) * itemsize(one)
+            row = out + (part * n_in + first) * _FLOAT64_BYTES
+            penalties(l1, l2, last - first, end - start, n_out, place, row, one)
 
 
 @_sums_in_any_order

@@ -27,13 +27,15 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   inputs     (batch_size, n_features), rows of x that had to be converted, times x_scale
 #   column_starts, column_places, column_factors: a batch of sparse rows, sorted by columns, in at
 #              most `most_non_zeros` numbers
-#   parts      (stored parts, batch_size, n_out) of the first layer's product, where threads share
-#              out its inputs
+#   parts      (stored parts, batch_size, n_out) of the product of stage `shared`, whose inputs
+#              threads share out; -1 if there is none
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
 #   penalties  (n_weight_rows,) float64, of each row of every W
 #   panels     (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a block of a
 #              gradient; zeros, as many as the widest stage; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
+# `patience` is how many epochs in a row may not improve `best_loss` by `tolerance`, of which
+# `n_stale` have not, or -1; `enough_after` how many epochs of the call wore it out, or 0.
 _JOB_WHOLE = (
     "x x_indices x_indptr order labels targets sample_weights levels"
     " params grads state hyper losses inputs column_starts column_places column_factors parts"
@@ -42,10 +44,11 @@ _JOB_WHOLE = (
     " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
     " n_stages most_non_zeros"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
-    " loss link optimizer seed first_step training first_dense limits_columns by_columns by_inputs"
+    " loss link optimizer seed first_step training first_dense limits_columns by_columns shared"
+    " patience n_stale enough_after"
     " shares_penalty"
 )
-_JOB_REAL = "x_scale loss_option loss_scale l1 l2 clip_norm total_weight"
+_JOB_REAL = "x_scale loss_option loss_scale l1 l2 clip_norm total_weight tolerance best_loss"
 
 
 def _record(whole: str, real: str) -> np.dtype:

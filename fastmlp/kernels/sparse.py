@@ -30,7 +30,7 @@ def sparse_forward(
     Addresses: values, indices (int32), indptr (int64), order (int32), weights: W (n_in, n_out),
     biases (n_out,) read; out (batch, n_out) written.
     """
-    size, width = itemsize(one), sparse_width(one)
+    size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
     samples = integers(order, last)
     for j in range(left, right, width):  # of all rows, so that these columns of W stay near
         columns = min(width, right - j)
@@ -38,12 +38,12 @@ def sparse_forward(
             start, count = _non_zeros(indptr, samples[r])
             c = out + (r * n_out + j) * size
             base, at = biases + j * size, 0
-            for part in range(n_parts(n_in)):
-                begin = at
-                at = _before(indices, start, count, begin, input_part_start(n_in, part + 1), n_in)
+            for part in range(parts):
+                begin, end = at, input_part_start(n_in, parts, part + 1)
+                at = _before(indices, start, count, begin, end, n_in)
                 tile_of_sparse_row(
                     values + (start + begin) * size, indices + (start + begin) * 4, at - begin,
-                    weights + j * size, n_out, columns, base, c, one,
+                    weights + j * size, n_out * size, columns, base, c, one,
                 )  # fmt: skip
                 base = c
 
@@ -120,7 +120,7 @@ def sparse_weight_gradient(
             start = np.int64(ends[i])
             tile_of_sparse_row(
                 factors + start * size, places + start * 4, ends[i + 1] - start, d + j * size,
-                d_stride, min(width, columns - j), zeros,
+                d_stride * size, min(width, columns - j), zeros,
                 out + ((i - first) * out_stride + j) * size, one,
             )  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 A step has two phases. *Rows*: each thread takes its rows of the batch through all layers, the loss
 and back again. *Parameters*: each thread owns a range of every W, sums its gradient over the whole
-batch and updates it while it is hot. Between them the threads meet. Where there are many inputs,
-each thread first multiplies those that meet its own rows of the first W, which then never leave its
-core; where layers are wide, threads share out the columns of each layer instead of rows.
+batch and updates it while it is hot. Between them the threads meet. Of one layer threads may share
+out the inputs: each multiplies those that meet its own rows of W, and only the sums change cores.
+With many inputs that is the first layer; with few it is the second, and each thread computes its
+inputs, units of the first layer, for the whole batch. Where layers are wide, threads share out the
+columns of each layer instead of rows.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ _FLOAT64_BYTES, _INT32_BYTES = 8, 4
 
 
 @jit
-def _stage_input(job, stages, s, order, one):
+def _stage_input(job, stages, s, order, thread, one):
     """Where stage s finds its rows: their address, stride and the order to read them in."""
-    stride = stages[s]["n_in"] * itemsize(one)
     if s > 0:
-        return stages[s - 1]["values"], stride, job["positions"]
+        offset, stride = _layout(job, stages, s - 1, thread, one)
+        return stages[s - 1]["values"] + offset, stride * itemsize(one), job["positions"]
     if job["x_gathered"]:
-        return job["inputs"], stride, job["positions"]
+        return job["inputs"], stages[s]["n_in"] * itemsize(one), job["positions"]
     return job["x"], job["x_row_stride"], order
 
 
@@ -41,18 +43,11 @@ def _is_sparse(job):
 
 
 @jit
-def _my_rows(job, batch, thread):
-    """Rows of the batch that this thread takes through all layers; all of them by columns."""
-    if job["by_columns"]:
-        return 0, batch
-    return my_part(batch, job["n_threads"], thread)
-
-
-@jit
-def _my_columns(job, n_columns, thread, one):
-    """Columns of a layer that this thread computes; all of them by rows."""
-    if not job["by_columns"]:
-        return 0, n_columns
+def _my_columns(job, stages, s, thread, one):
+    """Columns of stage s that this thread computes for all rows, where threads share them out."""
+    n_columns = stages[s]["n_out"]
+    if s < job["shared"]:
+        return _my_inputs(job, stages, thread)
     n_threads, width = job["n_threads"], tile_width(one)
     tiles = (n_columns + width - 1) // width
     left = min(n_columns, tiles * thread // n_threads * width)
@@ -60,11 +55,42 @@ def _my_columns(job, n_columns, thread, one):
 
 
 @jit
-def _chunks(n_columns, first, last, left, right):
+def _shares_columns(job, s):
+    """Whether threads share out the columns of stage s, and not the batch's rows."""
+    return job["by_columns"] or s < job["shared"]
+
+
+@jit
+def _my_block(job, stages, s, batch, thread, one):
+    """Rows first..last and columns left..right of stage s that this thread computes."""
+    if _shares_columns(job, s):
+        left, right = _my_columns(job, stages, s, thread, one)
+        return 0, batch, left, right
+    first, last = my_part(batch, job["n_threads"], thread)
+    return first, last, 0, stages[s]["n_out"]
+
+
+@jit
+def _layout(job, stages, s, thread, one):
+    """How the values of stage s lie in its memory: what to add to the address, numbers a row.
+
+    Columns that a thread owns are all that it reads, and lie in a block of their own: rows of two
+    threads next to each other would share cache lines. Counted from column 0 of row 0 it is a
+    matrix like any other.
+    """
+    if s < job["shared"]:
+        left, right = _my_inputs(job, stages, thread)
+        return (job["batch_size"] - 1) * left * itemsize(one), right - left
+    return 0, stages[s]["n_out"]
+
+
+@jit
+def _chunks(stride, first, last, left, right):
     """A block of a matrix as runs of adjacent numbers: how many, how long, where the first."""
-    if right - left == n_columns:
-        return 1, (last - first) * n_columns, first * n_columns
-    return last - first, right - left, first * n_columns + left
+    start = first * stride + left
+    if right - left == stride:
+        return 1, (last - first) * stride, start
+    return last - first, right - left, start
 
 
 @jit
@@ -73,18 +99,19 @@ def _dropout_key(job, stage, step):
 
 
 @jit
-def _activate(job, stage, step, first, last, left, right, one):
+def _activate(job, stages, s, step, first, last, left, right, thread, one):
     """Activation and dropout of a block of a stage's values."""
-    size, n_out = itemsize(one), stage["n_out"]
+    size, stage = itemsize(one), stages[s]
+    offset, stride = _layout(job, stages, s, thread, one)
     code, option, rate = stage["activation"], stage["activation_option"], stage["dropout"]
-    n_chunks, length, start = _chunks(n_out, first, last, left, right)
+    n_chunks, length, start = _chunks(stride, first, last, left, right)
     for _ in range(n_chunks):
-        values = numbers(stage["values"] + start * size, length, one)
-        slopes = numbers(stage["slopes"] + start * size, length, one)
+        values = numbers(stage["values"] + offset + start * size, length, one)
+        slopes = numbers(stage["slopes"] + offset + start * size, length, one)
         activations.activate(code, option, values, slopes)
         if job["training"] and rate > 0:
             random.drop(values, rate, _dropout_key(job, stage, step), start)
-        start += n_out
+        start += stride
 
 
 @jit
@@ -104,39 +131,48 @@ def _gather(job, order, first, last, left, right, one):
 
 
 @jit
-def _my_parts(job, n_in, thread):
-    """Parts of the first layer's inputs that this thread owns, where threads share them out."""
-    parts, n_threads = matmul.n_parts(n_in), job["n_threads"]
-    return parts * thread // n_threads, parts * (thread + 1) // n_threads
+def stored_part(parts, n_threads, part):
+    """Where a part of the shared product is stored: those of thread 0 as their sum, in place 0."""
+    return max(0, part - parts // n_threads + 1)
 
 
 @jit
-def stored_part(n_in, n_threads, part):
-    """Where a part of the first product is stored: those of thread 0 as their sum, in place 0."""
-    shared = matmul.n_parts(n_in) // n_threads
-    return max(0, part - shared + 1)
+def _my_parts(job, stages, thread):
+    """All parts of the shared stage's inputs, and the first and last that this thread owns."""
+    stage, n_threads = stages[job["shared"]], job["n_threads"]
+    parts = matmul.n_parts(stage["n_in"], stage["n_out"])
+    return parts, parts * thread // n_threads, parts * (thread + 1) // n_threads
+
+
+@jit
+def _my_inputs(job, stages, thread):
+    """The inputs of the shared stage that this thread owns."""
+    parts, first, last = _my_parts(job, stages, thread)
+    n_in = stages[job["shared"]]["n_in"]
+    start = matmul.input_part_start(n_in, parts, first)
+    return start, matmul.input_part_start(n_in, parts, last)
 
 
 @inlined
-def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
-    """What this thread's inputs contribute to the first layer, whose W stays in this core."""
-    stage = stages[0]
+def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
+    """What this thread's inputs contribute to the shared stage, whose W stays in this core."""
+    stage = stages[s]
     n_in, n_out = stage["n_in"], stage["n_out"]
-    x, stride, index = _stage_input(job, stages, 0, order, one)
-    first, last = _my_parts(job, n_in, thread)
-    if job["x_gathered"]:
-        left, right = _my_weight_rows(job, 0, n_in, thread)
+    x, stride, index = _stage_input(job, stages, s, order, thread, one)
+    parts, first, last = _my_parts(job, stages, thread)
+    ahead = 0
+    if s == 0 and job["x_gathered"]:
+        left, right = _my_inputs(job, stages, thread)
         _gather(job, order, 0, batch, left, right, one)
+    elif s == 0:
+        steps_an_epoch = -(-job["n_rows"] // job["batch_size"])
+        ahead = job["n_rows"] - step % steps_an_epoch * job["batch_size"]  # left of the epoch
     weights = job["params"] + stage["weights"] * itemsize(one)
-    steps_an_epoch = -(-job["n_rows"] // job["batch_size"])
-    ahead = job["n_rows"] - step % steps_an_epoch * job["batch_size"]  # what is left of the epoch
-    if job["x_gathered"]:
-        ahead = 0
     base, out, part_bytes = job["zeros"], job["parts"], job["batch_size"] * n_out * itemsize(one)
     if thread == 0:  # its parts come first, from the biases on, so that it can add them up
         base, part_bytes = job["params"] + stage["biases"] * itemsize(one), 0
     else:
-        out += (stored_part(n_in, job["n_threads"], first) - first) * part_bytes
+        out += (stored_part(parts, job["n_threads"], first) - first) * part_bytes
     matmul.forward_parts(
         x, stride, index, batch, ahead, first, last, weights, base, n_in, n_out, out, part_bytes,
         panel, one,
@@ -147,22 +183,24 @@ def _forward_my_inputs(job, stages, order, batch, step, thread, panel, one):
 def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
-    if job["x_gathered"] and not job["by_inputs"]:
+    if job["x_gathered"] and job["shared"] != 0:
         first, last = my_part(batch, n_threads, thread)
         _gather(job, order, first, last, 0, job["n_features"], one)
-        if job["by_columns"]:
+        if _shares_columns(job, 0):
             barrier(job["sync"], n_threads, thread)
-    first, last = _my_rows(job, batch, thread)
     for s in range(stages.size):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
-        left, right = _my_columns(job, n_out, thread, one)
-        x, stride, index = _stage_input(job, stages, s, order, one)
+        first, last, left, right = _my_block(job, stages, s, batch, thread, one)
+        x, stride, index = _stage_input(job, stages, s, order, thread, one)
         weights = job["params"] + stage["weights"] * itemsize(one)
         biases = job["params"] + stage["biases"] * itemsize(one)
-        if s == 0 and job["by_inputs"]:
+        if s == job["shared"]:
+            _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one)
+            barrier(job["sync"], n_threads, thread)
             part_bytes = job["batch_size"] * n_out * itemsize(one)
-            stored = stored_part(n_in, n_threads, matmul.n_parts(n_in))
+            parts = matmul.n_parts(n_in, n_out)
+            stored = stored_part(parts, n_threads, parts)
             matmul.add_parts(
                 job["parts"], part_bytes, stored, first, last, n_out, stage["values"], one
             )
@@ -172,9 +210,10 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
                 weights, biases, n_in, n_out, stage["values"], one,
             )  # fmt: skip
         elif stage["dense"]:
+            offset, out_stride = _layout(job, stages, s, thread, one)
             matmul.dense_forward(
                 x, stride, index, first, last, left, right, weights, biases, n_in, n_out,
-                stage["values"], panel, one,
+                stage["values"] + offset, out_stride, panel, one,
             )  # fmt: skip
         else:
             offset = left * itemsize(one)
@@ -182,7 +221,7 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
                 x + offset, stride, index, first, last, right - left, stage["values"] + offset,
                 n_out, one,
             )  # fmt: skip
-        _activate(job, stage, step, first, last, left, right, one)
+        _activate(job, stages, s, step, first, last, left, right, thread, one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads, thread)
 
@@ -198,43 +237,51 @@ def _gradient_rows(job, first, n_columns, one):
 
 
 @jit
-def _scale_slopes(job, stage, step, gradient, first, last, left, right, one):
+def _gradient_of(job, stages, s, first, thread, one):
+    """Address and numbers a row of the gradient of stage s's values, of which `first` is a row."""
+    offset, stride = _layout(job, stages, s, thread, one)
+    return _gradient_rows(job, first, stride, one) + offset, stride
+
+
+@jit
+def _scale_slopes(job, stages, s, step, first, last, left, right, thread, one):
     """Slopes of a block times the gradient that comes in: the gradient of the linear output."""
-    size, n_out = itemsize(one), stage["n_out"]
-    n_chunks, length, start = _chunks(n_out, first, last, left, right)
+    size, stage = itemsize(one), stages[s]
+    offset, stride = _layout(job, stages, s, thread, one)
+    gradient, _ = _gradient_of(job, stages, s, first, thread, one)
+    n_chunks, length, start = _chunks(stride, first, last, left, right)
     for _ in range(n_chunks):
         incoming = numbers(gradient + start * size, length, one)
         if stage["dropout"] > 0:
             random.drop(incoming, stage["dropout"], _dropout_key(job, stage, step), start)
-        slopes = numbers(stage["slopes"] + start * size, length, one)
+        slopes = numbers(stage["slopes"] + offset + start * size, length, one)
         for i in range(slopes.size):
             slopes[i] *= incoming[i]
         if not stage["dense"]:
             for i in range(slopes.size):
                 incoming[i] = slopes[i]
-        start += n_out
+        start += stride
 
 
 @inlined
 def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
-    first, last = _my_rows(job, batch, thread)
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
-        gradient = _gradient_rows(job, first, n_out, one)
-        left, right = _my_columns(job, n_out, thread, one)
-        _scale_slopes(job, stage, step, gradient, first, last, left, right, one)
+        first, last, left, right = _my_block(job, stages, s, batch, thread, one)
+        _scale_slopes(job, stages, s, step, first, last, left, right, thread, one)
         if s == job["first_dense"]:
             return
         if stage["dense"]:
-            if job["by_columns"]:
+            if _shares_columns(job, s - 1):
                 barrier(job["sync"], job["n_threads"], thread)
-            left, right = _my_columns(job, n_in, thread, one)
+            first, last, left, right = _my_block(job, stages, s - 1, batch, thread, one)
+            gradient, stride = _gradient_of(job, stages, s - 1, first, thread, one)
             matmul.input_gradient(
                 stage["slopes"], job["positions"], first, last, left, right,
                 job["params"] + stage["weights"] * itemsize(one), n_in, n_out, job["zeros"],
-                _gradient_rows(job, first, n_in, one), panel, one,
+                gradient, stride, panel, one,
             )  # fmt: skip
 
 
@@ -258,9 +305,6 @@ def _penalty_scale(job, total):
 def _rows_phase(job, stages, order, batch, step, total, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
-    if job["by_inputs"]:
-        _forward_my_inputs(job, stages, order, batch, step, thread, panel, one)
-        barrier(job["sync"], job["n_threads"], thread)
     _forward(job, stages, order, batch, step, thread, panel, one)
     n_out, n_threads = job["n_outputs"], job["n_threads"]
     samples = integers(order, batch)
@@ -290,30 +334,32 @@ def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, grads,
 
 
 @jit
-def _my_weight_rows(job, s, n_in, thread):
+def _my_weight_rows(job, stages, s, thread):
     """Rows of the W of stage s that this thread owns, unless it owns columns."""
-    if s == 0 and job["by_inputs"]:
-        first, last = _my_parts(job, n_in, thread)
-        return matmul.input_part_start(n_in, first), matmul.input_part_start(n_in, last)
-    return my_part(n_in, job["n_threads"], thread)
+    if s == job["shared"]:
+        return _my_inputs(job, stages, thread)
+    return my_part(stages[s]["n_in"], job["n_threads"], thread)
 
 
 @jit
-def _my_biases(job, s, n_out, thread):
+def _my_biases(job, stages, s, thread):
     """Biases of stage s that this thread owns; those that thread 0 starts its sums from are its."""
-    if s == 0 and job["by_inputs"]:
+    n_out = stages[s]["n_out"]
+    if s == job["shared"]:
         return 0, n_out if thread == 0 else 0
+    if s < job["shared"]:
+        return _my_inputs(job, stages, thread)
     return my_part(n_out, job["n_threads"], thread)
 
 
 @jit
-def _my_weights(job, s, n_in, n_out, thread, one):
+def _my_weights(job, stages, s, thread, one):
     """The block of a W that this thread owns: rows first..last, columns left..right."""
-    if job["by_columns"]:
-        left, right = _my_columns(job, n_out, thread, one)
-        return 0, n_in, left, right
-    first, last = _my_weight_rows(job, s, n_in, thread)
-    return first, last, 0, n_out
+    if _shares_columns(job, s):
+        left, right = _my_columns(job, stages, s, thread, one)
+        return 0, stages[s]["n_in"], left, right
+    first, last = _my_weight_rows(job, stages, s, thread)
+    return first, last, 0, stages[s]["n_out"]
 
 
 @jit
@@ -332,7 +378,7 @@ def _gradient_place(job, step, update, thread, start, stride, width, one):
 def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
-    first, last, left, right = _my_weights(job, s, n_in, n_out, thread, one)
+    first, last, left, right = _my_weights(job, stages, s, thread, one)
     if s == 0 and _is_sparse(job):
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
         sparse.sort_by_columns(
@@ -366,7 +412,8 @@ def _gradient_columns(job, stages, s, batch, left, right, thread, one):
     stage = stages[s]
     size, n_out, width = itemsize(one), stage["n_out"], tile_width(one)
     if not matmul.is_wide(n_out, one):
-        return stage["slopes"] + left * size, n_out, width * size
+        offset, stride = _layout(job, stages, s, thread, one)
+        return stage["slopes"] + offset + left * size, stride, width * size
     panel = job["panels"] + thread * job["panel_bytes"]
     if s == 0 and _is_sparse(job):
         width = right - left
@@ -382,7 +429,7 @@ def _gradient_columns(job, stages, s, batch, left, right, thread, one):
 @jit
 def _input_columns(job, stages, s, order, batch, first, last, thread, one):
     """Where columns first..last of a stage's inputs are read from: address, stride, order."""
-    x, stride, index = _stage_input(job, stages, s, order, one)
+    x, stride, index = _stage_input(job, stages, s, order, thread, one)
     size = itemsize(one)
     if not matmul.is_wide(stages[s]["n_out"], one):
         return x + first * size, stride, index
@@ -448,10 +495,11 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
         if not stage["dense"]:
             continue
         _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one)
-        left, right = _my_biases(job, s, stage["n_out"], thread)
+        left, right = _my_biases(job, stages, s, thread)
         start, count = stage["biases"] + left, right - left
         grads, _ = _gradient_place(job, step, update, thread, start, count, count, one)
-        matmul.bias_gradient(stage["slopes"], batch, left, right, stage["n_out"], grads, one)
+        offset, stride = _layout(job, stages, s, thread, one)
+        matmul.bias_gradient(stage["slopes"] + offset, batch, left, right, stride, grads, one)
         if update:
             _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
 
@@ -464,12 +512,12 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
         stage = stages[s]
         if not stage["dense"]:
             continue
-        n_in, n_out = stage["n_in"], stage["n_out"]
+        n_out = stage["n_out"]
         for weights in (True, False):
             if weights:
-                first, last = _my_weight_rows(job, s, n_in, thread)
+                first, last = _my_weight_rows(job, stages, s, thread)
             else:
-                first, last = _my_biases(job, s, n_out, thread)
+                first, last = _my_biases(job, stages, s, thread)
             width = n_out if weights else 1
             count = (last - first) * width
             start = (stage["weights"] if weights else stage["biases"]) + first * width
@@ -494,22 +542,35 @@ def _limit_columns(job, stages, thread, one):
 
 
 @jit
+def penalty_parts(stages, s):
+    """In how many parts the penalties of a row of W come: those of the next sum over its units."""
+    for t in range(s + 1, stages.size):
+        if stages[t]["dense"]:
+            return matmul.n_parts(stages[t]["n_in"], stages[t]["n_out"])
+    return 1
+
+
+@jit
 def _my_penalties(job, stages, thread, one):
-    """Penalties of the rows of every W that this thread owns, so that none has to change cores."""
+    """Penalties of this thread's rows, or parts of rows, of every W, so that none changes cores."""
     if job["l1"] == 0 and job["l2"] == 0:
         return
-    place = job["penalties"]
+    place, size = job["penalties"], itemsize(one)
     for s in range(stages.size):
         stage = stages[s]
-        if stage["dense"]:
-            n_in, n_out = stage["n_in"], stage["n_out"]
-            first, last = _my_weight_rows(job, s, n_in, thread)
-            weights = job["params"] + (stage["weights"] + first * n_out) * itemsize(one)
-            optimizers.penalties(
-                job["l1"], job["l2"], last - first, n_out, weights,
-                place + first * _FLOAT64_BYTES, one,
-            )  # fmt: skip
-            place += n_in * _FLOAT64_BYTES
+        if not stage["dense"]:
+            continue
+        n_in, n_out, parts = stage["n_in"], stage["n_out"], penalty_parts(stages, s)
+        first, last, left, right = 0, n_in, 0, n_out
+        if s < job["shared"]:
+            left, right = _my_inputs(job, stages, thread)
+        else:
+            first, last = _my_weight_rows(job, stages, s, thread)
+        optimizers.penalties_in_parts(
+            job["l1"], job["l2"], n_in, n_out, parts, first, last, left, right,
+            job["params"] + stage["weights"] * size, place, one,
+        )  # fmt: skip
+        place += parts * n_in * _FLOAT64_BYTES
 
 
 @jit
@@ -519,6 +580,28 @@ def _loss(job, batch, scale):
     if job["l1"] == 0 and job["l2"] == 0:
         return loss
     return loss + scale * losses.sum_rows(job["penalties"], job["n_weight_rows"])
+
+
+@jit
+def _was_enough(job, step):
+    """Whether an epoch that ended before this step wore out the patience."""
+    n_batches = -(-job["n_rows"] // job["batch_size"])
+    return 0 < job["enough_after"] * n_batches <= step
+
+
+@jit
+def _judge_epoch(job, step):
+    """At the end of an epoch, see whether its loss is better, and say when it is enough."""
+    n_batches = -(-job["n_rows"] // job["batch_size"])
+    if job["patience"] < 0 or (step + 1) % n_batches != 0:
+        return
+    first = job["losses"] + (step + 1 - n_batches) * _FLOAT64_BYTES
+    loss = losses.mean_of_batches(first, n_batches, job["batch_size"], job["n_rows"])
+    is_better = loss <= job["best_loss"] - job["tolerance"]
+    job["n_stale"] = 0 if is_better else job["n_stale"] + 1
+    job["best_loss"] = min(job["best_loss"], loss)
+    if job["n_stale"] > job["patience"]:
+        job["enough_after"] = (step + 1) // n_batches
 
 
 @inlined
@@ -536,10 +619,12 @@ def _step(job, stages, order, batch, step, thread, one):
     if not barrier(job["sync"], n_threads, thread):
         return False
     found = doubles(job["losses"], step + 1)
-    if step > 0 and not np.isfinite(found[step - 1]):  # the same for all threads behind a barrier
+    # What thread 0 found in earlier steps all see behind a barrier; what in this one, only some.
+    if step > 0 and (_was_enough(job, step) or not np.isfinite(found[step - 1])):
         return False
     if thread == 0:
         found[step] = _loss(job, batch, scale)
+        _judge_epoch(job, step)
     clips = job["clip_norm"] > 0
     _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, not clips, one)
     if clips:
@@ -553,8 +638,8 @@ def _step(job, stages, order, batch, step, thread, one):
         if not barrier(job["sync"], n_threads, thread):
             return False
         _limit_columns(job, stages, thread, one)
-    elif job["by_inputs"]:
-        return True  # this thread's part of the next step needs no weights but its own
+    elif job["shared"] == 0 or (job["shared"] == 1 and not job["x_gathered"]):
+        return True  # this thread's part of the next step needs nothing but what is its own
     return barrier(job["sync"], n_threads, thread)
 
 
@@ -563,7 +648,8 @@ def train_steps(job_address, thread, one):
     """Walk through the order of each epoch a batch at a time, updating the parameters after each.
 
     Thread 0 writes `losses`: the mean loss of each batch, penalties included, up to the first that
-    is not finite. Every thread calls this with its own number. Returns False if it ended early.
+    is not finite, or until it is enough. Every thread calls this with its own number. Returns False
+    if it ended early.
     """
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])

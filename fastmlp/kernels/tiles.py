@@ -18,7 +18,7 @@ from .jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
 # Heights of tile that exist; the tallest fills most of the registers with accumulators (of 32 with
 # 64-byte vectors, of 16 else) and leaves room for two vectors of B and one broadcast number of A.
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
-TILE_HEIGHTS = (TILE_ROWS, 4, 1) if TILE_ROWS > 4 else (4, 1)
+TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
 VECTORS = 2
 SPARSE_VECTORS = 8  # a single row needs more columns to hide the latency of its additions
 
@@ -26,7 +26,7 @@ SPARSE_VECTORS = 8  # a single row needs more columns to hide the latency of its
 @jit
 def tile_height(rows):
     """The tallest tile that fits into so many rows."""
-    return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 1
+    return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
 @jit
@@ -299,8 +299,8 @@ if JIT_ENABLED:
     def tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, base, c, one):
         """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
-        Addresses of numbers of the type of `one`, of int32 for `indices`; `columns` up to
-        `sparse_width`.
+        Addresses of numbers of the type of `one`, of int32 for `indices`; b with rows `b_stride`
+        bytes apart; `columns` up to `sparse_width`; base may be c.
         """
         signature = types.void(*[types.intp] * 8, one)
 
@@ -308,11 +308,10 @@ if JIT_ENABLED:
             code = _TileEmitter(context, builder, one)
             values_, indices_, depth_, b_, b_stride_, columns_, base_, c_, _ = args
             numbers_, table, order = (_memory(builder, x) for x in (values_, b_, indices_))
-            row_bytes = builder.mul(b_stride_, code.index(code.itemsize))
             code.emit(
                 (1,), SPARSE_VECTORS, code.index(1), columns_,
                 lambda height: lambda k: [code.element(numbers_, k)],
-                lambda k: code.table_row(table, row_bytes, order, k),
+                lambda k: code.table_row(table, b_stride_, order, k),
                 depth_, code.rows_of(base_, code.index(0)), code.rows_of(c_, code.index(0)),
             )  # fmt: skip
             return context.get_dummy_value()
@@ -322,7 +321,7 @@ if JIT_ENABLED:
 else:
 
     def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
-        rows = _table(b, b_stride * itemsize(one), integers(indices, depth), columns, one)
+        rows = _table(b, b_stride, integers(indices, depth), columns, one)
         product = numbers(values, depth, one) @ rows
         numbers(c, columns, one)[:] = numbers(base, columns, one) + product
 

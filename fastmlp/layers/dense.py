@@ -215,8 +215,8 @@ class Dense(Layer):
         X, panel = np.ascontiguousarray(X, dtype), _panel(n_in, Z)
         matmul.dense_forward(
             address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
-            address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), address_of(panel),
-            X.dtype.type(1),
+            address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), n_out,
+            address_of(panel), X.dtype.type(1),
         )  # fmt: skip
         self._X = X
         return Z
@@ -251,7 +251,7 @@ class Dense(Layer):
         dX, zeros = np.empty((n, n_in), W.dtype), np.zeros(tile_width(one), W.dtype)
         matmul.input_gradient(
             rows, index, 0, n, 0, n_in, address_of(self.W), n_in, n_out, address_of(zeros),
-            address_of(dX), address_of(panel), one,
+            address_of(dX), n_in, address_of(panel), one,
         )  # fmt: skip
         return dX
 
