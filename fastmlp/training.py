@@ -22,7 +22,7 @@ from .errors import InputError, InputTypeError, counted
 from .history import History
 from .kernels import random
 from .kernels.jit import address_of
-from .kernels.losses import mean_of_batches
+from .kernels.losses import means_of_epochs
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
 from .tables import table_of
 from .targets import Samples, TargetCoder
@@ -247,7 +247,8 @@ class _Run:
             )
         self._refuse_divergence(losses, epoch, rate)
         self.step += self.steps_per_epoch
-        return mean_loss(losses, self.n_rows, self.batch_size), rate
+        (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)
+        return loss, rate
 
     def _step_numbers(self) -> tuple[np.ndarray, float]:
         """Hyperparameters of this epoch's steps, and the last learning rate."""
@@ -277,9 +278,11 @@ class _Run:
         return self.network._evaluate(*self.validation)
 
 
-def mean_loss(losses: np.ndarray, n_rows: int, batch_size: int) -> float:
-    """Of an epoch's samples, from the mean of each batch, of which the last may be smaller."""
-    return float(mean_of_batches(address_of(losses), losses.size, batch_size, n_rows))
+def mean_losses(losses: np.ndarray, n_rows: int, batch_size: int) -> list[float]:
+    """Mean loss of each epoch from those of its batches (n_epochs, n_batches), the last smaller."""
+    means = np.empty(len(losses))
+    means_of_epochs(address_of(losses), *losses.shape, batch_size, n_rows, address_of(means))
+    return means.tolist()
 
 
 @contextlib.contextmanager

@@ -190,6 +190,7 @@ BOTH = {
 ONCE = {
     "denormals.flush_denormals",
     "denormals.restore_denormals",
+    "losses.means_of_epochs",
     "losses.sum_rows",
     "random.shuffle",
     "random.stream_key",

@@ -19,7 +19,7 @@ from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..tables import table_of
 from ..targets import Samples
-from ..training import mean_loss
+from ..training import mean_losses
 from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 
@@ -180,7 +180,7 @@ def _epochs(
     ).reshape(n_epochs, n_steps)  # fmt: skip
     n_done = int(engine.job["enough_after"][0]) or n_epochs
     e._n_steps += n_done * n_steps
-    return [mean_loss(epoch, n_rows, batch_size) for epoch in losses[:n_done]]
+    return mean_losses(losses[:n_done], n_rows, batch_size)
 
 
 def _count_epoch(e: Any, loss: float, n_rows: int) -> None:

@@ -274,6 +274,18 @@ def mean_of_batches(batch_losses, n_batches, batch_size, n_rows):
 
 
 @jit
+def means_of_epochs(batch_losses, n_epochs, n_batches, batch_size, n_rows, means):
+    """`mean_of_batches` of each epoch.
+
+    Addresses: batch_losses (n_epochs, n_batches) float64 read; means (n_epochs,) float64 written.
+    """
+    found = doubles(means, n_epochs)
+    for epoch in range(n_epochs):
+        first = batch_losses + epoch * n_batches * 8
+        found[epoch] = mean_of_batches(first, n_batches, batch_size, n_rows)
+
+
+@jit
 def sum_rows(row_losses, n_rows):
     """The batch's loss from its rows' parts, in their order."""
     losses = doubles(row_losses, n_rows)
