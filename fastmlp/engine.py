@@ -6,6 +6,7 @@ kernel makes `can_compile` false, and the layer-by-layer path takes over.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
@@ -86,6 +87,17 @@ def fold(layers: Sequence[Layer]) -> list[list[Layer]]:
 def _whole_lines(n_bytes: int) -> int:
     """Bytes rounded up to whole cache lines."""
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
+
+
+def _core_function() -> Callable[[], int]:
+    """The C library's function for the number of the core that runs it; -1 where there is none."""
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (AttributeError, OSError, TypeError):  # macOS, and what Windows raises for None
+        return lambda: -1
+
+
+current_core = _core_function()
 
 
 def n_cores() -> int:
@@ -474,6 +486,20 @@ def _without_rescaling(stages: np.ndarray) -> tuple[float, np.ndarray]:
     return 1.0, stages
 
 
+def leave_core(core: int) -> None:
+    """Move this thread elsewhere if it runs on that core.
+
+    Linux often starts a thread on the core of the one that started it, and takes some milliseconds
+    to notice that both are busy; many a fit is over by then.
+    """
+    if core < 0 or core != current_core():
+        return
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) > 1:
+        os.sched_setaffinity(0, allowed - {core})
+        os.sched_setaffinity(0, allowed)  # from now on wherever the system likes
+
+
 def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:
     """Call run(0) here and run(1..) on new threads; wait for all, and raise what any raised.
 
@@ -483,9 +509,12 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
         run(0)
         return
     failures: list[BaseException] = []
+    here = current_core()
 
     def guarded(thread: int) -> None:
         try:
+            if thread > 0:
+                leave_core(here)
             run(thread)
         except BaseException as failure:
             sync[ABORTED] = 1  # the others must not wait for this one
