@@ -97,7 +97,10 @@ def forward(rows: Rows, W: np.ndarray, b: np.ndarray, out: np.ndarray, *block: i
 
 
 def weights(rows: Rows, d: np.ndarray, out: np.ndarray, *block: int) -> np.ndarray:
-    """Features block[0]..block[1] and columns block[2]..block[3] of the gradient, into out."""
+    """Features block[0]..block[1] and columns block[2]..block[3] of the gradient, into out.
+
+    Sorted by columns they are the same.
+    """
     (first, last, left, right), one, n_out = block, d.dtype.type(1), d.shape[1]
     n_in, n_values = rows.matrix.shape[1], int(np.diff(rows.indptr)[rows.order].sum())
     starts = np.full(n_in + 3, -7, np.int32)
@@ -106,11 +109,17 @@ def weights(rows: Rows, d: np.ndarray, out: np.ndarray, *block: int) -> np.ndarr
     sparse.sort_by_columns(*rows.args, rows.batch, first, last, n_in, *sorted_, one)
     check_sorted(rows, first, last, starts, places, factors)
     zeros = np.append(np.zeros(n_out, d.dtype), np.full(1, np.nan, d.dtype))
+    walked = out.copy()
     sparse.sparse_weight_gradient(
+        *rows.args, rows.batch, address_of(d), *block, n_out, address_of(walked), one
+    )
+    sparse.sorted_weight_gradient(
         *sorted_, address_of(d) + left * d.itemsize, n_out, first, last, right - left,
         address_of(zeros), address_of(out) + (first * n_out + left) * d.itemsize, n_out, one,
     )  # fmt: skip
-    return out
+    if JIT_ENABLED:
+        np.testing.assert_array_equal(out, walked)
+    return walked
 
 
 def check_sorted(

@@ -2,16 +2,19 @@
 
 Rows are given as in SciPy's CSR: the non-zeros of sample i are values[indptr[i] : indptr[i + 1]] in
 the columns indices[...], in order. Each number is the same chain of fused multiply-adds as with
-dense rows, without the zeros. For the gradient, a batch is first sorted by columns.
+dense rows, without the zeros. For the gradient, a batch that fills its columns is first sorted.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
 from .matmul import input_part_start, n_parts
 from .tiles import sparse_width, tile_of_sparse_row
+
+_WORTH_SORTING = 8  # non-zeros a column of the batch
 
 
 @jit
@@ -64,6 +67,48 @@ def _before(indices, start, count, at, column, n_in):
 
 
 @jit
+def sparse_weight_gradient(
+    values, indices, indptr, order, batch, d, first, last, left, right, n_out, out, one
+):
+    """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last, left <= j < right.
+
+    Addresses as in `sparse_forward`; d: dZ (batch, n_out) read; out: dW (n_in, n_out) written.
+    """
+    size, length = itemsize(one), right - left
+    for i in range(first, last):
+        row = numbers(out + (i * n_out + left) * size, length, one)
+        for j in range(row.size):
+            row[j] = 0
+    samples = integers(order, batch)
+    for r in range(batch):
+        start, count = _non_zeros(indptr, samples[r])
+        columns, factors = (
+            integers(indices + start * 4, count),
+            numbers(values + start * size, count, one),
+        )
+        gradient = numbers(d + (r * n_out + left) * size, length, one)
+        for k in range(count):
+            column = np.int64(columns[k])
+            if first <= column < last:
+                row = numbers(out + (column * n_out + left) * size, length, one)
+                factor = factors[k]
+                for j in range(row.size):
+                    row[j] = fma(factor, gradient[j], row[j])
+
+
+@jit
+def fills_columns(indptr, order, batch, n_in):
+    """Whether a batch has enough non-zeros a column to be worth sorting by columns.
+
+    A sorted column is summed up in registers; but to look at one costs as much as some non-zeros.
+    """
+    samples, count = integers(order, batch), 0
+    for r in range(batch):
+        count += _non_zeros(indptr, samples[r])[1]
+    return count >= _WORTH_SORTING * n_in
+
+
+@jit
 def sort_by_columns(
     values, indices, indptr, order, batch, first, last, n_in, starts, places, factors, one
 ):
@@ -106,7 +151,7 @@ def sort_by_columns(
 
 
 @jit
-def sparse_weight_gradient(
+def sorted_weight_gradient(
     starts, places, factors, d, d_stride, first, last, columns, zeros, out, out_stride, one
 ):
     """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last and j < columns.

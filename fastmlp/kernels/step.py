@@ -380,6 +380,11 @@ def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, upd
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
     first, last, left, right = _my_weights(job, stages, s, thread, one)
     if s == 0 and _is_sparse(job):
+        if not sparse.fills_columns(job["x_indptr"], order, batch, n_in):
+            _sparse_weights(
+                job, stages, order, batch, scale, hyper, update, first, last, left, right, one
+            )
+            return
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
         sparse.sort_by_columns(
             job["x"], job["x_indices"], job["x_indptr"], order, batch, first, last, n_in, starts,
@@ -452,7 +457,7 @@ def _weights_block(
     grads, grad_stride = _gradient_place(job, step, update, thread, start, n_out, width, one)
     if s == 0 and _is_sparse(job):
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
-        sparse.sparse_weight_gradient(
+        sparse.sorted_weight_gradient(
             starts, places, factors, d, d_stride, first, last, width, job["zeros"], grads,
             grad_stride, one,
         )  # fmt: skip
@@ -465,6 +470,22 @@ def _weights_block(
     _use_gradient(
         job, stage, hyper, scale, start, n_chunks, length, n_out, grads, grad_stride, update, one
     )
+
+
+@inlined
+def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
+    """As `_weights_block`, for all of the first W that is this thread's and few non-zeros."""
+    stage, n_out = stages[0], stages[0]["n_out"]
+    weights = job["grads"] + stage["weights"] * itemsize(one)
+    sparse.sparse_weight_gradient(
+        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
+        first, last, left, right, n_out, weights, one,
+    )  # fmt: skip
+    n_chunks, length, place = _chunks(n_out, first, last, left, right)
+    _use_gradient(
+        job, stage, hyper, scale, stage["weights"] + place, n_chunks, length, n_out,
+        weights + place * itemsize(one), n_out, update, one,
+    )  # fmt: skip
 
 
 @jit

@@ -230,17 +230,10 @@ class Dense(Layer):
         order, panel = _positions(n), _panel(n_out, W)
         rows, index = address_of(dY), address_of(order)
         if is_sparse(X):
-            table, zeros = table_of(X, W.dtype), np.zeros(n_out, W.dtype)
-            starts = np.empty(n_in + 2, np.int32)
-            places, factors = np.empty(table.values.size, np.int32), np.empty_like(table.values)
-            columns = address_of(starts), address_of(places), address_of(factors)
-            sparse.sort_by_columns(
-                address_of(table.values), address_of(table.indices), address_of(table.indptr),
-                index, n, 0, n_in, n_in, *columns, one,
-            )  # fmt: skip
+            table = table_of(X, W.dtype)
             sparse.sparse_weight_gradient(
-                *columns, rows, n_out, 0, n_in, n_out, address_of(zeros), address_of(self.dW),
-                n_out, one,
+                address_of(table.values), address_of(table.indices), address_of(table.indptr),
+                index, n, rows, 0, n_in, 0, n_out, n_out, address_of(self.dW), one,
             )  # fmt: skip
         else:
             matmul.weight_gradient(
