@@ -296,7 +296,7 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
-    def tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, base, c, one):
+    def _tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, base, c, one):
         """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
         Addresses of numbers of the type of `one`, of int32 for `indices`; b with rows `b_stride`
@@ -320,7 +320,7 @@ if JIT_ENABLED:
 
 else:
 
-    def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
+    def _tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
         rows = _table(b, b_stride, integers(indices, depth), columns, one)
         product = numbers(values, depth, one) @ rows
         numbers(c, columns, one)[:] = numbers(base, columns, one) + product
@@ -354,3 +354,9 @@ else:
     def tile_of_columns(a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one):
         left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
         _store_tile(c, c_stride, left.T @ _panel(b, b_stride, depth, columns, one), one)
+
+
+@jit
+def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
+    """`_tile_of_sparse_row`, compiled once for all who call it: its many loops take a while."""
+    _tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one)
