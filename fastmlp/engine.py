@@ -6,6 +6,7 @@ kernel makes `can_compile` false, and the layer-by-layer path takes over.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
@@ -496,8 +497,9 @@ def leave_core(core: int) -> None:
         return
     allowed = os.sched_getaffinity(0)
     if len(allowed) > 1:
-        os.sched_setaffinity(0, allowed - {core})
-        os.sched_setaffinity(0, allowed)  # from now on wherever the system likes
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.sched_setaffinity(0, allowed - {core})
+            os.sched_setaffinity(0, allowed)  # from now on wherever the system likes
 
 
 def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:

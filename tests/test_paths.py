@@ -5,6 +5,7 @@ One epoch of single samples must visit the same parameters as the per-sample ref
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
 from fastmlp.schedules import Linear
 from fastmlp.tables import table_of
+from fastmlp.targets import Encoded
 
 N, N_FEATURES, N_OUTPUTS = 23, 6, 3
 FIT = {"epochs": 2, "batch_size": 8}  # the last batch of 23 rows has 7
@@ -341,6 +343,35 @@ def test_paths_agree_where_threads_share_out_units(
             for threads in (1, 2, 3)
         }
         assert len({network.params.tobytes() for network in found.values()}) == 1
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("patience", [0, 2, 9])
+def test_a_call_ends_when_patience_is_worn_out(
+    patience: int, n_threads: int, rng: np.random.Generator
+) -> None:
+    """No loss is better by infinitely much; parameters are those after the epochs that count."""
+    X, n_epochs, n_steps = rng.normal(size=(N, N_FEATURES)), 6, 3
+    encoded = Encoded(np.arange(N, dtype=np.int32) % N_OUTPUTS, np.empty(0))
+    orders = np.array([rng.permutation(N) for _ in range(n_epochs)], np.int32)
+
+    def trained(n_epochs: int, patience: engine.Patience) -> tuple[Network, np.ndarray, int]:
+        network, optimizer = small(Dense(40), ReLU, dtype="float64")().build(N_FEATURES), SGD(0.1)
+        built = engine.Engine(network, table_of(X, network.dtype), 8, n_threads, optimizer)
+        numbers = optimizer.step_numbers(0, np.full(n_epochs * n_steps, 0.1))
+        nothing = np.empty(0)
+        losses = built.train(orders[:n_epochs], encoded, nothing, nothing, numbers, 0, patience)
+        return network, losses, int(built.job["enough_after"][0])
+
+    network, losses, enough_after = trained(n_epochs, engine.Patience(patience, np.inf))
+    n_done = min(patience + 1, n_epochs)
+    assert enough_after == (n_done if patience < n_epochs else 0)
+    assert np.isfinite(losses).tolist() == [i < n_done * n_steps for i in range(losses.size)]
+    wanted, expected, _ = trained(n_done, engine.ENDLESS)
+    np.testing.assert_array_equal(network.params, wanted.params)
+    np.testing.assert_array_equal(losses[: expected.size], expected)
 
 
 @pytest.mark.nojit
@@ -673,6 +704,40 @@ def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
         engine.on_threads(run, 3, sync)
     assert sorted(called) == [0, 1, 2]
     assert sync[engine.ABORTED] == 1
+
+
+@pytest.mark.nojit
+def test_a_helper_leaves_the_core_of_the_one_that_started_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allowed, moves = {1, 3}, []
+
+    def move(_: int, cores: set[int]) -> None:
+        moves.append(cores)
+
+    def forbid(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(engine, "current_core", lambda: 3)
+    monkeypatch.setattr(engine.os, "sched_getaffinity", lambda _: allowed, raising=False)
+    monkeypatch.setattr(engine.os, "sched_setaffinity", move, raising=False)
+    for elsewhere in (1, -1):
+        engine.leave_core(elsewhere)
+    assert moves == []
+    engine.leave_core(3)
+    assert moves == [{1}, {1, 3}]
+    allowed.remove(1)  # the only core is no place to leave
+    engine.leave_core(3)
+    assert len(moves) == 2
+    allowed.add(0)
+    monkeypatch.setattr(engine.os, "sched_setaffinity", forbid)
+    engine.leave_core(3)
+
+
+@pytest.mark.nojit
+def test_the_core_is_known_where_the_system_tells() -> None:
+    assert -1 <= engine.current_core() < 10_000
+    assert engine.current_core() >= 0 or not sys.platform.startswith("linux")
 
 
 @pytest.mark.nojit
