@@ -49,6 +49,9 @@ def rows_of(rng: np.random.Generator, n: int, dtype: Any = "float32") -> np.ndar
     return rng.normal(size=(n, N_FEATURES)).astype(dtype)
 
 
+_MOST_TERMS = 300  # in a sum; its error, in units of the last place, in a random order
+
+
 def assert_equal(found: np.ndarray, wanted: np.ndarray) -> None:
     """The same bits; interpreted sums of one row and of many are in another order."""
     assert found.dtype == wanted.dtype
@@ -56,7 +59,7 @@ def assert_equal(found: np.ndarray, wanted: np.ndarray) -> None:
     if JIT_ENABLED:
         np.testing.assert_array_equal(found, wanted)
     else:
-        np.testing.assert_allclose(found, wanted, rtol=1e-6 if found.itemsize == 4 else 1e-13)
+        np.testing.assert_allclose(found, wanted, rtol=_MOST_TERMS * np.finfo(found.dtype).eps)
 
 
 def check_equal(network: Network, X: np.ndarray) -> None:
