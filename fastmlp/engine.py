@@ -324,9 +324,9 @@ class Engine:
             places.append((job, "parts", stored * row * int(shared["n_out"])))
         if not training:
             return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
-        # The inputs themselves get no gradient, however many columns they have.
         if self.table.kind == SPARSE and not job["x_gathered"]:
             places += self._places_by_column(batch_size)
+        # The inputs themselves get no gradient, however many columns they have.
         flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
         job["gradient_width"] = flowing
         block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
@@ -340,7 +340,7 @@ class Engine:
         """For a batch's non-zeros sorted by columns; each thread sorts those whose W it owns."""
         job, counts = self.job[0], np.diff(self.table.indptr)
         rest = max(0, counts.size - batch_size)
-        most = int(np.partition(counts, rest)[rest:].sum()) if rest else int(counts.sum())
+        most = int(np.partition(counts, rest)[rest:].sum())
         job["most_non_zeros"] = most
         size = most * (self.n_threads if job["by_columns"] else 1)
         return [

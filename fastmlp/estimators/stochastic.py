@@ -59,10 +59,12 @@ def train(
     rule = Rule(optimizer_for(e), schedule_for(e), e.max_iter)
     _prepare(e, rule.optimizer, incremental)
     is_watched = validation is not None or incremental or bool(listeners) or e.verbose
-    n_epochs = 1 if is_watched else _epochs_a_call(e, rule, batch_size, n_rows)
+    n_steps = -(-n_rows // batch_size)
+    work = training_work(network, batch_size) * n_steps
+    n_epochs = 1 if is_watched else _epochs_a_call(e, rule, work, n_rows)
     engine = Engine(
         network, table_of(samples.X, network.dtype), batch_size, e.n_threads, rule.optimizer,
-        convention=e._convention(), steps_a_call=n_epochs * -(-n_rows // batch_size),
+        convention=e._convention(), steps_a_call=n_epochs * n_steps,
     )  # fmt: skip
     order = np.arange(n_rows)
     e.n_iter_, stops = 0, False
@@ -127,11 +129,13 @@ def _step_numbers(e: Any, rule: Rule, n_steps: int) -> np.ndarray:
     return rule.optimizer.step_numbers(e._n_steps, rates)
 
 
-def _epochs_a_call(e: Any, rule: Rule, batch_size: int, n_rows: int) -> int:
-    """How many epochs may run without a look at them: one where the next has other rates."""
+def _epochs_a_call(e: Any, rule: Rule, work: int, n_rows: int) -> int:
+    """How many epochs may run without a look at them: one where the next has other rates.
+
+    work: multiplications of an epoch.
+    """
     if rule.schedule is not None or e.learning_rate == "invscaling":
         return 1
-    work = training_work(e._network, batch_size) * -(-n_rows // batch_size)
     return int(max(1, min(_ROWS_A_CALL // n_rows, _WORK_A_CALL // work, e.max_iter)))
 
 

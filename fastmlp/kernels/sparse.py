@@ -97,6 +97,18 @@ def sparse_weight_gradient(
 
 
 @jit
+def _non_zeros_within(indices, indptr, sample, first, last, n_in):
+    """Of a sample's non-zeros: how many lie before a range of columns, and start and count within.
+
+    A range from the first column to the last one needs no order.
+    """
+    start, count = _non_zeros(indptr, sample)
+    begin = _before(indices, start, count, 0, first, n_in) if first > 0 else 0
+    end = _before(indices, start, count, begin, last, n_in)
+    return begin, start + begin, end - begin
+
+
+@jit
 def fills_columns(indptr, order, batch, n_in):
     """Whether a batch has enough non-zeros a column to be worth sorting by columns.
 
@@ -124,12 +136,10 @@ def sort_by_columns(
         at[i] = 0
     before = 0
     for r in range(batch):
-        start, count = _non_zeros(indptr, samples[r])
-        begin = _before(indices, start, count, 0, first, n_in) if first > 0 else 0
-        end = _before(indices, start, count, begin, last, n_in)
-        before += begin
-        columns = integers(indices + (start + begin) * 4, end - begin)
-        for k in range(columns.size):
+        left_of, start, count = _non_zeros_within(indices, indptr, samples[r], first, last, n_in)
+        before += left_of
+        columns = integers(indices + start * 4, count)
+        for k in range(count):
             at[np.int64(columns[k]) + 2] += 1
     at[first] += before
     at[first + 1] += before
@@ -138,12 +148,10 @@ def sort_by_columns(
     # Number i + 1 now says where column i starts, and once it is filled, where it ends.
     place, factor = integers(places, at[last + 1]), numbers(factors, at[last + 1], one)
     for r in range(batch):
-        start, count = _non_zeros(indptr, samples[r])
-        begin = _before(indices, start, count, 0, first, n_in) if first > 0 else 0
-        end = _before(indices, start, count, begin, last, n_in)
-        columns = integers(indices + (start + begin) * 4, end - begin)
-        row = numbers(values + (start + begin) * size, end - begin, one)
-        for k in range(columns.size):
+        _, start, count = _non_zeros_within(indices, indptr, samples[r], first, last, n_in)
+        columns = integers(indices + start * 4, count)
+        row = numbers(values + start * size, count, one)
+        for k in range(count):
             column = np.int64(columns[k]) + 1
             place[at[column]] = r
             factor[at[column]] = row[k]

@@ -37,6 +37,11 @@ def _stage_input(job, stages, s, order, thread, one):
 
 
 @jit
+def _batches_an_epoch(job):
+    return -(-job["n_rows"] // job["batch_size"])
+
+
+@jit
 def _is_sparse(job):
     """Whether the first dense layer reads sparse rows itself."""
     return job["x_kind"] == rows.SPARSE and not job["x_gathered"]
@@ -165,8 +170,8 @@ def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
         left, right = _my_inputs(job, stages, thread)
         _gather(job, order, 0, batch, left, right, one)
     elif s == 0:
-        steps_an_epoch = -(-job["n_rows"] // job["batch_size"])
-        ahead = job["n_rows"] - step % steps_an_epoch * job["batch_size"]  # left of the epoch
+        done = step % _batches_an_epoch(job) * job["batch_size"]
+        ahead = job["n_rows"] - done  # left of the epoch
     weights = job["params"] + stage["weights"] * itemsize(one)
     base, out, part_bytes = job["zeros"], job["parts"], job["batch_size"] * n_out * itemsize(one)
     if thread == 0:  # its parts come first, from the biases on, so that it can add them up
@@ -606,14 +611,13 @@ def _loss(job, batch, scale):
 @jit
 def _was_enough(job, step):
     """Whether an epoch that ended before this step wore out the patience."""
-    n_batches = -(-job["n_rows"] // job["batch_size"])
-    return 0 < job["enough_after"] * n_batches <= step
+    return 0 < job["enough_after"] * _batches_an_epoch(job) <= step
 
 
 @jit
 def _judge_epoch(job, step):
     """At the end of an epoch, see whether its loss is better, and say when it is enough."""
-    n_batches = -(-job["n_rows"] // job["batch_size"])
+    n_batches = _batches_an_epoch(job)
     if job["patience"] < 0 or (step + 1) % n_batches != 0:
         return
     first = job["losses"] + (step + 1 - n_batches) * _FLOAT64_BYTES
