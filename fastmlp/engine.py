@@ -181,7 +181,7 @@ class Engine:
     n_threads : int, optional
         None stands for as many as pay.
     optimizer : Optimizer, optional
-        Needed to train.
+        Needed to train; without one there are only gradients and outputs.
     training : bool
         Whether there will be a backward pass, for which every stage keeps its slopes.
     convention : Convention, optional
@@ -204,6 +204,7 @@ class Engine:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.memory = network.dtype, (network.params, network.grads)
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
+        self.job["updates"] = optimizer is not None
         optimizer = optimizer or SGD()
         self.scale, self.stages = _without_rescaling(_stages(network, optimizer))
         self._fill_job(network, optimizer, batch_size, training)
@@ -392,9 +393,9 @@ class Engine:
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
     ) -> float:
         """Loss of the samples in `order` as a part of `total`; the gradient goes to grads."""
-        self._point_at(order, encoded, weights)
         self.job["total_weight"] = total
-        return float(step.gradient(self.job_address, self.one))
+        no_state, no_numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
+        return float(self.train(order, encoded, weights, no_state, no_numbers, 0)[0])
 
 
 def outputs(network: Network, X: Any, link: bool) -> np.ndarray:

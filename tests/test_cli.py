@@ -484,11 +484,11 @@ def test_warmup_prepares_both_types(run: Run) -> None:
 
 @pytest.mark.skipif(not jit.JIT_ENABLED, reason="nothing is compiled")
 def test_nothing_is_compiled_after_a_warmup(run: Run) -> None:
-    """The four kernels that Python calls in a fit, a prediction, a served row and a gradient."""
+    """The three kernels that Python calls in a fit, a prediction and for a served row."""
     jit._only_for.cache_clear()
     assert run("warmup").code == 0
     assert jit._only_for.cache_info().currsize == 2
-    for kernel in (step.train_steps, step.outputs_of_table, step.gradient):
+    for kernel in (step.train_steps, step.outputs_of_table):
         assert len(kernel.signatures) == 2
 
 

@@ -23,6 +23,8 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from .parts import Parts
+
 JIT_ENABLED = not numba.config.DISABLE_JIT
 
 
@@ -93,20 +95,10 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
         no_cfunc_wrapper=True,  # only Python and other kernels call kernels
         **options,
     )(function)
-    _forget_literals(dispatcher)
+    Parts(dispatcher)
     with contextlib.suppress(RuntimeError, OSError):
         dispatcher._cache = _KernelCache(function)
     return dispatcher
-
-
-def _forget_literals(dispatcher: Any) -> None:
-    """Compile a kernel once a type, where numba would once more for each constant passed to it."""
-    template_for = dispatcher.get_call_template
-
-    def get_call_template(args: Any, kws: Any) -> Any:
-        return template_for(tuple(types.unliteral(kind) for kind in args), kws)
-
-    dispatcher.get_call_template = get_call_template
 
 
 def rule(function: Callable[..., Any]) -> Any:
@@ -115,11 +107,6 @@ def rule(function: Callable[..., Any]) -> Any:
     Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
     """
     return jit(function, forceinline=True)
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a kernel as a part of its caller, which costs less where that is the only one."""
-    return jit(function, inline="always")
 
 
 def cache_folder() -> str | None:

@@ -44,9 +44,8 @@ _JOB_WHOLE = (
     " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
     " n_stages most_non_zeros"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
-    " loss link optimizer seed first_step training first_dense limits_columns by_columns shared"
-    " patience n_stale enough_after"
-    " shares_penalty"
+    " loss link optimizer seed first_step training updates first_dense limits_columns by_columns"
+    " shared patience n_stale enough_after shares_penalty"
 )
 _JOB_REAL = "x_scale loss_option loss_scale l1 l2 clip_norm total_weight tolerance best_loss"
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
-from .jit import doubles, inlined, integers, itemsize, jit, numbers
+from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
 from .threads import barrier, my_part, take
 from .tiles import TILE_ROWS, tile_width
@@ -158,7 +158,7 @@ def _my_inputs(job, stages, thread):
     return start, matmul.input_part_start(n_in, parts, last)
 
 
-@inlined
+@jit
 def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
     """What this thread's inputs contribute to the shared stage, whose W stays in this core."""
     stage = stages[s]
@@ -184,7 +184,7 @@ def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
     )  # fmt: skip
 
 
-@inlined
+@jit
 def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
@@ -268,7 +268,7 @@ def _scale_slopes(job, stages, s, step, first, last, left, right, thread, one):
         start += stride
 
 
-@inlined
+@jit
 def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
@@ -306,7 +306,7 @@ def _penalty_scale(job, total):
     return 1.0
 
 
-@inlined
+@jit
 def _rows_phase(job, stages, order, batch, step, total, thread, one):
     """Forward, loss and backward of this thread's part of the batch."""
     panel = job["panels"] + thread * job["panel_bytes"]
@@ -379,7 +379,7 @@ def _gradient_place(job, step, update, thread, start, stride, width, one):
     return job["grads"] + start * itemsize(one), stride
 
 
-@inlined
+@jit
 def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
@@ -449,7 +449,7 @@ def _input_columns(job, stages, s, order, batch, first, last, thread, one):
     return panel, width * size, job["positions"]
 
 
-@inlined
+@jit
 def _weights_block(
     job, stages, s, order, batch, step, scale, hyper, thread, update, first, last, left, right, d,
     d_stride, panel_bytes, one,
@@ -477,7 +477,7 @@ def _weights_block(
     )
 
 
-@inlined
+@jit
 def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
     """As `_weights_block`, for all of the first W that is this thread's and few non-zeros."""
     stage, n_out = stages[0], stages[0]["n_out"]
@@ -510,7 +510,7 @@ def _use_gradient(
         _update(job, stage, hyper, True, start, n_rows, n_columns, stride, grads, grad_stride, one)
 
 
-@inlined
+@jit
 def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, update, one):
     """Gradients of this thread's share of the parameters and, where `update`, their new values.
 
@@ -530,7 +530,7 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
             _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
 
 
-@inlined
+@jit
 def _scaled_update(job, stages, hyper, thread, scale, one):
     """Scale this thread's share of the gradients and update its share of the parameters."""
     size = itemsize(one)
@@ -629,7 +629,7 @@ def _judge_epoch(job, step):
         job["enough_after"] = (step + 1) // n_batches
 
 
-@inlined
+@jit
 def _step(job, stages, order, batch, step, thread, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once.
 
@@ -651,7 +651,10 @@ def _step(job, stages, order, batch, step, thread, one):
         found[step] = _loss(job, batch, scale)
         _judge_epoch(job, step)
     clips = job["clip_norm"] > 0
-    _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, not clips, one)
+    at_once = job["updates"] and not clips
+    _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, at_once, one)
+    if not job["updates"]:
+        return True
     if clips:
         if not barrier(job["sync"], n_threads, thread):
             return False
@@ -672,9 +675,9 @@ def _step(job, stages, order, batch, step, thread, one):
 def train_steps(job_address, thread, one):
     """Walk through the order of each epoch a batch at a time, updating the parameters after each.
 
-    Thread 0 writes `losses`: the mean loss of each batch, penalties included, up to the first that
-    is not finite, or until it is enough. Every thread calls this with its own number. Returns False
-    if it ended early.
+    A job without updates is one batch, whose gradient is left in `grads`. Thread 0 writes `losses`:
+    the mean loss of each batch, penalties included, up to the first that is not finite, or until it
+    is enough. Every thread calls this with its own number. Returns False if it ended early.
     """
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
@@ -694,23 +697,6 @@ def train_steps(job_address, thread, one):
 
 
 @jit
-def gradient(job_address, one):
-    """Loss of one batch, the whole order, and its gradient in `grads`."""
-    job = jobs_at(job_address, 1)[0]
-    stages = stages_at(job["stages"], job["n_stages"])
-    control = flush_denormals()
-    order, batch = job["order"], job["n_rows"]
-    total = _batch_weight(job, order, batch, one)
-    scale = _penalty_scale(job, total)
-    _rows_phase(job, stages, order, batch, 0, total, 0, one)
-    _my_penalties(job, stages, 0, one)
-    _parameters_phase(job, stages, order, batch, 0, scale, job["hyper"], 0, False, one)
-    loss = _loss(job, batch, scale)
-    restore_denormals(control)
-    return loss
-
-
-@inlined
 def _outputs(job, stages, x, indptr, start, batch, out, one):
     """Outputs after the link of `batch` rows from row `start` of x on, written to address `out`."""
     n_out = job["n_outputs"]

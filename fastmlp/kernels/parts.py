@@ -1,0 +1,74 @@
+"""Kernels within kernels: optimised and translated once, as a part of the one that Python calls.
+
+numba would do that for each kernel by itself, with all that it calls, and once more for each of its
+callers: the innermost loops went through LLVM a dozen times, and half of the wait for the compiler
+was for machine code that nobody runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.core import compiler, sigutils, types, typing
+from numba.core.codegen import JITCodeLibrary
+from numba.core.registry import cpu_target
+
+
+class _PartLibrary(JITCodeLibrary):
+    """A kernel's code with that of the kernels it calls, for LLVM to see once it is all there."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
+class Parts:
+    """What a kernel is to others that call it, in place of what numba would tell them.
+
+    Parameters
+    ----------
+    dispatcher : numba's dispatcher
+        The kernel as Python calls it.
+    """
+
+    def __init__(self, dispatcher: Any) -> None:
+        self._dispatcher = dispatcher
+        self.compiled: dict[tuple[Any, ...], Any] = {}
+        dispatcher.parts = self
+        dispatcher.get_call_template = self._call_template
+        dispatcher.get_overload = self._overload
+
+    def _call_template(self, args: Any, keywords: Any) -> tuple[Any, Any, tuple[Any, ...], Any]:
+        """For a call with arguments of such types: what it returns, and how they are passed.
+
+        numba asks this before it translates a call. Types of constants are those of numbers like
+        them; else there would be code for each constant.
+        """
+        general = tuple(types.unliteral(kind) for kind in args)
+        python_signature, folded = self._dispatcher._compiler.fold_argument_types(general, keywords)
+        folded = tuple(folded)
+        if folded not in self.compiled:
+            self.compiled[folded] = self._compile(folded)
+        signatures = [result.signature for result in self.compiled.values()]
+        name = self._dispatcher.py_func.__name__
+        template = typing.make_concrete_template(name, key=name, signatures=signatures)
+        return template, python_signature, folded, {}
+
+    def _overload(self, signature: Any) -> Any:
+        """What the compiler knows the code for such types by."""
+        args, _ = sigutils.normalize_signature(signature)
+        return self.compiled[tuple(args)].library
+
+    def _compile(self, args: tuple[Any, ...]) -> Any:
+        function, target = self._dispatcher.py_func, cpu_target.target_context
+        flags = compiler.Flags()
+        cpu_target.options.parse_as_flags(flags, self._dispatcher.targetoptions)
+        flags.no_compile = flags.no_cpython_wrapper = True
+        library = _PartLibrary(target.codegen(), function.__qualname__)
+        result = compiler.compile_extra(
+            cpu_target.typing_context, target, function, args, None, flags, {}, library=library
+        )
+        target.insert_user_function(library, result.fndesc, [library])
+        return result
