@@ -30,7 +30,7 @@ from .kernels.jit import (
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import is_wide, n_parts
 from .kernels.rows import SPARSE
-from .kernels.threads import ABORTED, sync_size
+from .kernels.threads import ABORTED, SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES, BuiltInLoss, Loss
@@ -311,10 +311,17 @@ class Engine:
         panel = widest * width
         if training and is_wide(widest_out, self.one):
             panel = max(panel, batch_size * (block_width + block_height))
-        job["panel_bytes"] = _whole_lines(panel * itemsize)
-        places: list[tuple[Any, str, int]] = [
-            (stage, "values", row * int(stage["n_out"])) for stage in stages
-        ]
+        spacing = SPACING * (self.n_threads > 1)
+        job["panel_bytes"] = _whole_lines(panel * itemsize) + spacing
+
+        def of_stages(field: str) -> list[tuple[Any, str, int]]:
+            apart = [self.n_threads * spacing * (s < job["shared"]) for s in range(stages.size)]
+            return [
+                (stage, field, row * int(stage["n_out"]) + more)
+                for stage, more in zip(stages, apart, strict=True)
+            ]
+
+        places = of_stages("values")
         places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
         if job["x_gathered"]:
             places.append((job, "inputs", row * self.table.n_columns))
@@ -331,8 +338,8 @@ class Engine:
         flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
         job["gradient_width"] = flowing
         block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
-        job["scratch_bytes"] = _whole_lines(block * itemsize)
-        places += [(stage, "slopes", row * int(stage["n_out"])) for stage in stages]
+        job["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
+        places += of_stages("slopes")
         places.append((job, "gradient", row * flowing))
         places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
         return places

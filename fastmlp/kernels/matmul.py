@@ -15,6 +15,7 @@ from .tiles import (
     sparse_width,
     tile_height,
     tile_of_columns,
+    tile_of_dots,
     tile_of_rows,
     tile_of_sparse_row,
     tile_width,
@@ -26,6 +27,8 @@ from .tiles import (
 # in place; those of W, if at least so many rows of data share the cost of a copy.
 _WIDE_BYTES, _PACK_ROWS = 1024, 16
 _LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
+FEW_OUTPUTS = 4
+_ROWS_AT_ONCE = 4  # whose sum takes one turn to memory
 _FEW_OUTPUTS, _LEAST_PART_FOR_FEW = 16, 16  # shorter parts cost little where sums are few
 
 
@@ -91,10 +94,16 @@ def _product_panel(
             base, base_stride = biases, 0
             if part > 0 and part_bytes == 0:
                 base, base_stride = c, n_out
-            tile_of_rows(
-                a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
-                columns, stop - k, base, base_stride, c, n_out, one,
-            )  # fmt: skip
+            if b_stride == 1:  # a single output
+                tile_of_dots(
+                    a + k * size, a_stride, order, i, rows_, b + k * size, stop - k, base,
+                    base_stride, c, n_out, one,
+                )  # fmt: skip
+            else:
+                tile_of_rows(
+                    a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
+                    columns, stop - k, base, base_stride, c, n_out, one,
+                )  # fmt: skip
         i += rows_
 
 
@@ -213,6 +222,46 @@ def input_gradient(
 
 
 @jit
+def times_input_gradient(
+    d, first, last, left, right, weights, n_out, slopes, slopes_stride, panel, one
+):
+    """S[r, i] <- S[r, i] (dZ[r] W[i]^T) for first <= r < last and left <= i < right.
+
+    For up to FEW_OUTPUTS outputs, whose sums are so short that they are not worth a tile, nor to be
+    stored. Arguments as in `input_gradient`; slopes: S (batch, n_in), `slopes_stride` numbers a
+    row, updated.
+    """
+    size, width, zero = itemsize(one), right - left, type(one)(0)
+    block = weights + left * n_out * size
+    w = numbers(panel, FEW_OUTPUTS * width, one)
+    for j in range(n_out):
+        column = numbers(block, n_out * width, one)
+        for i in range(width):
+            w[j * width + i] = column[i * n_out + j]
+    for k in range(n_out * width, w.size):
+        w[k] = 0
+    w0, w1 = numbers(panel, width, one), numbers(panel + width * size, width, one)
+    w2 = numbers(panel + 2 * width * size, width, one)
+    w3 = numbers(panel + 3 * width * size, width, one)
+    for r in range(first, last):
+        row = numbers(slopes + (r * slopes_stride + left) * size, width, one)
+        z = numbers(d + r * n_out * size, n_out, one)
+        z0 = z[0]
+        z1 = z[1] if n_out > 1 else zero
+        z2 = z[2] if n_out > 2 else zero
+        z3 = z[3] if n_out > 3 else zero
+        if n_out == 1:
+            for i in range(width):
+                row[i] *= z0 * w0[i]
+        elif n_out == 2:
+            for i in range(width):
+                row[i] *= z0 * w0[i] + z1 * w1[i]
+        else:
+            for i in range(width):
+                row[i] *= (z0 * w0[i] + z1 * w1[i]) + (z2 * w2[i] + z3 * w3[i])
+
+
+@jit
 def pack_columns(d, n_rows, left, right, n_out, out, one):
     """Copy columns left..right of (n_rows, n_out) into panels one tile wide, one after the other.
 
@@ -272,7 +321,25 @@ def bias_gradient(d, batch, first, last, n_out, out, one):
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
-    for r in range(batch):
-        row = numbers(d + (r * n_out + first) * size, last - first, one)
+    if n_out == 1:
+        for value in numbers(d, batch, one):
+            total[0] += value
+        return
+    whole = batch // _ROWS_AT_ONCE * _ROWS_AT_ONCE
+    for r in range(0, whole, _ROWS_AT_ONCE):
+        a = _row(d, r, n_out, first, last, one)
+        b = _row(d, r + 1, n_out, first, last, one)
+        c = _row(d, r + 2, n_out, first, last, one)
+        e = _row(d, r + 3, n_out, first, last, one)
+        for j in range(total.size):
+            total[j] = total[j] + a[j] + b[j] + c[j] + e[j]
+    for r in range(whole, batch):
+        row = _row(d, r, n_out, first, last, one)
         for j in range(total.size):
             total[j] += row[j]
+
+
+@jit
+def _row(d, r, n_out, first, last, one):
+    """Columns first..last of row r of (batch, n_out)."""
+    return numbers(d + (r * n_out + first) * itemsize(one), last - first, one)

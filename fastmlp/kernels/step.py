@@ -17,7 +17,7 @@ from . import activations, losses, matmul, optimizers, random, rows, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
-from .threads import barrier, my_part, take
+from .threads import SPACING, barrier, my_part, take
 from .tiles import TILE_ROWS, tile_width
 
 # A gradient is computed and used in blocks, which do not leave the nearest cache in between.
@@ -79,13 +79,14 @@ def _my_block(job, stages, s, batch, thread, one):
 def _layout(job, stages, s, thread, one):
     """How the values of stage s lie in its memory: what to add to the address, numbers a row.
 
-    Columns that a thread owns are all that it reads, and lie in a block of their own: rows of two
-    threads next to each other would share cache lines. Counted from column 0 of row 0 it is a
-    matrix like any other.
+    Columns that a thread owns are all that it reads, and lie in a block of their own, far from the
+    next: rows of two threads next to each other would share cache lines. Counted from column 0 of
+    row 0 it is a matrix like any other.
     """
     if s < job["shared"]:
         left, right = _my_inputs(job, stages, thread)
-        return (job["batch_size"] - 1) * left * itemsize(one), right - left
+        offset = (job["batch_size"] - 1) * left * itemsize(one) + thread * SPACING
+        return offset, right - left
     return 0, stages[s]["n_out"]
 
 
@@ -271,22 +272,34 @@ def _scale_slopes(job, stages, s, step, first, last, left, right, thread, one):
 @jit
 def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
+    is_scaled = False
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
         first, last, left, right = _my_block(job, stages, s, batch, thread, one)
-        _scale_slopes(job, stages, s, step, first, last, left, right, thread, one)
+        if not is_scaled:
+            _scale_slopes(job, stages, s, step, first, last, left, right, thread, one)
         if s == job["first_dense"]:
             return
-        if stage["dense"]:
-            if _shares_columns(job, s - 1):
-                barrier(job["sync"], job["n_threads"], thread)
-            first, last, left, right = _my_block(job, stages, s - 1, batch, thread, one)
+        is_scaled = False
+        if not stage["dense"]:
+            continue
+        if _shares_columns(job, s - 1):
+            barrier(job["sync"], job["n_threads"], thread)
+        first, last, left, right = _my_block(job, stages, s - 1, batch, thread, one)
+        weights, before = job["params"] + stage["weights"] * itemsize(one), stages[s - 1]
+        if n_out <= matmul.FEW_OUTPUTS and before["dense"] and before["dropout"] == 0:
+            offset, stride = _layout(job, stages, s - 1, thread, one)
+            matmul.times_input_gradient(
+                stage["slopes"], first, last, left, right, weights, n_out,
+                before["slopes"] + offset, stride, panel, one,
+            )  # fmt: skip
+            is_scaled = True
+        else:
             gradient, stride = _gradient_of(job, stages, s - 1, first, thread, one)
             matmul.input_gradient(
-                stage["slopes"], job["positions"], first, last, left, right,
-                job["params"] + stage["weights"] * itemsize(one), n_in, n_out, job["zeros"],
-                gradient, stride, panel, one,
+                stage["slopes"], job["positions"], first, last, left, right, weights, n_in, n_out,
+                job["zeros"], gradient, stride, panel, one,
             )  # fmt: skip
 
 

@@ -80,6 +80,17 @@ class _TileEmitter:
         offset = self.builder.mul(row, stride)
         return self.builder.gep(table, [offset], source_etype=ir.IntType(8))
 
+    def table_rows(self, a, stride, order, i):
+        """As `a_rows` below: those of the rows `order[i]`, `order[i + 1]`, ... of a table."""
+        table, indices = _memory(self.builder, a), _memory(self.builder, order)
+
+        def a_rows(height):
+            positions = [self.builder.add(i, self.index(r)) for r in range(height)]
+            starts = [self.table_row(table, stride, indices, p) for p in positions]
+            return lambda k: [self.element(start, k) for start in starts]
+
+        return a_rows
+
     def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, base, c_row):
         """C(r)[:columns] = base(r) + sum over k of A(r, k) B(k)[:columns], for r < rows.
 
@@ -134,6 +145,51 @@ class _TileEmitter:
                 at = self.element(c_row(self.index(r)), self.index(v * self.lanes))
                 self._store(total, at, masks[v])
 
+    def emit_dots(self, heights, rows, a_rows, b, depth, base, c_row):
+        """C(r) = base(r) + sum over k of A(r, k) b(k), for r < rows, of which one of `heights` is.
+
+        `a_rows(height)` returns a function of k that gives pointers to A(0..height-1, k), `b` one
+        that gives the pointer to b(k). Lane i of a vector sums every k that is i apart from a
+        multiple of the lanes; then the lanes are added up, halves of them at a time.
+        """
+        for height in heights:
+            is_height = self.builder.icmp_signed("==", rows, self.index(height))
+            with self.builder.if_then(is_height):
+                self._dots(height, a_rows(height), b, depth, base, c_row)
+
+    def _dots(self, height, a_of, b, depth, base, c_row):
+        builder, lanes = self.builder, self.index(self.lanes)
+        totals = [self._register(ir.Constant(self.vector, None)) for _ in range(height)]
+        fma = self._intrinsic("llvm.fma", self.vector, [self.vector] * 3)
+
+        def add(k, mask):
+            b_vector = self._load(b(k), mask)
+            for slot, pointer in zip(totals, a_of(k), strict=True):
+                total = builder.load(slot, typ=self.vector)
+                product = builder.call(fma, [self._load(pointer, mask), b_vector, total])
+                builder.store(product, slot)
+
+        whole = builder.sdiv(depth, lanes)
+        with cgutils.for_range(builder, whole) as loop:
+            add(builder.mul(loop.index, lanes), None)
+        done = builder.mul(whole, lanes)
+        with builder.if_then(builder.icmp_signed("<", done, depth)):
+            add(done, self._edge_mask(depth, done))
+        for r, slot in enumerate(totals):
+            total = self._sum_of_lanes(builder.load(slot, typ=self.vector))
+            before = builder.load(base(self.index(r)), align=self.itemsize, typ=self.scalar)
+            place = builder.bitcast(c_row(self.index(r)), self.scalar.as_pointer())
+            builder.store(builder.fadd(before, total), place, align=self.itemsize)
+
+    def _sum_of_lanes(self, vector):
+        half = self.lanes // 2
+        while half:
+            chosen = [c + half if c < half else c for c in range(self.lanes)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), chosen)
+            vector = self.builder.fadd(vector, self.builder.shuffle_vector(vector, vector, mask))
+            half //= 2
+        return self.builder.extract_element(vector, ir.IntType(32)(0))
+
     def transpose(self, row, column):
         """Write block rows `row(r)` as columns: `column(c)[r] = row(r)[c]`, both pointers.
 
@@ -166,7 +222,9 @@ class _TileEmitter:
 
     def _edge_mask(self, columns, before):
         """Which lanes of the last vector, `before` columns from the left, are inside the matrix."""
-        inside = self.builder.trunc(self.builder.sub(columns, self.index(before)), ir.IntType(32))
+        if isinstance(before, int):
+            before = self.index(before)
+        inside = self.builder.trunc(self.builder.sub(columns, before), ir.IntType(32))
         lane_numbers = ir.VectorType(ir.IntType(32), self.lanes)
         counts = ir.Constant(lane_numbers, list(range(self.lanes)))
         return self.builder.icmp_signed("<", counts, self._broadcast(inside, lane_numbers))
@@ -233,16 +291,32 @@ if JIT_ENABLED:
             code = _TileEmitter(context, builder, one)
             a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
             base_, base_stride_, c_, c_stride_, _ = args[9:]
-            table, indices = _memory(builder, a_), _memory(builder, order_)
-
-            def a_rows(height):
-                positions = [builder.add(i_, code.index(r)) for r in range(height)]
-                starts = [code.table_row(table, a_stride_, indices, p) for p in positions]
-                return lambda k: [code.element(start, k) for start in starts]
-
             code.emit(
-                TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
+                TILE_HEIGHTS, VECTORS, rows_, columns_,
+                code.table_rows(a_, a_stride_, order_, i_), code.rows_of(b_, b_stride_), depth_,
                 code.rows_of(base_, base_stride_), code.rows_of(c_, c_stride_),
+            )  # fmt: skip
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def tile_of_dots(
+        typingctx, a, a_stride, order, i, rows, b, depth, base, base_stride, c, c_stride, one
+    ):
+        """`tile_of_rows` for one column: b and each row of C are single numbers a row.
+
+        b is contiguous, so vectors lie along the sum.
+        """
+        signature = types.void(*[types.intp] * 11, one)
+
+        def codegen(context, builder, signature, args):
+            code = _TileEmitter(context, builder, one)
+            a_, a_stride_, order_, i_, rows_, b_, depth_, base_, base_stride_, c_, c_stride_, _ = args
+            code.emit_dots(
+                TILE_HEIGHTS, rows_, code.table_rows(a_, a_stride_, order_, i_),
+                code.rows_of(b_, code.index(1)), depth_, code.rows_of(base_, base_stride_),
+                code.rows_of(c_, c_stride_),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -350,6 +424,13 @@ else:
         product = _table(a, a_stride, index, depth, one) @ _panel(b, b_stride, depth, columns, one)
         before = _table(base, base_stride * itemsize(one), range(rows), columns, one)
         _store_tile(c, c_stride, before + product, one)
+
+    def tile_of_dots(
+        a, a_stride, order, i, rows, b, depth, base, base_stride, c, c_stride, one
+    ):
+        tile_of_rows(
+            a, a_stride, order, i, rows, b, 1, 1, depth, base, base_stride, c, c_stride, one
+        )
 
     def tile_of_columns(a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one):
         left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
