@@ -73,8 +73,8 @@ def forward(m: int, n: int, k: int) -> Pair:
     ours, theirs = np.empty((m, n), np.float32), np.empty((m, n), np.float32)
     panel = np.empty((k, int(tile_width(ONE))), np.float32)
     arguments = (
-        address_of(X), 4 * k, address_of(order), 0, m, 0, n, address_of(W), address_of(b), k, n,
-        address_of(ours), address_of(panel), ONE,
+        address_of(X), 4 * k, address_of(order), 0, m, 0, n, address_of(W), n, address_of(b), k, n,
+        address_of(ours), n, address_of(panel), ONE,
     )  # fmt: skip
 
     def fastmlp() -> Any:

@@ -255,6 +255,7 @@ class Engine:
         job["x_scale"] = self.scale
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
+        job["n_vectors"] = 1 + optimizer.n_vectors
         job["seed"], job["training"] = network.seed, training
         job["l1"], job["l2"] = network.l1, network.l2
         dense = np.flatnonzero(self.stages["dense"])
@@ -325,6 +326,10 @@ class Engine:
         places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
         if job["x_gathered"]:
             places.append((job, "inputs", row * self.table.n_columns))
+        if job["shared"] > 0:
+            own = (int(stages[0]["n_in"]) + 1) * int(stages[0]["n_out"]) * int(job["n_vectors"])
+            job["own_bytes"] = _whole_lines(own * itemsize) + spacing
+            places.append((job, "own", self.n_threads * int(job["own_bytes"])))
         if job["shared"] >= 0:
             shared = stages[job["shared"]]
             parts = n_parts(int(shared["n_in"]), int(shared["n_out"]))

@@ -84,8 +84,8 @@ def forward(
     n_in, n_out = W.shape
     panel, flat_W, flat_b = scratch(n_in, out), inside_nan(W), inside_nan(b, 2)
     matmul.dense_forward(
-        *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), at(*flat_b),
-        n_in, n_out, at(out), n_out, at(panel), out.dtype.type(1),
+        *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), n_out,
+        at(*flat_b), n_in, n_out, at(out), n_out, at(panel), out.dtype.type(1),
     )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
@@ -255,8 +255,9 @@ def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.G
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = scratch(3, out)
         matmul.dense_forward(
-            *rows.args, 0, n, 0, n_out, at(W), at(b), 3, n_out, at(out), n_out, at(panel), dtype(1)
-        )
+            *rows.args, 0, n, 0, n_out, at(W), n_out, at(b), 3, n_out, at(out), n_out, at(panel),
+            dtype(1),
+        )  # fmt: skip
         assert np.isnan(panel).all() != packed
 
 

@@ -286,7 +286,7 @@ def test_products_have_the_bits_of_the_dense_ones(
     x, stride, index = address_of(rows.matrix), n_in * one.itemsize, address_of(positions)
     Z, panel = sentinels(d.size, dtype), np.empty(n_in * tile_width(one), dtype)
     matmul.dense_forward(
-        x, stride, index, 0, rows.batch, 0, n_out, address_of(W), address_of(b), n_in, n_out,
+        x, stride, index, 0, rows.batch, 0, n_out, address_of(W), n_out, address_of(b), n_in, n_out,
         address_of(Z), n_out, address_of(panel), one,
     )  # fmt: skip
     dW = sentinels(W.size, dtype)

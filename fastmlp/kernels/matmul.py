@@ -109,22 +109,23 @@ def _product_panel(
 
 @jit
 def dense_forward(
-    a, a_stride, order, first, last, left, right, weights, biases, n_in, n_out, out, out_stride,
-    panel, one,
+    a, a_stride, order, first, last, left, right, weights, weights_stride, biases, n_in, n_out, out,
+    out_stride, panel, one,
 ):  # fmt: skip
     """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     a read: rows of n_in numbers, `a_stride` bytes apart; order (int32) read; weights: W
-    (n_in, n_out) and biases (n_out,) read; out (batch, n_out), `out_stride` numbers a row, written;
-    panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
+    (n_in, n_out), `weights_stride` numbers a row, and biases (n_out,) read; out (batch, n_out),
+    `out_stride` numbers a row, written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a
+    row.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
     packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
     for j in range(left, right, width):
         columns = min(width, right - j)
-        b, b_stride = weights + j * size, n_out
+        b, b_stride = weights + j * size, weights_stride
         if packs:
-            b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
+            b, b_stride = _packed(weights, 0, n_in, j, columns, b_stride, panel, one), width
         step = 1 if packs else parts  # a part of the panel stays in the nearest cache
         for part in range(0, parts, step):
             _product_panel(

@@ -91,6 +91,51 @@ def _layout(job, stages, s, thread, one):
 
 
 @jit
+def _home(job, stages, s, thread, one):
+    """Where this thread has the parameters of stage s while steps go on.
+
+    In place, or, where it owns columns that would share cache lines with another's, in memory of
+    its own. Returns the address of some parameters and that of their states, how many they are,
+    which of them would be W[0, 0] and b[0], and the numbers from row to row of W.
+    """
+    stage = stages[s]
+    if s < job["shared"]:
+        left, right = _my_inputs(job, stages, thread)
+        width, params = right - left, job["own"] + thread * job["own_bytes"]
+        count = (stage["n_in"] + 1) * width
+        states, first_bias = params + count * itemsize(one), stage["n_in"] * width - left
+        return params, states, count, -left, first_bias, width
+    return (
+        job["params"], job["state"], job["n_params"], stage["weights"], stage["biases"],
+        stage["n_out"],
+    )  # fmt: skip
+
+
+@jit
+def _move_home(job, stages, thread, comes, one):
+    """Copy the parameters and states that this thread keeps in memory of its own, there or back."""
+    size = itemsize(one)
+    for s in range(job["shared"]):
+        stage = stages[s]
+        n_in, n_out = stage["n_in"], stage["n_out"]
+        left, right = _my_inputs(job, stages, thread)
+        own, _, count, _, _, width = _home(job, stages, s, thread, one)
+        for vector in range(job["n_vectors"]):
+            place = job["params"]
+            if vector > 0:
+                place = job["state"] + (vector - 1) * job["n_params"] * size
+            for row in range(n_in + 1):
+                start = stage["weights"] + row * n_out if row < n_in else stage["biases"]
+                there = numbers(place + (start + left) * size, width, one)
+                here = numbers(own + (vector * count + row * width) * size, width, one)
+                for i in range(width):
+                    if comes:
+                        here[i] = there[i]
+                    else:
+                        there[i] = here[i]
+
+
+@jit
 def _chunks(stride, first, last, left, right):
     """A block of a matrix as runs of adjacent numbers: how many, how long, where the first."""
     start = first * stride + left
@@ -199,8 +244,9 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         n_in, n_out = stage["n_in"], stage["n_out"]
         first, last, left, right = _my_block(job, stages, s, batch, thread, one)
         x, stride, index = _stage_input(job, stages, s, order, thread, one)
-        weights = job["params"] + stage["weights"] * itemsize(one)
-        biases = job["params"] + stage["biases"] * itemsize(one)
+        params, _, _, first_weight, first_bias, stride_of_w = _home(job, stages, s, thread, one)
+        weights = params + first_weight * itemsize(one)
+        biases = params + first_bias * itemsize(one)
         if s == job["shared"]:
             _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one)
             barrier(job["sync"], n_threads, thread)
@@ -218,8 +264,8 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         elif stage["dense"]:
             offset, out_stride = _layout(job, stages, s, thread, one)
             matmul.dense_forward(
-                x, stride, index, first, last, left, right, weights, biases, n_in, n_out,
-                stage["values"] + offset, out_stride, panel, one,
+                x, stride, index, first, last, left, right, weights, stride_of_w, biases, n_in,
+                n_out, stage["values"] + offset, out_stride, panel, one,
             )  # fmt: skip
         else:
             offset = left * itemsize(one)
@@ -341,13 +387,17 @@ def _rows_phase(job, stages, order, batch, step, total, thread, one):
 
 
 @jit
-def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, grads, grad_stride, one):
-    """The optimizer's step for a block of a stage's weights, or of its biases."""
+def _update(
+    job, stages, s, hyper, thread, weights, start, n_rows, n_columns, stride, grads, grad_stride, one
+):
+    """The optimizer's step for a block of a stage's weights, or of its biases, as `_home` counts."""
+    stage = stages[s]
     rate = stage["weight_rate"] if weights else stage["bias_rate"]
     decay = stage["weight_decay"] if weights else stage["bias_decay"]
+    params, states, n_params, _, _, _ = _home(job, stages, s, thread, one)
     optimizers.update(
-        job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, job["n_params"],
-        job["params"], grads, grad_stride, job["state"], one,
+        job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, n_params, params,
+        grads, grad_stride, states, one,
     )  # fmt: skip
 
 
@@ -400,8 +450,9 @@ def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, upd
     if s == 0 and _is_sparse(job):
         if not sparse.fills_columns(job["x_indptr"], order, batch, n_in):
             _sparse_weights(
-                job, stages, order, batch, scale, hyper, update, first, last, left, right, one
-            )
+                job, stages, order, batch, scale, hyper, thread, update, first, last, left, right,
+                one,
+            )  # fmt: skip
             return
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
         sparse.sort_by_columns(
@@ -468,10 +519,8 @@ def _weights_block(
     d_stride, panel_bytes, one,
 ):  # fmt: skip
     """Gradient of a block of a W and, where `update`, its new values."""
-    stage, n_out = stages[s], stages[s]["n_out"]
-    width = right - left
-    n_chunks, length, place = _chunks(n_out, first, last, left, right)
-    start = stage["weights"] + place
+    n_out, width = stages[s]["n_out"], right - left
+    start = stages[s]["weights"] + first * n_out + left
     grads, grad_stride = _gradient_place(job, step, update, thread, start, n_out, width, one)
     if s == 0 and _is_sparse(job):
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
@@ -486,41 +535,49 @@ def _weights_block(
             grad_stride, one,
         )  # fmt: skip
     _use_gradient(
-        job, stage, hyper, scale, start, n_chunks, length, n_out, grads, grad_stride, update, one
+        job, stages, s, hyper, scale, thread, first, last, left, right, grads, grad_stride, update,
+        one,
+    )  # fmt: skip
+
+
+@jit
+def _sparse_weights(
+    job, stages, order, batch, scale, hyper, thread, update, first, last, left, right, one
+):
+    """As `_weights_block`, for all of the first W that is this thread's and few non-zeros."""
+    stage, n_out = stages[0], stages[0]["n_out"]
+    grads = job["grads"] + stage["weights"] * itemsize(one)
+    sparse.sparse_weight_gradient(
+        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
+        first, last, left, right, n_out, grads, one,
+    )  # fmt: skip
+    grads += (first * n_out + left) * itemsize(one)
+    _use_gradient(
+        job, stages, 0, hyper, scale, thread, first, last, left, right, grads, n_out, update, one
     )
 
 
 @jit
-def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
-    """As `_weights_block`, for all of the first W that is this thread's and few non-zeros."""
-    stage, n_out = stages[0], stages[0]["n_out"]
-    weights = job["grads"] + stage["weights"] * itemsize(one)
-    sparse.sparse_weight_gradient(
-        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
-        first, last, left, right, n_out, weights, one,
-    )  # fmt: skip
-    n_chunks, length, place = _chunks(n_out, first, last, left, right)
-    _use_gradient(
-        job, stage, hyper, scale, stage["weights"] + place, n_chunks, length, n_out,
-        weights + place * itemsize(one), n_out, update, one,
-    )  # fmt: skip
-
-
-@jit
 def _use_gradient(
-    job, stage, hyper, scale, start, n_rows, n_columns, stride, grads, grad_stride, update, one
+    job, stages, s, hyper, scale, thread, first, last, left, right, grads, grad_stride, update, one
 ):
-    """Add the penalties' part to the gradient of a block of weights, and update the block."""
+    """Add the penalties' part to the gradient of a block of a W, and update the block."""
+    params, _, _, first_weight, _, stride = _home(job, stages, s, thread, one)
+    start, n_rows, n_columns = first_weight + first * stride + left, last - first, right - left
+    if stride == n_columns and grad_stride == n_columns:  # adjacent, as one row
+        n_rows, n_columns = 1, n_rows * n_columns
     if job["l1"] != 0 or job["l2"] != 0:
         size = itemsize(one)
         for row in range(n_rows):
             optimizers.add_penalty(
                 scale * job["l1"], scale * job["l2"], n_columns,
-                job["params"] + (start + row * stride) * size, grads + row * grad_stride * size,
-                one,
+                params + (start + row * stride) * size, grads + row * grad_stride * size, one,
             )  # fmt: skip
     if update:
-        _update(job, stage, hyper, True, start, n_rows, n_columns, stride, grads, grad_stride, one)
+        _update(
+            job, stages, s, hyper, thread, True, start, n_rows, n_columns, stride, grads,
+            grad_stride, one,
+        )  # fmt: skip
 
 
 @jit
@@ -540,7 +597,11 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
         offset, stride = _layout(job, stages, s, thread, one)
         matmul.bias_gradient(stage["slopes"] + offset, batch, left, right, stride, grads, one)
         if update:
-            _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
+            _, _, _, _, first_bias, _ = _home(job, stages, s, thread, one)
+            _update(
+                job, stages, s, hyper, thread, False, first_bias + left, 1, count, count, grads,
+                count, one,
+            )  # fmt: skip
 
 
 @jit
@@ -563,7 +624,9 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
             grads = job["grads"] + start * size
             if scale != 1:
                 optimizers.rescale(count, grads, scale, one)
-            _update(job, stage, hyper, weights, start, 1, count, count, grads, count, one)
+            _update(
+                job, stages, s, hyper, thread, weights, start, 1, count, count, grads, count, one
+            )
 
 
 @jit
@@ -605,9 +668,10 @@ def _my_penalties(job, stages, thread, one):
             left, right = _my_inputs(job, stages, thread)
         else:
             first, last = _my_weight_rows(job, stages, s, thread)
+        params, _, _, first_weight, _, stride = _home(job, stages, s, thread, one)
         optimizers.penalties_in_parts(
             job["l1"], job["l2"], n_in, n_out, parts, first, last, left, right,
-            job["params"] + stage["weights"] * size, place, one,
+            params + first_weight * size, stride, place, one,
         )  # fmt: skip
         place += parts * n_in * _FLOAT64_BYTES
 
@@ -695,6 +759,7 @@ def train_steps(job_address, thread, one):
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
+    _move_home(job, stages, thread, True, one)
     met, order, left = True, job["order"], job["n_rows"]
     for step in range(job["n_steps"]):
         batch = min(job["batch_size"], left)
@@ -705,6 +770,7 @@ def train_steps(job_address, thread, one):
         left -= batch
         if left == 0:
             left = job["n_rows"]
+    _move_home(job, stages, thread, False, one)
     restore_denormals(control)
     return met
 

@@ -215,7 +215,7 @@ class Dense(Layer):
         X, panel = np.ascontiguousarray(X, dtype), _panel(n_in, Z)
         matmul.dense_forward(
             address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
-            address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), n_out,
+            address_of(self.W), n_out, address_of(self.b), n_in, n_out, address_of(Z), n_out,
             address_of(panel), X.dtype.type(1),
         )  # fmt: skip
         self._X = X
