@@ -401,6 +401,11 @@ class Engine:
         on_threads(run, self.n_threads, self.sync)
         return losses
 
+    @property
+    def patience(self) -> Patience:
+        """How much of it the last call of `train` left."""
+        return Patience(*(self.job[name].item() for name in Patience._fields))
+
     def gradient(
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
     ) -> float:

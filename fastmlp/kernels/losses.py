@@ -149,9 +149,7 @@ def _cross_entropy_of_target(z, t, smoothing, log_total, gradient):
 
 
 @jit
-def _cross_entropy(
-    smoothing, z, n_out, order, first, last, labels, targets, gradient, losses, one
-):
+def _cross_entropy(smoothing, z, n_out, order, first, last, labels, targets, gradient, losses, one):
     """Softmax cross-entropy of rows and its gradient; arguments as in `loss_rows`."""
     _softmax_rows(z, n_out, first, last, gradient, losses, one)
     for r in range(first, last):

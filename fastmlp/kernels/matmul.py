@@ -318,7 +318,6 @@ def _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one):
 @jit
 def bias_gradient(d, batch, first, last, n_out, out, one):
     """db[j] <- sum over r of dZ[r, j] for columns first <= j < last; out: address of db[first]."""
-    size = itemsize(one)
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0

@@ -45,7 +45,8 @@ _JOB_WHOLE = (
     " zeros positions stages sync"
     " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
     " n_stages n_vectors most_non_zeros"
-    " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes own_bytes"
+    " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
+    " own_bytes"
     " loss link optimizer seed first_step training updates first_dense limits_columns by_columns"
     " shared patience n_stale enough_after shares_penalty"
 )

@@ -118,7 +118,7 @@ def _move_home(job, stages, thread, comes, one):
     for s in range(job["shared"]):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
-        left, right = _my_inputs(job, stages, thread)
+        left, _ = _my_inputs(job, stages, thread)
         own, _, count, _, _, width = _home(job, stages, s, thread, one)
         for vector in range(job["n_vectors"]):
             place = job["params"]
@@ -388,9 +388,10 @@ def _rows_phase(job, stages, order, batch, step, total, thread, one):
 
 @jit
 def _update(
-    job, stages, s, hyper, thread, weights, start, n_rows, n_columns, stride, grads, grad_stride, one
-):
-    """The optimizer's step for a block of a stage's weights, or of its biases, as `_home` counts."""
+    job, stages, s, hyper, thread, weights, start, n_rows, n_columns, stride, grads, grad_stride,
+    one,
+):  # fmt: skip
+    """The optimizer's step for a block of a stage's weights or biases, which `_home` counts."""
     stage = stages[s]
     rate = stage["weight_rate"] if weights else stage["bias_rate"]
     decay = stage["weight_decay"] if weights else stage["bias_decay"]

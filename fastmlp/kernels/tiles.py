@@ -312,7 +312,9 @@ if JIT_ENABLED:
 
         def codegen(context, builder, signature, args):
             code = _TileEmitter(context, builder, one)
-            a_, a_stride_, order_, i_, rows_, b_, depth_, base_, base_stride_, c_, c_stride_, _ = args
+            a_, a_stride_, order_, i_, rows_, b_, depth_, base_, base_stride_, c_, c_stride_, _ = (
+                args
+            )
             code.emit_dots(
                 TILE_HEIGHTS, rows_, code.table_rows(a_, a_stride_, order_, i_),
                 code.rows_of(b_, code.index(1)), depth_, code.rows_of(base_, base_stride_),
@@ -425,9 +427,7 @@ else:
         before = _table(base, base_stride * itemsize(one), range(rows), columns, one)
         _store_tile(c, c_stride, before + product, one)
 
-    def tile_of_dots(
-        a, a_stride, order, i, rows, b, depth, base, base_stride, c, c_stride, one
-    ):
+    def tile_of_dots(a, a_stride, order, i, rows, b, depth, base, base_stride, c, c_stride, one):
         tile_of_rows(
             a, a_stride, order, i, rows, b, 1, 1, depth, base, base_stride, c, c_stride, one
         )
