@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .kernels import plan, step
+from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
 from .kernels.jit import (
     CACHE_LINE,
@@ -333,7 +333,7 @@ class Engine:
         if job["shared"] >= 0:
             shared = stages[job["shared"]]
             parts = n_parts(int(shared["n_in"]), int(shared["n_out"]))
-            stored = int(step.stored_part(parts, self.n_threads, parts))
+            stored = int(shares.stored_part(parts, self.n_threads, parts))
             places.append((job, "parts", stored * row * int(shared["n_out"])))
         if not training:
             return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
