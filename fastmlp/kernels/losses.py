@@ -117,14 +117,15 @@ def _cross_entropy_of_label(z, label, smoothing, log_total, gradient):
     top = z[0]
     for j in range(1, z.size):
         top = max(top, z[j])
-    keep = type(z[0])(1) - smoothing
-    gradient[label] -= keep
-    loss = keep * (top - z[label] + log_total)
-    if smoothing > 0:
-        floor = smoothing / type(z[0])(z.size)
-        for j in range(z.size):
-            gradient[j] -= floor
-            loss += floor * (top - z[j] + log_total)
+    one = type(z[0])(1)
+    if smoothing == 0:  # without a branch in a loop, which nobody could foresee
+        gradient[label] -= one
+        return top - z[label] + log_total
+    floor, loss = smoothing / type(z[0])(z.size), type(z[0])(0)
+    for j in range(z.size):
+        target = floor + (one - smoothing) if j == label else floor
+        gradient[j] -= target
+        loss += target * (top - z[j] + log_total)
     return loss
 
 

@@ -9,6 +9,7 @@ nearest cache. All memory is given by address, all numbers have the type of `one
 from __future__ import annotations
 
 from . import rows
+from .bits import fma
 from .jit import itemsize, jit, numbers
 from .tiles import (
     TILE_ROWS,
@@ -256,10 +257,10 @@ def times_input_gradient(
                 row[i] *= z0 * w0[i]
         elif n_out == 2:
             for i in range(width):
-                row[i] *= z0 * w0[i] + z1 * w1[i]
+                row[i] *= fma(z1, w1[i], z0 * w0[i])
         else:
             for i in range(width):
-                row[i] *= (z0 * w0[i] + z1 * w1[i]) + (z2 * w2[i] + z3 * w3[i])
+                row[i] *= fma(z3, w3[i], fma(z2, w2[i], fma(z1, w1[i], z0 * w0[i])))
 
 
 @jit
