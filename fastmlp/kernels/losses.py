@@ -108,19 +108,25 @@ def _softmax_rows(z, n_out, first, last, out, totals, one):
 
 
 @jit
-def _cross_entropy_of_label(z, label, smoothing, log_total, gradient):
+def _cross_entropy_of_label(z, label, log_total, gradient):
     """Cross-entropy of a row whose softmax is in `gradient`, with a label: gradient <- p - t.
 
-    The target t is one-hot, smoothed towards 1 / n. `log_total`: logarithm of the softmax's
-    denominator.
+    The target t is one-hot. `log_total`: logarithm of the softmax's denominator. There is no branch
+    that depends on the label, since nobody could foresee it.
     """
     top = z[0]
     for j in range(1, z.size):
         top = max(top, z[j])
-    one = type(z[0])(1)
-    if smoothing == 0:  # without a branch in a loop, which nobody could foresee
-        gradient[label] -= one
-        return top - z[label] + log_total
+    gradient[label] -= type(z[0])(1)
+    return top - z[label] + log_total
+
+
+@jit
+def _cross_entropy_of_smooth_label(z, label, smoothing, log_total, gradient):
+    """As `_cross_entropy_of_label`, with the target smoothed towards 1 / n."""
+    top, one = z[0], type(z[0])(1)
+    for j in range(1, z.size):
+        top = max(top, z[j])
     floor, loss = smoothing / type(z[0])(z.size), type(z[0])(0)
     for j in range(z.size):
         target = floor + (one - smoothing) if j == label else floor
@@ -131,7 +137,7 @@ def _cross_entropy_of_label(z, label, smoothing, log_total, gradient):
 
 @jit
 def _cross_entropy_of_target(z, t, smoothing, log_total, gradient):
-    """As `_cross_entropy_of_label`, with a vector of targets: gradient <- p sum(t) - t."""
+    """As `_cross_entropy_of_smooth_label`, with a vector of targets: gradient <- p sum(t) - t."""
     zero = type(z[0])(0)
     top = z[0]
     for j in range(1, z.size):
@@ -162,7 +168,11 @@ def _cross_entropy(smoothing, z, n_out, order, first, last, labels, targets, gra
         slope = numbers(gradient + r * row_bytes, n_out, one)
         if labels != 0:
             label = integers(labels + sample * 4, 1)[0]
-            losses[r] = _cross_entropy_of_label(z_row, label, smoothing, log_total, slope)
+            if smoothing == 0:
+                loss = _cross_entropy_of_label(z_row, label, log_total, slope)
+            else:
+                loss = _cross_entropy_of_smooth_label(z_row, label, smoothing, log_total, slope)
+            losses[r] = loss
         else:
             t_row = numbers(targets + sample * row_bytes, n_out, one)
             losses[r] = _cross_entropy_of_target(z_row, t_row, smoothing, log_total, slope)

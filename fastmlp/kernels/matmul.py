@@ -12,11 +12,13 @@ from . import rows
 from .bits import fma
 from .jit import itemsize, jit, numbers
 from .tiles import (
+    FEW_COLUMNS,
     TILE_ROWS,
     sparse_width,
     tile_height,
     tile_of_columns,
     tile_of_dots,
+    tile_of_few_columns,
     tile_of_rows,
     tile_of_sparse_row,
     tile_width,
@@ -28,7 +30,6 @@ from .tiles import (
 # in place; those of W, if at least so many rows of data share the cost of a copy.
 _WIDE_BYTES, _PACK_ROWS = 1024, 16
 _LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
-FEW_OUTPUTS = 4
 _ROWS_AT_ONCE = 4  # whose sum takes one turn to memory
 _FEW_OUTPUTS, _LEAST_PART_FOR_FEW = 16, 16  # shorter parts cost little where sums are few
 
@@ -87,25 +88,61 @@ def _product_panel(
         rows_ = tile_height(last - i)
         for part in range(begin, end):
             k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
-            if ahead > 0:
-                near = min(i + TILE_ROWS, ahead)
-                far = min(i + 2 * TILE_ROWS, ahead)
-                rows.prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
+            _prefetch_rows(a, a_stride, order, i, k, stop, ahead, one)
             c = out + part * part_bytes + i * n_out * size
             base, base_stride = biases, 0
             if part > 0 and part_bytes == 0:
                 base, base_stride = c, n_out
-            if b_stride == 1:  # a single output
+            tile_of_rows(
+                a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
+                columns, stop - k, base, base_stride, c, n_out, one,
+            )  # fmt: skip
+        i += rows_
+
+
+@jit
+def _narrow_product(
+    a, a_stride, order, first, last, ahead, weights, weights_stride, columns, n_in, parts, begin,
+    end, biases, out, part_bytes, n_out, panel, one,
+):  # fmt: skip
+    """As `_product_panel`, for few columns, whose vectors lie along the sums.
+
+    The columns of W are turned over into the panel, where numbers of each are adjacent.
+    """
+    size, columns_of_w = itemsize(one), weights
+    if columns > 1:
+        columns_of_w = panel
+        k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
+        for j in range(columns):
+            column = numbers(panel + j * n_in * size, n_in, one)
+            source = numbers(weights + j * size, (n_in - 1) * weights_stride + 1, one)
+            for row in range(k, stop):
+                column[row] = source[row * weights_stride]
+    i = first
+    while i < last:
+        rows_ = tile_height(last - i)
+        for part in range(begin, end):
+            k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
+            _prefetch_rows(a, a_stride, order, i, k, stop, ahead, one)
+            for j in range(columns):
+                c = out + part * part_bytes + (i * n_out + j) * size
+                base, base_stride = biases + j * size, 0
+                if part > 0 and part_bytes == 0:
+                    base, base_stride = c, n_out
                 tile_of_dots(
-                    a + k * size, a_stride, order, i, rows_, b + k * size, stop - k, base,
-                    base_stride, c, n_out, one,
-                )  # fmt: skip
-            else:
-                tile_of_rows(
-                    a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
-                    columns, stop - k, base, base_stride, c, n_out, one,
+                    a + k * size, a_stride, order, i, rows_, columns_of_w + (j * n_in + k) * size,
+                    stop - k, base, base_stride, c, n_out, one,
                 )  # fmt: skip
         i += rows_
+
+
+@jit
+def _prefetch_rows(a, a_stride, order, i, k, stop, ahead, one):
+    """Ask for numbers k..stop of the tile of rows after the one that starts at row i."""
+    if ahead > 0:
+        near, far = min(i + TILE_ROWS, ahead), min(i + 2 * TILE_ROWS, ahead)
+        size = itemsize(one)
+        rows.prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
 
 
 @jit
@@ -121,6 +158,13 @@ def dense_forward(
     row.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
+    if n_out <= FEW_COLUMNS:
+        _narrow_product(
+            a, a_stride, order, first, last, 0, weights + left * size, weights_stride, right - left,
+            n_in, parts, 0, parts, biases + left * size, out + left * size, 0, out_stride, panel,
+            one,
+        )  # fmt: skip
+        return
     packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
     for j in range(left, right, width):
         columns = min(width, right - j)
@@ -147,6 +191,12 @@ def forward_parts(
     out (batch, n_out) of each part is written, `part_bytes` apart, or where that is 0 their sum.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
+    if n_out <= FEW_COLUMNS:
+        _narrow_product(
+            a, a_stride, order, 0, batch, ahead, weights, n_out, n_out, n_in, parts, begin, end,
+            base, out, part_bytes, n_out, panel, one,
+        )  # fmt: skip
+        return
     packs = is_wide(n_out, one) and batch >= _PACK_ROWS
     k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
     for j in range(0, n_out, width):
@@ -229,13 +279,13 @@ def times_input_gradient(
 ):
     """S[r, i] <- S[r, i] (dZ[r] W[i]^T) for first <= r < last and left <= i < right.
 
-    For up to FEW_OUTPUTS outputs, whose sums are so short that they are not worth a tile, nor to be
+    For up to FEW_COLUMNS outputs, whose sums are so short that they are not worth a tile, nor to be
     stored. Arguments as in `input_gradient`; slopes: S (batch, n_in), `slopes_stride` numbers a
     row, updated.
     """
     size, width, zero = itemsize(one), right - left, type(one)(0)
     block = weights + left * n_out * size
-    w = numbers(panel, FEW_OUTPUTS * width, one)
+    w = numbers(panel, FEW_COLUMNS * width, one)
     for j in range(n_out):
         column = numbers(block, n_out * width, one)
         for i in range(width):
@@ -290,6 +340,13 @@ def weight_gradient(
         _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one)
         return
     size, width = itemsize(one), tile_width(one)
+    if n_out <= FEW_COLUMNS:
+        for i in range(0, n_in, width):
+            tile_of_few_columns(
+                a, a_stride, order, i, min(width, n_in - i), d, d_stride, n_out, batch,
+                out + i * out_stride * size, out_stride, one,
+            )  # fmt: skip
+        return
     for j in range(0, n_out, width):
         columns, panel = min(width, n_out - j), d + j // width * panel_bytes
         i = 0

@@ -18,7 +18,7 @@ from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
 from .threads import barrier, my_part, take
-from .tiles import TILE_ROWS, tile_width
+from .tiles import FEW_COLUMNS, TILE_ROWS, tile_width
 
 # A gradient is computed and used in blocks, which do not leave the nearest cache in between.
 HOT_NUMBERS, BLOCK_TILES = 4096, 4
@@ -225,7 +225,7 @@ def _backward(job, stages, batch, step, thread, panel, one):
             barrier(job["sync"], job["n_threads"], thread)
         first, last, left, right = shares.my_block(job, stages, s - 1, batch, thread, one)
         weights, before = job["params"] + stage["weights"] * itemsize(one), stages[s - 1]
-        if n_out <= matmul.FEW_OUTPUTS and before["dense"] and before["dropout"] == 0:
+        if n_out <= FEW_COLUMNS and before["dense"] and before["dropout"] == 0:
             offset, stride = shares.layout(job, stages, s - 1, thread, one)
             matmul.times_input_gradient(
                 stage["slopes"], first, last, left, right, weights, n_out,

@@ -20,6 +20,7 @@ from .jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
 TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
 VECTORS = 2
+FEW_COLUMNS = 4  # so narrow that vectors lie along the other side
 SPARSE_VECTORS = 8  # a single row needs more columns to hide the latency of its additions
 
 
@@ -91,15 +92,42 @@ class _TileEmitter:
 
         return a_rows
 
-    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, base, c_row):
+    def rows_written(self, address, stride):
+        """As `put` below: into the rows of a matrix with `stride` numbers a row."""
+        row_of = self.rows_of(address, stride)
+
+        def put(r, v, vector, mask):
+            at = self.element(row_of(self.index(r)), self.index(v * self.lanes))
+            self._store(vector, at, mask)
+
+        return put
+
+    def columns_written(self, address, stride):
+        """As `put` below: row r of the tile into column r of a matrix, a number to each row."""
+        builder, whole = self.builder, ir.VectorType(self.index, self.lanes)
+        step = builder.mul(stride, self.index(self.itemsize))
+        lanes = builder.mul(
+            self._broadcast(step, whole), ir.Constant(whole, list(range(self.lanes)))
+        )
+
+        def put(r, v, vector, mask):
+            start = builder.add(address, builder.mul(step, self.index(v * self.lanes)))
+            start = builder.add(start, self.index(r * self.itemsize))
+            addresses = builder.add(lanes, self._broadcast(start, whole))
+            self._scatter(vector, addresses, mask)
+
+        return put
+
+    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, base, put):
         """C(r)[:columns] = base(r) + sum over k of A(r, k) B(k)[:columns], for r < rows.
 
         One of `heights` is `rows`; `columns` fit into `vectors` vectors. `a_rows(height)` returns a
         function of k that gives the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0],
-        `base(r)` and `c_row(r)` point at rows; None as base stands for zeros.
+        `base(r)` points at a row, None stands for zeros; `put(r, v, vector, mask)` writes vector v
+        of C(r), of which a mask may leave some lanes out.
         """
         full = self.builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
-        operands = (a_rows, b_row, depth, base, c_row)
+        operands = (a_rows, b_row, depth, base, put)
         for height in heights:
             is_height = self.builder.icmp_signed("==", rows, self.index(height))
             with self.builder.if_then(is_height), self.builder.if_else(full) as (whole, partial):
@@ -121,7 +149,7 @@ class _TileEmitter:
             with earlier:
                 self._partial(height, vectors - 1, columns, operands)
 
-    def _tile(self, height, vectors, mask, a_rows, b_row, depth, base, c_row):
+    def _tile(self, height, vectors, mask, a_rows, b_row, depth, base, put):
         builder = self.builder
         masks = [None] * (vectors - 1) + [mask]
         zero = ir.Constant(self.vector, None)
@@ -142,8 +170,7 @@ class _TileEmitter:
                 before = self._load_row(base(self.index(r)), masks)
                 sums = [builder.fadd(*pair) for pair in zip(before, sums, strict=True)]
             for v, total in enumerate(sums):
-                at = self.element(c_row(self.index(r)), self.index(v * self.lanes))
-                self._store(total, at, masks[v])
+                put(r, v, total, masks[v])
 
     def emit_dots(self, heights, rows, a_rows, b, depth, base, c_row):
         """C(r) = base(r) + sum over k of A(r, k) b(k), for r < rows, of which one of `heights` is.
@@ -266,6 +293,18 @@ class _TileEmitter:
         )
         self.builder.call(store, [value, pointer, ir.IntType(32)(self.itemsize), mask])
 
+    def _scatter(self, value, addresses, mask):
+        pointers = ir.VectorType(ir.PointerType(), self.lanes)
+        scatter = self._intrinsic(
+            "llvm.masked.scatter",
+            ir.VoidType(),
+            [self.vector, pointers, ir.IntType(32), self.mask_type],
+            f".v{self.lanes}p0",
+        )
+        mask = mask or ir.Constant(self.mask_type, [1] * self.lanes)
+        places = self.builder.inttoptr(addresses, pointers)
+        self.builder.call(scatter, [value, places, ir.IntType(32)(self.itemsize), mask])
+
     def _intrinsic(self, name, result, arguments, address_space=""):
         function_type = ir.FunctionType(result, arguments)
         full_name = f"{name}.{self.suffix}{address_space}"
@@ -294,7 +333,7 @@ if JIT_ENABLED:
             code.emit(
                 TILE_HEIGHTS, VECTORS, rows_, columns_,
                 code.table_rows(a_, a_stride_, order_, i_), code.rows_of(b_, b_stride_), depth_,
-                code.rows_of(base_, base_stride_), code.rows_of(c_, c_stride_),
+                code.rows_of(base_, base_stride_), code.rows_written(c_, c_stride_),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -349,7 +388,34 @@ if JIT_ENABLED:
 
             code.emit(
                 TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
-                None, code.rows_of(c_, c_stride_),
+                None, code.rows_written(c_, c_stride_),
+            )  # fmt: skip
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def tile_of_few_columns(
+        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one
+    ):
+        """`tile_of_columns` for up to FEW_COLUMNS columns: vectors lie along the rows of C."""
+        signature = types.void(*[types.intp] * 11, one)
+
+        def codegen(context, builder, signature, args):
+            code = _TileEmitter(context, builder, one)
+            a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
+            c_, c_stride_, _ = args[9:]
+            table, indices = _memory(builder, a_), _memory(builder, order_)
+            row_of_b = code.rows_of(b_, b_stride_)
+
+            def columns_of_b(count):
+                places = [code.index(j) for j in range(count)]
+                return lambda k: [code.element(row_of_b(k), place) for place in places]
+
+            code.emit(
+                tuple(range(FEW_COLUMNS, 0, -1)), VECTORS, columns_, rows_, columns_of_b,
+                lambda k: code.element(code.table_row(table, a_stride_, indices, k), i_),
+                depth_, None, code.columns_written(c_, c_stride_),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -388,7 +454,7 @@ if JIT_ENABLED:
                 (1,), SPARSE_VECTORS, code.index(1), columns_,
                 lambda height: lambda k: [code.element(numbers_, k)],
                 lambda k: code.table_row(table, b_stride_, order, k),
-                depth_, code.rows_of(base_, code.index(0)), code.rows_of(c_, code.index(0)),
+                depth_, code.rows_of(base_, code.index(0)), code.rows_written(c_, code.index(0)),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -435,6 +501,8 @@ else:
     def tile_of_columns(a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one):
         left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
         _store_tile(c, c_stride, left.T @ _panel(b, b_stride, depth, columns, one), one)
+
+    tile_of_few_columns = tile_of_columns
 
 
 @jit
