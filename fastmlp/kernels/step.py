@@ -150,7 +150,7 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         elif s == 0 and _is_sparse(job):
             sparse.sparse_forward(
                 job["x"], job["x_indices"], job["x_indptr"], order, first, last, left, right,
-                weights, biases, n_in, n_out, stage["values"], one,
+                weights, biases, n_in, n_out, stage["values"], panel, one,
             )  # fmt: skip
         elif stage["dense"]:
             offset, out_stride = shares.layout(job, stages, s, thread, one)
