@@ -97,7 +97,8 @@ def backward(
 ) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
     one = out.dtype.type(1)
-    panel, zeros, flat_W = scratch(n_out, out), np.zeros(tile_width(one), out.dtype), inside_nan(W)
+    panel, flat_W = scratch(max(n_in, n_out), out), inside_nan(W)
+    zeros = np.zeros(tile_width(one), out.dtype)
     # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
     d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
     order = np.ascontiguousarray(order)
@@ -384,6 +385,29 @@ def test_bits_do_not_depend_on_the_column(dtype: Any, n_out: int, rng: np.random
     for i in range(n_in):
         alone = backward(as_table(W), W[i : i + 1], 0, n_in, sentinels(n_in, dtype))
         np.testing.assert_array_equal(alone, dX[:, i])
+
+
+@pytest.mark.bounds
+@pytest.mark.nojit
+@both_types
+@pytest.mark.parametrize("n_out", range(1, FEW_COLUMNS + 1))
+def test_slopes_times_the_gradient_of_few_outputs(
+    dtype: Any, n_out: int, rng: np.random.Generator
+) -> None:
+    """A block of columns is multiplied by their gradient, to the last bit, and nothing else is."""
+    n, n_in, left, right = 6, 37, 3, 36
+    d, W = rng.normal(size=(n, n_out)).astype(dtype), rng.normal(size=(n_in, n_out)).astype(dtype)
+    slopes = rng.normal(size=(n, n_in)).astype(dtype)
+    dX = backward(as_table(d), W, 0, n, sentinels(n * n_in, dtype)).reshape(n, n_in)
+    np.testing.assert_allclose(dX, d @ W.T, rtol=0, atol=8 * np.finfo(dtype).eps)
+    wanted = slopes.copy()
+    wanted[1:5, left:right] *= dX[1:5, left:right]
+    panel, order = scratch(n_in, slopes), np.arange(n, dtype=np.int32)
+    matmul.times_input_gradient(
+        at(d), address_of(order), 1, 5, left, right, at(W), n_out, at(slopes), n_in, at(panel),
+        dtype(1),
+    )  # fmt: skip
+    np.testing.assert_array_equal(slopes, wanted)
 
 
 @both_types

@@ -8,9 +8,11 @@ nearest cache. All memory is given by address, all numbers have the type of `one
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import rows
 from .bits import fma
-from .jit import itemsize, jit, numbers
+from .jit import integers, itemsize, jit, numbers
 from .tiles import (
     FEW_COLUMNS,
     TILE_ROWS,
@@ -115,9 +117,8 @@ def _narrow_product(
         k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
         for j in range(columns):
             column = numbers(panel + j * n_in * size, n_in, one)
-            source = numbers(weights + j * size, (n_in - 1) * weights_stride + 1, one)
             for row in range(k, stop):
-                column[row] = source[row * weights_stride]
+                column[row] = numbers(weights + (row * weights_stride + j) * size, 1, one)[0]
     i = first
     while i < last:
         rows_ = tile_height(last - i)
@@ -258,11 +259,20 @@ def input_gradient(
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
     d read: dZ (batch, n_out); order (int32) read; weights: W (n_in, n_out) read; zeros (one tile
-    wide) read; out (batch, n_in), `out_stride` numbers a row, written; panel (n_out, one tile wide)
-    scratch. Sums over outputs come in parts, too, each of which takes a part of the panel that
-    stays in the nearest cache.
+    wide) read; out (batch, n_in), `out_stride` numbers a row, written; panel (n_in or n_out,
+    whichever is more, one tile wide) scratch. Sums over outputs come in parts, too, each of which
+    takes a part of the panel that stays in the nearest cache.
     """
     size, width, parts = itemsize(one), tile_width(one), _n_parts_of_many(n_out)
+    if 1 <= n_out <= FEW_COLUMNS:
+        for r in range(first, last):
+            row = numbers(out + (r * out_stride + left) * size, right - left, one)
+            for i in range(row.size):
+                row[i] = 1
+        times_input_gradient(
+            d, order, first, last, left, right, weights, n_out, out, out_stride, panel, one
+        )
+        return
     for j in range(left, right, width):
         columns = min(width, right - j)
         _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
@@ -275,9 +285,9 @@ def input_gradient(
 
 @jit
 def times_input_gradient(
-    d, first, last, left, right, weights, n_out, slopes, slopes_stride, panel, one
+    d, order, first, last, left, right, weights, n_out, slopes, slopes_stride, panel, one
 ):
-    """S[r, i] <- S[r, i] (dZ[r] W[i]^T) for first <= r < last and left <= i < right.
+    """S[r, i] <- S[r, i] (dZ[order[r]] W[i]^T) for first <= r < last and left <= i < right.
 
     For up to FEW_COLUMNS outputs, whose sums are so short that they are not worth a tile, nor to be
     stored. Arguments as in `input_gradient`; slopes: S (batch, n_in), `slopes_stride` numbers a
@@ -295,9 +305,10 @@ def times_input_gradient(
     w0, w1 = numbers(panel, width, one), numbers(panel + width * size, width, one)
     w2 = numbers(panel + 2 * width * size, width, one)
     w3 = numbers(panel + 3 * width * size, width, one)
+    samples = integers(order, last)
     for r in range(first, last):
         row = numbers(slopes + (r * slopes_stride + left) * size, width, one)
-        z = numbers(d + r * n_out * size, n_out, one)
+        z = numbers(d + np.int64(samples[r]) * n_out * size, n_out, one)
         z0 = z[0]
         z1 = z[1] if n_out > 1 else zero
         z2 = z[2] if n_out > 2 else zero

@@ -228,7 +228,7 @@ def _backward(job, stages, batch, step, thread, panel, one):
         if n_out <= FEW_COLUMNS and before["dense"] and before["dropout"] == 0:
             offset, stride = shares.layout(job, stages, s - 1, thread, one)
             matmul.times_input_gradient(
-                stage["slopes"], first, last, left, right, weights, n_out,
+                stage["slopes"], job["positions"], first, last, left, right, weights, n_out,
                 before["slopes"] + offset, stride, panel, one,
             )  # fmt: skip
             is_scaled = True

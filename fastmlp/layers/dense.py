@@ -228,7 +228,7 @@ class Dense(Layer):
         X, W, n = self._X, self.W, self._X.shape[0]
         (n_in, n_out), one = W.shape, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
-        order, panel = _positions(n), _panel(n_out, W)
+        order, panel = _positions(n), _panel(max(n_in, n_out), W)
         rows, index = address_of(dY), address_of(order)
         if is_sparse(X):
             table = table_of(X, W.dtype)
