@@ -140,26 +140,31 @@ def _epochs_a_call(e: Any, rule: Rule, work: int, n_rows: int) -> int:
 class _Orders:
     """Orders of visits (n_epochs, n_rows), each a shuffle of the one before, drawn ahead.
 
-    If fewer epochs are trained than were drawn for, `after` takes the other draws back.
+    If fewer epochs are trained than were drawn for, `after` takes the other draws back. Shuffling
+    an order is what scikit-learn's choice of its elements by a permutation comes to, and int64
+    numbers are those that NumPy shuffles fastest.
     """
 
     def __init__(self, e: Any, order: np.ndarray, n_epochs: int) -> None:
-        self._random, self._shuffles, self._first = e._random_state, e.shuffle, order
+        self._random, self._shuffles = e._random_state, e.shuffle
         self._before = self._random.get_state() if n_epochs > 1 else None
         self.visits = np.empty((n_epochs, order.size), np.int32)
+        order = order.astype(np.int64)
         for place in self.visits:
-            order = self._next(order)
+            self._shuffle(order)
             place[...] = order
 
-    def _next(self, order: np.ndarray) -> np.ndarray:
-        return order[self._random.permutation(order.size)] if self._shuffles else order
+    def _shuffle(self, order: np.ndarray) -> None:
+        if self._shuffles:
+            self._random.shuffle(order)
 
     def after(self, n_epochs: int) -> np.ndarray:
         """The order of the last of so many epochs, which are then all that were drawn."""
         if n_epochs < len(self.visits):
             self._random.set_state(self._before)
+            again = np.arange(self.visits.shape[1])
             for _ in range(n_epochs):
-                self._next(self._first)
+                self._shuffle(again)
         return self.visits[n_epochs - 1]
 
 
