@@ -28,8 +28,9 @@ from .kernels.jit import (
     is_compiled,
 )
 from .kernels.losses import LINK_IDENTITY
-from .kernels.matmul import is_wide, n_parts
+from .kernels.matmul import is_wide
 from .kernels.rows import SPARSE
+from .kernels.sums import n_parts
 from .kernels.threads import ABORTED, SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer

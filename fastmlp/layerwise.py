@@ -15,7 +15,7 @@ from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.jit import address_of
 from .kernels.losses import sum_rows
-from .kernels.matmul import n_parts
+from .kernels.sums import n_parts
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import Optimizer

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from fastmlp.kernels import matmul
+from fastmlp.kernels import matmul, narrow, sums
 from fastmlp.kernels import rows as kernel_rows
 from fastmlp.kernels.jit import VECTOR_BYTES, address_of
 from fastmlp.kernels.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
@@ -403,7 +403,7 @@ def test_slopes_times_the_gradient_of_few_outputs(
     wanted = slopes.copy()
     wanted[1:5, left:right] *= dX[1:5, left:right]
     panel, order = scratch(n_in, slopes), np.arange(n, dtype=np.int32)
-    matmul.times_input_gradient(
+    narrow.times_input_gradient(
         at(d), address_of(order), 1, 5, left, right, at(W), n_out, at(slopes), n_in, at(panel),
         dtype(1),
     )  # fmt: skip
@@ -456,8 +456,8 @@ def test_sums_over_inputs_come_in_parts(
 ) -> None:
     """Whoever computes the parts, they are the same and added in the same order."""
     n = 9
-    n_parts = matmul.n_parts(n_in, n_out)
-    starts = [matmul.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
+    n_parts = sums.n_parts(n_in, n_out)
+    starts = [sums.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
     assert (starts[0], starts[-1]) == (0, n_in)
     assert starts == sorted(set(starts))
     assert len(starts) == (5 if n_in >= 384 else 3 if n_in >= (192 if n_out > 16 else 32) else 2)

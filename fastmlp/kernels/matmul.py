@@ -1,28 +1,20 @@
 """The three matrix products of a dense layer, as loops over register tiles.
 
 Every product takes the range of rows and columns it is to compute, so that threads can share one
-out; each number's bits depend neither on the range nor on the thread. A long sum over a layer's
-inputs is made of parts, so that threads can share that out, too, and a part of W stays in the
-nearest cache. All memory is given by address, all numbers have the type of `one`.
+out; each number's bits depend neither on the range nor on the thread. All memory is given by
+address, all numbers have the type of `one`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from . import rows
-from .bits import fma
-from .jit import integers, itemsize, jit, numbers
+from . import narrow, rows
+from .jit import itemsize, jit, numbers
+from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
     FEW_COLUMNS,
-    TILE_ROWS,
-    sparse_width,
     tile_height,
     tile_of_columns,
-    tile_of_dots,
-    tile_of_few_columns,
     tile_of_rows,
-    tile_of_sparse_row,
     tile_width,
     transpose_block,
     transposed_width,
@@ -31,35 +23,13 @@ from .tiles import (
 # Rows further apart than this many bytes start on too few cache sets and too many pages to be read
 # in place; those of W, if at least so many rows of data share the cost of a copy.
 _WIDE_BYTES, _PACK_ROWS = 1024, 16
-_LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
 _ROWS_AT_ONCE = 4  # whose sum takes one turn to memory
-_FEW_OUTPUTS, _LEAST_PART_FOR_FEW = 16, 16  # shorter parts cost little where sums are few
 
 
 @jit
 def is_wide(n_columns, one):
     """Whether numbers of one column lie so far apart that they are copied before they are used."""
     return n_columns * itemsize(one) > _WIDE_BYTES
-
-
-@jit
-def n_parts(n_in, n_out):
-    """How many parts the sum over a layer's inputs has; each is one chain, added in this order."""
-    if n_out <= _FEW_OUTPUTS and n_in >= 2 * _LEAST_PART_FOR_FEW:
-        return max(2, _n_parts_of_many(n_in))
-    return _n_parts_of_many(n_in)
-
-
-@jit
-def _n_parts_of_many(depth):
-    """How many parts a sum of so many products has in a matrix of any width."""
-    return 4 if depth >= 4 * _LEAST_PART else 2 if depth >= 2 * _LEAST_PART else 1
-
-
-@jit
-def input_part_start(n_in, parts, part):
-    """The first input of one of the parts; of the one after the last, the number of inputs."""
-    return n_in if part == parts else n_in // _PART_UNIT * part // parts * _PART_UNIT
 
 
 @jit
@@ -90,7 +60,7 @@ def _product_panel(
         rows_ = tile_height(last - i)
         for part in range(begin, end):
             k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
-            _prefetch_rows(a, a_stride, order, i, k, stop, ahead, one)
+            rows.prefetch_tile(a, a_stride, order, i, k, stop, ahead, one)
             c = out + part * part_bytes + i * n_out * size
             base, base_stride = biases, 0
             if part > 0 and part_bytes == 0:
@@ -100,50 +70,6 @@ def _product_panel(
                 columns, stop - k, base, base_stride, c, n_out, one,
             )  # fmt: skip
         i += rows_
-
-
-@jit
-def _narrow_product(
-    a, a_stride, order, first, last, ahead, weights, weights_stride, columns, n_in, parts, begin,
-    end, biases, out, part_bytes, n_out, panel, one,
-):  # fmt: skip
-    """As `_product_panel`, for few columns, whose vectors lie along the sums.
-
-    The columns of W are turned over into the panel, where numbers of each are adjacent.
-    """
-    size, columns_of_w = itemsize(one), weights
-    if columns > 1:
-        columns_of_w = panel
-        k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
-        for j in range(columns):
-            column = numbers(panel + j * n_in * size, n_in, one)
-            for row in range(k, stop):
-                column[row] = numbers(weights + (row * weights_stride + j) * size, 1, one)[0]
-    i = first
-    while i < last:
-        rows_ = tile_height(last - i)
-        for part in range(begin, end):
-            k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
-            _prefetch_rows(a, a_stride, order, i, k, stop, ahead, one)
-            for j in range(columns):
-                c = out + part * part_bytes + (i * n_out + j) * size
-                base, base_stride = biases + j * size, 0
-                if part > 0 and part_bytes == 0:
-                    base, base_stride = c, n_out
-                tile_of_dots(
-                    a + k * size, a_stride, order, i, rows_, columns_of_w + (j * n_in + k) * size,
-                    stop - k, base, base_stride, c, n_out, one,
-                )  # fmt: skip
-        i += rows_
-
-
-@jit
-def _prefetch_rows(a, a_stride, order, i, k, stop, ahead, one):
-    """Ask for numbers k..stop of the tile of rows after the one that starts at row i."""
-    if ahead > 0:
-        near, far = min(i + TILE_ROWS, ahead), min(i + 2 * TILE_ROWS, ahead)
-        size = itemsize(one)
-        rows.prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
 
 
 @jit
@@ -160,7 +86,7 @@ def dense_forward(
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
     if n_out <= FEW_COLUMNS:
-        _narrow_product(
+        narrow.product(
             a, a_stride, order, first, last, 0, weights + left * size, weights_stride, right - left,
             n_in, parts, 0, parts, biases + left * size, out + left * size, 0, out_stride, panel,
             one,
@@ -193,7 +119,7 @@ def forward_parts(
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
     if n_out <= FEW_COLUMNS:
-        _narrow_product(
+        narrow.product(
             a, a_stride, order, 0, batch, ahead, weights, n_out, n_out, n_in, parts, begin, end,
             base, out, part_bytes, n_out, panel, one,
         )  # fmt: skip
@@ -263,13 +189,13 @@ def input_gradient(
     whichever is more, one tile wide) scratch. Sums over outputs come in parts, too, each of which
     takes a part of the panel that stays in the nearest cache.
     """
-    size, width, parts = itemsize(one), tile_width(one), _n_parts_of_many(n_out)
+    size, width, parts = itemsize(one), tile_width(one), n_parts_of_any_width(n_out)
     if 1 <= n_out <= FEW_COLUMNS:
         for r in range(first, last):
             row = numbers(out + (r * out_stride + left) * size, right - left, one)
             for i in range(row.size):
                 row[i] = 1
-        times_input_gradient(
+        narrow.times_input_gradient(
             d, order, first, last, left, right, weights, n_out, out, out_stride, panel, one
         )
         return
@@ -281,47 +207,6 @@ def input_gradient(
                 d, n_out * size, order, first, last, 0, panel, width, columns, n_out, parts, part,
                 part + 1, zeros, out + j * size, 0, out_stride, one,
             )  # fmt: skip
-
-
-@jit
-def times_input_gradient(
-    d, order, first, last, left, right, weights, n_out, slopes, slopes_stride, panel, one
-):
-    """S[r, i] <- S[r, i] (dZ[order[r]] W[i]^T) for first <= r < last and left <= i < right.
-
-    For up to FEW_COLUMNS outputs, whose sums are so short that they are not worth a tile, nor to be
-    stored. Arguments as in `input_gradient`; slopes: S (batch, n_in), `slopes_stride` numbers a
-    row, updated.
-    """
-    size, width, zero = itemsize(one), right - left, type(one)(0)
-    block = weights + left * n_out * size
-    w = numbers(panel, FEW_COLUMNS * width, one)
-    for j in range(n_out):
-        column = numbers(block, n_out * width, one)
-        for i in range(width):
-            w[j * width + i] = column[i * n_out + j]
-    for k in range(n_out * width, w.size):
-        w[k] = 0
-    w0, w1 = numbers(panel, width, one), numbers(panel + width * size, width, one)
-    w2 = numbers(panel + 2 * width * size, width, one)
-    w3 = numbers(panel + 3 * width * size, width, one)
-    samples = integers(order, last)
-    for r in range(first, last):
-        row = numbers(slopes + (r * slopes_stride + left) * size, width, one)
-        z = numbers(d + np.int64(samples[r]) * n_out * size, n_out, one)
-        z0 = z[0]
-        z1 = z[1] if n_out > 1 else zero
-        z2 = z[2] if n_out > 2 else zero
-        z3 = z[3] if n_out > 3 else zero
-        if n_out == 1:
-            for i in range(width):
-                row[i] *= z0 * w0[i]
-        elif n_out == 2:
-            for i in range(width):
-                row[i] *= fma(z1, w1[i], z0 * w0[i])
-        else:
-            for i in range(width):
-                row[i] *= fma(z3, w3[i], fma(z2, w2[i], fma(z1, w1[i], z0 * w0[i])))
 
 
 @jit
@@ -347,16 +232,11 @@ def weight_gradient(
     apart, with `d_stride` numbers a row; out written: dW with `out_stride` numbers a row. Each may
     be a block of a larger matrix. 2 batch n_out flops a row.
     """
-    if n_out == 1 and d_stride == 1 and out_stride == 1:
-        _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one)
-        return
     size, width = itemsize(one), tile_width(one)
     if n_out <= FEW_COLUMNS:
-        for i in range(0, n_in, width):
-            tile_of_few_columns(
-                a, a_stride, order, i, min(width, n_in - i), d, d_stride, n_out, batch,
-                out + i * out_stride * size, out_stride, one,
-            )  # fmt: skip
+        narrow.weight_gradient(
+            a, a_stride, order, batch, d, d_stride, n_in, n_out, out, out_stride, one
+        )
         return
     for j in range(0, n_out, width):
         columns, panel = min(width, n_out - j), d + j // width * panel_bytes
@@ -368,20 +248,6 @@ def weight_gradient(
                 out + (i * out_stride + j) * size, out_stride, one,
             )  # fmt: skip
             i += rows_
-
-
-@jit
-def _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one):
-    """`weight_gradient` for one output: vectors lie along the inputs, as there is nothing else."""
-    size, width = itemsize(one), sparse_width(one)
-    for i in range(0, n_in, width):
-        columns, place = min(width, n_in - i), out + i * size
-        total = numbers(place, columns, one)
-        for k in range(columns):
-            total[k] = 0
-        tile_of_sparse_row(
-            d, order, batch, a + i * size, a_stride, columns, place, place, one,
-        )  # fmt: skip
 
 
 @jit

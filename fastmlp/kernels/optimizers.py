@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from .jit import doubles, itemsize, jit, numbers, rule
-from .matmul import input_part_start
+from .sums import input_part_start
 
 # A long sum in vectors has another order than one by one; whoever computes it, it is the same.
 _sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})

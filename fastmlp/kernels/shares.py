@@ -7,8 +7,8 @@ memory of their own. Where layers are wide they share out columns of every layer
 
 from __future__ import annotations
 
-from . import matmul
 from .jit import itemsize, jit, numbers
+from .sums import input_part_start, n_parts
 from .threads import SPACING, my_part
 from .tiles import tile_width
 
@@ -51,7 +51,7 @@ def stored_part(parts, n_threads, part):
 def my_parts(job, stages, thread):
     """All parts of the shared stage's inputs, and the first and last that this thread owns."""
     stage, n_threads = stages[job["shared"]], job["n_threads"]
-    parts = matmul.n_parts(stage["n_in"], stage["n_out"])
+    parts = n_parts(stage["n_in"], stage["n_out"])
     return parts, parts * thread // n_threads, parts * (thread + 1) // n_threads
 
 
@@ -60,8 +60,8 @@ def my_inputs(job, stages, thread):
     """The inputs of the shared stage that this thread owns."""
     parts, first, last = my_parts(job, stages, thread)
     n_in = stages[job["shared"]]["n_in"]
-    start = matmul.input_part_start(n_in, parts, first)
-    return start, matmul.input_part_start(n_in, parts, last)
+    start = input_part_start(n_in, parts, first)
+    return start, input_part_start(n_in, parts, last)
 
 
 @jit

@@ -11,7 +11,7 @@ import numpy as np
 
 from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
-from .matmul import input_part_start, n_parts
+from .sums import input_part_start, n_parts
 from .tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, transposed_width
 
 _WORTH_SORTING = 8  # non-zeros a column of the batch

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import activations, losses, matmul, optimizers, random, rows, shares, sparse
+from . import activations, losses, matmul, narrow, optimizers, random, rows, shares, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
+from .sums import n_parts
 from .threads import barrier, my_part, take
 from .tiles import FEW_COLUMNS, TILE_ROWS, tile_width
 
@@ -142,7 +143,7 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
             _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one)
             barrier(job["sync"], n_threads, thread)
             part_bytes = job["batch_size"] * n_out * itemsize(one)
-            parts = matmul.n_parts(n_in, n_out)
+            parts = n_parts(n_in, n_out)
             stored = shares.stored_part(parts, n_threads, parts)
             matmul.add_parts(
                 job["parts"], part_bytes, stored, first, last, n_out, stage["values"], one
@@ -227,7 +228,7 @@ def _backward(job, stages, batch, step, thread, panel, one):
         weights, before = job["params"] + stage["weights"] * itemsize(one), stages[s - 1]
         if n_out <= FEW_COLUMNS and before["dense"] and before["dropout"] == 0:
             offset, stride = shares.layout(job, stages, s - 1, thread, one)
-            matmul.times_input_gradient(
+            narrow.times_input_gradient(
                 stage["slopes"], job["positions"], first, last, left, right, weights, n_out,
                 before["slopes"] + offset, stride, panel, one,
             )  # fmt: skip
@@ -511,7 +512,7 @@ def penalty_parts(stages, s):
     """In how many parts the penalties of a row of W come: those of the next sum over its units."""
     for t in range(s + 1, stages.size):
         if stages[t]["dense"]:
-            return matmul.n_parts(stages[t]["n_in"], stages[t]["n_out"])
+            return n_parts(stages[t]["n_in"], stages[t]["n_out"])
     return 1
 
 
