@@ -201,7 +201,7 @@ ONCE = {
 INSIDE = {
     "matmul._product_panel",
     "matmul._transpose",
-    "narrow.product",
+    "narrow.product_of_one",
     "narrow.times_input_gradient",
     "rows.gather",
     "sparse._before",

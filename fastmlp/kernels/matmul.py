@@ -85,11 +85,10 @@ def dense_forward(
     row.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
-    if n_out <= FEW_COLUMNS:
-        narrow.product(
-            a, a_stride, order, first, last, 0, weights + left * size, weights_stride, right - left,
-            n_in, parts, 0, parts, biases + left * size, out + left * size, 0, out_stride, panel,
-            one,
+    if n_out == 1:
+        narrow.product_of_one(
+            a, a_stride, order, first, last if left < right else first, 0, weights, n_in, parts, 0,
+            parts, biases, out, 0, one,
         )  # fmt: skip
         return
     packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
@@ -118,10 +117,10 @@ def forward_parts(
     out (batch, n_out) of each part is written, `part_bytes` apart, or where that is 0 their sum.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
-    if n_out <= FEW_COLUMNS:
-        narrow.product(
-            a, a_stride, order, 0, batch, ahead, weights, n_out, n_out, n_in, parts, begin, end,
-            base, out, part_bytes, n_out, panel, one,
+    if n_out == 1:
+        narrow.product_of_one(
+            a, a_stride, order, 0, batch, ahead, weights, n_in, parts, begin, end, base, out,
+            part_bytes, one,
         )  # fmt: skip
         return
     packs = is_wide(n_out, one) and batch >= _PACK_ROWS

@@ -24,40 +24,30 @@ from .tiles import (
 
 
 @jit
-def product(
-    a, a_stride, order, first, last, ahead, weights, weights_stride, columns, n_in, parts, begin,
-    end, biases, out, part_bytes, n_out, panel, one,
+def product_of_one(
+    a, a_stride, order, first, last, ahead, weights, n_in, parts, begin, end, bias, out, part_bytes,
+    one,
 ):  # fmt: skip
-    """Z[r] <- b + A[order[r]] W for rows first..last and parts begin..end of the sums.
+    """z[r] <- b + A[order[r]] w for rows first..last and parts begin..end of the sums.
 
-    Arguments as in `matmul.dense_forward`, out with n_out numbers a row. Where part_bytes is 0 the
-    parts are added up, from the biases on; else each goes to a place of its own, that many bytes
-    apart. Rows up to `ahead` are asked for while those before are used. Columns of W are turned
-    over into the panel, where numbers of each are adjacent.
+    For one output. Arguments as in `matmul.dense_forward`, out (batch,). Where part_bytes is 0 the
+    parts are added up, from the bias on; else each goes to a place of its own, that many bytes
+    apart. Rows up to `ahead` are asked for while those before are used.
     """
-    size, columns_of_w = itemsize(one), weights
-    if columns > 1:
-        columns_of_w = panel
-        k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
-        for j in range(columns):
-            column = numbers(panel + j * n_in * size, n_in, one)
-            for row in range(k, stop):
-                column[row] = numbers(weights + (row * weights_stride + j) * size, 1, one)[0]
-    i = first
+    size, i = itemsize(one), first
     while i < last:
         rows_ = tile_height(last - i)
         for part in range(begin, end):
             k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
             rows.prefetch_tile(a, a_stride, order, i, k, stop, ahead, one)
-            for j in range(columns):
-                c = out + part * part_bytes + (i * n_out + j) * size
-                base, base_stride = biases + j * size, 0
-                if part > 0 and part_bytes == 0:
-                    base, base_stride = c, n_out
-                tile_of_dots(
-                    a + k * size, a_stride, order, i, rows_, columns_of_w + (j * n_in + k) * size,
-                    stop - k, base, base_stride, c, n_out, one,
-                )  # fmt: skip
+            c = out + part * part_bytes + i * size
+            base, base_stride = bias, 0
+            if part > 0 and part_bytes == 0:
+                base, base_stride = c, 1
+            tile_of_dots(
+                a + k * size, a_stride, order, i, rows_, weights + k * size, stop - k, base,
+                base_stride, c, 1, one,
+            )  # fmt: skip
         i += rows_
 
 

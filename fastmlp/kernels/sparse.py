@@ -12,7 +12,7 @@ import numpy as np
 from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
 from .sums import input_part_start, n_parts
-from .tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, transposed_width
+from .tiles import sparse_width, tile_of_sparse_row, transposed_width
 
 _WORTH_SORTING = 8  # non-zeros a column of the batch
 
@@ -35,10 +35,10 @@ def sparse_forward(
     biases (n_out,) read; out (batch, n_out) written; panel (one tile wide) scratch.
     """
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
-    if n_out <= FEW_COLUMNS:
-        _narrow_forward(
-            values, indices, indptr, order, first, last, left, right, weights, biases, n_in, n_out,
-            out, panel, one,
+    if n_out == 1:
+        _forward_of_one(
+            values, indices, indptr, order, first, last if left < right else first, weights, biases,
+            n_in, out, panel, one,
         )  # fmt: skip
         return
     samples = integers(order, last)
@@ -59,33 +59,30 @@ def sparse_forward(
 
 
 @jit
-def _narrow_forward(
-    values, indices, indptr, order, first, last, left, right, weights, biases, n_in, n_out, out,
-    panel, one,
-):  # fmt: skip
-    """`sparse_forward` for few outputs, which sums in lanes as `tile_of_dots` does."""
-    size, parts, lanes = itemsize(one), n_parts(n_in, n_out), transposed_width(one)
+def _forward_of_one(
+    values, indices, indptr, order, first, last, weights, bias, n_in, out, panel, one
+):
+    """`sparse_forward` for one output, which sums in lanes as `tile_of_dots` does."""
+    size, parts, lanes = itemsize(one), n_parts(n_in, 1), transposed_width(one)
     samples, totals = integers(order, last), numbers(panel, lanes, one)
-    W, b = numbers(weights, n_in * n_out, one), numbers(biases, n_out, one)
+    w, b, z = numbers(weights, n_in, one), numbers(bias, 1, one), numbers(out, last, one)
     for r in range(first, last):
         start, count = _non_zeros(indptr, samples[r])
         columns = integers(indices + start * 4, count)
         factors = numbers(values + start * size, count, one)
-        row = numbers(out + r * n_out * size, n_out, one)
-        for j in range(left, right):
-            row[j] = b[j]
-            at = 0
-            for part in range(parts):
-                begin, begins = at, input_part_start(n_in, parts, part)
-                ends = input_part_start(n_in, parts, part + 1)
-                at = _before(indices, start, count, begin, ends, n_in)
-                for lane in range(lanes):
-                    totals[lane] = 0
-                for k in range(begin, at):
-                    column = np.int64(columns[k])
-                    lane = (column - begins) % lanes
-                    totals[lane] = fma(factors[k], W[column * n_out + j], totals[lane])
-                row[j] += _sum_of_lanes(totals)
+        z[r] = b[0]
+        at = 0
+        for part in range(parts):
+            begin, begins = at, input_part_start(n_in, parts, part)
+            ends = input_part_start(n_in, parts, part + 1)
+            at = _before(indices, start, count, begin, ends, n_in)
+            for lane in range(lanes):
+                totals[lane] = 0
+            for k in range(begin, at):
+                column = np.int64(columns[k])
+                lane = (column - begins) % lanes
+                totals[lane] = fma(factors[k], w[column], totals[lane])
+            z[r] += _sum_of_lanes(totals)
 
 
 @jit

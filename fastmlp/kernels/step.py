@@ -15,7 +15,7 @@ import numpy as np
 
 from . import activations, losses, matmul, narrow, optimizers, random, rows, shares, sparse
 from .denormals import flush_denormals, restore_denormals
-from .jit import doubles, integers, itemsize, jit, numbers
+from .jit import doubles, inlined, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
 from .sums import n_parts
 from .threads import barrier, my_part, take
@@ -26,7 +26,7 @@ HOT_NUMBERS, BLOCK_TILES = 4096, 4
 _FLOAT64_BYTES, _INT32_BYTES = 8, 4
 
 
-@jit
+@inlined
 def _stage_input(job, stages, s, order, thread, one):
     """Where stage s finds its rows: their address, stride and the order to read them in."""
     if s > 0:
@@ -62,7 +62,7 @@ def _dropout_key(job, stage, step):
     return random.stream_key(job["seed"], stage["dropout_stream"], job["first_step"] + step)
 
 
-@jit
+@inlined
 def _activate(job, stages, s, step, first, last, left, right, thread, one):
     """Activation and dropout of a block of a stage's values."""
     size, stage = itemsize(one), stages[s]
@@ -120,7 +120,7 @@ def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
     )  # fmt: skip
 
 
-@jit
+@inlined
 def _forward(job, stages, order, batch, step, thread, panel, one):
     """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
@@ -639,7 +639,7 @@ def train_steps(job_address, thread, one):
     return met
 
 
-@jit
+@inlined
 def _outputs(job, stages, x, indptr, start, batch, out, one):
     """Outputs after the link of `batch` rows from row `start` of x on, written to address `out`."""
     n_out = job["n_outputs"]
