@@ -26,7 +26,7 @@ HOT_NUMBERS, BLOCK_TILES = 4096, 4
 _FLOAT64_BYTES, _INT32_BYTES = 8, 4
 
 
-@inlined
+@jit
 def _stage_input(job, stages, s, order, thread, one):
     """Where stage s finds its rows: their address, stride and the order to read them in."""
     if s > 0:
@@ -62,7 +62,7 @@ def _dropout_key(job, stage, step):
     return random.stream_key(job["seed"], stage["dropout_stream"], job["first_step"] + step)
 
 
-@inlined
+@jit
 def _activate(job, stages, s, step, first, last, left, right, thread, one):
     """Activation and dropout of a block of a stage's values."""
     size, stage = itemsize(one), stages[s]
@@ -121,8 +121,11 @@ def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
 
 
 @inlined
-def _forward(job, stages, order, batch, step, thread, panel, one):
-    """The batch through all stages; the outputs are the last stage's values."""
+def _through(job, stages, order, batch, step, thread, panel, one):
+    """The batch through all stages; the outputs are the last stage's values.
+
+    Inlined, since for a single row on one thread most of what it decides is known ahead.
+    """
     n_threads = job["n_threads"]
     if job["x_gathered"] and job["shared"] != 0:
         first, last = my_part(batch, n_threads, thread)
@@ -168,6 +171,12 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
         _activate(job, stages, s, step, first, last, left, right, thread, one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads, thread)
+
+
+@jit
+def _forward(job, stages, order, batch, step, thread, panel, one):
+    """`_through`, compiled once for all who have many rows."""
+    _through(job, stages, order, batch, step, thread, panel, one)
 
 
 @jit
@@ -639,19 +648,13 @@ def train_steps(job_address, thread, one):
     return met
 
 
-@inlined
-def _outputs(job, stages, x, indptr, start, batch, out, one):
-    """Outputs after the link of `batch` rows from row `start` of x on, written to address `out`."""
-    n_out = job["n_outputs"]
-    if job["x_kind"] == rows.SPARSE:
-        job["x_indptr"] = indptr + start * 8
-    else:
-        job["x"] = x + start * job["x_row_stride"]
-    _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
-    outputs = stages[stages.size - 1]["values"]
+@jit
+def _copy_outputs(job, stages, batch, out, one):
+    """The last stage's values after the link, written to address `out`."""
+    n_out, outputs = job["n_outputs"], stages[stages.size - 1]["values"]
     losses.link_rows(job["link"], outputs, n_out, batch, job["row_losses"], one)
     found = numbers(outputs, batch * n_out, one)
-    result = numbers(out + start * n_out * itemsize(one), batch * n_out, one)
+    result = numbers(out, batch * n_out, one)
     for i in range(result.size):
         result[i] = found[i]
 
@@ -669,7 +672,13 @@ def outputs_of_table(job_address, n_rows, taken, out, one):
     x, indptr, block = job["x"], job["x_indptr"], job["batch_size"]
     start = take(taken, block)
     while start < n_rows:
-        _outputs(job, stages, x, indptr, start, min(block, n_rows - start), out, one)
+        batch = min(block, n_rows - start)
+        if job["x_kind"] == rows.SPARSE:
+            job["x_indptr"] = indptr + start * 8
+        else:
+            job["x"] = x + start * job["x_row_stride"]
+        _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
+        _copy_outputs(job, stages, batch, out + start * job["n_outputs"] * itemsize(one), one)
         start = take(taken, block)
     restore_denormals(control)
 
@@ -684,8 +693,10 @@ def outputs_of_row(job_address, x, out):
         return False
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
+    one = out.dtype.type(1)
     # As they are, unsigned numbers, the sums of address and offset would be float64.
-    source, result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    _outputs(job, stages, source, 0, 0, 1, result, out.dtype.type(1))
+    job["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
+    _through(job, stages, job["positions"], 1, 0, 0, job["panels"], one)
+    _copy_outputs(job, stages, 1, result, one)
     restore_denormals(control)
     return True
