@@ -109,11 +109,6 @@ def rule(function: Callable[..., Any]) -> Any:
     return jit(function, forceinline=True)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a kernel into its callers: for those on the way to a single row's answer."""
-    return jit(function, forceinline=True)
-
-
 def cache_folder() -> str | None:
     """Where compiled code of this package is kept, or None if nowhere is writable."""
     try:

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import activations, losses, matmul, narrow, optimizers, random, rows, shares, sparse
 from .denormals import flush_denormals, restore_denormals
-from .jit import doubles, inlined, integers, itemsize, jit, numbers
+from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
 from .sums import n_parts
 from .threads import barrier, my_part, take
@@ -120,12 +120,9 @@ def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
     )  # fmt: skip
 
 
-@inlined
-def _through(job, stages, order, batch, step, thread, panel, one):
-    """The batch through all stages; the outputs are the last stage's values.
-
-    Inlined, since for a single row on one thread most of what it decides is known ahead.
-    """
+@jit
+def _forward(job, stages, order, batch, step, thread, panel, one):
+    """The batch through all stages; the outputs are the last stage's values."""
     n_threads = job["n_threads"]
     if job["x_gathered"] and job["shared"] != 0:
         first, last = my_part(batch, n_threads, thread)
@@ -171,12 +168,6 @@ def _through(job, stages, order, batch, step, thread, panel, one):
         _activate(job, stages, s, step, first, last, left, right, thread, one)
         if job["by_columns"]:
             barrier(job["sync"], n_threads, thread)
-
-
-@jit
-def _forward(job, stages, order, batch, step, thread, panel, one):
-    """`_through`, compiled once for all who have many rows."""
-    _through(job, stages, order, batch, step, thread, panel, one)
 
 
 @jit
@@ -696,7 +687,7 @@ def outputs_of_row(job_address, x, out):
     one = out.dtype.type(1)
     # As they are, unsigned numbers, the sums of address and offset would be float64.
     job["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    _through(job, stages, job["positions"], 1, 0, 0, job["panels"], one)
+    _forward(job, stages, job["positions"], 1, 0, 0, job["panels"], one)
     _copy_outputs(job, stages, 1, result, one)
     restore_denormals(control)
     return True
