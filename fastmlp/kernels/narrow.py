@@ -1,4 +1,4 @@
-"""The three products of a layer with few outputs: vectors lie along its inputs.
+"""Products of a layer with few outputs, where vectors lie along its inputs.
 
 In the tiles of `matmul` most lanes would be empty, since they lie along the outputs. Classifiers of
 two classes and most regressors end in such a layer.

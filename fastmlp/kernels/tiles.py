@@ -3,7 +3,7 @@
 A tile keeps a few rows by one or two vectors of the result in registers while it walks the whole
 depth, so each number of A and B is loaded once a tile. Each result is one chain of fused
 multiply-adds in the order of the depth, added to what a base holds: the same bits wherever the
-edges of a tile fall.
+edges of a tile fall. Only dot products have a chain for each lane of a vector.
 """
 
 from __future__ import annotations
