@@ -73,8 +73,8 @@ def forward(m: int, n: int, k: int) -> Pair:
     ours, theirs = np.empty((m, n), np.float32), np.empty((m, n), np.float32)
     panel = np.empty((k, int(tile_width(ONE))), np.float32)
     arguments = (
-        address_of(X), 4 * k, address_of(order), 0, m, 0, n, address_of(W), address_of(b), k, n,
-        address_of(ours), address_of(panel), ONE,
+        address_of(X), 4 * k, address_of(order), 0, m, 0, n, address_of(W), n, address_of(b), k, n,
+        address_of(ours), n, address_of(panel), ONE,
     )  # fmt: skip
 
     def fastmlp() -> Any:
@@ -107,11 +107,11 @@ def input_gradient(batch: int, n_in: int, n_out: int) -> Pair:
     """dX = dZ W^T."""
     dZ, W, order = random(batch, n_out), random(n_in, n_out), np.arange(batch, dtype="i4")
     width = int(tile_width(ONE))
-    panel, zeros = np.empty((n_out, width), np.float32), np.zeros(width, np.float32)
+    panel, zeros = np.empty((max(n_in, n_out), width), np.float32), np.zeros(width, np.float32)
     ours, theirs = np.empty((batch, n_in), np.float32), np.empty((batch, n_in), np.float32)
     arguments = (
         address_of(dZ), address_of(order), 0, batch, 0, n_in, address_of(W), n_in, n_out,
-        address_of(zeros), address_of(ours), address_of(panel), ONE,
+        address_of(zeros), address_of(ours), n_in, address_of(panel), ONE,
     )  # fmt: skip
 
     def fastmlp() -> Any:

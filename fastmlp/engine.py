@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .kernels import plan, step
+from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
 from .kernels.jit import (
     CACHE_LINE,
@@ -28,9 +28,10 @@ from .kernels.jit import (
     is_compiled,
 )
 from .kernels.losses import LINK_IDENTITY
-from .kernels.matmul import is_wide, n_parts
+from .kernels.matmul import is_wide
 from .kernels.rows import SPARSE
-from .kernels.threads import ABORTED, sync_size
+from .kernels.sums import n_parts
+from .kernels.threads import ABORTED, SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES, BuiltInLoss, Loss
@@ -255,6 +256,7 @@ class Engine:
         job["x_scale"] = self.scale
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
+        job["n_vectors"] = 1 + optimizer.n_vectors
         job["seed"], job["training"] = network.seed, training
         job["l1"], job["l2"] = network.l1, network.l2
         dense = np.flatnonzero(self.stages["dense"])
@@ -311,17 +313,28 @@ class Engine:
         panel = widest * width
         if training and is_wide(widest_out, self.one):
             panel = max(panel, batch_size * (block_width + block_height))
-        job["panel_bytes"] = _whole_lines(panel * itemsize)
-        places: list[tuple[Any, str, int]] = [
-            (stage, "values", row * int(stage["n_out"])) for stage in stages
-        ]
+        spacing = SPACING * (self.n_threads > 1)
+        job["panel_bytes"] = _whole_lines(panel * itemsize) + spacing
+
+        def of_stages(field: str) -> list[tuple[Any, str, int]]:
+            apart = [self.n_threads * spacing * (s < job["shared"]) for s in range(stages.size)]
+            return [
+                (stage, field, row * int(stage["n_out"]) + more)
+                for stage, more in zip(stages, apart, strict=True)
+            ]
+
+        places = of_stages("values")
         places.append((job, "panels", self.n_threads * int(job["panel_bytes"])))
         if job["x_gathered"]:
             places.append((job, "inputs", row * self.table.n_columns))
+        if job["shared"] > 0:
+            own = (int(stages[0]["n_in"]) + 1) * int(stages[0]["n_out"]) * int(job["n_vectors"])
+            job["own_bytes"] = _whole_lines(own * itemsize) + spacing
+            places.append((job, "own", self.n_threads * int(job["own_bytes"])))
         if job["shared"] >= 0:
             shared = stages[job["shared"]]
             parts = n_parts(int(shared["n_in"]), int(shared["n_out"]))
-            stored = int(step.stored_part(parts, self.n_threads, parts))
+            stored = int(shares.stored_part(parts, self.n_threads, parts))
             places.append((job, "parts", stored * row * int(shared["n_out"])))
         if not training:
             return [*places, (stages, "slopes", row * widest_out)]  # one for all: nobody reads it
@@ -331,8 +344,8 @@ class Engine:
         flowing = int(stages["n_out"][min(job["first_dense"], stages.size - 1) :].max())
         job["gradient_width"] = flowing
         block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
-        job["scratch_bytes"] = _whole_lines(block * itemsize)
-        places += [(stage, "slopes", row * int(stage["n_out"])) for stage in stages]
+        job["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
+        places += of_stages("slopes")
         places.append((job, "gradient", row * flowing))
         places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
         return places
@@ -388,6 +401,11 @@ class Engine:
 
         on_threads(run, self.n_threads, self.sync)
         return losses
+
+    @property
+    def patience(self) -> Patience:
+        """How much of it the last call of `train` left."""
+        return Patience(*(self.job[name].item() for name in Patience._fields))
 
     def gradient(
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float

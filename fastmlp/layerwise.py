@@ -15,7 +15,7 @@ from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.jit import address_of
 from .kernels.losses import sum_rows
-from .kernels.matmul import n_parts
+from .kernels.sums import n_parts
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import Optimizer
@@ -143,8 +143,9 @@ def _add_penalties(network: Network) -> float:
         parts = int(n_parts(width, after)) if after else 1
         found.append(np.empty(parts * height))
         kernels.penalties_in_parts(
-            l1, l2, height, width, parts, 0, height, 0, width, params, address_of(found[-1]), one
-        )
+            l1, l2, height, width, parts, 0, height, 0, width, params, width,
+            address_of(found[-1]), one,
+        )  # fmt: skip
     every = np.concatenate([np.empty(0), *found])
     return float(sum_rows(address_of(every), every.size))
 

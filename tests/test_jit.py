@@ -201,6 +201,8 @@ ONCE = {
 INSIDE = {
     "matmul._product_panel",
     "matmul._transpose",
+    "narrow.product_of_one",
+    "narrow.times_input_gradient",
     "rows.gather",
     "sparse._before",
     "sparse.sort_by_columns",
@@ -209,6 +211,7 @@ INSIDE = {
     "sparse._non_zeros",
     "sparse.gather_sparse",
     "rows.copy_rows",
+    "shares.home",
     "step._limit_columns",
     "threads.barrier",
     "tiles.sparse_width",

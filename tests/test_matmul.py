@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from fastmlp.kernels import matmul
+from fastmlp.kernels import matmul, narrow, sums
 from fastmlp.kernels import rows as kernel_rows
 from fastmlp.kernels.jit import VECTOR_BYTES, address_of
-from fastmlp.kernels.tiles import TILE_ROWS, tile_width
+from fastmlp.kernels.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
 
 DTYPES = [np.float32, np.float64]
 SENTINEL = -12345.0
@@ -84,8 +84,8 @@ def forward(
     n_in, n_out = W.shape
     panel, flat_W, flat_b = scratch(n_in, out), inside_nan(W), inside_nan(b, 2)
     matmul.dense_forward(
-        *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), at(*flat_b),
-        n_in, n_out, at(out), n_out, at(panel), out.dtype.type(1),
+        *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), n_out,
+        at(*flat_b), n_in, n_out, at(out), n_out, at(panel), out.dtype.type(1),
     )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
@@ -97,7 +97,8 @@ def backward(
 ) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
     one = out.dtype.type(1)
-    panel, zeros, flat_W = scratch(n_out, out), np.zeros(tile_width(one), out.dtype), inside_nan(W)
+    panel, flat_W = scratch(max(n_in, n_out), out), inside_nan(W)
+    zeros = np.zeros(tile_width(one), out.dtype)
     # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
     d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
     order = np.ascontiguousarray(order)
@@ -255,8 +256,9 @@ def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.G
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = scratch(3, out)
         matmul.dense_forward(
-            *rows.args, 0, n, 0, n_out, at(W), at(b), 3, n_out, at(out), n_out, at(panel), dtype(1)
-        )
+            *rows.args, 0, n, 0, n_out, at(W), n_out, at(b), 3, n_out, at(out), n_out, at(panel),
+            dtype(1),
+        )  # fmt: skip
         assert np.isnan(panel).all() != packed
 
 
@@ -356,11 +358,33 @@ def test_bits_do_not_depend_on_the_range(
     same_in_parts(rng, n_out, n_out, dtype, lambda i, j, out: biases(d, i, j, out))
 
 
+@pytest.mark.bounds
+@pytest.mark.nojit
 @both_types
-@pytest.mark.parametrize("n_out", [70, 300])
+@pytest.mark.parametrize("n_out", [1, 2, 70])
+def test_who_has_no_part_writes_nothing(dtype: Any, n_out: int, rng: np.random.Generator) -> None:
+    """Of one bias two threads cannot both have a part; the other's is another's to write."""
+    n, n_in = 9, 5
+    X = shuffled_table(rng, n, n_in, dtype)
+    W, d = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=(n, n_out)).astype(dtype)
+    for none in (0, 1):
+        for out in (
+            forward(X, W, W[0], none, none, sentinels(n * n_out, dtype)),
+            backward(as_table(d), W, none, none, sentinels(n * n_in, dtype)),
+            weights(X, d, none, none, sentinels(n_in * n_out, dtype)),
+            biases(d, none, none, sentinels(n_out + 1, dtype)),
+        ):
+            assert (out == SENTINEL).all()
+
+
+@both_types
+@pytest.mark.parametrize("n_out", [2, FEW_COLUMNS, FEW_COLUMNS + 1, 70, 300])
 def test_bits_do_not_depend_on_the_column(dtype: Any, n_out: int, rng: np.random.Generator) -> None:
-    """Each column alone, where it is the first lane of a masked vector, gives the same bits."""
-    n, n_in = 21, 19
+    """Each column alone, where it is the first lane of a masked vector, gives the same bits.
+
+    The sums of a layer with a single output have another order, so alone means with one beside it.
+    """
+    n, n_in, least = 21, 19, 2
     X = shuffled_table(rng, n, n_in, dtype)
     W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
     d = rng.normal(size=(n, n_out)).astype(dtype)
@@ -369,9 +393,9 @@ def test_bits_do_not_depend_on_the_column(dtype: Any, n_out: int, rng: np.random
     db = biases(d, 0, n_out, sentinels(n_out, dtype))
     dX = backward(as_table(W), W, 0, n_in, sentinels(n_in * n_in, dtype)).reshape(n_in, n_in)
     for j in range(n_out):
-        one = slice(j, j + 1)
-        alone = forward(X, W[:, one], b[one], 0, n, sentinels(n, dtype))
-        np.testing.assert_array_equal(alone, Z[:, j])
+        one, some = slice(j, j + 1), (j + np.arange(least)) % n_out
+        alone = forward(X, W[:, some], b[some], 0, n, sentinels(n * least, dtype))
+        np.testing.assert_array_equal(alone.reshape(n, least)[:, 0], Z[:, j])
         np.testing.assert_array_equal(
             weights(X, d[:, one], 0, n_in, sentinels(n_in, dtype)), dW[:, j]
         )
@@ -379,6 +403,29 @@ def test_bits_do_not_depend_on_the_column(dtype: Any, n_out: int, rng: np.random
     for i in range(n_in):
         alone = backward(as_table(W), W[i : i + 1], 0, n_in, sentinels(n_in, dtype))
         np.testing.assert_array_equal(alone, dX[:, i])
+
+
+@pytest.mark.bounds
+@pytest.mark.nojit
+@both_types
+@pytest.mark.parametrize("n_out", range(1, FEW_COLUMNS + 1))
+def test_slopes_times_the_gradient_of_few_outputs(
+    dtype: Any, n_out: int, rng: np.random.Generator
+) -> None:
+    """A block of columns is multiplied by their gradient, to the last bit, and nothing else is."""
+    n, n_in, left, right = 6, 37, 3, 36
+    d, W = rng.normal(size=(n, n_out)).astype(dtype), rng.normal(size=(n_in, n_out)).astype(dtype)
+    slopes = rng.normal(size=(n, n_in)).astype(dtype)
+    dX = backward(as_table(d), W, 0, n, sentinels(n * n_in, dtype)).reshape(n, n_in)
+    np.testing.assert_allclose(dX, d @ W.T, rtol=0, atol=8 * np.finfo(dtype).eps)
+    wanted = slopes.copy()
+    wanted[1:5, left:right] *= dX[1:5, left:right]
+    panel, order = scratch(n_in, slopes), np.arange(n, dtype=np.int32)
+    narrow.times_input_gradient(
+        at(d), address_of(order), 1, 5, left, right, at(W), n_out, at(slopes), n_in, at(panel),
+        dtype(1),
+    )  # fmt: skip
+    np.testing.assert_array_equal(slopes, wanted)
 
 
 @both_types
@@ -427,8 +474,8 @@ def test_sums_over_inputs_come_in_parts(
 ) -> None:
     """Whoever computes the parts, they are the same and added in the same order."""
     n = 9
-    n_parts = matmul.n_parts(n_in, n_out)
-    starts = [matmul.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
+    n_parts = sums.n_parts(n_in, n_out)
+    starts = [sums.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
     assert (starts[0], starts[-1]) == (0, n_in)
     assert starts == sorted(set(starts))
     assert len(starts) == (5 if n_in >= 384 else 3 if n_in >= (192 if n_out > 16 else 32) else 2)

@@ -88,10 +88,10 @@ def sentinels(size: int, dtype: Any) -> np.ndarray:
 
 def forward(rows: Rows, W: np.ndarray, b: np.ndarray, out: np.ndarray, *block: int) -> np.ndarray:
     """Rows block[0]..block[1] and columns block[2]..block[3] of the product, into out."""
-    padded = with_nan_row(W)
+    padded, panel = with_nan_row(W), np.empty(tile_width(W.dtype.type(1)), W.dtype)
     sparse.sparse_forward(
         *rows.args, *block, address_of(padded), address_of(b), *W.shape, address_of(out),
-        W.dtype.type(1),
+        address_of(panel), W.dtype.type(1),
     )  # fmt: skip
     return out
 
@@ -273,7 +273,7 @@ def test_numbers_in_one_place_are_added(dtype: Any) -> None:
 
 @needs_jit
 @both_types
-@pytest.mark.parametrize("n_out", [5, 70, 140])
+@pytest.mark.parametrize("n_out", [1, 2, 4, 5, 70, 140])
 def test_products_have_the_bits_of_the_dense_ones(
     n_out: int, dtype: Any, rng: np.random.Generator
 ) -> None:
@@ -286,7 +286,7 @@ def test_products_have_the_bits_of_the_dense_ones(
     x, stride, index = address_of(rows.matrix), n_in * one.itemsize, address_of(positions)
     Z, panel = sentinels(d.size, dtype), np.empty(n_in * tile_width(one), dtype)
     matmul.dense_forward(
-        x, stride, index, 0, rows.batch, 0, n_out, address_of(W), address_of(b), n_in, n_out,
+        x, stride, index, 0, rows.batch, 0, n_out, address_of(W), n_out, address_of(b), n_in, n_out,
         address_of(Z), n_out, address_of(panel), one,
     )  # fmt: skip
     dW = sentinels(W.size, dtype)

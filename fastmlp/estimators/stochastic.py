@@ -74,13 +74,11 @@ def train(
             listeners.epoch_begins()
             orders = _Orders(e, order, min(n_epochs, e.max_iter - e.n_iter_))
             losses = _epochs(e, engine, rule, samples, orders.visits)
-            seconds = (time.perf_counter() - started) / len(losses)
-            for loss in losses:
-                _count_epoch(e, loss, n_rows)
-                score = None if validation is None else _validate(e, validation)
-                _record(e, score, seconds)
-                stops = _after_epoch(e, score, rule)
             order = orders.after(len(losses))
+            _count_epochs(e, losses, n_rows, time.perf_counter() - started)
+            score = None if validation is None else _validate(e, validation)
+            _record_score(e, score)
+            stops = _after_epochs(e, score, rule)
             stops = listeners.epoch_ends() or stops or incremental
         if not stops and rule.schedule is None:  # the end of a schedule is where it should end
             warnings.warn(
@@ -142,26 +140,31 @@ def _epochs_a_call(e: Any, rule: Rule, work: int, n_rows: int) -> int:
 class _Orders:
     """Orders of visits (n_epochs, n_rows), each a shuffle of the one before, drawn ahead.
 
-    If fewer epochs are trained than were drawn for, `after` takes the other draws back.
+    If fewer epochs are trained than were drawn for, `after` takes the other draws back. Shuffling
+    an order is what scikit-learn's choice of its elements by a permutation comes to, and int64
+    numbers are those that NumPy shuffles fastest.
     """
 
     def __init__(self, e: Any, order: np.ndarray, n_epochs: int) -> None:
-        self._random, self._shuffles, self._first = e._random_state, e.shuffle, order
+        self._random, self._shuffles = e._random_state, e.shuffle
         self._before = self._random.get_state() if n_epochs > 1 else None
         self.visits = np.empty((n_epochs, order.size), np.int32)
+        order = order.astype(np.int64)
         for place in self.visits:
-            order = self._next(order)
+            self._shuffle(order)
             place[...] = order
 
-    def _next(self, order: np.ndarray) -> np.ndarray:
-        return order[self._random.permutation(order.size)] if self._shuffles else order
+    def _shuffle(self, order: np.ndarray) -> None:
+        if self._shuffles:
+            self._random.shuffle(order)
 
     def after(self, n_epochs: int) -> np.ndarray:
         """The order of the last of so many epochs, which are then all that were drawn."""
         if n_epochs < len(self.visits):
             self._random.set_state(self._before)
+            again = np.arange(self.visits.shape[1])
             for _ in range(n_epochs):
-                self._next(self._first)
+                self._shuffle(again)
         return self.visits[n_epochs - 1]
 
 
@@ -175,29 +178,42 @@ def _epochs(
     (n_epochs, n_rows), batch_size = orders.shape, int(engine.job["batch_size"][0])
     n_steps = -(-n_rows // batch_size)
     patience = ENDLESS
-    if n_epochs > 1:
+    if not e.early_stopping:
         most = min(e.n_iter_no_change, np.iinfo(np.int32).max)  # it may be infinite
         patience = Patience(most, e.tol, e.best_loss_, e._no_improvement_count)
     losses = engine.train(
         orders, samples.encoded, samples.weights, e._optimizer_state,
         _step_numbers(e, rule, n_epochs * n_steps), e._n_steps, patience,
     ).reshape(n_epochs, n_steps)  # fmt: skip
+    if not e.early_stopping:
+        e.best_loss_, e._no_improvement_count = engine.patience.best_loss, engine.patience.n_stale
     n_done = int(engine.job["enough_after"][0]) or n_epochs
     e._n_steps += n_done * n_steps
     return mean_losses(losses[:n_done], n_rows, batch_size)
 
 
-def _count_epoch(e: Any, loss: float, n_rows: int) -> None:
-    """Take down the loss of one more epoch, unless it is the end of all sense."""
-    if not np.isfinite(loss):  # as soon as one batch's is not
+def _count_epochs(e: Any, losses: list[float], n_rows: int, seconds: float) -> None:
+    """Take down the losses of some epochs, up to one that is the end of all sense."""
+    finite = np.isfinite(losses)
+    n_good = len(losses) if finite.all() else int(np.argmin(finite))
+    e.n_iter_ += n_good
+    e.t_ += n_good * n_rows
+    good, rate = losses[:n_good], e._learning_rate
+    entries = {
+        "loss": good,
+        "learning_rate": [rate] * n_good,
+        "seconds": [seconds / len(losses)] * n_good,
+    }
+    e.loss_curve_ += good
+    for key, values in entries.items():
+        e.history_.setdefault(key, []).extend(values)
+    if n_good < len(losses):  # as soon as one batch's is not
         raise ValueError(
             "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
-            f"{e.n_iter_ + 1}, at learning rate {e._learning_rate:g}. The input data may "
-            "contain large values and need to be preprocessed."
+            f"{e.n_iter_ + 1}, at learning rate {rate:g}. The input data may contain large values "
+            "and need to be preprocessed."
         )
-    e.loss_ = loss
-    e.n_iter_ += 1
-    e.t_ += n_rows
+    e.loss_ = losses[-1]
 
 
 def _validate(e: Any, validation: Validation) -> tuple[float, float]:
@@ -210,43 +226,35 @@ def _validate(e: Any, validation: Validation) -> tuple[float, float]:
     return loss, e._validation_score(validation, outputs)
 
 
-def _record(e: Any, score: tuple[float, float] | None, seconds: float) -> None:
-    e.loss_curve_.append(e.loss_)
-    entry = {"loss": e.loss_, "learning_rate": e._learning_rate, "seconds": seconds}
+def _record_score(e: Any, score: tuple[float, float] | None) -> None:
     if score is not None:
-        entry |= {"validation_loss": score[0], "validation_score": score[1]}
-    for key, value in entry.items():
-        e.history_.setdefault(key, []).append(value)
+        for key, value in zip(("validation_loss", "validation_score"), score, strict=True):
+            e.history_.setdefault(key, []).append(value)
     if e.verbose:
         print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
         if score is not None:
             print(f"Validation score: {score[1]:f}")
 
 
-def _after_epoch(e: Any, score: tuple[float, float] | None, rule: Rule) -> bool:
-    """Count epochs without improvement, change the rate; says whether to stop.
+def _after_epochs(e: Any, score: tuple[float, float] | None, rule: Rule) -> bool:
+    """See whether patience is worn out, change the rate; says whether to stop.
 
     A schedule plans all epochs, of which the last, with the smallest rates, bring much: only
     held-out samples end it sooner.
     """
+    what = f"Training loss did not improve more than tol={e.tol:f}"
     if e.early_stopping:
         assert score is not None
         _keep_best(e, score[1])
         what = f"Validation score did not improve more than tol={e.tol:f}"
-    else:
-        improved = e.loss_ <= e.best_loss_ - e.tol
-        e._no_improvement_count = 0 if improved else e._no_improvement_count + 1
-        e.best_loss_ = min(e.best_loss_, e.loss_)
-        what = f"Training loss did not improve more than tol={e.tol:f}"
     if e.learning_rate == "invscaling" and e.solver != "adam":
         e._learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
-    stops = False
     is_planned = rule.schedule is not None and not e.early_stopping
-    if e._no_improvement_count > e.n_iter_no_change and not is_planned:
-        message = f"{what} for {e.n_iter_no_change} consecutive epochs."
-        stops = _out_of_patience(e, message)
-        if not stops:
-            e._no_improvement_count = 0
+    if e._no_improvement_count <= e.n_iter_no_change or is_planned:
+        return False
+    stops = _out_of_patience(e, f"{what} for {e.n_iter_no_change} consecutive epochs.")
+    if not stops:
+        e._no_improvement_count = 0
     return stops
 
 

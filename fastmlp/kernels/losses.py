@@ -108,34 +108,74 @@ def _softmax_rows(z, n_out, first, last, out, totals, one):
 
 
 @jit
-def _cross_entropy_row(z, t, label, smoothing, log_total, gradient):
-    """Cross-entropy of a row whose softmax is in `gradient`: gradient <- p sum(t) - t.
+def _cross_entropy_of_label(z, label, log_total, gradient):
+    """Cross-entropy of a row whose softmax is in `gradient`, with a label: gradient <- p - t.
 
-    The target is the one-hot vector of `label`, or the vector `t` where label is negative; both are
-    smoothed towards 1 / n. `log_total`: logarithm of the softmax's denominator.
+    The target t is one-hot. `log_total`: logarithm of the softmax's denominator. There is no branch
+    that depends on the label, since nobody could foresee it.
     """
-    one, zero = type(z[0])(1), type(z[0])(0)
     top = z[0]
     for j in range(1, z.size):
         top = max(top, z[j])
-    keep = one - smoothing
-    floor = smoothing / type(z[0])(z.size)
-    mass = one
-    if label < 0:
-        mass = zero
-        for j in range(z.size):
-            mass += keep * t[j] + floor
-    loss = zero
+    gradient[label] -= type(z[0])(1)
+    return top - z[label] + log_total
+
+
+@jit
+def _cross_entropy_of_smooth_label(z, label, smoothing, log_total, gradient):
+    """As `_cross_entropy_of_label`, with the target smoothed towards 1 / n."""
+    top, one = z[0], type(z[0])(1)
+    for j in range(1, z.size):
+        top = max(top, z[j])
+    floor, loss = smoothing / type(z[0])(z.size), type(z[0])(0)
     for j in range(z.size):
-        target = floor
-        if label < 0:
-            target += keep * t[j]
-        elif j == label:
-            target += keep
+        target = floor + (one - smoothing) if j == label else floor
+        gradient[j] -= target
+        loss += target * (top - z[j] + log_total)
+    return loss
+
+
+@jit
+def _cross_entropy_of_target(z, t, smoothing, log_total, gradient):
+    """As `_cross_entropy_of_smooth_label`, with a vector of targets: gradient <- p sum(t) - t."""
+    zero = type(z[0])(0)
+    top = z[0]
+    for j in range(1, z.size):
+        top = max(top, z[j])
+    keep = type(z[0])(1) - smoothing
+    floor = smoothing / type(z[0])(z.size)
+    mass, loss = zero, zero
+    for j in range(z.size):
+        mass += keep * t[j] + floor
+    for j in range(z.size):
+        target = keep * t[j] + floor
         gradient[j] = gradient[j] * mass - target
         if target != 0:
             loss += target * (top - z[j] + log_total)
     return loss
+
+
+@jit
+def _cross_entropy(smoothing, z, n_out, order, first, last, labels, targets, gradient, losses, one):
+    """Softmax cross-entropy of rows and its gradient; arguments as in `loss_rows`."""
+    _softmax_rows(z, n_out, first, last, gradient, losses, one)
+    for r in range(first, last):
+        losses[r] = e.log(type(one)(losses[r]))
+    row_bytes = n_out * itemsize(one)
+    for r in range(first, last):
+        sample, log_total = np.int64(order[r]), type(one)(losses[r])
+        z_row = numbers(z + r * row_bytes, n_out, one)
+        slope = numbers(gradient + r * row_bytes, n_out, one)
+        if labels != 0:
+            label = integers(labels + sample * 4, 1)[0]
+            if smoothing == 0:
+                loss = _cross_entropy_of_label(z_row, label, log_total, slope)
+            else:
+                loss = _cross_entropy_of_smooth_label(z_row, label, smoothing, log_total, slope)
+            losses[r] = loss
+        else:
+            t_row = numbers(targets + sample * row_bytes, n_out, one)
+            losses[r] = _cross_entropy_of_target(z_row, t_row, smoothing, log_total, slope)
 
 
 @jit
@@ -168,11 +208,55 @@ def _elementwise(code, option, levels, n_out, z, t):
 def _gather_targets(targets, n_out, order, first, last, out, one):
     """out[r] <- row `order[r]` of the targets, for first <= r < last; addresses of numbers."""
     row_bytes = n_out * itemsize(one)
+    if n_out == 1:
+        single = numbers(out, last, one)
+        for r in range(first, last):
+            single[r] = numbers(targets + np.int64(order[r]) * row_bytes, 1, one)[0]
+        return
     for r in range(first, last):
         source = numbers(targets + np.int64(order[r]) * row_bytes, n_out, one)
         row = numbers(out + r * row_bytes, n_out, one)
         for j in range(n_out):
             row[j] = source[j]
+
+
+@jit
+def _sum_outputs(z, n_out, first, last, losses, one):
+    """losses[r] <- the sum of row r of the outputs' losses, for first <= r < last."""
+    if n_out == 1:
+        found = numbers(z, last, one)
+        for r in range(first, last):
+            losses[r] = found[r]
+        return
+    for r in range(first, last):
+        row = numbers(z + r * n_out * itemsize(one), n_out, one)
+        loss = type(one)(0)
+        for j in range(n_out):
+            loss += row[j]
+        losses[r] = loss
+
+
+@jit
+def _weigh_rows(n_out, order, first, last, weights, total, gradient, losses, one):
+    """Losses and gradients of rows first..last, times each sample's share of the total weight."""
+    size = itemsize(one)
+    if weights == 0:
+        share = 1.0 / total
+        scale, block = type(one)(share), (last - first) * n_out
+        slopes = numbers(gradient + first * n_out * size, block, one)
+        for i in range(block):
+            slopes[i] *= scale
+        for r in range(first, last):
+            losses[r] *= share
+        return
+    for r in range(first, last):
+        weight = np.float64(numbers(weights + np.int64(order[r]) * size, 1, one)[0])
+        share = weight / total if total > 0 else 0.0
+        scale = type(one)(share)
+        losses[r] = losses[r] * share if share > 0 else 0.0
+        row = numbers(gradient + r * n_out * size, n_out, one)
+        for j in range(n_out):  # a row of weight 0 has no say, even if its slope is infinite
+            row[j] = row[j] * scale if share > 0 else type(one)(0)
 
 
 @jit
@@ -208,38 +292,17 @@ def loss_rows(
     level_values = numbers(levels, n_levels, one)
     losses = doubles(row_losses, last)
     if code == SOFTMAX_CROSS_ENTROPY:
-        _softmax_rows(z, n_out, first, last, gradient, losses, one)
-        for r in range(first, last):
-            losses[r] = e.log(type(one)(losses[r]))
+        _cross_entropy(
+            setting, z, n_out, order, first, last, labels, targets, gradient, losses, one
+        )  # fmt: skip
     else:
         _gather_targets(targets, n_out, order, first, last, gradient, one)
         start, count = first * n_out * size, (last - first) * n_out
         outputs, slopes = numbers(z + start, count, one), numbers(gradient + start, count, one)
         _elementwise(code, setting, level_values, n_out, outputs, slopes)
-    for r in range(first, last):
-        sample = np.int64(order[r])
-        z_row = numbers(z + r * n_out * size, n_out, one)
-        gradient_row = numbers(gradient + r * n_out * size, n_out, one)
-        weight = 1.0
-        if weights != 0:
-            weight = np.float64(numbers(weights + sample * size, 1, one)[0])
-        share = weight / total if total > 0 else 0.0
-        loss = type(one)(0)
-        if code == SOFTMAX_CROSS_ENTROPY:
-            label, t_row, log_total = np.int32(-1), z_row, type(one)(losses[r])
-            if labels != 0:
-                label = integers(labels + sample * 4, 1)[0]
-            else:
-                t_row = numbers(targets + sample * n_out * size, n_out, one)
-            loss = _cross_entropy_row(z_row, t_row, label, setting, log_total, gradient_row)
-        else:
-            share /= n_out
-            for j in range(n_out):
-                loss += z_row[j]
-        losses[r] = np.float64(loss) * share if share > 0 else 0.0
-        scale = type(one)(share)
-        for j in range(n_out):  # a row of weight 0 has no say, even if its slope is infinite
-            gradient_row[j] = gradient_row[j] * scale if share > 0 else type(one)(0)
+        _sum_outputs(z, n_out, first, last, losses, one)
+        total *= n_out
+    _weigh_rows(n_out, order, first, last, weights, total, gradient, losses, one)
 
 
 @jit

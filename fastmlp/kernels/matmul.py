@@ -1,22 +1,20 @@
 """The three matrix products of a dense layer, as loops over register tiles.
 
 Every product takes the range of rows and columns it is to compute, so that threads can share one
-out; each number's bits depend neither on the range nor on the thread. A long sum over a layer's
-inputs is made of parts, so that threads can share that out, too, and a part of W stays in the
-nearest cache. All memory is given by address, all numbers have the type of `one`.
+out; each number's bits depend neither on the range nor on the thread. All memory is given by
+address, all numbers have the type of `one`.
 """
 
 from __future__ import annotations
 
-from . import rows
+from . import narrow, rows
 from .jit import itemsize, jit, numbers
+from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
-    TILE_ROWS,
-    sparse_width,
+    FEW_COLUMNS,
     tile_height,
     tile_of_columns,
     tile_of_rows,
-    tile_of_sparse_row,
     tile_width,
     transpose_block,
     transposed_width,
@@ -25,34 +23,13 @@ from .tiles import (
 # Rows further apart than this many bytes start on too few cache sets and too many pages to be read
 # in place; those of W, if at least so many rows of data share the cost of a copy.
 _WIDE_BYTES, _PACK_ROWS = 1024, 16
-_LEAST_PART, _PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
-_FEW_OUTPUTS, _LEAST_PART_FOR_FEW = 16, 16  # shorter parts cost little where sums are few
+_ROWS_AT_ONCE = 4  # whose sum takes one turn to memory
 
 
 @jit
 def is_wide(n_columns, one):
     """Whether numbers of one column lie so far apart that they are copied before they are used."""
     return n_columns * itemsize(one) > _WIDE_BYTES
-
-
-@jit
-def n_parts(n_in, n_out):
-    """How many parts the sum over a layer's inputs has; each is one chain, added in this order."""
-    if n_out <= _FEW_OUTPUTS and n_in >= 2 * _LEAST_PART_FOR_FEW:
-        return max(2, _n_parts_of_many(n_in))
-    return _n_parts_of_many(n_in)
-
-
-@jit
-def _n_parts_of_many(depth):
-    """How many parts a sum of so many products has in a matrix of any width."""
-    return 4 if depth >= 4 * _LEAST_PART else 2 if depth >= 2 * _LEAST_PART else 1
-
-
-@jit
-def input_part_start(n_in, parts, part):
-    """The first input of one of the parts; of the one after the last, the number of inputs."""
-    return n_in if part == parts else n_in // _PART_UNIT * part // parts * _PART_UNIT
 
 
 @jit
@@ -83,10 +60,7 @@ def _product_panel(
         rows_ = tile_height(last - i)
         for part in range(begin, end):
             k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
-            if ahead > 0:
-                near = min(i + TILE_ROWS, ahead)
-                far = min(i + 2 * TILE_ROWS, ahead)
-                rows.prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
+            rows.prefetch_tile(a, a_stride, order, i, k, stop, ahead, one)
             c = out + part * part_bytes + i * n_out * size
             base, base_stride = biases, 0
             if part > 0 and part_bytes == 0:
@@ -100,22 +74,29 @@ def _product_panel(
 
 @jit
 def dense_forward(
-    a, a_stride, order, first, last, left, right, weights, biases, n_in, n_out, out, out_stride,
-    panel, one,
+    a, a_stride, order, first, last, left, right, weights, weights_stride, biases, n_in, n_out, out,
+    out_stride, panel, one,
 ):  # fmt: skip
     """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     a read: rows of n_in numbers, `a_stride` bytes apart; order (int32) read; weights: W
-    (n_in, n_out) and biases (n_out,) read; out (batch, n_out), `out_stride` numbers a row, written;
-    panel (n_in, one tile wide) scratch. 2 n_in n_out flops a row.
+    (n_in, n_out), `weights_stride` numbers a row, and biases (n_out,) read; out (batch, n_out),
+    `out_stride` numbers a row, written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a
+    row.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
+    if n_out == 1:
+        narrow.product_of_one(
+            a, a_stride, order, first, last if left < right else first, 0, weights, n_in, parts, 0,
+            parts, biases, out, 0, one,
+        )  # fmt: skip
+        return
     packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
     for j in range(left, right, width):
         columns = min(width, right - j)
-        b, b_stride = weights + j * size, n_out
+        b, b_stride = weights + j * size, weights_stride
         if packs:
-            b, b_stride = _packed(weights, 0, n_in, j, columns, n_out, panel, one), width
+            b, b_stride = _packed(weights, 0, n_in, j, columns, b_stride, panel, one), width
         step = 1 if packs else parts  # a part of the panel stays in the nearest cache
         for part in range(0, parts, step):
             _product_panel(
@@ -136,6 +117,12 @@ def forward_parts(
     out (batch, n_out) of each part is written, `part_bytes` apart, or where that is 0 their sum.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
+    if n_out == 1:
+        narrow.product_of_one(
+            a, a_stride, order, 0, batch, ahead, weights, n_in, parts, begin, end, base, out,
+            part_bytes, one,
+        )  # fmt: skip
+        return
     packs = is_wide(n_out, one) and batch >= _PACK_ROWS
     k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
     for j in range(0, n_out, width):
@@ -197,11 +184,20 @@ def input_gradient(
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
     d read: dZ (batch, n_out); order (int32) read; weights: W (n_in, n_out) read; zeros (one tile
-    wide) read; out (batch, n_in), `out_stride` numbers a row, written; panel (n_out, one tile wide)
-    scratch. Sums over outputs come in parts, too, each of which takes a part of the panel that
-    stays in the nearest cache.
+    wide) read; out (batch, n_in), `out_stride` numbers a row, written; panel (n_in or n_out,
+    whichever is more, one tile wide) scratch. Sums over outputs come in parts, too, each of which
+    takes a part of the panel that stays in the nearest cache.
     """
-    size, width, parts = itemsize(one), tile_width(one), _n_parts_of_many(n_out)
+    size, width, parts = itemsize(one), tile_width(one), n_parts_of_any_width(n_out)
+    if 1 <= n_out <= FEW_COLUMNS:
+        for r in range(first, last):
+            row = numbers(out + (r * out_stride + left) * size, right - left, one)
+            for i in range(row.size):
+                row[i] = 1
+        narrow.times_input_gradient(
+            d, order, first, last, left, right, weights, n_out, out, out_stride, panel, one
+        )
+        return
     for j in range(left, right, width):
         columns = min(width, right - j)
         _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
@@ -235,10 +231,12 @@ def weight_gradient(
     apart, with `d_stride` numbers a row; out written: dW with `out_stride` numbers a row. Each may
     be a block of a larger matrix. 2 batch n_out flops a row.
     """
-    if n_out == 1 and d_stride == 1 and out_stride == 1:
-        _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one)
-        return
     size, width = itemsize(one), tile_width(one)
+    if n_out <= FEW_COLUMNS:
+        narrow.weight_gradient(
+            a, a_stride, order, batch, d, d_stride, n_in, n_out, out, out_stride, one
+        )
+        return
     for j in range(0, n_out, width):
         columns, panel = min(width, n_out - j), d + j // width * panel_bytes
         i = 0
@@ -252,27 +250,31 @@ def weight_gradient(
 
 
 @jit
-def _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one):
-    """`weight_gradient` for one output: vectors lie along the inputs, as there is nothing else."""
-    size, width = itemsize(one), sparse_width(one)
-    for i in range(0, n_in, width):
-        columns, place = min(width, n_in - i), out + i * size
-        total = numbers(place, columns, one)
-        for k in range(columns):
-            total[k] = 0
-        tile_of_sparse_row(
-            d, order, batch, a + i * size, a_stride, columns, place, place, one,
-        )  # fmt: skip
-
-
-@jit
 def bias_gradient(d, batch, first, last, n_out, out, one):
     """db[j] <- sum over r of dZ[r, j] for columns first <= j < last; out: address of db[first]."""
     size = itemsize(one)
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
-    for r in range(batch):
-        row = numbers(d + (r * n_out + first) * size, last - first, one)
+    if n_out == 1 and total.size == 1:
+        for value in numbers(d + first * size, batch, one):
+            total[0] += value
+        return
+    whole = batch // _ROWS_AT_ONCE * _ROWS_AT_ONCE
+    for r in range(0, whole, _ROWS_AT_ONCE):
+        a = _row(d, r, n_out, first, last, one)
+        b = _row(d, r + 1, n_out, first, last, one)
+        c = _row(d, r + 2, n_out, first, last, one)
+        e = _row(d, r + 3, n_out, first, last, one)
+        for j in range(total.size):
+            total[j] = total[j] + a[j] + b[j] + c[j] + e[j]
+    for r in range(whole, batch):
+        row = _row(d, r, n_out, first, last, one)
         for j in range(total.size):
             total[j] += row[j]
+
+
+@jit
+def _row(d, r, n_out, first, last, one):
+    """Columns first..last of row r of (batch, n_out)."""
+    return numbers(d + (r * n_out + first) * itemsize(one), last - first, one)

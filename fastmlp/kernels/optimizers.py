@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from .jit import doubles, itemsize, jit, numbers, rule
-from .matmul import input_part_start
+from .sums import input_part_start
 
 # A long sum in vectors has another order than one by one; whoever computes it, it is the same.
 _sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})
@@ -134,18 +134,21 @@ def penalties(l1, l2, n_rows, n_columns, stride, params, out, one):
 
 
 @jit
-def penalties_in_parts(l1, l2, n_in, n_out, parts, first, last, left, right, params, out, one):
+def penalties_in_parts(
+    l1, l2, n_in, n_out, parts, first, last, left, right, params, stride, out, one
+):
     """Penalties of parts of the rows of a W, all within first..last and left..right.
 
-    Addresses: params: W (n_in, n_out) read; out (parts, n_in) float64 written.
+    Addresses: params: W (n_in, n_out), `stride` numbers a row, read; out (parts, n_in) float64
+    written.
     """
     for part in range(parts):
         start = input_part_start(n_out, parts, part)
         end = input_part_start(n_out, parts, part + 1)
         if left <= start and end <= right:
-            place = params + (first * n_out + start) * itemsize(one)
+            place = params + (first * stride + start) * itemsize(one)
             row = out + (part * n_in + first) * _FLOAT64_BYTES
-            penalties(l1, l2, last - first, end - start, n_out, place, row, one)
+            penalties(l1, l2, last - first, end - start, stride, place, row, one)
 
 
 @_sums_in_any_order

@@ -27,6 +27,8 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   inputs     (batch_size, n_features), rows of x that had to be converted, times x_scale
 #   column_starts, column_places, column_factors: a batch of sparse rows, sorted by columns, in at
 #              most `most_non_zeros` numbers
+#   own        (n_threads, own_bytes), parameters of the stage before `shared` with their states,
+#              of each thread's units; vectors: how many numbers each parameter has so
 #   parts      (stored parts, batch_size, n_out) of the product of stage `shared`, whose inputs
 #              threads share out; -1 if there is none
 #   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
@@ -38,12 +40,13 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 # `n_stale` have not, or -1; `enough_after` how many epochs of the call wore it out, or 0.
 _JOB_WHOLE = (
     "x x_indices x_indptr order labels targets sample_weights levels"
-    " params grads state hyper losses inputs column_starts column_places column_factors parts"
+    " params grads state hyper losses inputs column_starts column_places column_factors own parts"
     " gradient row_losses penalties panels scratch"
     " zeros positions stages sync"
     " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
-    " n_stages most_non_zeros"
+    " n_stages n_vectors most_non_zeros"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
+    " own_bytes"
     " loss link optimizer seed first_step training updates first_dense limits_columns by_columns"
     " shared patience n_stale enough_after shares_penalty"
 )

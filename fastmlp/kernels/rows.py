@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 from .bits import from_bits
 from .jit import CACHE_LINE, JIT_ENABLED, integers, itemsize, jit, numbers, rule
+from .tiles import TILE_ROWS
 
 FLOAT32, FLOAT64, UINT8, FLOAT16, SPARSE = range(5)
 KINDS = {
@@ -103,6 +104,15 @@ def prefetch(x, row_stride, row_bytes, order, first, last):
         start = x + np.int64(samples[r]) * row_stride
         for at in range(0, row_bytes, CACHE_LINE):
             _prefetch(start + at)
+
+
+@jit
+def prefetch_tile(a, a_stride, order, i, k, stop, ahead, one):
+    """Ask for numbers k..stop of the tile of rows after the one that starts at row i."""
+    if ahead > 0:
+        near, far = min(i + TILE_ROWS, ahead), min(i + 2 * TILE_ROWS, ahead)
+        size = itemsize(one)
+        prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
 
 
 @jit

@@ -11,8 +11,8 @@ import numpy as np
 
 from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
-from .matmul import input_part_start, n_parts
-from .tiles import sparse_width, tile_of_sparse_row
+from .sums import input_part_start, n_parts
+from .tiles import sparse_width, tile_of_sparse_row, transposed_width
 
 _WORTH_SORTING = 8  # non-zeros a column of the batch
 
@@ -26,14 +26,21 @@ def _non_zeros(indptr, sample):
 
 @jit
 def sparse_forward(
-    values, indices, indptr, order, first, last, left, right, weights, biases, n_in, n_out, out, one
-):
+    values, indices, indptr, order, first, last, left, right, weights, biases, n_in, n_out, out,
+    panel, one,
+):  # fmt: skip
     """Z[r, j] <- b[j] + X[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     Addresses: values, indices (int32), indptr (int64), order (int32), weights: W (n_in, n_out),
-    biases (n_out,) read; out (batch, n_out) written.
+    biases (n_out,) read; out (batch, n_out) written; panel (one tile wide) scratch.
     """
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
+    if n_out == 1:
+        _forward_of_one(
+            values, indices, indptr, order, first, last if left < right else first, weights, biases,
+            n_in, out, panel, one,
+        )  # fmt: skip
+        return
     samples = integers(order, last)
     for j in range(left, right, width):  # of all rows, so that these columns of W stay near
         columns = min(width, right - j)
@@ -49,6 +56,44 @@ def sparse_forward(
                     weights + j * size, n_out * size, columns, base, c, one,
                 )  # fmt: skip
                 base = c
+
+
+@jit
+def _forward_of_one(
+    values, indices, indptr, order, first, last, weights, bias, n_in, out, panel, one
+):
+    """`sparse_forward` for one output, which sums in lanes as `tile_of_dots` does."""
+    size, parts, lanes = itemsize(one), n_parts(n_in, 1), transposed_width(one)
+    samples, totals = integers(order, last), numbers(panel, lanes, one)
+    w, b, z = numbers(weights, n_in, one), numbers(bias, 1, one), numbers(out, last, one)
+    for r in range(first, last):
+        start, count = _non_zeros(indptr, samples[r])
+        columns = integers(indices + start * 4, count)
+        factors = numbers(values + start * size, count, one)
+        z[r] = b[0]
+        at = 0
+        for part in range(parts):
+            begin, begins = at, input_part_start(n_in, parts, part)
+            ends = input_part_start(n_in, parts, part + 1)
+            at = _before(indices, start, count, begin, ends, n_in)
+            for lane in range(lanes):
+                totals[lane] = 0
+            for k in range(begin, at):
+                column = np.int64(columns[k])
+                lane = (column - begins) % lanes
+                totals[lane] = fma(factors[k], w[column], totals[lane])
+            z[r] += _sum_of_lanes(totals)
+
+
+@jit
+def _sum_of_lanes(totals):
+    """The sum of (lanes,) numbers, which are overwritten, halves of them at a time."""
+    half = totals.size // 2
+    while half > 0:
+        for lane in range(half):
+            totals[lane] += totals[lane + half]
+        half //= 2
+    return totals[0]
 
 
 @jit

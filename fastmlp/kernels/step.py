@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import activations, losses, matmul, optimizers, random, rows, sparse
+from . import activations, losses, matmul, narrow, optimizers, random, rows, shares, sparse
 from .denormals import flush_denormals, restore_denormals
 from .jit import doubles, integers, itemsize, jit, numbers
 from .plan import jobs_at, stages_at
+from .sums import n_parts
 from .threads import barrier, my_part, take
-from .tiles import TILE_ROWS, tile_width
+from .tiles import FEW_COLUMNS, TILE_ROWS, tile_width
 
 # A gradient is computed and used in blocks, which do not leave the nearest cache in between.
 HOT_NUMBERS, BLOCK_TILES = 4096, 4
@@ -29,7 +30,7 @@ _FLOAT64_BYTES, _INT32_BYTES = 8, 4
 def _stage_input(job, stages, s, order, thread, one):
     """Where stage s finds its rows: their address, stride and the order to read them in."""
     if s > 0:
-        offset, stride = _layout(job, stages, s - 1, thread, one)
+        offset, stride = shares.layout(job, stages, s - 1, thread, one)
         return stages[s - 1]["values"] + offset, stride * itemsize(one), job["positions"]
     if job["x_gathered"]:
         return job["inputs"], stages[s]["n_in"] * itemsize(one), job["positions"]
@@ -45,48 +46,6 @@ def _batches_an_epoch(job):
 def _is_sparse(job):
     """Whether the first dense layer reads sparse rows itself."""
     return job["x_kind"] == rows.SPARSE and not job["x_gathered"]
-
-
-@jit
-def _my_columns(job, stages, s, thread, one):
-    """Columns of stage s that this thread computes for all rows, where threads share them out."""
-    n_columns = stages[s]["n_out"]
-    if s < job["shared"]:
-        return _my_inputs(job, stages, thread)
-    n_threads, width = job["n_threads"], tile_width(one)
-    tiles = (n_columns + width - 1) // width
-    left = min(n_columns, tiles * thread // n_threads * width)
-    return left, min(n_columns, tiles * (thread + 1) // n_threads * width)
-
-
-@jit
-def _shares_columns(job, s):
-    """Whether threads share out the columns of stage s, and not the batch's rows."""
-    return job["by_columns"] or s < job["shared"]
-
-
-@jit
-def _my_block(job, stages, s, batch, thread, one):
-    """Rows first..last and columns left..right of stage s that this thread computes."""
-    if _shares_columns(job, s):
-        left, right = _my_columns(job, stages, s, thread, one)
-        return 0, batch, left, right
-    first, last = my_part(batch, job["n_threads"], thread)
-    return first, last, 0, stages[s]["n_out"]
-
-
-@jit
-def _layout(job, stages, s, thread, one):
-    """How the values of stage s lie in its memory: what to add to the address, numbers a row.
-
-    Columns that a thread owns are all that it reads, and lie in a block of their own: rows of two
-    threads next to each other would share cache lines. Counted from column 0 of row 0 it is a
-    matrix like any other.
-    """
-    if s < job["shared"]:
-        left, right = _my_inputs(job, stages, thread)
-        return (job["batch_size"] - 1) * left * itemsize(one), right - left
-    return 0, stages[s]["n_out"]
 
 
 @jit
@@ -107,7 +66,7 @@ def _dropout_key(job, stage, step):
 def _activate(job, stages, s, step, first, last, left, right, thread, one):
     """Activation and dropout of a block of a stage's values."""
     size, stage = itemsize(one), stages[s]
-    offset, stride = _layout(job, stages, s, thread, one)
+    offset, stride = shares.layout(job, stages, s, thread, one)
     code, option, rate = stage["activation"], stage["activation_option"], stage["dropout"]
     n_chunks, length, start = _chunks(stride, first, last, left, right)
     for _ in range(n_chunks):
@@ -136,38 +95,15 @@ def _gather(job, order, first, last, left, right, one):
 
 
 @jit
-def stored_part(parts, n_threads, part):
-    """Where a part of the shared product is stored: those of thread 0 as their sum, in place 0."""
-    return max(0, part - parts // n_threads + 1)
-
-
-@jit
-def _my_parts(job, stages, thread):
-    """All parts of the shared stage's inputs, and the first and last that this thread owns."""
-    stage, n_threads = stages[job["shared"]], job["n_threads"]
-    parts = matmul.n_parts(stage["n_in"], stage["n_out"])
-    return parts, parts * thread // n_threads, parts * (thread + 1) // n_threads
-
-
-@jit
-def _my_inputs(job, stages, thread):
-    """The inputs of the shared stage that this thread owns."""
-    parts, first, last = _my_parts(job, stages, thread)
-    n_in = stages[job["shared"]]["n_in"]
-    start = matmul.input_part_start(n_in, parts, first)
-    return start, matmul.input_part_start(n_in, parts, last)
-
-
-@jit
 def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
     """What this thread's inputs contribute to the shared stage, whose W stays in this core."""
     stage = stages[s]
     n_in, n_out = stage["n_in"], stage["n_out"]
     x, stride, index = _stage_input(job, stages, s, order, thread, one)
-    parts, first, last = _my_parts(job, stages, thread)
+    parts, first, last = shares.my_parts(job, stages, thread)
     ahead = 0
     if s == 0 and job["x_gathered"]:
-        left, right = _my_inputs(job, stages, thread)
+        left, right = shares.my_inputs(job, stages, thread)
         _gather(job, order, 0, batch, left, right, one)
     elif s == 0:
         done = step % _batches_an_epoch(job) * job["batch_size"]
@@ -177,7 +113,7 @@ def _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one):
     if thread == 0:  # its parts come first, from the biases on, so that it can add them up
         base, part_bytes = job["params"] + stage["biases"] * itemsize(one), 0
     else:
-        out += (stored_part(parts, job["n_threads"], first) - first) * part_bytes
+        out += (shares.stored_part(parts, job["n_threads"], first) - first) * part_bytes
     matmul.forward_parts(
         x, stride, index, batch, ahead, first, last, weights, base, n_in, n_out, out, part_bytes,
         panel, one,
@@ -191,34 +127,37 @@ def _forward(job, stages, order, batch, step, thread, panel, one):
     if job["x_gathered"] and job["shared"] != 0:
         first, last = my_part(batch, n_threads, thread)
         _gather(job, order, first, last, 0, job["n_features"], one)
-        if _shares_columns(job, 0):
+        if shares.shares_columns(job, 0):
             barrier(job["sync"], n_threads, thread)
     for s in range(stages.size):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
-        first, last, left, right = _my_block(job, stages, s, batch, thread, one)
+        first, last, left, right = shares.my_block(job, stages, s, batch, thread, one)
         x, stride, index = _stage_input(job, stages, s, order, thread, one)
-        weights = job["params"] + stage["weights"] * itemsize(one)
-        biases = job["params"] + stage["biases"] * itemsize(one)
+        params, _, _, first_weight, first_bias, stride_of_w = shares.home(
+            job, stages, s, thread, one
+        )
+        weights = params + first_weight * itemsize(one)
+        biases = params + first_bias * itemsize(one)
         if s == job["shared"]:
             _forward_my_inputs(job, stages, s, order, batch, step, thread, panel, one)
             barrier(job["sync"], n_threads, thread)
             part_bytes = job["batch_size"] * n_out * itemsize(one)
-            parts = matmul.n_parts(n_in, n_out)
-            stored = stored_part(parts, n_threads, parts)
+            parts = n_parts(n_in, n_out)
+            stored = shares.stored_part(parts, n_threads, parts)
             matmul.add_parts(
                 job["parts"], part_bytes, stored, first, last, n_out, stage["values"], one
             )
         elif s == 0 and _is_sparse(job):
             sparse.sparse_forward(
                 job["x"], job["x_indices"], job["x_indptr"], order, first, last, left, right,
-                weights, biases, n_in, n_out, stage["values"], one,
+                weights, biases, n_in, n_out, stage["values"], panel, one,
             )  # fmt: skip
         elif stage["dense"]:
-            offset, out_stride = _layout(job, stages, s, thread, one)
+            offset, out_stride = shares.layout(job, stages, s, thread, one)
             matmul.dense_forward(
-                x, stride, index, first, last, left, right, weights, biases, n_in, n_out,
-                stage["values"] + offset, out_stride, panel, one,
+                x, stride, index, first, last, left, right, weights, stride_of_w, biases, n_in,
+                n_out, stage["values"] + offset, out_stride, panel, one,
             )  # fmt: skip
         else:
             offset = left * itemsize(one)
@@ -244,7 +183,7 @@ def _gradient_rows(job, first, n_columns, one):
 @jit
 def _gradient_of(job, stages, s, first, thread, one):
     """Address and numbers a row of the gradient of stage s's values, of which `first` is a row."""
-    offset, stride = _layout(job, stages, s, thread, one)
+    offset, stride = shares.layout(job, stages, s, thread, one)
     return _gradient_rows(job, first, stride, one) + offset, stride
 
 
@@ -252,7 +191,7 @@ def _gradient_of(job, stages, s, first, thread, one):
 def _scale_slopes(job, stages, s, step, first, last, left, right, thread, one):
     """Slopes of a block times the gradient that comes in: the gradient of the linear output."""
     size, stage = itemsize(one), stages[s]
-    offset, stride = _layout(job, stages, s, thread, one)
+    offset, stride = shares.layout(job, stages, s, thread, one)
     gradient, _ = _gradient_of(job, stages, s, first, thread, one)
     n_chunks, length, start = _chunks(stride, first, last, left, right)
     for _ in range(n_chunks):
@@ -271,22 +210,34 @@ def _scale_slopes(job, stages, s, step, first, last, left, right, thread, one):
 @jit
 def _backward(job, stages, batch, step, thread, panel, one):
     """From the outputs' gradient to that of every stage's linear output, left in its slopes."""
+    is_scaled = False
     for s in range(stages.size - 1, job["first_dense"] - 1, -1):
         stage = stages[s]
         n_in, n_out = stage["n_in"], stage["n_out"]
-        first, last, left, right = _my_block(job, stages, s, batch, thread, one)
-        _scale_slopes(job, stages, s, step, first, last, left, right, thread, one)
+        first, last, left, right = shares.my_block(job, stages, s, batch, thread, one)
+        if not is_scaled:
+            _scale_slopes(job, stages, s, step, first, last, left, right, thread, one)
         if s == job["first_dense"]:
             return
-        if stage["dense"]:
-            if _shares_columns(job, s - 1):
-                barrier(job["sync"], job["n_threads"], thread)
-            first, last, left, right = _my_block(job, stages, s - 1, batch, thread, one)
+        is_scaled = False
+        if not stage["dense"]:
+            continue
+        if shares.shares_columns(job, s - 1):
+            barrier(job["sync"], job["n_threads"], thread)
+        first, last, left, right = shares.my_block(job, stages, s - 1, batch, thread, one)
+        weights, before = job["params"] + stage["weights"] * itemsize(one), stages[s - 1]
+        if n_out <= FEW_COLUMNS and before["dense"] and before["dropout"] == 0:
+            offset, stride = shares.layout(job, stages, s - 1, thread, one)
+            narrow.times_input_gradient(
+                stage["slopes"], job["positions"], first, last, left, right, weights, n_out,
+                before["slopes"] + offset, stride, panel, one,
+            )  # fmt: skip
+            is_scaled = True
+        else:
             gradient, stride = _gradient_of(job, stages, s - 1, first, thread, one)
             matmul.input_gradient(
-                stage["slopes"], job["positions"], first, last, left, right,
-                job["params"] + stage["weights"] * itemsize(one), n_in, n_out, job["zeros"],
-                gradient, stride, panel, one,
+                stage["slopes"], job["positions"], first, last, left, right, weights, n_in, n_out,
+                job["zeros"], gradient, stride, panel, one,
             )  # fmt: skip
 
 
@@ -328,43 +279,19 @@ def _rows_phase(job, stages, order, batch, step, total, thread, one):
 
 
 @jit
-def _update(job, stage, hyper, weights, start, n_rows, n_columns, stride, grads, grad_stride, one):
-    """The optimizer's step for a block of a stage's weights, or of its biases."""
+def _update(
+    job, stages, s, hyper, thread, weights, start, n_rows, n_columns, stride, grads, grad_stride,
+    one,
+):  # fmt: skip
+    """The optimizer's step for a block of parameters, which `shares.home` counts."""
+    stage = stages[s]
     rate = stage["weight_rate"] if weights else stage["bias_rate"]
     decay = stage["weight_decay"] if weights else stage["bias_decay"]
+    params, states, n_params, _, _, _ = shares.home(job, stages, s, thread, one)
     optimizers.update(
-        job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, job["n_params"],
-        job["params"], grads, grad_stride, job["state"], one,
+        job["optimizer"], hyper, rate, decay, start, n_rows, n_columns, stride, n_params, params,
+        grads, grad_stride, states, one,
     )  # fmt: skip
-
-
-@jit
-def _my_weight_rows(job, stages, s, thread):
-    """Rows of the W of stage s that this thread owns, unless it owns columns."""
-    if s == job["shared"]:
-        return _my_inputs(job, stages, thread)
-    return my_part(stages[s]["n_in"], job["n_threads"], thread)
-
-
-@jit
-def _my_biases(job, stages, s, thread):
-    """Biases of stage s that this thread owns; those that thread 0 starts its sums from are its."""
-    n_out = stages[s]["n_out"]
-    if s == job["shared"]:
-        return 0, n_out if thread == 0 else 0
-    if s < job["shared"]:
-        return _my_inputs(job, stages, thread)
-    return my_part(n_out, job["n_threads"], thread)
-
-
-@jit
-def _my_weights(job, stages, s, thread, one):
-    """The block of a W that this thread owns: rows first..last, columns left..right."""
-    if _shares_columns(job, s):
-        left, right = _my_columns(job, stages, s, thread, one)
-        return 0, stages[s]["n_in"], left, right
-    first, last = _my_weight_rows(job, stages, s, thread)
-    return first, last, 0, stages[s]["n_out"]
 
 
 @jit
@@ -383,12 +310,13 @@ def _gradient_place(job, step, update, thread, start, stride, width, one):
 def _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one):
     """Gradient of this thread's share of a W, a block at a time, each updated while it is hot."""
     n_in, n_out = stages[s]["n_in"], stages[s]["n_out"]
-    first, last, left, right = _my_weights(job, stages, s, thread, one)
+    first, last, left, right = shares.my_weights(job, stages, s, thread, one)
     if s == 0 and _is_sparse(job):
         if not sparse.fills_columns(job["x_indptr"], order, batch, n_in):
             _sparse_weights(
-                job, stages, order, batch, scale, hyper, update, first, last, left, right, one
-            )
+                job, stages, order, batch, scale, hyper, thread, update, first, last, left, right,
+                one,
+            )  # fmt: skip
             return
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
         sparse.sort_by_columns(
@@ -422,7 +350,7 @@ def _gradient_columns(job, stages, s, batch, left, right, thread, one):
     stage = stages[s]
     size, n_out, width = itemsize(one), stage["n_out"], tile_width(one)
     if not matmul.is_wide(n_out, one):
-        offset, stride = _layout(job, stages, s, thread, one)
+        offset, stride = shares.layout(job, stages, s, thread, one)
         return stage["slopes"] + offset + left * size, stride, width * size
     panel = job["panels"] + thread * job["panel_bytes"]
     if s == 0 and _is_sparse(job):
@@ -455,10 +383,8 @@ def _weights_block(
     d_stride, panel_bytes, one,
 ):  # fmt: skip
     """Gradient of a block of a W and, where `update`, its new values."""
-    stage, n_out = stages[s], stages[s]["n_out"]
-    width = right - left
-    n_chunks, length, place = _chunks(n_out, first, last, left, right)
-    start = stage["weights"] + place
+    n_out, width = stages[s]["n_out"], right - left
+    start = stages[s]["weights"] + first * n_out + left
     grads, grad_stride = _gradient_place(job, step, update, thread, start, n_out, width, one)
     if s == 0 and _is_sparse(job):
         starts, places, factors = _columns_of_batch(job, batch, thread, one)
@@ -473,41 +399,49 @@ def _weights_block(
             grad_stride, one,
         )  # fmt: skip
     _use_gradient(
-        job, stage, hyper, scale, start, n_chunks, length, n_out, grads, grad_stride, update, one
+        job, stages, s, hyper, scale, thread, first, last, left, right, grads, grad_stride, update,
+        one,
+    )  # fmt: skip
+
+
+@jit
+def _sparse_weights(
+    job, stages, order, batch, scale, hyper, thread, update, first, last, left, right, one
+):
+    """As `_weights_block`, for all of the first W that is this thread's and few non-zeros."""
+    stage, n_out = stages[0], stages[0]["n_out"]
+    grads = job["grads"] + stage["weights"] * itemsize(one)
+    sparse.sparse_weight_gradient(
+        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
+        first, last, left, right, n_out, grads, one,
+    )  # fmt: skip
+    grads += (first * n_out + left) * itemsize(one)
+    _use_gradient(
+        job, stages, 0, hyper, scale, thread, first, last, left, right, grads, n_out, update, one
     )
 
 
 @jit
-def _sparse_weights(job, stages, order, batch, scale, hyper, update, first, last, left, right, one):
-    """As `_weights_block`, for all of the first W that is this thread's and few non-zeros."""
-    stage, n_out = stages[0], stages[0]["n_out"]
-    weights = job["grads"] + stage["weights"] * itemsize(one)
-    sparse.sparse_weight_gradient(
-        job["x"], job["x_indices"], job["x_indptr"], order, batch, stage["slopes"],
-        first, last, left, right, n_out, weights, one,
-    )  # fmt: skip
-    n_chunks, length, place = _chunks(n_out, first, last, left, right)
-    _use_gradient(
-        job, stage, hyper, scale, stage["weights"] + place, n_chunks, length, n_out,
-        weights + place * itemsize(one), n_out, update, one,
-    )  # fmt: skip
-
-
-@jit
 def _use_gradient(
-    job, stage, hyper, scale, start, n_rows, n_columns, stride, grads, grad_stride, update, one
+    job, stages, s, hyper, scale, thread, first, last, left, right, grads, grad_stride, update, one
 ):
-    """Add the penalties' part to the gradient of a block of weights, and update the block."""
+    """Add the penalties' part to the gradient of a block of a W, and update the block."""
+    params, _, _, first_weight, _, stride = shares.home(job, stages, s, thread, one)
+    start, n_rows, n_columns = first_weight + first * stride + left, last - first, right - left
+    if stride == n_columns and grad_stride == n_columns:  # adjacent, as one row
+        n_rows, n_columns = 1, n_rows * n_columns
     if job["l1"] != 0 or job["l2"] != 0:
         size = itemsize(one)
         for row in range(n_rows):
             optimizers.add_penalty(
                 scale * job["l1"], scale * job["l2"], n_columns,
-                job["params"] + (start + row * stride) * size, grads + row * grad_stride * size,
-                one,
+                params + (start + row * stride) * size, grads + row * grad_stride * size, one,
             )  # fmt: skip
     if update:
-        _update(job, stage, hyper, True, start, n_rows, n_columns, stride, grads, grad_stride, one)
+        _update(
+            job, stages, s, hyper, thread, True, start, n_rows, n_columns, stride, grads,
+            grad_stride, one,
+        )  # fmt: skip
 
 
 @jit
@@ -521,13 +455,17 @@ def _parameters_phase(job, stages, order, batch, step, scale, hyper, thread, upd
         if not stage["dense"]:
             continue
         _weights_phase(job, stages, s, order, batch, step, scale, hyper, thread, update, one)
-        left, right = _my_biases(job, stages, s, thread)
+        left, right = shares.my_biases(job, stages, s, thread)
         start, count = stage["biases"] + left, right - left
         grads, _ = _gradient_place(job, step, update, thread, start, count, count, one)
-        offset, stride = _layout(job, stages, s, thread, one)
+        offset, stride = shares.layout(job, stages, s, thread, one)
         matmul.bias_gradient(stage["slopes"] + offset, batch, left, right, stride, grads, one)
         if update:
-            _update(job, stage, hyper, False, start, 1, count, count, grads, count, one)
+            _, _, _, _, first_bias, _ = shares.home(job, stages, s, thread, one)
+            _update(
+                job, stages, s, hyper, thread, False, first_bias + left, 1, count, count, grads,
+                count, one,
+            )  # fmt: skip
 
 
 @jit
@@ -541,16 +479,18 @@ def _scaled_update(job, stages, hyper, thread, scale, one):
         n_out = stage["n_out"]
         for weights in (True, False):
             if weights:
-                first, last = _my_weight_rows(job, stages, s, thread)
+                first, last = shares.my_weight_rows(job, stages, s, thread)
             else:
-                first, last = _my_biases(job, stages, s, thread)
+                first, last = shares.my_biases(job, stages, s, thread)
             width = n_out if weights else 1
             count = (last - first) * width
             start = (stage["weights"] if weights else stage["biases"]) + first * width
             grads = job["grads"] + start * size
             if scale != 1:
                 optimizers.rescale(count, grads, scale, one)
-            _update(job, stage, hyper, weights, start, 1, count, count, grads, count, one)
+            _update(
+                job, stages, s, hyper, thread, weights, start, 1, count, count, grads, count, one
+            )
 
 
 @jit
@@ -572,7 +512,7 @@ def penalty_parts(stages, s):
     """In how many parts the penalties of a row of W come: those of the next sum over its units."""
     for t in range(s + 1, stages.size):
         if stages[t]["dense"]:
-            return matmul.n_parts(stages[t]["n_in"], stages[t]["n_out"])
+            return n_parts(stages[t]["n_in"], stages[t]["n_out"])
     return 1
 
 
@@ -589,12 +529,13 @@ def _my_penalties(job, stages, thread, one):
         n_in, n_out, parts = stage["n_in"], stage["n_out"], penalty_parts(stages, s)
         first, last, left, right = 0, n_in, 0, n_out
         if s < job["shared"]:
-            left, right = _my_inputs(job, stages, thread)
+            left, right = shares.my_inputs(job, stages, thread)
         else:
-            first, last = _my_weight_rows(job, stages, s, thread)
+            first, last = shares.my_weight_rows(job, stages, s, thread)
+        params, _, _, first_weight, _, stride = shares.home(job, stages, s, thread, one)
         optimizers.penalties_in_parts(
             job["l1"], job["l2"], n_in, n_out, parts, first, last, left, right,
-            job["params"] + stage["weights"] * size, place, one,
+            params + first_weight * size, stride, place, one,
         )  # fmt: skip
         place += parts * n_in * _FLOAT64_BYTES
 
@@ -682,6 +623,7 @@ def train_steps(job_address, thread, one):
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
+    shares.move_home(job, stages, thread, True, one)
     met, order, left = True, job["order"], job["n_rows"]
     for step in range(job["n_steps"]):
         batch = min(job["batch_size"], left)
@@ -692,23 +634,18 @@ def train_steps(job_address, thread, one):
         left -= batch
         if left == 0:
             left = job["n_rows"]
+    shares.move_home(job, stages, thread, False, one)
     restore_denormals(control)
     return met
 
 
 @jit
-def _outputs(job, stages, x, indptr, start, batch, out, one):
-    """Outputs after the link of `batch` rows from row `start` of x on, written to address `out`."""
-    n_out = job["n_outputs"]
-    if job["x_kind"] == rows.SPARSE:
-        job["x_indptr"] = indptr + start * 8
-    else:
-        job["x"] = x + start * job["x_row_stride"]
-    _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
-    outputs = stages[stages.size - 1]["values"]
+def _copy_outputs(job, stages, batch, out, one):
+    """The last stage's values after the link, written to address `out`."""
+    n_out, outputs = job["n_outputs"], stages[stages.size - 1]["values"]
     losses.link_rows(job["link"], outputs, n_out, batch, job["row_losses"], one)
     found = numbers(outputs, batch * n_out, one)
-    result = numbers(out + start * n_out * itemsize(one), batch * n_out, one)
+    result = numbers(out, batch * n_out, one)
     for i in range(result.size):
         result[i] = found[i]
 
@@ -726,7 +663,13 @@ def outputs_of_table(job_address, n_rows, taken, out, one):
     x, indptr, block = job["x"], job["x_indptr"], job["batch_size"]
     start = take(taken, block)
     while start < n_rows:
-        _outputs(job, stages, x, indptr, start, min(block, n_rows - start), out, one)
+        batch = min(block, n_rows - start)
+        if job["x_kind"] == rows.SPARSE:
+            job["x_indptr"] = indptr + start * 8
+        else:
+            job["x"] = x + start * job["x_row_stride"]
+        _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
+        _copy_outputs(job, stages, batch, out + start * job["n_outputs"] * itemsize(one), one)
         start = take(taken, block)
     restore_denormals(control)
 
@@ -741,8 +684,10 @@ def outputs_of_row(job_address, x, out):
         return False
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
+    one = out.dtype.type(1)
     # As they are, unsigned numbers, the sums of address and offset would be float64.
-    source, result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    _outputs(job, stages, source, 0, 0, 1, result, out.dtype.type(1))
+    job["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
+    _forward(job, stages, job["positions"], 1, 0, 0, job["panels"], one)
+    _copy_outputs(job, stages, 1, result, one)
     restore_denormals(control)
     return True

@@ -20,6 +20,10 @@ _LINE = 8
 
 _SPINS = 4000
 
+# Bytes between the memory of one thread and the next. Processors read ahead of a thread that walks
+# through its memory, beyond its end, and what they read of another's must be fetched back.
+SPACING = 32768
+
 
 if JIT_ENABLED:
 

@@ -203,19 +203,20 @@ class Dense(Layer):
         dtype = self.W.dtype
         (n, n_in), n_out = X.shape, self.b.size
         Z, order = np.empty((n, n_out), dtype), _positions(n)
+        panel = _panel(n_in, Z)
         if is_sparse(X):
             self._X = X
             table = table_of(X, dtype)
             sparse.sparse_forward(
                 address_of(table.values), address_of(table.indices), address_of(table.indptr),
                 address_of(order), 0, n, 0, n_out, address_of(self.W), address_of(self.b), n_in,
-                n_out, address_of(Z), dtype.type(1),
+                n_out, address_of(Z), address_of(panel), dtype.type(1),
             )  # fmt: skip
             return Z
-        X, panel = np.ascontiguousarray(X, dtype), _panel(n_in, Z)
+        X = np.ascontiguousarray(X, dtype)
         matmul.dense_forward(
             address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
-            address_of(self.W), address_of(self.b), n_in, n_out, address_of(Z), n_out,
+            address_of(self.W), n_out, address_of(self.b), n_in, n_out, address_of(Z), n_out,
             address_of(panel), X.dtype.type(1),
         )  # fmt: skip
         self._X = X
@@ -227,7 +228,7 @@ class Dense(Layer):
         X, W, n = self._X, self.W, self._X.shape[0]
         (n_in, n_out), one = W.shape, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
-        order, panel = _positions(n), _panel(n_out, W)
+        order, panel = _positions(n), _panel(max(n_in, n_out), W)
         rows, index = address_of(dY), address_of(order)
         if is_sparse(X):
             table = table_of(X, W.dtype)
