@@ -87,6 +87,18 @@ def test_bits_with_dropout_and_a_ragged_last_batch(dtype: str, data: Data) -> No
 
 
 @needs_threads
+@pytest.mark.parametrize("hidden", [9, 64])
+def test_bits_of_many_short_calls(hidden: int, data: Data) -> None:
+    """Gradients of a call's last step stay where both threads can write, as in no other step."""
+    X, y = data[0], data[1].astype(float)
+    networks = [Network([Dense(hidden), ReLU(), Dense(1)], MeanSquaredError()) for _ in range(2)]
+    for call in range(600):
+        for network, n_threads in zip(networks, (1, 2), strict=True):
+            network.fit(X, y, n_threads=n_threads, epochs=1, batch_size=100)
+        np.testing.assert_array_equal(networks[1].params, networks[0].params, f"call {call}")
+
+
+@needs_threads
 def test_as_many_threads_as_asked_for_take_part(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
