@@ -400,7 +400,7 @@ def run_reference(options: argparse.Namespace) -> int:
 
 def warmup(options: argparse.Namespace) -> int:
     """Compile for both number types by one tiny use of everything that is compiled."""
-    from .kernels.jit import cache_folder
+    from .kernels.cache import cache_folder
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 3)), np.arange(8) % 2

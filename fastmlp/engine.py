@@ -19,14 +19,8 @@ import numpy as np
 
 from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
-from .kernels.jit import (
-    CACHE_LINE,
-    JIT_ENABLED,
-    address_of,
-    address_or_0,
-    aligned_zeros,
-    is_compiled,
-)
+from .kernels.cache import is_compiled
+from .kernels.jit import CACHE_LINE, JIT_ENABLED, address_of, address_or_0, aligned_zeros
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import is_wide
 from .kernels.rows import SPARSE
@@ -346,7 +340,8 @@ class Engine:
         block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
         job["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
         places += of_stages("slopes")
-        places.append((job, "gradient", row * flowing))
+        apart = self.n_threads * spacing * (job["shared"] > 0)
+        places.append((job, "gradient", row * flowing + int(apart)))
         places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
         return places
 

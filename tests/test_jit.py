@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from fastmlp.kernels import jit
+from fastmlp.kernels.cache import cache_folder
 from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.kernels.tiles import TILE_ROWS, VECTORS
 from fastmlp.layers import GELU, Dense, Dropout
@@ -422,6 +423,15 @@ def test_nothing_is_fused_that_did_not_ask_for_it(cache: dict[str, Any]) -> None
     assert not re.search(r"\bvfn?m(add|sub)", cache["optimizers.update"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda _: run(SHUFFLE, NUMBA_CACHE_DIR=str(tmp_path)), range(3))
+        counts, orders = zip(*found, strict=True)
+    assert sorted(counts) == [[0, 1], [0, 1], [1, 0]]
+    assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
+
+
 # ---------------------------------------------------------------- without a cache
 
 
@@ -435,10 +445,10 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     below = str(folder / "file" / "below")
     names = ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE")
     code = f"""{KERNELS}{FIT}
-from fastmlp.kernels import jit, step
+from fastmlp.kernels import cache, step
 params, losses = fit("float64")
 {STATISTICS}
-answer |= {{"params": params, "losses": losses, "cache": jit.cache_folder()}}
+answer |= {{"params": params, "losses": losses, "cache": cache.cache_folder()}}
 print(json.dumps(answer))
 """
     return run(code, package, **dict.fromkeys(names, below))
@@ -463,7 +473,7 @@ def test_without_a_writable_folder_a_fit_still_works(nowhere: dict[str, Any]) ->
 
 
 def test_the_cache_folder_is_where_the_kernels_are_kept() -> None:
-    folder = jit.cache_folder()
+    folder = cache_folder()
     assert folder is not None
     in_this_process("float32")
     assert list(Path(folder).glob("step.train_steps-*.nbi"))

@@ -7,22 +7,20 @@ body, so that kernels can be stepped through and their branches counted.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import hashlib
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from .cache import keep
 from .parts import Parts
 
 JIT_ENABLED = not numba.config.DISABLE_JIT
@@ -36,47 +34,6 @@ def _vector_bytes() -> int:
 
 VECTOR_BYTES = _vector_bytes()
 CACHE_LINE = 64  # bytes
-
-
-def _package_hash() -> str:
-    """Hash of every kernel source, because numba only watches the file a function stands in."""
-    digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-_STAMP = _package_hash()
-
-
-class _Files(caching.IndexDataCacheFile):
-    """The cache's files; damaged ones, which can raise anything, are as good as none."""
-
-    def _load_index(self) -> dict[Any, str]:
-        try:
-            return super()._load_index()
-        except Exception:
-            return {}
-
-    def load(self, key: Any) -> Any:
-        try:
-            return super().load(key)
-        except Exception:
-            return None
-
-
-class _KernelCache(caching.FunctionCache):
-    """numba's on-disk cache, renewed when any kernel file changes and apart under bounds checks."""
-
-    def __init__(self, py_func: Callable[..., Any]) -> None:
-        super().__init__(py_func)
-        suffix = ".bounds" if numba.config.BOUNDSCHECK else ""
-        name = self._impl.filename_base + suffix
-        self._cache_file = _Files(self._cache_path, name, _STAMP)
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk costs the cache only
-            super().save_overload(sig, data)
 
 
 def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
@@ -96,8 +53,7 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
         **options,
     )(function)
     Parts(dispatcher)
-    with contextlib.suppress(RuntimeError, OSError):
-        dispatcher._cache = _KernelCache(function)
+    keep(dispatcher)
     return dispatcher
 
 
@@ -107,27 +63,6 @@ def rule(function: Callable[..., Any]) -> Any:
     Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
     """
     return jit(function, forceinline=True)
-
-
-def cache_folder() -> str | None:
-    """Where compiled code of this package is kept, or None if nowhere is writable."""
-    try:
-        return str(_KernelCache(_package_hash).cache_path)
-    except (RuntimeError, OSError):
-        return None
-
-
-def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
-    """Whether code of a kernel for numbers of a type is in this process or in the cache."""
-
-    def has(signatures: Any) -> bool:
-        return any(dtype.name in map(str, signature) for signature in signatures)
-
-    if has(getattr(kernel, "signatures", ())):
-        return True
-    with contextlib.suppress(AttributeError, OSError):  # no cache
-        return has(key[0] for key in kernel._cache._cache_file._load_index())
-    return False
 
 
 # What a call with arguments of other types raises: most are TypeError, some numba's own.
@@ -281,7 +216,8 @@ def integers(address, size):
 
 def address_of(array: np.ndarray) -> int:
     """Where an array's first number is; whoever passes it on keeps the array alive."""
-    return int(array.__array_interface__["data"][0])
+    address: int = array.ctypes.data
+    return address
 
 
 def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
