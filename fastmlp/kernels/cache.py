@@ -7,6 +7,7 @@ search, compile each function once: one of them does, and the others wait for it
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ try:
     import fcntl
 except ImportError:  # Windows, where each process compiles
     fcntl = None  # type: ignore[assignment]
+
+
+_OBJECTS_A_COLLECTION = 20_000
 
 
 def _package_hash() -> str:
@@ -88,6 +92,18 @@ class KernelCache(caching.FunctionCache):
             yield
 
 
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let the collector look for garbage more rarely: compilers make objects, and keep them."""
+    before = gc.get_threshold()
+    if before[0]:  # else it is off
+        gc.set_threshold(_OBJECTS_A_COLLECTION, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def keep(dispatcher: Any) -> None:
     """Keep what a dispatcher compiles; where no folder is writable, it compiles in each process."""
     try:
@@ -97,7 +113,7 @@ def keep(dispatcher: Any) -> None:
     compile_now = dispatcher.compile
 
     def compile_in_turn(signature: Any) -> Any:
-        with cache.turn(signature):
+        with cache.turn(signature), _rare_collections():
             return compile_now(signature)
 
     dispatcher._cache, dispatcher.compile = cache, compile_in_turn

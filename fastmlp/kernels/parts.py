@@ -15,13 +15,32 @@ from numba.core.registry import cpu_target
 
 
 class _PartLibrary(JITCodeLibrary):
-    """A kernel's code with that of the kernels it calls, for LLVM to see once it is all there."""
+    """A kernel's own code, which LLVM sees once it is all there, with that of all it calls."""
 
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
         self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        """For the kernel that Python calls: this kernel and all below it, each of them once.
+
+        Callers come first, since LLVM links only what somebody before has asked for.
+        """
+        whole, waiting = self._own_module().clone(), list(self._linking_libraries)
+        seen = {self}
+        for library in waiting:
+            if library in seen:
+                continue
+            seen.add(library)
+            self._reload_init.update(library._reload_init)
+            is_part = isinstance(library, _PartLibrary)
+            module = library._own_module() if is_part else library._get_module_for_linking()
+            whole.link_in(module, preserve=True)
+            if is_part:
+                waiting += library._linking_libraries
+        return whole
+
+    def _own_module(self) -> Any:
+        return super()._get_module_for_linking()
 
 
 class Parts:
