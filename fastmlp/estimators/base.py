@@ -235,7 +235,7 @@ class BaseMLP(
             sizes, sizes[1:-1], activations, rates, strict=False
         ):
             layers += [
-                Dense(n_in, n_out, max_norm=self.max_norm),
+                Dense(n_in, n_out, initializer="zeros", max_norm=self.max_norm),
                 parameters.activation_of(activation),
             ]
             if rate > 0:

@@ -25,7 +25,7 @@ from .parameters import optimizer_for, schedule_for
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 # At most so many rows in the order of visits, and multiplications before Ctrl-C is noticed, a call.
-_ROWS_A_CALL, _WORK_A_CALL = 65_536, 2_000_000_000
+_ROWS_A_CALL, _WORK_A_CALL = 131_072, 2_000_000_000
 
 
 class Validation(NamedTuple):
