@@ -256,7 +256,7 @@ def bias_gradient(d, batch, first, last, n_out, out, one):
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
-    if n_out == 1 and total.size == 1:
+    if n_out == 1 and total.size == 1:  # of a single bias most threads have no part
         for value in numbers(d + first * size, batch, one):
             total[0] += value
         return
