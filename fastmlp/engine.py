@@ -310,11 +310,12 @@ class Engine:
         spacing = SPACING * (self.n_threads > 1)
         job["panel_bytes"] = _whole_lines(panel * itemsize) + spacing
 
+        apart = self.n_threads * spacing
+
         def of_stages(field: str) -> list[tuple[Any, str, int]]:
-            apart = [self.n_threads * spacing * (s < job["shared"]) for s in range(stages.size)]
             return [
-                (stage, field, row * int(stage["n_out"]) + more)
-                for stage, more in zip(stages, apart, strict=True)
+                (stage, field, row * int(stage["n_out"]) + apart * int(s < job["shared"]))
+                for s, stage in enumerate(stages)
             ]
 
         places = of_stages("values")
@@ -340,8 +341,7 @@ class Engine:
         block = max(step.HOT_NUMBERS, TILE_ROWS * block_width, widest_out)  # or all biases
         job["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
         places += of_stages("slopes")
-        apart = self.n_threads * spacing * (job["shared"] > 0)
-        places.append((job, "gradient", row * flowing + int(apart)))
+        places.append((job, "gradient", row * flowing + apart * int(job["shared"] > 0)))
         places.append((job, "scratch", self.n_threads * int(job["scratch_bytes"])))
         return places
 

@@ -85,11 +85,10 @@ def dense_forward(
     row.
     """
     size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
-    if n_out == 1:
+    if n_out == 1 and left < right:
         narrow.product_of_one(
-            a, a_stride, order, first, last if left < right else first, 0, weights, n_in, parts, 0,
-            parts, biases, out, 0, one,
-        )  # fmt: skip
+            a, a_stride, order, first, last, 0, weights, n_in, parts, 0, parts, biases, out, 0, one
+        )
         return
     packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
     for j in range(left, right, width):
@@ -252,14 +251,9 @@ def weight_gradient(
 @jit
 def bias_gradient(d, batch, first, last, n_out, out, one):
     """db[j] <- sum over r of dZ[r, j] for columns first <= j < last; out: address of db[first]."""
-    size = itemsize(one)
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
-    if n_out == 1 and total.size == 1:  # of a single bias most threads have no part
-        for value in numbers(d + first * size, batch, one):
-            total[0] += value
-        return
     whole = batch // _ROWS_AT_ONCE * _ROWS_AT_ONCE
     for r in range(0, whole, _ROWS_AT_ONCE):
         a = _row(d, r, n_out, first, last, one)

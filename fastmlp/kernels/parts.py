@@ -25,22 +25,17 @@ class _PartLibrary(JITCodeLibrary):
 
         Callers come first, since LLVM links only what somebody before has asked for.
         """
-        whole, waiting = self._own_module().clone(), list(self._linking_libraries)
+        own_module = JITCodeLibrary._get_module_for_linking
+        whole, waiting = own_module(self).clone(), list(self._linking_libraries)
         seen = {self}
         for library in waiting:
             if library in seen:
                 continue
             seen.add(library)
-            self._reload_init.update(library._reload_init)
-            is_part = isinstance(library, _PartLibrary)
-            module = library._own_module() if is_part else library._get_module_for_linking()
-            whole.link_in(module, preserve=True)
-            if is_part:
+            whole.link_in(own_module(library), preserve=True)
+            if isinstance(library, _PartLibrary):  # others come with all that is below them
                 waiting += library._linking_libraries
         return whole
-
-    def _own_module(self) -> Any:
-        return super()._get_module_for_linking()
 
 
 class Parts:

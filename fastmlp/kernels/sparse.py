@@ -35,11 +35,10 @@ def sparse_forward(
     biases (n_out,) read; out (batch, n_out) written; panel (one tile wide) scratch.
     """
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
-    if n_out == 1:
+    if n_out == 1 and left < right:
         _forward_of_one(
-            values, indices, indptr, order, first, last if left < right else first, weights, biases,
-            n_in, out, panel, one,
-        )  # fmt: skip
+            values, indices, indptr, order, first, last, weights, biases, n_in, out, panel, one
+        )
         return
     samples = integers(order, last)
     for j in range(left, right, width):  # of all rows, so that these columns of W stay near

@@ -640,8 +640,9 @@ def train_steps(job_address, thread, one):
 
 
 @jit
-def _copy_outputs(job, stages, batch, out, one):
-    """The last stage's values after the link, written to address `out`."""
+def _outputs(job, stages, batch, out, one):
+    """Outputs after the link of the job's first `batch` rows, written to address `out`."""
+    _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
     n_out, outputs = job["n_outputs"], stages[stages.size - 1]["values"]
     losses.link_rows(job["link"], outputs, n_out, batch, job["row_losses"], one)
     found = numbers(outputs, batch * n_out, one)
@@ -668,8 +669,7 @@ def outputs_of_table(job_address, n_rows, taken, out, one):
             job["x_indptr"] = indptr + start * 8
         else:
             job["x"] = x + start * job["x_row_stride"]
-        _forward(job, stages, job["positions"], batch, 0, 0, job["panels"], one)
-        _copy_outputs(job, stages, batch, out + start * job["n_outputs"] * itemsize(one), one)
+        _outputs(job, stages, batch, out + start * job["n_outputs"] * itemsize(one), one)
         start = take(taken, block)
     restore_denormals(control)
 
@@ -684,10 +684,8 @@ def outputs_of_row(job_address, x, out):
         return False
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
-    one = out.dtype.type(1)
     # As they are, unsigned numbers, the sums of address and offset would be float64.
     job["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    _forward(job, stages, job["positions"], 1, 0, 0, job["panels"], one)
-    _copy_outputs(job, stages, 1, result, one)
+    _outputs(job, stages, 1, result, out.dtype.type(1))
     restore_denormals(control)
     return True
