@@ -12,8 +12,14 @@ import time
 import numpy as np
 from numba import njit
 
-from fastmlp.kernels.jit import address_of
+from fastmlp.kernels import memory
 from fastmlp.kernels.tiles import TILE_ROWS, tile_of_rows, tile_width
+
+
+def address_of(array: np.ndarray) -> int:
+    """Address of a whole array, to be read or written."""
+    return memory.address_of(array, "array", array.dtype, array.size, written=True)
+
 
 _ONE = np.float32(1)
 _PANEL_BYTES = 16_384  # of B, half of the smallest first-level cache

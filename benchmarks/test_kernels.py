@@ -13,9 +13,9 @@ import pytest
 from scipy import special
 
 from benchmarks.machine import blas_threads
+from benchmarks.peak import address_of
 from fastmlp import Adam
 from fastmlp.kernels import activations, matmul, optimizers
-from fastmlp.kernels.jit import address_of
 from fastmlp.kernels.tiles import tile_width
 from fastmlp.optimizers import Group
 

@@ -166,6 +166,20 @@ def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.
     return result
 
 
+def assign(where: str, target: np.ndarray, value: Any) -> None:
+    """Copy finite numbers into an array: of its shape, or one number for all of it."""
+    values = numeric(where, "values", array(where, "values", value))
+    if values.ndim == 0:
+        values = np.broadcast_to(values, target.shape)
+    if values.shape != target.shape:
+        raise InputError(
+            where, f"values of shape {target.shape}", f"shape {values.shape}",
+            "pass as many numbers as there are",
+        )  # fmt: skip
+    finite(where, "values", values)
+    target[...] = converted(where, "values", values, target.dtype)
+
+
 def matrix(
     where: str, name: str, value: Any, n_columns: int | None = None, search: bool = True
 ) -> Any:

@@ -12,23 +12,33 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .errors import InputError
 from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
 from .kernels.cache import is_compiled
-from .kernels.jit import CACHE_LINE, JIT_ENABLED, address_of, address_or_0, aligned_zeros
+from .kernels.jit import JIT_ENABLED, compile_for
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import is_wide
+from .kernels.memory import (
+    CACHE_LINE,
+    address_of,
+    address_or_0,
+    aligned_zeros,
+    index_address,
+)
+from .kernels.optimizers import N_HYPERPARAMETERS
 from .kernels.rows import SPARSE
 from .kernels.sums import n_parts
 from .kernels.threads import ABORTED, SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
-from .losses import LOSSES, BuiltInLoss, Loss
+from .losses import LOSSES, BuiltInLoss, Loss, target_addresses
 from .optimizers import OPTIMIZERS, SGD, Group, Optimizer
 from .tables import Table, table_of
 from .targets import Encoded
@@ -42,20 +52,24 @@ _WORK_A_THREAD = 1_000_000
 _WORK_TO_SHARE_UNITS, _WORK_TO_START = 400_000, 50_000_000
 MOST_THREADS = 1024
 _PREDICT_BLOCK = 128
+# How long a call of compiled code should last; multiplications of the first, whose speed nobody
+# knows yet, and what a step takes beside its multiplications.
+_PIECE_SECONDS, _FIRST_WORK, _WORK_OF_ANY_STEP = 0.05, 500_000_000, 100_000
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _LOG = logging.getLogger("fastmlp")
 
 
 @functools.cache
-def _announce_compilation(dtype: np.dtype) -> None:
-    """Say, once, why the first fit of a machine takes so long."""
+def compile_step(dtype: np.dtype) -> None:
+    """Compile the step for a type, or load it, unless it is there; the log says what takes long."""
     if JIT_ENABLED and not is_compiled(step.train_steps, dtype):
         _LOG.warning(
             "compiling kernels for %s on this machine, once, for some ten seconds "
             "(`fastmlp warmup` does it ahead)",
             dtype.name,
         )
+    compile_for(step.train_steps, 0, 0, dtype.type(1))
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
@@ -122,6 +136,27 @@ def choose_threads(requested: int | None, work: int) -> int:
 def training_work(network: Network, batch_size: int) -> int:
     """Multiplications of a step of training: forward, and backward for inputs and for weights."""
     return 3 * batch_size * int(network.params.size)
+
+
+def never() -> bool:
+    """What asks for no early end."""
+    return False
+
+
+def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
+    """Ranges that cover 0 to `total`, each as much as takes about a twentieth of a second.
+
+    Python hears Ctrl-C between calls of compiled code only, so none may be long. `first` is how
+    much the first range holds; what the caller needs for one decides how much the next holds.
+    """
+    start, size = 0, max(1, first)
+    while start < total:
+        stop = min(total, start + size)
+        started = time.perf_counter()
+        yield start, stop
+        seconds = max(time.perf_counter() - started, 1e-6)
+        size = max(1, round((stop - start) * min(8.0, _PIECE_SECONDS / seconds)))
+        start = stop
 
 
 class Convention(NamedTuple):
@@ -205,6 +240,7 @@ class Engine:
         self._fill_job(network, optimizer, batch_size, training)
         self.job["loss_scale"], self.job["shares_penalty"] = convention or Convention()
         self.table, work = table, training_work(network, batch_size)
+        self.work_per_step = work
         self.n_threads = self._choose_threads(n_threads, work, work * steps_a_call)
         self.job["n_threads"] = self.n_threads
         self.job["by_columns"] = self.n_threads > 1 and self._is_wide()
@@ -242,10 +278,12 @@ class Engine:
         job, loss = self.job[0], network.loss
         assert isinstance(loss, BuiltInLoss)
         self.levels = loss.levels_as(network.dtype)
-        job["levels"], job["n_levels"] = address_of(self.levels), self.levels.size
+        levels, n, dtype = self.levels, network.params.size, self.dtype
+        job["levels"] = address_of(levels, "levels", dtype, levels.size)
+        job["n_levels"], job["n_params"] = levels.size, n
         job["n_features"], job["n_outputs"] = network.n_features, network.n_outputs
-        job["params"], job["grads"] = address_of(network.params), address_of(network.grads)
-        job["n_params"] = network.params.size
+        job["params"] = address_of(network.params, "Network.params", dtype, n, written=True)
+        job["grads"] = address_of(network.grads, "Network.grads", dtype, n, written=True)
         job["batch_size"] = batch_size
         job["x_scale"] = self.scale
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
@@ -260,8 +298,8 @@ class Engine:
     def read_from(self, table: Table) -> None:
         """Point at the samples; another table may follow if it is as readable in place as this."""
         self.table, job = table, self.job[0]
-        job["x"], job["n_rows"] = address_of(table.values), table.n_rows
-        job["x_indices"], job["x_indptr"] = address_of(table.indices), address_of(table.indptr)
+        job["x"], job["x_indices"], job["x_indptr"] = table.addresses()
+        job["n_rows"] = table.n_rows
         job["x_row_stride"], job["x_column_stride"] = table.row_stride, table.column_stride
         in_place = (
             table.usable_as(self.dtype)
@@ -275,7 +313,7 @@ class Engine:
         """Lay out one work space, each part of it on cache lines of its own."""
         job, places = self.job[0], self._places(batch_size, training)
         self.work = aligned_zeros(sum(_whole_lines(size) for _, _, size in places), np.uint8)
-        at = address_of(self.work)
+        at = address_of(self.work, "work space", np.uint8, self.work.size, written=True)
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)
@@ -292,8 +330,10 @@ class Engine:
         self.positions = np.arange(batch_size, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(self.n_threads), np.int64)
         for field in ("zeros", "row_losses", "penalties", "positions", "stages", "sync"):
-            job[field] = address_of(getattr(self, field))
-        job["n_stages"], self.job_address = self.stages.size, address_of(self.job)
+            own = getattr(self, field)
+            job[field] = address_of(own, field, own.dtype, own.size, written=True)
+        job["n_stages"] = self.stages.size
+        self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
     def _places(self, batch_size: int, training: bool) -> list[tuple[Any, str, int]]:
         """What the work space holds: which field of which record is its address, and how long."""
@@ -358,13 +398,17 @@ class Engine:
             (job, "column_factors", size * self.dtype.itemsize),
         ]
 
-    def _point_at(self, order: np.ndarray, encoded: Encoded, weights: np.ndarray) -> None:
+    def _point_at(
+        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, n_epochs: int
+    ) -> None:
         """Say which samples come, in which order, and their targets and weights."""
-        job = self.job[0]
-        job["order"], job["n_rows"] = address_of(order), order.shape[-1]
-        job["labels"] = address_or_0(encoded.labels)
-        job["targets"] = address_or_0(encoded.targets)
-        job["sample_weights"] = address_or_0(weights)
+        job, n, dtype = self.job[0], self.table.n_rows, self.dtype
+        n_visits = order.size // n_epochs
+        job["order"] = index_address(order, "order", np.int32, n_epochs * n_visits, n)
+        job["n_rows"] = n_visits
+        n_outputs = int(job["n_outputs"])
+        job["labels"], job["targets"] = target_addresses(*encoded, n, n_outputs, dtype)
+        job["sample_weights"] = address_or_0(weights, "sample weights", dtype, n)
 
     def train(
         self,
@@ -375,27 +419,44 @@ class Engine:
         step_numbers: np.ndarray,
         first_step: int,
         patience: Patience = ENDLESS,
+        ends: Callable[[], bool] = never,
     ) -> np.ndarray:
-        """Walk through each row of `order` (n_epochs, n_rows), or the only one, a batch a step.
+        """Walk through each row of `order` (n_epochs, n_rows), or the only one, a batch per step.
 
-        Returns each batch's loss (n_steps,), nan after the first that is not finite and after the
-        epoch that wears out the patience.
+        Python is back about every twentieth of a second, so that signals are heard, and asks `ends`
+        whether to stop there.
+
+        Returns each batch's loss (n_steps,): nan after the first that is not finite and after the
+        epoch that wears out the patience; fewer of them if `ends` said so.
         """
-        losses, job = np.full(step_numbers.shape[0], np.nan), self.job[0]
-        self._point_at(order, encoded, weights)
-        job["state"], job["hyper"] = address_of(state), address_of(step_numbers)
-        job["losses"], job["n_steps"] = address_of(losses), losses.size
+        n_steps, job = step_numbers.shape[0], self.job[0]
+        losses = np.full(n_steps, np.nan)
+        self._point_at(order, encoded, weights, order.shape[0] if order.ndim == 2 else 1)
+        if job["updates"]:
+            n_state = (int(job["n_vectors"]) - 1) * int(job["n_params"])
+            job["state"] = address_of(state, "state", self.dtype, n_state, written=True)
+            n_numbers = n_steps * N_HYPERPARAMETERS
+            job["hyper"] = address_of(step_numbers, "numbers of steps", np.float64, n_numbers)
+        job["losses"] = address_of(losses, "losses", np.float64, n_steps, written=True)
         job["first_step"], job["enough_after"] = first_step, 0
         for name, value in patience._asdict().items():
             job[name] = value
-
-        _announce_compilation(self.dtype)
-
-        def run(thread: int) -> None:
-            step.train_steps(self.job_address, thread, self.one)
-
-        on_threads(run, self.n_threads, self.sync)
+        # Threads hold on to the engine, and by this to all that they read and write: should Ctrl-C
+        # take the caller away, none of it is freed before the last of them is done.
+        self.in_use = order, encoded, weights, state, step_numbers, losses
+        compile_step(self.dtype)
+        work = self.work_per_step + _WORK_OF_ANY_STEP
+        for start, stop in in_pieces(n_steps, _FIRST_WORK // work):
+            job["from_step"], job["n_steps"] = start, stop
+            on_threads(self._run, self.n_threads, self.sync)
+            if job["enough_after"] or not np.isfinite(losses[stop - 1]):
+                break
+            if stop < n_steps and ends():
+                return losses[:stop]
         return losses
+
+    def _run(self, thread: int) -> None:
+        step.train_steps(self.job_address, thread, self.one)
 
     @property
     def patience(self) -> Patience:
@@ -418,17 +479,24 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     `network.spare_engines` for the next call: setting one up takes longer than some rows do.
     """
     table, n = table_of(X, network.dtype), X.shape[0]
-    n_threads = min(choose_threads(None, n * network.params.size), -(-n // _PREDICT_BLOCK))
-    out = np.empty((n, network.n_outputs), network.dtype)
+    n_outputs, work_per_row = network.n_outputs, network.params.size
+    n_threads = min(choose_threads(None, n * work_per_row), -(-n // _PREDICT_BLOCK))
+    out, taken = np.empty((n, n_outputs), network.dtype), np.zeros(1, np.int64)
     key = _work_space_key(network, table, link)
     engines = [_work_space(network, key, table) for _ in range(n_threads)]
-    taken = np.zeros(1, np.int64)
+    out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
+    taken_at = address_of(taken, "rows taken", np.int64, 1, written=True)
 
-    def run(thread: int) -> None:
+    def run(thread: int, stop: int) -> None:
         job, one = engines[thread].job_address, engines[thread].one
-        step.outputs_of_table(job, n, address_of(taken), address_of(out), one)
+        step.outputs_of_table(job, stop, taken_at, out_at, one)
 
-    on_threads(run, n_threads, engines[0].sync)
+    blocks = -(-n // _PREDICT_BLOCK)
+    first = _FIRST_WORK // (_PREDICT_BLOCK * work_per_row)
+    for start, stop in in_pieces(blocks, first):
+        taken[0] = start * _PREDICT_BLOCK
+        end = min(n, stop * _PREDICT_BLOCK)
+        on_threads(functools.partial(run, stop=end), n_threads, engines[0].sync)
     network.spare_engines.setdefault(key, []).extend(engines)
     return out
 
@@ -486,7 +554,26 @@ def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
             elif isinstance(layer, Dropout):
                 stage["dropout"], stage["dropout_stream"] = layer.rate, number + 1
             number += 1
+    _check_sizes(network, stages)
     return stages
+
+
+def _check_sizes(network: Network, stages: np.ndarray) -> None:
+    """Refuse layers and groups that no longer have the sizes that the parameters were made for."""
+    width, sizes = network.n_features, dict[int, int]()
+    for stage in stages:
+        n_in, n_out = int(stage["n_in"]), int(stage["n_out"])
+        if n_in != width or not (stage["dense"] or n_in == n_out):
+            break
+        if stage["dense"]:
+            sizes[int(stage["weights"])], sizes[int(stage["biases"])] = n_in * n_out, n_out
+        width = n_out
+    fits = sizes == {group.start: group.size for group in network.groups}
+    if not fits or width != network.n_outputs or sum(sizes.values()) != network.params.size:
+        raise InputError(
+            "Network", "layers of the sizes they were built with", "others",
+            "make a new network for other sizes",
+        )  # fmt: skip
 
 
 def _without_rescaling(stages: np.ndarray) -> tuple[float, np.ndarray]:
@@ -544,9 +631,20 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
     except BaseException:  # Ctrl-C in between, or no more threads to be had
         sync[ABORTED] = 1
         raise
-    finally:  # while they run, the memory they were told of must stay
-        for thread in others:
-            if thread.ident is not None:
-                thread.join()
+    finally:
+        _wait_for(others)
     if failures:
         raise failures[0]
+
+
+def _wait_for(threads: list[threading.Thread]) -> None:
+    """Wait until all that were started are done, and only then pass on an interruption."""
+    interruption: BaseException | None = None
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except BaseException as pressed:
+                interruption = pressed
+    if interruption is not None:
+        raise interruption

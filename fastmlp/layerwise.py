@@ -6,6 +6,7 @@ does: for built-in parts the two agree bit for bit, which the tests check.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import numpy as np
 from .errors import InputError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
-from .kernels.jit import address_of
 from .kernels.losses import sum_rows
+from .kernels.memory import address_of
 from .kernels.sums import n_parts
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
@@ -37,12 +38,18 @@ def train(
     state: np.ndarray,
     numbers: np.ndarray,
     first_step: int,
+    ends: Callable[[], bool],
 ) -> np.ndarray:
-    """Walk through `order` once, a batch a step; returns each batch's loss (n_steps,)."""
+    """Walk through `order` once, a batch per step, unless `ends` asks for an end before.
+
+    Returns each batch's loss (n_steps,).
+    """
     losses = np.empty(numbers.shape[0])
     control = flush_denormals()
     try:
         for step in range(losses.size):
+            if step > 0 and ends():
+                return losses[:step]
             losses[step] = _step(
                 network, X, order[step * batch_size : (step + 1) * batch_size], encoded, weights,
                 optimizer, state, numbers[step], first_step + step,
@@ -136,23 +143,24 @@ def _add_penalties(network: Network) -> float:
     widths = [group.size // height for group, height in zip(weights, heights, strict=True)]
     following = [*widths[1:], 0]
     for group, height, width, after in zip(weights, heights, widths, following, strict=True):
-        params = address_of(views[group.name])
-        kernels.add_penalty(
-            l1, l2, group.size, params, address_of(network.grads[group.start :]), one
-        )
+        params = address_of(views[group.name], group.name, network.dtype, height * width)
+        grads = network.grads[group.start : group.start + group.size]
+        gradient = address_of(grads, "grads", network.dtype, height * width, written=True)
+        kernels.add_penalty(l1, l2, group.size, params, gradient, one)
         parts = int(n_parts(width, after)) if after else 1
         found.append(np.empty(parts * height))
         kernels.penalties_in_parts(
             l1, l2, height, width, parts, 0, height, 0, width, params, width,
-            address_of(found[-1]), one,
+            address_of(found[-1], "penalties", np.float64, parts * height, written=True), one,
         )  # fmt: skip
     every = np.concatenate([np.empty(0), *found])
-    return float(sum_rows(address_of(every), every.size))
+    return float(sum_rows(address_of(every, "penalties", np.float64, every.size), every.size))
 
 
 def _limit_norms(network: Network) -> None:
     for layer in network.layers:
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape
-            address, one = address_of(layer.W), network.dtype.type(1)
+            address = address_of(layer.W, "W", network.dtype, n_in * n_out, written=True)
+            one = network.dtype.type(1)
             kernels.limit_columns(address, n_in, n_out, 0, n_out, float(layer.max_norm), one)

@@ -14,7 +14,7 @@ import numpy as np
 from . import checks
 from .errors import InputError
 from .kernels import losses as kernels
-from .kernels.jit import address_of, address_or_0
+from .kernels.memory import address_of, address_or_0, index_address
 from .registry import Registry
 
 LOSSES: Registry[Loss] = Registry("loss")
@@ -154,26 +154,39 @@ class BuiltInLoss(Loss):
         gradient : ndarray of shape (n, n_outputs)
             With respect to the outputs.
         """
-        n, n_out = outputs.shape
-        one = outputs.dtype.type(1)
-        order, levels = np.arange(n, dtype=np.int32), self.levels_as(outputs.dtype)
-        scratch, gradient, row_losses = outputs.copy(), np.empty_like(outputs), np.empty(n)
+        (n, n_out), dtype = outputs.shape, outputs.dtype
+        one, levels = dtype.type(1), self.levels_as(dtype)
+        order, scratch = np.arange(n, dtype=np.int32), np.array(outputs, order="C")
+        gradient, row_losses = np.empty_like(scratch), np.empty(n)
+        weights_at = address_or_0(weights, "sample weights", dtype, n)
+        row_losses_at = address_of(row_losses, "losses", np.float64, n, written=True)
         if total <= 0:
-            total = kernels.total_weight(order, address_or_0(weights), one)
+            total = kernels.total_weight(order, weights_at, one)
         kernels.loss_rows(
-            self.code, self.option, address_of(levels), levels.size, address_of(scratch), n_out,
-            order, 0, n, address_or_0(labels), address_or_0(targets), address_or_0(weights), total,
-            address_of(gradient), address_of(row_losses), one,
+            self.code, self.option, address_of(levels, "levels", dtype, levels.size), levels.size,
+            address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out, order, 0, n,
+            *target_addresses(labels, targets, n, n_out, dtype), weights_at, total,
+            address_of(gradient, "gradient", dtype, n * n_out, written=True), row_losses_at, one,
         )  # fmt: skip
-        return float(kernels.sum_rows(address_of(row_losses), n)), gradient
+        return float(kernels.sum_rows(row_losses_at, n)), gradient
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
         linked, totals = np.array(outputs, order="C"), np.empty(outputs.shape[0])
-        n, n_out = linked.shape
+        (n, n_out), dtype = linked.shape, linked.dtype
         kernels.link_rows(
-            self.link_code, address_of(linked), n_out, n, address_of(totals), linked.dtype.type(1)
-        )
+            self.link_code, address_of(linked, "outputs", dtype, n * n_out, written=True), n_out, n,
+            address_of(totals, "sums", np.float64, n, written=True), dtype.type(1),
+        )  # fmt: skip
         return linked
+
+
+def target_addresses(
+    labels: np.ndarray, targets: np.ndarray, n: int, n_outputs: int, dtype: np.dtype
+) -> tuple[int, int]:
+    """Addresses of the labels of n rows, or else 0 and that of their targets."""
+    if labels.size:
+        return index_address(labels, "labels", np.int32, n, n_outputs), 0
+    return 0, address_of(targets, "targets", dtype, n * n_outputs)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import checks, engine
-from .errors import InputError, InputTypeError
-from .kernels.jit import aligned_copy, aligned_zeros
+from .attributes import Checked, Fixed, Numbers, Views
+from .errors import InputError, InputTypeError, counted
+from .kernels.memory import aligned_copy, aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
 from .objective import Objective
@@ -57,9 +58,11 @@ class Network:
     Attributes
     ----------
     params, grads : ndarray of shape (n_params,)
-        All parameters, and the gradient of the last batch.
-    layers : list of Layer
-        As given.
+        All parameters, and the gradient of the last batch. Setting one copies finite numbers in.
+    layers : tuple of Layer
+        As given. Neither they nor `dtype`, `n_features` and `n_outputs` can be set.
+    loss : Loss
+        May be set to another that reads targets in the same way.
     classes_ : ndarray or None
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
@@ -87,6 +90,30 @@ class Network:
     True
     """
 
+    layers = Fixed[tuple[Layer, ...]]("Layers, in order.", "make a new network of other layers")
+    dtype = Fixed[np.dtype]("Type of all parameters.", "make a new network of another dtype")
+    n_features = Fixed[int]("Columns of the inputs.", "make a new network for other columns")
+    n_outputs = Fixed[int]("Columns of the outputs.", "make a new network for other outputs")
+    params = Numbers("All parameters, in one vector.")
+    grads = Numbers("The gradient of the last batch, in one vector.")
+    loss = Checked[Loss]("What is minimised.", lambda network, where, value: network._taken(value))
+    seed = Checked[int](
+        "Seed of initial weights, shuffling and dropout.",
+        lambda network, where, value: checks.seed("Network", value),
+    )
+    l1 = Checked[float](
+        "Factor of the sum of the weights' absolute values.",
+        lambda network, where, value: checks.number("Network", "l1", value, 0),
+    )
+    l2 = Checked[float](
+        "Factor of half the sum of the weights' squares.",
+        lambda network, where, value: checks.number("Network", "l2", value, 0),
+    )
+    feature_names = Checked[tuple[str, ...] | None](
+        "Names of the input columns, or None.",
+        lambda network, where, value: _checked_names(where, value, network.n_features),
+    )
+
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -96,18 +123,15 @@ class Network:
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> None:
-        self.layers = _checked_layers(layers)
-        self.loss: Loss = LOSSES.make(loss, Loss)
-        self.dtype = checks.float_type("Network", dtype)
-        self.seed = checks.seed("Network", random_state)
-        self.l1 = checks.number("Network", "l1", l1, 0)
-        self.l2 = checks.number("Network", "l2", l2, 0)
+        self._layers = _checked_layers(layers)
+        self._dtype = checks.float_type("Network", dtype)
+        self._n_features = self._n_outputs = 0
         self.coder: TargetCoder | None = None
-        self.feature_names: tuple[str, ...] | None = None
+        self.loss, self.seed, self.l1, self.l2 = loss, random_state, l1, l2
+        self.feature_names = None
         self.groups: list[Group] = []
         self.spare_engines: dict[tuple[Any, ...], list[engine.Engine]] = {}
-        self.params = self.grads = np.empty(0, self.dtype)
-        self.n_features = self.n_outputs = 0
+        self._params = self._grads = np.empty(0, self._dtype)
         n_in = _known_width(self.layers)
         if n_in is not None:
             self.build(n_in)
@@ -161,8 +185,8 @@ class Network:
             raise InputError(
                 "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
             )
-        self.params, self.grads = aligned_zeros(size, self.dtype), aligned_zeros(size, self.dtype)
-        self.n_features, self.n_outputs, self.groups = plan
+        self._params, self._grads = (aligned_zeros(size, self.dtype) for _ in range(2))
+        self._n_features, self._n_outputs, self.groups = plan
         chain_sizes(self.layers, plan.n_features)
         self._bind()
         rng = np.random.default_rng(self.seed)
@@ -194,6 +218,16 @@ class Network:
             self._build(plan)
         self.coder = coder
 
+    def _taken(self, value: Any) -> Loss:
+        """The loss that a name or object stands for, if it reads targets as the first fit did."""
+        loss: Loss = LOSSES.make(value, Loss)
+        if self.coder is not None and not self.coder.suits(loss):
+            raise InputError(
+                "Network.loss", "a loss for targets like those of the first fit", loss.name,
+                "make a new network",
+            )  # fmt: skip
+        return loss
+
     def _undo(self) -> Callable[[], None]:
         """What unbuilds a network that is not built yet, after a fit that fails by its data."""
         owners = [self, *self.layers]
@@ -216,17 +250,17 @@ class Network:
                 group = starts[f"{number}.{key}"]
                 for view, flat in zip(views, (self.params, self.grads), strict=True):
                     view[key] = flat[group.start : group.start + group.size].reshape(shape)
-            layer.bind(*views)
+            layer.bind(Views(views[0]), Views(views[1]))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the layers' views, which `__setstate__` makes anew."""
         state = self.__dict__ | {"spare_engines": {}}
-        state["layers"] = [_unbound(layer) for layer in self.layers]
+        state["_layers"] = tuple(_unbound(layer) for layer in self.layers)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.params, self.grads = aligned_copy(self.params), aligned_copy(self.grads)
+        self._params, self._grads = aligned_copy(self.params), aligned_copy(self.grads)
         for layer in self.layers:
             layer.is_taken = True
         if self.is_built:
@@ -597,9 +631,9 @@ class Network:
         return serialization.load(path, custom)
 
 
-def _checked_layers(layers: Iterable[Any]) -> list[Layer]:
+def _checked_layers(layers: Iterable[Any]) -> tuple[Layer, ...]:
     try:
-        found = list(layers)
+        found = tuple(layers)
     except TypeError:
         raise InputTypeError(
             "Network", "a list of layers", type(layers).__name__, "write [Dense(32), ReLU(), ...]"
@@ -633,13 +667,32 @@ def _checked_layers(layers: Iterable[Any]) -> list[Layer]:
     return found
 
 
-def _known_width(layers: list[Layer]) -> int | None:
+def _checked_names(where: str, names: Any, n_features: int) -> tuple[str, ...] | None:
+    """Names of all columns, each once; None for none."""
+    if names is None:
+        return None
+    expected = "a sequence of texts"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputTypeError(where, expected, type(names).__name__, 'write ["age", "income"]')
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise InputTypeError(where, expected, type(name).__name__, "turn names into text")
+    if len(set(found)) < len(found):
+        raise InputError(where, "each name once", "one twice", "give columns different names")
+    if n_features and len(found) != n_features:
+        got = counted(len(found), "name")
+        raise InputError(where, f"{counted(n_features, 'name')}", got, "name every column")
+    return found
+
+
+def _known_width(layers: Sequence[Layer]) -> int | None:
     """Columns of the input if a layer says so, be it behind some that keep the width."""
     sized = [layer for layer in layers if not isinstance(layer, Activation | Dropout)]
     return sized[0].n_in if sized else None
 
 
-def _groups(layers: list[Layer]) -> list[Group]:
+def _groups(layers: Sequence[Layer]) -> list[Group]:
     """Where each parameter stands in the flat vectors: matrices first, then vectors."""
     found = []
     for number, layer in enumerate(layers):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .engine import Convention, Engine, choose_threads, on_threads, training_work
-from .kernels.jit import address_of
+from .kernels.memory import address_of
 from .tables import table_of
 from .targets import Samples
 
@@ -56,7 +56,9 @@ class Objective:
         ]
         self.grads = [np.zeros_like(network.params) for _ in self.engines]
         for engine, grads in zip(self.engines, self.grads, strict=True):
-            engine.job["grads"] = address_of(grads)
+            engine.job["grads"] = address_of(
+                grads, "grads", network.dtype, network.params.size, written=True
+            )
             for stage in engine.stages:
                 stage["dropout"] = 0.0
 

@@ -17,7 +17,7 @@ import numpy as np
 from . import checks
 from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
-from .kernels.jit import address_of, aligned_zeros
+from .kernels.memory import address_of, aligned_zeros
 from .registry import Registry
 from .schedules import Schedule, schedule_of
 
@@ -214,17 +214,30 @@ class Optimizer:
         state : ndarray of shape (n_vectors * n_params,)
             The optimizer's memory, which is updated.
         """
-        n, one = params.size, params.dtype.type(1)
-        gradient = address_of(grads)
+        n, dtype, one = params.size, params.dtype, params.dtype.type(1)
+        _check_groups(groups, n)
+        values = address_of(params, "params", dtype, n, written=True)
+        gradient = address_of(grads, "grads", dtype, n, written=True)
+        memory = address_of(state, "the optimizer's state", dtype, self.n_vectors * n, written=True)
+        row = address_of(numbers, "numbers of a step", np.float64, kernels.N_HYPERPARAMETERS)
         if self.clip_norm is not None:
             scale = kernels.clip_factor(n, gradient, float(self.clip_norm), one)
             if scale != 1:
                 kernels.rescale(n, gradient, scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
             kernels.update(
-                self.code, address_of(numbers), rate, decay, group.start, 1, group.size, 0, n,
-                address_of(params), gradient + group.start * params.itemsize, 0,
-                address_of(state), one,
+                self.code, row, rate, decay, group.start, 1, group.size, 0, n, values,
+                gradient + group.start * params.itemsize, 0, memory, one,
+            )  # fmt: skip
+
+
+def _check_groups(groups: list[Group], n_params: int) -> None:
+    """Refuse groups that do not stand inside the parameters."""
+    for group in groups:
+        if not 0 <= group.start <= group.start + group.size <= n_params:
+            raise InputError(
+                f"group {group.name!r}", f"a part of {n_params} parameters",
+                f"{group.size} from {group.start} on", "pass the groups of the same network",
             )  # fmt: skip
 
 

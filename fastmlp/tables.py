@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .kernels.jit import VECTOR_BYTES, address_of
+from .kernels.jit import VECTOR_BYTES
+from .kernels.memory import address_of, index_address, matrix_address, starts_address
 from .kernels.rows import KINDS, SPARSE
 from .kernels.sparse import non_zeros_of_rows
 
@@ -18,6 +19,7 @@ from .kernels.sparse import non_zeros_of_rows
 # columns, or outputs to multiply them with, finding the non-zeros takes what skipping zeros saves.
 _FEW_NON_ZEROS, _LEAST_COLUMNS, _LEAST_VECTORS = 0.2, 128, 4
 _LOOKED_AT, _BLOCK = 64, 1024  # rows
+DTYPES = {kind: dtype for dtype, kind in KINDS.items()}
 
 
 class Table(NamedTuple):
@@ -41,6 +43,19 @@ class Table(NamedTuple):
         if self.kind == SPARSE:
             return True
         return self.kind == KINDS[dtype] and self.column_stride == dtype.itemsize
+
+    def addresses(self) -> tuple[int, int, int]:
+        """Of the numbers and, in CSR form, of their columns and of each row's start; else 0."""
+        shape = self.n_rows, self.n_columns
+        if self.kind != SPARSE:
+            dtype, strides = DTYPES[self.kind], (self.row_stride, self.column_stride)
+            return matrix_address(self.values, "X", dtype, shape, strides), 0, 0
+        n_values = self.values.size
+        return (
+            address_of(self.values, "X.data", self.values.dtype, n_values),
+            index_address(self.indices, "X.indices", np.int32, n_values, self.n_columns),
+            starts_address(self.indptr, "X.indptr", self.n_rows, n_values),
+        )
 
 
 def is_sparse(X: Any) -> bool:
@@ -78,9 +93,13 @@ def _compressed(X: np.ndarray, n_values: int, dtype: np.dtype) -> Any:
     for start in range(0, X.shape[0], _BLOCK):
         block, at = np.ascontiguousarray(X[start : start + _BLOCK], dtype), indptr[start]
         ends = indptr[start + 1 : start + 1 + len(block)]
+        room, rest = n_values - at, slice(at, None)
         non_zeros_of_rows(
-            address_of(block), *block.shape, address_of(values[at:]), address_of(indices[at:]),
-            address_of(ends), n_values - at, dtype.type(1),
+            address_of(block, "X", dtype, block.size), *block.shape,
+            address_of(values[rest], "non-zeros", dtype, room + 1, written=True),
+            address_of(indices[rest], "their columns", np.int32, room + 1, written=True),
+            address_of(ends, "ends of rows", np.int64, len(block), written=True),
+            room, dtype.type(1),
         )  # fmt: skip
         ends += at
     return sparse.csr_array((values[:-1], indices[:-1], indptr), X.shape)
@@ -89,13 +108,16 @@ def _compressed(X: np.ndarray, n_values: int, dtype: np.dtype) -> Any:
 def table_of(X: Any, dtype: np.dtype) -> Table:
     """Description of a float16, float32, float64 or uint8 matrix, or of a CSR matrix.
 
-    Dense memory is not copied; of a CSR matrix the non-zeros are, if they are not of `dtype`.
+    Dense memory is not copied, unless its numbers are misaligned; of a CSR matrix the non-zeros
+    are, if they are not of `dtype`. The table views the memory through arrays of its own, so that
+    nobody else can give these another type or shape.
     """
     if is_sparse(X):
-        values = np.ascontiguousarray(X.data, dtype)
-        indices = np.ascontiguousarray(X.indices, np.int32)
-        indptr = np.ascontiguousarray(X.indptr, np.int64)
+        values = np.ascontiguousarray(X.data, dtype).view()
+        indices = np.ascontiguousarray(X.indices, np.int32).view()
+        indptr = np.ascontiguousarray(X.indptr, np.int64).view()
         return Table(values, indices, indptr, 0, 0, SPARSE, *X.shape)
+    X = X.view() if X.flags.aligned else X.copy()
     row_stride, column_stride = X.strides
     if X.shape[1] == 1:
         column_stride = X.itemsize  # NumPy may report anything for an axis of length 1

@@ -74,14 +74,17 @@ class TargetCoder:
     @classmethod
     def learn(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
         """Decide how to read y from its shape and values."""
-        n_levels = len(loss.levels) if isinstance(loss, Quantile) else 1
-        coder = cls(n_outputs, loss.task, n_levels, isinstance(loss, PoissonDeviance))
+        coder = cls(n_outputs, *_reading(loss))
         values = _array(where, y)
         coder.flat = values.ndim == 1
         coder._refuse_labels_in_a_column(where, values)
         if coder.task != "regression" and coder.flat:
             coder.classes = _classes(where, values, coder.task, n_outputs)
         return coder
+
+    def suits(self, loss: Loss) -> bool:
+        """Whether targets mean the same to a loss."""
+        return (self.task, self.n_levels, self.non_negative) == _reading(loss)
 
     def _refuse_labels_in_a_column(self, where: str, values: np.ndarray) -> None:
         """Labels (n, 1) would be read as rows of yes and no."""
@@ -170,6 +173,12 @@ class TargetCoder:
             return yes.astype(np.int64)
         best = np.argmax(linked, axis=1)
         return best if self.classes is None else self.classes[best]
+
+
+def _reading(loss: Loss) -> tuple[str, int, bool]:
+    """How a loss reads targets: its task, outputs per target, and whether they may be negative."""
+    n_levels = len(loss.levels) if isinstance(loss, Quantile) else 1
+    return loss.task, n_levels, isinstance(loss, PoissonDeviance)
 
 
 def _array(where: str, y: object) -> np.ndarray:

@@ -6,12 +6,9 @@ the network has a kernel, and layer by layer where one is the user's own.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +17,10 @@ from . import checks, engine, layerwise
 from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
 from .history import History
+from .interrupts import CtrlC
 from .kernels import random
-from .kernels.jit import address_of
 from .kernels.losses import means_of_epochs
+from .kernels.memory import address_of
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
 from .tables import table_of
 from .targets import Samples, TargetCoder
@@ -160,7 +158,7 @@ class _Run:
         self.validation, self.n_rows = validation, samples.X.shape[0]
         self.batch_size, self.n_epochs = batch_size, n_epochs
         self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
-        self.step, self.history = 0, History()
+        self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
         self.state = np.empty(0, network.dtype)
         if isinstance(optimizer, Optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
@@ -188,20 +186,29 @@ class _Run:
         progress: bool,
         checkpoint: Checkpoint | None,
     ) -> History:
-        """All epochs that are left, or those before a callback or Ctrl-C ends the fit."""
+        """All epochs that are left, or those before a callback or Ctrl-C ends the fit.
+
+        An epoch that Ctrl-C ends early leaves its steps in the parameters, and no entry in the
+        history or among the checkpoints.
+        """
         history = self.history
         bar = _progress_bar(self.n_epochs, progress, history.epochs)
         try:
-            with _patient_ctrl_c() as pressed:
+            if self.engine is not None:
+                engine.compile_step(self.network.dtype)
+            with self.ctrl_c:
                 ends = history.epochs >= self.n_epochs
                 while not ends:
                     wished = self._epoch(shuffle, callbacks, bar)
-                    if pressed():
+                    if self.ctrl_c.pressed:
                         history.stopped = "interrupted"
                     elif wished:
                         history.stopped = "callback"
                     ends = history.stopped != "finished" or history.epochs >= self.n_epochs
-                    if checkpoint is not None:
+                    if (
+                        checkpoint is not None
+                        and self.step == history.epochs * self.steps_per_epoch
+                    ):
                         checkpoint.after_epoch(self.network, history, self.state, self.step, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
@@ -213,7 +220,10 @@ class _Run:
     def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
         started = time.perf_counter()
-        loss, rate = self._train_epoch(self.history.epochs, shuffle)
+        found = self._train_epoch(self.history.epochs, shuffle)
+        if found is None:
+            return False
+        loss, rate = found
         validation = self._validate()
         self.history.add(loss, validation, rate, time.perf_counter() - started)
         _show(bar, self.history)
@@ -221,32 +231,32 @@ class _Run:
         wishes = [callback(self.network, self.history) for callback in callbacks]
         return any(wishes)
 
-    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float]:
-        """All batches once; returns the mean loss and the last learning rate."""
+    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float] | None:
+        """All batches once; returns the mean loss and the last learning rate.
+
+        None if Ctrl-C ended the epoch before its last batch.
+        """
         samples = self.samples
         order = np.arange(self.n_rows, dtype=np.int32)
         if shuffle:
             random.shuffle(order, self.network.seed, epoch)
         numbers, rate = self._step_numbers()
-        if self.engine is not None:
-            losses = self.engine.train(
-                order, samples.encoded, samples.weights, self.state, numbers, self.step
-            )
-        else:
-            losses = layerwise.train(
-                self.network,
-                samples.X,
-                order,
-                self.batch_size,
-                samples.encoded,
-                samples.weights,
-                self.optimizer,
-                self.state,
-                numbers,
-                self.step,
-            )
+        ends = self.ctrl_c.ends_epoch
+        with self.ctrl_c.computing():
+            if self.engine is not None:
+                losses = self.engine.train(
+                    order, samples.encoded, samples.weights, self.state, numbers, self.step,
+                    ends=ends,
+                )  # fmt: skip
+            else:
+                losses = layerwise.train(
+                    self.network, samples.X, order, self.batch_size, samples.encoded,
+                    samples.weights, self.optimizer, self.state, numbers, self.step, ends,
+                )  # fmt: skip
         self._refuse_divergence(losses, epoch, rate)
-        self.step += self.steps_per_epoch
+        self.step += losses.size
+        if losses.size < self.steps_per_epoch:
+            return None
         (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)
         return loss, rate
 
@@ -280,34 +290,12 @@ class _Run:
 
 def mean_losses(losses: np.ndarray, n_rows: int, batch_size: int) -> list[float]:
     """Mean loss of each epoch from those of its batches (n_epochs, n_batches), the last smaller."""
-    means = np.empty(len(losses))
-    means_of_epochs(address_of(losses), *losses.shape, batch_size, n_rows, address_of(means))
+    (n_epochs, n_batches), means = losses.shape, np.empty(len(losses))
+    means_of_epochs(
+        address_of(losses, "losses", np.float64, n_epochs * n_batches), n_epochs, n_batches,
+        batch_size, n_rows, address_of(means, "means", np.float64, n_epochs, written=True),
+    )  # fmt: skip
     return means.tolist()
-
-
-@contextlib.contextmanager
-def _patient_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait for the end of the epoch; yields what says whether it came.
-
-    The second one interrupts at once, as does the first where Ctrl-C means something else or this
-    is not the main thread.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
-        return
-    presses: list[int] = []
-
-    def press(number: int, frame: Any) -> None:
-        presses.append(number)
-        if len(presses) > 1:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: bool(presses)
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _progress_bar(n_epochs: int, wanted: bool, done: int = 0) -> Any:

@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 
 # A module may import only modules of lower levels. A new module must be given its place here.
 LEVELS = (
-    {"errors", "reference", "kernels", "history"},
+    {"errors", "reference", "kernels", "history", "interrupts"},
     {"registry", "files", "tables"},
     {"checks"},
+    {"attributes"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
     {"targets"},
     {"engine", "layerwise", "datasets"},

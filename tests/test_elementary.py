@@ -19,7 +19,9 @@ import scipy.special
 
 from fastmlp.kernels import activations, elementary, losses
 from fastmlp.kernels.bits import fma
-from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, address_of, jit
+from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, jit
+
+from .addresses import address_of
 
 
 @jit

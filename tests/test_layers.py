@@ -167,7 +167,7 @@ def test_setting_a_parameter_copies_it_into_the_networks_vector() -> None:
     layer.W[0, 1] = 9
     layer.b -= 1
     assert network.params.tolist() == [1, 9, 3, 4, 6, 6]
-    with pytest.raises(ValueError, match="broadcast"):
+    with pytest.raises(InputError, match=r"values of shape \(2, 2\), got shape \(3, 2\)"):
         layer.W = np.zeros((3, 2))
     assert network.params.tolist() == [1, 9, 3, 4, 6, 6]
 

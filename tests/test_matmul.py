@@ -15,8 +15,10 @@ import pytest
 
 from fastmlp.kernels import matmul, narrow, sums
 from fastmlp.kernels import rows as kernel_rows
-from fastmlp.kernels.jit import VECTOR_BYTES, address_of
+from fastmlp.kernels.jit import VECTOR_BYTES
 from fastmlp.kernels.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+
+from .addresses import address_of
 
 DTYPES = [np.float32, np.float64]
 SENTINEL = -12345.0

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels import jit, rows
-from fastmlp.kernels.jit import JIT_ENABLED, address_of, address_or_0
+from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.kernels.plan import JOB, STAGE, jobs_at, stages_at
 from fastmlp.layers import Dense, ReLU
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.tables import Table, table_of
+
+from .addresses import address_of
 
 SENTINEL = -99
 CHECKED = not JIT_ENABLED or bool(numba.config.BOUNDSCHECK)
@@ -144,17 +146,6 @@ def test_records_at_an_address() -> None:
 def test_the_bytes_of_a_number() -> None:
     for kind in (np.uint8, np.float32, np.float64):
         assert jit.itemsize(kind(1)) == np.dtype(kind).itemsize
-
-
-@pytest.mark.nojit
-def test_addresses() -> None:
-    """Of the first number, wherever the memory of the array begins; 0 stands for no array."""
-    X = numbers(np.float64, 4, 3)
-    for view, offset in ((X, 0), (X[1], 24), (X[2:, 1:], 56), (X[::-1, ::-1], 88), (X.T, 0)):
-        assert address_of(view) == address_or_0(view) == X.ctypes.data + offset
-    assert type(address_of(X)) is int
-    assert address_of(read_only(X.copy())) > 0
-    assert address_or_0(np.empty((0, 3))) == 0
 
 
 # ---------------------------------------------------------------- tables

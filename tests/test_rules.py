@@ -17,7 +17,7 @@ from scipy import special
 from fastmlp.errors import InputError
 from fastmlp.initializers import NTK
 from fastmlp.kernels import activations, losses, optimizers
-from fastmlp.kernels.jit import JIT_ENABLED, address_of
+from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.layers import ACTIVATIONS, ELU, Activation, Dense, LeakyReLU
 from fastmlp.losses import (
     LOSSES,
@@ -32,6 +32,8 @@ from fastmlp.losses import (
 )
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Group, Optimizer, RMSprop
+
+from .addresses import address_of
 
 DTYPES = [np.float32, np.float64]
 both_types = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])

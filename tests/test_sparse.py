@@ -19,7 +19,7 @@ from scipy import sparse as scipy_sparse
 from fastmlp import engine, layerwise
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.kernels import matmul, sparse
-from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, address_of
+from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES
 from fastmlp.kernels.rows import SPARSE
 from fastmlp.kernels.tiles import sparse_width, tile_of_sparse_row, tile_width
 from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
@@ -28,6 +28,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Adam
 from fastmlp.tables import is_sparse, table_of, without_zeros
 
+from .addresses import address_of
 from .own import Own
 
 SENTINEL = -12345.0

@@ -23,13 +23,15 @@ from fastmlp import engine
 from fastmlp.kernels import step, threads
 from fastmlp.kernels.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.denormals import flush_denormals, restore_denormals
-from fastmlp.kernels.jit import JIT_ENABLED, address_of
+from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.kernels.threads import ABORTED, sync_size
 from fastmlp.layers import GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
 from fastmlp.tables import table_of
+
+from .addresses import address_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 120.0

@@ -20,6 +20,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from . import memory
 from .cache import keep
 from .parts import Parts
 
@@ -33,7 +34,6 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
-CACHE_LINE = 64  # bytes
 
 
 def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
@@ -63,6 +63,12 @@ def rule(function: Callable[..., Any]) -> Any:
     Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
     """
     return jit(function, forceinline=True)
+
+
+def compile_for(kernel: Any, *examples: Any) -> None:
+    """Compile a kernel for arguments like these, or load it, unless it is there already."""
+    if JIT_ENABLED:
+        kernel.compile(tuple(map(numba.typeof, examples)))
 
 
 # What a call with arguments of other types raises: most are TypeError, some numba's own.
@@ -175,8 +181,11 @@ else:
     def _memory_at(address: int, size: int, dtype: np.dtype) -> np.ndarray:
         if size == 0:
             return np.empty(0, dtype)
-        memory: Any = (ctypes.c_char * (int(size) * dtype.itemsize)).from_address(int(address))
-        return np.frombuffer(memory, dtype)
+        start, n_bytes = int(address), int(size) * dtype.itemsize
+        assert memory.PASSED is not None
+        assert memory.PASSED.holds(start, start + n_bytes), "memory that did not pass the gate"
+        found: Any = (ctypes.c_char * n_bytes).from_address(start)
+        return np.frombuffer(found, dtype)
 
     def records(dtype: np.dtype) -> Any:
         return lambda address, size: _memory_at(address, size, dtype)
@@ -212,29 +221,3 @@ def longs(address, size):
 def integers(address, size):
     """The array of `size` int32 at an address."""
     return numbers(address, size, _INT32)
-
-
-def address_of(array: np.ndarray) -> int:
-    """Where an array's first number is; whoever passes it on keeps the array alive."""
-    address: int = array.ctypes.data
-    return address
-
-
-def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
-    """Zeros that start at a cache line: a vector across two of them takes twice as long."""
-    n_bytes = size * np.dtype(dtype).itemsize
-    memory = np.zeros(n_bytes + CACHE_LINE, np.uint8)
-    start = -address_of(memory) % CACHE_LINE
-    return memory[start : start + n_bytes].view(dtype)
-
-
-def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """The same numbers (n,), starting at a cache line; NumPy's copies and pickles do not."""
-    copy = aligned_zeros(array.size, array.dtype)
-    copy[...] = array
-    return copy
-
-
-def address_or_0(array: np.ndarray) -> int:
-    """The address, or 0 for an empty array, which stands for none."""
-    return address_of(array) if array.size else 0

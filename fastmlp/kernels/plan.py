@@ -36,6 +36,8 @@ _STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_d
 #   panels     (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a block of a
 #              gradient; zeros, as many as the widest stage; positions, int32 0, 1, 2, ...
 #   stages     (n_stages,) STAGE; sync, where threads meet
+# order, hyper and losses may hold more steps than one call does: it does those from `from_step` up
+# to `n_steps`. `first_step` counts the steps of former calls, before all of these.
 # `patience` is how many epochs in a row may not improve `best_loss` by `tolerance`, of which
 # `n_stale` have not, or -1; `enough_after` how many epochs of the call wore it out, or 0.
 _JOB_WHOLE = (
@@ -47,8 +49,8 @@ _JOB_WHOLE = (
     " n_stages n_vectors most_non_zeros"
     " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
     " own_bytes"
-    " loss link optimizer seed first_step training updates first_dense limits_columns by_columns"
-    " shared patience n_stale enough_after shares_penalty"
+    " loss link optimizer seed first_step from_step training updates first_dense limits_columns"
+    " by_columns shared patience n_stale enough_after shares_penalty"
 )
 _JOB_REAL = "x_scale loss_option loss_scale l1 l2 clip_norm total_weight tolerance best_loss"
 

@@ -12,7 +12,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .bits import from_bits
-from .jit import CACHE_LINE, JIT_ENABLED, integers, itemsize, jit, numbers, rule
+from .jit import JIT_ENABLED, integers, itemsize, jit, numbers, rule
+from .memory import CACHE_LINE
 from .tiles import TILE_ROWS
 
 FLOAT32, FLOAT64, UINT8, FLOAT16, SPARSE = range(5)

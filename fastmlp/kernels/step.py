@@ -616,16 +616,21 @@ def _step(job, stages, order, batch, step, thread, one):
 def train_steps(job_address, thread, one):
     """Walk through the order of each epoch a batch at a time, updating the parameters after each.
 
-    A job without updates is one batch, whose gradient is left in `grads`. Thread 0 writes `losses`:
-    the mean loss of each batch, penalties included, up to the first that is not finite, or until it
-    is enough. Every thread calls this with its own number. Returns False if it ended early.
+    It does the steps from `from_step` up to `n_steps`; the caller comes back for the rest, and can
+    hear Ctrl-C in between. A job without updates is one batch, whose gradient is left in `grads`.
+    Thread 0 writes `losses`: the mean loss of each batch, penalties included, up to the first that
+    is not finite, or until it is enough. Every thread calls this with its own number. Returns False
+    if it ended early.
     """
     job = jobs_at(job_address, 1)[0]
     stages = stages_at(job["stages"], job["n_stages"])
     control = flush_denormals()
     shares.move_home(job, stages, thread, True, one)
-    met, order, left = True, job["order"], job["n_rows"]
-    for step in range(job["n_steps"]):
+    whole, rest = divmod(job["from_step"], _batches_an_epoch(job))
+    visited = rest * job["batch_size"]
+    met, order = True, job["order"] + (whole * job["n_rows"] + visited) * _INT32_BYTES
+    left = job["n_rows"] - visited
+    for step in range(job["from_step"], job["n_steps"]):
         batch = min(job["batch_size"], left)
         met = _step(job, stages, order, batch, step, thread, one)
         if not met:

@@ -5,15 +5,41 @@ A layer of the user's own derives from `Layer`; those with kernels stand in `LAY
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
 from .. import checks
+from ..attributes import FixedError, Views
 from ..errors import InputError, counted
 from ..registry import Registry, specification
 
 LAYERS: Registry[Layer] = Registry("layer")
+
+
+class Size:
+    """A layer's number of columns: None until it is known, and fixed once there are parameters."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, layer: None, cls: type) -> Size: ...
+
+    @overload
+    def __get__(self, layer: Layer, cls: type) -> int | None: ...
+
+    def __get__(self, layer: Layer | None, cls: type) -> Size | int | None:
+        return self if layer is None else vars(layer).get(self.name)
+
+    def __set__(self, layer: Layer, value: int | None) -> None:
+        kept = vars(layer)
+        if isinstance(kept.get("parameters"), Views) and value != kept.get(self.name):
+            raise FixedError(
+                f"{layer!r}.{self.name}", "a size that is only read", "another one",
+                "make a new layer for other sizes",
+            )  # fmt: skip
+        kept[self.name] = value
 
 
 class Layer:
@@ -44,8 +70,7 @@ class Layer:
     """
 
     name: ClassVar[str] = "layer"
-    n_in: int | None = None
-    n_out: int | None = None
+    n_in, n_out = Size(), Size()
     is_taken = False  # by a network, whose parameters it then views
 
     def __repr__(self) -> str:

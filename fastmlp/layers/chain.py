@@ -5,6 +5,8 @@ And each Dense learns which activation comes next, by which its weights start.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..initializers import default_for
 from .activations import Identity
 from .base import Layer
@@ -12,7 +14,7 @@ from .dense import Dense
 from .dropout import Dropout
 
 
-def chain_sizes(layers: list[Layer], n_in: int) -> int:
+def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
     """Build all layers one after the other; returns the width of the last one's output."""
     for i, layer in enumerate(layers):
         n_in = layer.build(n_in)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import checks, initializers
+from ..attributes import Views
 from ..errors import InputError
 from ..initializers import INITIALIZERS, Initializer
 from ..kernels import matmul, sparse
-from ..kernels.jit import address_of
+from ..kernels.memory import address_of
 from ..kernels.tiles import tile_width
 from ..registry import specification
 from ..tables import is_sparse, table_of
@@ -147,7 +148,7 @@ class Dense(Layer):
         size = n_in * shapes["b"][0]
         memory = {key: np.zeros(size + shapes["b"][0], dtype) for key in ("params", "grads")}
         views = [
-            {"W": flat[:size].reshape(shapes["W"]), "b": flat[size:]} for flat in memory.values()
+            Views(W=flat[:size].reshape(shapes["W"]), b=flat[size:]) for flat in memory.values()
         ]
         self.bind(*views)
         self.initialize(np.random.default_rng(checks.seed("Dense", random_state)))
@@ -159,7 +160,7 @@ class Dense(Layer):
 
     @W.setter
     def W(self, values: Any) -> None:
-        self._parameter("W")[...] = values
+        self._set_parameter("W", values)
 
     @property
     def b(self) -> np.ndarray:
@@ -168,7 +169,11 @@ class Dense(Layer):
 
     @b.setter
     def b(self, values: Any) -> None:
-        self._parameter("b")[...] = values
+        self._set_parameter("b", values)
+
+    def _set_parameter(self, key: str, values: Any) -> None:
+        """Copy numbers in: of the same shape, or one number for all."""
+        checks.assign(f"{self!r}.{key}", self._parameter(key), values)
 
     @property
     def dW(self) -> np.ndarray:
@@ -200,24 +205,23 @@ class Dense(Layer):
         )
         if not self.parameters:
             self.initialize_alone(X.shape[1], checks.compute_type(X.dtype))
-        dtype = self.W.dtype
         (n, n_in), n_out = X.shape, self.b.size
-        Z, order = np.empty((n, n_out), dtype), _positions(n)
-        panel = _panel(n_in, Z)
+        dtype, weights, biases = self.W.dtype, *self._addresses(n_in, n_out)
+        Z, order, panel = np.empty((n, n_out), dtype), _positions(n), _panel(n_in, dtype)
+        outputs = address_of(Z, "outputs", dtype, n * n_out, written=True)
+        index = address_of(order, "positions", np.int32, n)
+        space = address_of(panel, "a panel", dtype, panel.size, written=True)
         if is_sparse(X):
-            self._X = X
-            table = table_of(X, dtype)
+            self._X, table = X, table_of(X, dtype)
             sparse.sparse_forward(
-                address_of(table.values), address_of(table.indices), address_of(table.indptr),
-                address_of(order), 0, n, 0, n_out, address_of(self.W), address_of(self.b), n_in,
-                n_out, address_of(Z), address_of(panel), dtype.type(1),
+                *table.addresses(), index, 0, n, 0, n_out, weights, biases, n_in, n_out, outputs,
+                space, dtype.type(1),
             )  # fmt: skip
             return Z
         X = np.ascontiguousarray(X, dtype)
         matmul.dense_forward(
-            address_of(X), n_in * X.itemsize, address_of(order), 0, n, 0, n_out,
-            address_of(self.W), n_out, address_of(self.b), n_in, n_out, address_of(Z), n_out,
-            address_of(panel), X.dtype.type(1),
+            address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index, 0, n, 0, n_out, weights,
+            n_out, biases, n_in, n_out, outputs, n_out, space, dtype.type(1),
         )  # fmt: skip
         self._X = X
         return Z
@@ -226,34 +230,44 @@ class Dense(Layer):
         if self._X is None:
             raise self._before_forward()
         X, W, n = self._X, self.W, self._X.shape[0]
-        (n_in, n_out), one = W.shape, W.dtype.type(1)
+        (n_in, n_out), dtype, one = W.shape, W.dtype, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
-        order, panel = _positions(n), _panel(max(n_in, n_out), W)
-        rows, index = address_of(dY), address_of(order)
+        order, panel = _positions(n), _panel(max(n_in, n_out), dtype)
+        rows = address_of(dY, "dY", dtype, n * n_out)
+        index = address_of(order, "positions", np.int32, n)
+        dW = address_of(self.dW, "dW", dtype, n_in * n_out, written=True)
         if is_sparse(X):
-            table = table_of(X, W.dtype)
+            table = table_of(X, dtype)
             sparse.sparse_weight_gradient(
-                address_of(table.values), address_of(table.indices), address_of(table.indptr),
-                index, n, rows, 0, n_in, 0, n_out, n_out, address_of(self.dW), one,
-            )  # fmt: skip
+                *table.addresses(), index, n, rows, 0, n_in, 0, n_out, n_out, dW, one
+            )
         else:
             matmul.weight_gradient(
-                address_of(X), n_in * X.itemsize, index, n, rows, n_out,
-                tile_width(one) * one.itemsize, n_in, n_out, address_of(self.dW), n_out, one,
+                address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index, n, rows, n_out,
+                tile_width(one) * one.itemsize, n_in, n_out, dW, n_out, one,
             )  # fmt: skip
-        matmul.bias_gradient(rows, n, 0, n_out, n_out, address_of(self.db), one)
-        dX, zeros = np.empty((n, n_in), W.dtype), np.zeros(tile_width(one), W.dtype)
+        db = address_of(self.db, "db", dtype, n_out, written=True)
+        matmul.bias_gradient(rows, n, 0, n_out, n_out, db, one)
+        dX, zeros = np.empty((n, n_in), dtype), np.zeros(tile_width(one), dtype)
         matmul.input_gradient(
-            rows, index, 0, n, 0, n_in, address_of(self.W), n_in, n_out, address_of(zeros),
-            address_of(dX), n_in, address_of(panel), one,
+            rows, index, 0, n, 0, n_in, self._addresses(n_in, n_out)[0], n_in, n_out,
+            address_of(zeros, "zeros", dtype, zeros.size),
+            address_of(dX, "dX", dtype, n * n_in, written=True), n_in,
+            address_of(panel, "a panel", dtype, panel.size, written=True), one,
         )  # fmt: skip
         return dX
+
+    def _addresses(self, n_in: int, n_out: int) -> tuple[int, int]:
+        """Of W and b, if they are still what such inputs are multiplied with."""
+        dtype = checks.float_type(repr(self), self.W.dtype)
+        W = address_of(self.W, f"{self!r}.W", dtype, n_in * n_out)
+        return W, address_of(self.b, f"{self!r}.b", dtype, n_out)
 
 
 def _positions(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.int32)
 
 
-def _panel(depth: int, like: np.ndarray) -> np.ndarray:
+def _panel(depth: int, dtype: np.dtype) -> np.ndarray:
     """Scratch memory for a packed panel."""
-    return np.empty(depth * tile_width(like.dtype.type(1)), like.dtype)
+    return np.empty(depth * tile_width(dtype.type(1)), dtype)

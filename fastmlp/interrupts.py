@@ -1,0 +1,71 @@
+"""Ctrl-C during a fit: what was learned is kept, and how soon the fit ends depends on the presses.
+
+Parameters are changed by whole batches only, so wherever a fit ends they are those of some step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+GRACE = 2.0  # seconds that an epoch has to end by itself after the first press
+
+
+class CtrlC:
+    """A context in which Ctrl-C asks for the end of a fit instead of raising KeyboardInterrupt.
+
+    The first press lets the epoch end, or ends it at a batch once `GRACE` seconds have passed. The
+    second ends it at the batch that is being computed; outside of batches, as in callbacks, it
+    raises KeyboardInterrupt. Nothing changes where Ctrl-C means something else already, and in
+    threads other than the main one, which never see it.
+    """
+
+    def __init__(self) -> None:
+        self._presses: list[float] = []
+        self._computes = self._is_ours = False
+
+    def __enter__(self) -> CtrlC:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._press)
+            self._is_ours = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _press(self, number: int, frame: Any) -> None:
+        self._presses.append(time.monotonic())
+        if len(self._presses) > 1 and not self._computes:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """While batches are computed: presses are counted, and nothing is raised among threads."""
+        self._computes = True
+        try:
+            yield
+        finally:
+            self._computes = False
+
+    @property
+    def pressed(self) -> bool:
+        """Whether Ctrl-C was pressed at all."""
+        return bool(self._presses)
+
+    def ends_epoch(self) -> bool:
+        """Whether the epoch should end at the next batch."""
+        if not self._presses:
+            return False
+        return len(self._presses) > 1 or time.monotonic() - self._presses[0] >= GRACE
