@@ -560,7 +560,7 @@ def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
 
 def _check_sizes(network: Network, stages: np.ndarray) -> None:
     """Refuse layers and groups that no longer have the sizes that the parameters were made for."""
-    width, sizes = network.n_features, dict[int, int]()
+    width, sizes, end = network.n_features, dict[int, int](), 0
     for stage in stages:
         n_in, n_out = int(stage["n_in"]), int(stage["n_out"])
         if n_in != width or not (stage["dense"] or n_in == n_out):
@@ -568,8 +568,9 @@ def _check_sizes(network: Network, stages: np.ndarray) -> None:
         if stage["dense"]:
             sizes[int(stage["weights"])], sizes[int(stage["biases"])] = n_in * n_out, n_out
         width = n_out
-    fits = sizes == {group.start: group.size for group in network.groups}
-    if not fits or width != network.n_outputs or sum(sizes.values()) != network.params.size:
+    for start in sorted(sizes):
+        end = end + sizes[start] if start == end else -1
+    if (width, end) != (network.n_outputs, network.params.size):
         raise InputError(
             "Network", "layers of the sizes they were built with", "others",
             "make a new network for other sizes",

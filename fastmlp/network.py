@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
     n_features: int
     n_outputs: int
-    groups: list[Group]
+    groups: tuple[Group, ...]
 
 
 class Network:
@@ -94,6 +94,7 @@ class Network:
     dtype = Fixed[np.dtype]("Type of all parameters.", "make a new network of another dtype")
     n_features = Fixed[int]("Columns of the inputs.", "make a new network for other columns")
     n_outputs = Fixed[int]("Columns of the outputs.", "make a new network for other outputs")
+    groups = Fixed[tuple[Group, ...]]("Parts of `params`, by name.", "make a new network")
     params = Numbers("All parameters, in one vector.")
     grads = Numbers("The gradient of the last batch, in one vector.")
     loss = Checked[Loss]("What is minimised.", lambda network, where, value: network._taken(value))
@@ -129,7 +130,7 @@ class Network:
         self.coder: TargetCoder | None = None
         self.loss, self.seed, self.l1, self.l2 = loss, random_state, l1, l2
         self.feature_names = None
-        self.groups: list[Group] = []
+        self._groups: tuple[Group, ...] = ()
         self.spare_engines: dict[tuple[Any, ...], list[engine.Engine]] = {}
         self._params = self._grads = np.empty(0, self._dtype)
         n_in = _known_width(self.layers)
@@ -186,7 +187,7 @@ class Network:
                 "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
             )
         self._params, self._grads = (aligned_zeros(size, self.dtype) for _ in range(2))
-        self._n_features, self._n_outputs, self.groups = plan
+        self._n_features, self._n_outputs, self._groups = plan
         chain_sizes(self.layers, plan.n_features)
         self._bind()
         rng = np.random.default_rng(self.seed)
@@ -692,7 +693,7 @@ def _known_width(layers: Sequence[Layer]) -> int | None:
     return sized[0].n_in if sized else None
 
 
-def _groups(layers: Sequence[Layer]) -> list[Group]:
+def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     """Where each parameter stands in the flat vectors: matrices first, then vectors."""
     found = []
     for number, layer in enumerate(layers):
@@ -707,7 +708,7 @@ def _groups(layers: Sequence[Layer]) -> list[Group]:
     for group in found:
         placed.append(group._replace(start=start))
         start += group.size
-    return placed
+    return tuple(placed)
 
 
 def _unbound(layer: Layer) -> Layer:

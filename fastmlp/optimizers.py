@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -156,12 +156,12 @@ class Optimizer:
     def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
         """Write the rule's own columns; t counts steps from 1."""
 
-    def group_factors(self, groups: list[Group]) -> list[tuple[float, float]]:
+    def group_factors(self, groups: Sequence[Group]) -> list[tuple[float, float]]:
         """Learning-rate and decay factor of each group of parameters.
 
         Parameters
         ----------
-        groups : list of Group
+        groups : sequence of Group
             Those of the network.
 
         Returns
@@ -196,7 +196,7 @@ class Optimizer:
     def update(
         self,
         numbers: np.ndarray,
-        groups: list[Group],
+        groups: Sequence[Group],
         params: np.ndarray,
         grads: np.ndarray,
         state: np.ndarray,
@@ -207,7 +207,7 @@ class Optimizer:
         ----------
         numbers : ndarray of shape (N_HYPERPARAMETERS,)
             A row of `step_numbers`.
-        groups : list of Group
+        groups : sequence of Group
             Those of the network.
         params, grads : ndarray of shape (n_params,)
             Parameters, which are updated, and their gradient, which is clipped.
@@ -231,7 +231,7 @@ class Optimizer:
             )  # fmt: skip
 
 
-def _check_groups(groups: list[Group], n_params: int) -> None:
+def _check_groups(groups: Sequence[Group], n_params: int) -> None:
     """Refuse groups that do not stand inside the parameters."""
     for group in groups:
         if not 0 <= group.start <= group.start + group.size <= n_params:

@@ -219,7 +219,7 @@ def test_numbers_that_do_not_fit_change_nothing(name: str, wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dtype", "float64"), ("n_features", 9), ("n_outputs", 9), ("layers", [])],
+    [("dtype", "float64"), ("n_features", 9), ("n_outputs", 9), ("layers", []), ("groups", [])],
 )
 def test_what_a_network_is_made_of_cannot_be_set(name: str, value: Any) -> None:
     network = net()
@@ -301,7 +301,7 @@ def test_another_loss_must_read_targets_in_the_same_way() -> None:
 
 def test_layers_whose_sizes_were_changed_behind_its_back_are_refused() -> None:
     for change in (
-        lambda n: vars(n.layers[0]).update(n_out=1000),
+        lambda n: vars(n.layers[0]).update(n_in=1000),
         lambda n: vars(n.layers[3]).update(n_in=1000),
         lambda n: vars(n.layers[2]).update(n_out=1000),
         lambda n: vars(n).update(_n_features=1000),
@@ -309,8 +309,8 @@ def test_layers_whose_sizes_were_changed_behind_its_back_are_refused() -> None:
         lambda n: vars(n).update(_params=np.zeros(7, np.float32)),
         lambda n: vars(n).update(_params=np.zeros(n.params.size)),
         lambda n: vars(n).update(_grads=read_only(np.zeros_like(n.params))),
-        lambda n: n.groups.reverse() or n.groups.pop(),
-        lambda n: n.groups.__setitem__(0, Group("0.W", 1000, 20, True, 1.0)),
+        lambda n: vars(n).update(_groups=(n.groups[0]._replace(start=1000), *n.groups[1:])),
+        lambda n: vars(n).update(_groups=(n.groups[0]._replace(start=1), *n.groups[1:])),
     ):
         network = net()
         change(network)
