@@ -24,7 +24,7 @@ class History:
     seconds : list of float, optional
         Time the epoch took, in seconds, validation included.
     stopped : {"finished", "callback", "interrupted"}, default "finished"
-        Why the fit ended; "interrupted" is Ctrl-C, which waits for the epoch's end.
+        Why the fit ended; "interrupted" is Ctrl-C; an epoch that it cut short is not counted.
 
     Examples
     --------

@@ -44,7 +44,8 @@ run = Path(folder.name) / "run"
 # Ctrl-C
 # ------
 #
-# The first Ctrl-C waits for the end of the epoch and its checkpoint, the second does
+# The first Ctrl-C waits for the end of the epoch and its checkpoint (an epoch that
+# needs more than two seconds more ends at a batch, without one), the second does
 # not wait. A callback presses the keys here; it is called after each epoch.
 
 
