@@ -6,6 +6,7 @@ Everything behind these functions may rely on shapes, types and finite values.
 from __future__ import annotations
 
 import contextlib
+import copy
 import numbers
 from typing import Any
 
@@ -219,7 +220,9 @@ def matrix(
 def _sparse_matrix(where: str, name: str, value: Any) -> Any:
     """CSR form of numbers with sorted columns that stand inside the matrix."""
     try:
-        _check_places(value)  # SciPy's conversion itself may crash on places outside
+        # On copies of its attributes, since SciPy's check replaces those of another type; and
+        # first, since its conversion itself may crash on places outside.
+        _check_places(copy.copy(value))
         values = value.tocsr()
         _check_places(values)
     except ValueError:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, counted
 from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
 from .kernels.cache import is_compiled
@@ -399,11 +399,16 @@ class Engine:
         ]
 
     def _point_at(
-        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, n_epochs: int
+        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, n_steps: int
     ) -> None:
         """Say which samples come, in which order, and their targets and weights."""
         job, n, dtype = self.job[0], self.table.n_rows, self.dtype
-        n_visits = order.size // n_epochs
+        n_epochs, n_visits = np.atleast_2d(order).shape
+        if n_steps != n_epochs * -(-n_visits // int(job["batch_size"])):
+            raise InputError(
+                "order", f"the samples of {counted(n_steps, 'step')}", "another number of them",
+                "pass the numbers of as many steps",
+            )  # fmt: skip
         job["order"] = index_address(order, "order", np.int32, n_epochs * n_visits, n)
         job["n_rows"] = n_visits
         n_outputs = int(job["n_outputs"])
@@ -431,7 +436,7 @@ class Engine:
         """
         n_steps, job = step_numbers.shape[0], self.job[0]
         losses = np.full(n_steps, np.nan)
-        self._point_at(order, encoded, weights, order.shape[0] if order.ndim == 2 else 1)
+        self._point_at(order, encoded, weights, n_steps)
         if job["updates"]:
             n_state = (int(job["n_vectors"]) - 1) * int(job["n_params"])
             job["state"] = address_of(state, "state", self.dtype, n_state, written=True)

@@ -278,7 +278,7 @@ class Network:
         return {
             f"{number}.{key}": view
             for number, layer in enumerate(self.layers)
-            for key, view in layer.parameters.items()
+            for key, view in getattr(layer, "parameters", {}).items()
         }
 
     @property

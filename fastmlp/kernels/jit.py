@@ -114,6 +114,9 @@ def _particular(kernel: Callable[..., Any], examples: tuple[Any, ...]) -> Callab
     def checked(*args: Any) -> Any:
         if list(map(looks, args)) != wanted:
             raise TypeError
+        for value in args:
+            if isinstance(value, np.ndarray):
+                memory.address_of(value, "an argument", value.dtype, value.size)
         return kernel(*args)
 
     return checked

@@ -84,7 +84,7 @@ def update(
         offset = (start + row * stride) * size
         p = numbers(params + offset, n_columns, one)
         g = numbers(grads + row * grad_stride * size, n_columns, one)
-        v = numbers(state + offset, n_columns, one)
+        v = numbers(state + offset, 0 if code == SGD else n_columns, one)  # which needs no state
         if shrink != 1:
             for i in range(p.size):
                 p[i] *= shrink
