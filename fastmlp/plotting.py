@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from .datasets import Split
     from .history import History
     from .network import Network
+    from .trace import LayerTrace, Trace
 
 __all__ = [
     "plot_confusion",
     "plot_history",
     "plot_predictions",
     "plot_regression",
+    "plot_trace",
     "plot_weights",
     "training_report",
 ]
@@ -40,6 +43,7 @@ _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _SERIES = (_BLUE, "#E69F00", "#CC79A7", _GREEN, "#56B4E9", _VERMILION)
 _ABOVE: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
 _MAX_NUMBERED = 30  # with more classes than this a cell is too small for a number
+_MAX_HIDDEN = 4  # layers in the picture of a trace; of more, the first and last ones
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -357,6 +361,150 @@ def plot_regression(
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true", ylabel="predicted")
     ax.grid(alpha=0.3)
     return ax
+
+
+def plot_trace(
+    trace: Trace, image_shape: tuple[int, int] | None = None, figure: Figure | None = None
+) -> Figure:
+    """Draw one sample's way through a network: activations above, below them the way back.
+
+    Above, from left to right: the sample, the activations of each hidden layer, and the prediction
+    beside the target. Below each: the gradient of the loss with respect to it, which for layers is
+    delta. Of more than four hidden layers the first and the last two are shown.
+
+    Parameters
+    ----------
+    trace : Trace
+        As `Network.trace` returns it.
+    image_shape : tuple of two ints, optional
+        Height and width in pixels, if the sample is an image.
+    figure : matplotlib Figure, optional
+        By default a new one.
+
+    Returns
+    -------
+    Figure
+        With two rows of axes, a column for the sample and each layer.
+
+    Raises
+    ------
+    InputError
+        For a shape that does not fit the sample, or without matplotlib.
+
+    Examples
+    --------
+    >>> from fastmlp import Dense, Network, ReLU
+    >>> from fastmlp.plotting import plot_trace
+    >>> trace = Network([Dense(4, 3), ReLU(), Dense(2)]).trace([0.0, 1.0, 1.0, 0.0], 1)
+    >>> len(plot_trace(trace, image_shape=(2, 2)).axes)
+    6
+    """
+    where = "plot_trace"
+    require_matplotlib(where)
+    from matplotlib.figure import Figure
+
+    hidden = _hidden_blocks(trace)
+    x, dx = _ends_of_input(trace)
+    if image_shape is not None:
+        _images(where, x[np.newaxis], image_shape)
+    if figure is None:
+        figure = Figure(_trace_size(trace), layout="constrained")
+    rows = figure.subplots(2, len(hidden) + 2, squeeze=False)
+    _draw_input(rows[0, 0], rows[1, 0], x, dx, image_shape)
+    for place, block in enumerate(hidden, 1):
+        layer = block[0]
+        title = "\n".join(f"{part.number} {_name(part.title, 24)}" for part in block)
+        _draw_units(rows[0, place], layer.a, _BLUE)
+        rows[0, place].set(title=title, ylabel="a")
+        _draw_units(rows[1, place], layer.delta, _VERMILION)
+        rows[1, place].set(xlabel="unit", ylabel="delta")
+    _draw_outputs(rows[0, -1], rows[1, -1], trace)
+    figure.suptitle("\n".join(_wrapped(trace.summary()[0], 26 * (len(hidden) + 2))))
+    figure.supylabel("← backward          forward →", size="medium", color="0.3")
+    return figure
+
+
+def show_trace(trace: Trace, image_shape: tuple[int, int] | None) -> Figure:
+    """`plot_trace` on a figure that pyplot knows and shows."""
+    require_matplotlib("Trace.plot")
+    if image_shape is not None:
+        _images("Trace.plot", _ends_of_input(trace)[0][np.newaxis], image_shape)
+    from matplotlib import pyplot
+
+    return plot_trace(
+        trace, image_shape, pyplot.figure(figsize=_trace_size(trace), layout="constrained")
+    )
+
+
+def _trace_size(trace: Trace) -> tuple[float, float]:
+    return 2.7 * (len(_hidden_blocks(trace)) + 2), 5.4
+
+
+def _hidden_blocks(trace: Trace) -> list[list[LayerTrace]]:
+    """Those before the last that change something, if they are not too many."""
+    blocks = [
+        block
+        for block in trace.blocks()[:-1]
+        if "x" in block[0] or not np.array_equal(block[0].a, block[0].z)
+    ]
+    half = _MAX_HIDDEN // 2
+    return blocks if len(blocks) <= _MAX_HIDDEN else blocks[:half] + blocks[-half:]
+
+
+def _ends_of_input(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """The sample, and the gradient of the loss with respect to it."""
+    first = trace[0]
+    return (first.x, first.dx) if "x" in first else (first.z, first.delta)
+
+
+def _draw_input(
+    above: Axes, below: Axes, x: np.ndarray, dx: np.ndarray, image_shape: tuple[int, int] | None
+) -> None:
+    """The sample and its gradient, as images if it is one."""
+    if image_shape is None:
+        _draw_units(above, x, "0.3")
+        _draw_units(below, dx, _VERMILION)
+        below.set_xlabel("column")
+    else:
+        limit = float(np.abs(dx).max()) or 1.0
+        above.imshow(x.reshape(image_shape), cmap="gray_r")
+        shown = below.imshow(dx.reshape(image_shape), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        below.figure.colorbar(shown, ax=below, location="bottom", fraction=0.08)
+        for ax in (above, below):
+            ax.set(xticks=[], yticks=[])
+    above.set_title("the sample x")
+    below.set_title("d loss / d x", size="medium")
+
+
+def _draw_units(ax: Axes, values: np.ndarray, color: str) -> None:
+    """One bar for each unit, however many there are."""
+    edges = np.arange(values.size + 1) - 0.5
+    ax.stairs(values, edges, fill=True, color=color, baseline=0)
+    ax.axhline(0, color="0.3", linewidth=0.6)
+    ax.set_xlim(edges[0], edges[-1])
+    ax.locator_params(axis="x", integer=True, nbins=6)
+    ax.grid(axis="y", alpha=0.3)
+
+
+def _draw_outputs(above: Axes, below: Axes, trace: Trace) -> None:
+    """Prediction beside target, and the delta that this makes."""
+    places = np.arange(trace.prediction.size)
+    above.bar(places - 0.2, trace.prediction, 0.4, color=_BLUE, label="prediction")
+    above.bar(places + 0.2, trace.target, 0.4, color=_GREEN, label="target")
+    above.legend(fontsize="small", frameon=False)
+    block = trace.blocks()[-1]
+    above.set_title("\n".join(f"{part.number} {_name(part.title, 24)}" for part in block))
+    _draw_units(below, block[0].delta, _VERMILION)
+    below.set(xlabel="output", ylabel="delta")
+    if trace.classes is not None and trace.classes.size == places.size <= _MAX_NUMBERED:
+        names = [_name(label, 10) for label in trace.classes]
+        for ax in (above, below):
+            ax.set_xticks(places, names, rotation=90 if max(map(len, names)) > 2 else 0)
+        below.set_xlabel("class")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(_name(text, 1000), width)
 
 
 def training_report(

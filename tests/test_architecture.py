@@ -17,20 +17,21 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 # A module may import only modules of lower levels. A new module must be given its place here.
 LEVELS = (
     {"errors", "reference", "kernels", "history"},
-    {"registry", "files", "tables"},
+    {"registry", "files", "tables", "trace"},
     {"checks"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
     {"targets"},
     {"engine", "layerwise", "datasets"},
     {"objective"},
     {"network"},
-    {"serialization", "predictor"},
+    {"serialization", "predictor", "tracing"},
     {"checkpoint"},
     {"training"},
     {"gradient_check", "standardize", "estimators"},
     {"interchange"},
     {"onnx_export"},
     {"plotting"},
+    {"story"},
     {"commands"},
     {"cli"},
 )
@@ -47,6 +48,9 @@ UPWARD_IF_LAZY = {
     ("network", "predictor"),
     ("network", "training"),
     ("network", "serialization"),
+    ("network", "trace"),  # for types
+    ("network", "tracing"),
+    ("trace", "plotting"),
     ("reference", "datasets"),
     ("estimators", "plotting"),
 }
