@@ -135,7 +135,7 @@ class Trace:
     - `update_W`, `update_b`: what the step adds; `W_after`, `b_after`: the result.
 
     All other layers have `z`, which comes in, `a`, which goes out, `da` and `delta`; activations
-    and dropout also have `slope`. Parameters of a layer of your own are named like those of `Dense`.
+    and dropout have `slope`, too. Parameters of your own layers are named like those of `Dense`.
 
     Examples
     --------
