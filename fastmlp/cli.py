@@ -182,8 +182,8 @@ def _add_trace(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         "trace",
         help="follow one row forward, back and through an update",
         epilog="Without --model the row goes through a new network in float64, for which the "
-        "columns of a table are standardised. Of each array the first numbers are printed; --json "
-        "has them all, as network.trace(x, y) has in Python.",
+        "columns of a table and numbers to predict are standardised. Of each array the first "
+        "numbers are printed; --json has them all, as network.trace(x, y) has in Python.",
     )
     _add_data(trace, "digits")
     trace.add_argument("--row", type=int, default=0, metavar="N", help="from 0 (default 0)")

@@ -409,7 +409,8 @@ def trace(options: argparse.Namespace) -> int:
         X, kind = _in_order(network, X, data.feature_names), f"the network of {options.model}"
     else:
         network, X, y = _fresh(options, data, row)
-        kind = "a new network that has learnt nothing yet"
+        scaled = "" if data.image_shape else " (columns and numbers to predict standardised)"
+        kind = f"a new network that has learnt nothing yet{scaled}"
     found = network.trace(X, y, optimizer=_trace_optimizer(options))
     image = None if data.image_shape is None else data.X[row].reshape(data.image_shape)
     print(f"{data.name}, row {row}, target {found.label_of(found.target)}, and {kind}\n")

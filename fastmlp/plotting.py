@@ -516,8 +516,9 @@ def _draw_outputs(above: Axes, below: Axes, trace: Trace) -> None:
     above.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
     if trace.classes is not None and trace.classes.size == places.size <= _MAX_NUMBERED:
         names = [_name(label, 10) for label in trace.classes]
-        for ax in (above, below):
-            ax.set_xticks(places, names, rotation=90 if max(map(len, names)) > 2 else 0)
+        is_long = max(map(len, names)) > 2
+        above.set_xticks(places, [""] * len(names) if is_long else names)
+        below.set_xticks(places, names, rotation=90 if is_long else 0)
         below.set_xlabel("class")
 
 
