@@ -317,7 +317,7 @@ class _Oracle:
     ) -> dict[str, np.ndarray]:
         network = self.network
         denses = [network.layers[number] for number, _ in self.stages]
-        weights = [dense.parameters["W"].T.astype(np.float64) for dense in denses]
+        weights = [np.array(dense.parameters["W"].T, np.float64, order="C") for dense in denses]
         biases = [dense.parameters["b"].astype(np.float64)[:, None] for dense in denses]
         functions = [self._function(number) for _, number in self.stages]
         link, loss, slope_of_loss = _bound(reference.LOSSES, network.loss)
