@@ -62,14 +62,14 @@ class LayerTrace:
             return arrays[name]
         names = ", ".join(arrays)
         raise AttributeError(
-            f"trace of {self.__dict__.get('title')}: expected one of {names}, got {name!r}; "
+            f"Trace, layer {self.__dict__.get('number')}: expected one of {names}, got {name!r}; "
             "choose one of these"
         )
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
             expected, advice = f"one of {', '.join(self._arrays)}", "choose one of these"
-            raise InputError(f"trace of {self.title}", expected, repr(name), advice)
+            raise InputError(f"Trace, layer {self.number}", expected, repr(name), advice)
         return self._arrays[name]
 
     def __contains__(self, name: object) -> bool:

@@ -107,13 +107,16 @@ def _row(x: Any, network: Network) -> Any:
         x = x.to_frame().T
     if not (hasattr(x, "shape") and len(x.shape) == 2):
         x = checks.array(_WHERE, "x", x)
-        x = x.reshape(1, -1) if x.ndim == 1 else x
-    if len(x.shape) != 2 or x.shape[0] != 1:
-        columns = network.n_features or "n_features"
+    shape = tuple(x.shape)  # as it was given
+    if len(shape) == 1:
+        x = x.reshape(1, -1)
+    columns: Any = network.n_features or "n_features"
+    fits = not network.is_built or hasattr(x, "columns") or x.shape[-1:] == (columns,)
+    if len(x.shape) != 2 or x.shape[0] != 1 or not fits:
         raise InputError(
             _WHERE,
             f"x as one sample of shape ({columns},) or (1, {columns})",
-            f"an array of shape {tuple(x.shape)}",
+            f"an array of shape {shape}",
             "pass one row, such as X[0]",
         )
     return x

@@ -578,7 +578,7 @@ def test_arrays_are_found_by_name_and_number() -> None:
     assert "0.q" not in trace
     assert {"z", "a", "slope", "delta", "dW", "db", "update_W"} <= set(dir(trace[0]))
     assert not hasattr(trace[1], "dW")
-    message = r"trace of Tanh\(\): expected one of z, a, slope, da, delta, got 'dW'; choose one"
+    message = r"Trace, layer 1: expected one of z, a, slope, da, delta, got 'dW'; choose one"
     with pytest.raises(AttributeError, match=message):
         trace[1].dW  # noqa: B018
     assert [[part.number for part in block] for block in trace.blocks()] == [[0, 1], [2, 3], [4]]
