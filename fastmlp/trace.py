@@ -335,8 +335,7 @@ class Trace:
         if self.differences:
             worst = max(self.differences, key=lambda name: self.differences[name])
             lines.append(
-                f"fastmlp.reference agrees: largest difference {self.largest_difference:.1e} "
-                f"({worst})"
+                f"largest difference from fastmlp.reference {self.largest_difference:.1e} ({worst})"
             )
         else:
             lines.append(f"fastmlp.reference has no counterpart for {self.no_reference}")

@@ -227,7 +227,7 @@ def _arrays(
             found["slope"] = _slope(follower, after)
         found |= {"da": gradients[joined + 1], "delta": gradients[number + 1]}
         found["dx"] = gradients[number]
-    for key, values in layer.__dict__.get("parameters", {}).items():
+    for key, values in getattr(layer, "parameters", {}).items():
         name = _name(layer, key)
         found[name], found[f"d{name}"] = _kept(values), _kept(layer.gradients[key])
     return found
@@ -256,7 +256,7 @@ def _shown(number: int, layer: Layer, arrays: dict[str, np.ndarray]) -> list[str
     """Names for the tables, in the order of the algorithm."""
     names = ["x"] if number == 0 else []
     names += ["z", "a", "slope", "delta"]
-    keys = [_name(layer, key) for key in layer.__dict__.get("parameters", {})]
+    keys = [_name(layer, key) for key in getattr(layer, "parameters", {})]
     names += [*(f"d{key}" for key in keys), *(f"update_{key}" for key in keys)]
     return [name for name in names if name in arrays]
 
@@ -274,7 +274,7 @@ def _update(network: Network, optimizer: Any, found: list[dict[str, np.ndarray]]
         optimizer.step(network.params, network.grads)
     layerwise._limit_norms(network)
     for layer, arrays in zip(network.layers, found, strict=True):
-        for key, values in layer.__dict__.get("parameters", {}).items():
+        for key, values in getattr(layer, "parameters", {}).items():
             name = _name(layer, key)
             arrays[f"update_{name}"] = _kept(values - arrays[name])
             arrays[f"{name}_after"] = _kept(values)
