@@ -22,6 +22,7 @@ _MODULES = {
     ],
     "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"],
     "predictor": ["Predictor"],
+    "trace": ["Trace"],
     "history": ["History"],
     "checkpoint": ["Checkpoint"],
     "estimators": [
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from .optimizers import AdamW as AdamW
     from .optimizers import RMSprop as RMSprop
     from .predictor import Predictor as Predictor
+    from .trace import Trace as Trace
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_trace(commands)
     _add_others(commands)
     return top
 
@@ -170,6 +171,40 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[
     _add_data(predict, None)
     predict.add_argument("--probabilities", action="store_true", help="also one column a class")
     predict.add_argument("--output", metavar="FILE.csv", help="write there, not to the terminal")
+
+
+def _add_trace(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    from .layers import ACTIVATIONS
+    from .optimizers import OPTIMIZERS
+
+    activations = [a.name for a in ACTIVATIONS]
+    trace = commands.add_parser(
+        "trace",
+        help="follow one row forward, back and through an update",
+        epilog="Without --model the row goes through a new network in float64, for which the "
+        "columns of a table and numbers to predict are standardised. Of each array the first "
+        "numbers are printed; --json has them all, as network.trace(x, y) has in Python.",
+    )
+    _add_data(trace, "digits")
+    trace.add_argument("--row", type=int, default=0, metavar="N", help="from 0 (default 0)")
+    trace.add_argument("--model", metavar="MODEL", help="file that train --save wrote")
+    trace.add_argument("--hidden", metavar="N[,N]", help="units of a new network (default 16)")
+    trace.add_argument(
+        "--activation", choices=activations, metavar="NAME", help=_choices(activations, "tanh")
+    )
+    trace.add_argument("--seed", type=int, metavar="N", help="of its weights (default 0)")
+    trace.add_argument(
+        "--optimizer",
+        default="sgd",
+        choices=OPTIMIZERS.names,
+        metavar="NAME",
+        help=_choices(OPTIMIZERS.names, "sgd"),
+    )
+    trace.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="(default: the optimizer's)"
+    )
+    trace.add_argument("--json", metavar="FILE", help="write all arrays as JSON")
+    trace.add_argument("--plot", metavar="FILE.png", help="draw activations and deltas")
 
 
 def _add_others(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

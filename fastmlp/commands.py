@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, datasets, gradient_check, reference, serialization
+from . import checks, datasets, gradient_check, reference, serialization, story
 from .checkpoint import Checkpoint
 from .datasets.tables import load_features
 from .errors import InputError, counted
@@ -32,6 +32,7 @@ from .optimizers import OPTIMIZERS, Optimizer
 from .schedules import at_rate
 from .standardize import Moments, absorb_inputs, absorb_outputs
 from .tables import without_zeros
+from .targets import TargetCoder
 
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
@@ -398,6 +399,82 @@ def run_reference(options: argparse.Namespace) -> int:
     return 0
 
 
+def trace(options: argparse.Namespace) -> int:
+    """Follow one row through forward, loss, backward and an update."""
+    _check_trace(options)
+    data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
+    row = checks.whole_number("--row", "it", options.row, 0, len(data.X) - 1)
+    if options.model:
+        network, X, y = Network.load(options.model), data.X[row : row + 1], data.y[row]
+        X, kind = _in_order(network, X, data.feature_names), f"the network of {options.model}"
+    else:
+        network, X, y = _fresh(options, data, row)
+        scaled = "" if data.image_shape else " (columns and numbers to predict standardised)"
+        kind = f"a new network that has learnt nothing yet{scaled}"
+    found = network.trace(X, y, optimizer=_trace_optimizer(options))
+    image = None if data.image_shape is None else data.X[row].reshape(data.image_shape)
+    print(f"{data.name}, row {row}, target {found.label_of(found.target)}, and {kind}\n")
+    for line in story.told(found, image):
+        print(line)
+    if options.json:
+        _write_json(options.json, {"data": data.name, "row": row, **found.to_dict()})
+        print(f"{'numbers':>14}  {options.json}")
+    if options.plot:
+        from . import plotting
+
+        figure = plotting.plot_trace(found, data.image_shape)
+        plotting.write_figure("--plot", options.plot, figure)
+        print(f"{'picture':>14}  {options.plot}")
+    return 0
+
+
+def _check_trace(options: argparse.Namespace) -> None:
+    """Refuse what cannot be written, and options of a new network beside a trained one."""
+    if options.json:
+        checked_path("--json", options.json)
+    if options.plot:
+        from . import plotting
+
+        checked_path("--plot", options.plot, plotting.SUFFIXES)
+        plotting.require_matplotlib("--plot")
+    for name in ("hidden", "activation", "seed"):
+        if options.model and getattr(options, name) is not None:
+            raise InputError(f"--{name}", "a new network", "--model", "leave one of the two out")
+
+
+def _fresh(
+    options: argparse.Namespace, data: datasets.Dataset, row: int
+) -> tuple[Network, np.ndarray, Any]:
+    """A small network that has learnt nothing, and the row as it would be trained on."""
+    X, y, loss = data.X, data.y, _loss(None, data.y)
+    if data.image_shape is None:
+        X = Moments.of(X).apply(X)
+    if loss.name in _SCALE_FREE:
+        y = Moments.of(y).apply(y)
+    chosen = argparse.Namespace(
+        hidden="16" if options.hidden is None else options.hidden,
+        activation=options.activation or "tanh",
+        seed=options.seed or 0,
+        dropout=0.0,
+        dtype="float64",
+    )
+    network = _network(chosen, loss, y)
+    network.coder = TargetCoder.learn("--target", y, loss, _n_outputs(loss, y))
+    return network, X[row : row + 1], y[row]
+
+
+def _trace_optimizer(options: argparse.Namespace) -> Optimizer:
+    optimizer = OPTIMIZERS[options.optimizer]
+    made: Optimizer = (
+        optimizer()
+        if options.learning_rate is None
+        else optimizer(
+            checks.number("--learning-rate", "it", options.learning_rate, 0, low_open=True)
+        )
+    )
+    return made
+
+
 def warmup(options: argparse.Namespace) -> int:
     """Compile for both number types by one tiny use of everything that is compiled."""
     from .kernels.cache import cache_folder
@@ -422,6 +499,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "predict": predict,
     "check-gradients": check_gradients,
+    "trace": trace,
     "reference": run_reference,
     "warmup": warmup,
 }

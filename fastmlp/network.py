@@ -26,6 +26,7 @@ from .targets import Encoded, Samples, TargetCoder
 if TYPE_CHECKING:
     from .history import History
     from .predictor import Predictor
+    from .trace import Trace
     from .training import Callback
 
 _MOST_BYTES = 2**47  # what processors can address
@@ -569,6 +570,51 @@ class Network:
 
             loss = layerwise.gradient(self, *samples)
         return loss, self.grads.copy()
+
+    def trace(self, x: Any, y: Any, *, optimizer: Any = "sgd", training: bool = False) -> Trace:
+        """Follow one sample forward, through the loss, back and through an update.
+
+        The network itself stays as it is: the trace is made with a copy of it.
+
+        Parameters
+        ----------
+        x : array of shape (n_features,) or (1, n_features), data frame or sparse matrix of one row
+            The sample.
+        y : label, number or array of shape (n_outputs,)
+            Its target, as an entry of what `fit` takes. A network that is not fitted takes whole
+            numbers for classes, from 0.
+        optimizer : str, Optimizer, object with `step(params, grads)` or None, default "sgd"
+            What makes the update: its first step. None leaves the update out.
+        training : bool, default False
+            Whether Dropout drops units, as it does in the first step of `fit`.
+
+        Returns
+        -------
+        Trace
+            For each layer z, a, slope, delta, dW, db and the update as named arrays, with the
+            numbers of `fastmlp.reference` beside them.
+
+        Raises
+        ------
+        InputError
+            For more than one sample, and data that do not fit the network.
+
+        Notes
+        -----
+        Gradients are those of `loss_and_gradient`, and with `training` the parameters after the
+        update are those after ``fit([x], [y], epochs=1)``.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network, ReLU
+        >>> net = Network([Dense(3, 2), ReLU(), Dense(2)], dtype="float64")
+        >>> trace = net.trace([1.0, 2.0, 3.0], 1, optimizer="adam")
+        >>> trace[0].z.shape, trace["2.delta"].shape, trace["2.dW"].shape
+        ((2,), (2,), (2, 2))
+        """
+        from . import tracing
+
+        return tracing.trace(self, x, y, optimizer, training)
 
     def compile_predictor(self) -> Predictor:
         """An immutable, thread-safe copy of the network for serving.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from .datasets import Split
     from .history import History
     from .network import Network
+    from .trace import LayerTrace, Trace
 
 __all__ = [
     "plot_confusion",
     "plot_history",
     "plot_predictions",
     "plot_regression",
+    "plot_trace",
     "plot_weights",
     "training_report",
 ]
@@ -40,6 +43,8 @@ _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _SERIES = (_BLUE, "#E69F00", "#CC79A7", _GREEN, "#56B4E9", _VERMILION)
 _ABOVE: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
 _MAX_NUMBERED = 30  # with more classes than this a cell is too small for a number
+_MAX_BARS = 100  # units that are drawn apart
+_MAX_HIDDEN = 4  # layers in the picture of a trace; of more, the first and last ones
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -359,6 +364,164 @@ def plot_regression(
     return ax
 
 
+def plot_trace(
+    trace: Trace, image_shape: tuple[int, int] | None = None, figure: Figure | None = None
+) -> Figure:
+    """Draw one sample's way through a network: activations above, below them the way back.
+
+    Above, from left to right: the sample, the activations of each hidden layer, and the prediction
+    beside the target. Below each: the gradient of the loss with respect to it, which for layers is
+    delta. Of more than four hidden layers the first and the last two are shown.
+
+    Parameters
+    ----------
+    trace : Trace
+        As `Network.trace` returns it.
+    image_shape : tuple of two ints, optional
+        Height and width in pixels, if the sample is an image.
+    figure : matplotlib Figure, optional
+        By default a new one.
+
+    Returns
+    -------
+    Figure
+        With two rows of axes, a column for the sample and each layer.
+
+    Raises
+    ------
+    InputError
+        For a shape that does not fit the sample, or without matplotlib.
+
+    Examples
+    --------
+    >>> from fastmlp import Dense, Network, ReLU
+    >>> from fastmlp.plotting import plot_trace
+    >>> trace = Network([Dense(4, 3), ReLU(), Dense(2)]).trace([0.0, 1.0, 1.0, 0.0], 1)
+    >>> len(plot_trace(trace, image_shape=(2, 2)).axes)
+    6
+    """
+    where = "plot_trace"
+    require_matplotlib(where)
+    from matplotlib.figure import Figure
+
+    hidden, n_left_out = _hidden_blocks(trace)
+    x, dx = _ends_of_input(trace)
+    if image_shape is not None:
+        _images(where, x[np.newaxis], image_shape)
+    if figure is None:
+        figure = Figure(_trace_size(trace), layout="constrained")
+    rows = figure.subplots(2, len(hidden) + 2, squeeze=False)
+    _draw_input(rows[0, 0], rows[1, 0], x, dx, image_shape)
+    for place, block in enumerate(hidden, 1):
+        layer = block[0]
+        _draw_units(rows[0, place], layer.a, _BLUE)
+        rows[0, place].set_title(_titles(block), size="medium")
+        rows[0, place].set_ylabel("a")
+        _draw_units(rows[1, place], layer.delta, _VERMILION)
+        rows[1, place].set(xlabel="unit", ylabel="delta")
+    _draw_outputs(rows[0, -1], rows[1, -1], trace)
+    left_out = f" ({n_left_out} hidden layers not shown)" if n_left_out else ""
+    text = _name(f"{trace.summary()[0]}{left_out}", 1000)
+    figure.suptitle(textwrap.fill(text, 26 * (len(hidden) + 2)), size="medium")
+    figure.supylabel("← backward          forward →", size="medium", color="0.3")
+    return figure
+
+
+def show_trace(trace: Trace, image_shape: tuple[int, int] | None) -> Figure:
+    """`plot_trace` on a figure that pyplot knows and shows."""
+    require_matplotlib("Trace.plot")
+    if image_shape is not None:
+        _images("Trace.plot", _ends_of_input(trace)[0][np.newaxis], image_shape)
+    from matplotlib import pyplot
+
+    return plot_trace(
+        trace, image_shape, pyplot.figure(figsize=_trace_size(trace), layout="constrained")
+    )
+
+
+def _trace_size(trace: Trace) -> tuple[float, float]:
+    return 2.7 * (len(_hidden_blocks(trace)[0]) + 2), 5.4
+
+
+def _hidden_blocks(trace: Trace) -> tuple[list[list[LayerTrace]], int]:
+    """Those before the last that change something, and how many more there are in their middle."""
+    blocks = [
+        block
+        for block in trace.blocks()[:-1]
+        if "x" in block[0] or not np.array_equal(block[0].a, block[0].z)
+    ]
+    half = _MAX_HIDDEN // 2
+    if len(blocks) <= _MAX_HIDDEN:
+        return blocks, 0
+    return blocks[:half] + blocks[-half:], len(blocks) - 2 * half
+
+
+def _ends_of_input(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """The sample, and the gradient of the loss with respect to it."""
+    first = trace[0]
+    return (first.x, first.dx) if "x" in first else (first.z, first.delta)
+
+
+def _draw_input(
+    above: Axes, below: Axes, x: np.ndarray, dx: np.ndarray, image_shape: tuple[int, int] | None
+) -> None:
+    """The sample and its gradient, as images if it is one."""
+    if image_shape is None:
+        _draw_units(above, x, "0.3")
+        _draw_units(below, dx, _VERMILION)
+        below.set(xlabel="column", ylabel="d loss / d x")
+    else:
+        limit = float(np.abs(dx).max()) or 1.0
+        above.imshow(x.reshape(image_shape), cmap="gray_r")
+        below.imshow(dx.reshape(image_shape), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        for ax in (above, below):
+            ax.set(xticks=[], yticks=[])
+        below.set_xlabel(f"d loss / d x\nblue {-limit:.2g}, red {limit:.2g}")
+    above.set_title("the sample x", size="medium")
+
+
+def _titles(block: list[LayerTrace]) -> str:
+    return "\n".join(f"{layer.number} {_name(layer.title, 24)}" for layer in block)
+
+
+def _draw_units(ax: Axes, values: np.ndarray, color: str) -> None:
+    """One bar for each unit, however many there are."""
+    edges = np.arange(values.size + 1) - 0.5
+    if values.size <= _MAX_BARS:
+        ax.bar(edges[:-1] + 0.5, values, 0.8, color=color)
+    else:  # as one shape: thousands of bars take seconds to draw
+        ax.stairs(values, edges, fill=True, color=color, baseline=0)
+    ax.axhline(0, color="0.3", linewidth=0.6)
+    beside = 0.5 if values.size == 1 else 0.1
+    ax.set_xlim(edges[0] - beside, edges[-1] + beside)
+    ax.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
+    ax.grid(axis="y", alpha=0.3)
+
+
+def _draw_outputs(above: Axes, below: Axes, trace: Trace) -> None:
+    """Prediction beside target, and the delta that this makes."""
+    places = np.arange(trace.prediction.size)
+    above.bar(places - 0.2, trace.prediction, 0.4, color=_BLUE, label="prediction")
+    above.bar(places + 0.2, trace.target, 0.4, color=_GREEN, label="target")
+    above.axhline(0, color="0.3", linewidth=0.6)
+    low, high = above.get_ylim()
+    above.set_ylim(low, high + 0.25 * (high - low))  # room for the legend
+    above.legend(loc="upper center", ncols=2, fontsize="small", frameon=False, columnspacing=1)
+    above.grid(axis="y", alpha=0.3)
+    block = trace.blocks()[-1]
+    above.set_title(_titles(block), size="medium")
+    _draw_units(below, block[0].delta, _VERMILION)
+    below.set(xlabel="output", ylabel="delta")
+    above.set_xlim(below.get_xlim())
+    above.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
+    if trace.classes is not None and trace.classes.size == places.size <= _MAX_NUMBERED:
+        names = [_name(label, 10) for label in trace.classes]
+        is_long = max(map(len, names)) > 2
+        above.set_xticks(places, [""] * len(names) if is_long else names)
+        below.set_xticks(places, names, rotation=90 if is_long else 0)
+        below.set_xlabel("class")
+
+
 def training_report(
     path: str | os.PathLike[str],
     network: Network,
@@ -408,9 +571,14 @@ def training_report(
     file = checked_path("training_report", path, SUFFIXES)
     require_matplotlib("training_report")
     figure = _report(network, history, split, image_shape or split.image_shape)
-    with replacing("training_report", file) as temporary:
-        figure.savefig(temporary, dpi=figure.dpi)
+    write_figure("training_report", file, figure)
     return figure
+
+
+def write_figure(where: str, path: str | os.PathLike[str], figure: Figure) -> None:
+    """Write a picture whole or not at all."""
+    with replacing(where, checked_path(where, path, SUFFIXES)) as temporary:
+        figure.savefig(temporary, dpi=figure.dpi)
 
 
 def _report(

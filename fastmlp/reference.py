@@ -1,7 +1,8 @@
 """Backpropagation one sample at a time, in plain NumPy, to be read beside the mathematics.
 
-`PublishedNetwork` keeps a published program's algorithm with its faults, `ReferenceNetwork` mends
-them, and being simple enough to check by eye it is the oracle the compiled engine is tested with.
+`forward` and `backward` below are all of it. `PublishedNetwork` keeps a published program's
+algorithm with its faults, `ReferenceNetwork` mends them, and being simple enough to check by eye it
+is the oracle the compiled engine is tested with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,34 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+
+def forward(a_0: Array, weights: list[Array], biases: list[Array], functions: Functions) -> Lists:
+    """Return z_1 .. z_L and a_0 .. a_L: z_l = W_l a_(l-1) + b_l and a_l = f_l(z_l)."""
+    z, a = list[Array](), [a_0]
+    for W, b, (f, _) in zip(weights, biases, functions, strict=True):
+        z.append(W @ a[-1] + b)
+        a.append(f(z[-1]))
+    return z, a
+
+
+def backward(
+    delta: Array, z: list[Array], a: list[Array], weights: list[Array], functions: Functions
+) -> Lists:
+    """Return dW_1 .. dW_L and db_1 .. db_L, given delta_L = d loss / d z_L of one sample."""
+    dW, db = [np.dot(delta, a[-2].T)], [delta]  # dW_L = delta_L a_(L-1)^T, db_L = delta_L
+    for layer in range(len(z) - 2, -1, -1):
+        _, slope = functions[layer]
+        # delta_l = W_(l+1)^T delta_(l+1) * f_l'(z_l); dW_l = delta_l a_(l-1)^T; db_l = delta_l
+        delta = (weights[layer + 1].T @ delta) * slope(z[layer])
+        # np.dot, not @: for this outer product it calls BLAS and takes a third of the time
+        dW.insert(0, np.dot(delta, a[layer].T))
+        db.insert(0, delta)
+    return dW, db
+
+
+# That was the algorithm. Below are the functions f_l with their slopes, the losses with their
+# delta_L, and the two networks that train with them.
+
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",
@@ -29,6 +58,7 @@ __all__ = [
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Lists: TypeAlias = tuple[list[Array], list[Array]]
+Functions: TypeAlias = list[tuple[Callable[..., Array], Callable[..., Array]]]  # f_l and f_l'
 RandomState: TypeAlias = int | np.random.Generator | None
 
 
@@ -227,29 +257,16 @@ class _Network:
 
     weights: list[Array]  # W_l of shape (n_l, n_(l-1))
     biases: list[Array]  # b_l of shape (n_l, 1)
-    functions: list[tuple[Callable[..., Array], Callable[..., Array]]]  # f_l and its derivative
+    functions: Functions  # f_l and its derivative
     link: Callable[..., Array]  # from a_L to the prediction
 
     def _forward(self, a_0: Array) -> Lists:
         """Return [z_1 .. z_L] and [a_0 .. a_L] for columns a_0 of shape (n_0, n_samples)."""
-        z: list[Array] = []
-        a = [a_0]
-        for W, b, (f, _) in zip(self.weights, self.biases, self.functions, strict=True):
-            z.append(W @ a[-1] + b)
-            a.append(f(z[-1]))
-        return z, a
+        return forward(a_0, self.weights, self.biases, self.functions)
 
     def _backward(self, z: list[Array], a: list[Array], delta: Array) -> Lists:
         """Return dW_1 .. dW_L and db_1 .. db_L, given delta_L = d loss / d z_L of one sample."""
-        # np.dot, not @: for this outer product it calls BLAS and takes a third of the time
-        dW, db = [np.dot(delta, a[-2].T)], [delta]
-        for layer in range(len(z) - 2, -1, -1):
-            # delta_l = W_(l+1)^T delta_(l+1) * f_l'(z_l); dW_l = delta_l a_(l-1)^T; db_l = delta_l
-            _, slope = self.functions[layer]
-            delta = (self.weights[layer + 1].T @ delta) * slope(z[layer])
-            dW.insert(0, np.dot(delta, a[layer].T))
-            db.insert(0, delta)
-        return dW, db
+        return backward(delta, z, a, self.weights, self.functions)
 
     def output(self, x: npt.ArrayLike) -> Array:
         """Last layer's a_L.

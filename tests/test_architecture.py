@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 # A module may import only modules of lower levels. A new module must be given its place here.
 LEVELS = (
     {"errors", "reference", "kernels", "history", "interrupts"},
-    {"registry", "files", "tables"},
+    {"registry", "files", "tables", "trace"},
     {"checks"},
     {"attributes"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
@@ -25,13 +25,14 @@ LEVELS = (
     {"engine", "layerwise", "datasets"},
     {"objective"},
     {"network"},
-    {"serialization", "predictor"},
+    {"serialization", "predictor", "tracing"},
     {"checkpoint"},
     {"training"},
     {"gradient_check", "standardize", "estimators"},
     {"interchange"},
     {"onnx_export"},
     {"plotting"},
+    {"story"},
     {"commands"},
     {"cli"},
 )
@@ -48,6 +49,9 @@ UPWARD_IF_LAZY = {
     ("network", "predictor"),
     ("network", "training"),
     ("network", "serialization"),
+    ("network", "trace"),  # for types
+    ("network", "tracing"),
+    ("trace", "plotting"),
     ("reference", "datasets"),
     ("estimators", "plotting"),
 }

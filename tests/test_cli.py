@@ -36,7 +36,7 @@ from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
 
 ROOT = Path(fastmlp.__file__).parents[1]
-COMMANDS = ("train", "evaluate", "predict", "check-gradients", "reference", "warmup")
+COMMANDS = ("train", "evaluate", "predict", "trace", "check-gradients", "reference", "warmup")
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
 
 

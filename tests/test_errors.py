@@ -1651,6 +1651,98 @@ def interchange_rows() -> Iterator[Row]:
     )
 
 
+class Uncopied(Own):
+    """An optimizer that cannot be copied."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise RuntimeError("no")
+
+
+def trace_rows() -> Iterator[Row]:
+    """What is no sample, and what a trace does not have."""
+    one = "Network.trace: expected x as one sample of shape (3,) or (1, 3), got an array of shape"
+    yield Row(
+        "a trace of several samples",
+        InputError,
+        f"{one} (8, 3); pass one row, such as X[0]",
+        lambda s: s.fitted.trace(s.X, s.y[0]),
+    )
+    yield Row(
+        "a trace of a sample with other columns",
+        InputError,
+        f"{one} (2,); pass one row, such as X[0]",
+        lambda s: s.fitted.trace(s.X[0, :2], s.y[0]),
+    )
+    yield Row(
+        "a trace with several targets",
+        InputError,
+        "Network.trace: expected y as the target of one sample, got an array of shape (8, 2); "
+        "pass one entry, such as y[0]",
+        lambda s: s.on_rows.trace(s.X[0], s.rows),
+    )
+    for value, got in ((2, "another number"), (0.5, "another number"), ("cat", "dtype <U3")):
+        yield Row(
+            f"a trace before any fit with the label {value!r}",
+            InputError,
+            "Network.trace: expected the number of a class, from 0 to 1, for a network that is not "
+            f"fitted, got {got}; call fit first, or pass a one-hot row",
+            lambda s, value=value: s.new.trace(s.X[0], value),
+        )
+    yield Row(
+        "a trace with one label for several yes or no",
+        InputError,
+        "Network.trace: expected y with one column for every target of the 2 outputs, "
+        "got 1 column; give the last Dense layer as many units",
+        lambda s: Network([Dense(2)], "binary_cross_entropy").trace(s.X[0], 1),
+    )
+    yield Row(
+        "a trace with an optimizer that cannot be copied",
+        InputError,
+        "Network.trace: expected parts that copy.deepcopy can copy, got RuntimeError; "
+        "define __deepcopy__ for your own layers, loss or optimizer",
+        lambda s: s.fitted.trace(s.X[0], s.y[0], optimizer=Uncopied()),
+    )
+    yield Row(
+        "a layer that a trace does not have",
+        InputError,
+        "Trace: expected a layer from 0 to 2, got 3; count them as network.layers does",
+        lambda s: s.fitted.trace(s.X[0], s.y[0])[3],
+    )
+    yield Row(
+        "a slice of a trace",
+        InputTypeError,
+        "Trace: expected the number of a layer or a name such as '0.z', got slice; "
+        "write trace[0].z or trace['0.z']",
+        lambda s: s.fitted.trace(s.X[0], s.y[0])[:2],
+    )
+    names = "z, a, slope, da, delta"
+    yield Row(
+        "an array that a trace does not have",
+        InputError,
+        "Trace: expected the name of an array: "
+        f"{', '.join(f'1.{name}' for name in names.split(', '))}, got '1.dW'; see trace.arrays",
+        lambda s: s.fitted.trace(s.X[0], s.y[0])["1.dW"],
+    )
+    yield Row(
+        "a name without a layer",
+        InputError,
+        "Trace: expected the name of an array: 0.z, 0.delta, say, got 'z'; see trace.arrays",
+        lambda s: s.fitted.trace(s.X[0], s.y[0])["z"],
+    )
+    yield Row(
+        "an array that a layer of a trace does not have",
+        InputError,
+        f"Trace, layer 1: expected one of {names}, got 'dW'; choose one of these",
+        lambda s: s.fitted.trace(s.X[0], s.y[0])[1]["dW"],
+    )
+    yield Row(
+        "fastmlp trace --model with --seed",
+        InputError,
+        "--seed: expected a new network, got --model; leave one of the two out",
+        lambda s: s.command("trace", "--model", "m.safetensors", "--seed", "0"),
+    )
+
+
 ROWS = [
     *classifier_rows(),
     *checkpoint_rows(),
@@ -1663,6 +1755,7 @@ ROWS = [
     *file_rows(),
     *mended_rows(),
     *predictor_rows(),
+    *trace_rows(),
 ]
 
 
