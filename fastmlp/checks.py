@@ -224,7 +224,8 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
         # first, since its conversion itself may crash on places outside.
         _check_places(copy.copy(value))
         values = value.tocsr()
-        _check_places(values)
+        if values is not value:
+            _check_places(values)
     except ValueError:
         raise InputError(
             where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",

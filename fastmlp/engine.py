@@ -436,6 +436,7 @@ class Engine:
         """
         n_steps, job = step_numbers.shape[0], self.job[0]
         losses = np.full(n_steps, np.nan)
+        self.table.addresses()  # once more: a callback may have changed the columns of sparse rows
         self._point_at(order, encoded, weights, n_steps)
         if job["updates"]:
             n_state = (int(job["n_vectors"]) - 1) * int(job["n_params"])

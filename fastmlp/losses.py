@@ -154,7 +154,7 @@ class BuiltInLoss(Loss):
         gradient : ndarray of shape (n, n_outputs)
             With respect to the outputs.
         """
-        (n, n_out), dtype = outputs.shape, outputs.dtype
+        (n, n_out), dtype = outputs.shape, checks.float_type(repr(self), outputs.dtype)
         one, levels = dtype.type(1), self.levels_as(dtype)
         order, scratch = np.arange(n, dtype=np.int32), np.array(outputs, order="C")
         gradient, row_losses = np.empty_like(scratch), np.empty(n)
@@ -172,7 +172,7 @@ class BuiltInLoss(Loss):
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
         linked, totals = np.array(outputs, order="C"), np.empty(outputs.shape[0])
-        (n, n_out), dtype = linked.shape, linked.dtype
+        (n, n_out), dtype = linked.shape, checks.float_type(repr(self), linked.dtype)
         kernels.link_rows(
             self.link_code, address_of(linked, "outputs", dtype, n * n_out, written=True), n_out, n,
             address_of(totals, "sums", np.float64, n, written=True), dtype.type(1),

@@ -335,6 +335,30 @@ def test_a_table_keeps_what_it_was_made_of() -> None:
     assert table_of(whole, DOUBLE).addresses()[0] % 8 == 0
 
 
+def test_sparse_rows_that_a_callback_changes_are_refused() -> None:
+    """Their numbers may change while a fit goes on; their columns are places in the weights."""
+    rows = sparse.csr_array(X * (np.random.default_rng(0).random(X.shape) < 0.5))
+
+    def change(network: Network, history: Any) -> None:
+        rows.indices[...] = 10**6
+
+    with pytest.raises(InputError, match=r"^X\.indices: expected numbers from 0 to 3"):
+        net().fit(rows, Y, epochs=3, callbacks=[change])
+
+
+def test_the_matrix_of_a_user_stays_as_it_is() -> None:
+    """SciPy's own check replaces arrays of another type."""
+    rows = sparse.csr_matrix(np.eye(4))
+    rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)
+    kept = rows.data, rows.indices, rows.indptr
+    net().predict_proba(rows)
+    assert all(a is b for a, b in zip(kept, (rows.data, rows.indices, rows.indptr), strict=True))
+
+
+def test_a_network_that_is_not_built_names_no_parameters() -> None:
+    assert Network([Dense(5), ReLU(), Dense(3)]).named_parameters() == {}
+
+
 def test_an_optimizer_refuses_vectors_that_do_not_fit() -> None:
     optimizer, n = Adam(0.1), 6
     numbers = optimizer.step_numbers(0, np.full(1, 0.1))[0]
@@ -366,5 +390,12 @@ def test_a_loss_refuses_targets_and_weights_that_do_not_fit() -> None:
     for weights in (np.ones(4), np.ones(5, SINGLE), np.ones((5, 2))):
         with pytest.raises(InputError, match=r"^sample weights: expected"):
             loss.rows(outputs, labels, none, weights)
+    for other in (outputs.astype(complex), outputs.astype(np.float16), outputs.astype(int)):
+        with pytest.raises(InputError, match="expected dtype float32 or float64"):
+            loss.rows(other, labels, none, none)
+        with pytest.raises(InputError, match="expected dtype float32 or float64"):
+            loss.link(other)
+    with pytest.raises(InputError, match=r"^sample weights: expected"):
+        loss.value_and_gradient(outputs, np.zeros((5, 3)), np.ones(2))
     value, gradient = loss.rows(np.asfortranarray(outputs), labels, none, none)
     assert (value, gradient.flags.c_contiguous) == (loss.rows(outputs, labels, none, none)[0], True)
