@@ -225,10 +225,14 @@ def hook() -> _Hook:
 
 
 @contextlib.contextmanager
-def arrays(mode: Mode) -> Iterator[None]:
-    """Guard all arrays that this thread makes inside, for as long as each of them lives."""
+def arrays(mode: Mode | None = None) -> Iterator[None]:
+    """Guard all arrays that this thread makes inside, for as long as each of them lives.
+
+    Without a mode, in the one that was said last: for a thread beside others.
+    """
     found = hook()
-    found.use(mode)
+    if mode is not None:
+        found.use(mode)
     former = found.put(found.capsule)
     try:
         yield
