@@ -18,6 +18,7 @@ import numpy as np
 import fastmlp
 from fastmlp import InputError
 
+from .. import guarded
 from .draw import fingerprint
 
 REFUSALS = (ValueError, TypeError, OSError)  # InputError, FileError, NotFittedError among them
@@ -46,6 +47,7 @@ class Case:
     """What a case has at hand; `tell` is called with each step before it is taken."""
 
     number: int
+    mode: guarded.Mode
     rng: np.random.Generator
     folder: Path
     tell: Callable[[str], None]

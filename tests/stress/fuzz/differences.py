@@ -40,6 +40,7 @@ STRICTER = {
     "set: sparse": "the same",
     "set: nothing": "scikit-learn notices where it computes",
     "y: StringDType": "scikit-learn's support for it is partial",
+    "partial_fit with lbfgs": "scikit-learn's regressor forgets to call its own check",
     "attribute": "scikit-learn's own attributes are not checked at all",
     "diverging": "a loss that is not a number any more ends the fit with an error here",
 }

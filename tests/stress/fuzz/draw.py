@@ -104,7 +104,7 @@ def layout(rng: Rng, values: np.ndarray, folder: Path) -> Drawn:
     elif kind == "unaligned" and not values.dtype.hasobject:
         found = unaligned(values)
     elif kind == "list":
-        return Drawn(values.tolist(), "layout: list", values.astype(np.float64))
+        return Drawn(values.tolist(), "layout: list", np.array(values.tolist()))
     elif kind == "view":
         found = np.concatenate([values, values])[: len(values)]
     elif kind == "subclass":
@@ -279,6 +279,8 @@ def vector_like(rng: Rng, wanted: np.ndarray) -> Drawn:
 
     The plain value is what ought to be there afterwards, if it is taken at all.
     """
+    if not isinstance(wanted, np.ndarray) or wanted.dtype.kind != "f" or wanted.size == 0 or wanted.ndim == 0:
+        wanted = np.zeros(3)  # what was set before was taken
     values = rng.normal(size=wanted.shape)
     exact = values.astype(wanted.dtype)
     other = np.float64 if wanted.dtype == np.float32 else np.float32

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import pickle
 import threading
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from fastmlp import MLPClassifier, MLPRegressor, from_sklearn
 
 from .. import guarded
 from . import draw
-from .case import REFUSALS, Case, Ended, Refused
+from .case import REFUSALS, Case, Ended, Raised, Refused
 from .differences import LOOSER, OTHERWISE, REFUSED, STRICTER
 from .draw import Drawn, chance, one_of
 
@@ -70,8 +71,8 @@ def _own_options(case: Case, is_classifier: bool) -> dict[str, Any]:
         "l1_ratio": (0.5, 1.0), "weight_decay": (0.01,), "max_norm": (1.0, 0.1),
         "gradient_clip": (0.5, 1e-3), "n_threads": (1, 2, 3), "dtype": ("float32", "float64"),
         "width": (3, 16), "depth": (0, 1, 3), "scoring": ("loss",),
-        "learning_rate": ("cosine", "one_cycle", "step", "linear", lambda *args: 0.01),
-        "callbacks": (_misbehaving(case),),
+        "learning_rate": ("cosine", "one_cycle", "step", "linear", _hundredth),
+        "callbacks": (Misbehaving(one_of(rng, *_MISDEEDS)),),
     }  # fmt: skip
     if is_classifier:
         more["label_smoothing"] = (0.1,)
@@ -88,18 +89,20 @@ def _own_options(case: Case, is_classifier: bool) -> dict[str, Any]:
     return {names[i]: _option(case, more[names[i]], 0.05) for i in chosen}
 
 
-def _misbehaving(case: Case) -> Callable[..., Any]:
+_MISDEEDS = (
+    "stop", "predict", "set coefs", "swap", "raise", "pickle", "fit", "delete", "params",
+    "odd answer", "partial_fit", "array",
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Misbehaving:
     """A callback that does what nobody should in the middle of a fit."""
-    rng = case.rng
-    what = one_of(
-        rng, "stop", "predict", "set coefs", "swap", "raise", "pickle", "fit", "delete", "params",
-        "odd answer", "partial_fit", "array",
-    )  # fmt: skip
 
-    def callback(model: Any, history: Any) -> Any:
-        from .case import Raised
+    what: str
 
-        width = model.coefs_[0].shape[0]
+    def __call__(self, model: Any, history: Any) -> Any:
+        what, width = self.what, model.coefs_[0].shape[0]
         if what == "raise":
             raise Raised(what)
         if what == "set coefs":
@@ -121,7 +124,9 @@ def _misbehaving(case: Case) -> Callable[..., Any]:
             return np.array([1, 2])
         return what == "stop"
 
-    return callback
+
+def _hundredth(step: Any, n_steps: Any) -> float:
+    return 0.01
 
 
 class Pair:
@@ -256,7 +261,7 @@ class Sequence:
 
     def __init__(self, case: Case) -> None:
         rng, self.case = case.rng, case
-        self.n, self.d = int(one_of(rng, 5, 12, 20, 33)), int(one_of(rng, 1, 2, 5, 9))
+        self.n, self.d = int(one_of(rng, 6, 12, 20, 33)), int(one_of(rng, 1, 2, 5, 9))
         dtype = one_of(rng, np.float64, np.float64, np.float64, np.float32)
         self.X = rng.normal(size=(self.n, self.d)).astype(dtype)
         task = one_of(
@@ -270,7 +275,8 @@ class Sequence:
         kinds = (MLPClassifier, TheirClassifier) if is_classifier else (MLPRegressor, TheirRegressor)
         own = _own_options(case, is_classifier) if chance(rng, 0.3) else {}
         case.tell(f"{kinds[0].__name__} {options | own} on {task}, {self.n} x {self.d} {dtype.__name__}")
-        self.pair = Pair(case, kinds[0](**options | own), None if own else kinds[1](**options))
+        theirs = None if own or case.mode == "start" else kinds[1](**options)
+        self.pair = Pair(case, kinds[0](**options | own), theirs)
         if dtype is np.float32:
             self.pair.tolerance = 2e-3
         self.task, self.is_classifier = task, is_classifier
@@ -331,6 +337,8 @@ class Sequence:
                 )
             if self.task == "labels" or y.label == "y: several labels":
                 labels = ("several labels in partial_fit",)
+        elif self.pair.ours.solver == "lbfgs":
+            labels = ("partial_fit with lbfgs",)
         if weights.value is not None:
             self.pair.together(
                 "partial_fit", lambda m, X, y, w: m.partial_fit(X, y, sample_weight=w, **options),

@@ -42,7 +42,7 @@ class Beside:
 
     def __init__(self, case: Case) -> None:
         rng, self.case = case.rng, case
-        self.n, self.d = int(one_of(rng, 1, 6, 13, 40)), int(one_of(rng, 1, 3, 8, 16))
+        self.n, self.d = int(one_of(rng, 4, 6, 13, 40)), int(one_of(rng, 1, 3, 8, 16))
         self.X = rng.normal(size=(self.n, self.d)).astype(one_of(rng, "f4", "f8", "f8"))
         loss = one_of(rng, *LOSSES.names)
         self.y, self.n_out = _targets_of(loss, rng, self.n)
@@ -82,6 +82,8 @@ class Beside:
         labels = [drawn.label for drawn in given if drawn.label]
         step = f"{step} {labels}" if labels else step
         values = [drawn.value for drawn in given]
+        if "X: other width" in labels and not self.net.is_built:
+            raise Ended
         twin = copy.deepcopy(self.net)
         before = self.net.params.tobytes()
         found = self.case.attempt(step, lambda: call(self.net, *values), values)
@@ -190,7 +192,10 @@ class Beside:
 
     def _expect(self, what: str, wanted: np.ndarray) -> None:
         """Parameters are these for everybody: the network, its layers, predictions and files."""
-        views = [view.ravel() for view in self.net.named_parameters().values()]
+        views = [view.ravel() for view in self.net.named_parameters().values()] if self.net.is_built else []
+        if not isinstance(self.net.params, np.ndarray) or self.net.params.dtype != self.net.dtype:
+            self.case.fail(f"{what} set, but params is not an array of the network's type")
+            raise Ended
         same = self.net.params.shape == wanted.shape and np.array_equal(self.net.params, wanted, equal_nan=True)
         flat = np.concatenate([np.empty(0), *views])
         if not same or not np.array_equal(np.sort(flat), np.sort(np.float64(wanted)), equal_nan=True):

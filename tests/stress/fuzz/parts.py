@@ -27,6 +27,7 @@ def _dense(case: Case) -> None:
     layer = Dense(n_in, n_out)
     if chance(rng, 0.7):
         layer.initialize_alone(n_in, dtype)
+    is_whole = True  # nobody has put other arrays where its own were
     for _ in range(int(rng.integers(2, 6))):
         if chance(rng, 0.4) and layer.parameters:
             key = one_of(rng, "W", "b")
@@ -35,12 +36,8 @@ def _dense(case: Case) -> None:
             if where is None:
                 case.attempt(f"{key} = {drawn.label}", lambda: setattr(layer, key, drawn.value))  # noqa: B023
             else:
+                is_whole = False
                 case.attempt(f"memory of {key} = {drawn.label}", lambda: where.__setitem__(key, drawn.value))  # noqa: B023
-                layer_is_whole = False
-            del drawn
-            layer_is_whole = where is None
-        else:
-            layer_is_whole = True
         if chance(rng, 0.1):
             name = one_of(rng, "n_in", "n_out")
             case.attempt(f"{name} = 50", lambda: setattr(layer, name, 50), (), (AttributeError,))  # noqa: B023
@@ -51,7 +48,7 @@ def _dense(case: Case) -> None:
             continue
         found = case.attempt(f"backward {dY.label}", lambda: layer.backward(dY.value), [dY.value], (AttributeError,))  # noqa: B023
         if (
-            layer_is_whole and not isinstance(found, Refused) and isinstance(found, np.ndarray)
+            is_whole and not isinstance(found, Refused) and isinstance(found, np.ndarray)
             and dY.plain is not None and found.shape == (n, n_in)
             and np.isfinite(layer.W).all()
         ):  # fmt: skip
@@ -106,11 +103,19 @@ def _loss(case: Case) -> None:
     case.attempt(f"{name}.value_and_gradient {label}", lambda: loss.value_and_gradient(*arrays.values()),
                  list(arrays.values()), (AttributeError,))  # fmt: skip
     case.attempt(f"{name}.link {label}", lambda: loss.link(arrays["outputs"]), [arrays["outputs"]], (AttributeError, IndexError))
+
+
+def _loss_of_rows(case: Case) -> None:
+    """Losses given targets as kernels have them."""
+    rng = case.rng
+    loss = LOSSES[one_of(rng, *LOSSES.names)]()
+    n, k = int(one_of(rng, 1, 4, 9)), int(one_of(rng, 1, 3, 5))
+    outputs, nothing = rng.normal(size=(n, k)), np.empty(0)
     labels = one_of(rng, np.zeros(n, np.int32), np.full(n, k, np.int32), np.full(n, -1, np.int32),
                     np.full(n, 10**6, np.int32), np.zeros(n, np.int64), np.zeros(0, np.int32))  # fmt: skip
-    case.attempt(f"{name}.rows", lambda: loss.rows(outputs, labels, np.empty(0, dtype), np.empty(0, dtype)), (), (AttributeError,))
+    case.attempt(f"{loss.name}.rows", lambda: loss.rows(outputs, labels, nothing, nothing), (), (AttributeError,))
 
 
 def run(case: Case) -> None:
     """A case of this kind."""
-    one_of(case.rng, _dense, _dense, _activation, _loss)(case)
+    one_of(case.rng, *[_dense, _activation, _loss] * 4, _loss_of_rows)(case)

@@ -217,7 +217,7 @@ def _one_case(number: int, mode: guarded.Mode, folder: Path, pipe: IO[str]) -> d
         pipe.write(json.dumps({"step": step}) + "\n")
 
     rng = np.random.default_rng([20_000, number])
-    case = Case(number, rng, folder, tell)
+    case = Case(number, mode, rng, folder, tell)
     kinds = (estimators, networks, estimators, networks, parts)
     kind = kinds[number % len(kinds)]
     tell(f"case {number}, arrays guarded at their {mode}")
