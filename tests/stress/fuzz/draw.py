@@ -57,6 +57,8 @@ def fingerprint(value: Any) -> Any:
         # SciPy's own check cuts off memory that is not used, and shortens types of places.
         n = max(0, int(value.indptr[-1]))
         return [part.tobytes() for part in (value.data[:n], np.int64(value.indices[:n]), np.int64(value.indptr))]
+    if sparse.issparse(value) and value.format == "coo":
+        return [part.tobytes() for part in (value.data, value.row, value.col)]
     if sparse.issparse(value):
         return fingerprint(value.toarray())
     return repr(value) if isinstance(value, list | dict | str | float | int | None) else None
@@ -279,7 +281,7 @@ def vector_like(rng: Rng, wanted: np.ndarray) -> Drawn:
 
     The plain value is what ought to be there afterwards, if it is taken at all.
     """
-    if not isinstance(wanted, np.ndarray) or wanted.dtype.kind != "f" or wanted.size == 0 or wanted.ndim == 0:
+    if not isinstance(wanted, np.ndarray) or wanted.dtype not in (np.float32, np.float64) or wanted.size == 0 or wanted.ndim == 0:
         wanted = np.zeros(3)  # what was set before was taken
     values = rng.normal(size=wanted.shape)
     exact = values.astype(wanted.dtype)

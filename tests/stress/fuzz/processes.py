@@ -21,7 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -29,26 +29,41 @@ from .. import guarded
 from ..outcome import Outcome
 
 _ROOT = Path(__file__).resolve().parents[3]
-_MONITORS = 2
-_SECONDS_A_CASE = 60.0  # beyond it, a case hangs
+_MONITORS, _WORTH_TWO = 2, 100  # cases
+_SECONDS = 60.0  # of one case; beyond it, it hangs
 _CASES_A_CHILD = 100
 _SEEDS_APART = 1_000_000  # of the numbers of cases that two seeds of a run lead to
 # Threads of other libraries must not live where a process forks; kernels have threads of their own.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+class Orders(NamedTuple):
+    """What a monitor is told: which cases to run, and how."""
+
+    first: int
+    last: int  # the end of the range
+    step: int
+    plant: str | None = None
+    seconds: float = _SECONDS
+    shown: bool = False
+
+
 # ---------------------------------------------------------------------- in the first process
 
 
-def run(count: int, seed: int, plant: str | None = None) -> Outcome:
-    """So many cases; each failure begins with the number by which its case is repeated."""
+def run(count: int, seed: int, plant: str | None = None, seconds: float = _SECONDS) -> Outcome:
+    """So many cases; each failure begins with the number by which its case is repeated.
+
+    plant: a fault to put in, of `instruments.PLANTS`; seconds: what a case may take.
+    """
     outcome = Outcome()
     if not guarded.IS_SUPPORTED:
         outcome.counts[f"cases, since {guarded.WHY_NOT}"] = 0
         return outcome
-    first = seed * _SEEDS_APART
-    with concurrent.futures.ThreadPoolExecutor(_MONITORS) as pool:
-        for part in pool.map(lambda i: _monitored(first, count, i, plant), range(_MONITORS)):
+    first, step = seed * _SEEDS_APART, _MONITORS if count >= _WORTH_TWO else 1
+    orders = [Orders(first + i, first + count, step, plant, seconds) for i in range(step)]
+    with concurrent.futures.ThreadPoolExecutor(step) as pool:
+        for part in pool.map(_monitored, orders):
             outcome.counts += part.counts
             outcome.failures += part.failures
     outcome.failures.sort()
@@ -58,21 +73,21 @@ def run(count: int, seed: int, plant: str | None = None) -> Outcome:
 def show(number: int, plant: str | None = None) -> Outcome:
     """One case, with its steps on the standard output."""
     outcome = Outcome()
-    for message in _start([str(number), str(number + 1), "1", plant or "", "shown"]):
+    for message in _start(Orders(number, number + 1, 1, plant, shown=True)):
         _take(outcome, message, shown=True)
     return outcome
 
 
-def _monitored(first: int, count: int, which: int, plant: str | None) -> Outcome:
+def _monitored(orders: Orders) -> Outcome:
     outcome = Outcome()
-    arguments = [first + which, first + count, _MONITORS, plant or ""]
-    for message in _start(list(map(str, arguments))):
+    for message in _start(orders):
         _take(outcome, message)
     return outcome
 
 
-def _start(arguments: list[str]) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-W", "ignore", "-m", f"{__package__}.processes", *arguments]
+def _start(orders: Orders) -> Iterator[dict[str, Any]]:
+    module, text = f"{__package__}.processes", json.dumps(orders)
+    command = [sys.executable, "-W", "ignore", "-m", module, text]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, cwd=_ROOT, text=True, env=os.environ | _ENVIRONMENT
     ) as monitor:
@@ -95,34 +110,47 @@ def _take(outcome: Outcome, message: dict[str, Any], shown: bool = False) -> Non
 # ---------------------------------------------------------------------- in a monitor
 
 
-def monitor(first: int, last: int, step: int, plant: str | None, shown: bool) -> None:
-    """Run cases first, first + step, .. in children; report on the standard output."""
+def monitor(orders: Orders) -> None:
+    """Run cases in children; report on the standard output."""
     from . import instruments
 
     _warm_up()
-    instruments.prepare(plant)
+    instruments.prepare(orders.plant)
     guarded.hook()
-    waiting = [(number, mode) for number in range(first, last, step) for mode in guarded.MODES]
+    numbers = range(orders.first, orders.last, orders.step)
+    waiting = [(number, mode) for number in numbers for mode in guarded.MODES]
     while waiting:
-        done = _watch(waiting[:_CASES_A_CHILD], shown)
+        done = _watch(waiting[:_CASES_A_CHILD], orders)
         waiting = waiting[done:]
 
 
 def _warm_up() -> None:
-    """Load all compiled code before the first fork."""
-    from fastmlp import MLPClassifier, Network  # noqa: F401
-    from fastmlp import Dense
+    """Load all compiled code before the first fork, or each child would load it anew."""
+    from scipy import sparse
 
+    from fastmlp import Adam, Dense, Dropout, MLPClassifier, Network, Tanh
+
+    from ...own import Own
+
+    rows = np.random.default_rng(0).normal(size=(20, 3))
     for dtype in ("float32", "float64"):
-        X = np.random.default_rng(0).normal(size=(20, 3)).astype(dtype)
-        for y in (np.arange(20) % 2, np.arange(20) % 3):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                MLPClassifier((3,), max_iter=2, n_threads=1).fit(X, y).predict(X)
+        X = rows.astype(dtype)
+        for loss, y in (("softmax_cross_entropy", np.arange(20) % 3), ("huber", rows[:, :2])):
+            for more in ([], [Own()]):
+                layers = [Dense(4, max_norm=1.0), Tanh(), Dropout(0.1), *more, Dense(y.ndim + 1)]
+                layers[-1] = Dense(3 if loss.startswith("s") else 2)
+                network = Network(layers, loss, dtype, l2=0.1)
+                for table in (X, X.astype(np.float16), sparse.csr_matrix(X)):
+                    network.fit(table, y, epochs=1, optimizer=Adam(clip_norm=0.1), n_threads=1)
+                    network.evaluate(table, y)
+                    network.loss_and_gradient(table, y)
         Network([Dense(3, 2)], dtype=dtype).compile_predictor()(X[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            MLPClassifier((3,), max_iter=2, n_threads=1).fit(X, y[:, 0] > 0).predict(X)
 
 
-def _watch(cases: list[tuple[int, guarded.Mode]], shown: bool) -> int:
+def _watch(cases: list[tuple[int, guarded.Mode]], orders: Orders) -> int:
     """Run cases in a child; returns how many are done, the last of which it may have died of."""
     reads, writes = os.pipe()
     with tempfile.TemporaryFile() as crash:
@@ -132,7 +160,7 @@ def _watch(cases: list[tuple[int, guarded.Mode]], shown: bool) -> int:
             _child(cases, os.fdopen(writes, "w", buffering=1), crash)
         os.close(writes)
         with os.fdopen(reads, "rb", buffering=0) as pipe:
-            done, steps, hangs = _listen(pipe, shown)
+            done, steps, hangs = _listen(pipe, orders)
         if hangs:
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
@@ -140,15 +168,15 @@ def _watch(cases: list[tuple[int, guarded.Mode]], shown: bool) -> int:
             return done
         number, mode = cases[min(done, len(cases) - 1)]
         crash.seek(0)
-        how = f"hangs for {_SECONDS_A_CASE:.0f} s" if hangs else _how(status, crash.read())
+        how = f"hangs for {orders.seconds:.0f} s" if hangs else _how(status, crash.read())
         _report({"failure": f"{number} ({mode}): {how}; {' | '.join(steps)}", "counts": {"cases": 1}})
         return done + 1
 
 
-def _listen(pipe: Any, shown: bool) -> tuple[int, list[str], bool]:
+def _listen(pipe: Any, orders: Orders) -> tuple[int, list[str], bool]:
     """What a child says: cases that it ended, steps of the one it is at, whether that hangs."""
-    done, steps, rest = 0, [], b""
-    deadline = time.monotonic() + _SECONDS_A_CASE
+    done, steps, rest = 0, list[str](), b""
+    deadline = time.monotonic() + orders.seconds
     while True:
         ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
@@ -161,11 +189,11 @@ def _listen(pipe: Any, shown: bool) -> tuple[int, list[str], bool]:
             message = json.loads(line)
             if "step" in message:
                 steps.append(message["step"])
-                if shown:
+                if orders.shown:
                     _report(message)
             else:
                 done, steps = done + 1, []
-                deadline = time.monotonic() + _SECONDS_A_CASE
+                deadline = time.monotonic() + orders.seconds
                 for failure in message.pop("failures"):
                     _report({"failure": failure})
                 _report(message)
@@ -241,4 +269,4 @@ def _one_case(number: int, mode: guarded.Mode, folder: Path, pipe: IO[str]) -> d
 
 
 if __name__ == "__main__":
-    monitor(*map(int, sys.argv[1:4]), sys.argv[4] or None, shown=len(sys.argv) > 5)
+    monitor(Orders(*json.loads(sys.argv[1])))
