@@ -14,7 +14,8 @@ from .stress import TRIALS, files, fuzz, guarded, inputs, kills
 
 # Eight cold compilations at once would take a minute.
 COUNTS = {
-    "kills": 4, "inputs": 400, "files": 120, "fuzz": 300, "threads": 200, "processes": 1, "soak": 14,
+    "kills": 4, "inputs": 400, "files": 120, "fuzz": 300, "threads": 200, "processes": 1,
+    "soak": 14,
 }  # fmt: skip
 
 

@@ -2,9 +2,12 @@
 
 NumPy's hook for allocators of its own (NEP 49) is given four small compiled functions. Each array
 gets whole pages of a large reserved range, with an unreadable page on both sides. In mode "end" its
-last byte is the last one of its pages, in mode "start" its first byte is the first one. What is left
-of a page is filled with a pattern that is checked when the array is freed, memory that NumPy did not
-ask to be zero starts as nan, and addresses are never given out twice, so use after free is seen too.
+last byte is the last one of its pages,
+in mode "start" its first byte is the first one. What is left
+of a page is filled with a pattern that is checked when the array is freed,
+memory that NumPy did not
+ask to be zero starts as nan, and addresses are never given out twice,
+so use after free is seen too.
 
 Works on Linux only. The hook belongs to the current thread (to its context), so threads enter
 `arrays` themselves. Only memory of NumPy arrays is guarded, not that of bytes or memory maps.

@@ -2,8 +2,9 @@
 
 A case is a number: `python -m tests.stress --only fuzz --case NUMBER` runs it alone and shows its
 steps. It is run twice, with every array ending where an unreadable page begins and with every array
-starting behind one (`guarded`). A death, a hang, an exception that is no refusal, an answer other
-than scikit-learn's that `differences` does not declare, and inputs that come out changed are faults.
+starting behind one (`guarded`). A death, a hang, an exception that is no refusal, an answer
+other than scikit-learn's that `differences` does not declare, and inputs that come out changed are
+faults.
 """
 
 from __future__ import annotations

@@ -53,5 +53,5 @@ OTHERWISE = {
     "several targets with lbfgs": "scikit-learn averages the loss but not its gradient (#8349)",
     "warm start": "goes on with the optimizer's memory here",
     "parameters between fits": "count in the next partial_fit here, not there",
-    "set: other float": "the model keeps its type here; scikit-learn's changes to that of the array",
+    "set: other float": "the model keeps its type here; scikit-learn's takes the array's",
 }

@@ -56,7 +56,10 @@ def fingerprint(value: Any) -> Any:
     if sparse.issparse(value) and value.format in ("csr", "csc"):
         # SciPy's own check cuts off memory that is not used, and shortens types of places.
         n = max(0, int(value.indptr[-1]))
-        return [part.tobytes() for part in (value.data[:n], np.int64(value.indices[:n]), np.int64(value.indptr))]
+        return [
+            part.tobytes()
+            for part in (value.data[:n], np.int64(value.indices[:n]), np.int64(value.indptr))
+        ]
     if sparse.issparse(value) and value.format == "coo":
         return [part.tobytes() for part in (value.data, value.row, value.col)]
     if sparse.issparse(value):
@@ -207,7 +210,8 @@ def rows(rng: Rng, values: np.ndarray, folder: Path, spoil: float = 0.3) -> Draw
         Drawn(values > 0, "X: other type", (values > 0).astype(np.float64)),
         Drawn((values * 9).astype(np.int8), "X: other type", (values * 9).astype(np.int8) * 1.0),
         Drawn((values * 9).astype(np.int64), "X: other type", (values * 9).astype(np.int64) * 1.0),
-        Drawn(abs(values * 9).astype(np.uint8), "X: other type", abs(values * 9).astype("u1") * 1.0),
+        Drawn(abs(values * 9).astype(np.uint8), "X: other type",
+            abs(values * 9).astype("u1") * 1.0),
         Drawn(values.astype(np.float16), "X: other type", values.astype("f2").astype(np.float64)),
         Drawn(values.astype(np.longdouble), "X: other type", values.astype(np.float64)),
         Drawn(np.float32(values), "X: float32", values.astype(np.float32)),
@@ -235,8 +239,10 @@ def targets(rng: Rng, values: np.ndarray, folder: Path, spoil: float = 0.2) -> D
         Drawn(np.full(n, "2020-01-01", "datetime64[D]"), "y: dates"),
         Drawn(np.full(n, "NaT", "datetime64[D]"), "y: dates"),
         Drawn(np.arange(n).astype("m8[s]"), "y: dates"),
-        Drawn(np.arange(n).astype(str), "y: text"), Drawn(np.array(["a", None] * n)[:n], "y: mixed"),
-        Drawn(np.array(["a", 1] * n, object)[:n], "y: mixed"), Drawn(values.astype(object), "y: objects"),
+        Drawn(np.arange(n).astype(str), "y: text"),
+        Drawn(np.array(["a", None] * n)[:n], "y: mixed"),
+        Drawn(np.array(["a", 1] * n, object)[:n], "y: mixed"),
+        Drawn(values.astype(object), "y: objects"),
         Drawn(numbers + 1j, "y: complex"), Drawn("y", "y: text"), Drawn(7, "y: 0-d"),
         Drawn(rng.integers(-2, 3, n).astype(np.int8), "y: other type"),
         Drawn(rng.integers(0, 3, n).astype(np.uint64), "y: other type"),
@@ -270,7 +276,8 @@ def weights(rng: Rng, n: int, folder: Path, share: float = 0.3) -> Drawn:
         Drawn(np.arange(n) % 3 + 1, "weights: whole", np.arange(n) % 3 + 1.0),
         Drawn(values > 0.5, "weights: booleans", (values > 0.5) * 1.0),
         Drawn(values * 1e300, "weights: huge"), Drawn(values + 1j, "weights: complex"),
-        Drawn(values.astype("datetime64[s]"), "weights: dates"), Drawn(values[:0], "weights: other length"),
+        Drawn(values.astype("datetime64[s]"), "weights: dates"),
+        Drawn(values[:0], "weights: other length"),
         Drawn(values.astype(object), "weights: objects", values),
         Drawn(np.broadcast_to(values[:1], n), "", np.full(n, values[0])),
     )  # fmt: skip
@@ -281,7 +288,12 @@ def vector_like(rng: Rng, wanted: np.ndarray) -> Drawn:
 
     The plain value is what ought to be there afterwards, if it is taken at all.
     """
-    if not isinstance(wanted, np.ndarray) or wanted.dtype not in (np.float32, np.float64) or wanted.size == 0 or wanted.ndim == 0:
+    if (
+        not isinstance(wanted, np.ndarray)
+        or wanted.dtype not in (np.float32, np.float64)
+        or wanted.size == 0
+        or wanted.ndim == 0
+    ):
         wanted = np.zeros(3)  # what was set before was taken
     values = rng.normal(size=wanted.shape)
     exact = values.astype(wanted.dtype)
@@ -301,16 +313,20 @@ def vector_like(rng: Rng, wanted: np.ndarray) -> Drawn:
         Drawn(unaligned(exact), "set: strided", exact),
         Drawn(exact.astype(exact.dtype.newbyteorder()), "set: swapped bytes", exact),
         Drawn(cut, "set: other shape"), Drawn(more, "set: other shape"),
-        Drawn(exact.T.copy(), "set: turned" if exact.ndim > 1 and len(set(exact.shape)) > 1 else "", exact.T),
+        Drawn(exact.T.copy(),
+            "set: turned" if exact.ndim > 1 and len(set(exact.shape)) > 1 else "", exact.T),
         Drawn(exact.ravel().copy(), "set: flat" if exact.ndim > 1 else "", exact),
         Drawn(exact[:0], "set: other shape"), Drawn(exact[None], "set: other shape"),
-        Drawn(exact.tolist(), "set: list", exact), Drawn(None, "set: nothing"), Drawn("W", "set: nothing"),
+        Drawn(exact.tolist(), "set: list", exact), Drawn(None, "set: nothing"),
+        Drawn("W", "set: nothing"),
         Drawn(0.5, "set: one number"), Drawn(np.float64(0.5), "set: one number"),
         Drawn(np.ones(wanted.shape, np.int64), "set: whole", np.ones(wanted.shape)),
         Drawn(np.ones(wanted.shape, bool), "set: whole", np.ones(wanted.shape)),
         Drawn(exact.astype(np.float16), "set: half", exact.astype(np.float16)),
         Drawn(exact.astype(object), "set: objects", exact), Drawn(exact + 1j, "set: complex"),
         Drawn(exact.astype(str), "set: text"), Drawn(spoilt, "set: not finite", spoilt),
-        Drawn(np.broadcast_to(exact[:1], exact.shape), "set: strided", np.repeat(exact[:1], len(exact), 0)),
-        Drawn(sparse.csr_matrix(exact) if exact.ndim == 2 else exact, "set: sparse" if exact.ndim == 2 else "", exact),
+        Drawn(np.broadcast_to(exact[:1], exact.shape), "set: strided",
+            np.repeat(exact[:1], len(exact), 0)),
+        Drawn(sparse.csr_matrix(exact) if exact.ndim == 2 else exact,
+            "set: sparse" if exact.ndim == 2 else "", exact),
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """How the library is prepared inside a process of the fuzzer, so that nothing is seen by luck.
 
-Memory of the kernels loses the slack that its alignment costs, and each part of a work space becomes
+Memory of the kernels loses the slack that its alignment costs,
+and each part of a work space becomes
 an array of its own. A fault can be planted, to show that it would be found.
 """
 

@@ -30,7 +30,8 @@ from .estimators import out_of_band, run_threads
 _FUNCTIONS: dict[type, Callable[[np.ndarray], np.ndarray]] = {
     ReLU: lambda z: np.maximum(z, 0), Tanh: np.tanh, Identity: lambda z: z, Dropout: lambda z: z,
 }  # fmt: skip
-_BAD = ("X: not finite", "X: other width", "X: other length", "X: empty", "X: 1-d", "X: 3-d", "X: text",
+_BAD = ("X: not finite", "X: other width", "X: other length", "X: empty", "X: 1-d", "X: 3-d",
+    "X: text",
         "X: complex", "X: dates", "X: none", "X: 0-d", "X: ragged", "sparse: places outside",
         "y: not finite", "y: other length", "y: empty", "y: none", "weights: not finite",
         "weights: negative", "weights: all zero", "weights: other length", "weights: text",
@@ -68,16 +69,15 @@ class Beside:
             one_of(
                 rng, self.fit, self.fit_as_it_is, self.predict, self.predict, self.evaluate,
                 self.gradient, self.set_params, self.set_params, self.set_layer, self.set_attribute,
-                self.copy, self.copy, self.save, self.serve, self.serve, self.threads, self.misbehave,
+                self.copy, self.copy, self.save, self.serve, self.serve, self.threads,
+                self.misbehave,
                 self.validate, self.step,
             )()  # fmt: skip
             self.look()
 
     # ------------------------------------------------------------------ steps
 
-    def _both(
-        self, step: str, call: Callable[..., Any], given: tuple[Drawn, ...]
-    ) -> Any:
+    def _both(self, step: str, call: Callable[..., Any], given: tuple[Drawn, ...]) -> Any:
         """The network's answer to odd values, which must be its copy's to plain ones."""
         labels = [drawn.label for drawn in given if drawn.label]
         step = f"{step} {labels}" if labels else step
@@ -102,12 +102,18 @@ class Beside:
         clean = [None if drawn.value is None else drawn.plain for drawn in given]
         wanted = self.case.attempt(f"{step}, plain", lambda: call(twin, *clean))
         if isinstance(wanted, Refused):
-            self.case.fail(f"{step}: answered, where the same numbers plainly were {wanted.error!r:.200}")
+            self.case.fail(
+                f"{step}: answered, where the same numbers plainly were {wanted.error!r:.200}"
+            )
             raise Ended
         tolerance = 1e-9 if self.net.dtype == np.float64 else 2e-4
         if not _same(self.net.params, twin.params, tolerance):
             self.case.fail(f"{step}: other parameters than from plain arrays")
-        if isinstance(found, np.ndarray) and found.dtype.kind == "f" and not _same(found, wanted, tolerance):
+        if (
+            isinstance(found, np.ndarray)
+            and found.dtype.kind == "f"
+            and not _same(found, wanted, tolerance)
+        ):
             self.case.fail(f"{step}: other answers than for plain arrays")
         return found
 
@@ -119,7 +125,8 @@ class Beside:
     def _options(self) -> dict[str, Any]:
         rng = self.case.rng
         return {
-            "optimizer": one_of(rng, *OPTIMIZERS.names, OPTIMIZERS["sgd"](0.01, momentum=0.9), _Plain()),
+            "optimizer": one_of(rng, *OPTIMIZERS.names, OPTIMIZERS["sgd"](0.01, momentum=0.9),
+                _Plain()),
             "epochs": one_of(rng, 1, 2), "batch_size": one_of(rng, 1, 3, 8, 32, 1000),
             "shuffle": one_of(rng, True, False), "n_threads": one_of(rng, None, 1, 2, 3),
             "keep_finite": chance(rng, 0.2),
@@ -153,10 +160,16 @@ class Beside:
 
     def evaluate(self) -> None:
         if self.net.coder is not None:
-            self._both("evaluate", lambda net, X, y, w: np.array(net.evaluate(X, y, w)), self._data())
+            self._both(
+                "evaluate", lambda net, X, y, w: np.array(net.evaluate(X, y, w)), self._data()
+            )
 
     def gradient(self) -> None:
-        self._both("loss_and_gradient", lambda net, X, y, w: net.loss_and_gradient(X, y, w)[1], self._data())
+        self._both(
+            "loss_and_gradient",
+            lambda net, X, y, w: net.loss_and_gradient(X, y, w)[1],
+            self._data(),
+        )
 
     def validate(self) -> None:
         """Held-out rows of every wrong kind."""
@@ -165,12 +178,13 @@ class Beside:
             w = Drawn(None)
         self.case.attempt(
             f"fit with validation_data {X.label} {y.label} {w.label}",
-            lambda: self.net.fit(self.X, self.y, epochs=1, validation_data=(X.value, y.value, w.value)),
+            lambda: self.net.fit(self.X, self.y, epochs=1,
+                validation_data=(X.value, y.value, w.value)),
             [X.value, y.value, w.value],
         )  # fmt: skip
 
     def set_params(self) -> None:
-        """`net.params = best`, the usual way to bring weights back; also into the views of layers."""
+        """`net.params = best`, the usual way to bring weights back, and other values."""
         rng = self.case.rng
         if not self.net.is_built:
             return
@@ -178,7 +192,10 @@ class Beside:
         drawn = draw.vector_like(rng, getattr(self.net, name))
         before = self.net.params.copy()
         found = self.case.attempt(
-            f"{name} = {drawn.label}", lambda: setattr(self.net, name, drawn.value), [drawn.value], (AttributeError,)
+            f"{name} = {drawn.label}",
+            lambda: setattr(self.net, name, drawn.value),
+            [drawn.value],
+            (AttributeError,),
         )
         if name == "grads":
             return
@@ -192,19 +209,29 @@ class Beside:
 
     def _expect(self, what: str, wanted: np.ndarray) -> None:
         """Parameters are these for everybody: the network, its layers, predictions and files."""
-        views = [view.ravel() for view in self.net.named_parameters().values()] if self.net.is_built else []
+        views = (
+            [view.ravel() for view in self.net.named_parameters().values()]
+            if self.net.is_built
+            else []
+        )
         if not isinstance(self.net.params, np.ndarray) or self.net.params.dtype != self.net.dtype:
             self.case.fail(f"{what} set, but params is not an array of the network's type")
             raise Ended
-        same = self.net.params.shape == wanted.shape and np.array_equal(self.net.params, wanted, equal_nan=True)
+        same = self.net.params.shape == wanted.shape and np.array_equal(
+            self.net.params, wanted, equal_nan=True
+        )
         flat = np.concatenate([np.empty(0), *views])
-        if not same or not np.array_equal(np.sort(flat), np.sort(np.float64(wanted)), equal_nan=True):
+        if not same or not np.array_equal(
+            np.sort(flat), np.sort(np.float64(wanted)), equal_nan=True
+        ):
             self.case.fail(f"{what} set, but the layers or the network hold others")
             raise Ended
 
     def set_layer(self) -> None:
         rng = self.case.rng
-        dense = [layer for layer in self.net.layers if isinstance(layer, Dense) and layer.parameters]
+        dense = [
+            layer for layer in self.net.layers if isinstance(layer, Dense) and layer.parameters
+        ]
         if not dense:
             return
         layer, key = one_of(rng, *dense), one_of(rng, "W", "b")
@@ -217,10 +244,17 @@ class Beside:
             "named": lambda: self.net.named_parameters().__setitem__(f"0.{key}", drawn.value),
             "d": lambda: setattr(layer, "d" + key, drawn.value),
         }  # fmt: skip
-        found = self.case.attempt(f"{layer!r} {kind} {key} = {drawn.label}", places[kind], [drawn.value], (AttributeError,))
-        if kind == "attribute" and not isinstance(found, Refused) and drawn.plain is not None:
-            if not np.array_equal(getattr(layer, key), np.asarray(drawn.plain, self.net.dtype), equal_nan=True):
-                self.case.fail(f"{layer!r}.{key} set, but it holds other numbers")
+        found = self.case.attempt(
+            f"{layer!r} {kind} {key} = {drawn.label}",
+            places[kind],
+            [drawn.value],
+            (AttributeError,),
+        )
+        if kind != "attribute" or isinstance(found, Refused) or drawn.plain is None:
+            return
+        wanted = np.asarray(drawn.plain, self.net.dtype)
+        if not np.array_equal(getattr(layer, key), wanted, equal_nan=True):
+            self.case.fail(f"{layer!r}.{key} set, but it holds other numbers")
 
     def set_attribute(self) -> None:
         """Swap anything else that can be reached; whatever is taken may not crash later."""
@@ -243,8 +277,10 @@ class Beside:
             "loss = text": lambda: setattr(net, "loss", "mean_squared_error"),
             "loss = none": lambda: setattr(net, "loss", None),
             "levels": lambda: setattr(net, "loss", LOSSES["quantile"]((0.1, 0.2, 0.3, 0.4, 0.5))),
-            "n_out": lambda: setattr(layer, "n_out", 300), "n_in": lambda: setattr(layer, "n_in", 300),
-            "n_out none": lambda: setattr(layer, "n_out", None), "n_out -1": lambda: setattr(layer, "n_out", -1),
+            "n_out": lambda: setattr(layer, "n_out", 300),
+            "n_in": lambda: setattr(layer, "n_in", 300),
+            "n_out none": lambda: setattr(layer, "n_out", None),
+            "n_out -1": lambda: setattr(layer, "n_out", -1),
             "max_norm": lambda: setattr(layer, "max_norm", one_of(rng, 0.0, -1, "x", np.nan)),
             "rate": lambda: setattr(layer, "rate", one_of(rng, 1.0, -1, 2.0, np.nan, "x")),
             "alpha": lambda: setattr(layer, "alpha", one_of(rng, np.nan, "x", None, 1e300)),
@@ -262,7 +298,8 @@ class Beside:
             "params.resize": lambda: net.params.resize(3),
             "build": lambda: net.build(one_of(rng, 1, net.n_features or 4, 40)),
             "spare_engines": lambda: setattr(net, "spare_engines", None),
-            "delete": lambda: delattr(net, one_of(rng, "params", "grads", "layers", "loss", "coder")),
+            "delete": lambda: delattr(net,
+                one_of(rng, "params", "grads", "layers", "loss", "coder")),
             "layer.build": lambda: layer.build(17),
             "feature_names": lambda: setattr(net, "feature_names", one_of(rng, ("a",), 3, [None])),
         }  # fmt: skip
@@ -275,9 +312,12 @@ class Beside:
         X = np.zeros((self.n, width))
         for step, call in {
             "outputs": lambda: net.outputs(X), "predict": lambda: net.predict(X),
-            "fit": lambda: net.fit(X, self.y, epochs=1), "own fit": lambda: net.fit(X, self.y, epochs=1, optimizer=_Plain()),
-            "evaluate": lambda: net.evaluate(X, self.y), "gradient": lambda: net.loss_and_gradient(X, self.y),
-            "predictor": lambda: net.compile_predictor()(X[0]), "copy": lambda: pickle.loads(pickle.dumps(net)).outputs(X),
+            "fit": lambda: net.fit(X, self.y, epochs=1),
+            "own fit": lambda: net.fit(X, self.y, epochs=1, optimizer=_Plain()),
+            "evaluate": lambda: net.evaluate(X, self.y),
+            "gradient": lambda: net.loss_and_gradient(X, self.y),
+            "predictor": lambda: net.compile_predictor()(X[0]),
+            "copy": lambda: pickle.loads(pickle.dumps(net)).outputs(X),
             "again": lambda: net.outputs(X),
         }.items():  # fmt: skip
             self.case.tell(f"{step} after {name}")
@@ -286,7 +326,9 @@ class Beside:
         raise Ended
 
     def copy(self) -> None:
-        how = one_of(self.case.rng, "pickle", "deepcopy", "copy", "out of band", "read-only", "joblib")
+        how = one_of(
+            self.case.rng, "pickle", "deepcopy", "copy", "out of band", "read-only", "joblib"
+        )
 
         def copied() -> Network:
             if how == "pickle":
@@ -360,7 +402,12 @@ class Beside:
             self.case.fail(f"predictor: took out {out.label}")
         if out.value is not None and found is not out.value:
             self.case.fail("predictor: another array than out")
-        if isinstance(clean, np.ndarray) and clean.size and clean.shape[-1] == self.d and np.isfinite(clean.astype(float)).all():
+        if (
+            isinstance(clean, np.ndarray)
+            and clean.size
+            and clean.shape[-1] == self.d
+            and np.isfinite(clean.astype(float)).all()
+        ):
             wanted = net.predict_proba(clean.reshape(-1, self.d)).reshape(found.shape)
             if not np.allclose(found, wanted, rtol=1e-5, atol=1e-6):
                 self.case.fail(f"predictor {X.label}, out {out.label}: differs from predict_proba")
@@ -370,18 +417,23 @@ class Beside:
         good = np.empty(shape, dtype)
         other = np.float64 if dtype == np.float32 else np.float32
         return one_of(
-            rng, Drawn(None), Drawn(None), Drawn(good), Drawn(good), Drawn(np.empty(shape, other), "bad: type"),
-            Drawn(np.empty((*shape, 1), dtype), "bad: shape"), Drawn(np.empty(shape[0] + 1, dtype), "bad: shape"),
-            Drawn(np.empty(0, dtype), "bad: shape"), Drawn(guarded.read_only(good), "bad: read-only"),
+            rng, Drawn(None), Drawn(None), Drawn(good), Drawn(good),
+            Drawn(np.empty(shape, other), "bad: type"),
+            Drawn(np.empty((*shape, 1), dtype), "bad: shape"),
+            Drawn(np.empty(shape[0] + 1, dtype), "bad: shape"),
+            Drawn(np.empty(0, dtype), "bad: shape"),
+            Drawn(guarded.read_only(good), "bad: read-only"),
             Drawn(np.empty(shape, dtype.newbyteorder()), "bad: swapped"), Drawn("out", "bad: text"),
             Drawn(np.empty((*shape[:-1], 2 * shape[-1]), dtype)[..., ::2], "strided"),
-            Drawn(draw.unaligned(np.zeros(shape, dtype)), "unaligned"), Drawn(good[::-1], "strided"),
-            Drawn(self.X[0] if self.X.dtype == dtype and self.X.shape[1:] == shape else None, "same as X"),
+            Drawn(draw.unaligned(np.zeros(shape, dtype)), "unaligned"),
+            Drawn(good[::-1], "strided"),
+            Drawn(self.X[0] if self.X.dtype == dtype and self.X.shape[1:] == shape else None,
+                "same as X"),
             Drawn(np.ma.masked_array(good, False), "masked"), Drawn([0.0] * shape[0], "bad: list"),
         )  # fmt: skip
 
     def threads(self) -> None:
-        """Three threads with one network and one predictor; or fits at once, which may not crash."""
+        """Three threads with one network and one predictor; fits at once may only not crash."""
         net, X, rng = self.net, self.X, self.case.rng
         if not net.is_built:
             return
@@ -410,7 +462,9 @@ class Beside:
         if len(found) != 9:
             self.case.fail(f"threads: {9 - len(found)} calls raised")
         for first, second in found:
-            if not np.array_equal(first, wanted) or not np.allclose(second, wanted, rtol=1e-5, atol=1e-6):
+            if not np.array_equal(first, wanted) or not np.allclose(
+                second, wanted, rtol=1e-5, atol=1e-6
+            ):
                 self.case.fail("threads: other predictions")
                 raise Ended
 
@@ -420,7 +474,8 @@ class Beside:
         net, X, y = self.net, self.X.copy(), self.y.copy()
         rows = sparse.csr_matrix(X) if chance(rng, 0.3) else X
         what = one_of(
-            rng, "raise", "stop", "fit", "params", "params type", "grads", "layers", "build", "interrupt",
+            rng, "raise", "stop", "fit", "params", "params type", "grads", "layers", "build",
+            "interrupt",
             "X", "y", "dtype", "pickle", "predict", "odd answer", "loss", "bind", "indices",
         )  # fmt: skip
 
@@ -487,10 +542,13 @@ class Beside:
         if which is not None:
             drawn = draw.vector_like(rng, arrays[which])
             arrays[which], label = drawn.value, f"{which} {drawn.label}"
-        groups = net.groups if chance(rng, 0.8) else [g._replace(start=g.start + 7) for g in net.groups]
+        groups = (
+            net.groups if chance(rng, 0.8) else [g._replace(start=g.start + 7) for g in net.groups]
+        )
         self.case.attempt(
             f"{optimizer.name}.update {label}",
-            lambda: optimizer.update(arrays["numbers"], groups, arrays["params"], arrays["grads"], arrays["state"]),
+            lambda: optimizer.update(arrays["numbers"], groups, arrays["params"], arrays["grads"],
+                arrays["state"]),
             (), (AttributeError,),
         )  # fmt: skip
 
@@ -512,7 +570,9 @@ class Beside:
         found = self.case.attempt("outputs", lambda: net.outputs(self.X), [self.X])
         if isinstance(found, Refused):
             self.case.fail(f"outputs: {found.error!r:.200}")
-        elif not np.allclose(found, values, rtol=1e-3, atol=1e-3 * max(1, abs(values).max(initial=0))):
+        elif not np.allclose(
+            found, values, rtol=1e-3, atol=1e-3 * max(1, abs(values).max(initial=0))
+        ):
             self.case.fail("outputs: not those of the parameters that the layers show")
             raise Ended
 

@@ -5,16 +5,17 @@ What they answer is compared with a few lines of NumPy where there are such.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
 from fastmlp import Dense, Dropout
-from fastmlp.layers import ACTIVATIONS
+from fastmlp.layers import ACTIVATIONS, Activation
 from fastmlp.losses import LOSSES
 
 from . import draw
-from .case import Case, Refused
+from .case import Case
 from .draw import Drawn, chance, one_of
 
 
@@ -23,65 +24,82 @@ def _dense(case: Case) -> None:
     rng = case.rng
     n, n_in, n_out = (int(one_of(rng, 1, 3, 8, 17)) for _ in range(3))
     dtype = one_of(rng, np.float32, np.float64)
-    values = rng.normal(size=(n, n_in)).astype(dtype)
+    values, slopes = (rng.normal(size=(n, k)).astype(dtype) for k in (n_in, n_out))
     layer = Dense(n_in, n_out)
     if chance(rng, 0.7):
         layer.initialize_alone(n_in, dtype)
     is_whole = True  # nobody has put other arrays where its own were
     for _ in range(int(rng.integers(2, 6))):
         if chance(rng, 0.4) and layer.parameters:
-            key = one_of(rng, "W", "b")
-            drawn = draw.vector_like(rng, layer.parameters[key])
-            where = one_of(rng, layer.parameters, layer.gradients, None)
-            if where is None:
-                case.attempt(f"{key} = {drawn.label}", lambda: setattr(layer, key, drawn.value))  # noqa: B023
-            else:
-                is_whole = False
-                case.attempt(f"memory of {key} = {drawn.label}", lambda: where.__setitem__(key, drawn.value))  # noqa: B023
+            is_whole &= _swap(case, layer)
         if chance(rng, 0.1):
-            name = one_of(rng, "n_in", "n_out")
-            case.attempt(f"{name} = 50", lambda: setattr(layer, name, 50), (), (AttributeError,))  # noqa: B023
-        X = draw.rows(rng, values, case.folder)
-        case.attempt(f"forward {X.label}", lambda: layer.forward(X.value), [X.value], (AttributeError,))  # noqa: B023
-        dY = draw.rows(rng, rng.normal(size=(n, n_out)).astype(dtype), case.folder)
-        if hasattr(dY.value, "toarray"):
-            continue
-        found = case.attempt(f"backward {dY.label}", lambda: layer.backward(dY.value), [dY.value], (AttributeError,))  # noqa: B023
-        if (
-            is_whole and not isinstance(found, Refused) and isinstance(found, np.ndarray)
-            and dY.plain is not None and found.shape == (n, n_in)
-            and np.isfinite(layer.W).all()
-        ):  # fmt: skip
+            is_whole = False
+            _set(case, layer, one_of(rng, "n_in", "n_out"), 50)
+        dY, found = _there_and_back(case, layer, values, slopes)
+        if is_whole and isinstance(found, np.ndarray) and dY.plain is not None:
             wanted = np.float64(dY.plain) @ np.float64(layer.W).T
-            if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):
+            if found.shape == wanted.shape and not _close(found, wanted):
                 case.fail("Dense.backward: not dY W^T")
 
 
-def _activation(case: Case) -> None:
+def _set(case: Case, layer: Any, name: str, value: Any) -> None:
+    step = f"{name} = {value!r:.30}"
+    case.attempt(step, lambda: setattr(layer, name, value), (), (AttributeError,))
+
+
+def _swap(case: Case, layer: Dense) -> bool:
+    """Set W or b, or what they are views of; says whether they still are views of its memory."""
     rng = case.rng
-    kind = one_of(rng, *ACTIVATIONS, Dropout)
-    layer = kind()
+    key = one_of(rng, "W", "b")
+    drawn = draw.vector_like(rng, layer.parameters[key])
+    memory = one_of(rng, layer.parameters, layer.gradients, None)
+    if memory is None:
+        case.attempt(f"{key} = {drawn.label}", lambda: setattr(layer, key, drawn.value))
+    else:
+        step = f"memory of {key} = {drawn.label}"
+        case.attempt(step, lambda: memory.__setitem__(key, drawn.value))
+    return memory is None
+
+
+def _there_and_back(
+    case: Case, layer: Any, values: np.ndarray, slopes: np.ndarray, training: bool = False
+) -> tuple[Drawn, Any]:
+    """Forward with odd rows, backward with odd gradients, which are returned with the answer."""
+    also = (AttributeError,)
+    X, dY = (draw.rows(case.rng, part, case.folder) for part in (values, slopes))
+    name = type(layer).__name__
+    found = case.attempt(
+        f"{name}.forward {X.label}", lambda: layer.forward(X.value, training), [X.value], also
+    )
+    is_comparable = isinstance(found, np.ndarray) and X.plain is not None
+    if is_comparable and isinstance(layer, Activation):
+        wanted = type(layer)().forward(np.float64(X.plain))
+        if not _close(found, wanted):
+            case.fail(f"{name}.forward {X.label}: other numbers than for plain rows")
+    if hasattr(dY.value, "toarray"):
+        return dY, None
+    return dY, case.attempt(
+        f"{name}.backward {dY.label}", lambda: layer.backward(dY.value), [dY.value], also
+    )
+
+
+def _close(found: np.ndarray, wanted: np.ndarray) -> bool:
+    return np.allclose(found, wanted, rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
+def _activation(case: Case) -> None:
+    """An activation or dropout, forward and backward, with its options and caches swapped."""
+    rng = case.rng
+    layer = one_of(rng, *ACTIVATIONS, Dropout)()
     values = rng.normal(size=(int(one_of(rng, 1, 3, 9)), int(one_of(rng, 1, 3, 17))))
     for _ in range(3):
-        X = draw.rows(rng, values, case.folder)
-        training = chance(rng, 0.5)
-        found = case.attempt(f"{kind.__name__}.forward {X.label}", lambda: layer.forward(X.value, training=training), [X.value])  # noqa: B023
-        if isinstance(found, np.ndarray) and X.plain is not None and kind is not Dropout:
-            wanted = kind().forward(np.float64(X.plain))
-            if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):
-                case.fail(f"{kind.__name__}.forward {X.label}: other numbers than for plain rows")
-        dY = draw.rows(rng, values, case.folder)
-        case.attempt(f"{kind.__name__}.backward {dY.label}", lambda: layer.backward(dY.value), [dY.value])  # noqa: B023
-        if chance(rng, 0.2):
-            name = one_of(rng, "_slope", "alpha", "rate", "code", "_last")
-            value = one_of(rng, np.zeros(1), np.zeros((2, 2), np.float16), None, 10**6, np.nan)
-            case.tell(f"{name} = {value!r:.30}")
-            setattr(layer, name, value)
-            try:
-                layer.forward(values)
-                layer.backward(values)
-            except Exception:
-                return
+        _there_and_back(case, layer, values, values, chance(rng, 0.5))
+    name = one_of(rng, "_slope", "alpha", "rate", "code", "_last")
+    value = one_of(rng, np.zeros(1), np.zeros((2, 2), np.float16), None, 10**6, np.nan)
+    _set(case, layer, name, value)
+    with contextlib.suppress(Exception):  # nonsense may raise anything, as long as it does not die
+        layer.forward(values)
+        layer.backward(values)
 
 
 def _loss(case: Case) -> None:
@@ -100,9 +118,15 @@ def _loss(case: Case) -> None:
     if which is not None:
         drawn = draw.vector_like(rng, arrays[which])
         arrays[which], label = drawn.value, f"{which} {drawn.label}"
-    case.attempt(f"{name}.value_and_gradient {label}", lambda: loss.value_and_gradient(*arrays.values()),
+    case.attempt(f"{name}.value_and_gradient {label}",
+        lambda: loss.value_and_gradient(*arrays.values()),
                  list(arrays.values()), (AttributeError,))  # fmt: skip
-    case.attempt(f"{name}.link {label}", lambda: loss.link(arrays["outputs"]), [arrays["outputs"]], (AttributeError, IndexError))
+    case.attempt(
+        f"{name}.link {label}",
+        lambda: loss.link(arrays["outputs"]),
+        [arrays["outputs"]],
+        (AttributeError, IndexError),
+    )
 
 
 def _loss_of_rows(case: Case) -> None:
@@ -112,8 +136,14 @@ def _loss_of_rows(case: Case) -> None:
     n, k = int(one_of(rng, 1, 4, 9)), int(one_of(rng, 1, 3, 5))
     outputs, nothing = rng.normal(size=(n, k)), np.empty(0)
     labels = one_of(rng, np.zeros(n, np.int32), np.full(n, k, np.int32), np.full(n, -1, np.int32),
-                    np.full(n, 10**6, np.int32), np.zeros(n, np.int64), np.zeros(0, np.int32))  # fmt: skip
-    case.attempt(f"{loss.name}.rows", lambda: loss.rows(outputs, labels, nothing, nothing), (), (AttributeError,))
+                    np.full(n, 10**6, np.int32), np.zeros(n, np.int64),
+                    np.zeros(0, np.int32))  # fmt: skip
+    case.attempt(
+        f"{loss.name}.rows",
+        lambda: loss.rows(outputs, labels, nothing, nothing),
+        (),
+        (AttributeError,),
+    )
 
 
 def run(case: Case) -> None:

@@ -169,7 +169,9 @@ def _watch(cases: list[tuple[int, guarded.Mode]], orders: Orders) -> int:
         number, mode = cases[min(done, len(cases) - 1)]
         crash.seek(0)
         how = f"hangs for {orders.seconds:.0f} s" if hangs else _how(status, crash.read())
-        _report({"failure": f"{number} ({mode}): {how}; {' | '.join(steps)}", "counts": {"cases": 1}})
+        _report(
+            {"failure": f"{number} ({mode}): {how}; {' | '.join(steps)}", "counts": {"cases": 1}}
+        )
         return done + 1
 
 
