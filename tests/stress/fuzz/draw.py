@@ -304,8 +304,8 @@ def vector_like(rng: Rng, wanted: np.ndarray) -> Drawn:
     more = np.concatenate([exact, exact])
     return one_of(
         rng, Drawn(exact, "", exact), Drawn(exact, "", exact), Drawn(exact, "", exact),
-        Drawn(values.astype(other), "set: other float", values),
-        Drawn(values.astype(other), "set: other float", values),
+        Drawn(values.astype(other), "set: other float", values.astype(other)),
+        Drawn(values.astype(other), "set: other float", values.astype(other)),
         Drawn(guarded.read_only(exact), "set: read-only", exact),
         Drawn(np.repeat(exact, 2, axis=0)[::2], "set: strided", exact),
         Drawn(np.asfortranarray(exact), "set: strided", exact),

@@ -197,6 +197,10 @@ class Beside:
             [drawn.value],
             (AttributeError,),
         )
+        array = getattr(self.net, name)
+        if getattr(array, "dtype", None) != self.net.dtype or array.shape != before.shape:
+            self.case.fail(f"{name} took {drawn.label}: it is no vector of parameters any more")
+            raise Ended
         if name == "grads":
             return
         if isinstance(found, Refused):
@@ -214,12 +218,7 @@ class Beside:
             if self.net.is_built
             else []
         )
-        if not isinstance(self.net.params, np.ndarray) or self.net.params.dtype != self.net.dtype:
-            self.case.fail(f"{what} set, but params is not an array of the network's type")
-            raise Ended
-        same = self.net.params.shape == wanted.shape and np.array_equal(
-            self.net.params, wanted, equal_nan=True
-        )
+        same = np.array_equal(self.net.params, wanted, equal_nan=True)
         flat = np.concatenate([np.empty(0), *views])
         if not same or not np.array_equal(
             np.sort(flat), np.sort(np.float64(wanted)), equal_nan=True
