@@ -55,13 +55,17 @@ def test_bad_inputs_find_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
-        ("width", "dies of SIG"),
         ("short", "dies of SIG"),
         ("numbers", "differs from scikit-learn's"),
         ("input", "changed what it was given"),
-        ("endless", "hangs for"),
     ],
 )
 def test_the_fuzzer_finds_a_planted_fault(plant: str, found: str) -> None:
-    outcome = fuzz.run(40, 3, plant, seconds=20 if plant == "endless" else 60)
+    outcome = fuzz.run(40, 3, plant)
     assert any(found in failure for failure in outcome.failures), str(outcome)
+
+
+@pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT)
+def test_the_fuzzer_finds_what_hangs() -> None:
+    outcome = fuzz.run(8, 3, "endless", seconds=3)
+    assert any("hangs for" in failure for failure in outcome.failures), str(outcome)

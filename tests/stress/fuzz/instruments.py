@@ -99,13 +99,14 @@ def _scaled_input() -> None:
 
 
 def _endless() -> None:
-    from fastmlp import MLPRegressor
+    """Predictions of estimators never come."""
+    from fastmlp.estimators.base import BaseMLP
 
     def forever(self: Any, X: Any) -> Any:
         while True:
             pass
 
-    MLPRegressor.predict = forever  # type: ignore[method-assign]
+    BaseMLP._outputs = forever  # type: ignore[method-assign]
 
 
 PLANTS: dict[str, Callable[[], None]] = {

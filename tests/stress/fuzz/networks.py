@@ -213,16 +213,11 @@ class Beside:
 
     def _expect(self, what: str, wanted: np.ndarray) -> None:
         """Parameters are these for everybody: the network, its layers, predictions and files."""
-        views = (
-            [view.ravel() for view in self.net.named_parameters().values()]
-            if self.net.is_built
-            else []
-        )
-        same = np.array_equal(self.net.params, wanted, equal_nan=True)
-        flat = np.concatenate([np.empty(0), *views])
-        if not same or not np.array_equal(
-            np.sort(flat), np.sort(np.float64(wanted)), equal_nan=True
-        ):
+        net = self.net
+        views = net.named_parameters().values() if net.is_built else ()
+        shown = np.sort(np.concatenate([np.empty(0), *map(np.ravel, views)]))
+        same = np.array_equal(net.params, wanted, equal_nan=True)
+        if not same or not np.array_equal(shown, np.sort(np.float64(wanted)), equal_nan=True):
             self.case.fail(f"{what} set, but the layers or the network hold others")
             raise Ended
 
