@@ -16,9 +16,12 @@ from scipy import sparse
 
 from .stress import guarded
 
-pytestmark = pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT)
+pytestmark = [
+    pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT),
+    pytest.mark.filterwarnings("ignore:.*fork"),  # of a process with threads; children do little
+]
 
-SIZES = (1, 2, 3, 63, 512, 513, 1023, 4096, 10_000)
+SIZES = (1, 3, 512, 1023, 10_000)
 TYPES = (np.uint8, np.int32, np.float32, np.float64)
 
 
