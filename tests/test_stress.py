@@ -10,10 +10,13 @@ import pytest
 from fastmlp import Checkpoint, Network, serialization
 from fastmlp.history import History
 
-from .stress import TRIALS, files, inputs, kills
+from .stress import TRIALS, files, fuzz, guarded, inputs, kills
 
 # Eight cold compilations at once would take a minute.
-COUNTS = {"kills": 4, "inputs": 400, "files": 120, "threads": 200, "processes": 1, "soak": 14}
+COUNTS = {
+    "kills": 4, "inputs": 400, "files": 120, "fuzz": 300, "threads": 200, "processes": 1,
+    "soak": 14,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -46,3 +49,23 @@ def test_changed_files_find_a_reader_that_does_not_check(monkeypatch: pytest.Mon
 def test_bad_inputs_find_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastmlp.checks.answers", lambda where, outputs: outputs)
     assert inputs.run(4000, 2).failures
+
+
+@pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT)
+@pytest.mark.parametrize(
+    ("plant", "found"),
+    [
+        ("short", "dies of SIG"),
+        ("numbers", "differs from scikit-learn's"),
+        ("input", "changed what it was given"),
+    ],
+)
+def test_the_fuzzer_finds_a_planted_fault(plant: str, found: str) -> None:
+    outcome = fuzz.run(40, 3, plant)
+    assert any(found in failure for failure in outcome.failures), str(outcome)
+
+
+@pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT)
+def test_the_fuzzer_finds_what_hangs() -> None:
+    outcome = fuzz.run(8, 3, "endless", seconds=3)
+    assert any("hangs for" in failure for failure in outcome.failures), str(outcome)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import concurrency, files, inputs, kills, soak
+from . import concurrency, files, fuzz, inputs, kills, soak
 from .outcome import Outcome
 
 # Each trial takes how many cases and a seed; the counts are those of a full run.
@@ -16,6 +16,7 @@ TRIALS: dict[str, tuple[Callable[[int, int], Outcome], int]] = {
     "kills": (kills.run, 100),
     "inputs": (inputs.run, 10_000),
     "files": (files.run, 1_000),
+    "fuzz": (fuzz.run, 20_000),
     "threads": (concurrency.run_threads, 4_000),
     "processes": (concurrency.run_processes, 6),
     "cold cache": (concurrency.run_cold, 8),

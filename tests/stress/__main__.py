@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from . import TRIALS
+from . import TRIALS, fuzz
 
 
 def main() -> int:
@@ -16,12 +16,22 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=sorted(TRIALS), help="one trial")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--case", type=int, help="one case of the fuzzer, with its steps")
+    parser.add_argument("--plant", choices=sorted(fuzz.PLANTS), help="a fault for the fuzzer")
     options = parser.parse_args()
+    if options.case is not None:
+        outcome = fuzz.show(options.case, options.plant)
+        print(outcome)
+        return int(bool(outcome.failures))
     failed = False
     for name, (trial, count) in TRIALS.items():
         if options.only in (None, name):
             started = time.perf_counter()
-            outcome = trial(max(1, round(count * options.part)), options.seed)
+            count = max(1, round(count * options.part))
+            if name == "fuzz":
+                outcome = fuzz.run(count, options.seed, options.plant)
+            else:
+                outcome = trial(count, options.seed)
             seconds = time.perf_counter() - started
             failed |= bool(outcome.failures)
             print(f"{name:>12}  {outcome}  ({seconds:.0f} s)", flush=True)
