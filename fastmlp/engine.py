@@ -19,7 +19,7 @@ import numpy as np
 
 from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
-from .kernels.cache import is_compiled
+from .kernels.cache import cache_folder, is_compiled
 from .kernels.jit import CACHE_LINE, JIT_ENABLED, address_of, address_or_0, aligned_zeros
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import is_wide
@@ -47,14 +47,23 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _LOG = logging.getLogger("fastmlp")
 
 
+def must_compile(dtype: np.dtype) -> bool:
+    """Whether the first step in this type has to wait for the compiler."""
+    return JIT_ENABLED and not is_compiled(step.train_steps, dtype)
+
+
 @functools.cache
-def _announce_compilation(dtype: np.dtype) -> None:
+def announce_compilation(dtype: np.dtype) -> None:
     """Say, once, why the first fit of a machine takes so long."""
-    if JIT_ENABLED and not is_compiled(step.train_steps, dtype):
+    if must_compile(dtype):
+        how_often = "once on this machine"
+        if cache_folder() is None:
+            how_often = "in every process, as no cache folder is writable: set NUMBA_CACHE_DIR"
         _LOG.warning(
-            "compiling kernels for %s on this machine, once, for some ten seconds "
+            "compiling kernels for %s, %s: about 20 seconds, longer beside other work "
             "(`fastmlp warmup` does it ahead)",
             dtype.name,
+            how_often,
         )
 
 
@@ -389,7 +398,7 @@ class Engine:
         for name, value in patience._asdict().items():
             job[name] = value
 
-        _announce_compilation(self.dtype)
+        announce_compilation(self.dtype)
 
         def run(thread: int) -> None:
             step.train_steps(self.job_address, thread, self.one)

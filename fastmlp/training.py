@@ -21,6 +21,7 @@ from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
 from .history import History
 from .kernels import random
+from .kernels.cache import compile_seconds
 from .kernels.jit import address_of
 from .kernels.losses import means_of_epochs
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
@@ -190,7 +191,10 @@ class _Run:
     ) -> History:
         """All epochs that are left, or those before a callback or Ctrl-C ends the fit."""
         history = self.history
-        bar = _progress_bar(self.n_epochs, progress, history.epochs)
+        compiles = self.engine is not None and engine.must_compile(self.network.dtype)
+        if compiles:
+            engine.announce_compilation(self.network.dtype)  # above the bar, not across it
+        bar = _progress_bar(self.n_epochs, progress, history.epochs, compiles)
         try:
             with _patient_ctrl_c() as pressed:
                 ends = history.epochs >= self.n_epochs
@@ -212,10 +216,11 @@ class _Run:
 
     def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
-        started = time.perf_counter()
+        started, compiled = time.perf_counter(), compile_seconds()
         loss, rate = self._train_epoch(self.history.epochs, shuffle)
         validation = self._validate()
-        self.history.add(loss, validation, rate, time.perf_counter() - started)
+        compiled = compile_seconds() - compiled
+        self.history.add(loss, validation, rate, time.perf_counter() - started - compiled)
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]
@@ -310,12 +315,26 @@ def _patient_ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _progress_bar(n_epochs: int, wanted: bool, done: int = 0) -> Any:
+def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:
+    """A bar that says when it waits for the compiler, whose seconds its clock leaves out."""
     if not wanted:
         return None
     from tqdm import tqdm
 
-    return tqdm(total=n_epochs, initial=done, unit="epoch", dynamic_ncols=True)
+    compiled = compile_seconds()
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal compiled
+            waited, compiled = compile_seconds() - compiled, compile_seconds()
+            if not self.disable:  # by TQDM_DISABLE, where it has no clock
+                self.start_t += waited
+                self.last_print_t += waited
+            self.set_description(refresh=False)
+            return super().update(n)
+
+    waits = "compiling, once on this machine" if compiles else None
+    return Bar(total=n_epochs, initial=done, desc=waits, unit="epoch", dynamic_ncols=True)
 
 
 def _show(bar: Any, history: History) -> None:
@@ -323,5 +342,5 @@ def _show(bar: Any, history: History) -> None:
         shown = {"loss": f"{history.loss[-1]:.4f}"}
         if history.validation_score:
             shown["validation"] = f"{history.validation_score[-1]:.4f}"
-        bar.set_postfix(shown)
+        bar.set_postfix(shown, refresh=False)
         bar.update()
