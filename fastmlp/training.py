@@ -323,7 +323,7 @@ def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any
 
     compiled = compile_seconds()
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal compiled
             waited, compiled = compile_seconds() - compiled, compile_seconds()

@@ -1,6 +1,6 @@
-"""A user's own table becomes two arrays, or one sentence saying which cell is in the way.
+"""A user's own table becomes two arrays, or one sentence saying which columns are in the way.
 
-Nothing is guessed: text features and missing values are refused by column and row (and type, never
+Nothing is guessed: text features and missing values are refused by column and row (and kind, never
 value), because silently encoded or filled they would change what the network learns.
 """
 
@@ -12,32 +12,50 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import FileError, InputError, InputTypeError, require
+from ..errors import FileError, InputError, InputTypeError, counted, require
 from ..files import as_path
+from .columns import GAPS, loses_integers, needs_float64, problem_of
 from .dataset import Dataset
+from .dialect import (
+    SEPARATORS,
+    Dialect,
+    encoding_of,
+    find_separator,
+    grouped_numbers,
+    has_decimal_commas,
+)
 from .inputs import check_dtype
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".npz")
+# In a column of labels these words are labels: only what stands for no text at all is a gap.
+_NO_LABEL = ("", "nan", "NaN", "NAN", "<NA>", "#N/A")
+_WORDS = ("None", "NA", "N/A", "n/a", "NULL", "null", "#NA")
 
 
 def load_table(
     path: str | os.PathLike[str],
     target: str | Sequence[str] | None = None,
     *,
-    dtype: str = "float32",
+    dtype: str = "float64",
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    text_labels: bool = False,
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
 ) -> Dataset:
     """Load a table: CSV, TSV (each also `.gz`), Parquet or npz.
 
-    CSV and TSV need a header row with a distinct name for every column. Empty cells, NA, null and
-    nan count as missing. In an npz file, `X` holds the features and `target` names the array of
-    targets.
+    CSV and TSV need a header row with a distinct name for every column. Empty cells, NA, None, null
+    and nan count as missing, except that None, NA and null are labels where they stand among other
+    labels.
 
     Parameters
     ----------
@@ -46,8 +64,22 @@ def load_table(
     target : str or sequence of str, optional
         The column to predict, or several numeric columns for a regression with several outputs.
         None only for npz, where it means "y".
-    dtype : {"float32", "float64"}, default "float32"
-        The dtype of X. Numbers too large for float32 are refused, not turned into infinity.
+    dtype : {"float32", "float64"}, default "float64"
+        The dtype of X. For float32, numbers that are too large for it and columns whose differences
+        it cannot hold, such as times in milliseconds, are refused.
+    columns : sequence of str, optional
+        The features, in this order; by default all columns but the target. An npz file has no
+        names, so all of its X is read.
+    drop : sequence of str, default ()
+        Columns to leave out of the features; not for npz.
+    text_labels : bool, default False
+        Whether to read the target as text even where all of it looks like numbers, for a network
+        whose labels are text.
+    separator, decimal, thousands : str, optional
+        Of CSV and TSV, the characters between columns, before decimals and between thousands. By
+        default the first rows say what separates columns (a comma, semicolon, tab or bar), a
+        decimal comma is recognised where no comma separates columns, and thousands have no
+        separator.
 
     Returns
     -------
@@ -61,9 +93,9 @@ def load_table(
     InputTypeError
         An argument is of the wrong type.
     InputError
-        The target does not exist, a feature is not numeric, a value is missing or not finite, a
-        column name is missing or used twice, there are no rows or no features, or pandas or
-        pyarrow is not installed.
+        The target does not exist, features are not numeric, values are missing or not finite (all
+        such columns are named at once), a column name is missing or used twice, there are no rows
+        or no features, or pandas or pyarrow is not installed.
     FileError
         The file is missing, empty, damaged, or not one of these formats.
 
@@ -76,15 +108,19 @@ def load_table(
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length,area\\n2,3,6\\n2.5,4,10\\n")
     ...     load_table(path, "area")
-    Dataset('rooms': X (2, 2) float32, y (2,) int64, 0 own test rows)
+    Dataset('rooms': X (2, 2) float64, y (2,) int64, 0 own test rows)
     """
     file = as_path("load_table", path)
     check_dtype("load_table", dtype, ("float32", "float64"))
+    dialect = Dialect(separator, decimal, thousands).checked("load_table")
     _check_target(target)
     suffix = _check_file(file)
     if suffix == ".npz":
-        return _from_npz(file, "y" if target is None else target, dtype)
-    return _from_frame(file, _read(file, suffix), target, dtype)
+        _check_npz_options(file, dialect, drop)
+        return _from_npz(file, "y" if target is None else target, dtype, text_labels)
+    wanted = [target] if isinstance(target, str) else list(target or ())
+    table = _read(file, suffix, dialect, columns, wanted)
+    return _from_frame(table, target, columns, drop, dtype, text_labels)
 
 
 def load_features(
@@ -92,7 +128,10 @@ def load_features(
     drop: Sequence[str] = (),
     *,
     columns: Sequence[str] | None = None,
-    dtype: str = "float32",
+    dtype: str = "float64",
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Load only the features of a table, to predict from: some columns, or all but those to drop.
 
@@ -105,8 +144,10 @@ def load_features(
     columns : sequence of str, optional
         The columns to read, in this order; whatever the others hold is no error. An npz file has
         no names, so all of its X is read.
-    dtype : {"float32", "float64"}, default "float32"
+    dtype : {"float32", "float64"}, default "float64"
         The dtype of X.
+    separator, decimal, thousands : str, optional
+        As for `load_table`.
 
     Returns
     -------
@@ -128,20 +169,62 @@ def load_features(
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length\\n2,3\\n")
     ...     load_features(path)
-    (array([[2., 3.]], dtype=float32), ('width', 'length'))
+    (array([[2., 3.]]), ('width', 'length'))
     """
     file = as_path("load_features", path)
     check_dtype("load_features", dtype, ("float32", "float64"))
+    dialect = Dialect(separator, decimal, thousands).checked("load_features")
     suffix = _check_file(file)
     if suffix == ".npz":
+        _check_npz_options(file, dialect, ())
         (X,) = _npz_arrays(file, ["X"])
         _check_features(file, X)
-        return _finite(file, X, "X", dtype), None
-    frame = _read(file, suffix, columns)
-    if columns is None:
-        frame = frame.drop(columns=[name for name in drop if name in frame.columns])
-    names = tuple(str(name) for name in frame.columns)
-    return _feature_matrix(file, frame, names, dtype), names
+        return _numeric_array(file, X, "X", dtype), None
+    table = _read(file, suffix, dialect, columns, ())
+    names = table.names if columns is None else list(columns)
+    names = [name for name in names if columns is not None or name not in drop]
+    return _feature_matrix(table, names, dtype), tuple(names)
+
+
+def column_names(
+    path: str | os.PathLike[str], separator: str | None = None
+) -> tuple[str, ...] | None:
+    """The names in a table's header, as they stand there; None for npz, which has none.
+
+    Parameters
+    ----------
+    path : str or path
+        A table as `load_table` reads.
+    separator : str, optional
+        As for `load_table`.
+
+    Returns
+    -------
+    tuple of str or None
+
+    Raises
+    ------
+    InputError, FileError
+        As `load_table`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp.datasets.tables import column_names
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "rooms.csv")
+    ...     _ = path.write_text("width;length\\n2;3\\n")
+    ...     column_names(path)
+    ('width', 'length')
+    """
+    file = as_path("column_names", path)
+    suffix = _check_file(file)
+    if suffix == ".npz":
+        return None
+    if suffix == ".parquet":
+        return tuple(map(str, _read_parquet(file).columns))
+    return tuple(_header(file, suffix, Dialect(separator).checked("column_names"))[0])
 
 
 def table_suffix(path: Path) -> str | None:
@@ -185,40 +268,133 @@ def _reading(file: Path, kind: str) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
+    except UnicodeDecodeError as error:
+        raise FileError(
+            str(file), f"a {kind} file in UTF-8", f"other bytes at place {error.start}",
+            "save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
+        ) from error  # fmt: skip
     except Exception as error:  # Readers of damaged files raise errors of a dozen kinds.
         got = f"{type(error).__name__} ({' '.join(str(error).split())})"
         advice = "check that the file is whole and of this format"
         raise FileError(str(file), f"a readable {kind} file", got, advice) from error
 
 
-def _read(file: Path, suffix: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """All columns, or those asked for in their order."""
+class _Table(NamedTuple):
+    """A table as pandas has it, and how it was read."""
+
+    file: Path
+    frame: pd.DataFrame
+    dialect: Dialect
+    found: tuple[str, ...]  # what the reader found out by itself, in sentences
+    csv_options: dict[str, Any] | None = None  # None for Parquet
+
+    @property
+    def names(self) -> list[str]:
+        return [str(name) for name in self.frame.columns]
+
+    def labels(self, name: str) -> pd.Series:
+        """A column as text, as it stands in the file, with only truly empty cells missing."""
+        if self.csv_options is None:
+            column = self.frame[name]
+            return column.where(column.isna(), column.astype(str)).astype(object)
+        pandas = require("pandas", "load_table", "data")
+        with _reading(self.file, "text"):
+            return pandas.read_csv(
+                self.file, usecols=[name], dtype=str, keep_default_na=False, na_values=_NO_LABEL,
+                **self.csv_options,
+            )[name].astype(object)  # fmt: skip
+
+
+def _read(
+    file: Path,
+    suffix: str,
+    dialect: Dialect,
+    columns: Sequence[str] | None,
+    targets: Sequence[str],
+) -> _Table:
+    """All columns, or those asked for and the targets."""
+    wanted = None if columns is None else list(dict.fromkeys([*columns, *targets]))
     if suffix == ".parquet":
-        frame = _read_parquet(file, columns)
-    else:
-        frame = _read_csv(file, suffix, columns)
-    return frame if columns is None else frame[list(columns)]
+        if any(dialect):
+            raise InputError(
+                str(file), "separator, decimal and thousands with CSV or TSV", "a Parquet file",
+                "leave them out",
+            )  # fmt: skip
+        frame = _read_parquet(file, wanted)
+        return _Table(file, frame if wanted is None else frame[wanted], Dialect(), ())
+    return _read_csv(file, suffix, dialect, wanted)
 
 
-def _read_csv(file: Path, suffix: str, columns: Sequence[str] | None) -> pd.DataFrame:
+def _header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialect, dict[str, Any]]:
+    """The names as they stand in a text table, its dialect with a separator, pandas' options."""
     pandas = require("pandas", "load_table", "data")
-    options = {"sep": "\t" if suffix.startswith(".tsv") else ",", "encoding": "utf-8-sig"}
-    with _reading(file, suffix[1:4].upper()):
+    kind = suffix[1:4].upper()
+    with _reading(file, kind):
+        encoding = encoding_of(file)
+        if dialect.separator is None:
+            usual = "\t" if suffix.startswith(".tsv") else ","
+            dialect = dialect._replace(separator=find_separator(file, encoding, usual))
+        options = {"sep": dialect.separator, "encoding": encoding}
         # pandas renames repeated and empty names and takes fields beyond the header for an index:
         # as plain text, the header is shown as it is and a longer first row is an error.
         top = pandas.read_csv(
             file, header=None, nrows=2, dtype=str, keep_default_na=False, **options
         )
-        _check_names(file, top.iloc[0].tolist(), columns)
-        # Whole columns at once: in chunks one column could get several types.
-        return pandas.read_csv(file, low_memory=False, usecols=columns, **options)
+    return top.iloc[0].tolist(), dialect, options
 
 
-def _read_parquet(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | None) -> _Table:
+    pandas = require("pandas", "load_table", "data")
+    names, dialect, options = _header(file, suffix, asked)
+    _check_names(file, names, columns)
+
+    def read(decimal: str) -> pd.DataFrame:
+        with _reading(file, suffix[1:4].upper()):
+            # Whole columns at once: in chunks one column could get several types.
+            frame: pd.DataFrame = pandas.read_csv(
+                file, low_memory=False, usecols=columns, decimal=decimal, **options
+            )
+            return frame
+
+    frame = read(dialect.decimal or ".")
+    if asked.decimal is None and dialect.separator != ",":
+        comma = any(has_decimal_commas(cells) for _, cells in _text_columns(frame))
+        dialect = dialect._replace(decimal="," if comma else ".")
+        frame = read(",") if comma else frame
+    if dialect.thousands is not None:
+        _remove_thousands(frame, dialect.thousands, dialect.decimal or ".")
+    unusual = dialect.separator != ("\t" if suffix.startswith(".tsv") else ",")
+    unusual |= dialect.decimal == ","
+    found = (dialect.described(),) if unusual and asked != dialect else ()
+    return _Table(file, frame, dialect, found, options)
+
+
+def _text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    """Columns in which all cells but gaps are text, and those cells."""
+    from pandas.api import types
+
+    for name in frame.columns:
+        if types.is_object_dtype(frame[name]) or types.is_string_dtype(frame[name]):
+            cells = frame[name].dropna().tolist()
+            if cells and all(isinstance(cell, str) for cell in cells):
+                yield name, cells
+
+
+def _remove_thousands(frame: pd.DataFrame, thousands: str, decimal: str) -> None:
+    """Make numbers of the text columns that hold nothing else; pandas would do it to dates, too."""
+    import pandas
+
+    for name, cells in list(_text_columns(frame)):
+        if grouped_numbers(cells, thousands, decimal):
+            text = frame[name].str.replace(thousands, "", regex=False)
+            frame[name] = pandas.to_numeric(text.str.replace(decimal, ".", regex=False))
+
+
+def _read_parquet(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     pandas = require("pandas", "load_table", "data")
     require("pyarrow", "load_table", "data")
     with _reading(file, "Parquet"):
-        frame = pandas.read_parquet(file, engine="pyarrow")
+        frame: pd.DataFrame = pandas.read_parquet(file, engine="pyarrow")
         _check_names(file, frame.columns.tolist(), columns)
     return frame
 
@@ -249,6 +425,11 @@ def _check_known(file: Path, kind: str, wanted: str, names: list[str]) -> None:
     close = difflib.get_close_matches(wanted, names)
     listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     advice = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    if len(names) == 1:
+        inside = [mark for mark in SEPARATORS if mark in names[0]]
+        if inside:
+            shown = " or ".join(f"{SEPARATORS[mark]} ({mark!r})" for mark in inside)
+            advice += f"if a {shown} separates the columns, pass it as separator (--separator); "
     raise InputError(
         str(file),
         f"{kind} named {wanted!r}",
@@ -258,55 +439,79 @@ def _check_known(file: Path, kind: str, wanted: str, names: list[str]) -> None:
 
 
 def _from_frame(
-    file: Path, frame: pd.DataFrame, target: str | Sequence[str] | None, dtype: str
+    table: _Table,
+    target: str | Sequence[str] | None,
+    columns: Sequence[str] | None,
+    drop: Sequence[str],
+    dtype: str,
+    text_labels: bool,
 ) -> Dataset:
-    names = [str(name) for name in frame.columns]
+    file, names = table.file, table.names
     if target is None:
         advice = f"pass the name of a column as target (it has {', '.join(names[:10])})"
         raise InputError(str(file), "a target column", "none", advice)
     targets = [target] if isinstance(target, str) else list(target)
-    for wanted in targets:
+    for wanted in (*targets, *drop):
         _check_known(file, "a column", wanted, names)
-    features = [name for name in names if name not in targets]
-    X = _feature_matrix(file, frame, features, dtype)
+    features = [name for name in names if name not in targets and name not in drop]
+    features = features if columns is None else list(columns)
+    X = _feature_matrix(table, features, dtype, targets)
+    name, notes = _name(file), list(table.found)
     if isinstance(target, str):
-        y, target_name = _target(file, frame[target]), target
-        return Dataset(X, y, _name(file), tuple(features), target_name)
-    columns = [_numbers(file, frame[t], f"the target column {t!r}", "float64") for t in targets]
-    return Dataset(X, np.stack(columns, axis=1), _name(file), tuple(features), tuple(targets))
+        y = _target(table, target, text_labels, notes)
+        return Dataset(X, y, name, tuple(features), target, notes=tuple(notes))
+    numbers = [_numbers(table, t, f"the target column {t!r}", "float64") for t in targets]
+    y = np.stack(numbers, axis=1)
+    return Dataset(X, y, name, tuple(features), tuple(targets), notes=tuple(notes))
 
 
 def _feature_matrix(
-    file: Path, frame: pd.DataFrame, names: Sequence[str], dtype: str
+    table: _Table, names: Sequence[str], dtype: str, targets: Sequence[str] = ()
 ) -> np.ndarray:
-    """The named columns as a finite matrix."""
+    """The named columns as a finite matrix; all that are no numbers are refused at once."""
+    file, frame = table.file, table.frame
     if not names:
         raise InputError(str(file), "a feature column", "only the target", "add features")
     if frame.empty:
         raise InputError(str(file), "at least one row", "none", "add rows below the header")
+    _refuse_problems(table, names, targets)
     X = np.empty((len(frame), len(names)), dtype)
     for j, name in enumerate(names):
-        X[:, j] = _numbers(file, frame[name], f"the feature column {name!r}", dtype)
+        X[:, j] = _numbers(table, name, f"the feature column {name!r}", dtype)
     return X
+
+
+def _refuse_problems(table: _Table, names: Sequence[str], targets: Sequence[str]) -> None:
+    """Name every feature column without numbers in every row, and what can be done about them."""
+    decimal = table.dialect.decimal or "."
+    columns = {name: _tidy(table.frame[name]) for name in names}
+    found = {name: problem_of(column, decimal) for name, column in columns.items()}
+    problems = {name: problem for name, problem in found.items() if problem is not None}
+    if not problems:
+        return
+    listed = ", ".join(f"{name!r} ({problem.kind})" for name, problem in problems.items())
+    for name in targets:
+        n_gaps = int(table.frame[name].isna().sum())
+        listed += f" and the target {name!r} ({counted(n_gaps, 'gap')})" if n_gaps else ""
+    advice = list(dict.fromkeys(problem.advice for problem in problems.values()))
+    raise InputError(
+        str(table.file),
+        "numbers in every row of all feature columns",
+        listed,
+        ", ".join([*advice, "or leave columns out (--drop, or drop in Python)"]),
+    )
 
 
 def _name(file: Path) -> str:
     return file.name[: -len(table_suffix(file) or "")]
 
 
-def _present(file: Path, column: pd.Series, label: str) -> pd.Series:
-    """The column as pandas' numbers if it has nothing else; an error if a value is missing."""
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise InputError(
-            str(file),
-            f"a value in every row of {label}",
-            f"none in row {missing.argmax() + 1}",
-            "fill in or drop the rows with missing values",
-        )
+def _tidy(column: pd.Series) -> pd.Series:
+    """The column as pandas' numbers if it has nothing else but gaps."""
+    present = column.dropna() if column.dtype == object else column
     # Whole numbers beyond 64 bits and decimals come as Python objects.
-    if column.dtype == object and all(isinstance(v, int | float | Decimal) for v in column):
-        return column.map(_as_float)
+    if column.dtype == object and all(isinstance(v, int | float | Decimal) for v in present):
+        return column.map(_as_float, na_action="ignore").astype(float)
     return column
 
 
@@ -317,43 +522,47 @@ def _as_float(number: int | float | Decimal) -> float:
         return np.inf
 
 
-def _numbers(file: Path, column: pd.Series, label: str, dtype: str) -> np.ndarray:
-    """One column as finite numbers of the dtype, or an error that names the first bad row."""
-    from pandas.api import types
-
-    column = _present(file, column, label)
-    if not types.is_numeric_dtype(column):
-        row = _first_not_number(column)
+def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
+    missing = column.isna().to_numpy()
+    if missing.any():
         raise InputError(
             str(file),
-            f"numbers in {label}",
-            f"{type(column.iloc[row]).__name__} in row {row + 1}",
-            "one-hot encode the column, turn it into numbers or drop it",
+            f"a value in every row of {label}",
+            f"none in row {missing.argmax() + 1}",
+            f"fill in or drop the rows with missing values ({GAPS})",
         )
-    return _finite(file, column.to_numpy(), label, dtype)
 
 
-def _first_not_number(column: pd.Series) -> int:
-    """Where a column that is not numeric stops being so; 0 when no cell is a number."""
-    from pandas.api import types
+def _numbers(table: _Table, name: str, label: str, dtype: str) -> np.ndarray:
+    """One column as finite numbers of the dtype, or an error that names the first bad row."""
+    file, column = table.file, table.frame[name]
+    _refuse_gaps(file, column, label)
+    problem = problem_of(_tidy(column), table.dialect.decimal or ".")
+    if problem is not None:
+        raise InputError(str(file), f"numbers in {label}", problem.kind, problem.advice)
+    if column.dtype == object and all(isinstance(v, int) for v in column):
+        return _numeric_array(file, column.to_numpy(), label, dtype)
+    return _numeric_array(file, _tidy(column).to_numpy(), label, dtype)
 
-    if types.is_object_dtype(column) or types.is_string_dtype(column):
-        import pandas
 
-        # In a CSV, one word turns a whole column of numbers into text: find that word.
-        wrong: np.ndarray = pandas.to_numeric(column, errors="coerce").isna().to_numpy()
-        return int(wrong.argmax())
-    return 0
-
-
-def _target(file: Path, column: pd.Series) -> np.ndarray:
+def _target(table: _Table, name: str, text_labels: bool, notes: list[str]) -> np.ndarray:
     """One target column: text as labels, whole numbers as int64, other numbers as float64."""
     from pandas.api import types
 
-    label = f"the target column {column.name!r}"
-    column = _present(file, column, label)
+    file, label, column = table.file, f"the target column {name!r}", table.frame[name]
+    is_text = text_labels or name in dict(_text_columns(table.frame[[name]]))
+    if is_text:
+        _refuse_numbers_as_text(table, column, label)
+        gaps, column = column.isna(), table.labels(name)
+        words = [word for word in _WORDS if (column[gaps] == word).any()]
+        if words:
+            listed = " and ".join(map(repr, words))
+            verb = "is a label" if len(words) == 1 else "are labels"
+            notes.append(f"{listed} {verb} of {name!r}, not a gap")
+    _refuse_gaps(file, column, label)
     if isinstance(column.dtype, types.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
+    column = _tidy(column)
     if types.is_numeric_dtype(column):
         return _numeric_target(file, column.to_numpy(), label)
     labels: np.ndarray = column.to_numpy(dtype=object)
@@ -366,22 +575,33 @@ def _target(file: Path, column: pd.Series) -> np.ndarray:
     return labels
 
 
+def _refuse_numbers_as_text(table: _Table, column: pd.Series, label: str) -> None:
+    """Numbers such as 1,234.50 would be as many classes as there are rows."""
+    from .dialect import advice_for
+
+    cells = [cell for cell in column.dropna() if isinstance(cell, str)]
+    advice = advice_for(cells, table.dialect.decimal or ".") if cells else ""
+    if advice:
+        got = "numbers with commas or points in them"
+        raise InputError(str(table.file), f"labels or plain numbers in {label}", got, advice)
+
+
 def _numeric_target(file: Path, values: np.ndarray, label: str) -> np.ndarray:
     if values.dtype.kind in "bi":
         return values.astype(np.int64)
     if values.dtype.kind == "u" and values.max() <= np.iinfo(np.int64).max:
         return values.astype(np.int64)
-    return _finite(file, values, label, "float64")
+    return _numeric_array(file, values, label, "float64")
 
 
-def _finite(file: Path, values: np.ndarray, label: str, dtype: str) -> np.ndarray:
-    """The values in the dtype, all finite, or an error that names the first bad row."""
+def _numeric_array(file: Path, values: np.ndarray, label: str, dtype: str) -> np.ndarray:
+    """The values in the dtype, all finite and apart, or an error that names the first bad place."""
     with np.errstate(over="ignore"):
-        numbers = values.astype(dtype, order="C")
+        numbers = _floats(values).astype(dtype, order="C")
     finite = np.isfinite(numbers)
     if not finite.all():
         row, *column = (int(i) for i in np.argwhere(~finite)[0])
-        number = float(values[row, *column])
+        number = float(_floats(values[row, *column]))
         got = "nan" if np.isnan(number) else "infinity" if np.isinf(number) else "a larger number"
         place = f"column {column[0] + 1} of {label}" if column else label
         raise InputError(
@@ -390,10 +610,47 @@ def _finite(file: Path, values: np.ndarray, label: str, dtype: str) -> np.ndarra
             f"{got} in row {row + 1}",
             "mend or drop the row, or scale the column",
         )
+    _refuse_lost_digits(file, values, numbers, label)
     return numbers
 
 
-def _from_npz(file: Path, target: str | Sequence[str], dtype: str) -> Dataset:
+def _floats(values: Any) -> Any:
+    """Python's whole numbers of any length as float64; everything else as it is."""
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        return np.array([_as_float(value) for value in values])
+    return _as_float(values) if isinstance(values, int) else values
+
+
+def _refuse_lost_digits(file: Path, values: np.ndarray, numbers: np.ndarray, label: str) -> None:
+    """Refuse columns whose differences the type of `numbers` cannot hold."""
+    if not numbers.size:
+        return
+    given, made = values.reshape(len(values), -1), numbers.reshape(len(numbers), -1)
+    lost = np.zeros(made.shape[1], bool)
+    if numbers.dtype == np.float32 and values.dtype.kind in "iuf":
+        lost = needs_float64(given)
+    advice = "read it as float64"
+    if not lost.any() and values.dtype.kind in "iuO":
+        lost = np.array([loses_integers(column) for column in given.T])
+        advice = "subtract the smallest number from all, or drop the column"
+    if lost.any():
+        j = int(lost.argmax())
+        raise InputError(
+            str(file),
+            f"a deviation that {numbers.dtype.name} can hold in "
+            + (f"column {j + 1} of {label}" if values.ndim > 1 else label),
+            "one too small beside such large numbers",
+            advice,
+        )
+
+
+def _check_npz_options(file: Path, dialect: Dialect, drop: Sequence[str]) -> None:
+    if drop or any(dialect):
+        given = "drop" if drop else "separator, decimal and thousands"
+        raise InputError(str(file), f"{given} with a table of columns", "an npz file", "omit it")
+
+
+def _from_npz(file: Path, target: str | Sequence[str], dtype: str, text_labels: bool) -> Dataset:
     if not isinstance(target, str):
         advice = "name one array, of shape (n_rows, n_targets) for several"
         raise InputTypeError(str(file), "target as text", type(target).__name__, advice)
@@ -405,8 +662,8 @@ def _from_npz(file: Path, target: str | Sequence[str], dtype: str) -> Dataset:
     _check_kind(file, "numbers", "X", X, "biuf")
     _check_kind(file, "numbers or text", target, y, "biufU")
     if y.dtype.kind != "U":
-        y = _numeric_target(file, y, target)
-    return Dataset(_finite(file, X, "X", dtype), y, _name(file), target_name=target)
+        y = y.astype(str) if text_labels else _numeric_target(file, y, target)
+    return Dataset(_numeric_array(file, X, "X", dtype), y, _name(file), target_name=target)
 
 
 def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
