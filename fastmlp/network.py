@@ -64,6 +64,8 @@ class Network:
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
         Names of the input columns, kept in model files; None until set.
+    trained_on : dict or None
+        What the command line writes down about the training's data, kept in model files.
 
     Raises
     ------
@@ -104,6 +106,7 @@ class Network:
         self.l2 = checks.number("Network", "l2", l2, 0)
         self.coder: TargetCoder | None = None
         self.feature_names: tuple[str, ...] | None = None
+        self.trained_on: dict[str, Any] | None = None
         self.groups: list[Group] = []
         self.spare_engines: dict[tuple[Any, ...], list[engine.Engine]] = {}
         self.params = self.grads = np.empty(0, self.dtype)

@@ -27,10 +27,11 @@ LEVELS = (
     {"serialization", "predictor"},
     {"checkpoint"},
     {"training"},
-    {"gradient_check", "standardize", "estimators"},
+    {"gradient_check", "standardize", "estimators", "heldout", "best_epoch"},
     {"interchange"},
     {"onnx_export"},
     {"plotting"},
+    {"command_options"},
     {"commands"},
     {"cli"},
 )
