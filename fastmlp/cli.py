@@ -70,7 +70,7 @@ def _meant(name: object, known: Sequence[str]) -> str:
     text = str(name).lower().replace("_", "-") if str(name).startswith("-") else str(name)
     if _SYNONYMS.get(text) in known:
         return f"; did you mean {_SYNONYMS[text]!r}?"
-    close = difflib.get_close_matches(text, known, n=1)
+    close = difflib.get_close_matches(text, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

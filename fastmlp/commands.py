@@ -36,6 +36,7 @@ from .tables import without_zeros
 # Losses whose outputs have the unit of the target, so that it can be standardised.
 _SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 _TEST_PART = 0.15
+_LOADING = 5.0  # seconds; the compiler takes longer, and to load what it made less
 STANDARD_OUTPUT = "-"
 
 
@@ -241,7 +242,8 @@ def _print_report(result: _Result, show: Callable[[str], None]) -> None:
     if best is not None and best.epoch:
         last, kept = best.epoch, f"the weights of epoch {best.epoch}"
         ended = f"stopped early, {kept}" if ended == "callback" else f"{ended} {kept}".strip()
-    compiled = f" and {result.compiled:.0f} s of compiling" if result.compiled >= 1 else ""
+    is_long = result.compiled >= _LOADING
+    compiled = f" and {result.compiled:.0f} s of compiling" if is_long else ""
     took = f"{counted(history.epochs, 'epoch')} in {result.seconds:.2f} s{compiled}"
     losses = (
         f"{history.loss[last - 1]:.4f} training, {history.validation_loss[last - 1]:.4f} validation"

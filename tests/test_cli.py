@@ -176,14 +176,16 @@ def test_regression_absorbs_the_scale_of_the_columns(
 
     raw = as_csv(tmp_path / "test.csv", names, split.X_test, target=split.y_test)
     again = run("evaluate", saved, "--data", raw, "--target", "target", "--json", scores)
-    assert again.out.splitlines()[0] == "test: 66 rows"
+    assert again.out.splitlines()[0] == (
+        "test: 66 rows (all; other data than the training's 'diabetes' of 442 rows)"
+    )
     evaluated = json.loads(scores.read_text())
     for key in ("test_rmse", "test_r2", "test_loss"):
         assert evaluated[key] == pytest.approx(figures[key], rel=1e-5)
 
     # In training the validation loss was one of standardised columns and of a standardised target.
     loss = Network.load(saved).evaluate(split.X_val, split.y_val)[0]
-    standardised = figures["history"]["validation_loss"][-1]
+    standardised = figures["history"]["scaled_validation_loss"][-1]
     assert loss == pytest.approx(standardised * split.y_train.var(), rel=1e-3)
 
 
@@ -340,9 +342,12 @@ def test_evaluate_reads_classes_and_digits(fit: Any, run: Run, tmp_path: Path) -
     fit("--epochs", "5", "--save", saved)
     done = run("evaluate", saved, "--data", "digits")
     assert done.code == 0
-    assert done.out.splitlines()[0] == "digits: 1797 rows"
+    first = "digits: 270 rows (the test part, held out of the training on 1797 rows)"
+    assert done.out.splitlines()[0] == first
     data = datasets.load_digits()
-    assert done.figure("accuracy") == f"{Network.load(saved).score(data.X, data.y):.4g}"
+    split = data.split(0.15, random_state=0)
+    score = Network.load(saved).score(split.X_test, split.y_test)
+    assert done.figure("accuracy") == f"{score:.4g}"
     table = run("predict", saved, "--data", "digits").table()
     assert (table["prediction"] == data.y).mean() > 0.95
 
@@ -356,7 +361,8 @@ def test_evaluate_takes_the_test_rows_of_a_set_that_has_some(
     saved = tmp_path / "net.safetensors"
     _, figures = fit("--epochs", "5", "--save", saved)
     done = run("evaluate", saved, "--data", "digits")
-    assert done.out.splitlines()[0] == "own: 300 rows"
+    first = "own: 300 rows (the test part, held out of the training on 1797 rows)"
+    assert done.out.splitlines()[0] == first
     assert done.figure("accuracy") == f"{figures['test_accuracy']:.4g}"
 
 
@@ -688,7 +694,7 @@ BAD_OPTIONS: list[tuple[list[str], str]] = [
         "fastmlp: load: expected no target with the data set digits, got a target; "
         "leave target out: it is for tables",
     ),
-    (["--bogus"], "fastmlp: unrecognized arguments: --bogus; see fastmlp --help"),
+    (["--bogus"], "fastmlp train: unrecognized arguments: --bogus; see fastmlp train --help"),
 ]
 
 
@@ -698,6 +704,9 @@ def test_train_refuses_options(refuse: Any, options: list[str], text: str) -> No
     assert plain(refuse("train", "--quiet", *options)) == plain(text)
 
 
+GAPS = "(empty cells, NA, None, null and nan are gaps)"
+LEAVE = "or leave columns out (--drop, or drop in Python)"
+ALL = "expected numbers in every row of all feature columns, got"
 BAD_TABLES: list[tuple[str, str, str]] = [
     ("", "y", "expected a table, got an empty file; write the table again"),
     ("a,y\n", "y", "expected at least one row, got none; add rows below the header"),
@@ -714,26 +723,24 @@ BAD_TABLES: list[tuple[str, str, str]] = [
     (
         "a,y\n1,0\n,1\n",
         "y",
-        "expected a value in every row of the feature column 'a', got none in row 2; "
-        "fill in or drop the rows with missing values",
+        f"{ALL} 'a' (1 gap, the first in row 2); fill gaps or drop their rows {GAPS}, {LEAVE}",
     ),
     (
         "a,y\n1,0\n2,\n",
         "y",
         "expected a value in every row of the target column 'y', got none in row 2; "
-        "fill in or drop the rows with missing values",
+        f"fill in or drop the rows with missing values {GAPS}",
     ),
     (
-        "a,y\n1,0\nred,1\n",
+        "a,y\n1,0\n7,0\nred,1\n",
         "y",
-        "expected numbers in the feature column 'a', got str in row 2; "
-        "one-hot encode the column, turn it into numbers or drop it",
+        f"{ALL} 'a' (numbers, but text in row 3); mend the text between numbers, {LEAVE}",
     ),
     (
-        "a,y\n1,0\n1e39,1\n",
+        f"a,y\n1,0\n1{'0' * 400},1\n",
         "y",
-        "expected finite numbers within float32 in the feature column 'a', "
-        "got a larger number in row 2; mend or drop the row, or scale the column",
+        "expected finite numbers within float64 in the feature column 'a', "
+        "got infinity in row 2; mend or drop the row, or scale the column",
     ),
     ("y\n1\n", "y", "expected a feature column, got only the target; add features"),
 ]
@@ -867,8 +874,9 @@ def test_a_missing_column_is_named(fit: Any, refuse: Any, iris: Path, tmp_path: 
         "it has sepal length, sepal width, kind, petal length"
     )
     assert refuse("evaluate", saved, "--data", iris, "--target", "kind") == (
-        "fastmlp: --data: expected the 4 columns of training, got none named 'petal width'; "
-        "add the column or train again"
+        f"fastmlp: {iris}: expected a column named 'petal width', got none of that name; "
+        "did you mean 'sepal width' or 'petal length'? "
+        "it has sepal length, sepal width, kind, petal length"
     )
 
 
@@ -902,14 +910,10 @@ def test_probabilities_are_for_classes(fit: Any, refuse: Any, tiny: Path, tmp_pa
             "choose a larger one",
         ),
         (
-            [],
-            "fastmlp: the following arguments are required: COMMAND; see fastmlp --help",
-        ),
-        (
             ["trian"],
             "fastmlp: argument COMMAND: invalid choice: 'trian' (choose from "
             + ", ".join(map(repr, COMMANDS))
-            + "); see fastmlp --help",
+            + "); did you mean 'train'?; see fastmlp --help",
         ),
     ],
     ids=lambda value: str(value)[:40],

@@ -23,6 +23,7 @@ from .dataset import Dataset
 from .dialect import (
     SEPARATORS,
     Dialect,
+    advice_for,
     encoding_of,
     find_separator,
     grouped_numbers,
@@ -490,10 +491,14 @@ def _refuse_problems(table: _Table, names: Sequence[str], targets: Sequence[str]
     if not problems:
         return
     listed = ", ".join(f"{name!r} ({problem.kind})" for name, problem in problems.items())
-    for name in targets:
-        n_gaps = int(table.frame[name].isna().sum())
-        listed += f" and the target {name!r} ({counted(n_gaps, 'gap')})" if n_gaps else ""
     advice = list(dict.fromkeys(problem.advice for problem in problems.values()))
+    for name in targets:
+        column = table.frame[name]
+        n_gaps, written = int(column.isna().sum()), _advice_for_target(table, column)
+        kinds = [counted(n_gaps, "gap")] if n_gaps else []
+        kinds += ["numbers with commas or points in them"] if written else []
+        listed += f" and the target {name!r} ({', '.join(kinds)})" if kinds else ""
+        advice += [written] if written and written not in advice else []
     raise InputError(
         str(table.file),
         "numbers in every row of all feature columns",
@@ -577,13 +582,15 @@ def _target(table: _Table, name: str, text_labels: bool, notes: list[str]) -> np
 
 def _refuse_numbers_as_text(table: _Table, column: pd.Series, label: str) -> None:
     """Numbers such as 1,234.50 would be as many classes as there are rows."""
-    from .dialect import advice_for
-
-    cells = [cell for cell in column.dropna() if isinstance(cell, str)]
-    advice = advice_for(cells, table.dialect.decimal or ".") if cells else ""
+    advice = _advice_for_target(table, column)
     if advice:
         got = "numbers with commas or points in them"
         raise InputError(str(table.file), f"labels or plain numbers in {label}", got, advice)
+
+
+def _advice_for_target(table: _Table, column: pd.Series) -> str:
+    cells = [cell for cell in column.dropna() if isinstance(cell, str)]
+    return advice_for(cells, table.dialect.decimal or ".") if cells else ""
 
 
 def _numeric_target(file: Path, values: np.ndarray, label: str) -> np.ndarray:
