@@ -87,7 +87,9 @@ def train(options: argparse.Namespace) -> int:
         best.restore(network)
     finish()
     network.feature_names = data.feature_names
-    network.trained_on = heldout.description(data, split, options.validation, test, options.seed)
+    network.trained_on = heldout.description(
+        data, split, options.validation, test, options.seed, wide
+    )
     figures = _test_figures(network, split.X_test, split.y_test)
     result = _Result(network, history, figures, seconds, compiled, is_scaled, best)
     _print_report(result, show)

@@ -27,9 +27,9 @@ class Chosen(NamedTuple):
 
 
 def description(
-    data: Dataset, split: Split, validation: float, test: float, seed: int
+    data: Dataset, split: Split, validation: float, test: float, seed: int, wide: list[str]
 ) -> dict[str, Any]:
-    """What to write down about a training's data; see `Network.trained_on`."""
+    """What to write down about a training's data, and its columns that need float64."""
     names = data.target_name
     return {
         "name": data.name,
@@ -40,6 +40,7 @@ def description(
         "seed": seed,
         "all_rows": _fingerprint(data.X, data.y),
         "test_rows": _fingerprint(split.X_test, split.y_test),
+        "needs_float64": wide,
     }
 
 

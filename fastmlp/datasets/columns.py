@@ -29,7 +29,7 @@ class Problem(NamedTuple):
     """Why a column cannot be used as it is."""
 
     kind: str  # in words, without values
-    advice: str
+    advice: tuple[str, ...]
 
 
 _ADVICE = {
@@ -49,13 +49,13 @@ def problem_of(column: pd.Series, decimal: str) -> Problem | None:
         first = int(missing.argmax()) + 1
         gaps = f"{counted(int(missing.sum()), 'gap')}, the first in row {first}"
     if missing.all():
-        return Problem("nothing but gaps", _ADVICE["gaps"])
+        return Problem("nothing but gaps", (_ADVICE["gaps"],))
     if types.is_numeric_dtype(column):
-        return Problem(gaps, _ADVICE["gaps"]) if gaps else None
+        return Problem(gaps, (_ADVICE["gaps"],)) if gaps else None
     kind, advice = _kind_of(column[~missing], missing, decimal)
     if gaps:
-        return Problem(f"{kind}, {gaps}", f"{advice}, {_ADVICE['gaps']}")
-    return Problem(kind, advice)
+        return Problem(f"{kind}, {gaps}", (advice, _ADVICE["gaps"]))
+    return Problem(kind, (advice,))
 
 
 def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str, str]:

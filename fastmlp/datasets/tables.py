@@ -491,7 +491,7 @@ def _refuse_problems(table: _Table, names: Sequence[str], targets: Sequence[str]
     if not problems:
         return
     listed = ", ".join(f"{name!r} ({problem.kind})" for name, problem in problems.items())
-    advice = list(dict.fromkeys(problem.advice for problem in problems.values()))
+    advice = list(dict.fromkeys(a for problem in problems.values() for a in problem.advice))
     for name in targets:
         column = table.frame[name]
         n_gaps, written = int(column.isna().sum()), _advice_for_target(table, column)
@@ -544,7 +544,7 @@ def _numbers(table: _Table, name: str, label: str, dtype: str) -> np.ndarray:
     _refuse_gaps(file, column, label)
     problem = problem_of(_tidy(column), table.dialect.decimal or ".")
     if problem is not None:
-        raise InputError(str(file), f"numbers in {label}", problem.kind, problem.advice)
+        raise InputError(str(file), f"numbers in {label}", problem.kind, ", ".join(problem.advice))
     if column.dtype == object and all(isinstance(v, int) for v in column):
         return _numeric_array(file, column.to_numpy(), label, dtype)
     return _numeric_array(file, _tidy(column).to_numpy(), label, dtype)
