@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
         names = [str(choice) for choice in action.choices]
         listed = ", ".join(map(repr, names))
         message = f"invalid choice: {value!r} (choose from {listed}){_meant(value, names)}"
-        raise argparse.ArgumentError(action, message)
+        self.error(str(argparse.ArgumentError(action, message)))
 
     def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
         """End with the arguments that are no options of this command."""
@@ -67,7 +67,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _meant(name: object, known: Sequence[str]) -> str:
     """A suggestion of the name that may be meant, or nothing."""
-    text = str(name).lower().replace("_", "-") if str(name).startswith("-") else str(name)
+    text = str(name).lower()
+    if text.startswith("-"):
+        text = text.replace("_", "-")
     if _SYNONYMS.get(text) in known:
         return f"; did you mean {_SYNONYMS[text]!r}?"
     close = difflib.get_close_matches(text, known, n=1, cutoff=0.7)

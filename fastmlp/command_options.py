@@ -56,11 +56,11 @@ def targets(options: argparse.Namespace) -> str | list[str] | None:
 def split_names(options: argparse.Namespace, texts: Sequence[str]) -> list[str]:
     """Names of columns, from options that may be repeated and may each hold several."""
     known: Sequence[str] = ()
-    if any("," in text for text in texts) and options.data not in datasets.DATASETS:
+    if any("," in text or '"' in text for text in texts) and options.data not in datasets.DATASETS:
         known = column_names(options.data, table_options(options)["separator"]) or ()
     names: list[str] = []
     for text in texts:
-        is_one = text in known or "," not in text
+        is_one = text in known or not ("," in text or '"' in text)
         names += [text] if is_one else next(csv.reader([text], skipinitialspace=True))
     return names
 

@@ -55,7 +55,7 @@ def load(
         The folder of MNIST's files (see `load_mnist`); other data do not look at it.
     target : str or sequence of str, optional
         What to predict from a table (see `load_table`).
-    **options : optional
+    **options : object
         Others of `load_table`, for a table.
 
     Returns
