@@ -118,8 +118,9 @@ def _score_limits(scores: Sequence[float]) -> tuple[float, float]:
         wide = max(high - low, 0.2 * high)
         return low - 0.05 * wide, low + 1.05 * wide
     best = 1.0 if high > 0 else 0.0  # minus a loss is 0 at best
-    margin = 0.02 * (best - low)
-    return min(low - margin, best - 0.2 if best else -1e-12), best + margin
+    low = min(low, best - 0.2) if best else low
+    margin = 0.02 * (best - low) or 0.01
+    return low - margin, best + margin
 
 
 def _curve(ax: Axes, values: list[float], label: str, color: str, line: str) -> list[Any]:
