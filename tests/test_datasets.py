@@ -28,7 +28,7 @@ import pytest
 import tqdm
 
 from fastmlp import datasets
-from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx, tables
+from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx
 from fastmlp.datasets.tables import column_names, load_features
 from fastmlp.errors import FileError, InputError, InputTypeError
 
@@ -645,7 +645,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [s for s in tables.SUFFIXES if s != ".npz"])
+@pytest.mark.parametrize("suffix", [s for s in reading.SUFFIXES if s != ".npz"])
 def test_tables_of_every_format(tmp_path: Path, suffix: str) -> None:
     path = write(ROOMS, tmp_path / f"rooms{suffix}")
     data = load(path, target="kind")

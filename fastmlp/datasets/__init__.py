@@ -16,7 +16,8 @@ from ..files import as_path
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
 from .mnist import load_mnist, read_idx
-from .tables import SUFFIXES, load_table, table_suffix
+from .reading import SUFFIXES, table_suffix
+from .tables import load_table
 
 __all__ = [
     "DATASETS",

@@ -6,37 +6,36 @@ value), because silently encoded or filled they would change what the network le
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from decimal import Decimal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FileError, InputError, InputTypeError, counted, require
+from ..errors import FileError, InputError, InputTypeError, counted
 from ..files import as_path
-from .columns import GAPS, loses_integers, needs_float64, problem_of
+from .columns import GAPS, problem_of
 from .dataset import Dataset
-from .dialect import (
-    SEPARATORS,
-    Dialect,
-    advice_for,
-    encoding_of,
-    find_separator,
-    grouped_numbers,
-    has_decimal_commas,
-)
+from .dialect import Dialect, advice_for
 from .inputs import check_dtype
+from .numeric import numeric_array, tidy
+from .reading import (
+    Table,
+    check_file,
+    check_known,
+    header,
+    read,
+    read_parquet,
+    reading,
+    table_suffix,
+    text_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".npz")
-# In a column of labels these words are labels: only what stands for no text at all is a gap.
-_NO_LABEL = ("", "nan", "NaN", "NAN", "<NA>", "#N/A")
+# In a column of labels these words are labels, which the user is told.
 _WORDS = ("None", "NA", "N/A", "n/a", "NULL", "null", "#NA")
 
 
@@ -115,12 +114,12 @@ def load_table(
     check_dtype("load_table", dtype, ("float32", "float64"))
     dialect = Dialect(separator, decimal, thousands).checked("load_table")
     _check_target(target)
-    suffix = _check_file(file)
+    suffix = check_file(file)
     if suffix == ".npz":
         _check_npz_options(file, dialect, drop)
         return _from_npz(file, "y" if target is None else target, dtype, text_labels)
     wanted = [target] if isinstance(target, str) else list(target or ())
-    table = _read(file, suffix, dialect, columns, wanted)
+    table = read(file, suffix, dialect, columns, wanted)
     return _from_frame(table, target, columns, drop, dtype, text_labels)
 
 
@@ -175,13 +174,13 @@ def load_features(
     file = as_path("load_features", path)
     check_dtype("load_features", dtype, ("float32", "float64"))
     dialect = Dialect(separator, decimal, thousands).checked("load_features")
-    suffix = _check_file(file)
+    suffix = check_file(file)
     if suffix == ".npz":
         _check_npz_options(file, dialect, ())
         (X,) = _npz_arrays(file, ["X"])
         _check_features(file, X)
-        return _numeric_array(file, X, "X", dtype), None
-    table = _read(file, suffix, dialect, columns, ())
+        return numeric_array(file, X, "X", dtype), None
+    table = read(file, suffix, dialect, columns, ())
     names = table.names if columns is None else list(columns)
     names = [name for name in names if columns is not None or name not in drop]
     return _feature_matrix(table, names, dtype), tuple(names)
@@ -220,17 +219,12 @@ def column_names(
     ('width', 'length')
     """
     file = as_path("column_names", path)
-    suffix = _check_file(file)
+    suffix = check_file(file)
     if suffix == ".npz":
         return None
     if suffix == ".parquet":
-        return tuple(map(str, _read_parquet(file).columns))
-    return tuple(_header(file, suffix, Dialect(separator).checked("column_names"))[0])
-
-
-def table_suffix(path: Path) -> str | None:
-    """The ending that names the table's format, or None if it is not one of `SUFFIXES`."""
-    return next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+        return tuple(map(str, read_parquet(file).columns))
+    return tuple(header(file, suffix, Dialect(separator).checked("column_names"))[0])
 
 
 def _check_target(target: str | Sequence[str] | None) -> None:
@@ -245,202 +239,8 @@ def _check_target(target: str | Sequence[str] | None) -> None:
         raise InputError("load_table", "one or more different targets", got, "name each once")
 
 
-def _check_file(file: Path) -> str:
-    """Return the suffix of a file that exists, is not empty and has a known format."""
-    suffix = table_suffix(file)
-    if file.is_dir():
-        got, advice = "a folder", "pass the path of a file"
-    elif not file.exists():
-        got, advice = "no such file", "check the path"
-    elif suffix is None:
-        ending = f"suffix {file.suffix!r}" if file.suffix else "no suffix"
-        got, advice = ending, f"use one of {', '.join(SUFFIXES)}"
-    elif file.stat().st_size == 0:
-        got, advice = "an empty file", "write the table again"
-    else:
-        return suffix
-    raise FileError(str(file), "a table", got, advice)
-
-
-@contextmanager
-def _reading(file: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises about a bad file into one FileError."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except UnicodeDecodeError as error:
-        raise FileError(
-            str(file), f"a {kind} file in UTF-8", f"other bytes at place {error.start}",
-            "save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
-        ) from error  # fmt: skip
-    except Exception as error:  # Readers of damaged files raise errors of a dozen kinds.
-        got = f"{type(error).__name__} ({' '.join(str(error).split())})"
-        advice = "check that the file is whole and of this format"
-        raise FileError(str(file), f"a readable {kind} file", got, advice) from error
-
-
-class _Table(NamedTuple):
-    """A table as pandas has it, and how it was read."""
-
-    file: Path
-    frame: pd.DataFrame
-    dialect: Dialect
-    found: tuple[str, ...]  # what the reader found out by itself, in sentences
-    csv_options: dict[str, Any] | None = None  # None for Parquet
-
-    @property
-    def names(self) -> list[str]:
-        return [str(name) for name in self.frame.columns]
-
-    def labels(self, name: str) -> pd.Series:
-        """A column as text, as it stands in the file, with only truly empty cells missing."""
-        if self.csv_options is None:
-            column = self.frame[name]
-            return column.where(column.isna(), column.astype(str)).astype(object)
-        pandas = require("pandas", "load_table", "data")
-        with _reading(self.file, "text"):
-            return pandas.read_csv(
-                self.file, usecols=[name], dtype=str, keep_default_na=False, na_values=_NO_LABEL,
-                **self.csv_options,
-            )[name].astype(object)  # fmt: skip
-
-
-def _read(
-    file: Path,
-    suffix: str,
-    dialect: Dialect,
-    columns: Sequence[str] | None,
-    targets: Sequence[str],
-) -> _Table:
-    """All columns, or those asked for and the targets."""
-    wanted = None if columns is None else list(dict.fromkeys([*columns, *targets]))
-    if suffix == ".parquet":
-        if any(dialect):
-            raise InputError(
-                str(file), "separator, decimal and thousands with CSV or TSV", "a Parquet file",
-                "leave them out",
-            )  # fmt: skip
-        frame = _read_parquet(file, wanted)
-        return _Table(file, frame if wanted is None else frame[wanted], Dialect(), ())
-    return _read_csv(file, suffix, dialect, wanted)
-
-
-def _header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialect, dict[str, Any]]:
-    """The names as they stand in a text table, its dialect with a separator, pandas' options."""
-    pandas = require("pandas", "load_table", "data")
-    kind = suffix[1:4].upper()
-    with _reading(file, kind):
-        encoding = encoding_of(file)
-        if dialect.separator is None:
-            usual = "\t" if suffix.startswith(".tsv") else ","
-            dialect = dialect._replace(separator=find_separator(file, encoding, usual))
-        options = {"sep": dialect.separator, "encoding": encoding}
-        # pandas renames repeated and empty names and takes fields beyond the header for an index:
-        # as plain text, the header is shown as it is and a longer first row is an error.
-        top = pandas.read_csv(
-            file, header=None, nrows=2, dtype=str, keep_default_na=False, **options
-        )
-    return top.iloc[0].tolist(), dialect, options
-
-
-def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | None) -> _Table:
-    pandas = require("pandas", "load_table", "data")
-    names, dialect, options = _header(file, suffix, asked)
-    _check_names(file, names, columns)
-
-    def read(decimal: str) -> pd.DataFrame:
-        with _reading(file, suffix[1:4].upper()):
-            # Whole columns at once: in chunks one column could get several types.
-            frame: pd.DataFrame = pandas.read_csv(
-                file, low_memory=False, usecols=columns, decimal=decimal, **options
-            )
-            return frame
-
-    frame = read(dialect.decimal or ".")
-    if asked.decimal is None and dialect.separator != ",":
-        comma = any(has_decimal_commas(cells) for _, cells in _text_columns(frame))
-        dialect = dialect._replace(decimal="," if comma else ".")
-        frame = read(",") if comma else frame
-    if dialect.thousands is not None:
-        _remove_thousands(frame, dialect.thousands, dialect.decimal or ".")
-    unusual = dialect.separator != ("\t" if suffix.startswith(".tsv") else ",")
-    unusual |= dialect.decimal == ","
-    found = (dialect.described(),) if unusual and asked != dialect else ()
-    return _Table(file, frame, dialect, found, options)
-
-
-def _text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """Columns in which all cells but gaps are text, and those cells."""
-    from pandas.api import types
-
-    for name in frame.columns:
-        if types.is_object_dtype(frame[name]) or types.is_string_dtype(frame[name]):
-            cells = frame[name].dropna().tolist()
-            if cells and all(isinstance(cell, str) for cell in cells):
-                yield name, cells
-
-
-def _remove_thousands(frame: pd.DataFrame, thousands: str, decimal: str) -> None:
-    """Make numbers of the text columns that hold nothing else; pandas would do it to dates, too."""
-    import pandas
-
-    for name, cells in list(_text_columns(frame)):
-        if grouped_numbers(cells, thousands, decimal):
-            text = frame[name].str.replace(thousands, "", regex=False)
-            frame[name] = pandas.to_numeric(text.str.replace(decimal, ".", regex=False))
-
-
-def _read_parquet(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    pandas = require("pandas", "load_table", "data")
-    require("pyarrow", "load_table", "data")
-    with _reading(file, "Parquet"):
-        frame: pd.DataFrame = pandas.read_parquet(file, engine="pyarrow")
-        _check_names(file, frame.columns.tolist(), columns)
-    return frame
-
-
-def _check_names(file: Path, names: list[str], columns: Sequence[str] | None) -> None:
-    """Each column has a name of its own, or at least each of those asked for."""
-    if columns is not None:
-        for wanted in columns:
-            _check_known(file, "a column", wanted, names)
-        names = [name for name in names if name in columns]
-    if "" in names:
-        raise InputError(
-            str(file),
-            "a name for every column",
-            f"none for column {names.index('') + 1}",
-            "name it or drop it (pandas writes row numbers so: use to_csv(index=False))",
-        )
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        advice = "rename or drop one of them"
-        raise InputError(str(file), "distinct column names", f"{twice[0]!r} twice", advice)
-
-
-def _check_known(file: Path, kind: str, wanted: str, names: list[str]) -> None:
-    """Refuse a name that is not there, and show what is."""
-    if wanted in names:
-        return
-    close = difflib.get_close_matches(wanted, names)
-    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    advice = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    if len(names) == 1:
-        inside = [mark for mark in SEPARATORS if mark in names[0]]
-        if inside:
-            shown = " or ".join(f"{SEPARATORS[mark]} ({mark!r})" for mark in inside)
-            advice += f"if a {shown} separates the columns, pass it as separator (--separator); "
-    raise InputError(
-        str(file),
-        f"{kind} named {wanted!r}",
-        "none of that name",
-        f"{advice}it has {listed or 'none'}",
-    )
-
-
 def _from_frame(
-    table: _Table,
+    table: Table,
     target: str | Sequence[str] | None,
     columns: Sequence[str] | None,
     drop: Sequence[str],
@@ -453,7 +253,7 @@ def _from_frame(
         raise InputError(str(file), "a target column", "none", advice)
     targets = [target] if isinstance(target, str) else list(target)
     for wanted in (*targets, *drop):
-        _check_known(file, "a column", wanted, names)
+        check_known(file, "a column", wanted, names)
     features = [name for name in names if name not in targets and name not in drop]
     features = features if columns is None else list(columns)
     X = _feature_matrix(table, features, dtype, targets)
@@ -467,7 +267,7 @@ def _from_frame(
 
 
 def _feature_matrix(
-    table: _Table, names: Sequence[str], dtype: str, targets: Sequence[str] = ()
+    table: Table, names: Sequence[str], dtype: str, targets: Sequence[str] = ()
 ) -> np.ndarray:
     """The named columns as a finite matrix; all that are no numbers are refused at once."""
     file, frame = table.file, table.frame
@@ -482,10 +282,10 @@ def _feature_matrix(
     return X
 
 
-def _refuse_problems(table: _Table, names: Sequence[str], targets: Sequence[str]) -> None:
+def _refuse_problems(table: Table, names: Sequence[str], targets: Sequence[str]) -> None:
     """Name every feature column without numbers in every row, and what can be done about them."""
     decimal = table.dialect.decimal or "."
-    columns = {name: _tidy(table.frame[name]) for name in names}
+    columns = {name: tidy(table.frame[name]) for name in names}
     found = {name: problem_of(column, decimal) for name, column in columns.items()}
     problems = {name: problem for name, problem in found.items() if problem is not None}
     if not problems:
@@ -511,22 +311,6 @@ def _name(file: Path) -> str:
     return file.name[: -len(table_suffix(file) or "")]
 
 
-def _tidy(column: pd.Series) -> pd.Series:
-    """The column as pandas' numbers if it has nothing else but gaps."""
-    present = column.dropna() if column.dtype == object else column
-    # Whole numbers beyond 64 bits and decimals come as Python objects.
-    if column.dtype == object and all(isinstance(v, int | float | Decimal) for v in present):
-        return column.map(_as_float, na_action="ignore").astype(float)
-    return column
-
-
-def _as_float(number: int | float | Decimal) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return np.inf
-
-
 def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
@@ -538,24 +322,24 @@ def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
         )
 
 
-def _numbers(table: _Table, name: str, label: str, dtype: str) -> np.ndarray:
+def _numbers(table: Table, name: str, label: str, dtype: str) -> np.ndarray:
     """One column as finite numbers of the dtype, or an error that names the first bad row."""
     file, column = table.file, table.frame[name]
     _refuse_gaps(file, column, label)
-    problem = problem_of(_tidy(column), table.dialect.decimal or ".")
+    problem = problem_of(tidy(column), table.dialect.decimal or ".")
     if problem is not None:
         raise InputError(str(file), f"numbers in {label}", problem.kind, ", ".join(problem.advice))
     if column.dtype == object and all(isinstance(v, int) for v in column):
-        return _numeric_array(file, column.to_numpy(), label, dtype)
-    return _numeric_array(file, _tidy(column).to_numpy(), label, dtype)
+        return numeric_array(file, column.to_numpy(), label, dtype)
+    return numeric_array(file, tidy(column).to_numpy(), label, dtype)
 
 
-def _target(table: _Table, name: str, text_labels: bool, notes: list[str]) -> np.ndarray:
+def _target(table: Table, name: str, text_labels: bool, notes: list[str]) -> np.ndarray:
     """One target column: text as labels, whole numbers as int64, other numbers as float64."""
     from pandas.api import types
 
     file, label, column = table.file, f"the target column {name!r}", table.frame[name]
-    is_text = text_labels or name in dict(_text_columns(table.frame[[name]]))
+    is_text = text_labels or name in dict(text_columns(table.frame[[name]]))
     if is_text:
         _refuse_numbers_as_text(table, column, label)
         gaps, column = column.isna(), table.labels(name)
@@ -567,7 +351,7 @@ def _target(table: _Table, name: str, text_labels: bool, notes: list[str]) -> np
     _refuse_gaps(file, column, label)
     if isinstance(column.dtype, types.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    column = _tidy(column)
+    column = tidy(column)
     if types.is_numeric_dtype(column):
         return _numeric_target(file, column.to_numpy(), label)
     labels: np.ndarray = column.to_numpy(dtype=object)
@@ -580,7 +364,7 @@ def _target(table: _Table, name: str, text_labels: bool, notes: list[str]) -> np
     return labels
 
 
-def _refuse_numbers_as_text(table: _Table, column: pd.Series, label: str) -> None:
+def _refuse_numbers_as_text(table: Table, column: pd.Series, label: str) -> None:
     """Numbers such as 1,234.50 would be as many classes as there are rows."""
     advice = _advice_for_target(table, column)
     if advice:
@@ -588,7 +372,7 @@ def _refuse_numbers_as_text(table: _Table, column: pd.Series, label: str) -> Non
         raise InputError(str(table.file), f"labels or plain numbers in {label}", got, advice)
 
 
-def _advice_for_target(table: _Table, column: pd.Series) -> str:
+def _advice_for_target(table: Table, column: pd.Series) -> str:
     cells = [cell for cell in column.dropna() if isinstance(cell, str)]
     return advice_for(cells, table.dialect.decimal or ".") if cells else ""
 
@@ -598,57 +382,7 @@ def _numeric_target(file: Path, values: np.ndarray, label: str) -> np.ndarray:
         return values.astype(np.int64)
     if values.dtype.kind == "u" and values.max() <= np.iinfo(np.int64).max:
         return values.astype(np.int64)
-    return _numeric_array(file, values, label, "float64")
-
-
-def _numeric_array(file: Path, values: np.ndarray, label: str, dtype: str) -> np.ndarray:
-    """The values in the dtype, all finite and apart, or an error that names the first bad place."""
-    with np.errstate(over="ignore"):
-        numbers = _floats(values).astype(dtype, order="C")
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        row, *column = (int(i) for i in np.argwhere(~finite)[0])
-        number = float(_floats(values[row, *column]))
-        got = "nan" if np.isnan(number) else "infinity" if np.isinf(number) else "a larger number"
-        place = f"column {column[0] + 1} of {label}" if column else label
-        raise InputError(
-            str(file),
-            f"finite numbers within {dtype} in {place}",
-            f"{got} in row {row + 1}",
-            "mend or drop the row, or scale the column",
-        )
-    _refuse_lost_digits(file, values, numbers, label)
-    return numbers
-
-
-def _floats(values: Any) -> Any:
-    """Python's whole numbers of any length as float64; everything else as it is."""
-    if isinstance(values, np.ndarray) and values.dtype == object:
-        return np.array([_as_float(value) for value in values])
-    return _as_float(values) if isinstance(values, int) else values
-
-
-def _refuse_lost_digits(file: Path, values: np.ndarray, numbers: np.ndarray, label: str) -> None:
-    """Refuse columns whose differences the type of `numbers` cannot hold."""
-    if not numbers.size:
-        return
-    given, made = values.reshape(len(values), -1), numbers.reshape(len(numbers), -1)
-    lost = np.zeros(made.shape[1], bool)
-    if numbers.dtype == np.float32 and values.dtype.kind in "iuf":
-        lost = needs_float64(given)
-    advice = "read it as float64"
-    if not lost.any() and values.dtype.kind in "iuO":
-        lost = np.array([loses_integers(column) for column in given.T])
-        advice = "subtract the smallest number from all, or drop the column"
-    if lost.any():
-        j = int(lost.argmax())
-        raise InputError(
-            str(file),
-            f"a deviation that {numbers.dtype.name} can hold in "
-            + (f"column {j + 1} of {label}" if values.ndim > 1 else label),
-            "one too small beside such large numbers",
-            advice,
-        )
+    return numeric_array(file, values, label, "float64")
 
 
 def _check_npz_options(file: Path, dialect: Dialect, drop: Sequence[str]) -> None:
@@ -670,19 +404,19 @@ def _from_npz(file: Path, target: str | Sequence[str], dtype: str, text_labels: 
     _check_kind(file, "numbers or text", target, y, "biufU")
     if y.dtype.kind != "U":
         y = y.astype(str) if text_labels else _numeric_target(file, y, target)
-    return Dataset(_numeric_array(file, X, "X", dtype), y, _name(file), target_name=target)
+    return Dataset(numeric_array(file, X, "X", dtype), y, _name(file), target_name=target)
 
 
 def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
     """The named arrays of an npz file."""
     # Opened here: given a path, np.load leaves a damaged zip file open.
-    with _reading(file, "npz"), file.open("rb") as stream:
+    with reading(file, "npz"), file.open("rb") as stream:
         archive: Any = np.load(stream, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise FileError(str(file), "an npz file", "an npy file", "write it with numpy.savez")
         with archive:
             for wanted in names:
-                _check_known(file, "an array", wanted, archive.files)
+                check_known(file, "an array", wanted, archive.files)
             return [archive[name] for name in names]
 
 
