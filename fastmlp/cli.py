@@ -7,32 +7,92 @@ error and exit code 2; what the commands do is in `commands`.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .errors import InputError
 
+_EXAMPLES = """\
+examples:
+  fastmlp train --data table.csv --target price --save model.safetensors
+  fastmlp evaluate model.safetensors --data table.csv
+  fastmlp predict model.safetensors --data new.csv --output predictions.csv
+"""
+# What other programs call our options.
+_SYNONYMS = {
+    "--lr": "--learning-rate",
+    "--layers": "--hidden",
+    "--hidden-layers": "--hidden",
+    "--hidden-layer-sizes": "--hidden",
+    "--max-iter": "--epochs",
+    "--iterations": "--epochs",
+    "--random-state": "--seed",
+    "--patience": "--early-stopping",
+    "--sep": "--separator",
+    "--delimiter": "--separator",
+    "--label": "--target",
+    "--out": "--output",
+    "--proba": "--probabilities",
+    "--n-threads": "--threads",
+    "--jobs": "--threads",
+}
+
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
+    """Says what is wrong in one line, without the usage before it, and what may be meant."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(_refuse(f"{message}; see {self.prog} --help", self.prog))
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does it, with a suggestion."""
+        if action.choices is None or value in action.choices:
+            return
+        names = [str(choice) for choice in action.choices]
+        listed = ", ".join(map(repr, names))
+        message = f"invalid choice: {value!r} (choose from {listed}){_meant(value, names)}"
+        self.error(str(argparse.ArgumentError(action, message)))
 
-def parser() -> argparse.ArgumentParser:
+    def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
+        """End with the arguments that are no options of this command."""
+        known = [name for action in self._actions for name in action.option_strings]
+        options = [text.partition("=")[0] for text in arguments if text.startswith("-")]
+        meant = "".join(_meant(option, known) for option in options[:1])
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
+
+
+def _meant(name: object, known: Sequence[str]) -> str:
+    """A suggestion of the name that may be meant, or nothing."""
+    text = str(name).lower()
+    if text.startswith("-"):
+        text = text.replace("_", "-")
+    if _SYNONYMS.get(text) in known:
+        return f"; did you mean {_SYNONYMS[text]!r}?"
+    close = difflib.get_close_matches(text, known, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def parser() -> _Parser:
     """All commands with their options."""
-    top = _Parser(prog="fastmlp", description="Train and use multi-layer perceptrons.")
+    top = _Parser(
+        prog="fastmlp",
+        description="Train and use multi-layer perceptrons.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"fastmlp {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_trace(commands)
     _add_others(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return top
 
 
@@ -48,7 +108,24 @@ def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
         help=f"{names}, or a table: CSV, TSV, Parquet or npz" + _default(default),
     )
     command.add_argument("--data-home", metavar="DIR", help="folder with the files of MNIST")
-    command.add_argument("--target", metavar="COLUMN[,COLUMN]", help="what to predict from a table")
+    command.add_argument(
+        "--target",
+        action="append",
+        metavar="COLUMN",
+        help="what to predict from a table; for several columns repeated, or with commas between",
+    )
+    written = command.add_argument_group("how a CSV or TSV file is written")
+    written.add_argument(
+        "--separator",
+        metavar="CHAR",
+        help="between columns (default: a comma, semicolon, tab or bar, as the file shows)",
+    )
+    written.add_argument(
+        "--decimal", metavar="CHAR", help=". or , before decimals (default: as the file shows)"
+    )
+    written.add_argument(
+        "--thousands", metavar="CHAR", help="between thousands (default: nothing is)"
+    )
 
 
 def _default(value: object) -> str:
@@ -64,11 +141,18 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     train = commands.add_parser(
         "train",
         help="train a network and report how good it is",
-        epilog="Ctrl-C ends the training after the epoch: the report says (interrupted), the files "
-        "that were asked for are written and the exit code is 0. Pressed twice, it ends at once; "
-        "before the end of the first epoch nothing is written then and the exit code is 130.",
+        epilog="Ctrl-C ends the training with its epoch, or after two seconds if the epoch is "
+        "longer: the report says (interrupted), the files that were asked for are written and the "
+        "exit code is 0. Pressed twice, it ends at once. Before the end of the first epoch nothing "
+        "is written and the exit code is 130.",
     )
     _add_data(train, "digits")
+    train.add_argument(
+        "--drop",
+        action="append",
+        metavar="COLUMN",
+        help="leave a column of a table out; repeated, or with commas between",
+    )
     network = train.add_argument_group("network")
     network.add_argument(
         "--hidden", default="256", metavar="N[,N]", help="hidden units (default 256)"
@@ -92,10 +176,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     )
     network.add_argument(
         "--dtype",
-        default="float32",
         choices=["float32", "float64"],
         metavar="TYPE",
-        help="float32 or float64 (default float32)",
+        help="float32 or float64 (default float32, but float64 where a column needs its digits)",
     )
     fit = train.add_argument_group("training")
     fit.add_argument(
@@ -133,6 +216,28 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         metavar="PART",
         help="part of the rows kept for validation (default 0.15)",
     )
+    fit.add_argument(
+        "--test",
+        type=float,
+        metavar="PART",
+        help="part of the rows kept for the test (default 0.15, or the data's own test rows)",
+    )
+    fit.add_argument(
+        "--early-stopping",
+        type=int,
+        nargs="?",
+        const=10,
+        metavar="N",
+        help="stop after N epochs (10 if not said) without a lower validation loss, and go back to "
+        "the weights of the best epoch",
+    )
+    fit.add_argument(
+        "--class-weight",
+        action="append",
+        metavar="LABEL=WEIGHT",
+        help="weight of a class's rows in the loss (others have 1), or: balanced, for classes of "
+        "equal weight; repeated, or with commas between",
+    )
     fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as pay)")
     fit.add_argument(
         "--seed",
@@ -143,7 +248,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     )
     results = train.add_argument_group("results")
     results.add_argument("--save", metavar="FILE.safetensors", help="write the network")
-    results.add_argument("--json", metavar="FILE", help="write figures and history as JSON")
+    results.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write figures and history as JSON; - is standard output, which nothing else goes to "
+        "then",
+    )
     results.add_argument("--plot", metavar="FILE.png", help="draw curves, errors and weights")
     results.add_argument(
         "--checkpoint", metavar="DIR", help="save the training there after each epoch"
@@ -162,15 +272,26 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
     evaluate = commands.add_parser("evaluate", help="score a saved network on data")
     evaluate.add_argument("model", metavar="MODEL", help="file that train --save wrote")
     _add_data(evaluate, None)
-    evaluate.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    evaluate.add_argument(
+        "--rows",
+        choices=["test", "validation", "training", "all"],
+        metavar="PART",
+        help="test, validation, training or all, as the training dealt the rows (default test for "
+        "the data of the training, all for others)",
+    )
+    evaluate.add_argument(
+        "--json", metavar="FILE", help="write the figures as JSON; - is standard output"
+    )
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     predict = commands.add_parser("predict", help="predict with a saved network, as CSV")
     predict.add_argument("model", metavar="MODEL", help="file that train --save wrote")
     _add_data(predict, None)
-    predict.add_argument("--probabilities", action="store_true", help="also one column a class")
-    predict.add_argument("--output", metavar="FILE.csv", help="write there, not to the terminal")
+    predict.add_argument("--probabilities", action="store_true", help="also one column per class")
+    predict.add_argument(
+        "--output", metavar="FILE.csv", help="write there; - is standard output (default)"
+    )
 
 
 def _add_trace(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -244,10 +365,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    top = parser()
     try:
-        chosen = parser().parse_args(arguments)
+        chosen, unknown = top.parse_known_args(arguments)
+        if unknown:
+            command: _Parser = getattr(chosen, "parser", top)
+            command.refuse_unknown(unknown)
     except SystemExit as done:  # help and version are printed, or the options were refused
         return int(done.code or 0)
+    if chosen.command is None:
+        top.print_help()
+        return 0
     from . import commands
 
     return commands.COMMANDS[chosen.command](chosen)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import functools
 import io
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,46 +19,65 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, datasets, gradient_check, reference, serialization, story
+from . import (
+    checks,
+    command_options,
+    datasets,
+    gradient_check,
+    heldout,
+    reference,
+    serialization,
+    story,
+)
+from .best_epoch import BestEpoch
 from .checkpoint import Checkpoint
 from .datasets.tables import load_features
 from .errors import InputError, counted
 from .files import checked_path, replacing
 from .history import History
+from .kernels.cache import compile_seconds
 from .layers import LAYERS, Dense, Dropout, Layer
-from .losses import LOSSES, Loss, Quantile
+from .losses import Loss, Quantile
 from .network import Network
 from .optimizers import OPTIMIZERS, Optimizer
-from .schedules import at_rate
-from .standardize import Moments, absorb_inputs, absorb_outputs
+from .standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 from .tables import without_zeros
 from .targets import TargetCoder
 
-_DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
-_DEFAULT_RATE = 0.002
-_MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
 # Losses whose outputs have the unit of the target, so that it can be standardised.
 _SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
+_TEST_PART = 0.15
+_LOADING = 5.0  # seconds; the compiler takes longer, and to load what it made less
+STANDARD_OUTPUT = "-"
 
 
 def train(options: argparse.Namespace) -> int:
     """Load, split, train, report; then write what was asked for."""
     _check_outputs(options)
-    data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
-    split = data.split(options.validation, random_state=options.seed)
-    loss = _loss(options.loss, data.y)
-    _check_classes(loss, data.y, split.y_train)
-    network = _network(options, loss, data.y)
-    optimizer = _optimizer(options)
-    prepared, finish = _standardized(network, split, data)
-    print(
+    show = _shown_beside(options.json)
+    drop = command_options.split_names(options, options.drop or [])
+    data = command_options.load(options, drop=drop)
+    test = _test_part(options, data)
+    split = data.split(options.validation, test, random_state=options.seed)
+    loss = command_options.loss_for(options.loss, data.y)
+    command_options.check_classes(loss, data.y, split.y_train)
+    weights = command_options.class_weights(options.class_weight, loss, split.y_train)
+    dtype, wide = _number_type(options, data, loss)
+    network = _network(options, loss, data.y, dtype)
+    optimizer = command_options.optimizer_for(options)
+    best = None if options.early_stopping is None else BestEpoch(options.early_stopping)
+    prepared, finish, is_scaled = _standardized(network, split, data)
+    show(
         f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
         f"{len(split.X_test)} test rows of {counted(data.X.shape[1], 'column')}"
     )
-    callbacks = []
+    _show_notes(data, show)
+    if wide and options.dtype is None:
+        show(f"{'note':>14}  computed in float64, whose digits are needed for {', '.join(wide)}")
+    callbacks: list[Any] = [] if best is None else [best]
     if options.checkpoint:
         callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
-    started = time.perf_counter()
+    started, compiled = time.perf_counter(), compile_seconds()
     history = network.fit(
         prepared.X_train,
         prepared.y_train,
@@ -66,102 +85,121 @@ def train(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         batch_size=options.batch_size,
         n_threads=options.threads,
+        sample_weight=weights,
         validation_data=(prepared.X_val, prepared.y_val),
         callbacks=callbacks,
         progress=not options.quiet,
     )
-    seconds = time.perf_counter() - started
+    compiled = compile_seconds() - compiled
+    seconds = time.perf_counter() - started - compiled
     if history.epochs == 0:
         raise KeyboardInterrupt
+    if best is not None:
+        best.restore(network)
     finish()
     network.feature_names = data.feature_names
+    network.trained_on = heldout.description(
+        data, split, options.validation, test, options.seed, wide
+    )
     figures = _test_figures(network, split.X_test, split.y_test)
-    _print_report(network, history, figures, seconds)
-    _write_outputs(options, network, history, split, figures, seconds)
+    result = _Result(network, history, figures, seconds, compiled, is_scaled, best)
+    _print_report(result, show)
+    _write_outputs(options, result, split, show)
     return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """What a training has come to."""
+
+    network: Network
+    history: History
+    figures: dict[str, float]
+    seconds: float
+    compiled: float  # seconds
+    is_scaled: bool  # whether the losses of the history are those of a standardised target
+    best: BestEpoch | None
+
+
+def _shown_beside(json_path: str | None) -> Callable[[str], None]:
+    """What prints reports: to standard error where standard output is for JSON alone."""
+    return functools.partial(print, file=sys.stderr if json_path == STANDARD_OUTPUT else sys.stdout)
+
+
+def _show_notes(data: datasets.Dataset, show: Callable[[str], None]) -> None:
+    for note in data.notes:
+        show(f"{'note':>14}  {note}")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse paths that cannot be written before any work is done."""
     if options.resume and not options.checkpoint:
         raise InputError("--resume", "--checkpoint DIR with it", "none", "name the folder")
+    if options.early_stopping is not None and options.checkpoint:
+        raise InputError(
+            "--early-stopping", "no --checkpoint with it", "both",
+            "leave one out: checkpoints hold the last epoch, not the best one",
+        )  # fmt: skip
     if options.save:
         checked_path("--save", options.save, serialization.SUFFIXES)
-    if options.json:
-        checked_path("--json", options.json)
-    if options.plot:
+    _check_json(options.json)
+    _check_plot(options.plot)
+
+
+def _check_plot(path: str | None) -> None:
+    if path:
         from . import plotting
 
-        checked_path("--plot", options.plot, plotting.SUFFIXES)
+        checked_path("--plot", path, plotting.SUFFIXES)
         plotting.require_matplotlib("--plot")
 
 
-def _target(text: str | None) -> str | list[str] | None:
-    return text.split(",") if text and "," in text else text
+def _check_json(path: str | None) -> None:
+    if path and path != STANDARD_OUTPUT:
+        checked_path("--json", path)
 
 
-def _loss(name: str | None, y: np.ndarray) -> Loss:
-    """The loss that was asked for, or what suits the target."""
-    if name is not None:
-        loss = LOSSES[name]()
-        if loss.task == "regression" and y.dtype.kind not in "biuf":
-            raise InputError(
-                "--loss", f"a target of numbers for {name}", "text", "use softmax_cross_entropy"
-            )
-        return loss
-    if y.ndim == 1 and (y.dtype.kind not in "iuf" or _looks_like_labels(y)):
-        return LOSSES["softmax_cross_entropy"]()
-    return LOSSES["mean_squared_error"]()
-
-
-def _check_classes(loss: Loss, y: np.ndarray, y_train: np.ndarray) -> None:
-    """Refuse labels that no training row has, before the time that training takes."""
-    if loss.task == "regression" or y.ndim > 1:
-        return
-    labels = np.unique(y)
-    if loss.task == "binary" and labels.size > 2:
+def _test_part(options: argparse.Namespace, data: datasets.Dataset) -> float:
+    """The part of the rows to test on, which a set with test rows of its own does not need."""
+    if options.test is not None and data.n_test:
         raise InputError(
-            "--loss",
-            f"a target with 2 classes for {loss.name}",
-            f"{labels.size}",
-            "use softmax_cross_entropy",
-        )
-    counted = labels.dtype.kind in "iu" and labels[0] >= 0 and labels[-1] < labels.size
-    n_missing = labels.size - np.unique(y_train).size
-    if n_missing and not counted:
-        raise InputError(
-            "--target",
-            f"each of {labels.size} classes among the training rows",
-            f"{n_missing} without any",
-            "add rows, drop rare classes or choose a loss for numbers",
-        )
+            "--test", "data without test rows of their own", f"{data.name}, which has some",
+            "leave --test out",
+        )  # fmt: skip
+    return _TEST_PART if options.test is None else float(options.test)
 
 
-def _looks_like_labels(y: np.ndarray) -> bool:
-    return y.dtype.kind in "iu" and np.unique(y).size <= _MAX_CLASSES
+def _number_type(
+    options: argparse.Namespace, data: datasets.Dataset, loss: Loss
+) -> tuple[str, list[str]]:
+    """The network's type, and the columns for which it is float64 if nobody asked for it."""
+    columns, labels = np.empty((len(data.X), 0)), list[str]()
+    if data.image_shape is None:
+        columns = data.X
+        names = data.feature_names
+        labels += [
+            f"column {j + 1}" if names is None else f"the column {names[j]!r}"
+            for j in range(columns.shape[1])
+        ]
+    if loss.task == "regression":
+        y = data.y.reshape(len(data.y), -1)
+        columns = np.concatenate([columns, y], axis=1)
+        given = data.target_name
+        targets = given if isinstance(given, tuple) else (given,) * y.shape[1]
+        labels += ["the target" if name is None else f"the target {name!r}" for name in targets]
+    if not labels:
+        return options.dtype or "float32", []
+    return number_type("--dtype", options.dtype, columns, labels)
 
 
-def _network(options: argparse.Namespace, loss: Loss, y: np.ndarray) -> Network:
+def _network(options: argparse.Namespace, loss: Loss, y: np.ndarray, dtype: str) -> Network:
     layers: list[Layer] = []
-    for size in _sizes(options.hidden):
+    for size in command_options.sizes(options.hidden):
         layers += [Dense(size), LAYERS[options.activation]()]
         if options.dropout:
             layers.append(Dropout(options.dropout))
     layers.append(Dense(_n_outputs(loss, y)))
-    return Network(layers, loss, dtype=options.dtype, random_state=options.seed)
-
-
-def _sizes(text: str) -> list[int]:
-    """Hidden sizes from "32,16"; the empty text stands for none."""
-    parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    if not all(re.fullmatch("0*[1-9][0-9]{0,5}", part) for part in parts):
-        raise InputError(
-            "--hidden",
-            "whole numbers from 1 to 999999 with commas between",
-            repr(text),
-            "write for example --hidden 64,32",
-        )
-    return [int(part) for part in parts]
+    return Network(layers, loss, dtype=dtype, random_state=options.seed)
 
 
 def _n_outputs(loss: Loss, y: np.ndarray) -> int:
@@ -172,43 +210,32 @@ def _n_outputs(loss: Loss, y: np.ndarray) -> int:
     return len(loss.levels) if isinstance(loss, Quantile) else 1
 
 
-def _optimizer(options: argparse.Namespace) -> Optimizer:
-    rate = options.learning_rate
-    if rate is None:
-        rate = _DEFAULT_RATES.get(options.optimizer, _DEFAULT_RATE)
-    checks.number("--learning-rate", "it", rate, 0, low_open=True)
-    settings: dict[str, Any] = {}
-    if options.weight_decay is not None:
-        settings["weight_decay"] = options.weight_decay
-    if options.optimizer == "sgd":
-        settings["momentum"] = 0.9
-    made: Optimizer = OPTIMIZERS[options.optimizer](at_rate(options.schedule, rate), **settings)
-    return made
-
-
 def _standardized(
     network: Network, split: datasets.Split, data: datasets.Dataset
-) -> tuple[datasets.Split, Callable[[], None]]:
+) -> tuple[datasets.Split, Callable[[], None], bool]:
     """Tables are trained on standardised columns; `finish` moves that into the weights after.
 
-    Images have one unit for all pixels already and stay as they are.
+    Images have one unit for all pixels already and stay as they are. The last result says whether
+    the target is standardised, too.
     """
     X_moments = Moments.of(split.X_train) if data.image_shape is None else None
     y_moments = Moments.of(split.y_train) if network.loss.name in _SCALE_FREE else None
 
     def finish() -> None:
         if X_moments is not None:
-            absorb_inputs(network, X_moments)
+            absorb_inputs(network, X_moments, constant(split.X_train))
         if y_moments is not None:
             absorb_outputs(network, y_moments)
 
     changed: dict[str, np.ndarray] = {}
     for part in ("train", "val", "test"):
         if X_moments is not None:
-            changed[f"X_{part}"] = X_moments.apply(getattr(split, f"X_{part}"))
+            plain = X_moments.apply(getattr(split, f"X_{part}"))
+            changed[f"X_{part}"] = plain.astype(network.dtype)  # once, not batch by batch
         if y_moments is not None:
             changed[f"y_{part}"] = y_moments.apply(getattr(split, f"y_{part}"))
-    return dataclasses.replace(split, **changed), finish  # type: ignore[arg-type]
+    prepared: datasets.Split = dataclasses.replace(split, **changed)  # type: ignore[arg-type]
+    return prepared, finish, y_moments is not None
 
 
 def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -223,58 +250,82 @@ def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, f
     return {"test_rmse": rmse, "test_r2": score, "test_loss": loss}
 
 
-def _print_report(
-    network: Network, history: History, figures: dict[str, float], seconds: float
-) -> None:
+def _print_report(result: _Result, show: Callable[[str], None]) -> None:
+    network, history, best = result.network, result.history, result.best
     sizes = [network.n_features]
     sizes += [layer.b.size for layer in network.layers if isinstance(layer, Dense)]
-    epochs = counted(history.epochs, "epoch")
-    ended = "" if history.stopped == "finished" else f" ({history.stopped})"
+    ended = "" if history.stopped == "finished" else history.stopped
+    last = history.epochs
+    if best is not None and best.epoch:
+        last, kept = best.epoch, f"the weights of epoch {best.epoch}"
+        ended = f"stopped early, {kept}" if ended == "callback" else f"{ended} {kept}".strip()
+    is_long = result.compiled >= _LOADING
+    compiled = f" and {result.compiled:.0f} s of compiling" if is_long else ""
+    took = f"{counted(history.epochs, 'epoch')} in {result.seconds:.2f} s{compiled}"
+    losses = (
+        f"{history.loss[last - 1]:.4f} training, {history.validation_loss[last - 1]:.4f} validation"
+    )
     rows = [
         ("network", f"{'-'.join(map(str, sizes))}, {network.params.size:,} parameters"),
-        ("training", f"{epochs} in {seconds:.2f} s{ended}"),
-        ("loss", f"{history.loss[-1]:.4f} training, {history.validation_loss[-1]:.4f} validation"),
+        ("training", f"{took} ({ended})" if ended else took),
+        ("scaled loss", f"{losses} (of the standardised target)")
+        if result.is_scaled
+        else ("loss", losses),
     ]
-    shown = {"test_accuracy": "test accuracy", "test_rmse": "test RMSE", "test_r2": "test R2"}
-    for key, label in shown.items():
-        if key in figures:
-            value = figures[key]
+    labels = {"test_accuracy": "test accuracy", "test_rmse": "test RMSE", "test_r2": "test R2"}
+    for key, label in labels.items():
+        if key in result.figures:
+            value = result.figures[key]
             rows.append((label, f"{value:.2%}" if key == "test_accuracy" else f"{value:.4g}"))
     for label, value_text in rows:
-        print(f"{label:>14}  {value_text}")
+        show(f"{label:>14}  {value_text}")
+
+
+def _history(result: _Result) -> dict[str, Any]:
+    """The history as JSON: losses of a standardised target have a name of their own."""
+    content = result.history.to_dict()
+    if not result.is_scaled:
+        return content
+    scaled = {"loss", "validation_loss"}
+    loss = result.network.loss
+    if isinstance(loss, Quantile) and len(loss.levels) > 1:  # the score is minus the loss
+        scaled.add("validation_score")
+    return {f"scaled_{key}" if key in scaled else key: value for key, value in content.items()}
 
 
 def _write_outputs(
     options: argparse.Namespace,
-    network: Network,
-    history: History,
+    result: _Result,
     split: datasets.Split,
-    figures: dict[str, float],
-    seconds: float,
+    show: Callable[[str], None],
 ) -> None:
     if options.checkpoint:
-        go_on = "; --resume goes on" if history.stopped == "interrupted" else ""
-        print(f"{'checkpoints':>14}  {options.checkpoint}{go_on}")
+        go_on = "; --resume goes on" if result.history.stopped == "interrupted" else ""
+        show(f"{'checkpoints':>14}  {options.checkpoint}{go_on}")
     if options.save:
-        network.save(options.save)
-        print(f"{'saved':>14}  {options.save}")
-    if options.json:
-        _write_json(
-            options.json,
-            {
-                **figures,
-                "train_seconds": seconds,
-                "epochs": history.epochs,
-                "parameters": network.params.size,
-                "history": history.to_dict(),
-            },
-        )
-        print(f"{'figures':>14}  {options.json}")
+        result.network.save(options.save)
+        show(f"{'saved':>14}  {options.save}")
     if options.plot:
         from . import plotting
 
-        plotting.training_report(options.plot, network, history, split, split.image_shape)
-        print(f"{'picture':>14}  {options.plot}")
+        plotting.training_report(
+            options.plot, result.network, result.history, split, split.image_shape,
+            scaled=result.is_scaled,
+        )  # fmt: skip
+        show(f"{'picture':>14}  {options.plot}")
+    if options.json:
+        content = {
+            **result.figures,
+            "train_seconds": result.seconds,
+            "epochs": result.history.epochs,
+            "parameters": result.network.params.size,
+            "history": _history(result),
+        }
+        if result.best is not None:
+            content["best_epoch"] = result.best.epoch
+        _write_json(options.json, content)
+        if options.json != STANDARD_OUTPUT:
+            show(f"{'figures':>14}  {options.json}")
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
@@ -282,62 +333,57 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
 
 
 def _write_text(option: str, path: str, text: str) -> None:
+    if path == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        return
     with replacing(option, checked_path(option, path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Score a saved network on a data set, or on its own test rows where it has some."""
-    if options.json:
-        checked_path("--json", options.json)
+    """Score a saved network on the rows that its training held out, or on those asked for."""
+    _check_json(options.json)
+    show = _shown_beside(options.json)
     network = Network.load(options.model)
-    data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
-    X, y = data.X[-data.n_test :], data.y[-data.n_test :]
-    X = _in_order(network, X, data.feature_names)
-    figures = _test_figures(network, X, y)
-    print(f"{data.name}: {counted(len(X), 'row')}")
+    data = _data_for(network, options)
+    rows = heldout.choose(network, data, options.rows)
+    figures = _test_figures(network, rows.X, rows.y)
+    show(f"{data.name}: {counted(len(rows.X), 'row')} ({rows.words})")
+    _show_notes(data, show)
     for key, value in figures.items():
-        print(f"{key.removeprefix('test_'):>14}  {value:.4g}")
+        show(f"{key.removeprefix('test_'):>14}  {value:.4g}")
     if options.json:
         _write_json(options.json, figures)
     return 0
 
 
-def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
-    """Columns in the order that the network was trained on, if both know their names."""
-    wanted = network.feature_names
-    if wanted is None or names is None or names == wanted:
-        return X
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise InputError(
-            "--data",
-            f"the {counted(len(wanted), 'column')} of training",
-            f"none named {missing[0]!r}",
-            "add the column or train again",
-        )
-    return X[:, [names.index(name) for name in wanted]]
+def _data_for(network: Network, options: argparse.Namespace) -> datasets.Dataset:
+    """The data that --data names, with the columns and kind of labels of a saved network."""
+    more: dict[str, Any] = {}
+    if options.data not in datasets.DATASETS:
+        classes = network.classes_
+        more["columns"] = network.feature_names
+        more["text_labels"] = classes is not None and classes.dtype.kind in "UOT"
+        more["target"] = heldout.target_of(network)
+    return command_options.load(options, **more)
 
 
 def predict(options: argparse.Namespace) -> int:
     """Predictions as CSV; of a table, only the columns of training are read if they have names."""
-    if options.output:
+    if options.output and options.output != STANDARD_OUTPUT:
         checked_path("--output", options.output, (".csv",))
     network = Network.load(options.model)
     if options.probabilities and network.loss.task == "regression":
         raise InputError("--probabilities", "a network for classes", "one for numbers", "omit it")
     if options.data in datasets.DATASETS:
-        data = datasets.load(options.data, data_home=options.data_home)
-        X, names = data.X, data.feature_names
+        X = datasets.load(options.data, data_home=options.data_home).X
     else:
-        drop = options.target.split(",") if options.target else []
-        X, names = load_features(options.data, drop, columns=network.feature_names)
-    text = _prediction_table(network, _in_order(network, X, names), options.probabilities)
-    if options.output:
-        _write_text("--output", options.output, text)
-    else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        drop = command_options.split_names(options, options.target or [])
+        written = command_options.table_options(options)
+        X, _ = load_features(options.data, drop, columns=network.feature_names, **written)
+    text = _prediction_table(network, X, options.probabilities)
+    _write_text("--output", options.output or STANDARD_OUTPUT, text)
+    sys.stdout.flush()
     return 0
 
 
@@ -350,6 +396,8 @@ def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> s
         else [f"prediction_{j}" for j in range(columns.shape[1])]
     )
     rows = [list(row) for row in columns.tolist()]
+    if network.loss.task == "regression":
+        rows = [_digits(row) for row in columns]
     if probabilities:
         shares = network.predict_proba(X)
         classes = network.classes_
@@ -362,6 +410,13 @@ def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> s
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _digits(row: np.ndarray) -> list[str]:
+    """Numbers with the digits that their type has: as float64, a float32 has nine wrong ones."""
+    if row.dtype == np.float32:
+        return [str(value) for value in row]
+    return [f"{value:.15g}" for value in row.tolist()]
 
 
 def check_gradients(options: argparse.Namespace) -> int:
@@ -402,41 +457,39 @@ def run_reference(options: argparse.Namespace) -> int:
 def trace(options: argparse.Namespace) -> int:
     """Follow one row through forward, loss, backward and an update."""
     _check_trace(options)
-    data = datasets.load(options.data, data_home=options.data_home, target=_target(options.target))
+    show = _shown_beside(options.json)
+    saved = Network.load(options.model) if options.model else None
+    data = command_options.load(options) if saved is None else _data_for(saved, options)
     row = checks.whole_number("--row", "it", options.row, 0, len(data.X) - 1)
-    if options.model:
-        network, X, y = Network.load(options.model), data.X[row : row + 1], data.y[row]
-        X, kind = _in_order(network, X, data.feature_names), f"the network of {options.model}"
+    if saved is not None:
+        network, X, y = saved, data.X[row : row + 1], data.y[row]
+        kind = f"the network of {options.model}"
     else:
         network, X, y = _fresh(options, data, row)
         scaled = "" if data.image_shape else " (columns and numbers to predict standardised)"
         kind = f"a new network that has learnt nothing yet{scaled}"
     found = network.trace(X, y, optimizer=_trace_optimizer(options))
     image = None if data.image_shape is None else data.X[row].reshape(data.image_shape)
-    print(f"{data.name}, row {row}, target {found.label_of(found.target)}, and {kind}\n")
+    show(f"{data.name}, row {row}, target {found.label_of(found.target)}, and {kind}\n")
     for line in story.told(found, image):
-        print(line)
+        show(line)
     if options.json:
         _write_json(options.json, {"data": data.name, "row": row, **found.to_dict()})
-        print(f"{'numbers':>14}  {options.json}")
+        if options.json != STANDARD_OUTPUT:
+            show(f"{'numbers':>14}  {options.json}")
     if options.plot:
         from . import plotting
 
         figure = plotting.plot_trace(found, data.image_shape)
         plotting.write_figure("--plot", options.plot, figure)
-        print(f"{'picture':>14}  {options.plot}")
+        show(f"{'picture':>14}  {options.plot}")
     return 0
 
 
 def _check_trace(options: argparse.Namespace) -> None:
     """Refuse what cannot be written, and options of a new network beside a trained one."""
-    if options.json:
-        checked_path("--json", options.json)
-    if options.plot:
-        from . import plotting
-
-        checked_path("--plot", options.plot, plotting.SUFFIXES)
-        plotting.require_matplotlib("--plot")
+    _check_json(options.json)
+    _check_plot(options.plot)
     for name in ("hidden", "activation", "seed"):
         if options.model and getattr(options, name) is not None:
             raise InputError(f"--{name}", "a new network", "--model", "leave one of the two out")
@@ -446,7 +499,7 @@ def _fresh(
     options: argparse.Namespace, data: datasets.Dataset, row: int
 ) -> tuple[Network, np.ndarray, Any]:
     """A small network that has learnt nothing, and the row as it would be trained on."""
-    X, y, loss = data.X, data.y, _loss(None, data.y)
+    X, y, loss = data.X, data.y, command_options.loss_for(None, data.y)
     if data.image_shape is None:
         X = Moments.of(X).apply(X)
     if loss.name in _SCALE_FREE:
@@ -456,9 +509,8 @@ def _fresh(
         activation=options.activation or "tanh",
         seed=options.seed or 0,
         dropout=0.0,
-        dtype="float64",
     )
-    network = _network(chosen, loss, y)
+    network = _network(chosen, loss, y, "float64")
     network.coder = TargetCoder.learn("--target", y, loss, _n_outputs(loss, y))
     return network, X[row : row + 1], y[row]
 

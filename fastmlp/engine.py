@@ -21,7 +21,7 @@ import numpy as np
 from .errors import InputError, counted
 from .kernels import plan, shares, step
 from .kernels.activations import RESCALING
-from .kernels.cache import is_compiled
+from .kernels.cache import cache_folder, is_compiled
 from .kernels.jit import JIT_ENABLED, compile_for
 from .kernels.losses import LINK_IDENTITY
 from .kernels.matmul import is_wide
@@ -60,15 +60,30 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _LOG = logging.getLogger("fastmlp")
 
 
+def must_compile(dtype: np.dtype) -> bool:
+    """Whether the first step in this type has to wait for the compiler."""
+    return JIT_ENABLED and not is_compiled(step.train_steps, dtype)
+
+
 @functools.cache
-def compile_step(dtype: np.dtype) -> None:
-    """Compile the step for a type, or load it, unless it is there; the log says what takes long."""
-    if JIT_ENABLED and not is_compiled(step.train_steps, dtype):
+def announce_compilation(dtype: np.dtype) -> None:
+    """Say, once, why the first fit of a machine takes so long."""
+    if must_compile(dtype):
+        how_often = "once on this machine"
+        if cache_folder() is None:
+            how_often = "in every process, as no cache folder is writable: set NUMBA_CACHE_DIR"
         _LOG.warning(
-            "compiling kernels for %s on this machine, once, for some ten seconds "
+            "compiling kernels for %s, %s: about 20 seconds, longer beside other work "
             "(`fastmlp warmup` does it ahead)",
             dtype.name,
+            how_often,
         )
+
+
+@functools.cache
+def compile_step(dtype: np.dtype) -> None:
+    """Compile the step for a type, or load it, unless it is there already."""
+    announce_compilation(dtype)
     compile_for(step.train_steps, 0, 0, dtype.type(1))
 
 

@@ -68,6 +68,8 @@ class Network:
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
         Names of the input columns, kept in model files; None until set.
+    trained_on : dict or None
+        What the command line writes down about the training's data, kept in model files.
 
     Raises
     ------
@@ -131,6 +133,7 @@ class Network:
         self.coder: TargetCoder | None = None
         self.loss, self.seed, self.l1, self.l2 = loss, random_state, l1, l2
         self.feature_names = None
+        self.trained_on: dict[str, Any] | None = None
         self._groups: tuple[Group, ...] = ()
         self.spare_engines: dict[tuple[Any, ...], list[engine.Engine]] = {}
         self._params = self._grads = np.empty(0, self._dtype)

@@ -249,6 +249,13 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
 def _own_model(onnx: Any, model: Any) -> Any:
     """The file's content for a network or an estimator of ours."""
     network, head = _described(model)
+    if (network.trained_on or {}).get("needs_float64"):
+        raise InputError(
+            "to_onnx",
+            "a network of which float32 holds inputs and outputs",
+            "one trained on columns that need float64",
+            "subtract a number near their mean and train again",
+        )
     graph, helper, types = _Graph(onnx), onnx.helper, onnx.TensorProto
     found = head.add(graph, _forward(graph, network, "X"))
     outputs = []

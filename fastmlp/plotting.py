@@ -53,8 +53,16 @@ def require_matplotlib(where: str) -> None:
     require("matplotlib.figure", where, "plot")
 
 
-def plot_history(history: History, ax: Axes | None = None, score_name: str = "score") -> Axes:
+def plot_history(
+    history: History,
+    ax: Axes | None = None,
+    score_name: str = "score",
+    loss_name: str = "loss",
+) -> Axes:
     """Draw losses by epoch and, on a second axis at the right, the validation score.
+
+    The axis of losses starts at 0 and that of scores ends at the best possible one, so that noise
+    looks as small as it is.
 
     Parameters
     ----------
@@ -64,6 +72,8 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
         By default those of a new figure.
     score_name : str, default "score"
         What the score is, for its label.
+    loss_name : str, default "loss"
+        What the loss is, for its label.
 
     Returns
     -------
@@ -95,12 +105,27 @@ def plot_history(history: History, ax: Axes | None = None, score_name: str = "sc
         ax.figure.sca(current)  # a new axes makes itself pyplot's current one
         twin.set_ylabel(label)
         lines += _curve(twin, history.validation_score, label, _GREEN, "-.")
+        twin.set_ylim(*_score_limits(history.validation_score))
     margin = min(0.02 * (n - 1), 0.5) or 0.5  # too little for a tick at epoch 0
-    ax.set(xlabel="epoch", ylabel="loss", xlim=(1 - margin, n + margin))
+    ax.set(xlabel="epoch", ylabel=loss_name, xlim=(1 - margin, n + margin))
+    if min(history.loss + history.validation_loss) >= 0:
+        ax.set_ylim(bottom=0)
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.grid(alpha=0.3)
     ax.legend(handles=lines, **_ABOVE)  # where no line can pass
     return ax
+
+
+def _score_limits(scores: Sequence[float]) -> tuple[float, float]:
+    """Of an axis on which a change by 0.01 of an accuracy or an R² looks like one."""
+    low, high = min(scores), max(scores)
+    if high > 1:  # some other score
+        wide = max(high - low, 0.2 * high)
+        return low - 0.05 * wide, low + 1.05 * wide
+    best = 1.0 if high > 0 else 0.0  # minus a loss is 0 at best
+    low = min(low, best - 0.2) if best else low
+    margin = 0.02 * (best - low) or 0.01
+    return low - margin, best + margin
 
 
 def _curve(ax: Axes, values: list[float], label: str, color: str, line: str) -> list[Any]:
@@ -528,6 +553,8 @@ def training_report(
     history: History,
     split: Split,
     image_shape: tuple[int, int] | None = None,
+    *,
+    scaled: bool = False,
 ) -> Figure:
     """Write one figure with the curves of a fit and what the network makes of the test rows.
 
@@ -546,6 +573,8 @@ def training_report(
         X_test of shape (n, n_features) and y_test are shown.
     image_shape : tuple of two ints, optional
         Height and width of an image, in pixels; by default the split's.
+    scaled : bool, default False
+        Whether the losses of the history are those of a standardised target, which their axis says.
 
     Returns
     -------
@@ -570,7 +599,8 @@ def training_report(
     """
     file = checked_path("training_report", path, SUFFIXES)
     require_matplotlib("training_report")
-    figure = _report(network, history, split, image_shape or split.image_shape)
+    loss_name = "loss (of the standardised target)" if scaled else "loss"
+    figure = _report(network, history, split, image_shape or split.image_shape, loss_name)
     write_figure("training_report", file, figure)
     return figure
 
@@ -582,7 +612,11 @@ def write_figure(where: str, path: str | os.PathLike[str], figure: Figure) -> No
 
 
 def _report(
-    network: Network, history: History, split: Split, image_shape: tuple[int, int] | None
+    network: Network,
+    history: History,
+    split: Split,
+    image_shape: tuple[int, int] | None,
+    loss_name: str,
 ) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -593,7 +627,7 @@ def _report(
         curves, kind = _draw_numbers(figure, network, split)
     else:
         curves, kind = _draw_classes(figure, network, split, image_shape), "accuracy"
-    plot_history(history, curves, kind)
+    plot_history(history, curves, kind, loss_name)
     score = network.score(split.X_test, split.y_test)
     figure.suptitle(
         f"{_name(split.name, 60)}: test {kind} {score:.4g} "
@@ -610,13 +644,28 @@ def _draw_numbers(figure: Figure, network: Network, split: Split) -> tuple[Axes,
     true = _numbers("training_report", "y_test", split.y_test)
     predicted = _numbers("training_report", "predictions", network.predict(split.X_test))
     levels = network.loss.levels if isinstance(network.loss, Quantile) else ()
+    targets = _target_names(split, true.shape[1])
     if len(levels) < 2:
-        plot_regression(true, predicted, axes)
-        return curves, "R²"
-    targets = [f"target {i + 1}, " if true.shape[1] > 1 else "" for i in range(true.shape[1])]
-    names = [f"{target}quantile {level:g}" for target in targets for level in levels]
-    plot_regression(np.repeat(true, len(levels), axis=1), predicted, axes, names)
-    return curves, "score (minus the loss)"
+        plot_regression(true, predicted, axes, targets)
+        kind = "R²"
+    else:
+        prefixes = [f"{target}, " if len(targets) > 1 else "" for target in targets]
+        names = [f"{prefix}quantile {level:g}" for prefix in prefixes for level in levels]
+        plot_regression(np.repeat(true, len(levels), axis=1), predicted, axes, names)
+        kind = "score (minus the loss)"
+    if isinstance(split.target_name, str) and len(targets) == 1:
+        axes.set(xlabel=f"true {targets[0]}", ylabel=f"predicted {targets[0]}")
+    return curves, kind
+
+
+def _target_names(split: Split, n_targets: int) -> list[str]:
+    """The columns of y by their names, or else by number."""
+    names = split.target_name
+    if isinstance(names, str) and n_targets == 1:
+        return [_name(names, 30)]
+    if isinstance(names, tuple) and len(names) == n_targets:
+        return [_name(name, 30) for name in names]
+    return [f"target {i + 1}" for i in range(n_targets)]
 
 
 def _draw_classes(
@@ -639,6 +688,9 @@ def _draw_classes(
             axes["w"].set_title("First layer's weights")
         _draw_images(split.X_test, true, predicted, image_shape, axes["i"])
     plot_confusion(true.ravel(), predicted.ravel(), labels, axes["c"])
+    if isinstance(split.target_name, str) and true.ndim == 1:
+        name = _name(split.target_name, 30)
+        axes["c"].set(xlabel=f"predicted {name}", ylabel=f"true {name}")
     counted = "Test rows" if true.ndim == 1 else "Labels of all test rows"
     axes["c"].set_title(f"{counted} (shade: share of the true class)")
     return axes["h"]

@@ -113,6 +113,7 @@ def _header(network: Network) -> dict[str, Any]:
         "feature_names": network.feature_names,
         "seed": network.seed,
         "targets": None if network.coder is None else _coder_header(network.coder),
+        **({} if network.trained_on is None else {"trained_on": network.trained_on}),
     }
 
 
@@ -273,6 +274,8 @@ def _rebuilt(
         view[...] = tensors[key]
     if header["feature_names"] is not None:
         network.feature_names = tuple(str(name) for name in header["feature_names"])
+    trained_on = header.get("trained_on")  # newer than format 2, which it does not change
+    network.trained_on = None if trained_on is None else dict(trained_on)
     if header["targets"] is not None:
         network.coder = _coder(header["targets"], network)
     return network

@@ -19,6 +19,7 @@ from .errors import InputError, InputTypeError, counted
 from .history import History
 from .interrupts import CtrlC
 from .kernels import random
+from .kernels.cache import compile_seconds
 from .kernels.losses import means_of_epochs
 from .kernels.memory import address_of
 from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
@@ -192,7 +193,10 @@ class _Run:
         history or among the checkpoints.
         """
         history = self.history
-        bar = _progress_bar(self.n_epochs, progress, history.epochs)
+        compiles = self.engine is not None and engine.must_compile(self.network.dtype)
+        if compiles:
+            engine.announce_compilation(self.network.dtype)  # above the bar, not across it
+        bar = _progress_bar(self.n_epochs, progress, history.epochs, compiles)
         try:
             if self.engine is not None:
                 engine.compile_step(self.network.dtype)
@@ -219,13 +223,14 @@ class _Run:
 
     def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
-        started = time.perf_counter()
+        started, compiled = time.perf_counter(), compile_seconds()
         found = self._train_epoch(self.history.epochs, shuffle)
         if found is None:
             return False
         loss, rate = found
         validation = self._validate()
-        self.history.add(loss, validation, rate, time.perf_counter() - started)
+        compiled = compile_seconds() - compiled
+        self.history.add(loss, validation, rate, time.perf_counter() - started - compiled)
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]
@@ -298,12 +303,26 @@ def mean_losses(losses: np.ndarray, n_rows: int, batch_size: int) -> list[float]
     return means.tolist()
 
 
-def _progress_bar(n_epochs: int, wanted: bool, done: int = 0) -> Any:
+def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:
+    """A bar that says when it waits for the compiler, whose seconds its clock leaves out."""
     if not wanted:
         return None
     from tqdm import tqdm
 
-    return tqdm(total=n_epochs, initial=done, unit="epoch", dynamic_ncols=True)
+    compiled = compile_seconds()
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal compiled
+            waited, compiled = compile_seconds() - compiled, compile_seconds()
+            if not self.disable:  # by TQDM_DISABLE, where it has no clock
+                self.start_t += waited
+                self.last_print_t += waited
+            self.set_description(refresh=False)
+            return super().update(n)
+
+    waits = "compiling, once on this machine" if compiles else None
+    return Bar(total=n_epochs, initial=done, desc=waits, unit="epoch", dynamic_ncols=True)
 
 
 def _show(bar: Any, history: History) -> None:
@@ -311,5 +330,5 @@ def _show(bar: Any, history: History) -> None:
         shown = {"loss": f"{history.loss[-1]:.4f}"}
         if history.validation_score:
             shown["validation"] = f"{history.validation_score[-1]:.4f}"
-        bar.set_postfix(shown)
+        bar.set_postfix(shown, refresh=False)
         bar.update()

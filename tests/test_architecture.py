@@ -28,11 +28,11 @@ LEVELS = (
     {"serialization", "predictor", "tracing"},
     {"checkpoint"},
     {"training"},
-    {"gradient_check", "standardize", "estimators"},
+    {"gradient_check", "standardize", "estimators", "heldout", "best_epoch"},
     {"interchange"},
     {"onnx_export"},
     {"plotting"},
-    {"story"},
+    {"command_options", "story"},
     {"commands"},
     {"cli"},
 )

@@ -23,10 +23,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastmlp
-from fastmlp import Network, cli, datasets, files, gradient_check, training
+from fastmlp import (
+    InputError,
+    Network,
+    cli,
+    datasets,
+    files,
+    gradient_check,
+    to_onnx,
+    training,
+)
 from fastmlp.datasets import mnist
 from fastmlp.engine import Engine
 from fastmlp.kernels import jit, step
@@ -176,14 +190,16 @@ def test_regression_absorbs_the_scale_of_the_columns(
 
     raw = as_csv(tmp_path / "test.csv", names, split.X_test, target=split.y_test)
     again = run("evaluate", saved, "--data", raw, "--target", "target", "--json", scores)
-    assert again.out.splitlines()[0] == "test: 66 rows"
+    assert again.out.splitlines()[0] == (
+        "test: 66 rows (all; other data than the training's 'diabetes' of 442 rows)"
+    )
     evaluated = json.loads(scores.read_text())
     for key in ("test_rmse", "test_r2", "test_loss"):
         assert evaluated[key] == pytest.approx(figures[key], rel=1e-5)
 
     # In training the validation loss was one of standardised columns and of a standardised target.
     loss = Network.load(saved).evaluate(split.X_val, split.y_val)[0]
-    standardised = figures["history"]["validation_loss"][-1]
+    standardised = figures["history"]["scaled_validation_loss"][-1]
     assert loss == pytest.approx(standardised * split.y_train.var(), rel=1e-3)
 
 
@@ -340,9 +356,12 @@ def test_evaluate_reads_classes_and_digits(fit: Any, run: Run, tmp_path: Path) -
     fit("--epochs", "5", "--save", saved)
     done = run("evaluate", saved, "--data", "digits")
     assert done.code == 0
-    assert done.out.splitlines()[0] == "digits: 1797 rows"
+    first = "digits: 270 rows (the test part, held out of the training on 1797 rows)"
+    assert done.out.splitlines()[0] == first
     data = datasets.load_digits()
-    assert done.figure("accuracy") == f"{Network.load(saved).score(data.X, data.y):.4g}"
+    split = data.split(0.15, random_state=0)
+    score = Network.load(saved).score(split.X_test, split.y_test)
+    assert done.figure("accuracy") == f"{score:.4g}"
     table = run("predict", saved, "--data", "digits").table()
     assert (table["prediction"] == data.y).mean() > 0.95
 
@@ -356,7 +375,8 @@ def test_evaluate_takes_the_test_rows_of_a_set_that_has_some(
     saved = tmp_path / "net.safetensors"
     _, figures = fit("--epochs", "5", "--save", saved)
     done = run("evaluate", saved, "--data", "digits")
-    assert done.out.splitlines()[0] == "own: 300 rows"
+    first = "own: 300 rows (the test part, held out of the training on 1797 rows)"
+    assert done.out.splitlines()[0] == first
     assert done.figure("accuracy") == f"{figures['test_accuracy']:.4g}"
 
 
@@ -688,7 +708,7 @@ BAD_OPTIONS: list[tuple[list[str], str]] = [
         "fastmlp: load: expected no target with the data set digits, got a target; "
         "leave target out: it is for tables",
     ),
-    (["--bogus"], "fastmlp: unrecognized arguments: --bogus; see fastmlp --help"),
+    (["--bogus"], "fastmlp train: unrecognized arguments: --bogus; see fastmlp train --help"),
 ]
 
 
@@ -698,6 +718,9 @@ def test_train_refuses_options(refuse: Any, options: list[str], text: str) -> No
     assert plain(refuse("train", "--quiet", *options)) == plain(text)
 
 
+GAPS = "(empty cells, NA, None, null and nan are gaps)"
+LEAVE = "or leave columns out (--drop, or drop in Python)"
+ALL = "expected numbers in every row of all feature columns, got"
 BAD_TABLES: list[tuple[str, str, str]] = [
     ("", "y", "expected a table, got an empty file; write the table again"),
     ("a,y\n", "y", "expected at least one row, got none; add rows below the header"),
@@ -714,26 +737,24 @@ BAD_TABLES: list[tuple[str, str, str]] = [
     (
         "a,y\n1,0\n,1\n",
         "y",
-        "expected a value in every row of the feature column 'a', got none in row 2; "
-        "fill in or drop the rows with missing values",
+        f"{ALL} 'a' (1 gap, the first in row 2); fill gaps or drop their rows {GAPS}, {LEAVE}",
     ),
     (
         "a,y\n1,0\n2,\n",
         "y",
         "expected a value in every row of the target column 'y', got none in row 2; "
-        "fill in or drop the rows with missing values",
+        f"fill in or drop the rows with missing values {GAPS}",
     ),
     (
-        "a,y\n1,0\nred,1\n",
+        "a,y\n1,0\n7,0\nred,1\n",
         "y",
-        "expected numbers in the feature column 'a', got str in row 2; "
-        "one-hot encode the column, turn it into numbers or drop it",
+        f"{ALL} 'a' (numbers, but text in row 3); mend the text between numbers, {LEAVE}",
     ),
     (
-        "a,y\n1,0\n1e39,1\n",
+        f"a,y\n1,0\n1{'0' * 400},1\n",
         "y",
-        "expected finite numbers within float32 in the feature column 'a', "
-        "got a larger number in row 2; mend or drop the row, or scale the column",
+        "expected finite numbers within float64 in the feature column 'a', "
+        "got infinity in row 2; mend or drop the row, or scale the column",
     ),
     ("y\n1\n", "y", "expected a feature column, got only the target; add features"),
 ]
@@ -867,8 +888,9 @@ def test_a_missing_column_is_named(fit: Any, refuse: Any, iris: Path, tmp_path: 
         "it has sepal length, sepal width, kind, petal length"
     )
     assert refuse("evaluate", saved, "--data", iris, "--target", "kind") == (
-        "fastmlp: --data: expected the 4 columns of training, got none named 'petal width'; "
-        "add the column or train again"
+        f"fastmlp: {iris}: expected a column named 'petal width', got none of that name; "
+        "did you mean 'sepal width' or 'petal length'? "
+        "it has sepal length, sepal width, kind, petal length"
     )
 
 
@@ -902,14 +924,10 @@ def test_probabilities_are_for_classes(fit: Any, refuse: Any, tiny: Path, tmp_pa
             "choose a larger one",
         ),
         (
-            [],
-            "fastmlp: the following arguments are required: COMMAND; see fastmlp --help",
-        ),
-        (
             ["trian"],
             "fastmlp: argument COMMAND: invalid choice: 'trian' (choose from "
             + ", ".join(map(repr, COMMANDS))
-            + "); see fastmlp --help",
+            + "); did you mean 'train'?; see fastmlp --help",
         ),
     ],
     ids=lambda value: str(value)[:40],
@@ -955,6 +973,382 @@ def test_a_training_goes_on_from_its_checkpoints(run: Run, tmp_path: Path) -> No
     assert (done.code, done.err) == (
         2, "fastmlp: --resume: expected --checkpoint DIR with it, got none; name the folder\n",
     )  # fmt: skip
+
+
+# Columns as people have them --------------------------------------------------------------------
+
+
+def pipeline_score(path: Path, target: str) -> float:
+    """R2 of scikit-learn's network behind its scaler, on the same rows; the target scaled, too."""
+    frame = pd.read_csv(path)
+    data = datasets.Dataset(
+        frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float), "table"
+    )
+    split = data.split(0.15, random_state=0)
+    network = MLPRegressor(
+        hidden_layer_sizes=(64,), learning_rate_init=0.01, max_iter=200, random_state=0
+    )
+    model = TransformedTargetRegressor(
+        make_pipeline(StandardScaler(), network), transformer=StandardScaler()
+    )
+    return float(model.fit(split.X_train, split.y_train).score(split.X_test, split.y_test))
+
+
+@pytest.mark.parametrize("large", ["feature", "target", "both", "id"])
+def test_large_numbers_train_as_well_as_in_scikit_learn(
+    fit: Any, run: Run, tmp_path: Path, large: str, rng: np.random.Generator
+) -> None:
+    n, saved, path = 600, tmp_path / "net.safetensors", tmp_path / "t.csv"
+    x, other = rng.normal(size=n), rng.normal(size=n)
+    y = np.sin(x) + 0.5 * other + 0.02 * rng.normal(size=n)
+    start = 10**15 if large == "id" else 1_700_000_000_000
+    frame = pd.DataFrame({"t": x, "other": other, "y": y})
+    if large != "target":
+        frame["t"] = start + (1000 * x).round().astype("int64")
+    if large in ("target", "both"):
+        frame["y"] = start + 1000 * y
+    frame.to_csv(path, index=False)
+    options = ("--hidden", "64", "--learning-rate", "0.01", "--epochs", "200")
+    done, figures = fit("--data", path, "--target", "y", *options, "--save", saved)
+    column = "the target 'y'" if large == "target" else "the column 't'"
+    assert done.figure("note").startswith("computed in float64, whose digits are needed for ")
+    assert column in done.figure("note")
+    assert figures["test_r2"] > pipeline_score(path, "y") - 0.01
+
+    # The same numbers by every way to use the file.
+    split, names = held_out(path, "y")
+    network = Network.load(saved)
+    predicted = network.predict(split.X_test)
+    r2 = r2_score(split.y_test, predicted)
+    assert r2 == pytest.approx(figures["test_r2"], abs=1e-6)
+    np.testing.assert_allclose(network.compile_predictor()(split.X_test)[:, 0], predicted)
+    again = run("evaluate", saved, "--data", path)
+    assert float(again.figure("r2")) == pytest.approx(r2, abs=1e-3)
+    table = run("predict", saved, "--data", as_csv(tmp_path / "new.csv", names, split.X_test))
+    assert r2_score(split.y_test, table.table()["prediction"]) == pytest.approx(r2, abs=1e-6)
+    with pytest.raises(InputError, match="columns that need float64"):
+        to_onnx(network, tmp_path / "net.onnx")
+
+
+@pytest.mark.nojit
+def test_a_large_constant_column_does_no_harm(fit: Any, run: Run, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 80)
+    columns = np.stack([x, np.full(80, 1.7e12), np.full(80, 0.1)], axis=1)
+    path = as_csv(tmp_path / "t.csv", ("x", "now", "tenth"), columns, y=3 * x)
+    saved = tmp_path / "net.safetensors"
+    _, figures = fit("--data", path, "--target", "y", "--epochs", "100", "--save", saved)
+    assert figures["test_r2"] > 0.99
+    network = Network.load(saved)
+    assert network.dtype == np.float32
+    other = columns + np.array([0, 0, 5])  # a column without a part in the training has none later
+    np.testing.assert_array_equal(network.predict(other), network.predict(columns))
+
+
+@pytest.mark.nojit
+def test_float32_is_refused_where_it_loses_digits(refuse: Any, tmp_path: Path) -> None:
+    x = np.arange(40.0)
+    path = as_csv(tmp_path / "t.csv", ("ms", "x"), np.stack([1.7e12 + x, x], axis=1), y=0.5 * x)
+    error = refuse("train", "--data", path, "--target", "y", "--dtype", "float32")
+    assert "got others in the column 'ms'; use float64 or leave the type out" in error
+    as_csv(path, ("x",), x[:, None], y=1.7e12 + 0.5 * x)
+    error = refuse("train", "--data", path, "--target", "y", "--dtype", "float32")
+    assert "got others in the target 'y'; use float64" in error
+
+
+@pytest.mark.nojit
+def test_semicolons_and_decimal_commas(fit: Any, run: Run, tmp_path: Path) -> None:
+    x, saved = np.linspace(-1, 1, 60), tmp_path / "net.safetensors"
+    frame = pd.DataFrame({"x": x, "y": 2 * x})
+    frame.to_csv(path := tmp_path / "t.csv", index=False)
+    frame.to_csv(german := tmp_path / "de.csv", index=False, sep=";", decimal=",")
+    options = ("--target", "y", "--epochs", "3", "--save", saved)
+    plain, _ = fit("--data", path, *options)
+    done, _ = fit("--data", german, *options)
+    assert done.figure("note") == "read with a semicolon between columns and a decimal comma"
+    assert done.figure("test R2") == plain.figure("test R2")
+    assert run("predict", saved, "--data", german).out == run("predict", saved, "--data", path).out
+    evaluated = run("evaluate", saved, "--data", german)
+    assert evaluated.out.splitlines()[0].startswith("de: 9 rows (the test part, held out of")
+    said = run("evaluate", saved, "--data", german, "--separator", ";", "--decimal", ",")
+    assert said.figure("r2") == evaluated.figure("r2")
+    assert "note" not in said.out
+
+
+@pytest.mark.nojit
+def test_a_tab_may_be_written_as_people_do(fit: Any, tmp_path: Path) -> None:
+    x = np.arange(40.0)
+    frame = pd.DataFrame({"x": x, "y": 0.5 * x})
+    frame.to_csv(path := tmp_path / "t.csv", index=False, sep="\t")
+    for tab in ("\\t", "tab", "\t"):
+        options = ("--separator", tab, "--target", "y", "--hidden", "4", "--epochs", "1")
+        assert fit("--data", path, *options)[1]["epochs"] == 1
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--target", "price, EUR", "--target", "size"),
+        ("--target", '"price, EUR",size'),
+        ("--target", '"price, EUR"', "--target", '"size"'),
+    ],
+)
+def test_targets_with_commas_in_their_names(
+    fit: Any, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    x = np.arange(40.0)
+    frame = pd.DataFrame({"x": x, "price, EUR": 0.5 * x, "size": 2.5 * x, "name": "a"})
+    frame.to_csv(path := tmp_path / "t.csv", index=False)
+    short = ("--drop", "name", "--hidden", "4", "--epochs", "1")
+    assert fit("--data", path, *options, *short)[0].figure("network").startswith("1-4-2, ")
+    one = fit("--data", path, "--target", "price, EUR", "--drop", "name,size", *short[2:])[0]
+    assert one.figure("network").startswith("1-4-1, ")
+
+
+def test_evaluate_compares_labels_as_text(fit: Any, run: Run, tmp_path: Path) -> None:
+    """A file in which all labels look like numbers, of a network with one that does not."""
+    x, saved = np.linspace(-1, 1, 90), tmp_path / "net.safetensors"
+    kinds = np.where(x < -0.3, "01", np.where(x > 0.3, "2", "other"))
+    path = as_csv(tmp_path / "t.csv", ("x",), x[:, None], kind=kinds)
+    fit("--data", path, "--target", "kind", "--save", saved)
+    few = kinds != "other"
+    for suffix in (".csv", ".parquet"):
+        part = tmp_path / f"part{suffix}"
+        frame = pd.DataFrame({"x": x[few], "kind": kinds[few]})
+        frame.to_csv(part, index=False) if suffix == ".csv" else frame.to_parquet(part)
+        done = run("evaluate", saved, "--data", part)
+        assert (done.code, done.err) == (0, "")
+        assert float(done.figure("accuracy")) > 0.9
+    # True and False, too, are booleans only where nothing else stands beside them.
+    answers = np.where(x < -0.3, "True", np.where(x > 0.3, "False", "maybe"))
+    fit(
+        "--data",
+        as_csv(path, ("x",), x[:, None], kind=answers),
+        "--target",
+        "kind",
+        "--save",
+        saved,
+    )
+    done = run("evaluate", saved, "--data", as_csv(path, ("x",), x[few, None], kind=answers[few]))
+    assert float(done.figure("accuracy")) > 0.9
+
+
+@pytest.mark.nojit
+def test_words_for_nothing_are_labels(fit: Any, run: Run, tmp_path: Path) -> None:
+    x, saved = np.linspace(-1, 1, 60), tmp_path / "net.safetensors"
+    kinds = np.where(x < -0.3, "None", np.where(x > 0.3, "NA", "Apnea"))
+    path = as_csv(tmp_path / "t.csv", ("x",), x[:, None], kind=kinds)
+    done, _ = fit("--data", path, "--target", "kind", "--epochs", "2", "--save", saved)
+    assert done.figure("note") == "'None' and 'NA' are labels of 'kind', not a gap"
+    classes = Network.load(saved).classes_
+    assert classes is not None
+    assert classes.tolist() == ["Apnea", "NA", "None"]
+    assert run("evaluate", saved, "--data", path).code == 0
+
+
+# Held-out rows ----------------------------------------------------------------------------------
+
+
+def test_evaluate_scores_what_was_held_out(fit: Any, run: Run, iris: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "net.safetensors"
+    options = ("--test", "0.3", "--validation", "0.2", "--seed", "4", "--epochs", "4")
+    _, figures = fit("--data", iris, "--target", "kind", *options, "--save", saved)
+    done = run("evaluate", saved, "--data", iris, "--json", "-")
+    assert json.loads(done.out) == {k: figures[k] for k in ("test_accuracy", "test_loss")}
+    first = "iris: 45 rows (the test part, held out of the training on 150 rows)"
+    assert done.err.splitlines()[0] == first
+    # By the content, not by the name of the file or the order of its columns.
+    frame = pd.read_csv(iris)
+    frame[frame.columns[::-1]].to_parquet(turned := tmp_path / "turned.parquet")
+    again = run("evaluate", saved, "--data", turned)
+    assert again.out.splitlines()[0] == first.replace("iris", "turned")
+    assert again.figure("loss") == f"{figures['test_loss']:.4g}"
+
+    split = datasets.load_table(iris, "kind").split(0.2, 0.3, random_state=4)
+    network = Network.load(saved)
+    for part, X, y, words in (
+        ("validation", split.X_val, split.y_val, "30 rows (the validation part of 150 rows)"),
+        ("training", split.X_train, split.y_train,
+         "75 rows (those of 150 rows that it was trained on)"),
+        ("all", None, None, "150 rows (all, those of the training among them)"),
+    ):  # fmt: skip
+        done = run("evaluate", saved, "--data", iris, "--rows", part)
+        assert done.out.splitlines()[0] == f"iris: {words}"
+        if X is not None:
+            assert done.figure("accuracy") == f"{network.score(X, y):.4g}"
+
+    frame.iloc[:-1].to_csv(iris, index=False)
+    done = run("evaluate", saved, "--data", iris)
+    words = "all; other data than the training's 'iris' of 150 rows"
+    assert done.out.splitlines()[0] == f"iris: 149 rows ({words})"
+    refused = run("evaluate", saved, "--data", iris, "--rows", "test")
+    assert refused.code == 2
+    assert "got other data than the training's 'iris' of 150 rows; leave --rows out" in refused.err
+
+
+@pytest.mark.nojit
+def test_a_file_that_does_not_know_its_data(run: Run, model: Path, tiny: Path) -> None:
+    network = Network.load(model)
+    assert network.trained_on is not None
+    assert network.trained_on["rows"] == 40
+    network.trained_on = None
+    network.save(model)
+    assert Network.load(model).trained_on is None
+    why = "a model file that does not say which rows it was trained on"
+    done = run("evaluate", model, "--data", tiny)
+    assert done.out.splitlines()[0] == f"tiny: 40 rows (all; {why})"
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    "wrong", [{}, {"rows": "many"}, {"seed": "x"}, {"validation": 7.0}, {"test": None}]
+)
+def test_a_wrong_description_is_as_good_as_none(
+    run: Run, model: Path, tiny: Path, wrong: dict[str, Any]
+) -> None:
+    network = Network.load(model)
+    assert network.trained_on is not None
+    network.trained_on = {**network.trained_on, **wrong} if wrong else {}
+    network.save(model)
+    done = run("evaluate", model, "--data", tiny)
+    assert done.code == 0
+    assert done.out.splitlines()[0].startswith("tiny: 40 rows (all; ")
+
+
+# Options of training ----------------------------------------------------------------------------
+
+
+def test_early_stopping_goes_back_to_the_best_epoch(fit: Any, iris: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "net.safetensors"
+    options = ("--data", iris, "--target", "kind", "--learning-rate", "0.05", "--epochs", "300")
+    done, figures = fit(*options, "--early-stopping", "4", "--save", saved)
+    losses, best = figures["history"]["validation_loss"], figures["best_epoch"]
+    assert figures["epochs"] < 300
+    assert (int(np.argmin(losses)) + 1, len(losses)) == (best, best + 4)
+    assert f"(stopped early, the weights of epoch {best})" in done.figure("training")
+    split, _ = held_out(iris, "kind")
+    loss = Network.load(saved).evaluate(split.X_val, split.y_val)[0]
+    assert loss == pytest.approx(losses[best - 1], rel=1e-4)
+    assert done.figure("loss").endswith(f"{losses[best - 1]:.4f} validation")
+    patient, more = fit(*options, "--early-stopping")
+    assert more["epochs"] == min(more["best_epoch"] + 10, 300)
+    assert f"the weights of epoch {more['best_epoch']}" in patient.figure("training")
+
+
+def test_class_weights_move_the_border(fit: Any, run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(0, 1, 360), rng.normal(1.5, 1, 40)]
+    kinds = np.where(np.arange(400) < 360, "no", "yes, sir")
+    path = as_csv(tmp_path / "t.csv", ("x",), x[:, None], kind=kinds)
+    saved = tmp_path / "net.safetensors"
+
+    def n_yes(*options: str) -> int:
+        fit("--data", path, "--target", "kind", "--hidden", "8", "--save", saved, *options)
+        return int((run("predict", saved, "--data", path).table()["prediction"] != "no").sum())
+
+    plain, balanced = n_yes(), n_yes("--class-weight", "balanced")
+    assert balanced > 2 * plain
+    assert n_yes("--class-weight", "yes, sir=9") == n_yes("--class-weight", '"yes, sir=9",no=1')
+    assert n_yes("--class-weight", "yes, sir=9", "--class-weight", "no=1") > 2 * plain
+    assert n_yes("--class-weight", "no=0") > n_yes("--class-weight", "yes, sir=9")
+
+
+@pytest.mark.nojit
+def test_test_part(fit: Any, refuse: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--test", "0.4", "--epochs", "1", "--hidden", "4")
+    first = "digits: 808 training, 270 validation and 719 test rows of 64 columns"
+    assert fit(*options)[0].out.splitlines()[0] == first
+    digits = datasets.load_digits()
+    own = datasets.Dataset(digits.X, digits.y, "own", n_test=300)
+    monkeypatch.setitem(datasets.DATASETS, "digits", lambda: own)
+    assert "--test: expected data without test rows of their own" in refuse("train", *options)
+
+
+@pytest.mark.nojit
+def test_losses_of_a_standardised_target_have_a_name_of_their_own(
+    fit: Any, tmp_path: Path, tiny: Path
+) -> None:
+    x = np.linspace(-1, 1, 60)
+    path = as_csv(tmp_path / "t.csv", ("x",), x[:, None], y=1000 * x + 0.5)
+    short = ("--hidden", "4", "--epochs", "2")
+    done, figures = fit("--data", path, "--target", "y", *short)
+    assert set(figures["history"]) == {
+        "scaled_loss", "scaled_validation_loss", "validation_score", "learning_rate", "seconds",
+        "stopped",
+    }  # fmt: skip
+    assert done.figure("scaled loss").endswith("(of the standardised target)")
+    assert figures["test_loss"] == pytest.approx(figures["test_rmse"] ** 2, rel=1e-4)
+    done, figures = fit("--data", tiny, *short)
+    assert "scaled" not in json.dumps(figures) + done.out
+
+
+def test_predictions_have_the_digits_of_their_type(
+    fit: Any, run: Run, diabetes: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "net.safetensors"
+    for dtype, longest in (("float32", 10), ("float64", 17)):
+        options = ("--epochs", "2", "--dtype", dtype, "--save", saved)
+        fit("--data", diabetes, "--target", "target", *options)
+        text = run("predict", saved, "--data", diabetes).out.splitlines()[1:]
+        assert max(map(len, text)) <= longest
+        expected = Network.load(saved).predict(datasets.load_table(diabetes, "target").X)
+        np.testing.assert_array_equal(
+            np.array(text, float).astype(np.float32), expected.astype("f4")
+        )
+
+
+# Standard output --------------------------------------------------------------------------------
+
+
+@pytest.mark.nojit
+def test_json_alone_goes_to_standard_output(run: Run, tiny: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "net.safetensors"
+    options = ("--hidden", "4", "--epochs", "2", "--save", saved, "--json", "-")
+    done = run("train", "--quiet", "--data", tiny, *options)
+    assert done.code == 0
+    assert json.loads(done.out)["epochs"] == 2
+    assert done.err.startswith("tiny: 28 training")
+    assert "saved" in done.err
+    assert "figures" not in done.err
+    scored = run("evaluate", saved, "--data", tiny, "--json", "-")
+    assert set(json.loads(scored.out)) == {"test_accuracy", "test_loss"}
+    printed = run("predict", saved, "--data", tiny)
+    assert run("predict", saved, "--data", tiny, "--output", "-").out == printed.out
+
+
+@pytest.mark.nojit
+def test_alone_it_shows_help_with_examples(run: Run) -> None:
+    done = run()
+    assert (done.code, done.err) == (0, "")
+    assert done.out == run("--help").out
+    examples = [line.split() for line in done.out.partition("examples:\n")[2].splitlines()]
+    assert [words[1] for words in examples] == ["train", "evaluate", "predict"]
+    for words in examples:
+        assert cli.parser().parse_args(words[1:]).command == words[1]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["evalute"], "evaluate"),
+        (["train", "--lr", "0.1"], "--learning-rate"),
+        (["train", "--learning_rate", "0.1"], "--learning-rate"),
+        (["train", "--dropuot", "0.1"], "--dropout"),
+        (["train", "--hidden-layer-sizes=5"], "--hidden"),
+        (["train", "--optimizer", "adm"], "adam"),
+        (["train", "--activation", "Relu"], "relu"),
+        (["train", "--loss", "hubber"], "huber"),
+        (["evaluate", "m", "--data", "digits", "--row", "tset"], "test"),
+        (["predict", "m", "--data", "digits", "--probabilites"], "--probabilities"),
+        (["predict", "m", "--data", "t.csv", "--sep", ";"], None),  # an abbreviation
+    ],
+)
+def test_what_may_be_meant_is_said(run: Run, arguments: list[str], meant: str | None) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert (f"; did you mean '{meant}'?; see fastmlp" in done.err) is (meant is not None)
+    assert len(done.err.splitlines()) == 1
 
 
 # Interruptions ----------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ import pytest
 import tqdm
 
 from fastmlp import datasets
-from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx, tables
-from fastmlp.datasets.tables import load_features
+from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx, reading
+from fastmlp.datasets.tables import column_names, load_features
 from fastmlp.errors import FileError, InputError, InputTypeError
 
 MNIST = Path(
@@ -645,12 +645,12 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [s for s in tables.SUFFIXES if s != ".npz"])
+@pytest.mark.parametrize("suffix", [s for s in reading.SUFFIXES if s != ".npz"])
 def test_tables_of_every_format(tmp_path: Path, suffix: str) -> None:
     path = write(ROOMS, tmp_path / f"rooms{suffix}")
     data = load(path, target="kind")
     assert data.X.tolist() == [[2.5, 1, 1, 10.5], [3, 2, 0, 20], [4, 3, 1, 30]]
-    assert (data.X.dtype, data.X.flags.c_contiguous, data.y.dtype) == (np.float32, True, object)
+    assert (data.X.dtype, data.X.flags.c_contiguous, data.y.dtype) == (np.float64, True, object)
     assert data.y.tolist() == ["flat", "flat", "loft"]
     assert data.feature_names == ("width", "floor", "lift", "price")
     assert (data.name, data.target_name, data.n_test) == ("rooms", "kind", 0)
@@ -699,8 +699,12 @@ def test_whole_numbers_beyond_64_bits_are_numbers(tmp_path: Path) -> None:
     assert load_table(path, "x").y.tolist() == [1, 1e20]
 
 
-GAP = "fill in or drop the rows with missing values"
-ENCODE = "one-hot encode the column, turn it into numbers or drop it"
+GAPS = "(empty cells, NA, None, null and nan are gaps)"
+GAP = f"fill in or drop the rows with missing values {GAPS}"
+ALL = "expected numbers in every row of all feature columns, got"
+LEAVE = "or leave columns out (--drop, or drop in Python)"
+FILL = f"fill gaps or drop their rows {GAPS}, {LEAVE}"
+ENCODE = "one-hot encode text (pandas.get_dummies)"
 MEND = "mend or drop the row, or scale the column"
 WHOLE = "check that the file is whole and of this format"
 CLASH = "rename or drop one of them"
@@ -711,22 +715,19 @@ MANY = ",".join(f"c{i:02}" for i in range(12))
 @pytest.mark.parametrize(
     ("kind", "text", "sentence"),
     [
-        (InputError, "x,y\n1,2\nsecret,3\n",
-         f"expected numbers in the feature column 'x', got str in row 2; {ENCODE}"),
+        (InputError, "x,y\n1,2\n7,2\nsecret,3\n",
+         f"{ALL} 'x' (numbers, but text in row 3); mend the text between numbers, {LEAVE}"),
         (InputError, "x,y\na,2\nb,3\n",
-         f"expected numbers in the feature column 'x', got str in row 1; {ENCODE}"),
+         f"{ALL} 'x' (text, 2 different values); {ENCODE}, {LEAVE}"),
         (InputError, "x,z,y\n1,2,3\n1,,3\n",
-         f"expected a value in every row of the feature column 'z', got none in row 2; {GAP}"),
-        (InputError, "x,y\n1,a\n1,NA\n",
+         f"{ALL} 'z' (1 gap, the first in row 2); {FILL}"),
+        (InputError, "x,y\n1,a\n1,\n",
          f"expected a value in every row of the target column 'y', got none in row 2; {GAP}"),
         (InputError, "x,y\n1,2\ninf,3\n",
-         f"expected finite numbers within float32 in the feature column 'x', got infinity in "
+         f"expected finite numbers within float64 in the feature column 'x', got infinity in "
          f"row 2; {MEND}"),
-        (InputError, "x,y\n1,2\n-1e39,3\n",
-         f"expected finite numbers within float32 in the feature column 'x', got a larger number "
-         f"in row 2; {MEND}"),
         (InputError, f"x,y\n1,2\n1{'0' * 400},3\n",
-         f"expected finite numbers within float32 in the feature column 'x', got infinity in "
+         f"expected finite numbers within float64 in the feature column 'x', got infinity in "
          f"row 2; {MEND}"),
         (InputError, "x,y\n1,-inf\n",
          f"expected finite numbers within float64 in the target column 'y', got infinity in "
@@ -763,14 +764,15 @@ def test_bad_csv(tmp_path: Path, kind: type[InputError], text: str, sentence: st
     ("column", "wanted", "sentence"),
     [
         (pd.to_datetime(["2020-01-01", "2020-01-02"]), "y",
-         f"expected numbers in the feature column 'x', got Timestamp in row 1; {ENCODE}"),
+         f"{ALL} 'x' (dates or times); turn dates into numbers, such as days since the first, "
+         f"{LEAVE}"),
         (pd.to_datetime(["2020-01-01", "2020-01-02"]), "x",
          "expected text or numbers in the target column 'x', got Timestamp in row 1; "
          "turn the column into text or numbers"),
         (["1", "2"], "y",
-         f"expected numbers in the feature column 'x', got str in row 1; {ENCODE}"),
+         f"{ALL} 'x' (numbers as text); turn text into numbers, {LEAVE}"),
         (pd.array([1, None], dtype="Int64"), "y",
-         f"expected a value in every row of the feature column 'x', got none in row 2; {GAP}"),
+         f"{ALL} 'x' (1 gap, the first in row 2); {FILL}"),
     ],
 )  # fmt: skip
 def test_bad_parquet_columns(tmp_path: Path, column: Any, wanted: str, sentence: str) -> None:
@@ -783,7 +785,8 @@ def test_text_is_no_regression_output(tmp_path: Path) -> None:
     path = write(ROOMS, tmp_path / "rooms.csv")
     with refuses(
         InputError,
-        f"{path}: expected numbers in the target column 'kind', got str in row 1; {ENCODE}",
+        f"{path}: expected numbers in the target column 'kind', got text, 2 different values; "
+        f"{ENCODE}",
     ):
         load_table(path, ["price", "kind"])
 
@@ -807,7 +810,6 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "got"),
     [
-        ("bad.csv", b"x,y\n\xff,1\n", r"CSV file, got UnicodeDecodeError \(.*\)"),
         ("bad.csv.gz", gzip.compress(b"x,y\n1,2\n")[:-9], r"CSV file, got EOFError \(.*\)"),
         ("bad.tsv.gz", b"x\ty\n1\t2\n", r"TSV file, got BadGzipFile \(.*\)"),
         ("bad.parquet", b"PAR1 and no more", r"Parquet file, got ArrowInvalid \(.*\)"),
@@ -863,7 +865,7 @@ def test_npz(tmp_path: Path) -> None:
     X = np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(3, 2))
     np.savez(path, X=X, y=np.array(["a", "b", "a"]), z=np.float32([[1, 2], [3, 4], [5, 6]]))
     labels = load(path)
-    assert (labels.X.dtype, labels.X.flags.c_contiguous) == (np.float32, True)
+    assert (labels.X.dtype, labels.X.flags.c_contiguous) == (np.float64, True)
     assert labels.X.tolist() == X.tolist()
     assert (labels.y.tolist(), labels.target_name) == (["a", "b", "a"], "y")
     numbers = load_table(path, "z", dtype="float64")
@@ -888,7 +890,7 @@ RESHAPE = "reshape the arrays and write them again"
         (InputError, np.eye(2), np.array([b"a", b"b"]),
          "expected numbers or text in y, got dtype |S1; convert it and write it again"),
         (InputError, np.array([[1, 2], [3, np.nan]]), np.ones(2),
-         f"expected finite numbers within float32 in column 2 of X, got nan in row 2; {MEND}"),
+         f"expected finite numbers within float64 in column 2 of X, got nan in row 2; {MEND}"),
         (InputError, np.eye(2), np.array([1, np.inf]),
          f"expected finite numbers within float64 in y, got infinity in row 2; {MEND}"),
         (InputError, np.eye(2), None,
@@ -917,8 +919,8 @@ RESHAPE_ONE = "reshape the array and write it again"
          "expected numbers in X, got dtype complex128; convert it and write it again"),
         (InputError, {"X": np.ones(3)}, f"{FEATURES_ALONE} (3,); {RESHAPE_ONE}"),
         (InputError, {"X": np.ones((0, 3))}, f"{FEATURES_ALONE} (0, 3); {RESHAPE_ONE}"),
-        (InputError, {"X": np.array([[1, 2], [3, 1e60]])},
-         "expected finite numbers within float32 in column 2 of X, got a larger number in row 2; "
+        (InputError, {"X": np.array([[1, 2], [3, np.inf]])},
+         "expected finite numbers within float64 in column 2 of X, got infinity in row 2; "
          f"{MEND}"),
         (InputError, {"Y": np.eye(2)},
          "expected an array named 'X', got none of that name; it has Y"),
@@ -955,7 +957,7 @@ def test_only_the_features_that_are_asked_for_are_looked_at(tmp_path: Path, suff
         "did you mean 'width'? it has width, floor, lift, kind, price, note",
     ):
         load_features(path, columns=["floor", "depth"])
-    with pytest.raises(InputError, match="expected numbers in the feature column 'kind'"):
+    with pytest.raises(InputError, match=r"got 'kind' \(text, 2 different values\)"):
         load_features(path, columns=["width", "kind"])
 
 
@@ -989,6 +991,263 @@ def test_npz_with_one_array_or_several_targets(tmp_path: Path) -> None:
         "name one array, of shape (n_rows, n_targets) for several",
     ):
         load_table(path, ["a"])
+
+
+# How text tables are written --------------------------------------------------------------------
+
+PLAIN = [[1.5, 2, 7], [2.25, 3, 8], [-3, 4, 9]]
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("a,b,y\n1.5,2,7\n2.25,3,8\n-3,4,9\n", None),
+        ("a;b;y\n1.5;2;7\n2.25;3;8\n-3;4;9\n", "a semicolon between columns"),
+        ("a;b;y\n1,5;2;7\n2,25;3;8\n-3;4;9\n", "a semicolon between columns and a decimal comma"),
+        ("a\tb\ty\n1.5\t2\t7\n2.25\t3\t8\n-3\t4\t9\n", "a tab between columns"),
+        ("a|b|y\n1.5|2|7\n2.25|3|8\n-3|4|9\n", "a bar between columns"),
+        ("a\tb\ty\n1,5\t2\t7\n2,25\t3\t8\n-3\t4\t9\n", "a tab between columns and a decimal comma"),
+        ('"a";"b";"y"\r\n"1,5";"2";"7"\r\n"2,25";"3";"8"\r\n"-3";"4";"9"\r\n',
+         "a semicolon between columns and a decimal comma"),
+        ('a,b,"y"\n"1.5",2,7\n\n2.25,"3",8\n-3,4,9', None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_separators_and_decimal_commas_are_recognised(
+    tmp_path: Path, text: str, note: str | None, encoding: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode(encoding))
+    data = load_table(path, "y")
+    assert np.column_stack([data.X, data.y]).tolist() == PLAIN
+    assert data.feature_names == ("a", "b")
+    assert data.notes == (() if note is None else (f"read with {note}",))
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ('a,b,y\n"1,5",2,7\n"2,25",3,8\n-3,4,9\n', {"decimal": ","}),
+        ("a:b:y\n1.5:2:7\n2.25:3:8\n-3:4:9\n", {"separator": ":"}),
+        ("a b y\n1.5 2 7\n2.25 3 8\n-3 4 9\n", {"separator": " "}),
+    ],
+)
+def test_separators_and_decimals_can_be_said(
+    tmp_path: Path, text: str, options: dict[str, str]
+) -> None:
+    (path := tmp_path / "t.csv").write_text(text)
+    data = load_table(path, "y", **options)  # type: ignore[arg-type]
+    assert np.column_stack([data.X, data.y]).tolist() == PLAIN
+    assert load_features(path, ["y"], **options)[0].tolist() == data.X.tolist()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "numbers"),
+    [
+        (['"1,234.50"', "7", '"12,000"'], {"thousands": ","}, [1234.5, 7, 12000]),
+        (["1.234,50", "7", "12.000"], {"thousands": "."}, [1234.5, 7, 12000]),
+        (["1 234.5", "7", "12 000"], {"thousands": " "}, [1234.5, 7, 12000]),
+        (["1'234.5", "7", "12'000"], {"thousands": "'"}, [1234.5, 7, 12000]),
+    ],
+)
+def test_thousands_can_be_said(
+    tmp_path: Path, cells: list[str], options: dict[str, str], numbers: list[float]
+) -> None:
+    mark = ";" if options["thousands"] == "." else ","
+    rows = "".join(f"{cell}{mark}{i}{mark}24.11.2026\n" for i, cell in enumerate(cells))
+    (path := tmp_path / "t.csv").write_text(mark.join(["x", "y", "day"]) + "\n" + rows)
+    data = load_table(path, "y", drop=["day"], **options)  # type: ignore[arg-type]
+    assert data.X[:, 0].tolist() == numbers
+    assert load_table(path, "x", drop=["day"], **options).y.tolist() == numbers  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"'day' \(dates or times\)"):  # no number by its points
+        load_table(path, "y", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cells", "advice"),
+    [
+        (['"1,234.50"', "7"], "say that commas group thousands (--thousands ,)"),
+        (['"1,234"', '"2,000"'],
+         "say what their commas are: thousands (--thousands ,) or decimals (--decimal ,)"),
+        (['"1,5"', '"2,25"'], "say that commas are decimal marks (--decimal ,)"),
+        (["1.234.567", "1.000.000"], "say that points group thousands (--thousands .)"),
+    ],
+)  # fmt: skip
+def test_numbers_with_separators_are_no_labels(
+    tmp_path: Path, cells: list[str], advice: str
+) -> None:
+    (path := tmp_path / "t.csv").write_text("x,y\n" + "".join(f"1,{cell}\n" for cell in cells))
+    got = "numbers with commas or points in them"
+    with refuses(
+        InputError,
+        f"{path}: expected labels or plain numbers in the target column 'y', got {got}; {advice}",
+    ):
+        load_table(path, "y")
+    with refuses(InputError, f"{path}: {ALL} 'y' ({got}); {advice}, {LEAVE}"):
+        load_table(path, "x")
+
+
+def test_ambiguous_commas_are_not_guessed(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_text("x;y\n1,234;1\n2,500;2\n")
+    with pytest.raises(InputError, match="say what their commas are"):
+        load_table(path, "y")
+    assert load_table(path, "y", decimal=",").X.tolist() == [[1.234], [2.5]]
+    assert load_table(path, "y", thousands=",").X.tolist() == [[1234], [2500]]
+
+
+def test_a_wrong_separator_is_told(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_text("x;y\n1;1\n2;2\n")
+    with refuses(
+        InputError,
+        f"{path}: expected a column named 'y', got none of that name; if a semicolon (';') "
+        "separates the columns, pass it as separator (--separator); it has x;y",
+    ):
+        load_table(path, "y", separator=",")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"separator": ";;"}, "expected separator as one character, got ';;'; "
+         "pass for example ';' or ','"),
+        ({"decimal": "x"}, "expected decimal as '.' or ',', got 'x'; pass one of them"),
+        ({"decimal": ",", "thousands": ","}, "expected thousands other than the decimal mark, "
+         "got ','; pass another character for one of them"),
+    ],
+)  # fmt: skip
+def test_dialects_that_cannot_be(tmp_path: Path, options: dict[str, str], sentence: str) -> None:
+    (path := tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    for name, read in (("load_table", lambda: load_table(path, "y", **options)),
+                       ("load_features", lambda: load_features(path, **options))):  # fmt: skip
+        with refuses(InputError, f"{name}: {sentence}"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["t.npz", "t.parquet"])
+def test_dialects_are_for_text(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "t.npz":
+        np.savez(path, X=np.eye(2), y=[0, 1])
+    else:
+        pd.DataFrame({"x": [1, 2], "y": [0, 1]}).to_parquet(path)
+    with pytest.raises(InputError, match="separator, decimal and thousands with"):
+        load_table(path, "y", separator=";")
+
+
+def test_bytes_that_are_no_utf_8(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_bytes(b"x,y\n\xff,1\n")
+    with refuses(
+        FileError,
+        f"{path}: expected a CSV file in UTF-8, got other bytes at place 4; "
+        "save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
+    ):
+        load_table(path, "y")
+
+
+def test_every_unusable_column_is_named_at_once(tmp_path: Path) -> None:
+    frame = pd.DataFrame({
+        "city": ["Rome", "Oslo", "Rome", None],
+        "sold": ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"],
+        "time": ["12:30", "08:15", "09:00", "10:00"],
+        "rooms": [1, None, 3, None],
+        "empty": [None] * 4,
+        "size": ["1", "2", "3", "big"],
+        "good": [1.0, 2.0, 3.0, 4.0],
+        "y": [1.5, 2.5, None, 3.5],
+    })  # fmt: skip
+    frame.to_csv(path := tmp_path / "t.csv", index=False)
+    with refuses(
+        InputError,
+        f"{path}: {ALL} 'city' (text, 2 different values, 1 gap, the first in row 4), "
+        "'sold' (dates or times), 'time' (dates or times), 'rooms' (2 gaps, the first in row 2), "
+        "'empty' (nothing but gaps), 'size' (numbers, but text in row 4) and the target 'y' "
+        f"(1 gap); {ENCODE}, fill gaps or drop their rows {GAPS}, turn dates into numbers, such "
+        f"as days since the first, mend the text between numbers, {LEAVE}",
+    ):
+        load_table(path, "y")
+    assert load_table(path, "good", columns=["good"]).X.shape == (4, 1)
+
+
+def test_dropped_columns_must_be_there(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_text("x,name,y\n1,a,2\n2,b,3\n")
+    assert load_table(path, "y", drop=["name"]).feature_names == ("x",)
+    with pytest.raises(InputError, match="a column named 'nam', got none of that name; did you"):
+        load_table(path, "y", drop=["nam"])
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "null", "N/A", "NULL"])
+def test_words_for_nothing_are_labels_among_labels(tmp_path: Path, word: str) -> None:
+    (path := tmp_path / "t.csv").write_text(f"x,y\n1,Apnea\n2,{word}\n3,Apnea\n")
+    data = load_table(path, "y")
+    assert data.y.tolist() == ["Apnea", word, "Apnea"]
+    assert data.notes == (f"{word!r} is a label of 'y', not a gap",)
+    for gap in ("", "nan", "NaN"):
+        path.write_text(f"x,y\n1,Apnea\n2,{gap}\n3,{word}\n")
+        with pytest.raises(InputError, match="target column 'y', got none in row 2"):
+            load_table(path, "y")
+    path.write_text(f"x,y\n1,1\n2,{word}\n3,0\n")  # among numbers it is a gap
+    with pytest.raises(InputError, match=r"got none in row 2; .*NA, None, null and nan are gaps"):
+        load_table(path, "y")
+
+
+def test_labels_may_be_read_as_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1, 2], "y": [1, 2]})
+    for path in (tmp_path / "t.csv", tmp_path / "t.parquet"):
+        write(frame, path)
+        assert load_table(path, "y").y.tolist() == [1, 2]
+        assert load_table(path, "y", text_labels=True).y.tolist() == ["1", "2"]
+    np.savez(tmp_path / "t.npz", X=np.eye(2), y=[1, 2])
+    assert load_table(tmp_path / "t.npz", text_labels=True).y.tolist() == ["1", "2"]
+
+
+def test_column_names_are_those_of_the_header(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_text('\ufeff"price, EUR";"two\nlines"\n1;2\n')
+    assert column_names(path) == ("price, EUR", "two\nlines")
+    pd.DataFrame({"a": [1], "b": [2]}).to_parquet(path := tmp_path / "t.parquet")
+    assert column_names(path) == ("a", "b")
+    np.savez(path := tmp_path / "t.npz", X=np.eye(2))
+    assert column_names(path) is None
+
+
+# Large numbers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "uint64"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_long_numbers_keep_their_digits(tmp_path: Path, suffix: str, kind: str) -> None:
+    x = (1_700_000_000_000 + np.arange(30) ** 2).astype(kind)
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".npz":
+        np.savez(path, X=x[:, None], y=x)
+    else:
+        write(pd.DataFrame({"x": x, "y": x + 0.5}), path)
+    data = load_table(path, "y")
+    np.testing.assert_array_equal(data.X[:, 0], x.astype(float))
+    assert data.y.std() == pytest.approx(x.astype(float).std())
+    np.testing.assert_array_equal(load_features(path, ["y"])[0], data.X)
+    with pytest.raises(InputError, match=r"a deviation that float32 can hold in .*; read it as"):
+        load_table(path, "y", dtype="float32")
+
+
+def test_ordinary_numbers_are_fine_in_float32(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"year": range(1990, 2020), "one": 1e12, "ms": np.arange(30) * 1e9})
+    write(frame.assign(y=1), path := tmp_path / "t.csv")
+    assert load_table(path, "y", dtype="float32").X.dtype == np.float32
+    write(frame.assign(y=1, big=[1e39, *range(29)]), path)
+    with pytest.raises(InputError, match="within float32 in the feature column 'big', got a l"):
+        load_table(path, "y", dtype="float32")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_whole_numbers_that_float64_cannot_tell_apart(tmp_path: Path, suffix: str) -> None:
+    x = 2**62 + np.arange(20)
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".npz":
+        np.savez(path, X=x[:, None], y=np.arange(20) % 2)
+    else:
+        write(pd.DataFrame({"x": x, "y": np.arange(20) % 2}), path)
+    with pytest.raises(InputError, match=r"a deviation that float64 can hold in .*; subtract"):
+        load_table(path, "y")
 
 
 # The command line's entry -----------------------------------------------------------------------

@@ -50,9 +50,11 @@ from fastmlp import (
     files,
     from_sklearn,
     from_torch,
+    heldout,
     schedules,
     to_onnx,
 )
+from fastmlp.datasets import Dataset
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import LOSSES
@@ -1398,15 +1400,73 @@ def file_rows() -> Iterator[Row]:
             s.table("a,b\n" + "".join(f"{i},name {i}\n" for i in range(18))),
         ),
     )
+    labels = ("train", "--target", "b", "--data")
+    for name, option, text in (
+        ("a class weight of a label that is not there", "z=2",
+         "expected labels of the target, got 'z'; check the spelling"),
+        ("a class weight that is no number", "x=much",
+         "expected a number as the weight of 'x', got 'much'; write for example yes=5"),
+        ("a class weight without a label", "2",
+         "expected balanced, or LABEL=WEIGHT, got '2'; write for example yes=5"),
+        ("class weights of 0", "x=0,y=0",
+         "expected a class with a weight above 0, got none; raise a weight"),
+    ):  # fmt: skip
+        yield Row(
+            name,
+            InputError,
+            f"--class-weight: {text}",
+            lambda s, option=option: s.command(
+                *labels, s.table("a,b\n" + "1,x\n2,y\n" * 9), "--class-weight", option
+            ),
+        )
     yield Row(
-        "a table without a column of training",
+        "class weights of numbers",
         InputError,
-        "--data: expected the 2 columns of training, got none named 'c'; "
-        "add the column or train again",
-        lambda s: (
-            setattr(s.fitted, "feature_names", ("a", "c")),
-            commands._in_order(s.fitted, s.X[:, :2], ("a", "b")),
+        "--class-weight: expected one label for each row, got another target; leave it out",
+        lambda s: s.command(
+            *labels,
+            *(s.table("a,b\n" + "1,.5\n2,.7\n" * 9), "--class-weight", "balanced"),
         ),
+    )
+    yield Row(
+        "early stopping with checkpoints",
+        InputError,
+        "--early-stopping: expected no --checkpoint with it, got both; "
+        "leave one out: checkpoints hold the last epoch, not the best one",
+        lambda s: s.command("train", "--early-stopping", "--checkpoint", str(s.folder)),
+    )
+    yield Row(
+        "a test part of data with test rows of their own",
+        InputError,
+        "--test: expected data without test rows of their own, got own, which has some; "
+        "leave --test out",
+        lambda s: commands._test_part(
+            cli.parser().parse_args(["train", "--test", "0.3"]),
+            Dataset(s.X, s.y, "own", n_test=2),
+        ),
+    )
+    yield Row(
+        "rows of a training that is not known",
+        InputError,
+        "--rows: expected a model file that knows how these rows were dealt, got a model file that "
+        "does not say which rows it was trained on; "
+        "leave --rows out, or pass the data of the training",
+        lambda s: heldout.choose(s.fitted, Dataset(s.X, s.y, "rows"), "test"),
+    )
+    large = "a,b\n" + "".join(f"{1.7e12 + i:.0f},{i * i % 7}.5\n" for i in range(40))
+    yield Row(
+        "float32 for a column of large numbers",
+        InputError,
+        "--dtype: expected numbers whose differences float32 can hold, got others in the column "
+        "'a'; use float64 or leave the type out, or subtract a number near the column's mean",
+        lambda s: s.command(*labels, s.table(large), "--dtype", "float32"),
+    )
+    yield Row(
+        "a column of tiny deviations",
+        InputError,
+        "--dtype: expected numbers with a deviation between 8e-37 and 1e+150 in the column 'a', "
+        "got a deviation beyond that; scale the column",
+        lambda s: s.command(*labels, s.table("a,b\n" + "1e-60,.5\n2e-60,.7\n" * 9)),
     )
     yield Row(
         "probabilities of a regression",
@@ -1617,6 +1677,16 @@ def interchange_rows() -> Iterator[Row]:
         InputError,
         "to_onnx: expected built-in layers, got Undone(); export without it",
         lambda s: to_onnx(Network([Dense(3, 3), Undone()]), s.folder / "model.onnx"),
+    )
+    yield Row(
+        "ONNX of a network that needs float64",
+        InputError,
+        "to_onnx: expected a network of which float32 holds inputs and outputs, got one trained "
+        "on columns that need float64; subtract a number near their mean and train again",
+        lambda s: (
+            setattr(s.fitted, "trained_on", {"needs_float64": ["the column 'a'"]}),
+            to_onnx(s.fitted, s.folder / "model.onnx"),
+        ),
     )
     yield Row(
         "ONNX of a step that skl2onnx does not know",

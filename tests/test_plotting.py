@@ -102,6 +102,37 @@ def test_history_legend_is_off_the_lines() -> None:
     assert not legend.get_window_extent().overlaps(ax.get_window_extent())
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [[0.970, 0.971, 0.9705], [0.2, 0.6, 0.9], [1.0, 1.0], [0.99], [-30.0, 0.4, 0.8], [0.0, 0.0]],
+)
+def test_noise_in_a_score_stays_small(scores: list[float]) -> None:
+    """The axis of an accuracy or an R² ends at 1, or 0 if it never was above, and is not short."""
+    ax = plotting.plot_history(History(loss=[0.5] * len(scores), validation_score=scores))
+    low, high = ax.figure.axes[1].get_ylim()
+    assert low < min(scores) <= max(scores) < high
+    if max(scores) > 0:
+        assert 1 < high <= 1.01 + 0.02 * (1 - min(scores))
+        assert high - low >= 0.2  # so that 0.001 is at most a two hundredth of the height
+
+
+@pytest.mark.parametrize("scores", [[-0.52, -0.51], [-1e-9, -2e-9], [55.0, 55.1]])
+def test_other_scores_have_an_axis_as_wide_as_they_are_large(scores: list[float]) -> None:
+    ax = plotting.plot_history(History(loss=[0.5] * 2, validation_score=scores))
+    low, high = ax.figure.axes[1].get_ylim()
+    assert low <= min(scores) <= max(scores) <= high
+    assert np.ptp(scores) <= 0.7 * (high - low)
+
+
+def test_losses_start_at_nought_unless_they_are_negative() -> None:
+    ax = plotting.plot_history(History(loss=[0.500, 0.499], validation_loss=[0.501, 0.5]))
+    low, high = ax.get_ylim()
+    assert (low, high > 0.501) == (0, True)
+    ax = plotting.plot_history(History(loss=[0.5, -0.5]))
+    assert ax.get_ylim()[0] < -0.5
+    assert plotting.plot_history(HISTORY, loss_name="pinball loss").get_ylabel() == "pinball loss"
+
+
 def test_history_of_an_interrupted_epoch_is_drawn_as_far_as_it_goes() -> None:
     ax = plotting.plot_history(History(loss=[2.0, 1.0], validation_loss=[2.5]))
     assert points(ax.lines[1]) == [[1, 2.5]]
@@ -499,6 +530,32 @@ def test_report_on_a_regression(rng: np.random.Generator, tmp_path: Path) -> Non
     score = network.score(split.X_test, split.y_test)
     assert figure.get_suptitle().startswith(f"sums: test R² {score:.4g} (")
     assert (tmp_path / "a.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_report_names_its_targets(rng: np.random.Generator, tmp_path: Path) -> None:
+    path, split = tmp_path / "report.svg", numbers(rng)
+    network, history = fitted(split, Dense(1), loss="mean_squared_error")
+    for name, labels in (
+        ("price $", ("true price \\$", "predicted price \\$")),
+        (None, ("true", "predicted")),
+    ):
+        named = replace(split, target_name=name)
+        axes = plotting.training_report(path, network, history, named, scaled=True).axes
+        assert (axes[1].get_xlabel(), axes[1].get_ylabel()) == labels
+        assert axes[0].get_ylabel() == "loss (of the standardised target)"
+    split = replace(numbers(rng, 2), target_name=("price", "size"))
+    network, history = fitted(split, Dense(2), loss="mean_squared_error")
+    axes = plotting.training_report(path, network, history, split).axes
+    assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["price", "size"]
+    assert axes[0].get_ylabel() == "loss"
+
+    split = replace(pictures(rng), target_name="kind")
+    network, history = fitted(split, Dense(3))
+    labels = [
+        (ax.get_xlabel(), ax.get_ylabel())
+        for ax in plotting.training_report(path, network, history, split).axes
+    ]
+    assert ("predicted kind", "true kind") in labels
 
 
 @pytest.mark.parametrize("n_targets", [1, 2])

@@ -12,7 +12,7 @@ from fastmlp.layers import Dense, Dropout, ReLU, Tanh
 from fastmlp.losses import Huber, Quantile
 from fastmlp.network import Network
 from fastmlp.optimizers import Adam
-from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 
 pytestmark = pytest.mark.nojit
 N = 40
@@ -186,6 +186,76 @@ def test_a_network_of_one_layer_absorbs_both(dtype: str, rng: np.random.Generato
     absorb_inputs(network, inputs)
     absorb_outputs(network, outputs)
     assert error(network.predict(X), expected) <= TOLERANCE[dtype]
+
+
+# ------------------------------------------------------------------------------------------- types
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "dtype"),
+    [
+        (0.0, 1.0, "float32"),
+        (2000.0, 10.0, "float32"),  # years
+        (1.7e12, 1e10, "float32"),  # milliseconds of some months
+        (1.7e12, 1e3, "float64"),  # of some seconds
+        (300.0, 0.001, "float64"),
+        (1e40, 1e40, "float64"),
+        (-1.7e12, 1e3, "float64"),
+    ],
+)
+def test_the_type_that_columns_need(
+    mean: float, deviation: float, dtype: str, rng: np.random.Generator
+) -> None:
+    values = np.column_stack([rng.normal(size=N), rng.normal(mean, deviation, N)])
+    found, columns = number_type("test", None, values, ["a", "b"])
+    assert (found, columns) == (dtype, ["b"] if dtype == "float64" else [])
+    assert number_type("test", "float64", values, ["a", "b"])[0] == "float64"
+    if dtype == "float64":
+        with pytest.raises(InputError, match="float32 can hold, got others in b; use float64"):
+            number_type("test", "float32", values, ["a", "b"])
+    else:
+        assert number_type("test", "float32", values, ["a", "b"]) == ("float32", [])
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "float64", "object"])
+def test_the_kind_of_numbers_does_not_matter(kind: str) -> None:
+    values = (1_700_000_000_000 + np.arange(N) * 50).astype(kind)[:, None]
+    assert number_type("test", None, values, ["a"]) == ("float64", ["a"])
+
+
+@BOTH_TYPES
+def test_where_float32_is_chosen_it_loses_nothing(dtype: str, rng: np.random.Generator) -> None:
+    """Right below the limit, absorbed weights on plain data give what standardised data gave."""
+    X = np.column_stack([rng.normal(8000.0, 0.6, N), rng.normal(size=N)])
+    assert number_type("test", None, X, ["a", "b"])[0] == "float32"
+    moments = Moments.of(X)
+    network = Network([Dense(6), Tanh(), Dense(3)], dtype=dtype)
+    network.fit(moments.apply(X), np.arange(N) % 3, epochs=5, optimizer=Adam(0.05))
+    before = network.outputs(moments.apply(X))
+    absorb_inputs(network, moments)
+    assert error(network.outputs(X), before) <= (2e-3 if dtype == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("small", [1e-60, 1e-300])
+def test_deviations_that_vanish_are_refused(small: float) -> None:
+    values = small * np.arange(N, dtype=float)[:, None]
+    with pytest.raises(InputError, match=r"a deviation between 8e-37 and 1e\+150 in a, got"):
+        number_type("test", None, values, ["a"])
+    with pytest.raises(InputError, match="scale the column"):
+        number_type("test", None, values / small * 1e200, ["a"])
+    assert number_type("test", None, np.full((N, 1), small), ["a"])[0] == "float32"
+
+
+@BOTH_TYPES
+def test_unused_columns_get_no_weights(dtype: str, rng: np.random.Generator) -> None:
+    X = np.column_stack([np.full(N, 1.7e12), rng.normal(size=N)])
+    moments = Moments.of(X)
+    network = Network([Dense(6), Tanh(), Dense(3)], dtype=dtype)
+    network.fit(moments.apply(X), np.arange(N) % 3, epochs=5, optimizer=Adam(0.05))
+    before = network.outputs(moments.apply(X))
+    absorb_inputs(network, moments, constant(X))
+    assert error(network.outputs(X), before) <= TOLERANCE[dtype]
+    assert not network.layers[0].W[0].any()
 
 
 # ------------------------------------------------------------------------------------------ errors

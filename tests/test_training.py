@@ -287,7 +287,7 @@ def test_the_bar_is_closed_however_a_fit_ends(
     done: list[str] = []
 
     class Bar:
-        def set_postfix(self, shown: dict[str, str]) -> None:
+        def set_postfix(self, shown: dict[str, str], refresh: bool = True) -> None:
             done.append("show")
 
         def update(self) -> None:
@@ -300,7 +300,7 @@ def test_the_bar_is_closed_however_a_fit_ends(
         if failure is not None:
             raise failure
 
-    monkeypatch.setattr(training, "_progress_bar", lambda n_epochs, wanted, done: Bar())
+    monkeypatch.setattr(training, "_progress_bar", lambda *arguments: Bar())
     with contextlib.suppress(RuntimeError):
         small().fit(X, Y, epochs=1, progress=True, callbacks=[fail])
     assert done == ["show", "update", "close"]

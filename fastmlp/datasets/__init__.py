@@ -9,13 +9,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..errors import InputError
 from ..files import as_path
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
 from .mnist import load_mnist, read_idx
-from .tables import SUFFIXES, load_table, table_suffix
+from .reading import SUFFIXES, table_suffix
+from .tables import load_table
 
 __all__ = [
     "DATASETS",
@@ -42,6 +44,7 @@ def load(
     *,
     data_home: str | os.PathLike[str] | None = None,
     target: str | Sequence[str] | None = None,
+    **options: Any,
 ) -> Dataset:
     """Load a data set by its name in `DATASETS`, or a table by its path.
 
@@ -53,6 +56,8 @@ def load(
         The folder of MNIST's files (see `load_mnist`); other data do not look at it.
     target : str or sequence of str, optional
         What to predict from a table (see `load_table`).
+    **options : object
+        Others of `load_table`, for a table.
 
     Returns
     -------
@@ -64,7 +69,8 @@ def load(
     InputTypeError
         The first argument is neither text nor a path.
     InputError
-        There is no such name and no such kind of table, or `target` is given with a name.
+        There is no such name and no such kind of table, or an option of tables is given with a
+        name.
     FileError
         The file is missing or damaged.
 
@@ -80,10 +86,14 @@ def load(
         if target is not None:
             advice = "leave target out: it is for tables"
             raise InputError("load", f"no target with the data set {name}", "a target", advice)
+        for option, value in options.items():
+            if value:
+                advice = f"leave {option} out: it is for tables"
+                raise InputError("load", f"the data set {name} alone", option, advice)
         return DATASETS[name](data_home=data_home) if name == "mnist" else DATASETS[name]()
     if table_suffix(path) is None:
         close = difflib.get_close_matches(name, DATASETS, n=1)
         advice = f"did you mean {close[0]!r}?" if close else "check the spelling"
         expected = f"one of {', '.join(DATASETS)}, or a file named {', '.join(SUFFIXES)}"
         raise InputError("load", expected, repr(name), advice)
-    return load_table(path, target)
+    return load_table(path, target, **options)

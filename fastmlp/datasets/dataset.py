@@ -32,6 +32,8 @@ class Split:
         Height and width in pixels when a row is an image.
     feature_names : tuple of str, optional
         One name for each column of X, if they have names.
+    target_name : str or tuple of str, optional
+        The name of y, or one name for each of its columns.
 
     Examples
     --------
@@ -49,6 +51,7 @@ class Split:
     name: str
     image_shape: tuple[int, int] | None = None
     feature_names: tuple[str, ...] | None = None
+    target_name: str | tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         n_train, n_val, n_test = len(self.X_train), len(self.X_val), len(self.X_test)
@@ -75,6 +78,8 @@ class Dataset:
         Height and width in pixels when a row is an image.
     n_test : int, default 0
         How many rows at the end are the data's own standard test set; 0 if it has none.
+    notes : tuple of str, default ()
+        What a loader found out or decided by itself, each as a sentence's part for the user.
 
     Raises
     ------
@@ -98,6 +103,7 @@ class Dataset:
     target_name: str | tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
     n_test: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for label, array in (("X", self.X), ("y", self.y)):
@@ -193,7 +199,7 @@ class Dataset:
 def cut(data: Dataset, train: np.ndarray, val: np.ndarray, test: np.ndarray | slice) -> Split:
     """Put the given rows of a data set into the three parts."""
     X, y = data.X, data.y
-    about = (data.name, data.image_shape, data.feature_names)
+    about = (data.name, data.image_shape, data.feature_names, data.target_name)
     return Split(X[train], y[train], X[val], y[val], X[test], y[test], *about)
 
 

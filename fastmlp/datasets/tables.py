@@ -1,43 +1,61 @@
-"""A user's own table becomes two arrays, or one sentence saying which cell is in the way.
+"""A user's own table becomes two arrays, or one sentence saying which columns are in the way.
 
-Nothing is guessed: text features and missing values are refused by column and row (and type, never
+Nothing is guessed: text features and missing values are refused by column and row (and kind, never
 value), because silently encoded or filled they would change what the network learns.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from decimal import Decimal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FileError, InputError, InputTypeError, require
+from ..errors import FileError, InputError, InputTypeError, counted
 from ..files import as_path
+from .columns import GAPS, problem_of
 from .dataset import Dataset
+from .dialect import Dialect, advice_for
 from .inputs import check_dtype
+from .numeric import numeric_array, tidy
+from .reading import (
+    Table,
+    check_file,
+    check_known,
+    header,
+    read,
+    read_parquet,
+    reading,
+    table_suffix,
+    text_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".npz")
+# In a column of labels these words are labels, which the user is told.
+_WORDS = ("None", "NA", "N/A", "n/a", "NULL", "null", "#NA")
 
 
 def load_table(
     path: str | os.PathLike[str],
     target: str | Sequence[str] | None = None,
     *,
-    dtype: str = "float32",
+    dtype: str = "float64",
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    text_labels: bool = False,
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
 ) -> Dataset:
     """Load a table: CSV, TSV (each also `.gz`), Parquet or npz.
 
-    CSV and TSV need a header row with a distinct name for every column. Empty cells, NA, null and
-    nan count as missing. In an npz file, `X` holds the features and `target` names the array of
-    targets.
+    CSV and TSV need a header row with a distinct name for every column. Empty cells, NA, None, null
+    and nan count as missing, except that None, NA and null are labels where they stand among other
+    labels.
 
     Parameters
     ----------
@@ -46,8 +64,22 @@ def load_table(
     target : str or sequence of str, optional
         The column to predict, or several numeric columns for a regression with several outputs.
         None only for npz, where it means "y".
-    dtype : {"float32", "float64"}, default "float32"
-        The dtype of X. Numbers too large for float32 are refused, not turned into infinity.
+    dtype : {"float32", "float64"}, default "float64"
+        The dtype of X. For float32, numbers that are too large for it and columns whose differences
+        it cannot hold, such as times in milliseconds, are refused.
+    columns : sequence of str, optional
+        The features, in this order; by default all columns but the target. An npz file has no
+        names, so all of its X is read.
+    drop : sequence of str, default ()
+        Columns to leave out of the features; not for npz.
+    text_labels : bool, default False
+        Whether to read the target as text even where all of it looks like numbers, for a network
+        whose labels are text.
+    separator, decimal, thousands : str, optional
+        Of CSV and TSV, the characters between columns, before decimals and between thousands. By
+        default the first rows say what separates columns (a comma, semicolon, tab or bar), a
+        decimal comma is recognised where no comma separates columns, and thousands have no
+        separator.
 
     Returns
     -------
@@ -61,9 +93,9 @@ def load_table(
     InputTypeError
         An argument is of the wrong type.
     InputError
-        The target does not exist, a feature is not numeric, a value is missing or not finite, a
-        column name is missing or used twice, there are no rows or no features, or pandas or
-        pyarrow is not installed.
+        The target does not exist, features are not numeric, values are missing or not finite (all
+        such columns are named at once), a column name is missing or used twice, there are no rows
+        or no features, or pandas or pyarrow is not installed.
     FileError
         The file is missing, empty, damaged, or not one of these formats.
 
@@ -76,15 +108,19 @@ def load_table(
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length,area\\n2,3,6\\n2.5,4,10\\n")
     ...     load_table(path, "area")
-    Dataset('rooms': X (2, 2) float32, y (2,) int64, 0 own test rows)
+    Dataset('rooms': X (2, 2) float64, y (2,) int64, 0 own test rows)
     """
     file = as_path("load_table", path)
     check_dtype("load_table", dtype, ("float32", "float64"))
+    dialect = Dialect(separator, decimal, thousands).checked("load_table")
     _check_target(target)
-    suffix = _check_file(file)
+    suffix = check_file(file)
     if suffix == ".npz":
-        return _from_npz(file, "y" if target is None else target, dtype)
-    return _from_frame(file, _read(file, suffix), target, dtype)
+        _check_npz_options(file, dialect, drop)
+        return _from_npz(file, "y" if target is None else target, dtype, text_labels)
+    wanted = [target] if isinstance(target, str) else list(target or ())
+    table = read(file, suffix, dialect, columns, wanted)
+    return _from_frame(table, target, columns, drop, dtype, text_labels)
 
 
 def load_features(
@@ -92,7 +128,10 @@ def load_features(
     drop: Sequence[str] = (),
     *,
     columns: Sequence[str] | None = None,
-    dtype: str = "float32",
+    dtype: str = "float64",
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Load only the features of a table, to predict from: some columns, or all but those to drop.
 
@@ -105,8 +144,10 @@ def load_features(
     columns : sequence of str, optional
         The columns to read, in this order; whatever the others hold is no error. An npz file has
         no names, so all of its X is read.
-    dtype : {"float32", "float64"}, default "float32"
+    dtype : {"float32", "float64"}, default "float64"
         The dtype of X.
+    separator, decimal, thousands : str, optional
+        As for `load_table`.
 
     Returns
     -------
@@ -128,25 +169,62 @@ def load_features(
     ...     path = Path(folder, "rooms.csv")
     ...     _ = path.write_text("width,length\\n2,3\\n")
     ...     load_features(path)
-    (array([[2., 3.]], dtype=float32), ('width', 'length'))
+    (array([[2., 3.]]), ('width', 'length'))
     """
     file = as_path("load_features", path)
     check_dtype("load_features", dtype, ("float32", "float64"))
-    suffix = _check_file(file)
+    dialect = Dialect(separator, decimal, thousands).checked("load_features")
+    suffix = check_file(file)
     if suffix == ".npz":
+        _check_npz_options(file, dialect, ())
         (X,) = _npz_arrays(file, ["X"])
         _check_features(file, X)
-        return _finite(file, X, "X", dtype), None
-    frame = _read(file, suffix, columns)
-    if columns is None:
-        frame = frame.drop(columns=[name for name in drop if name in frame.columns])
-    names = tuple(str(name) for name in frame.columns)
-    return _feature_matrix(file, frame, names, dtype), names
+        return numeric_array(file, X, "X", dtype), None
+    table = read(file, suffix, dialect, columns, ())
+    names = table.names if columns is None else list(columns)
+    names = [name for name in names if columns is not None or name not in drop]
+    return _feature_matrix(table, names, dtype), tuple(names)
 
 
-def table_suffix(path: Path) -> str | None:
-    """The ending that names the table's format, or None if it is not one of `SUFFIXES`."""
-    return next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+def column_names(
+    path: str | os.PathLike[str], separator: str | None = None
+) -> tuple[str, ...] | None:
+    """The names in a table's header, as they stand there; None for npz, which has none.
+
+    Parameters
+    ----------
+    path : str or path
+        A table as `load_table` reads.
+    separator : str, optional
+        As for `load_table`.
+
+    Returns
+    -------
+    tuple of str or None
+
+    Raises
+    ------
+    InputError, FileError
+        As `load_table`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp.datasets.tables import column_names
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "rooms.csv")
+    ...     _ = path.write_text("width;length\\n2;3\\n")
+    ...     column_names(path)
+    ('width', 'length')
+    """
+    file = as_path("column_names", path)
+    suffix = check_file(file)
+    if suffix == ".npz":
+        return None
+    if suffix == ".parquet":
+        return tuple(map(str, read_parquet(file).columns))
+    return tuple(header(file, suffix, Dialect(separator).checked("column_names"))[0])
 
 
 def _check_target(target: str | Sequence[str] | None) -> None:
@@ -161,199 +239,119 @@ def _check_target(target: str | Sequence[str] | None) -> None:
         raise InputError("load_table", "one or more different targets", got, "name each once")
 
 
-def _check_file(file: Path) -> str:
-    """Return the suffix of a file that exists, is not empty and has a known format."""
-    suffix = table_suffix(file)
-    if file.is_dir():
-        got, advice = "a folder", "pass the path of a file"
-    elif not file.exists():
-        got, advice = "no such file", "check the path"
-    elif suffix is None:
-        ending = f"suffix {file.suffix!r}" if file.suffix else "no suffix"
-        got, advice = ending, f"use one of {', '.join(SUFFIXES)}"
-    elif file.stat().st_size == 0:
-        got, advice = "an empty file", "write the table again"
-    else:
-        return suffix
-    raise FileError(str(file), "a table", got, advice)
-
-
-@contextmanager
-def _reading(file: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises about a bad file into one FileError."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # Readers of damaged files raise errors of a dozen kinds.
-        got = f"{type(error).__name__} ({' '.join(str(error).split())})"
-        advice = "check that the file is whole and of this format"
-        raise FileError(str(file), f"a readable {kind} file", got, advice) from error
-
-
-def _read(file: Path, suffix: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """All columns, or those asked for in their order."""
-    if suffix == ".parquet":
-        frame = _read_parquet(file, columns)
-    else:
-        frame = _read_csv(file, suffix, columns)
-    return frame if columns is None else frame[list(columns)]
-
-
-def _read_csv(file: Path, suffix: str, columns: Sequence[str] | None) -> pd.DataFrame:
-    pandas = require("pandas", "load_table", "data")
-    options = {"sep": "\t" if suffix.startswith(".tsv") else ",", "encoding": "utf-8-sig"}
-    with _reading(file, suffix[1:4].upper()):
-        # pandas renames repeated and empty names and takes fields beyond the header for an index:
-        # as plain text, the header is shown as it is and a longer first row is an error.
-        top = pandas.read_csv(
-            file, header=None, nrows=2, dtype=str, keep_default_na=False, **options
-        )
-        _check_names(file, top.iloc[0].tolist(), columns)
-        # Whole columns at once: in chunks one column could get several types.
-        return pandas.read_csv(file, low_memory=False, usecols=columns, **options)
-
-
-def _read_parquet(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    pandas = require("pandas", "load_table", "data")
-    require("pyarrow", "load_table", "data")
-    with _reading(file, "Parquet"):
-        frame = pandas.read_parquet(file, engine="pyarrow")
-        _check_names(file, frame.columns.tolist(), columns)
-    return frame
-
-
-def _check_names(file: Path, names: list[str], columns: Sequence[str] | None) -> None:
-    """Each column has a name of its own, or at least each of those asked for."""
-    if columns is not None:
-        for wanted in columns:
-            _check_known(file, "a column", wanted, names)
-        names = [name for name in names if name in columns]
-    if "" in names:
-        raise InputError(
-            str(file),
-            "a name for every column",
-            f"none for column {names.index('') + 1}",
-            "name it or drop it (pandas writes row numbers so: use to_csv(index=False))",
-        )
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        advice = "rename or drop one of them"
-        raise InputError(str(file), "distinct column names", f"{twice[0]!r} twice", advice)
-
-
-def _check_known(file: Path, kind: str, wanted: str, names: list[str]) -> None:
-    """Refuse a name that is not there, and show what is."""
-    if wanted in names:
-        return
-    close = difflib.get_close_matches(wanted, names)
-    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    advice = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise InputError(
-        str(file),
-        f"{kind} named {wanted!r}",
-        "none of that name",
-        f"{advice}it has {listed or 'none'}",
-    )
-
-
 def _from_frame(
-    file: Path, frame: pd.DataFrame, target: str | Sequence[str] | None, dtype: str
+    table: Table,
+    target: str | Sequence[str] | None,
+    columns: Sequence[str] | None,
+    drop: Sequence[str],
+    dtype: str,
+    text_labels: bool,
 ) -> Dataset:
-    names = [str(name) for name in frame.columns]
+    file, names = table.file, table.names
     if target is None:
         advice = f"pass the name of a column as target (it has {', '.join(names[:10])})"
         raise InputError(str(file), "a target column", "none", advice)
     targets = [target] if isinstance(target, str) else list(target)
-    for wanted in targets:
-        _check_known(file, "a column", wanted, names)
-    features = [name for name in names if name not in targets]
-    X = _feature_matrix(file, frame, features, dtype)
+    for wanted in (*targets, *drop):
+        check_known(file, "a column", wanted, names)
+    features = [name for name in names if name not in targets and name not in drop]
+    features = features if columns is None else list(columns)
+    X = _feature_matrix(table, features, dtype, targets)
+    name, notes = _name(file), list(table.found)
     if isinstance(target, str):
-        y, target_name = _target(file, frame[target]), target
-        return Dataset(X, y, _name(file), tuple(features), target_name)
-    columns = [_numbers(file, frame[t], f"the target column {t!r}", "float64") for t in targets]
-    return Dataset(X, np.stack(columns, axis=1), _name(file), tuple(features), tuple(targets))
+        y = _target(table, target, text_labels, notes)
+        return Dataset(X, y, name, tuple(features), target, notes=tuple(notes))
+    numbers = [_numbers(table, t, f"the target column {t!r}", "float64") for t in targets]
+    y = np.stack(numbers, axis=1)
+    return Dataset(X, y, name, tuple(features), tuple(targets), notes=tuple(notes))
 
 
 def _feature_matrix(
-    file: Path, frame: pd.DataFrame, names: Sequence[str], dtype: str
+    table: Table, names: Sequence[str], dtype: str, targets: Sequence[str] = ()
 ) -> np.ndarray:
-    """The named columns as a finite matrix."""
+    """The named columns as a finite matrix; all that are no numbers are refused at once."""
+    file, frame = table.file, table.frame
     if not names:
         raise InputError(str(file), "a feature column", "only the target", "add features")
     if frame.empty:
         raise InputError(str(file), "at least one row", "none", "add rows below the header")
+    _refuse_problems(table, names, targets)
     X = np.empty((len(frame), len(names)), dtype)
     for j, name in enumerate(names):
-        X[:, j] = _numbers(file, frame[name], f"the feature column {name!r}", dtype)
+        X[:, j] = _numbers(table, name, f"the feature column {name!r}", dtype)
     return X
+
+
+def _refuse_problems(table: Table, names: Sequence[str], targets: Sequence[str]) -> None:
+    """Name every feature column without numbers in every row, and what can be done about them."""
+    decimal = table.dialect.decimal or "."
+    columns = {name: tidy(table.frame[name]) for name in names}
+    found = {name: problem_of(column, decimal) for name, column in columns.items()}
+    problems = {name: problem for name, problem in found.items() if problem is not None}
+    if not problems:
+        return
+    listed = ", ".join(f"{name!r} ({problem.kind})" for name, problem in problems.items())
+    advice = list(dict.fromkeys(a for problem in problems.values() for a in problem.advice))
+    for name in targets:
+        column = table.frame[name]
+        n_gaps, written = int(column.isna().sum()), _advice_for_target(table, column)
+        kinds = [counted(n_gaps, "gap")] if n_gaps else []
+        kinds += ["numbers with commas or points in them"] if written else []
+        listed += f" and the target {name!r} ({', '.join(kinds)})" if kinds else ""
+        advice += [written] if written and written not in advice else []
+    raise InputError(
+        str(table.file),
+        "numbers in every row of all feature columns",
+        listed,
+        ", ".join([*advice, "or leave columns out (--drop, or drop in Python)"]),
+    )
 
 
 def _name(file: Path) -> str:
     return file.name[: -len(table_suffix(file) or "")]
 
 
-def _present(file: Path, column: pd.Series, label: str) -> pd.Series:
-    """The column as pandas' numbers if it has nothing else; an error if a value is missing."""
+def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
         raise InputError(
             str(file),
             f"a value in every row of {label}",
             f"none in row {missing.argmax() + 1}",
-            "fill in or drop the rows with missing values",
+            f"fill in or drop the rows with missing values ({GAPS})",
         )
-    # Whole numbers beyond 64 bits and decimals come as Python objects.
-    if column.dtype == object and all(isinstance(v, int | float | Decimal) for v in column):
-        return column.map(_as_float)
-    return column
 
 
-def _as_float(number: int | float | Decimal) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return np.inf
-
-
-def _numbers(file: Path, column: pd.Series, label: str, dtype: str) -> np.ndarray:
+def _numbers(table: Table, name: str, label: str, dtype: str) -> np.ndarray:
     """One column as finite numbers of the dtype, or an error that names the first bad row."""
-    from pandas.api import types
-
-    column = _present(file, column, label)
-    if not types.is_numeric_dtype(column):
-        row = _first_not_number(column)
-        raise InputError(
-            str(file),
-            f"numbers in {label}",
-            f"{type(column.iloc[row]).__name__} in row {row + 1}",
-            "one-hot encode the column, turn it into numbers or drop it",
-        )
-    return _finite(file, column.to_numpy(), label, dtype)
+    file, column = table.file, table.frame[name]
+    _refuse_gaps(file, column, label)
+    problem = problem_of(tidy(column), table.dialect.decimal or ".")
+    if problem is not None:
+        raise InputError(str(file), f"numbers in {label}", problem.kind, ", ".join(problem.advice))
+    if column.dtype == object and all(isinstance(v, int) for v in column):
+        return numeric_array(file, column.to_numpy(), label, dtype)
+    return numeric_array(file, tidy(column).to_numpy(), label, dtype)
 
 
-def _first_not_number(column: pd.Series) -> int:
-    """Where a column that is not numeric stops being so; 0 when no cell is a number."""
-    from pandas.api import types
-
-    if types.is_object_dtype(column) or types.is_string_dtype(column):
-        import pandas
-
-        # In a CSV, one word turns a whole column of numbers into text: find that word.
-        wrong: np.ndarray = pandas.to_numeric(column, errors="coerce").isna().to_numpy()
-        return int(wrong.argmax())
-    return 0
-
-
-def _target(file: Path, column: pd.Series) -> np.ndarray:
+def _target(table: Table, name: str, text_labels: bool, notes: list[str]) -> np.ndarray:
     """One target column: text as labels, whole numbers as int64, other numbers as float64."""
     from pandas.api import types
 
-    label = f"the target column {column.name!r}"
-    column = _present(file, column, label)
+    file, label, column = table.file, f"the target column {name!r}", table.frame[name]
+    is_text = text_labels or name in dict(text_columns(table.frame[[name]]))
+    if is_text:
+        _refuse_numbers_as_text(table, column, label)
+        gaps, column = column.isna(), table.labels(name)
+        words = [word for word in _WORDS if (column[gaps] == word).any()]
+        if words:
+            listed = " and ".join(map(repr, words))
+            verb = "is a label" if len(words) == 1 else "are labels"
+            notes.append(f"{listed} {verb} of {name!r}, not a gap")
+    _refuse_gaps(file, column, label)
     if isinstance(column.dtype, types.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
+    column = tidy(column)
     if types.is_numeric_dtype(column):
         return _numeric_target(file, column.to_numpy(), label)
     labels: np.ndarray = column.to_numpy(dtype=object)
@@ -366,34 +364,34 @@ def _target(file: Path, column: pd.Series) -> np.ndarray:
     return labels
 
 
+def _refuse_numbers_as_text(table: Table, column: pd.Series, label: str) -> None:
+    """Numbers such as 1,234.50 would be as many classes as there are rows."""
+    advice = _advice_for_target(table, column)
+    if advice:
+        got = "numbers with commas or points in them"
+        raise InputError(str(table.file), f"labels or plain numbers in {label}", got, advice)
+
+
+def _advice_for_target(table: Table, column: pd.Series) -> str:
+    cells = [cell for cell in column.dropna() if isinstance(cell, str)]
+    return advice_for(cells, table.dialect.decimal or ".") if cells else ""
+
+
 def _numeric_target(file: Path, values: np.ndarray, label: str) -> np.ndarray:
     if values.dtype.kind in "bi":
         return values.astype(np.int64)
     if values.dtype.kind == "u" and values.max() <= np.iinfo(np.int64).max:
         return values.astype(np.int64)
-    return _finite(file, values, label, "float64")
+    return numeric_array(file, values, label, "float64")
 
 
-def _finite(file: Path, values: np.ndarray, label: str, dtype: str) -> np.ndarray:
-    """The values in the dtype, all finite, or an error that names the first bad row."""
-    with np.errstate(over="ignore"):
-        numbers = values.astype(dtype, order="C")
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        row, *column = (int(i) for i in np.argwhere(~finite)[0])
-        number = float(values[row, *column])
-        got = "nan" if np.isnan(number) else "infinity" if np.isinf(number) else "a larger number"
-        place = f"column {column[0] + 1} of {label}" if column else label
-        raise InputError(
-            str(file),
-            f"finite numbers within {dtype} in {place}",
-            f"{got} in row {row + 1}",
-            "mend or drop the row, or scale the column",
-        )
-    return numbers
+def _check_npz_options(file: Path, dialect: Dialect, drop: Sequence[str]) -> None:
+    if drop or any(dialect):
+        given = "drop" if drop else "separator, decimal and thousands"
+        raise InputError(str(file), f"{given} with a table of columns", "an npz file", "omit it")
 
 
-def _from_npz(file: Path, target: str | Sequence[str], dtype: str) -> Dataset:
+def _from_npz(file: Path, target: str | Sequence[str], dtype: str, text_labels: bool) -> Dataset:
     if not isinstance(target, str):
         advice = "name one array, of shape (n_rows, n_targets) for several"
         raise InputTypeError(str(file), "target as text", type(target).__name__, advice)
@@ -405,20 +403,20 @@ def _from_npz(file: Path, target: str | Sequence[str], dtype: str) -> Dataset:
     _check_kind(file, "numbers", "X", X, "biuf")
     _check_kind(file, "numbers or text", target, y, "biufU")
     if y.dtype.kind != "U":
-        y = _numeric_target(file, y, target)
-    return Dataset(_finite(file, X, "X", dtype), y, _name(file), target_name=target)
+        y = y.astype(str) if text_labels else _numeric_target(file, y, target)
+    return Dataset(numeric_array(file, X, "X", dtype), y, _name(file), target_name=target)
 
 
 def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
     """The named arrays of an npz file."""
     # Opened here: given a path, np.load leaves a damaged zip file open.
-    with _reading(file, "npz"), file.open("rb") as stream:
+    with reading(file, "npz"), file.open("rb") as stream:
         archive: Any = np.load(stream, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise FileError(str(file), "an npz file", "an npy file", "write it with numpy.savez")
         with archive:
             for wanted in names:
-                _check_known(file, "an array", wanted, archive.files)
+                check_known(file, "an array", wanted, archive.files)
             return [archive[name] for name in names]
 
 

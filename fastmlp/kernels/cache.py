@@ -1,21 +1,31 @@
-"""Compiled code on disk: whatever one process compiled, all others load.
+"""Compiled kernels on disk, in one folder per user: the first process compiles, all others load.
 
-It is renewed when any kernel changes. Processes that start together, like the workers of a grid
-search, compile each function once: one of them does, and the others wait for its file.
+The folder's name is a hash of the kernels' sources and of the compiler's version, so a clone and an
+installed package of one release share it, and a changed kernel gets a new one. Processes that start
+together, like the workers of a grid search, compile each function once: one of them does, and the
+others wait for its file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import hashlib
+import os
 import pathlib
+import shutil
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import llvmlite
 import numba
 import numpy as np
 from numba.core import caching
+from numba.misc.appdirs import AppDirs
 
 try:
     import fcntl
@@ -24,17 +34,82 @@ except ImportError:  # Windows, where each process compiles
 
 
 _OBJECTS_A_COLLECTION = 20_000
+_PREFIX = "kernels_"
+_UNUSED_DAYS = 30  # after which the code of another release is removed
 
 
 def _package_hash() -> str:
-    """Hash of every kernel source, because numba only watches the file a function stands in."""
-    digest = hashlib.sha256()
+    """Hash of the compiler's version and of every kernel source: numba watches one file only."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 _STAMP = _package_hash()
+
+
+def _parents() -> Iterator[pathlib.Path]:
+    """Where the folder may be, in the order of preference: the first that can be written to."""
+    if numba.config.CACHE_DIR:  # NUMBA_CACHE_DIR
+        yield pathlib.Path(numba.config.CACHE_DIR, "fastmlp")
+    yield pathlib.Path(AppDirs("fastmlp", appauthor=False).user_cache_dir)
+    yield pathlib.Path(__file__).parent / "__pycache__"  # a read-only home
+
+
+@functools.cache
+def _folder() -> pathlib.Path | None:
+    """The folder for compiled code, made and marked as used; None if nowhere is writable."""
+    for parent in _parents():
+        folder = parent / f"{_PREFIX}{_STAMP[:20]}"
+        try:
+            is_new = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # which also renews the folder's date
+            os.utime(folder)
+        except OSError:
+            continue
+        if is_new:
+            _remove_unused(parent)
+        return folder
+    return None
+
+
+def _remove_unused(parent: pathlib.Path) -> None:
+    """Remove the code of other releases that no process has used for some weeks.
+
+    A process that has one of them open goes on with what it loaded, and compiles the rest.
+    """
+    oldest = time.time() - _UNUSED_DAYS * 24 * 3600
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Locator(caching._CacheLocator):
+    """Tells numba about the folder."""
+
+    def __init__(self, folder: pathlib.Path, line: int) -> None:
+        self._folder, self._line = folder, line
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
+        folder = _folder()
+        return None if folder is None else cls(folder, py_func.__code__.co_firstlineno)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return _STAMP
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
 
 
 class _Files(caching.IndexDataCacheFile):
@@ -61,6 +136,8 @@ class KernelCache(caching.FunctionCache):
     RuntimeError, OSError
         Where no folder is writable.
     """
+
+    _impl_class = _Implementation
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
@@ -104,27 +181,56 @@ def _rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+class _CompileClock:
+    """Seconds in which this process compiled or loaded kernels, however many threads waited."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running, self._since, self._total = 0, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._running:
+                self._since = time.perf_counter()
+            self._running += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._running -= 1
+            if not self._running:
+                self._total += time.perf_counter() - self._since
+
+    def seconds(self) -> float:
+        """The sum so far; what is under way counts, too."""
+        with self._lock:
+            now = time.perf_counter() - self._since if self._running else 0.0
+            return self._total + now
+
+
+_CLOCK = _CompileClock()
+compile_seconds = _CLOCK.seconds
+
+
 def keep(dispatcher: Any) -> None:
     """Keep what a dispatcher compiles; where no folder is writable, it compiles in each process."""
-    try:
+    cache: KernelCache | None = None
+    with contextlib.suppress(RuntimeError, OSError):
         cache = KernelCache(dispatcher.py_func)
-    except (RuntimeError, OSError):
-        return
+        dispatcher._cache = cache
     compile_now = dispatcher.compile
 
     def compile_in_turn(signature: Any) -> Any:
-        with cache.turn(signature), _rare_collections():
+        turn = contextlib.nullcontext() if cache is None else cache.turn(signature)
+        with _CLOCK, turn, _rare_collections():
             return compile_now(signature)
 
-    dispatcher._cache, dispatcher.compile = cache, compile_in_turn
+    dispatcher.compile = compile_in_turn
 
 
 def cache_folder() -> str | None:
     """Where compiled code of this package is kept, or None if nowhere is writable."""
-    try:
-        return str(KernelCache(_package_hash).cache_path)
-    except (RuntimeError, OSError):
-        return None
+    folder = _folder()
+    return None if folder is None else str(folder)
 
 
 def is_compiled(kernel: Any, dtype: np.dtype) -> bool:

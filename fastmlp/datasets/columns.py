@@ -1,0 +1,119 @@
+"""What stands in a column of a table, and what can be done about one that holds no numbers.
+
+All columns of a table are looked at before any is refused, so that one message names them all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..errors import counted
+from .dialect import advice_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GAPS = "empty cells, NA, None, null and nan are gaps"
+_LOOKED_AT = 1000  # texts of a column, to say what they are
+_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]+\d{1,2}:.*)?\s*|\s*\d{1,2}:\d{2}.*")
+# float32 keeps 24 binary digits. Where rounding is worth more than this part of a deviation, two
+# values of a column that differ can look alike to a network.
+_ROUNDING = 2.0**-10
+_LARGEST_EXACT = 2**53  # of the whole numbers in float64
+
+
+class Problem(NamedTuple):
+    """Why a column cannot be used as it is."""
+
+    kind: str  # in words, without values
+    advice: tuple[str, ...]
+
+
+_ADVICE = {
+    "text": "one-hot encode text (pandas.get_dummies)",
+    "dates": "turn dates into numbers, such as days since the first",
+    "gaps": f"fill gaps or drop their rows ({GAPS})",
+}
+
+
+def problem_of(column: pd.Series, decimal: str) -> Problem | None:
+    """What keeps a column from being numbers, or None."""
+    from pandas.api import types
+
+    missing = column.isna().to_numpy()
+    gaps = ""
+    if missing.any():
+        first = int(missing.argmax()) + 1
+        gaps = f"{counted(int(missing.sum()), 'gap')}, the first in row {first}"
+    if missing.all():
+        return Problem("nothing but gaps", (_ADVICE["gaps"],))
+    if types.is_numeric_dtype(column):
+        return Problem(gaps, (_ADVICE["gaps"],)) if gaps else None
+    kind, advice = _kind_of(column[~missing], missing, decimal)
+    if gaps:
+        return Problem(f"{kind}, {gaps}", (advice, _ADVICE["gaps"]))
+    return Problem(kind, (advice,))
+
+
+def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str, str]:
+    """In words what the cells of a column without numbers are, and what to do."""
+    import pandas
+    from pandas.api import types
+
+    if types.is_datetime64_any_dtype(present) or types.is_timedelta64_dtype(present):
+        return "dates or times", _ADVICE["dates"]
+    if isinstance(present.dtype, types.CategoricalDtype):
+        return _text(present)
+    wrong = next((v for v in present if not isinstance(v, str)), None)
+    if wrong is not None:
+        name = type(wrong).__name__
+        if name in ("date", "time", "datetime", "Timestamp"):
+            return "dates or times", _ADVICE["dates"]
+        return f"{name} objects", "turn them into numbers"
+    cells = present.iloc[:_LOOKED_AT].tolist()
+    if all(map(_DATE.fullmatch, cells)):
+        return "dates or times", _ADVICE["dates"]
+    written = advice_for(cells, decimal)
+    if written:
+        return "numbers with commas or points in them", written
+    other = pandas.to_numeric(present, errors="coerce").isna().to_numpy()
+    if not other.any():
+        return "numbers as text", "turn text into numbers"
+    if 2 * other.sum() < other.size:  # one word turns a whole column of numbers into text
+        row = int(np.flatnonzero(~missing)[other.argmax()]) + 1
+        return f"numbers, but text in row {row}", "mend the text between numbers"
+    return _text(present)
+
+
+def _text(present: pd.Series) -> tuple[str, str]:
+    kinds = counted(present.nunique(), "different value")
+    return f"text, {kinds}", _ADVICE["text"]
+
+
+def needs_float64(values: np.ndarray) -> np.ndarray:
+    """Which columns (n, n_columns), or whether one (n,), would lose their digits in float32.
+
+    That is where numbers are large beside their deviation, such as times in milliseconds, or beyond
+    the range of float32.
+    """
+    values = np.asarray(values, np.float64)
+    with np.errstate(over="ignore"):
+        deviation = values.std(axis=0)
+    largest = np.abs(values).max(axis=0)
+    varies = np.ptp(values, axis=0) > 0
+    limit = float(np.finfo(np.float32).max)
+    fine = (largest * 2.0**-24 <= deviation * _ROUNDING) | ~varies
+    return np.asarray(~fine | (largest > limit))
+
+
+def loses_integers(values: np.ndarray) -> bool:
+    """Whether whole numbers (n,) are so long that float64 cannot tell them apart."""
+    low, high = int(values.min()), int(values.max())
+    largest = max(abs(low), abs(high))
+    if largest <= _LARGEST_EXACT or low == high:
+        return False
+    deviation = float((values.astype(object) - low).astype(np.float64).std())
+    return largest * 2.0**-53 > deviation * _ROUNDING

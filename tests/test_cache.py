@@ -1,0 +1,190 @@
+"""One folder of compiled code for clones and installed packages, and what is said about waiting.
+
+Processes of their own look for the folder; nothing here compiles more than one small kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import Dense, Network, engine, training
+from fastmlp.history import History
+from fastmlp.kernels import cache, jit
+
+PACKAGE = Path(fastmlp.__file__).parent
+needs_compiler = pytest.mark.skipif(not jit.JIT_ENABLED, reason="nothing is compiled")
+FOLDER = "from fastmlp.kernels import cache; print(cache.cache_folder())"
+
+
+def run(code: str, place: Path, **environment: str) -> str:
+    """What a program prints that finds the package in a folder."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place,
+        env=kept | {"PYTHONPATH": str(place)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def copied(place: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, place / "fastmlp", ignore=ignored)
+    return place
+
+
+@needs_compiler
+def test_a_clone_and_an_installed_package_share_one_folder(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    clone, installed = copied(tmp_path / "clone"), copied(tmp_path / "site-packages")
+    folders = {run(FOLDER, place, **home) for place in (clone, installed)}
+    assert len(folders) == 1
+    (folder,) = map(Path, folders)
+    assert folder.is_relative_to(tmp_path)
+    assert not folder.is_relative_to(clone)
+    # Another release, whose kernels differ, has its own.
+    kernel = clone / "fastmlp" / "kernels" / "sums.py"
+    kernel.write_text(kernel.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    other = Path(run(FOLDER, clone, **home))
+    assert (other.parent, other == folder) == (folder.parent, False)
+    assert folder.exists()
+
+
+@needs_compiler
+def test_what_one_of_them_compiles_the_other_loads(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+from fastmlp.kernels import random
+random.shuffle(np.arange(9, dtype=np.int32), 0, 0)
+stats = random.shuffle.stats
+print(sum(stats.cache_misses.values()), sum(stats.cache_hits.values()))
+"""
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    assert run(code, copied(tmp_path / "clone"), **environment) == "1 0"
+    assert run(code, copied(tmp_path / "site-packages"), **environment) == "0 1"
+
+
+@needs_compiler
+def test_users_without_a_home_cache_beside_the_sources(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    below = str(tmp_path / "file" / "home")
+    place = copied(tmp_path / "clone")
+    folder = Path(run(FOLDER, place, HOME=below, LOCALAPPDATA=below, USERPROFILE=below))
+    assert folder.is_relative_to(place / "fastmlp" / "kernels" / "__pycache__")
+
+
+@needs_compiler
+def test_the_variable_of_numba_comes_first(tmp_path: Path) -> None:
+    folder = run(FOLDER, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path))
+    assert Path(folder).is_relative_to(tmp_path)
+
+
+@needs_compiler
+def test_code_that_nobody_uses_is_removed(tmp_path: Path) -> None:
+    parent = tmp_path / "fastmlp"
+    old, young, foreign = parent / "kernels_old", parent / "kernels_young", parent / "else"
+    for folder in (old, young, foreign):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("code")
+        days = 5 if folder == young else 60
+        os.utime(folder, (time.time() - days * 86400,) * 2)
+    used = Path(run(FOLDER, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path)))
+    assert sorted(parent.iterdir()) == sorted([young, foreign, used])
+    os.utime(used, (0, 0))
+    run(FOLDER, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path))
+    assert time.time() - used.stat().st_mtime < 3600  # whoever uses a folder renews its date
+
+
+# ------------------------------------------------------------------------------------- the waiting
+
+
+@pytest.mark.nojit
+def test_the_clock_counts_a_wait_once() -> None:
+    clock = cache._CompileClock()
+    with clock, clock:
+        time.sleep(0.02)
+        under_way = clock.seconds()
+    assert 0.02 <= under_way <= clock.seconds() < 2
+    stopped = clock.seconds()
+    time.sleep(0.01)
+    assert clock.seconds() == stopped
+
+
+def small() -> Network:
+    return Network([Dense(4), Dense(2)])
+
+
+X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
+
+
+@pytest.mark.nojit
+def test_seconds_leave_the_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, validate = cache._CompileClock(), training._Run._validate
+
+    def slow(self: Any) -> Any:
+        if not self.history.epochs:  # as in a first epoch
+            with clock:
+                time.sleep(0.3)
+        return validate(self)
+
+    small().fit(X, Y, epochs=1)
+    monkeypatch.setattr(training, "compile_seconds", clock.seconds)
+    monkeypatch.setattr(training._Run, "_validate", slow)
+    assert max(small().fit(X, Y, epochs=2).seconds) < 0.25
+
+
+@pytest.mark.nojit
+def test_the_bar_says_that_it_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited = [0.0]
+    monkeypatch.setattr(training, "compile_seconds", lambda: waited[0])
+    bar = training._progress_bar(60, True, 0, True)
+    assert "compiling, once on this machine:   0%" in capsys.readouterr().err
+    started, waited[0] = bar.start_t, 73.0
+    training._show(bar, History(loss=[0.5]))
+    assert bar.start_t == started + 73  # so what is left is told by the epochs alone
+    assert "compiling" not in str(bar)
+    bar.close()
+    capsys.readouterr()
+    training._progress_bar(60, True, 0, False).close()
+    assert "compiling" not in capsys.readouterr().err
+
+
+@pytest.mark.nojit
+def test_a_bar_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert small().fit(X, Y, epochs=2, progress=True).epochs == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("folder", [None, "somewhere"])
+def test_the_announcement_says_how_long_and_how_often(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, folder: str | None
+) -> None:
+    monkeypatch.setattr(engine, "is_compiled", lambda kernel, dtype: False)
+    monkeypatch.setattr(engine, "cache_folder", lambda: folder)
+    engine.announce_compilation.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        engine.announce_compilation(np.dtype("float32"))
+        engine.announce_compilation(np.dtype("float32"))
+    engine.announce_compilation.cache_clear()
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert "about 20 seconds, longer beside other work" in text
+    assert ("once on this machine" in text) is (folder is not None)
+    assert ("in every process" in text) is (folder is None)
