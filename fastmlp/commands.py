@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, datasets, gradient_check, reference, serialization
+from . import checks, columns, datasets, gradient_check, reference, serialization
 from .checkpoint import Checkpoint
 from .datasets.tables import load_features
 from .errors import InputError, counted
@@ -304,18 +304,10 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _in_order(network: Network, X: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
     """Columns in the order that the network was trained on, if both know their names."""
-    wanted = network.feature_names
-    if wanted is None or names is None or names == wanted:
+    if network.feature_names is None or names is None:
         return X
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise InputError(
-            "--data",
-            f"the {counted(len(wanted), 'column')} of training",
-            f"none named {missing[0]!r}",
-            "add the column or train again",
-        )
-    return X[:, [names.index(name) for name in wanted]]
+    order = columns.places("--data", names, network.feature_names, extra=True)
+    return X if order is None else X[:, order]
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import checks, engine
+from . import checks, columns, engine
 from .errors import InputError, InputTypeError
 from .kernels.jit import aligned_copy, aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
@@ -31,11 +31,12 @@ _MOST_BYTES = 2**47  # what processors can address
 
 
 class Plan(NamedTuple):
-    """What a network's sizes come to for a number of features."""
+    """What a network's sizes come to for a number of features, and the names of those."""
 
     n_features: int
     n_outputs: int
     groups: list[Group]
+    feature_names: tuple[str, ...] | None = None
 
 
 class Network:
@@ -63,7 +64,9 @@ class Network:
     classes_ : ndarray or None
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
-        Names of the input columns, kept in model files; None until set.
+        Names of the input columns, kept in model files: those of the first data frame that `fit`
+        is given, or as set; None until then. Columns of data frames are put into this order by
+        name from then on, and missing or other ones are refused; arrays are taken as they stand.
 
     Raises
     ------
@@ -162,7 +165,7 @@ class Network:
                 "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
             )
         self.params, self.grads = aligned_zeros(size, self.dtype), aligned_zeros(size, self.dtype)
-        self.n_features, self.n_outputs, self.groups = plan
+        self.n_features, self.n_outputs, self.groups = plan[:3]
         chain_sizes(self.layers, plan.n_features)
         self._bind()
         rng = np.random.default_rng(self.seed)
@@ -177,10 +180,13 @@ class Network:
         Everything is checked and nothing changed, which `_adopt` does after. Where X is not to be
         searched for nan and infinities, a fit finds them by what they do.
         """
+        names = columns.names_of(where, X) if self.feature_names is None else self.feature_names
+        order = columns.order_in(where, X, names)
         X, weights = checks.rows(
             where, X, y, sample_weight, self.n_features or None, self.dtype, search
         )
-        plan = self._plan(X.shape[1])
+        X = X if order is None else X[:, order]
+        plan = self._plan(X.shape[1])._replace(feature_names=names)
         if not (plan.groups or self.is_built):
             raise InputError(
                 where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
@@ -189,10 +195,12 @@ class Network:
         return Samples(X, coder.encode(where, y, self.dtype), weights), plan, coder
 
     def _adopt(self, plan: Plan, coder: TargetCoder) -> None:
-        """Build the network if it is not built yet, and let it remember how y is read."""
+        """Build the network if it is not built yet; remember how y is read and what X names."""
         if not self.is_built:
             self._build(plan)
         self.coder = coder
+        if plan.feature_names is not None:
+            self.feature_names = plan.feature_names
 
     def _undo(self) -> Callable[[], None]:
         """What unbuilds a network that is not built yet, after a fit that fails by its data."""
@@ -273,6 +281,7 @@ class Network:
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
             One row for each sample: finite numbers, converted to the network's dtype by batches.
+            Names of a frame's columns become `feature_names`, where there are none yet.
         y : array of shape (n,) or (n, n_targets)
             Labels, one-hot rows, probabilities or numbers, as the loss takes them.
         optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
@@ -336,7 +345,9 @@ class Network:
                 "one not built yet",
                 "call fit or build(n_features) first",
             )
-        return checks.matrix(where, "X", X, self.n_features)
+        order = columns.order_in(where, X, self.feature_names)
+        values = checks.matrix(where, "X", X, self.n_features)
+        return values if order is None else values[:, order]
 
     def _coder(self, where: str) -> TargetCoder:
         if self.coder is None:

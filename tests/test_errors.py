@@ -1120,6 +1120,91 @@ def mended_rows() -> Iterator[Row]:
     )
 
 
+def named_rows() -> Iterator[Row]:
+    """What is said about the names of columns."""
+    pandas = pytest.importorskip("pandas")
+
+    def asked(names: list[Any], wanted: tuple[str, ...] = ("size", "age", "rent")) -> Any:
+        def call(s: Setting) -> Any:
+            s.fitted.feature_names = wanted
+            X = np.zeros((2, len(names)))
+            return s.fitted.predict(pandas.DataFrame(X, columns=names))
+
+        return call
+
+    def row(s: Setting, X: Any, names: tuple[str, ...] | None = ("a", "b", "c")) -> Any:
+        s.fitted.feature_names = names
+        return s.fitted.compile_predictor()(X)
+
+    columns = "Network.predict: expected X with the 3 columns of training, got"
+    many = tuple(f"x{i}" for i in range(100))
+    for name, text, names, wanted in (
+        (
+            "missing columns",
+            f"{columns} none named 'size', 'rent'; add the columns or train again",
+            ["age"],
+            ("size", "age", "rent"),
+        ),
+        (
+            "misspelt columns",
+            f"{columns} none named 'size', 'rent' and others named 'sizes', 'RENT'; "
+            "did you mean 'size' by 'sizes' and 'rent' by 'RENT'? rename the columns",
+            ["age", "sizes", "RENT"],
+            ("size", "age", "rent"),
+        ),
+        (
+            "other columns",
+            f"{columns} others named 'id', 'floor'; leave them out",
+            ["id", "age", "rent", "floor", "size"],
+            ("size", "age", "rent"),
+        ),
+        (
+            "a hundred missing columns",
+            "Network.predict: expected X with the 100 columns of training, got none named 'x0', "
+            "'x1', 'x2', 'x3', 'x4', 'x5', 'x6', 'x7', 'x8', 'x9' and 90 more and others named "
+            "'size'; add the columns or train again",
+            ["size"],
+            many,
+        ),
+        (
+            "columns of one name",
+            "Network.predict: expected X with a different name for every column, "
+            "got 'size' more than once; rename or drop those columns",
+            ["size", "size", "rent"],
+            ("size", "age", "rent"),
+        ),
+    ):
+        yield Row(name, InputError, text, asked(list(names), wanted))
+    yield Row(
+        "columns of text and numbers",
+        InputTypeError,
+        "Network.predict: expected X with column names that are all text, "
+        "got names of type int and str; rename the columns, or pass an array without names",
+        asked(["size", 7, "rent"]),
+    )
+    yield Row(
+        "a row by name for a network without names",
+        InputError,
+        "predictor: expected an array, as the network does not know the names of its columns, "
+        "got a row by name; train on a data frame, or set network.feature_names",
+        lambda s: row(s, {"a": 1, "b": 2, "c": 3}, None),
+    )
+    yield Row(
+        "a row by name that lacks one",
+        InputError,
+        "predictor: expected a row with the 3 columns of training, got none named 'c'; "
+        "add the column or train again",
+        lambda s: row(s, {"a": 1, "b": 2}),
+    )
+    yield Row(
+        "a row by name with arrays",
+        InputError,
+        "predictor: expected one number for each name, got several; "
+        "pass a data frame for several rows",
+        lambda s: row(s, dict.fromkeys("abc", np.ones(3))),
+    )
+
+
 def predictor_rows() -> Iterator[Row]:
     yield Row(
         "a predictor of nothing",
@@ -1663,6 +1748,7 @@ ROWS = [
     *file_rows(),
     *mended_rows(),
     *predictor_rows(),
+    *named_rows(),
 ]
 
 
