@@ -566,6 +566,9 @@ class Network:
     def save(self, path: Any) -> None:
         """Write the network to a safetensors file, whole or not at all.
 
+        What `load` could not give back is refused, and the file is read again before it takes the
+        place of an older one.
+
         Parameters
         ----------
         path : str or path
@@ -574,7 +577,9 @@ class Network:
         Raises
         ------
         InputError
-            If the network is not built.
+            If the network is not built, has parameters that are not finite, labels that are neither
+            numbers nor text, or layers, losses or initializers of your own without a name of their
+            own or with settings that are neither numbers nor text.
         FileError
             If the file cannot be written.
         """
@@ -591,7 +596,7 @@ class Network:
         path : str or path
             The file.
         custom : iterable of type, default ()
-            Classes of your own layers and losses that the file names.
+            Classes of your own layers, losses and initializers that the file names.
 
         Returns
         -------

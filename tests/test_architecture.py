@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 # A module may import only modules of lower levels. A new module must be given its place here.
 LEVELS = (
     {"errors", "reference", "kernels", "history"},
-    {"registry", "files", "tables", "columns"},
+    {"registry", "files", "tables", "columns", "comparison"},
     {"checks"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
     {"targets"},

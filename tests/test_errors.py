@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -1205,6 +1206,72 @@ def named_rows() -> Iterator[Row]:
     )
 
 
+class Renamed(ReLU):
+    """An activation of one's own that has kept the name of ReLU."""
+
+
+def saving_rows() -> Iterator[Row]:
+    """What cannot be read back is not written."""
+
+    def saved(s: Setting, change: Callable[[Network], Any]) -> None:
+        network = copy.deepcopy(s.fitted)
+        change(network)
+        network.save(s.folder / "model.safetensors")
+
+    def failing(s: Setting) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("safetensors.numpy.save_file", lambda *_, **__: None)
+            patch.setattr("safetensors.safe_open", lambda *_, **__: 1 / 0)
+            saved(s, lambda network: None)
+
+    for value, got in ((np.nan, "nan"), (np.inf, "an infinity")):
+        yield Row(
+            f"a parameter of {value} to save",
+            InputError,
+            f"Network.save: expected finite parameters, got {got} in '2.b'; "
+            "train again with a lower learning rate, or set them to finite numbers",
+            lambda s, value=value: saved(s, lambda net: net.layers[2].b.fill(value)),
+        )
+    yield Row(
+        "labels that would come back as others",
+        InputTypeError,
+        "Network.save: expected labels that a file gives back as they are, "
+        "got some of dtype [('f0', '<i4'), ('f1', '<i4')]; turn them into numbers or text first",
+        lambda s: (
+            (net := s.classifier()).fit(s.X, np.array([(0, 1), (1, 0)] * 4, "i4,i4"), epochs=1),
+            net.save(s.folder / "model.safetensors"),
+        ),
+    )
+    yield Row(
+        "settings that no file can hold",
+        InputTypeError,
+        "Network.save: expected labels and settings that are numbers or text, "
+        "got some that JSON cannot hold; turn them into numbers or text first",
+        lambda s: saved(s, lambda net: setattr(net, "seed", {(1, 2): 3})),
+    )
+    yield Row(
+        "a layer that would come back as another",
+        InputError,
+        "Network.save: expected layers that a file can give back, got the class Renamed; "
+        "give it a name of its own and make it a dataclass of numbers and text",
+        lambda s: Network([Dense(3, 2), Renamed()]).save(s.folder / "model.safetensors"),
+    )
+    yield Row(
+        "names of columns that no file can hold",
+        InputError,
+        "Network.save: expected feature_names that are text a file can hold, got others; "
+        "rename those columns",
+        lambda s: saved(s, lambda net: setattr(net, "feature_names", ("a", "b", "\ud83d\ude00"))),
+    )
+    yield Row(
+        "a file that does not read as it was written",
+        FileError,
+        "Network.save: expected a file that reads as it was written, got division by zero; "
+        "check the disk, and shorten labels and names if they are very many or long",
+        failing,
+    )
+
+
 def predictor_rows() -> Iterator[Row]:
     yield Row(
         "a predictor of nothing",
@@ -1235,6 +1302,26 @@ def predictor_rows() -> Iterator[Row]:
             f"{shape} and type float64; allocate it with np.empty",
             lambda s, shape=shape, X=X: s.fitted.compile_predictor()(s.X[X], np.empty(shape)),
         )
+
+
+def path_rows() -> Iterator[Row]:
+    """Names that no system has for a file."""
+    for text, got in (
+        ("{folder}/a\0b", "one with a NUL"),
+        ("{folder}/a\ud800b", "one with characters that it does not know"),
+        ("~nobody-of-that-name/a", "the home folder of an unknown user"),
+    ):
+        for where, use in (
+            ("Network.save", lambda s, path: s.fitted.save(path)),
+            ("Network.load", lambda s, path: Network.load(path)),
+            ("to_onnx", lambda s, path: to_onnx(s.fitted, path)),
+        ):
+            yield Row(
+                f"{where} of {got}",
+                FileError,
+                f"{where}: expected a path that the system can hold, got {got}; choose another one",
+                lambda s, use=use, text=text: use(s, text.replace("{folder}", str(s.folder))),
+            )
 
 
 def file_rows() -> Iterator[Row]:
@@ -1417,9 +1504,12 @@ def file_rows() -> Iterator[Row]:
         )
 
     def diverged(s: Setting) -> Path:
-        network = s.classifier().build(3)
-        network.params[3] = np.nan
-        network.save(path := s.folder / "model.safetensors")
+        path = s.saved()
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()["fastmlp"])
+            tensors = {key: file.get_tensor(key) * np.nan for key in list(file.keys())}
+        text = sealed(json.dumps(header), tensors)
+        save_file(tensors, path, metadata={"fastmlp": text})
         return path
 
     yield Row(
@@ -1749,6 +1839,8 @@ ROWS = [
     *mended_rows(),
     *predictor_rows(),
     *named_rows(),
+    *saving_rows(),
+    *path_rows(),
 ]
 
 
