@@ -49,14 +49,14 @@ def some_rows(X: Any) -> Any:
 def inputs_of(X: Any) -> list[Input]:
     """What rows are as inputs: one of each named column, or one matrix."""
     names = columns.names_of("to_onnx", X)
-    if names is not None:
-        return [_input(name, np.asarray(X[name]).reshape(-1, 1)) for name in names]
     values = X.toarray() if is_sparse(X) else checks.array("to_onnx", "X", X)
     if values.ndim != 2 or 0 in values.shape:
         raise InputError(
             "to_onnx", "X with at least one row and column", f"an array of shape {values.shape}",
             "pass some rows such as the model was fitted on",
         )  # fmt: skip
+    if names is not None:
+        return [_input(name, np.asarray(X[name]).reshape(-1, 1)) for name in names]
     found = _input(MATRIX, values)
     if not found.type:
         raise InputTypeError(
@@ -79,7 +79,7 @@ def _of_objects(name: str, values: np.ndarray) -> Input:
     """Text with gaps, or numbers with gaps, as pandas keeps them."""
     gaps = np.array([_is_gap(value) for value in values.flat]).reshape(values.shape)
     present = values[~gaps].tolist()
-    if all(isinstance(value, str) for value in present):
+    if present and all(isinstance(value, str) for value in present):
         return Input(
             name, "STRING", np.where(gaps, "", values).astype(object), np.any(gaps, axis=1)
         )

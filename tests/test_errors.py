@@ -14,6 +14,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer
+from sklearn.preprocessing import SplineTransformer, StandardScaler
 
 from fastmlp import (
     ELU,
@@ -51,6 +52,8 @@ from fastmlp import (
     files,
     from_sklearn,
     from_torch,
+    onnx_inputs,
+    onnx_runtime,
     schedules,
     to_onnx,
 )
@@ -1772,6 +1775,14 @@ class Stepper:
         params -= grads
 
 
+def steps_on(name: str) -> Any:
+    """A graph that passes on its one input."""
+    helper, code = pytest.importorskip("onnx").helper, 1
+    ends = [helper.make_tensor_value_info(end, code, ["n", 1]) for end in (name, "out")]
+    nodes = [helper.make_node("Identity", [name], ["out"])]
+    return helper.make_model(helper.make_graph(nodes, "steps", ends[:1], ends[1:]))
+
+
 def interchange_rows() -> Iterator[Row]:
     """What exports and imports refuse."""
     yield Row(
@@ -1803,6 +1814,107 @@ def interchange_rows() -> Iterator[Row]:
             make_pipeline(SplineTransformer(), DummyClassifier()).fit(s.X, s.y),
             s.folder / "model.onnx",
         ),
+    )
+    pandas = pytest.importorskip("pandas")
+
+    def scaled(s: Setting) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return make_pipeline(StandardScaler(), MLPClassifier((2,), max_iter=1)).fit(s.X, s.y)
+
+    def answered(s: Setting, *values: np.ndarray) -> None:
+        session = SimpleNamespace(run=lambda *_: values)
+        onnx_runtime.check_answers(session, ["label", "probabilities"], [], s.fitted, s.X)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise ValueError("Nonsense is no operator.\nTraceback")
+
+    yield Row(
+        "ONNX with columns named as outputs",
+        InputError,
+        "to_onnx: expected columns with other names than the outputs label and probabilities, "
+        "got one named 'label'; rename those columns",
+        lambda s: to_onnx(
+            scaled(s), s.folder / "model.onnx", pandas.DataFrame(s.X, columns=["label", "a", "b"])
+        ),
+    )
+    yield Row(
+        "ONNX of rows of mixed objects",
+        InputTypeError,
+        "to_onnx: expected X of numbers or of text, got dtype object; "
+        "pass a data frame, whose columns may be of several types",
+        lambda s: to_onnx(scaled(s), s.folder / "model.onnx", np.array([[1, "a", 2.0]], object)),
+    )
+    yield Row(
+        "ONNX of no rows",
+        InputError,
+        "to_onnx: expected X with at least one row and column, got an array of shape (0, 3); "
+        "pass some rows such as the model was fitted on",
+        lambda s: to_onnx(scaled(s), s.folder / "model.onnx", s.X[:0]),
+    )
+    yield Row(
+        "ONNX of a column of dates",
+        InputTypeError,
+        "to_onnx: expected numbers or text in the column 'day', got dtype datetime64[s]; "
+        "turn it into numbers before the model",
+        lambda s: onnx_inputs.connected(
+            pytest.importorskip("onnx"),
+            steps_on("day"),
+            onnx_inputs.Layout(
+                [onnx_inputs.Input("day", "", np.zeros((1, 1), "M8[s]"))], "FLOAT", False
+            ),
+        ),
+    )
+    yield Row(
+        "ONNX of dates as labels",
+        InputTypeError,
+        "to_onnx: expected labels that are text or whole numbers of 64 bits, "
+        "got dtype datetime64[D]; fit on labels of those types",
+        lambda s: (
+            (net := s.classifier()).fit(s.X, s.y.astype("M8[D]"), epochs=1),
+            to_onnx(net, s.folder / "model.onnx"),
+        ),
+    )
+    yield Row(
+        "ONNX of parameters beyond float32",
+        InputError,
+        "to_onnx: expected parameters within float32, got larger ones; "
+        "train on scaled data, or again with a lower learning rate",
+        lambda s: (
+            (net := s.classifier(dtype="float64").build(3)).params.fill(1e40),
+            to_onnx(net, s.folder / "model.onnx"),
+        ),
+    )
+    yield Row(
+        "ONNX that onnx refuses",
+        InputError,
+        "to_onnx: expected steps that ONNX can run, got a file that it refuses "
+        "(Nonsense is no operator); leave out the step that it names",
+        lambda s: onnx_runtime.session_of(
+            SimpleNamespace(checker=SimpleNamespace(check_model=refused)), None
+        ),
+    )
+    yield Row(
+        "ONNX of rows that the model refuses",
+        InputError,
+        "to_onnx: expected X that the model can predict from, got rows that it refuses "
+        "(Network.predict: expected X of shape (n, 3), got an array of shape (8, 2); pass the "
+        "columns the network was built for); pass some rows such as it was fitted on",
+        lambda s: onnx_runtime.check_answers(None, ["label"], [], s.fitted, s.X[:, :2]),
+    )
+    yield Row(
+        "ONNX that gives no answers",
+        InputError,
+        "to_onnx: expected a file that answers for the rows of X, got an error "
+        "(zip() argument 2 is shorter than argument 1); leave out the step that it names",
+        answered,
+    )
+    yield Row(
+        "ONNX that gives other answers",
+        InputError,
+        "to_onnx: expected steps whose answers ONNX can give, got others in 8 of 8 rows; "
+        "leave out steps until they agree, or pass X in the types of fit",
+        lambda s: answered(s, s.y, 5 + s.fitted.predict_proba(s.X)),
     )
     yield Row(
         "PyTorch's parameters of another shape",
