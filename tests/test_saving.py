@@ -132,6 +132,13 @@ def test_other_labels_are_refused(name: str, path: Path) -> None:
     assert text.endswith("; turn them into numbers or text first")
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_missing_labels_of_stringdtype_are_refused_in_fit(missing: Any) -> None:
+    y = np.array(["a", "b", missing] * 4, STRINGS(na_object=missing))
+    with pytest.raises(InputError, match=r"a label for every row of y, got missing ones; drop"):
+        Network([Dense(3)]).fit(X, y)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_any_labels_come_back_or_are_refused(seed: int, path: Path) -> None:
     """Random labels of random types: never a file that gives back others."""
