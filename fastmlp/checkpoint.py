@@ -141,6 +141,7 @@ class Checkpoint:
                 self._where, "an optimizer of fastmlp's, whose state can be saved",
                 type(run["optimizer"]).__name__, "save the network in a callback instead",
             )  # fmt: skip
+        serialization.checked_header(self._where, network)  # rather than after the first epoch
         self.saved, self._identity = [], _identity(network, samples, run)
         found = self._files()
         if found and not self.resume:

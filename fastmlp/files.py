@@ -21,7 +21,18 @@ def as_path(where: str, value: str | os.PathLike[str]) -> Path:
     """Turn text or a path object into a path, with `~` expanded."""
     if not isinstance(value, str | os.PathLike):
         raise InputTypeError(where, "a path", type(value).__name__, "pass text or a pathlib.Path")
-    return Path(value).expanduser()
+    got = ""
+    try:
+        found = Path(value).expanduser()
+        if b"\0" in os.fsencode(found):
+            got = "one with a NUL"
+    except UnicodeEncodeError:
+        got = "one with characters that it does not know"
+    except RuntimeError:  # of expanduser
+        got = "the home folder of an unknown user"
+    if got:
+        raise FileError(where, "a path that the system can hold", got, "choose another one")
+    return found
 
 
 def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) -> Path:
@@ -86,6 +97,8 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(
             where,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import checks, engine
+from . import checks, columns, engine
 from .attributes import Checked, Fixed, Numbers, Views
 from .errors import InputError, InputTypeError, counted
 from .kernels.memory import aligned_copy, aligned_zeros
@@ -33,11 +33,12 @@ _MOST_BYTES = 2**47  # what processors can address
 
 
 class Plan(NamedTuple):
-    """What a network's sizes come to for a number of features."""
+    """What a network's sizes come to for a number of features, and the names of those."""
 
     n_features: int
     n_outputs: int
     groups: tuple[Group, ...]
+    feature_names: tuple[str, ...] | None = None
 
 
 class Network:
@@ -67,7 +68,9 @@ class Network:
     classes_ : ndarray or None
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
-        Names of the input columns, kept in model files; None until set.
+        Names of the input columns, kept in model files: those of the first data frame that `fit`
+        is given, or as set; None until then. Columns of data frames are put into this order by
+        name from then on, and missing or other ones are refused; arrays are taken as they stand.
     trained_on : dict or None
         What the command line writes down about the training's data, kept in model files.
 
@@ -191,7 +194,7 @@ class Network:
                 "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
             )
         self._params, self._grads = (aligned_zeros(size, self.dtype) for _ in range(2))
-        self._n_features, self._n_outputs, self._groups = plan
+        self._n_features, self._n_outputs, self._groups = plan[:3]
         chain_sizes(self.layers, plan.n_features)
         self._bind()
         rng = np.random.default_rng(self.seed)
@@ -206,10 +209,13 @@ class Network:
         Everything is checked and nothing changed, which `_adopt` does after. Where X is not to be
         searched for nan and infinities, a fit finds them by what they do.
         """
+        names = columns.names_of(where, X) if self.feature_names is None else self.feature_names
+        order = columns.order_in(where, X, names)
         X, weights = checks.rows(
             where, X, y, sample_weight, self.n_features or None, self.dtype, search
         )
-        plan = self._plan(X.shape[1])
+        X = X if order is None else X[:, order]
+        plan = self._plan(X.shape[1])._replace(feature_names=names)
         if not (plan.groups or self.is_built):
             raise InputError(
                 where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
@@ -218,10 +224,12 @@ class Network:
         return Samples(X, coder.encode(where, y, self.dtype), weights), plan, coder
 
     def _adopt(self, plan: Plan, coder: TargetCoder) -> None:
-        """Build the network if it is not built yet, and let it remember how y is read."""
+        """Build the network if it is not built yet; remember how y is read and what X names."""
         if not self.is_built:
             self._build(plan)
         self.coder = coder
+        if plan.feature_names is not None:
+            self.feature_names = plan.feature_names
 
     def _taken(self, value: Any) -> Loss:
         """The loss that a name or object stands for, if it reads targets as the first fit did."""
@@ -312,6 +320,7 @@ class Network:
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
             One row for each sample: finite numbers, converted to the network's dtype by batches.
+            Names of a frame's columns become `feature_names`, where there are none yet.
         y : array of shape (n,) or (n, n_targets)
             Labels, one-hot rows, probabilities or numbers, as the loss takes them.
         optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
@@ -375,7 +384,9 @@ class Network:
                 "one not built yet",
                 "call fit or build(n_features) first",
             )
-        return checks.matrix(where, "X", X, self.n_features)
+        order = columns.order_in(where, X, self.feature_names)
+        values = checks.matrix(where, "X", X, self.n_features)
+        return values if order is None else values[:, order]
 
     def _coder(self, where: str) -> TargetCoder:
         if self.coder is None:
@@ -639,6 +650,9 @@ class Network:
     def save(self, path: Any) -> None:
         """Write the network to a safetensors file, whole or not at all.
 
+        What `load` could not give back is refused, and the file is read again before it takes the
+        place of an older one.
+
         Parameters
         ----------
         path : str or path
@@ -647,7 +661,9 @@ class Network:
         Raises
         ------
         InputError
-            If the network is not built.
+            If the network is not built, has parameters that are not finite, labels that are neither
+            numbers nor text, or layers, losses or initializers of your own without a name of their
+            own or with settings that are neither numbers nor text.
         FileError
             If the file cannot be written.
         """
@@ -664,7 +680,7 @@ class Network:
         path : str or path
             The file.
         custom : iterable of type, default ()
-            Classes of your own layers and losses that the file names.
+            Classes of your own layers, losses and initializers that the file names.
 
         Returns
         -------

@@ -7,11 +7,13 @@ other steps and asks for ours.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import InputError, require
+from . import checks, columns
+from .errors import InputError, InputTypeError, require
 from .files import checked_path, replacing
 from .interchange import network_of
 from .kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
@@ -34,6 +36,18 @@ from .layers import (
 )
 from .losses import BuiltInLoss
 from .network import Network
+from .onnx_inputs import (
+    Input,
+    Layout,
+    connected,
+    inputs_of,
+    layouts,
+    refuse_names,
+    some_rows,
+    with_outputs,
+)
+from .onnx_runtime import check_answers, reason, session_of
+from .tables import is_sparse
 
 _OPSET = 20  # the first with GELU
 
@@ -87,7 +101,14 @@ class _Graph:
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """Add an array; returns its name."""
         name = self.unique_name("constant")
-        self.add_constant(name, np.asarray(values, object if dtype is str else dtype))
+        with np.errstate(over="ignore"):
+            made = np.asarray(values, object if dtype is str else dtype)
+        if made.dtype.kind == "f" and not np.isfinite(made).all():
+            raise InputError(
+                "to_onnx", "parameters within float32", "larger ones",
+                "train on scaled data, or again with a lower learning rate",
+            )  # fmt: skip
+        self.add_constant(name, made)
         return name
 
 
@@ -123,14 +144,24 @@ class _Head(NamedTuple):
         """Type and columns of each output; one without columns is (n,)."""
         if self.kind == "numbers":
             return {"predictions": ("FLOAT", self.n_outputs)}
-        label: tuple[str, int | None] = ("STRING" if self._has_texts() else "INT64", None)
         if self.kind == "labels":
-            label = ("INT64", self.n_outputs)
+            label: tuple[str, int | None] = ("INT64", self.n_outputs)
+        else:
+            label = ("STRING" if isinstance(self.labels()[0], str) else "INT64", None)
         n_classes = 2 if self.kind == "binary" else self.n_outputs
         return {"label": label, "probabilities": ("FLOAT", n_classes)}
 
-    def _has_texts(self) -> bool:
-        return np.asarray(self.classes).dtype.kind in "UO"
+    def labels(self) -> list[str] | list[int]:
+        """The classes as ONNX has them: text, or numbers of 64 bits."""
+        classes = np.asarray(self.classes).tolist()
+        if all(isinstance(label, str) for label in classes):
+            return classes
+        if all(isinstance(label, Real) and _is_int64(label) for label in classes):
+            return [int(label) for label in classes]
+        raise InputTypeError(
+            "to_onnx", "labels that are text or whole numbers of 64 bits",
+            f"dtype {np.asarray(self.classes).dtype}", "fit on labels of those types",
+        )  # fmt: skip
 
     def add(self, graph: _Graph, linked: str) -> list[str]:
         """Add what computes them from the network's outputs; returns their names."""
@@ -144,9 +175,13 @@ class _Head(NamedTuple):
             rest = graph.node("Sub", graph.constant(1.0), linked)
             linked = graph.node("Concat", rest, linked, axis=1)
         place = graph.node("ArgMax", linked, axis=1, keepdims=0)
-        classes = np.asarray(self.classes).tolist()
-        names = graph.constant(classes, str if self._has_texts() else np.int64)
+        labels = self.labels()
+        names = graph.constant(labels, str if isinstance(labels[0], str) else np.int64)
         return [graph.node("Gather", names, place), linked]
+
+
+def _is_int64(label: Any) -> bool:
+    return -(2**63) <= label < 2**63 and label == int(label)
 
 
 def _described(model: Any) -> tuple[Network, _Head]:
@@ -204,8 +239,10 @@ def _sorted(graph: _Graph, linked: str, n_outputs: int, n_levels: int) -> str:
 def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     """Write a network, a fitted estimator or a pipeline as an ONNX file.
 
-    The input "X" is float32 of shape (n, n_features). A classifier has the outputs "label" and
-    "probabilities", as `predict` and `predict_proba` return them; other models have "predictions".
+    The input "X" is float32 of shape (n, n_features). A classifier has the outputs "label", text or
+    int64, and "probabilities", float32, as `predict` and `predict_proba` return them; other models
+    have "predictions". Before the file is written it is loaded in ONNX Runtime, where onnxruntime
+    is installed, and has to answer as the model does on the first 200 rows of X.
 
     Parameters
     ----------
@@ -214,14 +251,17 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     path : str or path
         A name that ends in .onnx, in a folder that exists.
     X : data frame or array of shape (n, n_features), optional
-        Some rows, needed where inputs of a pipeline are not numbers in float32; the columns of a
-        data frame become inputs of their names, of shape (n, 1).
+        Some rows, needed where inputs of a pipeline are not numbers in float32: inputs have the
+        types of X. The columns of a data frame of pandas, polars or another library become inputs
+        of their names, of shape (n, 1).
 
     Raises
     ------
     InputError
         If onnx or, for a pipeline, skl2onnx is not installed; if the model is not built or fitted,
-        or has layers or a loss of your own, or a step that skl2onnx cannot write.
+        or has layers or a loss of your own, a step that skl2onnx cannot write, labels that are
+        neither text nor whole numbers, or columns that are named as outputs; and if ONNX Runtime
+        refuses the file or answers otherwise than the model.
     FileError
         If the file cannot be written.
 
@@ -237,16 +277,29 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     """
     onnx = require("onnx", "to_onnx", "onnx")
     path = checked_path("to_onnx", path, (".onnx",))
+    X = None if X is None else some_rows(X)
     if isinstance(model, Network) or hasattr(model, "_network") or not hasattr(model, "get_params"):
-        written = _own_model(onnx, model)
+        written = _own_model(onnx, model, X)
     else:
         written = _with_skl2onnx(onnx, model, X)
-    onnx.checker.check_model(written)
     with replacing("to_onnx", path) as temporary:
         temporary.write_bytes(written.SerializeToString())
 
 
-def _own_model(onnx: Any, model: Any) -> Any:
+def _tried(onnx: Any, made: Any, names: list[str], inputs: list[Input], model: Any, X: Any) -> Any:
+    """The same file, once it has been loaded and has answered for rows, given or made up."""
+    session = session_of(onnx, made)
+    if session is not None:
+        rows = inputs[0].values if X is None else X
+        check_answers(session, names, inputs, model, rows, given=X is not None)
+    return made
+
+
+def _made_up(n_features: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(20, n_features)).astype(np.float32)
+
+
+def _own_model(onnx: Any, model: Any, X: Any) -> Any:
     """The file's content for a network or an estimator of ours."""
     network, head = _described(model)
     if (network.trained_on or {}).get("needs_float64"):
@@ -266,7 +319,18 @@ def _own_model(onnx: Any, model: Any) -> Any:
     inputs = [helper.make_tensor_value_info("X", types.FLOAT, ["n", network.n_features])]
     made = helper.make_graph(graph.nodes, "fastmlp", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", _OPSET)]
-    return helper.make_model(made, opset_imports=opsets, producer_name="fastmlp", ir_version=9)
+    whole = helper.make_model(made, opset_imports=opsets, producer_name="fastmlp", ir_version=9)
+    rows = _made_up(network.n_features) if X is None else _rows(network, X)
+    return _tried(onnx, whole, list(head.outputs()), [Input("X", "FLOAT", rows)], model, X)
+
+
+def _rows(network: Network, X: Any) -> np.ndarray:
+    """Rows in float32, in the order of the network's columns where both know their names."""
+    order = columns.order_in("to_onnx", X, network.feature_names)
+    values = checks.matrix("to_onnx", "X", X, network.n_features)
+    values = values.toarray() if is_sparse(values) else values
+    with np.errstate(over="ignore"):
+        return (values if order is None else values[:, order]).astype(np.float32)
 
 
 def _with_skl2onnx(onnx: Any, model: Any, X: Any) -> Any:
@@ -276,41 +340,69 @@ def _with_skl2onnx(onnx: Any, model: Any, X: Any) -> Any:
 
     check_is_fitted(model)
     skl2onnx = require("skl2onnx", "to_onnx", "onnx")
-    from skl2onnx.common import exceptions
-
     _teach(onnx, skl2onnx)
-    options = {id(model): {"zipmap": False}} if is_classifier(model) else {}
-    types = None
-    if X is None:
-        shape = [None, model.n_features_in_]
-        types = [("X", skl2onnx.common.data_types.FloatTensorType(shape))]
+    inputs = inputs_of(_made_up(model.n_features_in_) if X is None else X)
+    outputs = ["label", "probabilities"] if is_classifier(model) else ["predictions"]
+    refuse_names(inputs, outputs)
+    errors: dict[bool, InputError] = {}
+    for layout in layouts(inputs) if X is not None else [Layout(inputs, "FLOAT", False)]:
+        try:
+            made = _laid_out(onnx, skl2onnx, model, layout, outputs)
+            names = [found.name for found in made.graph.output]
+            return _tried(onnx, made, names, inputs, model, X)
+        except InputError as error:
+            errors.setdefault(layout.joined, error)
+    raise errors[False]  # columns that were joined may be missed by their names only
+
+
+def _laid_out(onnx: Any, skl2onnx: Any, model: Any, layout: Layout, outputs: list[str]) -> Any:
+    """The file's content where inputs come in one of the ways that steps may need."""
+    kinds = skl2onnx.common.data_types
+    types = {
+        "STRING": kinds.StringTensorType,
+        "DOUBLE": kinds.DoubleTensorType,
+        "FLOAT": kinds.FloatTensorType,
+    }
+    declared = [(name, types[kind]([None, width])) for name, kind, width in layout.declared()]
+    options = {id(model): {"zipmap": False}} if len(outputs) > 1 else {}
     try:
-        return skl2onnx.to_onnx(
-            model, None if X is None else X[:1], initial_types=types, options=options,
-            target_opset=_OPSET,
-        )  # fmt: skip
-    except (
-        exceptions.MissingShapeCalculator, exceptions.MissingConverter, RuntimeError
-    ) as failure:  # fmt: skip
-        reason = str(failure).split("\n")[0].rstrip(".")
+        made = skl2onnx.to_onnx(model, initial_types=declared, options=options, target_opset=_OPSET)
+        made = connected(onnx, made, layout)
+    except InputError:
+        raise
+    except Exception as failure:  # skl2onnx raises errors of every kind
         raise InputError(
-            "to_onnx", "steps that skl2onnx can write", f"one that it refuses ({reason})",
+            "to_onnx", "steps that skl2onnx can write", f"one that it refuses ({reason(failure)})",
             "leave out that step",
         ) from failure  # fmt: skip
+    if len(made.graph.output) != len(outputs):  # such as one for each of several models
+        outputs = [f"output_{number}" for number, _ in enumerate(made.graph.output)]
+    return with_outputs(onnx, made, outputs)
 
 
 def _teach(onnx: Any, skl2onnx: Any) -> None:
     """Tell skl2onnx how our estimators are written, so that they may be steps of anything."""
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+    from skl2onnx.common.data_types import (
+        DoubleTensorType,
+        FloatTensorType,
+        Int64TensorType,
+        StringTensorType,
+    )
 
     from .estimators import MLPClassifier, MLPRegressor
 
     types = {"FLOAT": FloatTensorType, "INT64": Int64TensorType, "STRING": StringTensorType}
 
     def shapes(operator: Any) -> None:
+        """Meta-estimators compute with our outputs and their own inputs in one type."""
         n, (_, head) = operator.inputs[0].get_first_dimension(), _described(operator.raw_operator)
+        numbers = DoubleTensorType if _is_double(operator) else FloatTensorType
         for variable, (kind, width) in zip(operator.outputs, head.outputs().values(), strict=True):
-            variable.set_type(types[kind]([n] if width is None else [n, width]))
+            made = numbers if kind == "FLOAT" else types[kind]
+            variable.set_type(made([n] if width is None else [n, width]))
+
+    def _is_double(operator: Any) -> bool:
+        return isinstance(operator.inputs[0].type, DoubleTensorType)
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
         graph = _PartOfGraph(onnx, scope, container)
@@ -318,10 +410,20 @@ def _teach(onnx: Any, skl2onnx: Any) -> None:
         X = graph.node("Cast", operator.inputs[0].full_name, to=onnx.TensorProto.FLOAT)
         found = head.add(graph, _forward(graph, network, X))
         for name, variable in zip(found, operator.outputs, strict=True):
+            if isinstance(variable.type, DoubleTensorType):
+                name = graph.node("Cast", name, to=onnx.TensorProto.DOUBLE)
             graph.add_node("Identity", [name], [variable.full_name])
+
+    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+        """skl2onnx takes labels for text that are neither int32, int64 nor bool."""
+        operator = scope.declare_local_operator(f"Fastmlp{type(model).__name__}", model)
+        operator.inputs = inputs
+        for name, (kind, _) in _described(model)[1].outputs().items():
+            operator.outputs.append(scope.declare_local_variable(name, types[kind]()))
+        return operator.outputs
 
     for kind in (MLPClassifier, MLPRegressor):
         options = {"zipmap": [True, False, "columns"]} if kind is MLPClassifier else None
         skl2onnx.update_registered_converter(
-            kind, f"Fastmlp{kind.__name__}", shapes, convert, options=options
+            kind, f"Fastmlp{kind.__name__}", shapes, convert, parser=parse, options=options
         )

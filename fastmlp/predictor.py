@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, engine
+from . import checks, columns, engine
 from .errors import InputError
 from .kernels.jit import REFUSALS, exactly
 from .kernels.step import outputs_of_row
@@ -71,8 +71,10 @@ class Predictor:
 
         Parameters
         ----------
-        X : array of shape (n_features,) or (n, n_features)
-            Fastest as a contiguous array of the network's dtype.
+        X : array of shape (n_features,) or (n, n_features), data frame or mapping
+            Fastest as a contiguous array of the network's dtype. Where the network knows its
+            `feature_names`, columns of a data frame, a row of a pandas frame and a mapping from
+            names to numbers are put in order by name.
         out : ndarray of shape (n_outputs,) or (n, n_outputs), optional
             Where the outputs go, of the network's dtype; for one row contiguous.
 
@@ -84,7 +86,8 @@ class Predictor:
         Raises
         ------
         InputError
-            For X of another width or not numbers, and an `out` that does not fit.
+            For X of another width or not numbers, names that are missing or unknown, and an `out`
+            that does not fit.
         """
         if getattr(X, "dtype", None) is not self._dtype:  # the kernel would say so, too, but later
             return self._otherwise(X, out)
@@ -123,6 +126,7 @@ class Predictor:
 
     def _tidy(self, X: Any) -> np.ndarray:
         """X as a writeable contiguous row, or a matrix of numbers."""
+        X = columns.by_name("predictor", X, self._network.feature_names)
         values = checks.numeric("predictor", "X", checks.array("predictor", "X", X))
         if values.ndim not in (1, 2) or values.shape[-1] != self._n_features:
             raise InputError(

@@ -10,15 +10,18 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import checks
+from .comparison import alike, forgotten, same_labels
 from .errors import FileError, InputError, InputTypeError
 from .files import as_path, checked_path, replacing
-from .layers import LAYERS, Layer, chain_sizes
+from .initializers import INITIALIZERS, Initializer
+from .layers import LAYERS, Dense, Layer, chain_sizes
 from .losses import LOSSES, Loss
 from .registry import Registry, specification
 from .targets import TargetCoder
@@ -31,6 +34,29 @@ SUFFIXES = (".safetensors",)
 _KEY, _CHECKSUM = "fastmlp", "checksum"
 _HASHED_ROWS = 4096  # at a time, so that rows of a memory map need not be in memory at once
 EXTRA = "checkpoint."  # begins the names of what a file holds beside the network
+# NumPy's own text for strings of any length does not say what stands for a missing one.
+_STRING_TYPES: dict[str, dict[str, Any]] = {
+    "StringDType": {},
+    "StringDType, None": {"na_object": None},
+    "StringDType, nan": {"na_object": np.nan},
+}
+
+
+class _Tables(NamedTuple):
+    """The classes that a file's parts may be of, by name."""
+
+    layers: Registry[Layer]
+    losses: Registry[Loss]
+    initializers: Registry[Initializer]
+
+
+class _Part(NamedTuple):
+    """A layer, loss or initializer of a network, and what its file says of it."""
+
+    label: str
+    value: Any
+    specification: Any
+    built_in: Registry[Any]
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -38,6 +64,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    InputError
+        If the network is not built, or has anything that `load` could not give back as it is.
     FileError
         If the folder is missing or cannot be written.
     """
@@ -54,20 +82,157 @@ def write(
     extra_tensors: dict[str, np.ndarray] | None = None,
     extra_fields: dict[str, Any] | None = None,
 ) -> None:
-    """Write a built network, and what else there is under names that begin with `EXTRA`."""
+    """Write a built network, and what else there is under names that begin with `EXTRA`.
+
+    What was written is read back before it takes the place of an older file.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    _refuse_not_finite(where, network)
+    fields = checked_header(where, network, extra_fields)
     tensors = network.named_parameters() | (extra_tensors or {})
-    tensors = {key: np.ascontiguousarray(values) for key, values in tensors.items()}
-    fields = _header(network) | ({} if extra_fields is None else {EXTRA: extra_fields})
-    fields = json.loads(json.dumps(fields, default=_plain))
+    # Not ascontiguousarray, which would make one number without dimensions an array of shape (1,).
+    tensors = {key: np.asarray(values, order="C") for key, values in tensors.items()}
     header = json.dumps(fields | {_CHECKSUM: _checksum(fields, tensors)})
     with replacing(where, target) as temporary:
         try:
             save_file(tensors, temporary, metadata={_KEY: header})
         except SafetensorError as error:  # wraps the system's error, of which it keeps the text
             raise OSError(str(error)) from error
+        _check_written(where, temporary, header, tensors)
+
+
+def _refuse_not_finite(where: str, network: Network) -> None:
+    """Files with nan or infinity are not read, so none is written."""
+    for name, values in network.named_parameters().items():
+        if not np.isfinite(values).all():
+            got = "nan" if np.isnan(values).any() else "an infinity"
+            raise InputError(
+                where, "finite parameters", f"{got} in {name!r}",
+                "train again with a lower learning rate, or set them to finite numbers",
+            )  # fmt: skip
+
+
+def _check_written(where: str, file: Path, header: str, tensors: dict[str, np.ndarray]) -> None:
+    """Refuse a file whose header, names, shapes or types do not read as they were written."""
+    from safetensors import safe_open
+
+    wanted = {
+        key: (list(values.shape), f"F{8 * values.itemsize}") for key, values in tensors.items()
+    }
+    try:
+        with safe_open(os.fspath(file), framework="numpy") as opened:
+            parts = {key: opened.get_slice(key) for key in list(opened.keys())}
+            found = {key: (part.get_shape(), part.get_dtype()) for key, part in parts.items()}
+            is_same = opened.metadata() == {_KEY: header} and found == wanted
+        got = "" if is_same else "other content"
+    except Exception as error:  # whatever safetensors raises, such as for a header too large
+        got = " ".join(str(error).split()) or type(error).__name__
+    if got:
+        raise FileError(
+            where, "a file that reads as it was written", got,
+            "check the disk, and shorten labels and names if they are very many or long",
+        )  # fmt: skip
+
+
+def checked_header(
+    where: str, network: Network, extra_fields: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A file's header short of its checksum, once everything was made again from it and compared.
+
+    Raises
+    ------
+    InputError
+        If the network has anything that `load` could not give back as it is.
+    """
+    fields = _header(network) | ({} if extra_fields is None else {EXTRA: extra_fields})
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(fields, default=_plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        got = str(error) if isinstance(error, _NotPlain) else "some that JSON cannot hold"
+        raise InputTypeError(
+            where, "labels and settings that are numbers or text", got,
+            "turn them into numbers or text first",
+        ) from error  # fmt: skip
+    _check_settings(where, network, plain)
+    _check_parts(where, network, plain)
+    return plain
+
+
+class _NotPlain(TypeError):
+    """Something that JSON does not know; the text is its type."""
+
+
+def _check_settings(where: str, network: Network, fields: dict[str, Any]) -> None:
+    """Refuse labels, names and numbers that would not come back as they are."""
+    checks.whole_number(where, "the seed", fields["seed"], 0, 2**63 - 1)
+    for name in ("l1", "l2"):
+        checks.number(where, name, fields[name], 0)
+    names, found = network.feature_names, fields["feature_names"]
+    if names is not None and not (
+        isinstance(names, list | tuple) and alike(tuple(map(str, names)), found)
+    ):
+        raise InputError(
+            where, "feature_names that are text a file can hold", "others", "rename those columns"
+        )
+    if network.classes_ is not None:
+        _check_labels(where, network, network.classes_, fields["targets"])
+
+
+def _check_labels(where: str, network: Network, classes: np.ndarray, fields: Any) -> None:
+    try:
+        is_same = same_labels(classes, _coder(fields, network).classes)
+    except Exception:  # as for `load`, where a wrong entry can make anything fail
+        is_same = False
+    if not is_same:
+        raise InputTypeError(
+            where, "labels that a file gives back as they are", f"some of dtype {classes.dtype}",
+            "turn them into numbers or text first",
+        )  # fmt: skip
+
+
+def _check_parts(where: str, network: Network, fields: dict[str, Any]) -> None:
+    """Refuse layers, losses and initializers that are not made again from the header."""
+    parts = list(_parts(network, fields))
+    tables = _tables([type(part.value) for part in parts])
+    for part in parts:
+        if not _comes_back(part, tables):
+            raise InputError(
+                where, f"{part.label} that a file can give back",
+                f"the class {type(part.value).__name__}",
+                "give it a name of its own and make it a dataclass of numbers and text",
+            )  # fmt: skip
+
+
+def _parts(network: Network, fields: dict[str, Any]) -> Iterator[_Part]:
+    yield _Part("a loss", network.loss, fields["loss"], LOSSES)
+    for layer, spec in zip(network.layers, fields["layers"], strict=True):
+        yield _Part("layers", layer, spec, LAYERS)
+        if isinstance(layer, Dense):
+            for key in ("initializer", "bias_initializer"):
+                if getattr(layer, key) is not None:
+                    yield _Part("initializers", getattr(layer, key), spec[key], INITIALIZERS)
+
+
+def _comes_back(part: _Part, tables: _Tables) -> bool:
+    """Whether a part, made again as `load` makes it, is of the same class with equal settings."""
+    kind, spec = type(part.value), part.specification
+    try:
+        if spec["name"] in part.built_in.names and part.built_in[spec["name"]] is not kind:
+            return False  # without `custom`, the built-in one would be made instead
+        if isinstance(part.value, Layer):
+            made: Any = _layer(dict(spec), tables)
+            same = alike(json.loads(json.dumps(made.specification(), default=_plain)), spec)
+        else:
+            table, base = (
+                (tables.losses, Loss) if isinstance(part.value, Loss)
+                else (tables.initializers, Initializer)
+            )  # fmt: skip
+            made, same = table.make(spec, base), True
+        return same and not forgotten(part.value, spec) and alike(part.value, made)
+    except Exception:  # a class of the user's own may raise anything
+        return False
 
 
 def _checksum(fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
@@ -95,15 +260,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:
-    """A NumPy number as Python's own; anything else that JSON does not know is refused."""
-    if isinstance(value, np.number | np.bool_):
+    """A NumPy number as Python's own, an initializer by its name; nothing else that JSON lacks."""
+    if isinstance(value, np.number | np.bool_) and not isinstance(value.item(), np.generic):
         return value.item()
-    raise InputTypeError(
-        "Network.save",
-        "labels and settings that are numbers or text",
-        type(value).__name__,
-        "turn them into numbers or text first",
-    )
+    if isinstance(value, Initializer) and isinstance(getattr(value, "name", None), str):
+        return {"name": value.name}
+    raise _NotPlain(type(value).__name__)
 
 
 def _header(network: Network) -> dict[str, Any]:
@@ -141,8 +303,22 @@ def _coder_header(coder: TargetCoder) -> dict[str, Any]:
         "n_levels": coder.n_levels,
         "non_negative": coder.non_negative,
         "classes": None if classes is None else classes.tolist(),
-        "classes_dtype": None if classes is None else classes.dtype.str,
+        "classes_dtype": None if classes is None else _dtype_text(classes.dtype),
     }
+
+
+def _dtype_text(dtype: np.dtype) -> str:
+    """What stands for a dtype of labels in a header."""
+    for text, options in _STRING_TYPES.items():
+        if dtype == np.dtypes.StringDType(**options):
+            return text
+    return dtype.str
+
+
+def _dtype(text: str) -> np.dtype:
+    if text in _STRING_TYPES:
+        return np.dtypes.StringDType(**_STRING_TYPES[text])
+    return np.dtype(text)
 
 
 def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
@@ -152,7 +328,7 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
     ----------
     path : str or path
     custom : iterable of type
-        Classes of your own layers and losses that the file names.
+        Classes of your own layers, losses and initializers that the file names.
 
     Raises
     ------
@@ -231,34 +407,35 @@ def _damaged(where: str, got: str) -> FileError:
     return FileError(where, "a whole model file", got, "restore it from a copy")
 
 
-def _tables(custom: Iterable[type]) -> tuple[Registry[Layer], Registry[Loss]]:
+def _tables(custom: Iterable[type]) -> _Tables:
     """The registries, with classes of the user's own beside the built-in ones."""
-    layers: Registry[Layer] = Registry("layer")
-    losses: Registry[Loss] = Registry("loss")
-    for layer in LAYERS:
-        layers.register(layer)
-    for loss in LOSSES:
-        losses.register(loss)
+    tables = _Tables(Registry("layer"), Registry("loss"), Registry("initializer"))
+    kinds: list[tuple[Registry[Any], Registry[Any], type]] = [
+        (tables.layers, LAYERS, Layer),
+        (tables.losses, LOSSES, Loss),
+        (tables.initializers, INITIALIZERS, Initializer),
+    ]
+    for table, built_in, _ in kinds:
+        for cls in built_in:
+            table.register(cls)
     for cls in custom:
-        if issubclass(cls, Loss):
-            losses.register(cls)
-        elif issubclass(cls, Layer):
-            layers.register(cls)
-    return layers, losses
+        for table, _, base in kinds:
+            if issubclass(cls, base) and isinstance(getattr(cls, "name", None), str):
+                table.register(cls)
+    return tables
 
 
 def _rebuilt(
     where: str,
     header: dict[str, Any],
     tensors: dict[str, np.ndarray],
-    tables: tuple[Registry[Layer], Registry[Loss]],
+    tables: _Tables,
 ) -> Network:
     from .network import Network
 
-    layer_table, loss_table = tables
-    _check_names(where, header, layer_table, loss_table)
-    layers = [_layer(spec, layer_table) for spec in header["layers"]]
-    loss = loss_table.make(header["loss"], Loss)
+    _check_names(where, header, tables)
+    layers = [_layer(spec, tables) for spec in header["layers"]]
+    loss = tables.losses.make(header["loss"], Loss)
     _check_parameters(where, header, layers, tensors)
     network = Network(
         layers,
@@ -281,12 +458,17 @@ def _rebuilt(
     return network
 
 
-def _check_names(
-    where: str, header: dict[str, Any], layers: Registry[Layer], losses: Registry[Loss]
-) -> None:
-    """Refuse layers and losses that are in no table."""
-    names = [("layer", spec["name"], layers.names) for spec in header["layers"]]
-    for kind, name, known in [*names, ("loss", header["loss"]["name"], losses.names)]:
+def _check_names(where: str, header: dict[str, Any], tables: _Tables) -> None:
+    """Refuse layers, initializers and losses that are in no table."""
+    names = [("layer", spec["name"], tables.layers.names) for spec in header["layers"]]
+    names += [
+        ("initializer", spec[key]["name"], tables.initializers.names)
+        for spec in header["layers"]
+        for key in ("initializer", "bias_initializer")
+        if isinstance(spec.get(key), dict)
+    ]
+    names.append(("loss", header["loss"]["name"], tables.losses.names))
+    for kind, name, known in names:
         if name not in known:
             raise FileError(
                 where, f"a {kind} that fastmlp knows", repr(name), "pass its class in custom"
@@ -310,21 +492,25 @@ def _check_parameters(
         raise _damaged(where, "one with nan or infinity among its parameters")
 
 
-def _layer(spec: dict[str, Any], table: Registry[Layer]) -> Layer:
+def _layer(spec: dict[str, Any], tables: _Tables) -> Layer:
     fields = {key: value for key, value in spec.items() if key != "name"}
-    layer: Layer
-    if spec["name"] == "dense" and fields["n_in"] is None:
-        del fields["n_in"]
-        layer = table["dense"](fields.pop("n_out"), **fields)  # type: ignore[call-arg]
+    if spec["name"] == "dense":
+        for key in ("initializer", "bias_initializer"):
+            if fields[key] is not None:
+                fields[key] = tables.initializers.make(fields[key], Initializer)
+        sizes = [] if fields["n_in"] is None else [fields["n_in"]]
+        sizes.append(fields["n_out"])
+        options = {key: fields[key] for key in fields if key not in ("n_in", "n_out")}
+        layer: Layer = tables.layers["dense"](*sizes, **options)
     else:
-        layer = table[spec["name"]](**fields)
+        layer = tables.layers[spec["name"]](**fields)
     return layer
 
 
 def _coder(fields: dict[str, Any], network: Network) -> TargetCoder:
     classes = fields["classes"]
     if classes is not None:
-        classes = np.array(classes, dtype=np.dtype(fields["classes_dtype"]))
+        classes = np.array(classes, dtype=_dtype(fields["classes_dtype"]))
     return TargetCoder(
         network.n_outputs,
         network.loss.task,

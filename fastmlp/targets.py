@@ -204,7 +204,7 @@ def _unique(where: str, values: np.ndarray) -> np.ndarray:
                 "fractions",
                 "use a regression loss, or whole numbers as labels",
             )
-    if values.dtype.kind == "O" and any(value is None or value != value for value in values):
+    if values.dtype.kind in "OT" and any(value is None or value != value for value in values):
         raise InputError(
             where,
             "a label for every row of y",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, engine, layerwise
+from . import checks, columns, engine, layerwise
 from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
 from .history import History
@@ -27,7 +27,7 @@ from .tables import table_of
 from .targets import Samples, TargetCoder
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .network import Network, Plan
 
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
@@ -64,7 +64,7 @@ def fit(
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
     samples, plan, coder = network._read(where, X, y, sample_weight, search)
-    validation = _validation(where, coder, plan.n_features, network.dtype, validation_data)
+    validation = _validation(where, coder, plan, network.dtype, validation_data)
     if isinstance(optimizer, Optimizer):
         optimizer.group_factors(plan.groups)
     undo = network._undo()
@@ -124,7 +124,7 @@ def _checked_callbacks(
 
 
 def _validation(
-    where: str, coder: TargetCoder, n_features: int, dtype: np.dtype, data: Any
+    where: str, coder: TargetCoder, plan: Plan, dtype: np.dtype, data: Any
 ) -> Samples | None:
     if data is None:
         return None
@@ -135,8 +135,9 @@ def _validation(
         raise InputTypeError(where, expected, counted(len(data), "item"), "pass 2 or 3")
     inner = f"{where}, validation_data"
     X, y, sample_weight = (*data, None)[:3]
-    X, weights = checks.rows(inner, X, y, sample_weight, n_features, dtype)
-    return Samples(X, coder.encode(inner, y, dtype), weights)
+    order = columns.order_in(inner, X, plan.feature_names)
+    X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, dtype)
+    return Samples(X if order is None else X[:, order], coder.encode(inner, y, dtype), weights)
 
 
 class _Run:

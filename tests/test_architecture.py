@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 # A module may import only modules of lower levels. A new module must be given its place here.
 LEVELS = (
     {"errors", "reference", "kernels", "history", "interrupts"},
-    {"registry", "files", "tables", "trace"},
+    {"registry", "files", "tables", "trace", "columns", "comparison"},
     {"checks"},
     {"attributes"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
@@ -29,7 +29,8 @@ LEVELS = (
     {"checkpoint"},
     {"training"},
     {"gradient_check", "standardize", "estimators", "heldout", "best_epoch"},
-    {"interchange"},
+    {"interchange", "onnx_inputs"},
+    {"onnx_runtime"},
     {"onnx_export"},
     {"plotting"},
     {"command_options", "story"},

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer
+from sklearn.preprocessing import SplineTransformer, StandardScaler
 
 from fastmlp import (
     ELU,
@@ -51,6 +53,8 @@ from fastmlp import (
     from_sklearn,
     from_torch,
     heldout,
+    onnx_inputs,
+    onnx_runtime,
     schedules,
     to_onnx,
 )
@@ -1122,6 +1126,157 @@ def mended_rows() -> Iterator[Row]:
     )
 
 
+def named_rows() -> Iterator[Row]:
+    """What is said about the names of columns."""
+    pandas = pytest.importorskip("pandas")
+
+    def asked(names: list[Any], wanted: tuple[str, ...] = ("size", "age", "rent")) -> Any:
+        def call(s: Setting) -> Any:
+            s.fitted.feature_names = wanted
+            X = np.zeros((2, len(names)))
+            return s.fitted.predict(pandas.DataFrame(X, columns=names))
+
+        return call
+
+    def row(s: Setting, X: Any, names: tuple[str, ...] | None = ("a", "b", "c")) -> Any:
+        s.fitted.feature_names = names
+        return s.fitted.compile_predictor()(X)
+
+    columns = "Network.predict: expected X with the 3 columns of training, got"
+    many = tuple(f"x{i}" for i in range(100))
+    for name, text, names, wanted in (
+        (
+            "missing columns",
+            f"{columns} none named 'size', 'rent'; add the columns or train again",
+            ["age"],
+            ("size", "age", "rent"),
+        ),
+        (
+            "misspelt columns",
+            f"{columns} none named 'size', 'rent' and others named 'sizes', 'RENT'; "
+            "did you mean 'size' by 'sizes' and 'rent' by 'RENT'? rename the columns",
+            ["age", "sizes", "RENT"],
+            ("size", "age", "rent"),
+        ),
+        (
+            "other columns",
+            f"{columns} others named 'id', 'floor'; leave them out",
+            ["id", "age", "rent", "floor", "size"],
+            ("size", "age", "rent"),
+        ),
+        (
+            "a hundred missing columns",
+            "Network.predict: expected X with the 100 columns of training, got none named 'x0', "
+            "'x1', 'x2', 'x3', 'x4', 'x5', 'x6', 'x7', 'x8', 'x9' and 90 more and others named "
+            "'size'; add the columns or train again",
+            ["size"],
+            many,
+        ),
+        (
+            "columns of one name",
+            "Network.predict: expected X with a different name for every column, "
+            "got 'size' more than once; rename or drop those columns",
+            ["size", "size", "rent"],
+            ("size", "age", "rent"),
+        ),
+    ):
+        yield Row(name, InputError, text, asked(list(names), wanted))
+    yield Row(
+        "columns of text and numbers",
+        InputTypeError,
+        "Network.predict: expected X with column names that are all text, "
+        "got names of type int and str; rename the columns, or pass an array without names",
+        asked(["size", 7, "rent"]),
+    )
+    yield Row(
+        "a row by name for a network without names",
+        InputError,
+        "predictor: expected an array, as the network does not know the names of its columns, "
+        "got a row by name; train on a data frame, or set network.feature_names",
+        lambda s: row(s, {"a": 1, "b": 2, "c": 3}, None),
+    )
+    yield Row(
+        "a row by name that lacks one",
+        InputError,
+        "predictor: expected a row with the 3 columns of training, got none named 'c'; "
+        "add the column or train again",
+        lambda s: row(s, {"a": 1, "b": 2}),
+    )
+    yield Row(
+        "a row by name with arrays",
+        InputError,
+        "predictor: expected one number for each name, got several; "
+        "pass a data frame for several rows",
+        lambda s: row(s, dict.fromkeys("abc", np.ones(3))),
+    )
+
+
+class Renamed(ReLU):
+    """An activation of one's own that has kept the name of ReLU."""
+
+
+def saving_rows() -> Iterator[Row]:
+    """What cannot be read back is not written."""
+
+    def saved(s: Setting, change: Callable[[Network], Any]) -> None:
+        network = copy.deepcopy(s.fitted)
+        change(network)
+        network.save(s.folder / "model.safetensors")
+
+    def failing(s: Setting) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("safetensors.numpy.save_file", lambda *_, **__: None)
+            patch.setattr("safetensors.safe_open", lambda *_, **__: 1 / 0)
+            saved(s, lambda network: None)
+
+    for value, got in ((np.nan, "nan"), (np.inf, "an infinity")):
+        yield Row(
+            f"a parameter of {value} to save",
+            InputError,
+            f"Network.save: expected finite parameters, got {got} in '2.b'; "
+            "train again with a lower learning rate, or set them to finite numbers",
+            lambda s, value=value: saved(s, lambda net: net.layers[2].b.fill(value)),
+        )
+    yield Row(
+        "labels that would come back as others",
+        InputTypeError,
+        "Network.save: expected labels that a file gives back as they are, "
+        "got some of dtype [('f0', '<i4'), ('f1', '<i4')]; turn them into numbers or text first",
+        lambda s: (
+            (net := s.classifier()).fit(s.X, np.array([(0, 1), (1, 0)] * 4, "i4,i4"), epochs=1),
+            net.save(s.folder / "model.safetensors"),
+        ),
+    )
+    yield Row(
+        "settings that no file can hold",
+        InputTypeError,
+        "Network.save: expected labels and settings that are numbers or text, "
+        "got some that JSON cannot hold; turn them into numbers or text first",
+        lambda s: saved(s, lambda net: setattr(net, "seed", {(1, 2): 3})),
+    )
+    yield Row(
+        "a layer that would come back as another",
+        InputError,
+        "Network.save: expected layers that a file can give back, got the class Renamed; "
+        "give it a name of its own and make it a dataclass of numbers and text",
+        lambda s: Network([Dense(3, 2), Renamed()]).save(s.folder / "model.safetensors"),
+    )
+    yield Row(
+        "names of columns that no file can hold",
+        InputError,
+        "Network.save: expected feature_names that are text a file can hold, got others; "
+        "rename those columns",
+        lambda s: saved(s, lambda net: setattr(net, "feature_names", ("a", "b", "\ud83d\ude00"))),
+    )
+    yield Row(
+        "a file that does not read as it was written",
+        FileError,
+        "Network.save: expected a file that reads as it was written, got division by zero; "
+        "check the disk, and shorten labels and names if they are very many or long",
+        failing,
+    )
+
+
 def predictor_rows() -> Iterator[Row]:
     yield Row(
         "a predictor of nothing",
@@ -1152,6 +1307,26 @@ def predictor_rows() -> Iterator[Row]:
             f"{shape} and type float64; allocate it with np.empty",
             lambda s, shape=shape, X=X: s.fitted.compile_predictor()(s.X[X], np.empty(shape)),
         )
+
+
+def path_rows() -> Iterator[Row]:
+    """Names that no system has for a file."""
+    for text, got in (
+        ("{folder}/a\0b", "one with a NUL"),
+        ("{folder}/a\ud800b", "one with characters that it does not know"),
+        ("~nobody-of-that-name/a", "the home folder of an unknown user"),
+    ):
+        for where, use in (
+            ("Network.save", lambda s, path: s.fitted.save(path)),
+            ("Network.load", lambda s, path: Network.load(path)),
+            ("to_onnx", lambda s, path: to_onnx(s.fitted, path)),
+        ):
+            yield Row(
+                f"{where} of {got}",
+                FileError,
+                f"{where}: expected a path that the system can hold, got {got}; choose another one",
+                lambda s, use=use, text=text: use(s, text.replace("{folder}", str(s.folder))),
+            )
 
 
 def file_rows() -> Iterator[Row]:
@@ -1334,9 +1509,12 @@ def file_rows() -> Iterator[Row]:
         )
 
     def diverged(s: Setting) -> Path:
-        network = s.classifier().build(3)
-        network.params[3] = np.nan
-        network.save(path := s.folder / "model.safetensors")
+        path = s.saved()
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()["fastmlp"])
+            tensors = {key: file.get_tensor(key) * np.nan for key in list(file.keys())}
+        text = sealed(json.dumps(header), tensors)
+        save_file(tensors, path, metadata={"fastmlp": text})
         return path
 
     yield Row(
@@ -1657,6 +1835,14 @@ class Stepper:
         params -= grads
 
 
+def steps_on(name: str) -> Any:
+    """A graph that passes on its one input."""
+    helper, code = pytest.importorskip("onnx").helper, 1
+    ends = [helper.make_tensor_value_info(end, code, ["n", 1]) for end in (name, "out")]
+    nodes = [helper.make_node("Identity", [name], ["out"])]
+    return helper.make_model(helper.make_graph(nodes, "steps", ends[:1], ends[1:]))
+
+
 def interchange_rows() -> Iterator[Row]:
     """What exports and imports refuse."""
     yield Row(
@@ -1698,6 +1884,107 @@ def interchange_rows() -> Iterator[Row]:
             make_pipeline(SplineTransformer(), DummyClassifier()).fit(s.X, s.y),
             s.folder / "model.onnx",
         ),
+    )
+    pandas = pytest.importorskip("pandas")
+
+    def scaled(s: Setting) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return make_pipeline(StandardScaler(), MLPClassifier((2,), max_iter=1)).fit(s.X, s.y)
+
+    def answered(s: Setting, *values: np.ndarray) -> None:
+        session = SimpleNamespace(run=lambda *_: values)
+        onnx_runtime.check_answers(session, ["label", "probabilities"], [], s.fitted, s.X)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise ValueError("Nonsense is no operator.\nTraceback")
+
+    yield Row(
+        "ONNX with columns named as outputs",
+        InputError,
+        "to_onnx: expected columns with other names than the outputs label and probabilities, "
+        "got one named 'label'; rename those columns",
+        lambda s: to_onnx(
+            scaled(s), s.folder / "model.onnx", pandas.DataFrame(s.X, columns=["label", "a", "b"])
+        ),
+    )
+    yield Row(
+        "ONNX of rows of mixed objects",
+        InputTypeError,
+        "to_onnx: expected X of numbers or of text, got dtype object; "
+        "pass a data frame, whose columns may be of several types",
+        lambda s: to_onnx(scaled(s), s.folder / "model.onnx", np.array([[1, "a", 2.0]], object)),
+    )
+    yield Row(
+        "ONNX of no rows",
+        InputError,
+        "to_onnx: expected X with at least one row and column, got an array of shape (0, 3); "
+        "pass some rows such as the model was fitted on",
+        lambda s: to_onnx(scaled(s), s.folder / "model.onnx", s.X[:0]),
+    )
+    yield Row(
+        "ONNX of a column of dates",
+        InputTypeError,
+        "to_onnx: expected numbers or text in the column 'day', got dtype datetime64[s]; "
+        "turn it into numbers before the model",
+        lambda s: onnx_inputs.connected(
+            pytest.importorskip("onnx"),
+            steps_on("day"),
+            onnx_inputs.Layout(
+                [onnx_inputs.Input("day", "", np.zeros((1, 1), "M8[s]"))], "FLOAT", False
+            ),
+        ),
+    )
+    yield Row(
+        "ONNX of dates as labels",
+        InputTypeError,
+        "to_onnx: expected labels that are text or whole numbers of 64 bits, "
+        "got dtype datetime64[D]; fit on labels of those types",
+        lambda s: (
+            (net := s.classifier()).fit(s.X, s.y.astype("M8[D]"), epochs=1),
+            to_onnx(net, s.folder / "model.onnx"),
+        ),
+    )
+    yield Row(
+        "ONNX of parameters beyond float32",
+        InputError,
+        "to_onnx: expected parameters within float32, got larger ones; "
+        "train on scaled data, or again with a lower learning rate",
+        lambda s: (
+            (net := s.classifier(dtype="float64").build(3)).params.fill(1e40),
+            to_onnx(net, s.folder / "model.onnx"),
+        ),
+    )
+    yield Row(
+        "ONNX that onnx refuses",
+        InputError,
+        "to_onnx: expected steps that ONNX can run, got a file that it refuses "
+        "(Nonsense is no operator); leave out the step that it names",
+        lambda s: onnx_runtime.session_of(
+            SimpleNamespace(checker=SimpleNamespace(check_model=refused)), None
+        ),
+    )
+    yield Row(
+        "ONNX of rows that the model refuses",
+        InputError,
+        "to_onnx: expected X that the model can predict from, got rows that it refuses "
+        "(Network.predict: expected X of shape (n, 3), got an array of shape (8, 2); pass the "
+        "columns the network was built for); pass some rows such as it was fitted on",
+        lambda s: onnx_runtime.check_answers(None, ["label"], [], s.fitted, s.X[:, :2]),
+    )
+    yield Row(
+        "ONNX that gives no answers",
+        InputError,
+        "to_onnx: expected a file that answers for the rows of X, got an error "
+        "(zip() argument 2 is shorter than argument 1); leave out the step that it names",
+        answered,
+    )
+    yield Row(
+        "ONNX that gives other answers",
+        InputError,
+        "to_onnx: expected steps whose answers ONNX can give, got others in 8 of 8 rows; "
+        "leave out steps until they agree, or pass X in the types of fit",
+        lambda s: answered(s, s.y, 5 + s.fitted.predict_proba(s.X)),
     )
     yield Row(
         "PyTorch's parameters of another shape",
@@ -1826,6 +2113,9 @@ ROWS = [
     *mended_rows(),
     *predictor_rows(),
     *trace_rows(),
+    *named_rows(),
+    *saving_rows(),
+    *path_rows(),
 ]
 
 

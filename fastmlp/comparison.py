@@ -1,0 +1,57 @@
+"""Whether values that come back from a file are those that went into it.
+
+JSON has neither tuples nor NumPy's numbers, so equal lists and plain numbers count as the same;
+another type, class or element type does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import numbers
+from typing import Any
+
+import numpy as np
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether a setting came back as it was; of objects without settings the class decides."""
+    if dataclasses.is_dataclass(one) and not isinstance(one, type):
+        names = [field.name for field in dataclasses.fields(one) if field.init]
+        return type(one) is type(other) and all(
+            alike(getattr(one, name), getattr(other, name)) for name in names
+        )
+    if isinstance(one, list | tuple):
+        return isinstance(other, list | tuple) and _all_alike(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and _all_alike([*one.items()], [*other.items()])
+    if isinstance(one, bool | np.bool_) or isinstance(other, bool):
+        return isinstance(one, bool | np.bool_) and isinstance(other, bool) and bool(one) == other
+    if isinstance(one, numbers.Real):
+        return isinstance(other, numbers.Real) and (one == other or (one != one and other != other))
+    if isinstance(one, str):
+        return isinstance(other, str) and one == other
+    return type(one) is type(other)
+
+
+def _all_alike(one: Any, other: Any) -> bool:
+    return len(one) == len(other) and all(map(alike, one, other))
+
+
+def forgotten(value: Any, specification: dict[str, Any]) -> list[str]:
+    """Arguments of an object's class that its specification, so a file, does not tell."""
+    parameters = inspect.signature(type(value)).parameters.values()
+    return [p.name for p in parameters if p.kind in _NAMED and p.name not in specification]
+
+
+def same_labels(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two arrays of labels have the same dtype and the same labels in the same order."""
+    if one is None or other is None:
+        return one is other
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    # A tuple would come back as a list, which cannot be a label.
+    pairs = zip(one.tolist(), other.tolist(), strict=True)
+    return all(not isinstance(label, tuple) and alike(label, again) for label, again in pairs)
