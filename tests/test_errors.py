@@ -350,7 +350,7 @@ def fit_rows() -> Iterator[Row]:
     yield Row(
         "None in a list",
         InputError,
-        "Network.fit: expected X to be finite, got nan in row 0, column 1; "
+        "Network.fit: expected X to be finite, got a missing value in row 0, column 1; "
         "remove, replace or impute it",
         lambda s: s.new.fit([[1.0, None, 2.0]] * 8, s.y),
     )
@@ -447,8 +447,8 @@ def target_rows() -> Iterator[Row]:
     yield Row(
         "None among labels",
         InputError,
-        "Network.fit: expected a label for every row of y, got missing ones; "
-        "drop those rows or give them a label",
+        "Network.fit: expected a label for every row of y, got a missing value in row 1; "
+        "drop such rows or give them a label",
         lambda s: s.new.fit(s.X, np.array(["a", None] * 4, object)),
     )
     yield Row(
