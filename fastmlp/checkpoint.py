@@ -22,7 +22,7 @@ from .errors import FileError, InputError
 from .files import as_path, remove_leftovers
 from .history import History
 from .optimizers import Optimizer
-from .registry import specification
+from .registry import checked_keywords, specification
 from .tables import is_sparse
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Resumed(NamedTuple):
     history: History
 
 
+@checked_keywords
 @dataclass
 class Checkpoint:
     """Saves a fit as it goes, and goes on with it; pass it among the `callbacks` of `Network.fit`.

@@ -17,7 +17,26 @@ from .kernels import losses as kernels
 from .kernels.jit import address_of, address_or_0
 from .registry import Registry
 
-LOSSES: Registry[Loss] = Registry("loss")
+_OTHER_NAMES = {
+    **dict.fromkeys(
+        (
+            "cross_entropy", "categorical_cross_entropy", "sparse_categorical_cross_entropy",
+            "softmax", "log_loss", "ce",
+        ),
+        "softmax_cross_entropy",
+    ),
+    **dict.fromkeys(
+        ("bce", "bce_with_logits", "logistic", "sigmoid_cross_entropy"),
+        "binary_cross_entropy",
+    ),
+    **dict.fromkeys(("mse", "squared_error", "l2"), "mean_squared_error"),
+    **dict.fromkeys(("mae", "absolute_error", "l1"), "mean_absolute_error"),
+    "smooth_l1": "huber",
+    "pinball": "quantile",
+    "poisson": "poisson_deviance",
+}  # fmt: skip
+
+LOSSES: Registry[Loss] = Registry("loss", _OTHER_NAMES)
 
 Task = Literal["classes", "binary", "regression"]
 

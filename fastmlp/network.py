@@ -20,6 +20,7 @@ from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile
 from .objective import Objective
 from .optimizers import Group
+from .registry import checked_keywords
 from .targets import Encoded, Samples, TargetCoder
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
     groups: list[Group]
 
 
+@checked_keywords
 class Network:
     """A multi-layer perceptron.
 
@@ -251,6 +253,7 @@ class Network:
         """Labels in the order of the outputs, or None."""
         return None if self.coder is None else self.coder.classes
 
+    @checked_keywords
     def fit(
         self,
         X: Any,

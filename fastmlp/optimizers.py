@@ -21,7 +21,9 @@ from .kernels.jit import address_of, aligned_zeros
 from .registry import Registry
 from .schedules import Schedule, schedule_of
 
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
+_OTHER_NAMES = {"gd": "sgd", "gradient_descent": "sgd", "stochastic_gradient_descent": "sgd"}
+
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", _OTHER_NAMES)
 
 T = TypeVar("T", bound="type[Optimizer]")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import checks
 from .errors import InputError, InputTypeError
-from .registry import Registry
+from .registry import Registry, checked_keywords
 
 __all__ = [
     "Constant",
@@ -29,7 +29,17 @@ __all__ = [
     "WarmUp",
 ]
 
-SCHEDULES: Registry[Schedule] = Registry("schedule")
+_OTHER_NAMES = {
+    **dict.fromkeys(("cosine_annealing", "cosine_decay", "cosine_annealing_lr"), "cosine"),
+    **dict.fromkeys(("exponential_decay", "exponential_lr", "exp"), "exponential"),
+    **dict.fromkeys(("linear_decay", "linear_lr"), "linear"),
+    **dict.fromkeys(("step_decay", "step_lr"), "step"),
+    **dict.fromkeys(("invscaling", "inverse_sqrt"), "inverse_scaling"),
+    "one_cycle_lr": "one_cycle",
+    "constant_lr": "constant",
+}
+
+SCHEDULES: Registry[Schedule] = Registry("schedule", _OTHER_NAMES)
 
 
 class Schedule:
@@ -433,6 +443,7 @@ class WarmUp(Schedule):
         return ramp * self.schedule.rates(steps, n_steps)
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class FromFunction(Schedule):
     """The schedule of a function; passing the function itself as a learning rate does the same.

@@ -58,7 +58,6 @@ FRAMES_WITH_GAPS: dict[str, Any] = {
     },
     "polars integers": pl.DataFrame({"a": A, "b": [0, 1, None, 0]}),
     "polars booleans": pl.DataFrame({"a": A, "b": [False, True, None, False]}),
-    "polars nothing but gaps": pl.DataFrame({"a": A, "b": pl.Series([0, 1, None, 0], dtype=pl.Int8)}),
     "pyarrow table": pa.table({"a": A, "b": [0, 1, None, 0]}),
     "objects with None": of_objects([[a, None if i == 2 else 0] for i, a in enumerate(A)]),
     "objects with pd.NA": of_objects([[a, pd.NA if i == 2 else 0] for i, a in enumerate(A)]),
@@ -131,8 +130,12 @@ LABELS_WITH_GAPS: dict[str, Any] = {
     "polars integers": pl.Series([0, 1, None, 0]),
     "polars booleans": pl.Series([True, False, None, True]),
     "pyarrow texts": pa.array(["a", "b", None, "a"]),
-    "NumPy's texts with nan": np.array(["a", "b", np.nan, "a"], np.dtypes.StringDType(na_object=np.nan)),
-    "NumPy's texts with None": np.array(["a", "b", None, "a"], np.dtypes.StringDType(na_object=None)),
+    **{
+        f"NumPy's texts with {gap}": np.array(
+            ["a", "b", gap, "a"], np.dtypes.StringDType(na_object=gap)
+        )
+        for gap in (np.nan, None)
+    },
     "a list": ["a", "b", None, "a"],
 }  # fmt: skip
 

@@ -6,11 +6,10 @@ line.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..files import as_path
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
@@ -82,8 +81,7 @@ def load(
             raise InputError("load", f"no target with the data set {name}", "a target", advice)
         return DATASETS[name](data_home=data_home) if name == "mnist" else DATASETS[name]()
     if table_suffix(path) is None:
-        close = difflib.get_close_matches(name, DATASETS, n=1)
-        advice = f"did you mean {close[0]!r}?" if close else "check the spelling"
+        advice = did_you_mean(name, DATASETS, "check the spelling")
         expected = f"one of {', '.join(DATASETS)}, or a file named {', '.join(SUFFIXES)}"
         raise InputError("load", expected, repr(name), advice)
     return load_table(path, target)

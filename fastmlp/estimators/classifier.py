@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from ..registry import checked_keywords
 from ..targets import Encoded, label_numbers
 from .base import BaseMLP, is_stochastic
 from .docs import documented
@@ -30,6 +31,7 @@ from .parameters import CONSTRAINTS
 from .stochastic import Validation
 
 
+@checked_keywords
 @documented
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier, with scikit-learn's interface and numbers.

@@ -21,11 +21,9 @@ from ..schedules import SCHEDULES, Schedule, schedule_of
 from .callbacks import as_list
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
-# scikit-learn's names for what the library calls otherwise.
-SKLEARN_ACTIVATIONS = {"logistic": "sigmoid"}
 SKLEARN_RATES = ("constant", "invscaling", "adaptive")
 
-_ACTIVATION_NAMES = {cls.name for cls in ACTIVATIONS} | set(SKLEARN_ACTIVATIONS)
+_ACTIVATION_NAMES = {cls.name for cls in ACTIVATIONS} | set(LAYERS.other_names)
 _RATE_NAMES = {*SKLEARN_RATES, *SCHEDULES.names} - {"warm_up", "function"}
 
 _positive = Interval(Real, 0, None, closed="neither")
@@ -134,7 +132,7 @@ def per_layer(where: str, name: str, value: Any, n_layers: int) -> list[Any]:
 def activation_of(value: Any) -> Activation:
     """An activation layer from its name, scikit-learn's or ours, or another such layer."""
     if isinstance(value, str):
-        made: Activation = LAYERS[SKLEARN_ACTIVATIONS.get(value, value)]()  # type: ignore[assignment]
+        made: Activation = LAYERS[value]()  # type: ignore[assignment]
         return made
     return dataclasses.replace(value)
 

@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
+from ..registry import checked_keywords
 from ..targets import Encoded
 from .base import BaseMLP, is_stochastic
 from .docs import documented
@@ -31,8 +32,19 @@ _LOSSES: dict[str, tuple[type, float]] = {
     "huber": (Huber, 1.0),
     "quantile": (Quantile, 1.0),
 }
+# Names that other libraries have for two of them.
+_LOSSES |= {
+    name: _LOSSES[known]
+    for name, known in {
+        "mse": "squared_error",
+        "mean_squared_error": "squared_error",
+        "mae": "absolute_error",
+        "mean_absolute_error": "absolute_error",
+    }.items()
+}
 
 
+@checked_keywords
 @documented
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor, with scikit-learn's interface and numbers.

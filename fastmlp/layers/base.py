@@ -13,7 +13,14 @@ from .. import checks
 from ..errors import InputError, counted
 from ..registry import Registry, specification
 
-LAYERS: Registry[Layer] = Registry("layer")
+_OTHER_NAMES = {
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "lrelu": "leaky_relu",
+    "swish": "silu",
+}
+
+LAYERS: Registry[Layer] = Registry("layer", _OTHER_NAMES)
 
 
 class Layer:
