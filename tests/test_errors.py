@@ -626,6 +626,25 @@ def option_rows() -> Iterator[Row]:
                 f"use one of {listed}, or derive a class of your own",
                 lambda s, call=calls[kind_name], value=value: call(s, value),
             )
+    yield Row(
+        "loss with a slip in its name",
+        InputError,
+        f"loss: expected one of {', '.join(sorted(LOSSES.names))}, got 'mean_sqared_error'; "
+        "did you mean 'mean_squared_error'?",
+        lambda s: Network([Dense(2)], "mean_sqared_error"),
+    )
+    yield Row(
+        "an argument of another library",
+        InputTypeError,
+        "Adam: expected only arguments that it has, got lr; did you mean learning_rate?",
+        lambda s: Adam(lr=0.1),  # type: ignore[call-arg]
+    )
+    yield Row(
+        "an argument that nothing is like",
+        InputTypeError,
+        "Huber: expected only arguments that it has, got outliers; it has delta",
+        lambda s: Huber(outliers=True),  # type: ignore[call-arg]
+    )
     pair = "Network.fit: expected validation_data as (X, y) or (X, y, sample_weight), got"
     for value, got in ((np.zeros((8, 4)), "ndarray"), ({"X": 1}, "dict"), (7, "int")):
         yield Row(

@@ -113,7 +113,8 @@ def test_other_names_work_wherever_names_do(tmp_path: Path) -> None:
         theirs = MLPClassifier((3,), activation="silu", **options).fit(X, X[:, 0] > 0)
     assert ours.loss_curve_ == theirs.loss_curve_
     for typed, meant in (("mse", "squared_error"), ("mae", "absolute_error")):
-        models = [MLPRegressor(hidden_layer_sizes=(3,), loss=name, **options) for name in (typed, meant)]
+        options["hidden_layer_sizes"] = (3,)
+        models = [MLPRegressor(loss=name, **options) for name in (typed, meant)]
         for model in models:
             with pytest.warns(match="converge"):
                 model.fit(X, X[:, 0])
