@@ -21,7 +21,7 @@ from . import checks, serialization
 from .errors import FileError, InputError
 from .files import as_path, remove_leftovers
 from .history import History
-from .optimizers import Optimizer
+from .optimizers import has_rule
 from .registry import checked_keywords, specification
 from .tables import is_sparse
 
@@ -137,7 +137,7 @@ class Checkpoint:
         InputError, FileError
             As the class says.
         """
-        if not isinstance(run["optimizer"], Optimizer):
+        if not has_rule(run["optimizer"]):
             raise InputError(
                 self._where, "an optimizer of fastmlp's, whose state can be saved",
                 type(run["optimizer"]).__name__, "save the network in a callback instead",

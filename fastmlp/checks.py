@@ -6,6 +6,7 @@ Everything behind these functions may rely on shapes, types and finite values.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import numbers
 from typing import Any
 
@@ -73,6 +74,42 @@ def answers(where: str, outputs: np.ndarray) -> np.ndarray:
             "scale the inputs down, or use float64",
         )  # fmt: skip
     return outputs
+
+
+def takes(where: str, what: str, function: Any, *names: str, **options: Any) -> None:
+    """Refuse a function that cannot be called with arguments of these names, and these options."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a builtin, which does not tell
+        return
+    try:
+        signature.bind(*names, **options)
+    except TypeError:
+        wanted = ", ".join([*names, *(f"{key}={value}" for key, value in options.items())])
+        raise InputTypeError(
+            where, f"{what} of ({wanted})", f"one of ({', '.join(signature.parameters)})",
+            "give it these arguments",
+        ) from None  # fmt: skip
+
+
+def to_update(where: str, params: Any, grads: Any) -> None:
+    """Arrays that an optimizer's step may go through as one run of numbers."""
+    for name, value, needs in (("params", params, "carray"), ("grads", grads, "c_contiguous")):
+        wanted = f"{name} as a contiguous array of float32 or float64"
+        if needs == "carray":
+            wanted += " that may be written to"
+        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+            raise InputTypeError(where, wanted, type(value).__name__, f"pass net.{name}, say")
+        if value.dtype not in (np.float32, np.float64) or not value.dtype.isnative:
+            raise InputTypeError(where, wanted, f"dtype {value.dtype}", "convert it")
+        if not (getattr(value.flags, needs) and value.flags.aligned):
+            got = "a read-only one" if value.flags.c_contiguous else "a strided one"
+            raise InputError(where, wanted, got, "make a copy, or pass whole arrays")
+    if grads.shape != params.shape or grads.dtype != params.dtype:
+        raise InputError(
+            where, f"grads of shape {params.shape} and type {params.dtype.name}, as params",
+            f"shape {grads.shape} and type {grads.dtype.name}", "pass the gradient of these params",
+        )  # fmt: skip
 
 
 def array(where: str, name: str, value: Any) -> np.ndarray:

@@ -15,11 +15,11 @@ import numpy as np
 
 from . import checks, engine
 from .errors import InputError, InputTypeError
+from .groups import Group, remember
 from .kernels.jit import aligned_copy, aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
-from .losses import LOSSES, BuiltInLoss, Loss, Quantile
+from .losses import LOSSES, BuiltInLoss, Loss, Quantile, linked
 from .objective import Objective
-from .optimizers import Group
 from .registry import checked_keywords
 from .targets import Encoded, Samples, TargetCoder
 
@@ -211,6 +211,7 @@ class Network:
     def _bind(self) -> None:
         """Hand each layer its views of the flat vectors."""
         self.spare_engines = {}  # they hold addresses of the former ones
+        remember(self.params, self.groups)
         starts = {group.name: group for group in self.groups}
         for number, layer in enumerate(self.layers):
             views: list[dict[str, np.ndarray]] = [{}, {}]
@@ -374,7 +375,7 @@ class Network:
         from . import layerwise
 
         values = layerwise.forward(self, X)
-        return self.loss.link(values) if link else values
+        return linked(self.loss, values) if link else values
 
     def _answers(self, where: str, X: Any, link: bool) -> np.ndarray:
         """Outputs of rows as users pass them, nan refused."""
@@ -490,15 +491,15 @@ class Network:
     ) -> float:
         if isinstance(self.loss, Quantile) and len(self.loss.levels) > 1:
             return -loss
-        targets, linked = encoded.dense(self.n_outputs), self.loss.link(outputs)
+        targets, predicted = encoded.dense(self.n_outputs), linked(self.loss, outputs)
         even = weights if weights.size else None
         if self.loss.task == "classes":
-            right = np.argmax(linked, axis=1) == np.argmax(targets, axis=1)
+            right = np.argmax(predicted, axis=1) == np.argmax(targets, axis=1)
             return float(np.average(right, weights=even))
         if self.loss.task == "binary":
-            right = ((linked > 0.5) == (targets > 0.5)).all(axis=1)
+            right = ((predicted > 0.5) == (targets > 0.5)).all(axis=1)
             return float(np.average(right, weights=even))
-        return _r_squared(linked.astype(np.float64), targets.astype(np.float64), even)
+        return _r_squared(predicted.astype(np.float64), targets.astype(np.float64), even)
 
     def loss_and_gradient(
         self, X: Any, y: Any, sample_weight: Any = None
@@ -648,10 +649,13 @@ def _groups(layers: list[Layer]) -> list[Group]:
     for number, layer in enumerate(layers):
         for key, shape in layer.parameter_shapes().items():
             is_weight = len(shape) > 1
-            scale = 1.0
+            scale, limit = 1.0, None
             if isinstance(layer, Dense) and is_weight:
                 scale = layer.used_initializer.parameter_scale(shape[0])
-            found.append(Group(f"{number}.{key}", 0, math.prod(shape), is_weight, scale))
+                limit = layer.max_norm
+            size, n_columns = math.prod(shape), shape[-1] if shape else 1
+            name = f"{number}.{key}"
+            found.append(Group(name, 0, size, is_weight, scale, limit, n_columns))
     found.sort(key=lambda group: not group.is_weight)  # stable: layers stay in order
     start, placed = 0, []
     for group in found:

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, engine, layerwise
+from . import checks, engine, layerwise, own_parts
 from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
 from .history import History
 from .kernels import random
 from .kernels.jit import address_of
 from .kernels.losses import means_of_epochs
-from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
+from .optimizers import has_rule, optimizer_of
+from .schedules import rates_of
 from .tables import table_of
 from .targets import Samples, TargetCoder
 
@@ -58,15 +59,15 @@ def fit(
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1, engine.MOST_THREADS)
-    if isinstance(optimizer, type) or not isinstance(optimizer, CustomOptimizer):
-        optimizer = OPTIMIZERS.make(optimizer, Optimizer)
+    optimizer = optimizer_of(optimizer)
     callbacks, checkpoint = _checked_callbacks(where, callbacks)
     compiles = engine.can_compile(network.layers, network.loss, optimizer)
+    own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
     samples, plan, coder = network._read(where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan.n_features, network.dtype, validation_data)
-    if isinstance(optimizer, Optimizer):
+    if has_rule(optimizer):
         optimizer.group_factors(plan.groups)
     undo = network._undo()
     network._adopt(plan, coder)
@@ -87,6 +88,10 @@ def fit(
     )  # fmt: skip
     try:
         return run.epochs(shuffle, callbacks, progress, checkpoint)
+    except InputError:
+        if run.step == 0:  # by a part of the user's own, in the first epoch
+            undo()
+        raise
     except _NotFinite as found:
         error = None if search else checks.not_finite(where, "X", samples.X)
         if error is not None:
@@ -119,8 +124,12 @@ def _checked_callbacks(
     if len(checkpoints) > 1:
         raise InputError(where, "one Checkpoint", f"{len(checkpoints)}", "pass one")
     for callback in found:
-        if not callable(callback):
-            raise InputTypeError(where, "callbacks of functions", type(callback).__name__, advice)
+        if isinstance(callback, type) or not callable(callback):
+            got, advice = type(callback).__name__, advice
+            if isinstance(callback, type):
+                got, advice = f"the class {callback.__name__}", f"pass {callback.__name__}()"
+            raise InputTypeError(where, "callbacks of functions", got, advice)
+        checks.takes(where, "callbacks that are functions", callback, "network", "history")
     return found, (checkpoints[0] if checkpoints else None)
 
 
@@ -162,7 +171,7 @@ class _Run:
         self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
         self.step, self.history = 0, History()
         self.state = np.empty(0, network.dtype)
-        if isinstance(optimizer, Optimizer):
+        if has_rule(optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
         if resumed is not None:
             self.step, self.history = resumed.step, resumed.history
@@ -170,6 +179,8 @@ class _Run:
                 self.state[...] = resumed.state
         # Those of the last epoch that ended well, if they are wanted.
         self.finite_params = network.params.copy() if keep_finite else None
+        # Those before the first epoch, for an optimizer that may do nothing.
+        self.first_params = None if has_rule(optimizer) else network.params.copy()
         self.engine: engine.Engine | None = None
         if compiles:
             self.engine = engine.Engine(
@@ -214,6 +225,7 @@ class _Run:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
         started = time.perf_counter()
         loss, rate = self._train_epoch(self.history.epochs, shuffle)
+        self._check_first_epoch()
         validation = self._validate()
         self.history.add(loss, validation, rate, time.perf_counter() - started)
         _show(bar, self.history)
@@ -252,10 +264,11 @@ class _Run:
 
     def _step_numbers(self) -> tuple[np.ndarray, float]:
         """Hyperparameters of this epoch's steps, and the last learning rate."""
-        if not isinstance(self.optimizer, Optimizer):
+        if not has_rule(self.optimizer):
             return np.zeros((self.steps_per_epoch, 1)), float("nan")
         steps = self.step + np.arange(self.steps_per_epoch)
-        rates = self.optimizer.schedule.rates(steps, self.steps_per_epoch * self.n_epochs)
+        n_steps = self.steps_per_epoch * self.n_epochs
+        rates = rates_of(self.optimizer.schedule, steps, n_steps)
         return self.optimizer.step_numbers(self.step, rates), float(rates[-1])
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
@@ -270,6 +283,12 @@ class _Run:
             )
         if self.finite_params is not None:
             self.finite_params[...] = self.network.params
+
+    def _check_first_epoch(self) -> None:
+        if self.first_params is not None:
+            network = self.network
+            own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
+            self.first_params = None
 
     def _validate(self) -> tuple[float, float] | None:
         """Loss and score on the validation data, if there are any."""

@@ -18,9 +18,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 LEVELS = (
     {"errors", "reference", "kernels", "history"},
     {"registry", "files", "tables"},
-    {"checks"},
+    {"checks", "groups"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
-    {"targets"},
+    {"targets", "own_parts"},
     {"engine", "layerwise", "datasets"},
     {"objective"},
     {"network"},

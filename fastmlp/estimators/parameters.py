@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from ..checks import takes
 from ..engine import MOST_THREADS
 from ..errors import InputError, InputTypeError
 from ..layers import ACTIVATIONS, LAYERS, Activation
@@ -93,6 +94,7 @@ def check_together(estimator: Any, validates: bool) -> None:
                 where, "callbacks that can be called as f(estimator, history)",
                 type(callback).__name__, "pass functions; a Checkpoint belongs to Network.fit",
             )  # fmt: skip
+        takes(where, "callbacks that are functions", callback, "estimator", "history")
     if e.solver not in STOCHASTIC_SOLVERS:
         ignored = {
             "dropout": np.any(np.asarray(e.dropout) > 0),
