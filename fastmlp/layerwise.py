@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import own_parts
+from . import checks, own_parts
 from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
@@ -108,6 +108,22 @@ def backward(network: Network, flowing: np.ndarray, is_first: bool = True) -> np
         if is_first:
             own_parts.check_backward(layer, incoming, flowing)
     return flowing
+
+
+def input_gradients(network: Network, where: str, X: np.ndarray, output: int) -> np.ndarray:
+    """Gradient of one linear output with respect to X, in the network's type; grads are kept."""
+    checks.whole_number(where, "output", output, 0)
+    if output >= network.n_outputs:
+        raise InputError(
+            where, f"output below {network.n_outputs}", f"{output}", "count outputs from 0"
+        )
+    own_parts.check_trainable(network.layers)
+    kept = network.grads.copy()  # backward passes write there
+    flowing = np.zeros_like(forward(network, X))
+    flowing[:, output] = 1
+    flowing = backward(network, flowing)
+    network.grads[...] = kept
+    return np.ascontiguousarray(flowing, network.dtype)
 
 
 def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:

@@ -21,6 +21,7 @@ from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile, linked
 from .objective import Objective
 from .registry import checked_keywords
+from .summary import Summary, summary
 from .targets import Encoded, Samples, TargetCoder
 
 if TYPE_CHECKING:
@@ -599,6 +600,65 @@ class Network:
         from . import serialization
 
         return serialization.load(path, custom)
+
+    def summary(self) -> Summary:
+        """The layers with their sizes, parameters and memory, as text.
+
+        Returns
+        -------
+        str
+            A table, which a prompt shows as it is; elsewhere `print` it.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network, ReLU
+        >>> Network([Dense(64, 128), ReLU(), Dense(128, 10)]).summary()
+        Network of float32, loss softmax_cross_entropy
+           layer           outputs  parameters
+        0  Dense(64, 128)      128       8,320
+        1  ReLU()              128           0
+        2  Dense(128, 10)       10       1,290
+        64 inputs, 9,610 parameters: 38.4 kB, with gradients and the state of Adam 154 kB
+        """
+        return summary(self)
+
+    def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
+        """Gradient of one linear output (before the loss's link) with respect to X.
+
+        Dropout is off, and `grads` stays as it is.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, n_features)
+            One row for each sample.
+        output : int, default 0
+            Which output: the class's place in `classes_`, or the target's.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+            In the network's dtype.
+
+        Raises
+        ------
+        InputError
+            If the network is not built, for inputs that do not fit it, and if there is no such
+            output.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network
+        >>> net = Network([Dense(2, 1, initializer="zeros")], "mse")
+        >>> net.layers[0].W = [[3.0], [4.0]]
+        >>> net.input_gradients([[1.0, 1.0], [5.0, 0.0]])
+        array([[3., 4.],
+               [3., 4.]], dtype=float32)
+        """
+        from . import layerwise
+
+        where = "Network.input_gradients"
+        values = self._matrix(where, checks.array(where, "X", X))
+        return layerwise.input_gradients(self, where, values, output)
 
 
 def _checked_layers(layers: Iterable[Any]) -> list[Layer]:

@@ -1534,6 +1534,43 @@ def value_and_gradient(
     return float(((outputs - targets) ** 2).mean()), 2 * (outputs - targets) / outputs.size
 
 
+def handy_rows() -> Iterator[Row]:
+    """Input gradients and labels of predictors."""
+    where = "Network.input_gradients: expected"
+    yield Row(
+        "labels of a predictor that has seen no targets",
+        InputError,
+        "predictor: expected a fitted network to predict labels with, "
+        "got one that had seen no targets; call fit before compile_predictor",
+        lambda s: Network([Dense(3, 2)]).compile_predictor().predict(s.X),
+    )
+    yield Row(
+        "input gradients of an output that is not there",
+        InputError,
+        f"{where} output below 2, got 2; count outputs from 0",
+        lambda s: s.fitted.input_gradients(s.X, 2),
+    )
+    yield Row(
+        "input gradients of a negative output",
+        InputError,
+        f"{where} output to be a whole number of at least 0, got -1; choose a larger one",
+        lambda s: s.fitted.input_gradients(s.X, -1),
+    )
+    yield Row(
+        "input gradients of sparse rows",
+        InputTypeError,
+        f"{where} X as a dense array, got csr_matrix; call its .toarray() first",
+        lambda s: s.fitted.input_gradients(sparse.csr_matrix(s.X)),
+    )
+    yield Row(
+        "input gradients of a network not built",
+        InputError,
+        f"{where} a network with known input columns, got one not built yet; "
+        "call fit or build(n_features) first",
+        lambda s: s.new.input_gradients(s.X),
+    )
+
+
 def own_layer_rows() -> Iterator[Row]:
     """Layers of one's own that are written wrongly."""
 
@@ -2065,6 +2102,7 @@ ROWS = [
     *file_rows(),
     *mended_rows(),
     *predictor_rows(),
+    *handy_rows(),
     *own_layer_rows(),
     *own_loss_rows(),
     *own_optimizer_rows(),
