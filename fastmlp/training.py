@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -33,8 +33,16 @@ if TYPE_CHECKING:
 
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
+
+class BatchCallback(Protocol):
+    """A callback of batches: anything with this method."""
+
+    def on_batch(self, network: Network, step: int, loss: float, /) -> Any: ...
+
+
 Function = Callable[["Network", "History"], Any]
-Callback = Function | Checkpoint
+OnBatch = Callable[["Network", int, float], Any]
+Callback = Function | Checkpoint | BatchCallback
 
 
 def fit(
@@ -60,7 +68,7 @@ def fit(
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1, engine.MOST_THREADS)
     optimizer = optimizer_of(optimizer)
-    callbacks, checkpoint = _checked_callbacks(where, callbacks)
+    callbacks, on_batch, checkpoint = _checked_callbacks(where, callbacks)
     compiles = engine.can_compile(network.layers, network.loss, optimizer)
     own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
@@ -84,7 +92,7 @@ def fit(
             values[...] = resumed.parameters[name]
     run = _Run(
         network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite,
+        keep_finite, on_batch,
     )  # fmt: skip
     try:
         return run.epochs(shuffle, callbacks, progress, checkpoint)
@@ -102,6 +110,10 @@ def fit(
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
+class _EndsInEpoch(Exception):
+    """A callback of batches asks for the end before an epoch is over."""
+
+
 class _NotFinite(Exception):
     """An epoch brought a nan or an infinity, by the data or by too long steps."""
 
@@ -112,25 +124,34 @@ class _NotFinite(Exception):
 
 def _checked_callbacks(
     where: str, callbacks: Any
-) -> tuple[tuple[Function, ...], Checkpoint | None]:
-    """The functions, and the checkpoint among them."""
+) -> tuple[tuple[Function, ...], tuple[OnBatch, ...], Checkpoint | None]:
+    """The functions of epochs, those of batches, and the checkpoint among them."""
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
     given = tuple(callbacks)
-    found = tuple(callback for callback in given if not isinstance(callback, Checkpoint))
+    others = tuple(callback for callback in given if not isinstance(callback, Checkpoint))
     checkpoints = [callback for callback in given if isinstance(callback, Checkpoint)]
     if len(checkpoints) > 1:
         raise InputError(where, "one Checkpoint", f"{len(checkpoints)}", "pass one")
-    for callback in found:
+    found: list[Function] = []
+    on_batch: list[OnBatch] = []
+    for callback in others:
+        if hasattr(callback, "on_batch") and not isinstance(callback, type):
+            names = ("network", "step", "loss")
+            checks.takes(where, "an on_batch", callback.on_batch, *names)
+            on_batch.append(callback.on_batch)
+            if not callable(callback):
+                continue
         if isinstance(callback, type) or not callable(callback):
             got, advice = type(callback).__name__, advice
             if isinstance(callback, type):
                 got, advice = f"the class {callback.__name__}", f"pass {callback.__name__}()"
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
-    return found, (checkpoints[0] if checkpoints else None)
+        found.append(callback)
+    return tuple(found), tuple(on_batch), (checkpoints[0] if checkpoints else None)
 
 
 def _validation(
@@ -164,12 +185,14 @@ class _Run:
         resumed: Resumed | None,
         compiles: bool,
         keep_finite: bool,
+        on_batch: tuple[OnBatch, ...],
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
         self.batch_size, self.n_epochs = batch_size, n_epochs
         self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
         self.step, self.history = 0, History()
+        self.on_batch, self.steps_per_call = on_batch, 1 if on_batch else self.steps_per_epoch
         self.state = np.empty(0, network.dtype)
         if has_rule(optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
@@ -189,7 +212,7 @@ class _Run:
                 batch_size,
                 n_threads,
                 optimizer,
-                steps_a_call=self.steps_per_epoch,
+                steps_a_call=self.steps_per_call,
             )
 
     def epochs(
@@ -216,6 +239,8 @@ class _Run:
                         checkpoint.after_epoch(self.network, history, self.state, self.step, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
+        except _EndsInEpoch:
+            history.stopped = "callback"
         finally:
             if bar is not None:
                 bar.close()
@@ -224,43 +249,58 @@ class _Run:
     def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
         started = time.perf_counter()
-        loss, rate = self._train_epoch(self.history.epochs, shuffle)
+        loss, rate, wished = self._train_epoch(self.history.epochs, shuffle)
         self._check_first_epoch()
         validation = self._validate()
         self.history.add(loss, validation, rate, time.perf_counter() - started)
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]
-        return any(wishes)
+        return any(wishes) or wished
 
-    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float]:
-        """All batches once; returns the mean loss and the last learning rate."""
-        samples = self.samples
+    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float, bool]:
+        """All batches once; returns the mean loss, the last learning rate, and any wish to end."""
         order = np.arange(self.n_rows, dtype=np.int32)
         if shuffle:
             random.shuffle(order, self.network.seed, epoch)
         numbers, rate = self._step_numbers()
-        if self.engine is not None:
-            losses = self.engine.train(
-                order, samples.encoded, samples.weights, self.state, numbers, self.step
-            )
-        else:
-            losses = layerwise.train(
-                self.network,
-                samples.X,
-                order,
-                self.batch_size,
-                samples.encoded,
-                samples.weights,
-                self.optimizer,
-                self.state,
-                numbers,
-                self.step,
-            )
+        losses, wished = np.full(self.steps_per_epoch, np.nan), False
+        for first in range(0, self.steps_per_epoch, self.steps_per_call):
+            last = min(first + self.steps_per_call, self.steps_per_epoch)
+            losses[first:last] = self._train_steps(order, numbers, first, last)
+            if not np.isfinite(losses[last - 1]):
+                break
+            wished = self._after_batch(first, losses[first])
+            if wished and last < self.steps_per_epoch:
+                self.step += last
+                raise _EndsInEpoch
         self._refuse_divergence(losses, epoch, rate)
         self.step += self.steps_per_epoch
         (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)
-        return loss, rate
+        return loss, rate, wished
+
+    def _train_steps(
+        self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """Some steps of an epoch, whose bits do not depend on how it is cut; returns their losses.
+
+        order: the whole epoch's rows in the order of visits; numbers: of all its steps.
+        """
+        samples, step = self.samples, self.step + first
+        rows, numbers = order[first * self.batch_size : last * self.batch_size], numbers[first:last]
+        if self.engine is not None:
+            return self.engine.train(
+                rows, samples.encoded, samples.weights, self.state, numbers, step
+            )
+        return layerwise.train(
+            self.network, samples.X, rows, self.batch_size, samples.encoded, samples.weights,
+            self.optimizer, self.state, numbers, step,
+        )  # fmt: skip
+
+    def _after_batch(self, step: int, loss: float) -> bool:
+        """Tell the callbacks of batches, where there are any; whether one asks for the end."""
+        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.on_batch]
+        return any(wishes)
 
     def _step_numbers(self) -> tuple[np.ndarray, float]:
         """Hyperparameters of this epoch's steps, and the last learning rate."""

@@ -1888,6 +1888,24 @@ def own_optimizer_rows() -> Iterator[Row]:
             f"Network.fit: expected callbacks {text}",
             lambda s, callback=callback: s.new.fit(s.X, s.y, callbacks=[callback]),
         )
+    yield Row(
+        "a callback of batches that takes two arguments",
+        InputTypeError,
+        "Network.fit: expected an on_batch of (network, step, loss), got one of (step, loss); "
+        f"{arguments}",
+        lambda s: s.new.fit(
+            s.X, s.y, callbacks=[mine(object, on_batch=lambda self, step, loss: None)]
+        ),
+    )
+    yield Row(
+        "a callback of batches for an estimator",
+        InputError,
+        "MLPClassifier.fit: expected callbacks of epochs, got one with on_batch; "
+        "pass it to Network.fit instead",
+        lambda s: MLPClassifier(
+            callbacks=[mine(object, on_batch=lambda self, network, step, loss: None)]
+        ).fit(s.X, s.y),
+    )
     kinds = "as a contiguous array of float32 or float64"
     written, copy = (
         f"params {kinds} that may be written to, got",

@@ -89,6 +89,10 @@ def check_together(estimator: Any, validates: bool) -> None:
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
     for callback in as_list(e.callbacks):
+        if hasattr(callback, "on_batch"):
+            raise InputError(
+                where, "callbacks of epochs", "one with on_batch", "pass it to Network.fit instead"
+            )
         if not callable(callback):
             raise InputTypeError(
                 where, "callbacks that can be called as f(estimator, history)",
