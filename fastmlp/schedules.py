@@ -467,6 +467,11 @@ class FromFunction(Schedule):
         Called as `f(step, n_steps)`, with steps from 0; returns the rate, at least 0. What it
         returns is checked when training asks for it.
 
+    Raises
+    ------
+    InputError
+        For what is no function, or one of other arguments.
+
     Examples
     --------
     >>> import numpy as np
