@@ -21,8 +21,8 @@ from . import checks, serialization
 from .errors import FileError, InputError
 from .files import as_path, remove_leftovers
 from .history import History
-from .optimizers import Optimizer
-from .registry import specification
+from .optimizers import has_rule
+from .registry import checked_keywords, specification
 from .tables import is_sparse
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Resumed(NamedTuple):
     history: History
 
 
+@checked_keywords
 @dataclass
 class Checkpoint:
     """Saves a fit as it goes, and goes on with it; pass it among the `callbacks` of `Network.fit`.
@@ -136,7 +137,7 @@ class Checkpoint:
         InputError, FileError
             As the class says.
         """
-        if not isinstance(run["optimizer"], Optimizer):
+        if not has_rule(run["optimizer"]):
             raise InputError(
                 self._where, "an optimizer of fastmlp's, whose state can be saved",
                 type(run["optimizer"]).__name__, "save the network in a callback instead",

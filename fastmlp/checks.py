@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import numbers
 from typing import Any
 
@@ -17,6 +18,8 @@ from .kernels.rows import KINDS
 from .tables import is_sparse, sorted_csr
 
 _PASS_THROUGH = tuple(KINDS)
+# NumPy would read these as numbers from an array of objects, though not from one of their own type.
+_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64)
 
 
 def number(
@@ -74,6 +77,42 @@ def answers(where: str, outputs: np.ndarray) -> np.ndarray:
     return outputs
 
 
+def takes(where: str, what: str, function: Any, *names: str, **options: Any) -> None:
+    """Refuse a function that cannot be called with arguments of these names, and these options."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a builtin, which does not tell
+        return
+    try:
+        signature.bind(*names, **options)
+    except TypeError:
+        wanted = ", ".join([*names, *(f"{key}={value}" for key, value in options.items())])
+        raise InputTypeError(
+            where, f"{what} of ({wanted})", f"one of ({', '.join(signature.parameters)})",
+            "give it these arguments",
+        ) from None  # fmt: skip
+
+
+def to_update(where: str, params: Any, grads: Any) -> None:
+    """Arrays that an optimizer's step may go through as one run of numbers."""
+    for name, value, needs in (("params", params, "carray"), ("grads", grads, "c_contiguous")):
+        wanted = f"{name} as a contiguous array of float32 or float64"
+        if needs == "carray":
+            wanted += " that may be written to"
+        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+            raise InputTypeError(where, wanted, type(value).__name__, f"pass net.{name}, say")
+        if value.dtype not in (np.float32, np.float64) or not value.dtype.isnative:
+            raise InputTypeError(where, wanted, f"dtype {value.dtype}", "convert it")
+        if not (getattr(value.flags, needs) and value.flags.aligned):
+            got = "a read-only one" if value.flags.c_contiguous else "a strided one"
+            raise InputError(where, wanted, got, "make a copy, or pass whole arrays")
+    if grads.shape != params.shape or grads.dtype != params.dtype:
+        raise InputError(
+            where, f"grads of shape {params.shape} and type {params.dtype.name}, as params",
+            f"shape {grads.shape} and type {grads.dtype.name}", "pass the gradient of these params",
+        )  # fmt: skip
+
+
 def array(where: str, name: str, value: Any) -> np.ndarray:
     """Anything array-like that is dense and rectangular."""
     if hasattr(value, "toarray"):
@@ -85,11 +124,25 @@ def array(where: str, name: str, value: Any) -> np.ndarray:
             where, f"{name} without masked values", "some", "fill them in or drop their rows"
         )
     try:
-        return np.asarray(value)
+        columns = _number_columns(value)
+        return np.asarray(value) if columns is None else np.column_stack(columns)
     except ValueError:
         raise InputError(
             where, f"{name} as a rectangular array", "rows of different lengths", "pad or cut them"
         ) from None
+
+
+def _number_columns(value: Any) -> list[np.ndarray] | None:
+    """Columns of a pandas frame whose types are nullable, if all of them hold numbers.
+
+    Such a frame as a whole would become an array of objects; gaps in a column become nan.
+    """
+    if not hasattr(value, "iloc") or np.ndim(value) != 2:
+        return None
+    if all(isinstance(dtype, np.dtype) for dtype in value.dtypes):
+        return None
+    columns = [np.asarray(value.iloc[:, i]) for i in range(value.shape[1])]
+    return columns if columns and all(column.dtype.kind in "biuf" for column in columns) else None
 
 
 def _shape(values: np.ndarray) -> str:
@@ -102,11 +155,48 @@ def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
         return values
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
-    # NumPy would read text as numbers from an array of objects, though not from one of text.
-    if values.dtype.kind == "O" and not any(isinstance(v, str | bytes) for v in values.flat):
+    if values.dtype.kind == "O" and not any(isinstance(v, _NO_NUMBERS) for v in values.flat):
+        complete(where, f"{name} to be finite", values)
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return values.astype(np.float64)
     raise _not_numbers(where, name, values.dtype)
+
+
+def complete(
+    where: str,
+    expected: str,
+    values: np.ndarray,
+    advice: str = "remove, replace or impute it",
+) -> None:
+    """Refuse None, pd.NA, NaT and nan among objects, texts and dates, naming the first's place."""
+    if values.dtype.kind in "mM":
+        missing = np.isnat(values)
+    elif values.dtype.kind in "OT":
+        found = (_is_missing(value) for value in values.flat)
+        missing = np.fromiter(found, bool, values.size).reshape(values.shape)
+    else:
+        return
+    if missing.any():
+        spot = _spot(np.argwhere(missing)[0])
+        raise InputError(where, expected, f"a missing value in {spot}", advice)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether it is None or, as nan and NaT, not equal to itself; pd.NA does not say."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:
+        return True
+    except (ValueError, ArithmeticError):  # an array, or a decimal that must not be compared
+        return False
+
+
+def _spot(place: Any) -> str:
+    """Where an entry stands: "row 3", or "row 3, column 1" of a matrix."""
+    row, *column = (int(i) for i in place)
+    return f"row {row}" + "".join(f", column {i}" for i in column[:1])
 
 
 def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
@@ -127,9 +217,8 @@ def not_finite(where: str, name: str, values: Any) -> InputError | None:
         row = int(np.searchsorted(values.indptr, place[0], side="right")) - 1
         place = row, int(values.indices[place])
     what = "nan" if np.isnan(number) else "an infinity"
-    spot = f"row {place[0]}" + (f", column {place[1]}" if len(place) > 1 else "")
     return InputError(
-        where, f"{name} to be finite", f"{what} in {spot}", "remove, replace or impute it"
+        where, f"{name} to be finite", f"{what} in {_spot(place)}", "remove, replace or impute it"
     )
 
 

@@ -133,7 +133,7 @@ def _default(value: object) -> str:
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    from .layers import ACTIVATIONS
+    from .layers import ACTIVATIONS, LAYERS
     from .losses import LOSSES
     from .optimizers import OPTIMIZERS
     from .schedules import SCHEDULES
@@ -160,12 +160,17 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     network.add_argument(
         "--activation",
         default="relu",
+        type=LAYERS.resolve,
         choices=[a.name for a in ACTIVATIONS],
         metavar="NAME",
         help=_choices([a.name for a in ACTIVATIONS], "relu"),
     )
     network.add_argument(
-        "--loss", choices=LOSSES.names, metavar="NAME", help=_choices(LOSSES.names, "by the target")
+        "--loss",
+        type=LOSSES.resolve,
+        choices=LOSSES.names,
+        metavar="NAME",
+        help=_choices(LOSSES.names, "by the target"),
     )
     network.add_argument(
         "--dropout",
@@ -184,6 +189,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     fit.add_argument(
         "--optimizer",
         default="adam",
+        type=OPTIMIZERS.resolve,
         choices=OPTIMIZERS.names,
         metavar="NAME",
         help=_choices(OPTIMIZERS.names, "adam"),
@@ -197,6 +203,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     fit.add_argument(
         "--schedule",
         default="linear",
+        type=SCHEDULES.resolve,
         choices=SCHEDULES.names,
         metavar="NAME",
         help=_choices(SCHEDULES.names, "linear, down to 0"),

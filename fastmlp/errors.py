@@ -6,6 +6,8 @@ code 2.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -48,6 +50,14 @@ class FileError(InputError, OSError):
 def counted(number: int, thing: str) -> str:
     """As a sentence needs it: "1 column", "2 columns"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, quoted: bool = True) -> str:
+    """Advice for a name that is not known: the closest known one, or something else."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    if not close:
+        return otherwise
+    return f"did you mean {close[0]!r}?" if quoted else f"did you mean {close[0]}?"
 
 
 def require(module: str, where: str, extra: str) -> Any:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .errors import counted
 
-@dataclass
+
+@dataclass(repr=False)
 class History:
     """What happened in a fit, one entry an epoch.
 
@@ -28,10 +30,12 @@ class History:
 
     Examples
     --------
-    >>> from fastmlp import Dense, Network
+    >>> from fastmlp import Dense, History, Network
     >>> history = Network([Dense(2)]).fit([[0.0], [1.0]], [0, 1], epochs=3)
     >>> history.epochs, len(history.loss), history.stopped
     (3, 3, 'finished')
+    >>> History([0.75, 0.5], seconds=[0.1, 0.1])
+    History(2 epochs in 0.20 s, finished: loss 0.75 to 0.5)
     """
 
     loss: list[float] = field(default_factory=list)
@@ -40,6 +44,17 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     stopped: str = "finished"
+
+    def __repr__(self) -> str:
+        """Epochs, seconds and how each curve went, on one line."""
+        curves = [
+            f"{name} {values[0]:.4g} to {values[-1]:.4g}"
+            for name in ("loss", "validation_loss", "validation_score")
+            if (values := getattr(self, name))
+        ]
+        epochs, seconds = counted(self.epochs, "epoch"), f"{sum(self.seconds):.2f} s"
+        how = ": " + ", ".join(curves) if curves else ""
+        return f"History({epochs} in {seconds}, {self.stopped}{how})"
 
     @property
     def epochs(self) -> int:

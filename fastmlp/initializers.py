@@ -27,7 +27,17 @@ __all__ = [
     "Zeros",
 ]
 
-INITIALIZERS: Registry[Initializer] = Registry("initializer")
+_OTHER_NAMES = {
+    **dict.fromkeys(("glorot", "xavier", "xavier_uniform"), "glorot_uniform"),
+    "xavier_normal": "glorot_normal",
+    **dict.fromkeys(("he", "kaiming", "kaiming_uniform"), "he_uniform"),
+    "kaiming_normal": "he_normal",
+    "lecun": "lecun_normal",
+    **dict.fromkeys(("gaussian", "random_normal"), "normal"),
+    "zero": "zeros",
+}
+
+INITIALIZERS: Registry[Initializer] = Registry("initializer", _OTHER_NAMES)
 
 
 class Initializer:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError
+from . import checks, own_parts
+from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.losses import sum_rows
@@ -19,7 +20,7 @@ from .kernels.memory import address_of
 from .kernels.sums import n_parts
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
-from .optimizers import Optimizer
+from .optimizers import has_rule
 from .tables import is_sparse
 from .targets import Encoded
 
@@ -52,7 +53,7 @@ def train(
                 return losses[:step]
             losses[step] = _step(
                 network, X, order[step * batch_size : (step + 1) * batch_size], encoded, weights,
-                optimizer, state, numbers[step], first_step + step,
+                optimizer, state, numbers[step], first_step + step, is_first=step == 0,
             )  # fmt: skip
     finally:
         restore_denormals(control)
@@ -69,6 +70,7 @@ def _step(
     state: np.ndarray,
     numbers: np.ndarray,
     step: int,
+    is_first: bool,
 ) -> float:
     """One batch; returns its loss."""
     for number, layer in enumerate(network.layers):
@@ -76,8 +78,8 @@ def _step(
             layer.at_step(network.seed, number + 1, step)
     batch_weights = weights[index] if weights.size else weights
     targets = encoded.rows(index, network.n_outputs)
-    loss = gradient(network, X[index], targets, batch_weights, training=True)
-    if isinstance(optimizer, Optimizer):
+    loss = gradient(network, X[index], targets, batch_weights, True, is_first)
+    if has_rule(optimizer):
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
         optimizer.step(network.params, network.grads)
@@ -91,13 +93,44 @@ def gradient(
     encoded: Encoded,
     weights: np.ndarray,
     training: bool = False,
+    is_first: bool = True,
 ) -> float:
-    """Forward, loss and backward for one batch: returns the loss, leaves grads in the network."""
+    """Forward, loss and backward for one batch: returns the loss, leaves grads in the network.
+
+    In the first batch, what parts of the user's own return is checked.
+    """
     values = forward(network, X, training)
-    loss, flowing = _loss(network, values, encoded, weights)
-    for layer in reversed(network.layers):
-        flowing = layer.backward(flowing)
+    found = _loss(network, values, encoded, weights)
+    if is_first:
+        own_parts.check_loss(network.loss, values, found)
+    loss, flowing = found
+    backward(network, flowing, is_first)
     return loss + _add_penalties(network)
+
+
+def backward(network: Network, flowing: np.ndarray, is_first: bool = True) -> np.ndarray:
+    """Gradient with respect to the inputs, given that of the outputs of the last forward pass."""
+    for layer in reversed(network.layers):
+        incoming, flowing = flowing, layer.backward(flowing)
+        if is_first:
+            own_parts.check_backward(layer, incoming, flowing)
+    return flowing
+
+
+def input_gradients(network: Network, where: str, X: np.ndarray, output: int) -> np.ndarray:
+    """Gradient of one linear output with respect to X, in the network's type; grads are kept."""
+    checks.whole_number(where, "output", output, 0)
+    if output >= network.n_outputs:
+        raise InputError(
+            where, f"output below {network.n_outputs}", f"{output}", "count outputs from 0"
+        )
+    own_parts.check_trainable(network.layers)
+    kept = network.grads.copy()  # backward passes write there
+    flowing = np.zeros_like(forward(network, X))
+    flowing[:, output] = 1
+    flowing = backward(network, flowing)
+    network.grads[...] = kept
+    return np.ascontiguousarray(flowing, network.dtype)
 
 
 def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:
@@ -120,6 +153,12 @@ def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
             f"{np.shape(result)}",
             "set n_out in build if the layer changes the width",
         )
+    dtype = getattr(result, "dtype", None)
+    if dtype is not values.dtype and np.asarray(result).dtype.kind not in "biuf":
+        raise InputTypeError(
+            f"{layer!r}.forward", "outputs of real numbers", f"dtype {np.asarray(result).dtype}",
+            "convert them",
+        )  # fmt: skip
     return np.ascontiguousarray(result, values.dtype)
 
 

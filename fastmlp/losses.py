@@ -7,19 +7,46 @@ weighted by sample_weight, and over the outputs of a sample where there are seve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from . import checks
-from .errors import InputError
+from .errors import InputError, InputTypeError
 from .kernels import losses as kernels
 from .kernels.memory import address_of, address_or_0, index_address
 from .registry import Registry
 
-LOSSES: Registry[Loss] = Registry("loss")
+_OTHER_NAMES = {
+    **dict.fromkeys(
+        (
+            "cross_entropy", "categorical_cross_entropy", "sparse_categorical_cross_entropy",
+            "softmax", "log_loss", "ce",
+        ),
+        "softmax_cross_entropy",
+    ),
+    **dict.fromkeys(
+        ("bce", "bce_with_logits", "logistic", "sigmoid_cross_entropy"),
+        "binary_cross_entropy",
+    ),
+    **dict.fromkeys(("mse", "squared_error", "l2"), "mean_squared_error"),
+    **dict.fromkeys(("mae", "absolute_error", "l1"), "mean_absolute_error"),
+    "smooth_l1": "huber",
+    "pinball": "quantile",
+    "poisson": "poisson_deviance",
+}  # fmt: skip
+
+LOSSES: Registry[Loss] = Registry("loss", _OTHER_NAMES, lambda loss: _check_own(loss))
 
 Task = Literal["classes", "binary", "regression"]
+
+# What else people call them.
+_TASKS = {
+    "classification": "classes",
+    "multiclass": "classes",
+    "binary_classification": "binary",
+    "multilabel": "binary",
+}
 
 
 class Loss:
@@ -88,6 +115,37 @@ class Loss:
             Probabilities or predicted numbers.
         """
         return outputs
+
+
+def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
+    """Predictions for outputs, one for each, whatever a loss of the user's own returns."""
+    found = loss.link(outputs)
+    if not isinstance(loss, BuiltInLoss) and (
+        np.shape(found) != outputs.shape or np.asarray(found).dtype.kind not in "biuf"
+    ):
+        got = "None" if found is None else f"shape {np.shape(found)} of {np.asarray(found).dtype}"
+        raise InputError(
+            f"{type(loss).__name__}.link", f"an array of shape {outputs.shape} of numbers", got,
+            "return one prediction for each output",
+        )  # fmt: skip
+    return np.asarray(found)
+
+
+def _check_own(loss: Loss) -> None:
+    """A loss of the user's own says what its targets are and how it is computed."""
+    name, task = type(loss).__name__, loss.task
+    tasks = get_args(Task)
+    if task not in tasks:
+        meant = _TASKS.get(task) if isinstance(task, str) else None
+        advice = f"write task = {meant!r}" if meant else "choose what its targets are"
+        raise InputError(f"{name}.task", f"one of {', '.join(tasks)}", repr(task), advice)
+    where = f"{name}.value_and_gradient"
+    if type(loss).value_and_gradient is Loss.value_and_gradient:
+        advice = "define value_and_gradient(self, outputs, targets, sample_weight)"
+        raise InputTypeError(where, "a method", "none", advice)
+    arguments = ("outputs", "targets", "sample_weight")
+    checks.takes(where, "a method", loss.value_and_gradient, *arguments)
+    checks.takes(f"{name}.link", "a method", loss.link, "outputs")
 
 
 class BuiltInLoss(Loss):

@@ -16,11 +16,13 @@ import numpy as np
 from . import checks, columns, engine
 from .attributes import Checked, Fixed, Numbers, Views
 from .errors import InputError, InputTypeError, counted
+from .groups import Group, remember
 from .kernels.memory import aligned_copy, aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
-from .losses import LOSSES, BuiltInLoss, Loss, Quantile
+from .losses import LOSSES, BuiltInLoss, Loss, Quantile, linked
 from .objective import Objective
-from .optimizers import Group
+from .registry import checked_keywords
+from .summary import Summary, summary
 from .targets import Encoded, Samples, TargetCoder
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Plan(NamedTuple):
     feature_names: tuple[str, ...] | None = None
 
 
+@checked_keywords
 class Network:
     """A multi-layer perceptron.
 
@@ -256,6 +259,7 @@ class Network:
     def _bind(self) -> None:
         """Hand each layer its views of the flat vectors."""
         self.spare_engines = {}  # they hold addresses of the former ones
+        remember(self.params, self.groups)
         starts = {group.name: group for group in self.groups}
         for number, layer in enumerate(self.layers):
             views: list[dict[str, np.ndarray]] = [{}, {}]
@@ -298,6 +302,7 @@ class Network:
         """Labels in the order of the outputs, or None."""
         return None if self.coder is None else self.coder.classes
 
+    @checked_keywords
     def fit(
         self,
         X: Any,
@@ -340,7 +345,11 @@ class Network:
             main one, and at most as OMP_NUM_THREADS or NUMBA_NUM_THREADS say.
         callbacks : sequence of callable, default ()
             Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
-            a `Checkpoint`.
+            a `Checkpoint`. Of an object that has a method `on_batch(network, step, loss)`, that is
+            called after each batch, with steps counted from 0; a true result ends the fit there,
+            and the unfinished epoch is not in the history. Each batch is then a call of compiled
+            code of its own, which costs some 50 microseconds, and more with several threads, as
+            they are started for each.
         progress : bool, default False
             Whether to show a progress bar.
         keep_finite : bool, default False
@@ -421,7 +430,7 @@ class Network:
         from . import layerwise
 
         values = layerwise.forward(self, X)
-        return self.loss.link(values) if link else values
+        return linked(self.loss, values) if link else values
 
     def _answers(self, where: str, X: Any, link: bool) -> np.ndarray:
         """Outputs of rows as users pass them, nan refused."""
@@ -537,15 +546,15 @@ class Network:
     ) -> float:
         if isinstance(self.loss, Quantile) and len(self.loss.levels) > 1:
             return -loss
-        targets, linked = encoded.dense(self.n_outputs), self.loss.link(outputs)
+        targets, predicted = encoded.dense(self.n_outputs), linked(self.loss, outputs)
         even = weights if weights.size else None
         if self.loss.task == "classes":
-            right = np.argmax(linked, axis=1) == np.argmax(targets, axis=1)
+            right = np.argmax(predicted, axis=1) == np.argmax(targets, axis=1)
             return float(np.average(right, weights=even))
         if self.loss.task == "binary":
-            right = ((linked > 0.5) == (targets > 0.5)).all(axis=1)
+            right = ((predicted > 0.5) == (targets > 0.5)).all(axis=1)
             return float(np.average(right, weights=even))
-        return _r_squared(linked.astype(np.float64), targets.astype(np.float64), even)
+        return _r_squared(predicted.astype(np.float64), targets.astype(np.float64), even)
 
     def loss_and_gradient(
         self, X: Any, y: Any, sample_weight: Any = None
@@ -696,6 +705,65 @@ class Network:
 
         return serialization.load(path, custom)
 
+    def summary(self) -> Summary:
+        """The layers with their sizes, parameters and memory, as text.
+
+        Returns
+        -------
+        str
+            A table, which a prompt shows as it is; elsewhere `print` it.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network, ReLU
+        >>> Network([Dense(64, 128), ReLU(), Dense(128, 10)]).summary()
+        Network of float32, loss softmax_cross_entropy
+           layer           outputs  parameters
+        0  Dense(64, 128)      128       8,320
+        1  ReLU()              128           0
+        2  Dense(128, 10)       10       1,290
+        64 inputs, 9,610 parameters: 38.4 kB, with gradients and the state of Adam 154 kB
+        """
+        return summary(self)
+
+    def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
+        """Gradient of one linear output (before the loss's link) with respect to X.
+
+        Dropout is off, and `grads` stays as it is.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, n_features)
+            One row for each sample.
+        output : int, default 0
+            Which output: the class's place in `classes_`, or the target's.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+            In the network's dtype.
+
+        Raises
+        ------
+        InputError
+            If the network is not built, for inputs that do not fit it, and if there is no such
+            output.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network
+        >>> net = Network([Dense(2, 1, initializer="zeros")], "mse")
+        >>> net.layers[0].W = [[3.0], [4.0]]
+        >>> net.input_gradients([[1.0, 1.0], [5.0, 0.0]])
+        array([[3., 4.],
+               [3., 4.]], dtype=float32)
+        """
+        from . import layerwise
+
+        where = "Network.input_gradients"
+        values = self._matrix(where, checks.array(where, "X", X))
+        return layerwise.input_gradients(self, where, values, output)
+
 
 def _checked_layers(layers: Iterable[Any]) -> tuple[Layer, ...]:
     try:
@@ -764,10 +832,13 @@ def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     for number, layer in enumerate(layers):
         for key, shape in layer.parameter_shapes().items():
             is_weight = len(shape) > 1
-            scale = 1.0
+            scale, limit = 1.0, None
             if isinstance(layer, Dense) and is_weight:
                 scale = layer.used_initializer.parameter_scale(shape[0])
-            found.append(Group(f"{number}.{key}", 0, math.prod(shape), is_weight, scale))
+                limit = layer.max_norm
+            size, n_columns = math.prod(shape), shape[-1] if shape else 1
+            name = f"{number}.{key}"
+            found.append(Group(name, 0, size, is_weight, scale, limit, n_columns))
     found.sort(key=lambda group: not group.is_weight)  # stable: layers stay in order
     start, placed = 0, []
     for group in found:

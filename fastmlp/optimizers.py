@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
 from . import checks
 from .errors import InputError, InputTypeError
+from .groups import Group as Group
+from .groups import groups_of, owner_of
 from .kernels import optimizers as kernels
+from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.memory import address_of, aligned_zeros
 from .registry import Registry
-from .schedules import Schedule, schedule_of
+from .schedules import Schedule, rates_of, schedule_of
 
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
+_OTHER_NAMES = {"gd": "sgd", "gradient_descent": "sgd", "stochastic_gradient_descent": "sgd"}
+
+OPTIMIZERS: Registry[Optimizer] = Registry(
+    "optimizer", _OTHER_NAMES, lambda optimizer: _check_own(optimizer)
+)
 
 T = TypeVar("T", bound="type[Optimizer]")
 
@@ -49,21 +57,19 @@ def _documented(cls: T) -> T:
     return cls
 
 
-class Group(NamedTuple):
-    """A part of the flat parameters that one layer's weights or biases take."""
-
-    name: str  # "0.W": layer number and parameter
-    start: int
-    size: int
-    is_weight: bool
-    scale: float  # of the parametrisation, see Initializer.parameter_scale
-
-
-@runtime_checkable
 class CustomOptimizer(Protocol):
     """An optimizer of your own: anything with this method, which updates `params` in place."""
 
     def step(self, params: np.ndarray, grads: np.ndarray) -> None: ...
+
+
+@dataclass
+class _Progress:
+    """How far an optimizer is with one array in a loop of the user's own."""
+
+    owner: weakref.ref[np.ndarray]
+    state: np.ndarray
+    n_steps: int = 0
 
 
 @_documented
@@ -193,6 +199,80 @@ class Optimizer:
             found.append((rates[group.name] * shift, decay))
         return found
 
+    def step(self, params: np.ndarray, grads: np.ndarray, n_steps: int | None = None) -> None:
+        """One step in a loop of your own: updates `params` in place.
+
+        The optimizer counts the steps and keeps its state for each array of parameters while the
+        array's memory lives; a copy of the optimizer starts anew. In a network's `params`, or in
+        views of whole layers, it knows weights from biases, so `weight_decay`, `factors` and the
+        layers' `max_norm` do what they do in `Network.fit`; another array is one group of weights
+        with the name "params".
+
+        Parameters
+        ----------
+        params : ndarray of any shape
+            Parameters, float32 or float64, contiguous and writeable: `net.params`.
+        grads : ndarray of shape as params
+            Their gradient, in the same dtype, contiguous: `net.grads`.
+        n_steps : int, optional
+            Steps of the whole loop, which schedules need that plan all of it.
+
+        Raises
+        ------
+        InputError
+            For arrays that cannot be used, and for a schedule that needs `n_steps` without it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import Adam, Dense, Network
+        >>> X, y = np.linspace(-1, 1, 20).reshape(-1, 1), np.linspace(1, 3, 20)
+        >>> net, optimizer = Network([Dense(1)], "mse"), Adam(0.1)
+        >>> for _ in range(200):
+        ...     loss, gradient = net.loss_and_gradient(X, y)
+        ...     optimizer.step(net.params, net.grads)
+        >>> net.predict([[0.0]]).round(2)
+        array([2.], dtype=float32)
+        """
+        where = f"{type(self).__name__}.step"
+        checks.to_update(where, params, grads)
+        if n_steps is not None:
+            checks.whole_number(where, "n_steps", n_steps, 1)
+        elif self.schedule.plans_all_steps:
+            raise InputError(
+                where, f"n_steps, over which {type(self.schedule).__name__} plans the rates",
+                "none", "pass how many steps your loop has",
+            )  # fmt: skip
+        groups = groups_of(params)
+        progress = self._progress_with(params)
+        step = np.array([progress.n_steps])
+        rates = rates_of(self.schedule, step, n_steps or progress.n_steps + 1)
+        (numbers,) = self.step_numbers(progress.n_steps, rates)
+        gradient = grads if self.clip_norm is None else grads.copy()
+        control = flush_denormals()
+        try:
+            self.update(numbers, groups, params, gradient, progress.state)
+            _limit_norms(groups, params)
+        finally:
+            restore_denormals(control)
+        progress.n_steps += 1
+
+    def _progress_with(self, params: np.ndarray) -> _Progress:
+        """What is kept for an array, found by its memory: each use of it may be another view."""
+        kept: dict[Any, _Progress] = self.__dict__.setdefault("_kept", {})
+        place = address_of(params, "params", params.dtype, params.size, written=True)
+        owner, key = owner_of(params), (place, params.size, params.dtype)
+        found = kept.get(key)
+        if found is None or found.owner() is not owner:
+            state = self.initial_state(params.size, params.dtype)
+            found = _Progress(weakref.ref(owner, lambda _: kept.pop(key, None)), state)
+            kept[key] = found
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hyperparameters alone: a copy has seen no arrays yet."""
+        return {key: value for key, value in self.__dict__.items() if key != "_kept"}
+
     def update(
         self,
         numbers: np.ndarray,
@@ -239,6 +319,46 @@ def _check_groups(groups: Sequence[Group], n_params: int) -> None:
                 f"group {group.name!r}", f"a part of {n_params} parameters",
                 f"{group.size} from {group.start} on", "pass the groups of the same network",
             )  # fmt: skip
+
+
+def _limit_norms(groups: list[Group], params: np.ndarray) -> None:
+    """What `Dense.max_norm` asks for after each step."""
+    one = params.dtype.type(1)
+    for group in groups:
+        if group.max_norm is not None:
+            start = address_of(params, "params", params.dtype, params.size, written=True)
+            address, n_out = start + group.start * params.itemsize, group.n_columns
+            limit, n_in = float(group.max_norm), group.size // n_out
+            kernels.limit_columns(address, n_in, n_out, 0, n_out, limit, one)
+
+
+def has_rule(optimizer: object) -> TypeGuard[Optimizer]:
+    """Whether hyperparameters say all of a step, unlike in classes with a `step` of their own."""
+    return isinstance(optimizer, Optimizer) and type(optimizer).step is Optimizer.step
+
+
+def optimizer_of(value: Any) -> Any:
+    """An optimizer from its name, one of fastmlp's, or an object of one's own with a `step`."""
+    is_plain = type(value).__module__ in ("builtins", "numpy")
+    if is_plain or isinstance(value, type | Optimizer):
+        made: Optimizer = OPTIMIZERS.make(value, Optimizer)
+        return made
+    step, where = getattr(value, "step", None), f"{type(value).__name__}.step"
+    if not callable(step):
+        got = "none" if step is None else type(step).__name__
+        raise InputTypeError(where, "a method", got, "define step(self, params, grads)")
+    checks.takes(where, "a method", step, "params", "grads")
+    return value
+
+
+def _check_own(optimizer: Optimizer) -> None:
+    """A class derived from `Optimizer` needs a rule."""
+    if has_rule(optimizer) and not hasattr(optimizer, "code"):
+        raise InputTypeError(
+            type(optimizer).__name__, "a method step(params, grads)", "none",
+            "define it, or derive from an optimizer that has a rule, such as Adam",
+        )  # fmt: skip
+    checks.takes(f"{type(optimizer).__name__}.step", "a method", optimizer.step, "params", "grads")
 
 
 @OPTIMIZERS.register

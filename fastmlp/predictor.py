@@ -12,25 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import checks, columns, engine
-from .errors import InputError
+from .errors import InputError, counted
 from .kernels.jit import REFUSALS, exactly
 from .kernels.step import outputs_of_row
 from .tables import table_of
 
 if TYPE_CHECKING:
     from .network import Network
+    from .targets import TargetCoder
 
 
 class Predictor:
     """Outputs after the link (probabilities, or predicted numbers) of one row or many.
 
     Made by `Network.compile_predictor`; later changes of the network do not reach it. Inputs are
-    not searched for nan, which comes out as nan.
+    not searched for nan, which comes out as nan. `predict` gives labels.
 
     Parameters
     ----------
     network : Network
         Built, of built-in layers and a built-in loss.
+    coder : TargetCoder, optional
+        How `predict` reads outputs; by default as the network does.
 
     Raises
     ------
@@ -45,11 +48,13 @@ class Predictor:
     >>> row = np.ones(4, np.float32)
     >>> predictor(row).shape, predictor(np.ones((5, 4))).shape
     ((3,), (5, 3))
+    >>> predictor
+    Predictor(4 inputs, 3 outputs, float32)
     """
 
-    __slots__ = ("_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
+    __slots__ = ("_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, coder: TargetCoder | None = None) -> None:
         if not network.is_built or not engine.can_compile(network.layers, network.loss):
             got = "parts of your own" if network.is_built else "a network not built yet"
             raise InputError(
@@ -57,6 +62,9 @@ class Predictor:
                 "use predict_proba" if network.is_built else "call fit first",
             )  # fmt: skip
         self._network = copy.deepcopy(network)
+        self._coder = copy.deepcopy(coder) or self._network.coder
+        if self._coder is not None and self._coder.classes is not None:
+            self._coder.classes.flags.writeable = False
         # NumPy keeps one object for each built-in type, so that `is` can compare them.
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
@@ -64,7 +72,17 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, also in other processes, make work spaces of their own: those hold addresses."""
-        return Predictor, (self._network,)
+        return Predictor, (self._network, self._coder)
+
+    def __repr__(self) -> str:
+        sizes = [counted(self._n_features, "input"), counted(self._n_outputs, "output")]
+        classes = [] if self.classes_ is None else [f"{len(self.classes_)} classes"]
+        return f"Predictor({', '.join([*sizes, self._dtype.name, *classes])})"
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """Labels in the order of the outputs (of one output: no and yes), or None; read-only."""
+        return None if self._coder is None else self._coder.classes
 
     def __call__(self, X: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Outputs of one row or many.
@@ -102,6 +120,46 @@ class Predictor:
             done = False
         self._spare.append(space)
         return result if done else self._otherwise(X, out)
+
+    def predict(self, X: Any) -> Any:
+        """Labels, or numbers for a regression loss, of one row or many.
+
+        Parameters
+        ----------
+        X : array of shape (n_features,) or (n, n_features)
+            As for a call.
+
+        Returns
+        -------
+        label, number or ndarray of shape (n,) or (n, n_targets)
+            What `predict` of the network or the estimator gives; of one row its only entry.
+
+        Raises
+        ------
+        InputError
+            For X of another width or not numbers, for rows whose outputs are nan, and if the
+            network has seen no targets.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network
+        >>> net = Network([Dense(2)])
+        >>> history = net.fit([[-1.0], [1.0]], ["cold", "warm"], optimizer="sgd", epochs=300)
+        >>> predictor = net.compile_predictor()
+        >>> str(predictor.predict([0.8])), predictor.predict([[-0.9], [0.8]]).tolist()
+        ('warm', ['cold', 'warm'])
+        """
+        if self._coder is None:
+            raise InputError(
+                "predictor", "a fitted network to predict labels with",
+                "one that had seen no targets", "call fit before compile_predictor",
+            )  # fmt: skip
+        outputs = self(X)
+        is_row = outputs.ndim == 1
+        found = self._coder.decode(
+            checks.answers("predictor", outputs.reshape(1, -1) if is_row else outputs)
+        )
+        return found[0] if is_row else found
 
     def _new_space(self) -> tuple[int, engine.Engine]:
         row = np.zeros((1, self._n_features), self._dtype)

@@ -1,18 +1,82 @@
 """Things with a name: losses, optimizers, schedules, initializers and layers, each in one table.
 
 Strings in the API, choices on the command line, headers of model files and the cases of the tests
-all come from these tables, so a new entry is known everywhere at once.
+all come from these tables, so a new entry is known everywhere at once. Names that other libraries
+use are understood, and a misspelt name or argument is answered with the one that is meant.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from .errors import InputError, InputTypeError
+from .errors import InputError, InputTypeError, did_you_mean
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Arguments that mean the same here and elsewhere; the first that a function has is suggested.
+_SYNONYMS = (
+    ("learning_rate_init", "learning_rate", "start", "peak", "lr", "rate", "eta", "step_size"),
+    ("epochs", "max_iter", "n_epochs", "num_epochs", "nb_epoch", "n_iter"),
+    ("random_state", "seed"),
+    ("epsilon", "eps"),
+    ("weight_decay", "decay", "wd"),
+    ("beta1", "beta_1", "betas"),
+    ("beta2", "beta_2"),
+    ("rho", "decay_rate"),
+    ("clip_norm", "gradient_clip", "clipnorm", "max_grad_norm", "grad_clip"),
+    ("n_in", "in_features", "input_dim", "input_shape", "in_dim"),
+    ("n_out", "units", "out_features", "out_dim", "n_units"),
+    ("initializer", "kernel_initializer", "weight_init", "init"),
+    ("rate", "p", "dropout", "drop_rate", "prob"),
+    ("negative_slope", "alpha", "slope"),
+    ("validation_data", "validation", "eval_set", "X_val"),
+    ("callbacks", "callback"),
+    ("progress", "verbose"),
+    ("n_threads", "n_jobs", "num_threads"),
+    ("hidden_layer_sizes", "hidden", "hidden_sizes", "hidden_units"),
+    ("solver", "optimizer"),
+    ("alpha", "l2"),
+    ("scale", "std", "stddev", "sigma"),
+)
+
+
+def checked_keywords(target: F) -> F:
+    """Decorator: answer an unknown keyword argument with the one that is meant.
+
+    Of a class, its constructor is meant. Signatures, annotations and docstrings stay as they are.
+    """
+    if isinstance(target, type):
+        if "__init__" in vars(target):
+            target.__init__ = _checked(target.__init__, "")  # type: ignore[misc]
+        return target
+    return _checked(target, target.__qualname__)  # type: ignore[return-value]
+
+
+def _checked(function: Callable[..., Any], where: str) -> Callable[..., Any]:
+    known = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        for word in kwargs:
+            if word not in known:
+                raise _unknown_argument(where or type(self).__name__, word, known[1:])
+        return function(self, *args, **kwargs)
+
+    return checked
+
+
+def _unknown_argument(where: str, word: str, known: tuple[str, ...]) -> InputTypeError:
+    groups = [group for group in _SYNONYMS if word in group]
+    meant = [name for group in groups for name in group if name in known]
+    fallback = f"it has {', '.join(known)}" if known else "it has none"
+    advice = did_you_mean(meant[0] if meant else word, known, fallback, quoted=False)
+    return InputTypeError(where, "only arguments that it has", word, advice)
 
 
 def specification(value: Any) -> Any:
@@ -35,16 +99,25 @@ class Registry(Generic[T]):
     ----------
     kind : str
         What the things are, as errors call them: "loss", "optimizer".
+    other_names : mapping of str to str, optional
+        What people also call them, with the name that each stands for.
+    check : callable, optional
+        Called with an object of the user's own class; raises if it cannot work.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(
+        self,
+        kind: str,
+        other_names: Mapping[str, str] | None = None,
+        check: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.kind, self.other_names, self._check = kind, dict(other_names or {}), check
         self._classes: dict[str, type[T]] = {}
 
     def register(self, cls: type[T]) -> type[T]:
         """Class decorator: enter the class under its attribute `name`."""
         self._classes[cls.name] = cls  # type: ignore[attr-defined]
-        return cls
+        return checked_keywords(cls)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,11 +126,31 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[type[T]]:
         return iter(self._classes.values())
 
+    def resolve(self, name: str) -> str:
+        """The registered name that a name stands for, or the name itself if that is unknown.
+
+        Capitals, hyphens, underscores and the kind at the end do not matter: "ReLU" is "relu",
+        "HuberLoss" is "huber".
+        """
+        if name in self._classes:
+            return name
+        meant = {self._key(word): word for word in self._words()}.get(self._key(name), name)
+        return self.other_names.get(meant, meant)
+
+    def _words(self) -> Iterable[str]:
+        """All names that are understood; where two read the same, the registered one is last."""
+        return [*self.other_names, *self._classes]
+
+    def _key(self, name: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix(self.kind)
+
     def __getitem__(self, name: str) -> type[T]:
-        if name not in self._classes:
+        found = self.resolve(name) if isinstance(name, str) else name
+        if found not in self._classes:
             choices = ", ".join(sorted(self._classes))
-            raise InputError(self.kind, f"one of {choices}", repr(name), "check the spelling")
-        return self._classes[name]
+            advice = did_you_mean(str(name), self._words(), "check the spelling")
+            raise InputError(self.kind, f"one of {choices}", repr(name), advice)
+        return self._classes[found]
 
     def make(self, value: Any, base: type) -> Any:
         """The thing itself from a name, a specification or an instance of `base`."""
@@ -67,6 +160,8 @@ class Registry(Generic[T]):
             fields = {key: v for key, v in value.items() if key != "name"}
             return self[value["name"]](**fields)
         if isinstance(value, base):
+            if self._check is not None and type(value) not in tuple(self):
+                self._check(value)
             return value
         expected = f"a name or an object of fastmlp's {base.__name__}"
         if isinstance(value, type):

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import checks
 from .errors import InputError, InputTypeError
-from .registry import Registry
+from .registry import Registry, checked_keywords
 
 __all__ = [
     "Constant",
@@ -29,7 +29,19 @@ __all__ = [
     "WarmUp",
 ]
 
-SCHEDULES: Registry[Schedule] = Registry("schedule")
+_OTHER_NAMES = {
+    **dict.fromkeys(("cosine_annealing", "cosine_decay", "cosine_annealing_lr"), "cosine"),
+    **dict.fromkeys(("exponential_decay", "exponential_lr", "exp"), "exponential"),
+    **dict.fromkeys(("linear_decay", "linear_lr"), "linear"),
+    **dict.fromkeys(("step_decay", "step_lr"), "step"),
+    **dict.fromkeys(("invscaling", "inverse_sqrt"), "inverse_scaling"),
+    "one_cycle_lr": "one_cycle",
+    "constant_lr": "constant",
+}
+
+SCHEDULES: Registry[Schedule] = Registry(
+    "schedule", _OTHER_NAMES, lambda schedule: _check_own(schedule)
+)
 
 
 class Schedule:
@@ -49,6 +61,11 @@ class Schedule:
     """
 
     name: ClassVar[str]
+
+    @property
+    def plans_all_steps(self) -> bool:
+        """Whether rates depend on how many steps there will be."""
+        return True
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
         """Learning rates of some steps of a run.
@@ -105,6 +122,7 @@ class Constant(Schedule):
     """
 
     name: ClassVar[str] = "constant"
+    plans_all_steps = False
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -234,6 +252,7 @@ class InverseScaling(Schedule):
     """
 
     name: ClassVar[str] = "inverse_scaling"
+    plans_all_steps = False
     start: float = 1e-3
     power: float = 0.5
 
@@ -428,11 +447,16 @@ class WarmUp(Schedule):
         checks.whole_number("WarmUp", "steps", self.steps, 0)
         object.__setattr__(self, "schedule", schedule_of(self.schedule))
 
+    @property
+    def plans_all_steps(self) -> bool:
+        return bool(self.schedule.plans_all_steps)
+
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
         ramp = np.minimum((steps + 1.0) / max(self.steps, 1), 1.0)
-        return ramp * self.schedule.rates(steps, n_steps)
+        return ramp * rates_of(self.schedule, steps, n_steps)
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class FromFunction(Schedule):
     """The schedule of a function; passing the function itself as a learning rate does the same.
@@ -442,6 +466,11 @@ class FromFunction(Schedule):
     function : callable
         Called as `f(step, n_steps)`, with steps from 0; returns the rate, at least 0. What it
         returns is checked when training asks for it.
+
+    Raises
+    ------
+    InputError
+        For what is no function, or one of other arguments.
 
     Examples
     --------
@@ -454,24 +483,55 @@ class FromFunction(Schedule):
     name: ClassVar[str] = "function"
     function: Callable[[int, int], float]
 
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise InputTypeError(
+                "learning_rate", "a function of (step, n_steps)", type(self.function).__name__,
+                "pass a function",
+            )  # fmt: skip
+        checks.takes("learning_rate", "a function", self.function, "step", "n_steps")
+
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
         found = [self.function(int(step), n_steps) for step in steps]
-        try:
-            rates = np.array([float(rate) for rate in found])
-        except (TypeError, ValueError):
-            raise InputTypeError(
-                "schedule", "a function that returns numbers", "one that does not",
-                "check the function you passed",
-            ) from None  # fmt: skip
-        if not (np.isfinite(rates).all() and (rates >= 0).all()):
-            step = int(steps[int(np.argmin(np.isfinite(rates) & (rates >= 0)))])
-            raise InputError(
-                "schedule",
-                "finite learning rates of at least 0",
-                f"another at step {step}",
-                "check the function you passed",
-            )
-        return rates
+        for rate in found:
+            is_number = hasattr(rate, "__float__") and np.ndim(rate) == 0
+            if not is_number or isinstance(rate, bool | str | bytes):
+                raise InputTypeError(
+                    "schedule", "a function that returns numbers", type(rate).__name__,
+                    "check the function you passed",
+                )  # fmt: skip
+        return np.array([float(rate) for rate in found])
+
+
+def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
+    """Learning rates as `schedule.rates` gives them, float64, checked where they are not ours."""
+    if type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp:
+        return schedule.rates(steps, n_steps)
+    rates = schedule.rates(steps, n_steps)
+    where = "schedule" if type(schedule) is FromFunction else f"{type(schedule).__name__}.rates"
+    if np.shape(rates) != steps.shape or np.asarray(rates).dtype.kind not in "biuf":
+        got = f"shape {np.shape(rates)} and type {np.asarray(rates).dtype}"
+        raise InputTypeError(
+            where, f"an array of shape {steps.shape} of numbers", got,
+            "return one rate for each entry of steps",
+        )  # fmt: skip
+    found = np.asarray(rates, np.float64)
+    fine = np.isfinite(found) & (found >= 0)
+    if not fine.all():
+        place = int(np.argmin(fine))
+        raise InputError(
+            where, "finite learning rates of at least 0", f"another at step {int(steps[place])}",
+            "check the function you passed",
+        )  # fmt: skip
+    return found
+
+
+def _check_own(schedule: Schedule) -> None:
+    """A class of the user's own needs a method `rates`."""
+    where = f"{type(schedule).__name__}.rates"
+    if type(schedule).rates is Schedule.rates:
+        raise InputTypeError(where, "a method", "none", "define rates(self, steps, n_steps)")
+    checks.takes(where, "a method", schedule.rates, "steps", "n_steps")
 
 
 def schedule_of(value: Any) -> Schedule:
@@ -480,8 +540,12 @@ def schedule_of(value: Any) -> Schedule:
         return Constant(float(value))
     if callable(value) and not isinstance(value, Schedule | type):
         return FromFunction(value)
+    made: Schedule
+    if isinstance(value, Schedule):
+        made = SCHEDULES.make(value, Schedule)
+        return made
     try:
-        made: Schedule = SCHEDULES.make(value, Schedule)
+        made = SCHEDULES.make(value, Schedule)
     except InputTypeError as error:
         advice = error.advice if isinstance(value, type) else "see fastmlp.schedules"
         raise InputTypeError(

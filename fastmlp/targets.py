@@ -204,13 +204,9 @@ def _unique(where: str, values: np.ndarray) -> np.ndarray:
                 "fractions",
                 "use a regression loss, or whole numbers as labels",
             )
-    if values.dtype.kind in "OT" and any(value is None or value != value for value in values):
-        raise InputError(
-            where,
-            "a label for every row of y",
-            "missing ones",
-            "drop those rows or give them a label",
-        )
+    checks.complete(
+        where, "a label for every row of y", values, "drop such rows or give them a label"
+    )
     try:
         return np.unique(values)
     except TypeError:

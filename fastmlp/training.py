@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from . import checks, columns, engine, layerwise
+from . import checks, columns, engine, layerwise, own_parts
 from .checkpoint import Checkpoint, Resumed
 from .errors import InputError, InputTypeError, counted
 from .history import History
@@ -22,7 +22,8 @@ from .kernels import random
 from .kernels.cache import compile_seconds
 from .kernels.losses import means_of_epochs
 from .kernels.memory import address_of
-from .optimizers import OPTIMIZERS, CustomOptimizer, Optimizer
+from .optimizers import has_rule, optimizer_of
+from .schedules import rates_of
 from .tables import table_of
 from .targets import Samples, TargetCoder
 
@@ -31,8 +32,16 @@ if TYPE_CHECKING:
 
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
+
+class BatchCallback(Protocol):
+    """A callback of batches: anything with this method."""
+
+    def on_batch(self, network: Network, step: int, loss: float, /) -> Any: ...
+
+
 Function = Callable[["Network", "History"], Any]
-Callback = Function | Checkpoint
+OnBatch = Callable[["Network", int, float], Any]
+Callback = Function | Checkpoint | BatchCallback
 
 
 def fit(
@@ -57,15 +66,15 @@ def fit(
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1, engine.MOST_THREADS)
-    if isinstance(optimizer, type) or not isinstance(optimizer, CustomOptimizer):
-        optimizer = OPTIMIZERS.make(optimizer, Optimizer)
-    callbacks, checkpoint = _checked_callbacks(where, callbacks)
+    optimizer = optimizer_of(optimizer)
+    callbacks, on_batch, checkpoint = _checked_callbacks(where, callbacks)
     compiles = engine.can_compile(network.layers, network.loss, optimizer)
+    own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
     samples, plan, coder = network._read(where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan, network.dtype, validation_data)
-    if isinstance(optimizer, Optimizer):
+    if has_rule(optimizer):
         optimizer.group_factors(plan.groups)
     undo = network._undo()
     network._adopt(plan, coder)
@@ -82,10 +91,14 @@ def fit(
             values[...] = resumed.parameters[name]
     run = _Run(
         network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite,
+        keep_finite, on_batch,
     )  # fmt: skip
     try:
         return run.epochs(shuffle, callbacks, progress, checkpoint)
+    except InputError:
+        if run.step == 0:  # by a part of the user's own, in the first epoch
+            undo()
+        raise
     except _NotFinite as found:
         error = None if search else checks.not_finite(where, "X", samples.X)
         if error is not None:
@@ -94,6 +107,10 @@ def fit(
         if run.finite_params is not None:
             network.params[...] = run.finite_params
         raise InputError(where, found.expected, found.got, _CALMER) from None
+
+
+class _EndsInEpoch(Exception):
+    """A callback of batches, or Ctrl-C, ended the fit before its epoch was over."""
 
 
 class _NotFinite(Exception):
@@ -106,21 +123,34 @@ class _NotFinite(Exception):
 
 def _checked_callbacks(
     where: str, callbacks: Any
-) -> tuple[tuple[Function, ...], Checkpoint | None]:
-    """The functions, and the checkpoint among them."""
+) -> tuple[tuple[Function, ...], tuple[OnBatch, ...], Checkpoint | None]:
+    """The functions of epochs, those of batches, and the checkpoint among them."""
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
     given = tuple(callbacks)
-    found = tuple(callback for callback in given if not isinstance(callback, Checkpoint))
+    others = tuple(callback for callback in given if not isinstance(callback, Checkpoint))
     checkpoints = [callback for callback in given if isinstance(callback, Checkpoint)]
     if len(checkpoints) > 1:
         raise InputError(where, "one Checkpoint", f"{len(checkpoints)}", "pass one")
-    for callback in found:
-        if not callable(callback):
-            raise InputTypeError(where, "callbacks of functions", type(callback).__name__, advice)
-    return found, (checkpoints[0] if checkpoints else None)
+    found: list[Function] = []
+    on_batch: list[OnBatch] = []
+    for callback in others:
+        if hasattr(callback, "on_batch") and not isinstance(callback, type):
+            names = ("network", "step", "loss")
+            checks.takes(where, "an on_batch", callback.on_batch, *names)
+            on_batch.append(callback.on_batch)
+            if not callable(callback):
+                continue
+        if isinstance(callback, type) or not callable(callback):
+            got, advice = type(callback).__name__, advice
+            if isinstance(callback, type):
+                got, advice = f"the class {callback.__name__}", f"pass {callback.__name__}()"
+            raise InputTypeError(where, "callbacks of functions", got, advice)
+        checks.takes(where, "callbacks that are functions", callback, "network", "history")
+        found.append(callback)
+    return tuple(found), tuple(on_batch), (checkpoints[0] if checkpoints else None)
 
 
 def _validation(
@@ -155,14 +185,16 @@ class _Run:
         resumed: Resumed | None,
         compiles: bool,
         keep_finite: bool,
+        on_batch: tuple[OnBatch, ...],
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
         self.batch_size, self.n_epochs = batch_size, n_epochs
         self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
         self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
+        self.on_batch, self.steps_per_call = on_batch, 1 if on_batch else self.steps_per_epoch
         self.state = np.empty(0, network.dtype)
-        if isinstance(optimizer, Optimizer):
+        if has_rule(optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
         if resumed is not None:
             self.step, self.history = resumed.step, resumed.history
@@ -170,6 +202,8 @@ class _Run:
                 self.state[...] = resumed.state
         # Those of the last epoch that ended well, if they are wanted.
         self.finite_params = network.params.copy() if keep_finite else None
+        # Those before the first epoch, for an optimizer that may do nothing.
+        self.first_params = None if has_rule(optimizer) else network.params.copy()
         self.engine: engine.Engine | None = None
         if compiles:
             self.engine = engine.Engine(
@@ -178,7 +212,7 @@ class _Run:
                 batch_size,
                 n_threads,
                 optimizer,
-                steps_a_call=self.steps_per_epoch,
+                steps_a_call=self.steps_per_call,
             )
 
     def epochs(
@@ -190,7 +224,7 @@ class _Run:
     ) -> History:
         """All epochs that are left, or those before a callback or Ctrl-C ends the fit.
 
-        An epoch that Ctrl-C ends early leaves its steps in the parameters, and no entry in the
+        An epoch that is ended early leaves its steps in the parameters, and no entry in the
         history or among the checkpoints.
         """
         history = self.history
@@ -210,13 +244,12 @@ class _Run:
                     elif wished:
                         history.stopped = "callback"
                     ends = history.stopped != "finished" or history.epochs >= self.n_epochs
-                    if (
-                        checkpoint is not None
-                        and self.step == history.epochs * self.steps_per_epoch
-                    ):
+                    if checkpoint is not None:
                         checkpoint.after_epoch(self.network, history, self.state, self.step, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
+        except _EndsInEpoch as end:
+            history.stopped = str(end)
         finally:
             if bar is not None:
                 bar.close()
@@ -225,53 +258,75 @@ class _Run:
     def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
         """The next epoch: train, validate, record; whether a callback asks for the end."""
         started, compiled = time.perf_counter(), compile_seconds()
-        found = self._train_epoch(self.history.epochs, shuffle)
-        if found is None:
-            return False
-        loss, rate = found
+        loss, rate, wished = self._train_epoch(self.history.epochs, shuffle)
+        self._check_first_epoch()
         validation = self._validate()
         compiled = compile_seconds() - compiled
         self.history.add(loss, validation, rate, time.perf_counter() - started - compiled)
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]
-        return any(wishes)
+        return any(wishes) or wished
 
-    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float] | None:
-        """All batches once; returns the mean loss and the last learning rate.
-
-        None if Ctrl-C ended the epoch before its last batch.
-        """
-        samples = self.samples
+    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float, bool]:
+        """All batches once; returns the mean loss, the last learning rate, and any wish to end."""
         order = np.arange(self.n_rows, dtype=np.int32)
         if shuffle:
             random.shuffle(order, self.network.seed, epoch)
         numbers, rate = self._step_numbers()
-        ends = self.ctrl_c.ends_epoch
-        with self.ctrl_c.computing():
-            if self.engine is not None:
-                losses = self.engine.train(
-                    order, samples.encoded, samples.weights, self.state, numbers, self.step,
-                    ends=ends,
-                )  # fmt: skip
-            else:
-                losses = layerwise.train(
-                    self.network, samples.X, order, self.batch_size, samples.encoded,
-                    samples.weights, self.optimizer, self.state, numbers, self.step, ends,
-                )  # fmt: skip
-        self._refuse_divergence(losses, epoch, rate)
-        self.step += losses.size
-        if losses.size < self.steps_per_epoch:
-            return None
+        losses, done, why = np.full(self.steps_per_epoch, np.nan), 0, ""
+        while done < losses.size and not why:
+            with self.ctrl_c.computing():
+                stop = min(done + self.steps_per_call, losses.size)
+                found = self._train_steps(order, numbers, done, stop)
+            losses[done : done + found.size] = found
+            done += found.size
+            if not np.isfinite(losses[done - 1]):
+                break
+            if self._after_batch(done - 1, losses[done - 1]):
+                why = "callback"
+            if self.ctrl_c.ends_epoch():
+                why = "interrupted"
+        self._refuse_divergence(losses[: max(done, 1)], epoch, rate)
+        self.step += done
+        if done < losses.size:
+            raise _EndsInEpoch(why)
         (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)
-        return loss, rate
+        return loss, rate, why == "callback"
+
+    def _train_steps(
+        self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """Some steps of an epoch, whose bits do not depend on how it is cut; returns their losses.
+
+        They are fewer if Ctrl-C ended the epoch.
+
+        order: the whole epoch's rows in the order of visits; numbers: of all its steps.
+        """
+        samples, step = self.samples, self.step + first
+        rows, numbers = order[first * self.batch_size : last * self.batch_size], numbers[first:last]
+        if self.engine is not None:
+            return self.engine.train(
+                rows, samples.encoded, samples.weights, self.state, numbers, step,
+                ends=self.ctrl_c.ends_epoch,
+            )  # fmt: skip
+        return layerwise.train(
+            self.network, samples.X, rows, self.batch_size, samples.encoded, samples.weights,
+            self.optimizer, self.state, numbers, step, self.ctrl_c.ends_epoch,
+        )  # fmt: skip
+
+    def _after_batch(self, step: int, loss: float) -> bool:
+        """Tell the callbacks of batches, where there are any; whether one asks for the end."""
+        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.on_batch]
+        return any(wishes)
 
     def _step_numbers(self) -> tuple[np.ndarray, float]:
         """Hyperparameters of this epoch's steps, and the last learning rate."""
-        if not isinstance(self.optimizer, Optimizer):
+        if not has_rule(self.optimizer):
             return np.zeros((self.steps_per_epoch, 1)), float("nan")
         steps = self.step + np.arange(self.steps_per_epoch)
-        rates = self.optimizer.schedule.rates(steps, self.steps_per_epoch * self.n_epochs)
+        n_steps = self.steps_per_epoch * self.n_epochs
+        rates = rates_of(self.optimizer.schedule, steps, n_steps)
         return self.optimizer.step_numbers(self.step, rates), float(rates[-1])
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
@@ -286,6 +341,12 @@ class _Run:
             )
         if self.finite_params is not None:
             self.finite_params[...] = self.network.params
+
+    def _check_first_epoch(self) -> None:
+        if self.first_params is not None:
+            network = self.network
+            own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
+            self.first_params = None
 
     def _validate(self) -> tuple[float, float] | None:
         """Loss and score on the validation data, if there are any."""

@@ -18,12 +18,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 LEVELS = (
     {"errors", "reference", "kernels", "history", "interrupts"},
     {"registry", "files", "tables", "trace", "columns", "comparison"},
-    {"checks"},
+    {"checks", "groups"},
     {"attributes"},
     {"initializers", "schedules", "layers", "losses", "optimizers"},
-    {"targets"},
+    {"targets", "own_parts"},
     {"engine", "layerwise", "datasets"},
-    {"objective"},
+    {"objective", "summary"},
     {"network"},
     {"serialization", "predictor", "tracing"},
     {"checkpoint"},
@@ -39,13 +39,19 @@ LEVELS = (
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 NO_LEVEL = {"__init__", "__main__"}  # they gather everything
-SIBLINGS = {("kernels", "errors"), ("layers", "initializers"), ("optimizers", "schedules")}
+SIBLINGS = {
+    ("history", "errors"),
+    ("kernels", "errors"),
+    ("layers", "initializers"),
+    ("optimizers", "schedules"),
+}
 # Network hands over to modules above it, and the reference's demonstration loads its data: these
 # imports wait until they are needed.
 UPWARD_IF_LAZY = {
     ("engine", "network"),  # for types
     ("layerwise", "network"),  # for types
     ("objective", "network"),  # for types
+    ("summary", "network"),  # for types
     ("network", "layerwise"),
     ("network", "predictor"),
     ("network", "training"),

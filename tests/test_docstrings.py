@@ -135,7 +135,8 @@ def test_errors_are_told(name: str) -> None:
     members = [getattr(doc.obj, "fget", doc.obj)]
     if inspect.isclass(doc.obj):
         members = [vars(doc.obj).get(key) for key in ("__init__", "__post_init__")]
-    written = [m for m in members if m and m.__code__.co_filename != "<string>"]  # by dataclass
+    members = [inspect.unwrap(m) for m in members if m]
+    written = [m for m in members if m.__code__.co_filename != "<string>"]  # by dataclass
     code = "".join(map(inspect.getsource, written))
     refuses = re.search(r"\braise (?!NotImpl)\w|\bchecks\.\w+\(|\._check\(|\brequire\(", code)
     assert doc.doc["Raises"] or not refuses

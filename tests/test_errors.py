@@ -39,6 +39,7 @@ from fastmlp import (
     Huber,
     Layer,
     LeakyReLU,
+    Loss,
     MLPClassifier,
     Network,
     Quantile,
@@ -62,7 +63,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.schedules import SCHEDULES
 from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
 
@@ -356,7 +357,7 @@ def fit_rows() -> Iterator[Row]:
     yield Row(
         "None in a list",
         InputError,
-        "Network.fit: expected X to be finite, got nan in row 0, column 1; "
+        "Network.fit: expected X to be finite, got a missing value in row 0, column 1; "
         "remove, replace or impute it",
         lambda s: s.new.fit([[1.0, None, 2.0]] * 8, s.y),
     )
@@ -453,8 +454,8 @@ def target_rows() -> Iterator[Row]:
     yield Row(
         "None among labels",
         InputError,
-        "Network.fit: expected a label for every row of y, got missing ones; "
-        "drop those rows or give them a label",
+        "Network.fit: expected a label for every row of y, got a missing value in row 1; "
+        "drop such rows or give them a label",
         lambda s: s.new.fit(s.X, np.array(["a", None] * 4, object)),
     )
     yield Row(
@@ -632,6 +633,25 @@ def option_rows() -> Iterator[Row]:
                 f"use one of {listed}, or derive a class of your own",
                 lambda s, call=calls[kind_name], value=value: call(s, value),
             )
+    yield Row(
+        "loss with a slip in its name",
+        InputError,
+        f"loss: expected one of {', '.join(sorted(LOSSES.names))}, got 'mean_sqared_error'; "
+        "did you mean 'mean_squared_error'?",
+        lambda s: Network([Dense(2)], "mean_sqared_error"),
+    )
+    yield Row(
+        "an argument of another library",
+        InputTypeError,
+        "Adam: expected only arguments that it has, got lr; did you mean learning_rate?",
+        lambda s: Adam(lr=0.1),  # type: ignore[call-arg]
+    )
+    yield Row(
+        "an argument that nothing is like",
+        InputTypeError,
+        "Huber: expected only arguments that it has, got outliers; it has delta",
+        lambda s: Huber(outliers=True),  # type: ignore[call-arg]
+    )
     pair = "Network.fit: expected validation_data as (X, y) or (X, y, sample_weight), got"
     for value, got in ((np.zeros((8, 4)), "ndarray"), ({"X": 1}, "dict"), (7, "int")):
         yield Row(
@@ -1034,7 +1054,7 @@ def mended_rows() -> Iterator[Row]:
         yield Row(
             f"a learning rate that is {value}",
             InputTypeError,
-            "schedule: expected a function that returns numbers, got one that does not; "
+            f"schedule: expected a function that returns numbers, got {type(value).__name__}; "
             "check the function you passed",
             lambda s, value=value: s.classifier().fit(
                 s.X, s.y, optimizer=Adam(lambda step, n_steps: value)
@@ -1741,6 +1761,443 @@ class Undone(Layer):
         return X
 
 
+def mine(base: type, **members: Any) -> Any:
+    """An object of a class of one's own, which is as right as its members are."""
+    return type("Mine", (base,), {"name": "mine", **members})()
+
+
+def value_and_gradient(
+    self: Any, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray
+) -> tuple[float, np.ndarray]:
+    return float(((outputs - targets) ** 2).mean()), 2 * (outputs - targets) / outputs.size
+
+
+def handy_rows() -> Iterator[Row]:
+    """Input gradients and labels of predictors."""
+    where = "Network.input_gradients: expected"
+    yield Row(
+        "labels of a predictor that has seen no targets",
+        InputError,
+        "predictor: expected a fitted network to predict labels with, "
+        "got one that had seen no targets; call fit before compile_predictor",
+        lambda s: Network([Dense(3, 2)]).compile_predictor().predict(s.X),
+    )
+    yield Row(
+        "input gradients of an output that is not there",
+        InputError,
+        f"{where} output below 2, got 2; count outputs from 0",
+        lambda s: s.fitted.input_gradients(s.X, 2),
+    )
+    yield Row(
+        "input gradients of a negative output",
+        InputError,
+        f"{where} output to be a whole number of at least 0, got -1; choose a larger one",
+        lambda s: s.fitted.input_gradients(s.X, -1),
+    )
+    yield Row(
+        "input gradients of sparse rows",
+        InputTypeError,
+        f"{where} X as a dense array, got csr_matrix; call its .toarray() first",
+        lambda s: s.fitted.input_gradients(sparse.csr_matrix(s.X)),
+    )
+    yield Row(
+        "input gradients of a network not built",
+        InputError,
+        f"{where} a network with known input columns, got one not built yet; "
+        "call fit or build(n_features) first",
+        lambda s: s.new.input_gradients(s.X),
+    )
+
+
+def own_layer_rows() -> Iterator[Row]:
+    """Layers of one's own that are written wrongly."""
+
+    def forward(self: Any, X: np.ndarray, training: bool = False) -> np.ndarray:
+        return X
+
+    def backward(self: Any, dY: np.ndarray) -> np.ndarray:
+        return dY
+
+    right = {"forward": forward, "backward": backward, "__repr__": lambda self: "Mine()"}
+    numbers = "return one number for each entry"
+    arguments = "give it these arguments"
+    wrong: list[tuple[str, dict[str, Any], type[InputError], str]] = [
+        (
+            "no forward",
+            {"forward": Layer.forward},
+            InputTypeError,
+            "Mine.forward: expected a method, got none; define forward(self, X, training=False)",
+        ),
+        (
+            "a forward of one argument",
+            {"forward": lambda self, X: X},
+            InputTypeError,
+            f"Mine.forward: expected a method of (X, training=False), got one of (X); {arguments}",
+        ),
+        (
+            "no backward",
+            {"backward": Layer.backward},
+            InputTypeError,
+            "Mine.backward: expected a method, which training needs, got none; "
+            "define backward(self, dY)",
+        ),
+        (
+            "a backward of two arguments",
+            {"backward": lambda self, X, dY: dY},
+            InputTypeError,
+            f"Mine.backward: expected a method of (dY), got one of (X, dY); {arguments}",
+        ),
+        (
+            "a backward of another shape",
+            {"backward": lambda self, dY: dY[:, :1]},
+            InputError,
+            f"Mine().backward: expected a gradient of shape (8, 4), got (8, 1); {numbers}",
+        ),
+        (
+            "a backward that returns nothing",
+            {"backward": lambda self, dY: None},
+            InputError,
+            f"Mine().backward: expected a gradient of shape (8, 4), got None; {numbers}",
+        ),
+        (
+            "a backward of complex numbers",
+            {"backward": lambda self, dY: dY + 0j},
+            InputTypeError,
+            "Mine().backward: expected a gradient of shape (8, 4) of real numbers, "
+            "got dtype complex64; convert it",
+        ),
+        (
+            "a forward of complex numbers",
+            {"forward": lambda self, X, training: X + 0j},
+            InputTypeError,
+            "Mine().forward: expected outputs of real numbers, got dtype complex64; convert them",
+        ),
+        (
+            "a build that returns nothing",
+            {"build": lambda self, n_in: None},
+            InputTypeError,
+            "Mine.build: expected the number of output columns, got NoneType; return it",
+        ),
+        (
+            "a build that returns 0",
+            {"build": lambda self, n_in: 0},
+            InputTypeError,
+            "Mine.build: expected the number of output columns, got 0; return it",
+        ),
+        (
+            "a build that sets nothing",
+            {"build": lambda self, n_in: 6},
+            InputError,
+            "Mine.build: expected self.n_in to be 4 and self.n_out 6, which it returns, "
+            "got None and None; set both in build",
+        ),
+    ]
+    wrong_shapes: list[Any] = [[4], {"s": 4}, {"s": [4]}, {"s": (4.0,)}, {3: (4,)}, {"s": (-1,)}]
+    wrong += [
+        (
+            f"parameter_shapes of {shapes}",
+            {"parameter_shapes": lambda self, shapes=shapes: shapes},
+            InputTypeError,
+            "Mine.parameter_shapes: expected a dict of tuples of whole numbers above 0, got "
+            'another; return {"scale": (self.n_in,)}, say',
+        )
+        for shapes in wrong_shapes
+    ]
+    for name, members, kind, text in wrong:
+        yield Row(
+            f"a layer of one's own with {name}",
+            kind,
+            text,
+            lambda s, members=members: Network(
+                [Dense(4), mine(Layer, **(right | members)), Dense(2)]
+            ).fit(s.X, s.y),
+        )
+
+
+def own_loss_rows() -> Iterator[Row]:
+    """Losses of one's own that are written wrongly."""
+    tasks = "Mine.task: expected one of classes, binary, regression, got"
+    where, numbers = "Mine.value_and_gradient: expected", "return one number for each entry"
+    wrong: list[tuple[str, dict[str, Any], type[InputError], str]] = [
+        (
+            "the task classification",
+            {"task": "classification"},
+            InputError,
+            f"{tasks} 'classification'; write task = 'classes'",
+        ),
+        (
+            "the task 3",
+            {"task": 3},
+            InputError,
+            f"{tasks} 3; choose what its targets are",
+        ),
+        (
+            "no value_and_gradient",
+            {"value_and_gradient": Loss.value_and_gradient},
+            InputTypeError,
+            f"{where} a method, got none; "
+            "define value_and_gradient(self, outputs, targets, sample_weight)",
+        ),
+        (
+            "a value_and_gradient of two arguments",
+            {"value_and_gradient": lambda self, z, t: (0.0, z)},
+            InputTypeError,
+            f"{where} a method of (outputs, targets, sample_weight), got one of (z, t); "
+            "give it these arguments",
+        ),
+        (
+            "a value alone",
+            {"value_and_gradient": lambda self, z, t, w: 1.0},
+            InputTypeError,
+            f"{where} a loss and its gradient, got float; return value, gradient",
+        ),
+        (
+            "a value for each row",
+            {"value_and_gradient": lambda self, z, t, w: (z[:, 0], z)},
+            InputTypeError,
+            f"{where} one number as the loss, got shape (8,); return the mean of the batch",
+        ),
+        (
+            "a text as value",
+            {"value_and_gradient": lambda self, z, t, w: ("low", z)},
+            InputTypeError,
+            f"{where} one number as the loss, got str; return the mean of the batch",
+        ),
+        (
+            "a gradient of another shape",
+            {"value_and_gradient": lambda self, z, t, w: (1.0, z[:, 0])},
+            InputError,
+            f"{where} a gradient of shape (8, 2), got (8,); {numbers}",
+        ),
+        (
+            "a gradient of nan",
+            {"value_and_gradient": lambda self, z, t, w: (1.0, z * np.nan)},
+            InputError,
+            f"{where} a finite loss and gradient for finite outputs, got nan or an infinity; "
+            "look for divisions by 0, logarithms of 0 and exponentials of large numbers",
+        ),
+        (
+            "an infinite value",
+            {"value_and_gradient": lambda self, z, t, w: (np.inf, z)},
+            InputError,
+            f"{where} a finite loss and gradient for finite outputs, got nan or an infinity; "
+            "look for divisions by 0, logarithms of 0 and exponentials of large numbers",
+        ),
+        (
+            "a link of another shape",
+            {"link": lambda self, z: z[:, 0]},
+            InputError,
+            "Mine.link: expected an array of shape (8, 2) of numbers, got shape (8,) of float32; "
+            "return one prediction for each output",
+        ),
+        (
+            "a link that returns nothing",
+            {"link": lambda self, z: None},
+            InputError,
+            "Mine.link: expected an array of shape (8, 2) of numbers, got None; "
+            "return one prediction for each output",
+        ),
+    ]
+    for name, members, kind, text in wrong:
+        yield Row(
+            f"a loss of one's own with {name}",
+            kind,
+            text,
+            lambda s, members={"value_and_gradient": value_and_gradient} | members: Network(
+                [Dense(4), ReLU(), Dense(2)], mine(Loss, **members)
+            ).fit(s.X, s.rows),
+        )
+    yield Row(
+        "a link of another shape at predictions",
+        InputError,
+        "Mine.link: expected an array of shape (8, 2) of numbers, got shape (2, 8) of float32; "
+        "return one prediction for each output",
+        lambda s: Network(
+            [Dense(3, 2)],
+            mine(Loss, value_and_gradient=value_and_gradient, link=lambda self, z: z.T),
+        ).predict_proba(s.X),
+    )
+
+
+def own_optimizer_rows() -> Iterator[Row]:
+    """Optimizers and schedules of one's own that are written wrongly, and loops of one's own."""
+    arguments = "give it these arguments"
+    optimizers: list[tuple[str, Any, type[InputError], str]] = [
+        (
+            "a step of one argument",
+            mine(object, step=lambda self, params: None),
+            InputTypeError,
+            f"Mine.step: expected a method of (params, grads), got one of (params); {arguments}",
+        ),
+        (
+            "a step that is a number",
+            mine(object, step=3),
+            InputTypeError,
+            "Mine.step: expected a method, got int; define step(self, params, grads)",
+        ),
+        (
+            "no step",
+            mine(object),
+            InputTypeError,
+            "Mine.step: expected a method, got none; define step(self, params, grads)",
+        ),
+        (
+            "neither a rule nor a step",
+            mine(Optimizer),
+            InputTypeError,
+            "Mine: expected a method step(params, grads), got none; "
+            "define it, or derive from an optimizer that has a rule, such as Adam",
+        ),
+        (
+            "params that are replaced",
+            mine(object, step=lambda self, params, grads: params - grads),
+            InputError,
+            "Mine.step: expected params to be changed in place, got the same ones after an epoch; "
+            "write params -= ..., or params[...] = ...",
+        ),
+    ]
+    for name, optimizer, kind, text in optimizers:
+        yield Row(
+            f"an optimizer of one's own with {name}",
+            kind,
+            text,
+            lambda s, optimizer=optimizer: s.classifier().fit(s.X, s.y, optimizer=optimizer),
+        )
+    yield Row(
+        "a function of one argument as learning rate",
+        InputTypeError,
+        f"learning_rate: expected a function of (step, n_steps), got one of (step); {arguments}",
+        lambda s: Adam(lambda step: 0.1),
+    )
+    yield Row(
+        "a schedule of what is no function",
+        InputTypeError,
+        "learning_rate: expected a function of (step, n_steps), got float; pass a function",
+        lambda s: schedules.FromFunction(0.1),  # type: ignore[arg-type]
+    )
+    rates: list[tuple[str, Any, type[InputError], str]] = [
+        (
+            "no rates",
+            schedules.Schedule.rates,
+            InputTypeError,
+            "Mine.rates: expected a method, got none; define rates(self, steps, n_steps)",
+        ),
+        (
+            "rates of one argument",
+            lambda self, steps: steps,
+            InputTypeError,
+            f"Mine.rates: expected a method of (steps, n_steps), got one of (steps); {arguments}",
+        ),
+        (
+            "one rate for all steps",
+            lambda self, steps, n_steps: 0.1,
+            InputTypeError,
+            "Mine.rates: expected an array of shape (1,) of numbers, got shape () and type "
+            "float64; return one rate for each entry of steps",
+        ),
+        (
+            "rates below 0",
+            lambda self, steps, n_steps: steps - 1.0,
+            InputError,
+            "Mine.rates: expected finite learning rates of at least 0, got another at step 0; "
+            "check the function you passed",
+        ),
+    ]
+    for name, function, kind, text in rates:
+        yield Row(
+            f"a schedule of one's own with {name}",
+            kind,
+            text,
+            lambda s, function=function: s.classifier().fit(
+                s.X, s.y, optimizer=SGD(mine(schedules.Schedule, rates=function))
+            ),
+        )
+    for name, callback, text in (
+        (
+            "that takes one argument",
+            lambda network: None,
+            f"that are functions of (network, history), got one of (network); {arguments}",
+        ),
+        ("as a class", Own, "of functions, got the class Own; pass Own()"),
+    ):
+        yield Row(
+            f"a callback {name}",
+            InputTypeError,
+            f"Network.fit: expected callbacks {text}",
+            lambda s, callback=callback: s.new.fit(s.X, s.y, callbacks=[callback]),
+        )
+    yield Row(
+        "a callback of batches that takes two arguments",
+        InputTypeError,
+        "Network.fit: expected an on_batch of (network, step, loss), got one of (step, loss); "
+        f"{arguments}",
+        lambda s: s.new.fit(
+            s.X, s.y, callbacks=[mine(object, on_batch=lambda self, step, loss: None)]
+        ),
+    )
+    yield Row(
+        "a callback of batches for an estimator",
+        InputError,
+        "MLPClassifier.fit: expected callbacks of epochs, got one with on_batch; "
+        "pass it to Network.fit instead",
+        lambda s: MLPClassifier(
+            callbacks=[mine(object, on_batch=lambda self, network, step, loss: None)]
+        ).fit(s.X, s.y),
+    )
+    kinds = "as a contiguous array of float32 or float64"
+    written, copy = (
+        f"params {kinds} that may be written to, got",
+        "make a copy, or pass whole arrays",
+    )
+    pass_gradient = "pass the gradient of these params"
+    as_params = "grads of shape (4,) and type float64, as params, got shape"
+    four, strided, frozen = np.zeros(4), np.zeros(8)[::2], np.zeros(4)
+    frozen.flags.writeable = False
+    arrays: list[tuple[str, Any, Any, type[InputError], str]] = [
+        ("a list", [0.0], four, InputTypeError, f"{written} list; pass net.params, say"),
+        (
+            "whole numbers", np.zeros(4, int), four, InputTypeError,
+            f"{written} dtype int64; convert it",
+        ),
+        (
+            "a masked array", np.ma.zeros(4), four, InputTypeError,
+            f"{written} MaskedArray; pass net.params, say",
+        ),
+        (
+            "other bytes", np.zeros(4, ">f8"), four, InputTypeError,
+            f"{written} dtype >f8; convert it",
+        ),
+        ("a strided array", strided, four, InputError, f"{written} a strided one; {copy}"),
+        ("a read-only array", frozen, four, InputError, f"{written} a read-only one; {copy}"),
+        (
+            "a strided gradient", four, strided, InputError,
+            f"grads {kinds}, got a strided one; {copy}",
+        ),
+        (
+            "a shorter gradient", four, np.zeros(3), InputError,
+            f"{as_params} (3,) and type float64; {pass_gradient}",
+        ),
+        (
+            "a gradient of another type", four, np.zeros(4, np.float32), InputError,
+            f"{as_params} (4,) and type float32; {pass_gradient}",
+        ),
+    ]  # fmt: skip
+    for name, first, second, kind, text in arrays:
+        yield Row(
+            f"a step on {name}",
+            kind,
+            f"Adam.step: expected {text}",
+            lambda s, first=first, second=second: Adam().step(first, second),
+        )
+    yield Row(
+        "a step of a schedule without an end",
+        InputError,
+        "Adam.step: expected n_steps, over which Linear plans the rates, got none; "
+        "pass how many steps your loop has",
+        lambda s: Adam("linear").step(np.zeros(4), np.zeros(4)),
+    )
+
+
 def checkpoint_rows() -> Iterator[Row]:
     """What checkpoints refuse to go on from, or to write."""
 
@@ -2116,6 +2573,10 @@ ROWS = [
     *named_rows(),
     *saving_rows(),
     *path_rows(),
+    *handy_rows(),
+    *own_layer_rows(),
+    *own_loss_rows(),
+    *own_optimizer_rows(),
 ]
 
 

@@ -423,7 +423,7 @@ def test_all_parameters_of_scikit_learn_have_its_defaults(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [
-    {"hidden_layer_sizes": (0,)}, {"activation": "swish"}, {"solver": "newton"}, {"alpha": -1},
+    {"hidden_layer_sizes": (0,)}, {"activation": "hardtanh"}, {"solver": "newton"}, {"alpha": -1},
     {"learning_rate": "fast"}, {"dropout": 1.0}, {"l1_ratio": 2}, {"n_threads": 0},
     {"dtype": "float16"}, {"activation": ["relu", "tanh"]}, {"width": 0}, {"batch_size": 0},
 ])  # fmt: skip

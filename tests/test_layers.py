@@ -573,9 +573,10 @@ def after_forward(layer: Layer) -> Layer:
             "Dense: expected max_norm to be a number above 0, got 0; choose a value in that range",
         ),
         (
-            lambda: Dense(3, initializer="heuniform"),
+            lambda: Dense(3, initializer="he_unform"),
             "initializer: expected one of glorot_normal, glorot_uniform, he_normal, he_uniform, "
-            "lecun_normal, lecun_uniform, normal, ntk, zeros, got 'heuniform'; check the spelling",
+            "lecun_normal, lecun_uniform, normal, ntk, zeros, got 'he_unform'; "
+            "did you mean 'he_uniform'?",
         ),
         (
             lambda: Dense(3, bias_initializer=0.0),

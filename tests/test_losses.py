@@ -295,10 +295,10 @@ def test_levels_are_a_number_or_several(levels: Any, expected: tuple[float, ...]
             "Quantile: expected at least one level, got none; pass levels=0.5, say",
         ),
         (
-            lambda: Network([Dense(2)], "mse"),
+            lambda: Network([Dense(2)], "mean_sqared_error"),
             "loss: expected one of binary_cross_entropy, huber, mean_absolute_error, "
-            "mean_squared_error, poisson_deviance, quantile, softmax_cross_entropy, got 'mse'; "
-            "check the spelling",
+            "mean_squared_error, poisson_deviance, quantile, softmax_cross_entropy, got "
+            "'mean_sqared_error'; did you mean 'mean_squared_error'?",
         ),
         (
             lambda: Network([Dense(2)], Huber),
@@ -551,7 +551,7 @@ def test_state_goes_on_through_the_epochs_of_a_fit_and_starts_anew_with_the_next
         (
             lambda: Network([Dense(1, 2)]).fit([[0.0], [1.0]], [0, 1], optimizer="adamax"),
             "optimizer: expected one of adagrad, adam, adamw, rmsprop, sgd, got 'adamax'; "
-            "check the spelling",
+            "did you mean 'adam'?",
         ),
         (
             lambda: Network([Dense(1, 2)]).fit([[0.0], [1.0]], [0, 1], optimizer=3),

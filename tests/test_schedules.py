@@ -232,7 +232,7 @@ def fit_with(rate: Any) -> Callable[[], Any]:
         (
             lambda: SGD("linaer"),
             "schedule: expected one of constant, cosine, exponential, inverse_scaling, linear, "
-            "one_cycle, step, warm_up, got 'linaer'; check the spelling",
+            "one_cycle, step, warm_up, got 'linaer'; did you mean 'linear'?",
         ),
         (
             lambda: SGD(None),
@@ -294,7 +294,7 @@ def fit_with(rate: Any) -> Callable[[], Any]:
         (
             lambda: at_rate("linaer", 0.1),
             "schedule: expected one of constant, cosine, exponential, inverse_scaling, linear, "
-            "one_cycle, step, warm_up, got 'linaer'; check the spelling",
+            "one_cycle, step, warm_up, got 'linaer'; did you mean 'linear'?",
         ),
     ],
 )

@@ -223,13 +223,13 @@ FIT_ERRORS: dict[str, tuple[Any, Loss, int, str]] = {
     ),
     "None among labels": (
         np.array(["a", None, "b"], object), SOFTMAX, 2,
-        "fit: expected a label for every row of y, got missing ones; "
-        "drop those rows or give them a label",
+        "fit: expected a label for every row of y, got a missing value in row 1; "
+        "drop such rows or give them a label",
     ),
     "nan among objects": (
         np.array(["a", np.nan, "b"], object), SOFTMAX, 2,
-        "fit: expected a label for every row of y, got missing ones; "
-        "drop those rows or give them a label",
+        "fit: expected a label for every row of y, got a missing value in row 1; "
+        "drop such rows or give them a label",
     ),
     "mixed labels": (
         np.array(["a", 1, 2.5, 1], object), SOFTMAX, 3,

@@ -6,12 +6,11 @@ line.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..files import as_path
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
@@ -92,8 +91,7 @@ def load(
                 raise InputError("load", f"the data set {name} alone", option, advice)
         return DATASETS[name](data_home=data_home) if name == "mnist" else DATASETS[name]()
     if table_suffix(path) is None:
-        close = difflib.get_close_matches(name, DATASETS, n=1)
-        advice = f"did you mean {close[0]!r}?" if close else "check the spelling"
+        advice = did_you_mean(name, DATASETS, "check the spelling")
         expected = f"one of {', '.join(DATASETS)}, or a file named {', '.join(SUFFIXES)}"
         raise InputError("load", expected, repr(name), advice)
     return load_table(path, target, **options)

@@ -19,7 +19,7 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .. import checks
+from .. import checks, layerwise
 from ..engine import Convention
 from ..errors import InputError
 from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
@@ -27,7 +27,7 @@ from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
 from ..network import Network
 from ..tables import is_sparse, sorted_csr, without_zeros
-from ..targets import Encoded, Samples
+from ..targets import Encoded, Samples, TargetCoder
 from . import lbfgs, parameters, stochastic
 from .callbacks import CallbackSupportMixin, Listeners
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
@@ -90,6 +90,10 @@ class BaseMLP(
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
         """y for the kernels."""
+        raise NotImplementedError
+
+    def _coder(self) -> TargetCoder:
+        """How a predictor turns outputs into what `predict` gives."""
         raise NotImplementedError
 
     def _stratification(self, y: Any) -> Any:
@@ -386,8 +390,8 @@ class BaseMLP(
         Returns
         -------
         Predictor
-            Of a classifier's probabilities in the order of `classes_`, for two classes the second
-            one's alone; of a regressor's numbers.
+            Called, it gives a regressor's numbers or a classifier's probabilities in the order of
+            `classes_`, for two classes the second one's alone; its `predict` gives labels.
 
         Raises
         ------
@@ -404,8 +408,10 @@ class BaseMLP(
         >>> bool(abs(predict(X[7]) - model.predict(X[[7]])) < 1e-12)
         True
         """
+        from ..predictor import Predictor
+
         check_is_fitted(self)
-        return self._network.compile_predictor()
+        return Predictor(self._network, self._coder())
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.
@@ -468,22 +474,8 @@ class BaseMLP(
         """
         check_is_fitted(self)
         X = self._checked(X, accept_sparse=False)
-        if not 0 <= output < self.n_outputs_:
-            raise InputError(
-                f"{type(self).__name__}.input_gradients", f"output below {self.n_outputs_}",
-                f"{output}", "count outputs from 0",
-            )  # fmt: skip
-        network = self._network
-        kept = network.grads.copy()  # backward passes write there
-        values = X.astype(network.dtype)
-        for layer in network.layers:
-            values = layer.forward(values)
-        flowing = np.zeros_like(values)
-        flowing[:, output] = 1
-        for layer in reversed(network.layers):
-            flowing = layer.backward(flowing)
-        network.grads[...] = kept
-        return flowing
+        where = f"{type(self).__name__}.input_gradients"
+        return layerwise.input_gradients(self._network, where, X, output)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

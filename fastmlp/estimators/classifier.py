@@ -23,13 +23,15 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
-from ..targets import Encoded, label_numbers
+from ..registry import checked_keywords
+from ..targets import Encoded, TargetCoder, label_numbers
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS
 from .stochastic import Validation
 
 
+@checked_keywords
 @documented
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier, with scikit-learn's interface and numbers.
@@ -239,6 +241,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         flat = linked.ravel() if self.n_outputs_ == 1 else linked
         found: np.ndarray = self._binarizer.inverse_transform(flat)
         return found
+
+    def _coder(self) -> TargetCoder:
+        if self._binarizer.y_type_.startswith("multilabel"):
+            return TargetCoder(self.n_outputs_, "binary")
+        if self.n_outputs_ > 1:
+            return TargetCoder(self.n_outputs_, "classes", classes=self.classes_, flat=True)
+        both = np.resize(self.classes_, 2)  # of one class alone, twice the same
+        return TargetCoder(1, "binary", classes=both, flat=True)
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
         if self.class_weight is None:

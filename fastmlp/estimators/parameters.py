@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from ..checks import takes
 from ..engine import MOST_THREADS
 from ..errors import InputError, InputTypeError
 from ..layers import ACTIVATIONS, LAYERS, Activation
@@ -21,11 +22,9 @@ from ..schedules import SCHEDULES, Schedule, schedule_of
 from .callbacks import as_list
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
-# scikit-learn's names for what the library calls otherwise.
-SKLEARN_ACTIVATIONS = {"logistic": "sigmoid"}
 SKLEARN_RATES = ("constant", "invscaling", "adaptive")
 
-_ACTIVATION_NAMES = {cls.name for cls in ACTIVATIONS} | set(SKLEARN_ACTIVATIONS)
+_ACTIVATION_NAMES = {cls.name for cls in ACTIVATIONS} | set(LAYERS.other_names)
 _RATE_NAMES = {*SKLEARN_RATES, *SCHEDULES.names} - {"warm_up", "function"}
 
 _positive = Interval(Real, 0, None, closed="neither")
@@ -90,11 +89,16 @@ def check_together(estimator: Any, validates: bool) -> None:
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
     for callback in as_list(e.callbacks):
+        if hasattr(callback, "on_batch"):
+            raise InputError(
+                where, "callbacks of epochs", "one with on_batch", "pass it to Network.fit instead"
+            )
         if not callable(callback):
             raise InputTypeError(
                 where, "callbacks that can be called as f(estimator, history)",
                 type(callback).__name__, "pass functions; a Checkpoint belongs to Network.fit",
             )  # fmt: skip
+        takes(where, "callbacks that are functions", callback, "estimator", "history")
     if e.solver not in STOCHASTIC_SOLVERS:
         ignored = {
             "dropout": np.any(np.asarray(e.dropout) > 0),
@@ -134,7 +138,7 @@ def per_layer(where: str, name: str, value: Any, n_layers: int) -> list[Any]:
 def activation_of(value: Any) -> Activation:
     """An activation layer from its name, scikit-learn's or ours, or another such layer."""
     if isinstance(value, str):
-        made: Activation = LAYERS[SKLEARN_ACTIVATIONS.get(value, value)]()  # type: ignore[assignment]
+        made: Activation = LAYERS[value]()  # type: ignore[assignment]
         return made
     return dataclasses.replace(value)
 

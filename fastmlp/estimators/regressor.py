@@ -17,7 +17,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
-from ..targets import Encoded
+from ..registry import checked_keywords
+from ..targets import Encoded, TargetCoder
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS
@@ -31,8 +32,32 @@ _LOSSES: dict[str, tuple[type, float]] = {
     "huber": (Huber, 1.0),
     "quantile": (Quantile, 1.0),
 }
+# Names that other libraries have for two of them.
+_LOSSES |= {
+    name: _LOSSES[known]
+    for name, known in {
+        "mse": "squared_error",
+        "mean_squared_error": "squared_error",
+        "mae": "absolute_error",
+        "mean_absolute_error": "absolute_error",
+    }.items()
+}
 
 
+def _rearranged(linked: np.ndarray, n_levels: int) -> np.ndarray:
+    """Quantiles of each target in ascending order."""
+    by_target = linked.reshape(len(linked), -1, n_levels)
+    return np.sort(by_target, axis=2).reshape(len(linked), -1)
+
+
+class _Rearranged(TargetCoder):
+    """Of several quantiles of each target."""
+
+    def decode(self, linked: np.ndarray) -> np.ndarray:
+        return _rearranged(linked, self.n_levels)
+
+
+@checked_keywords
 @documented
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor, with scikit-learn's interface and numbers.
@@ -203,9 +228,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _decode(self, linked: np.ndarray) -> np.ndarray:
         if self._n_levels > 1:
-            by_target = linked.reshape(len(linked), -1, self._n_levels)
-            return np.sort(by_target, axis=2).reshape(len(linked), -1)
+            return _rearranged(linked, self._n_levels)
         return linked.ravel() if self.n_outputs_ == 1 else linked
+
+    def _coder(self) -> TargetCoder:
+        made = TargetCoder if self._n_levels == 1 else _Rearranged
+        return made(self.n_outputs_, "regression", self._n_levels, flat=True)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         predicted, weights = self._decode(linked), validation.sample_weight

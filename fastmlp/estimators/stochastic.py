@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..engine import ENDLESS, Engine, Patience, training_work
 from ..optimizers import Optimizer
-from ..schedules import Schedule
+from ..schedules import Schedule, rates_of
 from ..tables import table_of
 from ..targets import Samples
 from ..training import mean_losses
@@ -122,7 +122,8 @@ def _step_numbers(e: Any, rule: Rule, n_steps: int) -> np.ndarray:
     if rule.schedule is None:
         rates = np.full(n_steps, e._learning_rate)
     else:
-        rates = rule.schedule.rates(e._n_steps + np.arange(n_steps), n_steps * rule.max_iter)
+        steps = e._n_steps + np.arange(n_steps)
+        rates = rates_of(rule.schedule, steps, n_steps * rule.max_iter)
         e._learning_rate = float(rates[-1])
     return rule.optimizer.step_numbers(e._n_steps, rates)
 

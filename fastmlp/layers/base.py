@@ -14,7 +14,14 @@ from ..attributes import FixedError, Views
 from ..errors import InputError, counted
 from ..registry import Registry, specification
 
-LAYERS: Registry[Layer] = Registry("layer")
+_OTHER_NAMES = {
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "lrelu": "leaky_relu",
+    "swish": "silu",
+}
+
+LAYERS: Registry[Layer] = Registry("layer", _OTHER_NAMES)
 
 
 class Size:
