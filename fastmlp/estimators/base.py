@@ -20,7 +20,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import checks
 from ..engine import Convention
@@ -187,12 +187,12 @@ class BaseMLP(
     @contextlib.contextmanager
     def _unchanged_if_refused(self) -> Iterator[None]:
         """Whatever is refused before the first step leaves the model as it was."""
-        before = vars(self).copy()
+        before = self.__dict__.copy()
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _begin(
@@ -204,7 +204,9 @@ class BaseMLP(
         if not first_pass:
             self._own_memory()
             self._refuse_other_sizes(hidden)
-        X, y, sample_weight = self._read(X, y, sample_weight, incremental, reset=first_pass)
+        X, y, sample_weight = self._read(
+            X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
+        )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
@@ -220,14 +222,22 @@ class BaseMLP(
         """Learn the classes at the first call of partial_fit, where there are any."""
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool, goes_on: bool
     ) -> tuple[Any, Any, Any]:
-        """X, y and weights, checked before anybody converts them."""
+        """X, y and weights, checked before anybody converts them.
+
+        goes_on: whether it is training data for a model that has its classes already.
+        """
         where = f"{type(self).__name__}.fit"
         checks.valid_sparse(where, "X", X)
         checks.valid_sparse(where, "y", y)
         X, y = self._validate_input(X, y, incremental, reset)
+        if goes_on:
+            self._refuse_other_classes(y, incremental)
         return X, y, weights_of_samples(where, sample_weight, X)
+
+    def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
+        """Refuse labels that the model was not made for, in scikit-learn's words."""
 
     def _read_held_out(self, X: Any, y: Any, given: Part) -> Part | None:
         """The validation data that `fit` was given, checked as all data are."""
@@ -242,7 +252,7 @@ class BaseMLP(
                 )  # fmt: skip
             return None
         with held_out_names():
-            read = self._read(X_val, y_val, weights, incremental=True, reset=False)
+            read = self._read(X_val, y_val, weights, incremental=True, reset=False, goes_on=False)
         warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
         return read
 
@@ -387,27 +397,15 @@ class BaseMLP(
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
         """Rows as kernels read them fastest so many times."""
-        network, where = self._network, f"{type(self).__name__}.fit"
-        dtype, n = network.dtype, X.shape[0]
+        dtype, where = self._network.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
-        held = checks.sample_weights(where, weights, n, dtype)
+        held = checks.sample_weights(where, weights, X.shape[0], dtype)
         readable = X
         if is_sparse(X):
             readable = sorted_csr(X)
         elif passes > 1:
             readable = without_zeros(X, dtype, self.coefs_[0].shape[1])
-        encoded = self._encode(y, dtype)
-        fits = network.n_features == X.shape[1] and (
-            encoded.targets.size == n * network.n_outputs
-            if encoded.labels.size == 0
-            else encoded.labels.size == n and encoded.labels.max() < network.n_outputs
-        )
-        if not fits:
-            raise InputError(
-                where, "fitted attributes as fit made them", "others that do not fit coefs_",
-                "set n_features_in_, n_outputs_ and classes_ back, or start anew with a clone",
-            )  # fmt: skip
-        return Samples(readable, encoded, held)
+        return Samples(readable, self._encode(y, dtype), held)
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
         """Sample weights, times those of classes where there are any."""

@@ -212,7 +212,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.classes_ = self._binarizer.classes_
         else:
             self._refuse_other_kind(y)
-            self._refuse_other_classes(unique_labels(y), incremental)
         multiclass = self._binarizer.y_type_ == "multiclass"
         multilabel = self._binarizer.y_type_.startswith("multilabel")
         self.n_outputs_ = len(self.classes_) if multiclass or multilabel else 1
@@ -230,7 +229,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "row", f"shape {y.shape}", "pass targets of the same kind as before",
             )  # fmt: skip
 
-    def _refuse_other_classes(self, found: np.ndarray, incremental: bool) -> None:
+    def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
+        found = unique_labels(y)
         if self.warm_start and not incremental and set(found) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
@@ -282,7 +282,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Scorers that see all probabilities fail where a class has no sample.
         """
         if self.n_outputs_ == 1:
-            return y == self.classes_[-1]
+            return (y == self.classes_[-1]).reshape(-1, 1)  # a table, as scikit-learn hands on
         scores_classes = self.scoring not in (None, "loss")
         return y if scores_classes and self._binarizer.y_type_ == "multiclass" else None
 

@@ -35,7 +35,7 @@ def warn_of_other_scales(X: Any, y: Any, X_val: Any, y_val: Any, are_numbers: bo
                 "TransformedTargetRegressor transform training data only: pass validation data "
                 "transformed alike (of a pipeline, by its transform_input=['X_val']).",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
 
 
@@ -56,7 +56,7 @@ def _far_columns(A: Any, B: Any) -> list[int]:
 def _range(A: Any) -> tuple[np.ndarray, np.ndarray]:
     """Least and largest number of each column."""
     if is_sparse(A):
-        return tuple(side.toarray().ravel() for side in (A.min(axis=0), A.max(axis=0)))  # type: ignore[return-value]
+        return tuple(side.toarray().ravel() for side in (A.min(axis=0), A.max(axis=0)))
     return A.min(axis=0), A.max(axis=0)
 
 
@@ -72,11 +72,12 @@ def _beyond(
         floor, ceiling = low - widened * length, high + widened * length
     has_length = length > 0
     if is_sparse(B):
-        stored, columns = B.data, B.indices
+        rows = B.tocsr()
+        stored, columns = rows.data, rows.indices
         sides = stored < floor[columns], stored > ceiling[columns]
         below, above = (np.bincount(columns[side], minlength=low.size) for side in sides)
     else:
-        below, above = (B < floor).sum(axis=0), (B > ceiling).sum(axis=0)
+        below, above = (floor > B).sum(axis=0), (ceiling < B).sum(axis=0)
     return below * has_length, above * has_length
 
 

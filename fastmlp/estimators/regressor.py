@@ -182,12 +182,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return _LOSSES[self.loss][1] * self.n_outputs_
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        where = f"{type(self).__name__}.fit"
         if y is not None:
-            checks.real_numbers(f"{type(self).__name__}.fit", "y", y)
+            checks.real_numbers(where, "y", y)
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
+        checks.finite(where, "y", y)  # scikit-learn does not look for None
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and (y < 0).any():
@@ -202,7 +204,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, y
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
-        columns = np.asarray(y, dtype).reshape(len(y), -1)
+        columns = checks.converted(f"{type(self).__name__}.fit", "y", y, dtype)
+        columns = columns.reshape(len(y), -1)
         return Encoded(
             np.empty(0, np.int32), np.repeat(columns, self._n_levels, axis=1).reshape(-1)
         )

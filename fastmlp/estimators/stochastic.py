@@ -233,7 +233,7 @@ def _count_epochs(e: Any, losses: list[float], n_rows: int, seconds: float) -> b
             f"{place} The best weights before it are restored; lower the learning rate or scale "
             "the data.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     e.loss_ = losses[n_good - 1]
     return diverged
