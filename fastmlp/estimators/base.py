@@ -203,7 +203,7 @@ class BaseMLP(
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first_pass:
             self._own_memory()
-            self._refuse_other_sizes(hidden)
+            self._refuse_other_sizes(hidden, self._network)
         X, y, sample_weight = self._read(
             X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
         )
@@ -282,8 +282,8 @@ class BaseMLP(
         self.best_validation_score_: float | None = -np.inf if watches else None
         self.best_loss_: float | None = None if watches else np.inf
 
-    def _refuse_other_sizes(self, hidden: list[int]) -> None:
-        found = [len(b) for b in self.intercepts_[:-1]]
+    def _refuse_other_sizes(self, hidden: list[int], network: Network) -> None:
+        found = [layer.n_out for layer in _dense(network)[:-1]]
         if hidden != found:
             raise InputError(
                 f"{type(self).__name__}.fit", f"hidden layers of {found} units as they are",
@@ -360,8 +360,7 @@ class BaseMLP(
         held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
         if held is not None:
             network, views = held
-            found = [*self.coefs_, *self.intercepts_]
-            if len(found) == len(views) and all(map(operator.is_, found, views)):
+            if _are_same((self.coefs_, self.intercepts_), views):
                 return network
         arrays = checked_weights(self, self._fitted_dtype)
         if held is not None and _sizes(_dense(held[0])) == _sizes(arrays[0]):
@@ -611,6 +610,15 @@ class BaseMLP(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _are_same(lists: tuple[Any, ...], views: tuple[np.ndarray, ...]) -> bool:
+    """Whether the lists hold exactly these arrays, in order."""
+    try:
+        found = [array for arrays in lists for array in arrays]
+    except TypeError:  # somebody set what is no list
+        return False
+    return len(found) == len(views) and all(map(operator.is_, found, views))
 
 
 def _dense(network: Network) -> list[Dense]:

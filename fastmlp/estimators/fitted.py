@@ -22,7 +22,7 @@ def checked_weights(estimator: Any, dtype: np.dtype) -> tuple[list[np.ndarray], 
     Hidden layers may have other sizes than in fit, as after pruning.
     """
     e, where = estimator, type(estimator).__name__
-    n_layers = getattr(e, "n_layers_", len(e.coefs_) + 1) - 1
+    n_layers = e.n_layers_ - 1 if hasattr(e, "n_layers_") else len(e.coefs_)
     coefs = _arrays(where, "coefs_", e.coefs_, n_layers)
     intercepts = _arrays(where, "intercepts_", e.intercepts_, n_layers)
     n_in = getattr(e, "n_features_in_", None)
