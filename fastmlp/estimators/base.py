@@ -75,6 +75,7 @@ class BaseMLP(
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
     _best_params: np.ndarray | None = None
     _dropout_seed = 0
+    _optimizer_state: np.ndarray | None = None
     n_outputs_: int
 
     def _take(self, arguments: dict[str, Any]) -> None:
@@ -273,7 +274,7 @@ class BaseMLP(
         self._owns_memory = True
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
         self.out_activation_ = _LINKS[network.loss.link_code]  # type: ignore[attr-defined]
-        self._optimizer_state: np.ndarray | None = None
+        self._optimizer_state = None
         self.loss_curve_: list[float] = []
         self.history_: dict[str, list[float]] = {}
         self._no_improvement_count = 0
@@ -304,10 +305,11 @@ class BaseMLP(
             return
         if self._optimizer_state is not None:
             self._optimizer_state = aligned_copy(np.asarray(self._optimizer_state))
-        self.loss_curve_ = list(self.loss_curve_)
-        self.history_ = {name: list(values) for name, values in self.history_.items()}
-        if self.validation_scores_ is not None:
-            self.validation_scores_ = list(self.validation_scores_)
+        self.loss_curve_ = list(getattr(self, "loss_curve_", ()))
+        history = getattr(self, "history_", {})
+        self.history_ = {name: list(values) for name, values in history.items()}
+        scores = getattr(self, "validation_scores_", None)
+        self.validation_scores_ = scores if scores is None else list(scores)
         self._owns_memory = True
 
     def _seed_of_dropout(self, network: Network) -> int:
@@ -514,6 +516,8 @@ class BaseMLP(
         ------
         NotFittedError
             Before `fit`.
+        InputError
+            For `coefs_` or `intercepts_` that were set and do not fit, or are not finite.
 
         Examples
         --------
@@ -526,7 +530,9 @@ class BaseMLP(
         True
         """
         check_is_fitted(self)
-        return self._network.compile_predictor()
+        network = self._network
+        checked_weights(self, network.dtype)  # they may have been changed in place
+        return network.compile_predictor()
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.
@@ -563,6 +569,8 @@ class BaseMLP(
         values = X.astype(network.dtype)
         for found in network.layers[: ends[layer] + 1]:
             values = found.forward(values)
+        if not np.isfinite(values).all():
+            checked_weights(self, network.dtype)
         return np.asarray(values)
 
     def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
