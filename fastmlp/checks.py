@@ -111,16 +111,16 @@ def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def real_numbers(where: str, name: str, value: Any) -> None:
-    """Refuse text, dates, durations and complex numbers, which NumPy might make numbers of.
+    """Refuse text, dates and durations, which NumPy might make numbers of.
 
-    Whatever else is wrong with them is left to who converts them.
+    Whatever else is wrong is left to whoever converts them, as are arrays of complex numbers.
     """
     values = array(where, name, value)
     kind = values.dtype.kind
     if kind == "O":
         is_bad = any(isinstance(v, _NOT_REAL) for v in values.flat)
     else:
-        is_bad = kind not in "biuf"
+        is_bad = kind not in "biufc"
     if is_bad:
         raise _not_numbers(where, name, values.dtype)
 

@@ -654,3 +654,96 @@ def test_nothing_is_refused_that_was_fine() -> None:
     halves = X.astype(np.float16)
     model = MLPClassifier(**SMALL).fit(halves, Y, X_val=halves, y_val=Y)
     assert len(model.history_["validation_loss"]) == 2
+
+
+# ---------------------------------------------------------------- the short way of one row
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("targets", ["one", "two", "several"])
+def test_single_rows_have_the_bits_of_many(kind: Any, dtype: str, targets: str) -> None:
+    y = {"one": Y, "two": Y > 0, "several": YM}[targets]
+    model = kind(**SMALL, dtype=dtype).fit(X, y)
+    names = ["predict", "predict_proba"] if kind is MLPClassifier else ["predict"]
+    views = {
+        "as they are": X,
+        "float32": X.astype("f4"),
+        "columns first": np.asfortranarray(X),
+        "with gaps": np.repeat(X, 2, axis=1)[:, ::2],
+        "read-only": np.frombuffer(X.tobytes()).reshape(X.shape),
+        "of the other byte order": X.astype(">f8"),
+    }
+    for rows in views.values():
+        for name in names:
+            method = getattr(model, name)
+            many = method(rows)
+            each = np.concatenate([method(rows[i : i + 1]) for i in range(9)])
+            np.testing.assert_array_equal(each, many[:9])
+            assert each.dtype == many.dtype
+
+
+def test_single_rows_are_checked_as_many_are() -> None:
+    model = MLPClassifier(**SMALL).fit(X, Y)
+    row = X[:1].copy()
+    for wrong, message in (
+        (np.full((1, 8), np.nan), "Input X contains NaN"),
+        (np.full((1, 8), np.inf), "Input X contains infinity"),
+        (np.array([[np.inf, -np.inf, *[0.0] * 6]]), "Input X contains infinity"),
+        (row[:, :7], "X has 7 features, but MLPClassifier is expecting 8 features as input"),
+        (row[0], "Expected 2D array, got 1D array"),
+        (row[:0], "Found array with 0 sample"),
+        (row.astype("U"), None),
+        (row + 0j, "Complex data not supported"),
+    ):
+        if message is None:  # digits are read as numbers, as scikit-learn does
+            np.testing.assert_array_equal(model.predict(wrong), model.predict(row))
+            continue
+        with pytest.raises(ValueError, match=message):
+            model.predict(wrong)
+    assert model.predict(np.full((1, 8), 1e300)).shape == (1,)  # finite, though their sum is not
+
+
+def test_single_rows_without_the_names_of_fit_are_warned_of() -> None:
+    pandas = pytest.importorskip("pandas")
+    model = MLPClassifier(**SMALL).fit(pandas.DataFrame(X, columns=list("abcdefgh")), Y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names, but MLPClassifier"):
+        model.predict(X[:1])
+
+
+def test_threads_may_ask_one_model_for_single_rows() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = pickle.loads(pickle.dumps(MLPClassifier(**SMALL).fit(X, Y)))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: model.predict_proba(X[i : i + 1])[0], [*range(60)] * 5))
+    np.testing.assert_array_equal(found, np.tile(model.predict_proba(X), (5, 1)))
+
+
+def test_a_single_row_takes_no_longer_than_scikit_learn_takes() -> None:
+    """At most 0.8 times its time, as medians of ratios of runs in turn; 0.1 is usual."""
+    import time
+
+    from sklearn.neural_network import MLPClassifier as Theirs
+
+    from fastmlp.kernels.jit import JIT_ENABLED
+
+    if not JIT_ENABLED:
+        pytest.skip("only compiled code is fast")
+
+    def seconds(call: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        for _ in range(20):
+            call()
+        return time.perf_counter() - started
+
+    rows = np.random.default_rng(0).normal(size=(90, 20))
+    y, row = np.arange(90) % 3, rows[:1].copy()
+    models = [kind((64, 64), max_iter=1).fit(rows, y) for kind in (MLPClassifier, Theirs)]
+    for name in ("predict", "predict_proba"):
+        ours, theirs = (getattr(model, name) for model in models)
+        ours(row), theirs(row)
+        ratios = [
+            seconds(lambda f=ours: f(row)) / seconds(lambda f=theirs: f(row)) for _ in range(9)
+        ]
+        assert np.median(ratios) < 0.8

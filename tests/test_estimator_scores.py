@@ -260,7 +260,7 @@ def test_the_time_after_is_not_warned_of() -> None:
     time = np.linspace(0, 1, 1000)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for end in (500, 900, 960):
+        for end in (600, 900, 960):
             warn_of_other_scales(
                 time[:end], time[:end, 0], time[end:], time[end:, 0], are_numbers=True
             )

@@ -137,7 +137,8 @@ class BaseMLP(
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         X_val, y_val, sample_weight_val : array of shape as X, y and sample_weight, optional
-            Samples to judge by after each epoch, instead of a part set aside.
+            Samples to judge by after each epoch, instead of a part set aside. A warning says where
+            they lie far outside of the training data, as if a scaler had been left out.
 
         Returns
         -------
@@ -147,9 +148,10 @@ class BaseMLP(
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used, and for a loss that is no longer finite.
+            For data or parameters that cannot be used, before the model changes, and for a loss that
+            is no longer finite.
         InputError
-            For parameters beyond scikit-learn's that the solver would ignore. It is a ValueError.
+            The same, where scikit-learn itself has no such check. It is a ValueError.
         """
         held_out = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_data=held_out)

@@ -17,6 +17,11 @@ from ..tables import is_sparse
 # At most one ordinary fit in so many is warned of, if its rows were split at random: the test goes
 # by ranks, so neither heavy tails nor small parts raise that.
 _ONE_FALSE_ALARM_IN = 10_000
+# How far outside is far, in lengths of the range of training data: rows in order of time may well
+# go on for half as long again.
+_FAR = 0.5
+# A scaler that was left out shows in most columns, a trend in one or two.
+_SHARE_OF_COLUMNS = 0.25
 # Validation data far too narrow are warned of if training data lie outside them widened so often,
 # as data of the next hour, say, may well be narrower than those of a year.
 _WIDENED = 50.0
@@ -28,7 +33,7 @@ def warn_of_other_scales(X: Any, y: Any, X_val: Any, y_val: Any, are_numbers: bo
     if are_numbers:
         named["y_val"] = _far_columns(_columns(y), _columns(y_val))
     for name, columns in named.items():
-        if columns:
+        if columns and len(columns) >= _SHARE_OF_COLUMNS * (1 if name == "y_val" else X.shape[1]):
             warnings.warn(
                 f"{name} lies far outside of what {name.removesuffix('_val')} is, in column "
                 f"{columns[0]}{' and others' if len(columns) > 1 else ''}. Pipelines and "
@@ -47,7 +52,7 @@ def _far_columns(A: Any, B: Any) -> list[int]:
     """Columns in which most rows of B are far outside of A, or B is a point beside A."""
     n, m, d = A.shape[0], B.shape[0], A.shape[1]
     low, high = _range(A)
-    far = _is_no_chance(*_beyond(B, low, high, 1.0), n, m, d)
+    far = _is_no_chance(*_beyond(B, low, high, _FAR), n, m, d)
     if not (is_sparse(A) or is_sparse(B)):
         far |= _is_no_chance(*_beyond(A, *_range(B), _WIDENED), m, n, d)
     return [int(column) for column in np.flatnonzero(far)]
