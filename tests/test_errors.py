@@ -294,11 +294,14 @@ def fit_rows() -> Iterator[Row]:
         lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
-    for dtype in ("object", "<U5", "|S5", "datetime64[s]"):
+    count = "count days or seconds from a date of your choice"
+    for dtype, advice in (
+        ("object", encode), ("<U5", encode), ("|S5", encode), ("datetime64[s]", count),
+    ):  # fmt: skip
         yield Row(
             f"X of dtype {dtype}",
             InputTypeError,
-            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
+            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {advice}",
             lambda s, dtype=dtype: s.new.fit(
                 np.full(s.X.shape, 1 if dtype == "datetime64[s]" else "word", dtype), s.y
             ),

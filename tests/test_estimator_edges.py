@@ -386,7 +386,9 @@ WRONG_WEIGHTS: dict[str, tuple[Callable[[Any], Any], type, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG_WEIGHTS)
-@pytest.mark.parametrize("use", ["predict", "transform", "partial_fit", "compile_predictor"])
+@pytest.mark.parametrize(
+    "use", ["predict", "transform", "partial_fit", "compile_predictor", "input_gradients"]
+)
 def test_weights_that_do_not_fit_are_refused(case: str, use: str) -> None:
     change, error, message = WRONG_WEIGHTS[case]
     rows = X.astype(np.float32) if "float32" in case else X
@@ -699,7 +701,7 @@ def test_single_rows_are_checked_as_many_are() -> None:
         if message is None:  # digits are read as numbers, as scikit-learn does
             np.testing.assert_array_equal(model.predict(wrong), model.predict(row))
             continue
-        with pytest.raises(ValueError, match=message):
+        with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
             model.predict(wrong)
     assert model.predict(np.full((1, 8), 1e300)).shape == (1,)  # finite, though their sum is not
 

@@ -148,8 +148,8 @@ class BaseMLP(
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used, before the model changes, and for a loss that
-            is no longer finite.
+            For data or parameters that cannot be used, before the model changes, and for a loss
+            that is no longer finite.
         InputError
             The same, where scikit-learn itself has no such check. It is a ValueError.
         """
@@ -567,12 +567,11 @@ class BaseMLP(
                 "count hidden layers from 0",
             )  # fmt: skip
         network = self._network
+        checked_weights(self, network.dtype)  # they may have been changed in place
         ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
         values = X.astype(network.dtype)
         for found in network.layers[: ends[layer] + 1]:
             values = found.forward(values)
-        if not np.isfinite(values).all():
-            checked_weights(self, network.dtype)
         return np.asarray(values)
 
     def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
@@ -605,6 +604,7 @@ class BaseMLP(
                 f"{output}", "count outputs from 0",
             )  # fmt: skip
         network = self._network
+        checked_weights(self, network.dtype)  # they may have been changed in place
         kept = network.grads.copy()  # backward passes write there
         values = X.astype(network.dtype)
         for layer in network.layers:

@@ -73,8 +73,8 @@ max_norm : float, optional
 gradient_clip : float, optional
     Largest norm of the gradient.
 scoring : str, callable or None, default None
-    What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default what `score`
-    gives.
+    What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default what
+    `score` gives.
 callbacks : callable or list of callable, optional
     Called as ``f(estimator, history)`` after each epoch; a true result ends the fit.
 n_threads : int, optional
