@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import math
 import numbers
 from typing import Any
 
@@ -18,8 +19,8 @@ from .kernels.rows import KINDS
 from .tables import is_sparse, sorted_csr
 
 _PASS_THROUGH = tuple(KINDS)
-# NumPy would read these as numbers from an array of objects, though not from one of their own type.
-_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64)
+# What NumPy would turn into numbers from an array of objects, though not from one of its own type.
+_NOT_REAL = (str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64)
 
 
 def number(
@@ -155,7 +156,7 @@ def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
         return values
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
-    if values.dtype.kind == "O" and not any(isinstance(v, _NO_NUMBERS) for v in values.flat):
+    if values.dtype.kind == "O" and not any(isinstance(v, _NOT_REAL) for v in values.flat):
         complete(where, f"{name} to be finite", values)
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return values.astype(np.float64)
@@ -199,10 +200,27 @@ def _spot(place: Any) -> str:
     return f"row {row}" + "".join(f", column {i}" for i in column[:1])
 
 
+def real_numbers(where: str, name: str, value: Any) -> None:
+    """Refuse text, dates and durations, which NumPy might make numbers of.
+
+    Whatever else is wrong is left to whoever converts them, as are arrays of complex numbers.
+    """
+    values = array(where, name, value)
+    kind = values.dtype.kind
+    if kind == "O":
+        is_bad = any(isinstance(v, _NOT_REAL) for v in values.flat)
+    else:
+        is_bad = kind not in "biufc"
+    if is_bad:
+        raise _not_numbers(where, name, values.dtype)
+
+
 def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
     real, advice = "", "encode text and categories as numbers first, or drop those columns"
     if dtype.kind == "c":
         real, advice = "real ", "take the real part or the absolute value"
+    elif dtype.kind in "mM":
+        advice = "count days or seconds from a date of your choice"
     return InputTypeError(where, f"{name} to hold {real}numbers", f"dtype {dtype}", advice)
 
 
@@ -222,14 +240,18 @@ def not_finite(where: str, name: str, values: Any) -> InputError | None:
     )
 
 
-def _first_not_finite(values: np.ndarray) -> tuple[int, ...] | None:
-    if values.dtype.kind != "f" or values.size == 0:
-        return None
-    # A sum is nan or infinite if any term is, and one pass over memory without a mask; it can also
-    # overflow, so only the slow look below decides.
+def is_finite(values: np.ndarray) -> bool:
+    """Whether all numbers certainly are: also false where their sum is too large.
+
+    A sum is nan or infinite if any term is, and takes one pass over memory without a mask.
+    """
     with np.errstate(all="ignore"):
-        if np.isfinite(values.sum(dtype=np.float64)):
-            return None
+        return math.isfinite(values.sum(dtype=np.float64))
+
+
+def _first_not_finite(values: np.ndarray) -> tuple[int, ...] | None:
+    if values.dtype.kind != "f" or values.size == 0 or is_finite(values):
+        return None
     bad = ~np.isfinite(values)
     if not bad.any():
         return None
@@ -308,32 +330,50 @@ def matrix(
 
 def _sparse_matrix(where: str, name: str, value: Any) -> Any:
     """CSR form of numbers with sorted columns that stand inside the matrix."""
-    try:
-        # On copies of its attributes, since SciPy's check replaces those of another type; and
-        # first, since its conversion itself may crash on places outside.
-        _check_places(copy.copy(value))
-        values = value.tocsr()
-        if values is not value:
-            _check_places(values)
-    except ValueError:
-        raise InputError(
-            where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
-            "build it anew, for example with scipy.sparse.csr_array",
-        ) from None  # fmt: skip
-    values = sorted_csr(values)
+    valid_sparse(where, name, value)
+    values = sorted_csr(value)
     if values.dtype.kind not in "biuf":
         raise _not_numbers(where, name, values.dtype)
     return values
 
 
-def _check_places(matrix: Any) -> None:
-    """Raise ValueError if a non-zero of a sparse matrix stands outside its shape."""
+def valid_sparse(where: str, name: str, value: Any) -> None:
+    """Refuse a sparse matrix whose parts do not fit each other or its shape; pass all else.
+
+    SciPy itself may crash when it converts such a matrix, so this comes before anything else.
+    """
+    if not is_sparse(value):
+        return
+    try:
+        _check_parts(value)
+        if value.format not in ("csr", "csc", "bsr", "coo"):  # rarer ones are checked as converted
+            _check_parts(value.tocsr())
+    except (ValueError, TypeError, AttributeError, IndexError):
+        raise InputError(
+            where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
+            "build it anew, for example with scipy.sparse.csr_array",
+        ) from None  # fmt: skip
+
+
+def _check_parts(matrix: Any) -> None:
+    """Raise ValueError, or what Python does, if a non-zero stands outside a sparse matrix."""
     if hasattr(matrix, "check_format"):
-        matrix.check_format(full_check=True)
+        # On a copy of its attributes, since SciPy's check replaces arrays of another type.
+        copy.copy(matrix).check_format(full_check=True)
+        if np.diff(matrix.indptr).min(initial=0) < 0:  # SciPy does not look where there are no data
+            raise ValueError("rows in order")
     elif matrix.format == "coo":
         for places, size in zip((matrix.row, matrix.col), matrix.shape, strict=True):
+            if places.shape != matrix.data.shape or places.dtype.kind not in "iu":
+                raise ValueError("a place for each number")
             if places.size and not 0 <= places.min() <= places.max() < size:
                 raise ValueError("a place outside the matrix")
+    elif matrix.format == "lil":
+        pairs = zip(matrix.rows, matrix.data, strict=True)
+        if len(matrix.rows) != matrix.shape[0] or any(len(js) != len(vs) for js, vs in pairs):
+            raise ValueError("a column for each number")
+    elif matrix.format == "dia" and matrix.offsets.shape != matrix.data.shape[:1]:
+        raise ValueError("a diagonal for each row of numbers")
 
 
 def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:

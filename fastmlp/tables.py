@@ -60,7 +60,7 @@ class Table(NamedTuple):
 
 def is_sparse(X: Any) -> bool:
     """Whether X is a SciPy sparse matrix or array."""
-    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+    return hasattr(X, "tocsr") and hasattr(type(X), "nnz")  # a damaged one cannot be counted
 
 
 def sorted_csr(X: Any) -> Any:

@@ -41,6 +41,7 @@ from fastmlp import (
     LeakyReLU,
     Loss,
     MLPClassifier,
+    MLPRegressor,
     Network,
     Quantile,
     ReLU,
@@ -300,11 +301,14 @@ def fit_rows() -> Iterator[Row]:
         lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
-    for dtype in ("object", "<U5", "|S5", "datetime64[s]"):
+    count = "count days or seconds from a date of your choice"
+    for dtype, advice in (
+        ("object", encode), ("<U5", encode), ("|S5", encode), ("datetime64[s]", count),
+    ):  # fmt: skip
         yield Row(
             f"X of dtype {dtype}",
             InputTypeError,
-            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {encode}",
+            f"Network.fit: expected X to hold numbers, got dtype {dtype}; {advice}",
             lambda s, dtype=dtype: s.new.fit(
                 np.full(s.X.shape, 1 if dtype == "datetime64[s]" else "word", dtype), s.y
             ),
@@ -1754,6 +1758,160 @@ def classifier_rows() -> Iterator[Row]:
     )
 
 
+def estimator_rows() -> Iterator[Row]:
+    """Data, weights and attributes that the estimators refuse before anything changes."""
+
+    def made(**options: Any) -> MLPClassifier:
+        return MLPClassifier((4,), max_iter=1, batch_size=8, **options)
+
+    def changed(s: Setting, change: Callable[[Any], Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = made().fit(s.X, s.y)
+        change(model)
+        model.predict(s.X[:, : model.n_features_in_])
+
+    def setting(i: int, value: Any) -> Callable[[Any], Any]:
+        return lambda model: model.coefs_.__setitem__(i, value)
+
+    def weighted(s: Setting, weights: Any, y: Any = None) -> None:
+        made(class_weight=weights).fit(s.X, s.y if y is None else y)
+
+    shapes = "set arrays of the shapes that fit made"
+    rows = "write [{0: 1.0, 1: 5.0}, ...]"
+    yield Row(
+        "coefs_ as a number",
+        InputTypeError,
+        f"MLPClassifier: expected coefs_ as a list of arrays, got int; {shapes}",
+        lambda s: changed(s, lambda model: setattr(model, "coefs_", 3)),
+    )
+    yield Row(
+        "coefs_ of fewer layers",
+        InputError,
+        f"MLPClassifier: expected coefs_ with 2 arrays, one for each layer, got 1; {shapes}",
+        lambda s: changed(s, lambda model: model.coefs_.pop()),
+    )
+    yield Row(
+        "coefs_ of another shape",
+        InputError,
+        "MLPClassifier: expected coefs_[0] of shape (3, n_units), got shape (2, 4); " + shapes,
+        lambda s: changed(s, setting(0, np.ones((2, 4)))),
+    )
+    yield Row(
+        "coefs_ with nan",
+        InputError,
+        "MLPClassifier: expected coefs_[0] finite in float64, got nan or infinite numbers; "
+        "set other arrays, or start anew with a clone",
+        lambda s: changed(s, setting(0, np.full((3, 4), np.nan))),
+    )
+    yield Row(
+        "rows for another n_features_in_",
+        InputError,
+        "MLPClassifier: expected X with 3 columns, as coefs_ have, got 2; "
+        "pass the columns that fit saw",
+        lambda s: changed(s, lambda model: setattr(model, "n_features_in_", 2)),
+    )
+    yield Row(
+        "weights of no validation rows",
+        InputError,
+        "MLPClassifier.fit: expected X_val and y_val with sample_weight_val, got neither; "
+        "pass the rows that it weighs",
+        lambda s: made().fit(s.X, s.y, sample_weight_val=s.y),
+    )
+    yield Row(
+        "negative weights of validation rows",
+        InputError,
+        "MLPClassifier.fit: expected sample_weight_val of at least 0, got a negative one in row 1; "
+        "weights count how often a row is seen",
+        lambda s: made().fit(s.X, s.y, X_val=s.X, y_val=s.y, sample_weight_val=-s.y),
+    )
+    yield Row(
+        "a split with all weight on one side",
+        InputError,
+        "MLPClassifier.fit: expected some sample_weight above 0 on both sides of the split for "
+        "early stopping, got only zeros on one; use another validation_fraction, or pass X_val "
+        "and y_val",
+        lambda s: made(early_stopping=True, validation_fraction=0.3).fit(s.X, s.y, np.eye(8)[0]),
+    )
+    yield Row(
+        "validation targets of another kind",
+        InputError,
+        "MLPClassifier.fit: expected y_val with one label per row, got shape (8, 2); "
+        "pass targets of the same kind as before",
+        lambda s: made().fit(s.X, s.y, X_val=s.X, y_val=np.ones((8, 2), int)),
+    )
+    yield Row(
+        "text as targets of a regressor",
+        InputTypeError,
+        "MLPRegressor.fit: expected y to hold numbers, got dtype <U1; encode text and categories "
+        "as numbers first, or drop those columns",
+        lambda s: MLPRegressor().fit(s.X, s.y.astype("U1")),
+    )
+    yield Row(
+        "dates as targets of a regressor",
+        InputTypeError,
+        "MLPRegressor.fit: expected y to hold numbers, got dtype datetime64[D]; "
+        "count days or seconds from a date of your choice",
+        lambda s: MLPRegressor().fit(s.X, s.y.astype("M8[D]")),
+    )
+    yield Row(
+        "targets to score of another shape",
+        InputError,
+        "MLPRegressor.score: expected y of shape (8, 1), got shape (8, 3); "
+        "pass the targets of the rows of X",
+        lambda s: (
+            MLPRegressor("huber", (2,), solver="lbfgs", alpha=9).fit(s.X, s.y).score(s.X, s.X)
+        ),
+    )
+    yield Row(
+        "class weights of labels that are not there",
+        InputError,
+        "MLPClassifier.fit: expected classes of y as the keys of class_weight, got 1 other key "
+        "(str); use the labels of y, in their own type",
+        lambda s: weighted(s, {"1": 2.0}),
+    )
+    yield Row(
+        "class weights that are all zero",
+        InputError,
+        "MLPClassifier.fit: expected some class_weight above 0, got only zeros; "
+        "give a class a weight",
+        lambda s: weighted(s, {0: 0, 1: 0}),
+    )
+    yield Row(
+        "class weights that leave no sample",
+        InputError,
+        "MLPClassifier.fit: expected some weight above 0 with class_weight counted in, "
+        "got only zeros; give a weight to a class that y has",
+        lambda s: made(class_weight={0: 0}).fit(s.X, s.y, 1 - s.y),
+    )
+    yield Row(
+        "a list of class weights for one label per row",
+        InputTypeError,
+        "MLPClassifier.fit: expected class_weight as a dict or 'balanced' for one label per row, "
+        "got list; write {label: weight, ...}",
+        lambda s: weighted(s, [{0: 1}]),
+    )
+    yield Row(
+        "a dict of class weights for several labels",
+        InputTypeError,
+        "MLPClassifier.fit: expected class_weight as 'balanced' or a list of 2 dicts, one for each "
+        f"label, got dict; {rows}",
+        lambda s: weighted(s, {0: 1}, s.rows.astype(int)[:, [0, 0]]),
+    )
+    yield Row(
+        "a short list of class weights",
+        InputError,
+        "MLPClassifier.fit: expected class_weight with 2 dicts, one for each label, got 1; " + rows,
+        lambda s: weighted(s, [{0: 1}], s.rows.astype(int)[:, [0, 0]]),
+    )
+    yield Row(
+        "class weights of a label as a number",
+        InputTypeError,
+        f"MLPClassifier.fit: expected class_weight[0] as a dict, got int; {rows}",
+        lambda s: weighted(s, [3, 4], s.rows.astype(int)[:, [0, 0]]),
+    )
+
+
 class Undone(Layer):
     name = "undone"
 
@@ -2559,6 +2717,7 @@ def trace_rows() -> Iterator[Row]:
 
 ROWS = [
     *classifier_rows(),
+    *estimator_rows(),
     *checkpoint_rows(),
     *interchange_rows(),
     *fit_rows(),

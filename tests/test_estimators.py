@@ -17,7 +17,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.inspection import DecisionBoundaryDisplay
-from sklearn.metrics import log_loss
+from sklearn.metrics import d2_tweedie_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
@@ -151,7 +151,12 @@ def test_regressor_has_the_numbers_of_scikit_learn(case: str, weights: Any) -> N
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
     np.testing.assert_allclose(ours.predict(XR), theirs.predict(XR), rtol=1e-9)
     assert ours.out_activation_ == theirs.out_activation_
-    assert ours.score(XR, YR) == pytest.approx(theirs.score(XR, YR))
+    assert r2_score(YR, ours.predict(XR)) == pytest.approx(theirs.score(XR, YR))
+    if settings.get("loss") == "poisson":  # by deviance, as scikit-learn's PoissonRegressor
+        wanted = d2_tweedie_score(YR, theirs.predict(XR), power=1)
+        assert ours.score(XR, YR) == pytest.approx(wanted)
+    else:
+        assert ours.score(XR, YR) == pytest.approx(theirs.score(XR, YR))
 
 
 def test_several_targets_have_their_weights_and_a_loss_that_fits_the_gradient() -> None:
@@ -401,7 +406,7 @@ CHECKED = [
     MLPRegressor(max_iter=60),
     MLPClassifier((2,), "identity", solver="lbfgs", alpha=3.0, tol=1e-10, max_iter=5000),
     MLPRegressor(solver="lbfgs"),
-    MLPRegressor("quantile", quantile=0.7, activation="gelu", dropout=0.1, max_iter=60),
+    MLPRegressor("quantile", quantile=0.7, activation="gelu", dropout=0.1, max_iter=300),
 ]
 
 

@@ -6,7 +6,10 @@ pickle, copy and compare like scikit-learn's own.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import operator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,12 +20,13 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import checks, layerwise
 from ..engine import Convention
 from ..errors import InputError
 from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
+from ..kernels.memory import aligned_copy
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
 from ..network import Network
@@ -30,11 +34,17 @@ from ..tables import is_sparse, sorted_csr, without_zeros
 from ..targets import Encoded, Samples, TargetCoder
 from . import lbfgs, parameters, stochastic
 from .callbacks import CallbackSupportMixin, Listeners
+from .edge import held_out_names, weights_of_samples
+from .fitted import checked_weights
+from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
-from .stochastic import Validation
+from .serving import RowPredictor, is_plain
+from .stochastic import NOT_FINITE, Validation
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
+
+Part = tuple[Any, Any, Any]  # X, y and sample_weight
 
 # scikit-learn's names for what turns outputs into predictions.
 _LINKS = {
@@ -43,7 +53,8 @@ _LINKS = {
     LINK_SIGMOID: "logistic",
     LINK_EXP: "exp",
 }
-_MADE_AGAIN = ("_net",)  # from coefs_ and intercepts_, when they are needed
+# Made when they are needed, from coefs_ and intercepts_, and so in no copy or file.
+_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_best_params")
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -63,6 +74,8 @@ class BaseMLP(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
     _best_params: np.ndarray | None = None
+    _dropout_seed = 0
+    _optimizer_state: np.ndarray | None = None
     n_outputs_: int
 
     def _take(self, arguments: dict[str, Any]) -> None:
@@ -128,7 +141,8 @@ class BaseMLP(
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         X_val, y_val, sample_weight_val : array of shape as X, y and sample_weight, optional
-            Samples to judge by after each epoch, instead of a part set aside.
+            Samples to judge by after each epoch, instead of a part set aside. A warning says where
+            they lie far outside of the training data, as if a scaler had been left out.
 
         Returns
         -------
@@ -138,9 +152,10 @@ class BaseMLP(
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used, and for a loss that is no longer finite.
+            For data or parameters that cannot be used, before the model changes, and for a loss
+            that is no longer finite.
         InputError
-            For parameters beyond scikit-learn's that the solver would ignore. It is a ValueError.
+            The same, where scikit-learn itself has no such check. It is a ValueError.
         """
         held_out = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_data=held_out)
@@ -151,40 +166,102 @@ class BaseMLP(
         y: Any,
         sample_weight: Any = None,
         incremental: bool = False,
-        validation_data: tuple[Any, Any, Any] = (None, None, None),
+        validation_data: Part = (None, None, None),
+        classes: Any = None,
     ) -> Any:
-        hidden = parameters.hidden_sizes(self)
-        parameters.check_together(self, validates=validation_data[0] is not None)
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        if not first_pass:
-            self._refuse_other_sizes(hidden)
-        X, y = self._validate_input(X, y, incremental, reset=first_pass)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        self._random_state = check_random_state(self.random_state)
-        if first_pass:
-            self._start(X.shape[1], hidden, self._dtype_for(X))
-        else:
-            self._go_on()
-        parts = self._split(X, y, sample_weight, validation_data)
-        samples = self._samples(*parts[0], passes=1 if incremental else self.max_iter)
-        self._best_params = None
-        listeners = Listeners(self, X, y, sample_weight)
+        with self._unchanged_if_refused():
+            parameters.check_together(self, validates=validation_data[0] is not None)
+            if incremental:
+                self._meet_classes(y, classes)
+            whole, parts = self._begin(X, y, sample_weight, incremental, validation_data)
+            passes = 1 if incremental else self.max_iter
+            samples, validation = self._samples(*parts[0], passes), None
+            if parts[1] is not None:
+                names = held_out_names() if validation_data[0] is not None else None
+                with names or contextlib.nullcontext():
+                    validation = Validation(*parts[1], self._samples(*parts[1], passes))
+        listeners = Listeners(self, *whole)
         if self.solver in STOCHASTIC_SOLVERS:
-            validation = self._validation(parts[1])
             stochastic.train(self, samples, validation, incremental, listeners)
         else:
             lbfgs.train(self, samples, listeners)
         self._best_params = None
         if not np.isfinite(self._network.params).all():
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
-            )
+            raise ValueError(NOT_FINITE)
         listeners.fit_ends()
         return self
+
+    @contextlib.contextmanager
+    def _unchanged_if_refused(self) -> Iterator[None]:
+        """Whatever is refused before the first step leaves the model as it was."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _begin(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, held_out: Part
+    ) -> tuple[Part, tuple[Part, Part | None]]:
+        """Check all data and make the network; all samples, and those to train on and judge by."""
+        hidden = parameters.hidden_sizes(self)
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        if not first_pass:
+            self._own_memory()
+            self._refuse_other_sizes(hidden, self._network)
+        X, y, sample_weight = self._read(
+            X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
+        )
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        given = self._read_held_out(X, y, held_out)
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self._start(X.shape[1], hidden, self._dtype_for(X))
+        else:
+            self._go_on()
+        whole = X, y, sample_weight
+        return whole, (whole, given) if given is not None else self._split(*whole)
+
+    def _meet_classes(self, y: Any, classes: Any) -> None:
+        """Learn the classes at the first call of partial_fit, where there are any."""
+
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool, goes_on: bool
+    ) -> tuple[Any, Any, Any]:
+        """X, y and weights, checked before anybody converts them.
+
+        goes_on: whether it is training data for a model that has its classes already.
+        """
+        where = f"{type(self).__name__}.fit"
+        checks.valid_sparse(where, "X", X)
+        checks.valid_sparse(where, "y", y)
+        X, y = self._validate_input(X, y, incremental, reset)
+        if goes_on:
+            self._refuse_other_classes(y, incremental)
+        return X, y, weights_of_samples(where, sample_weight, X)
+
+    def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
+        """Refuse labels that the model was not made for, in scikit-learn's words."""
+
+    def _read_held_out(self, X: Any, y: Any, given: Part) -> Part | None:
+        """The validation data that `fit` was given, checked as all data are."""
+        X_val, y_val, weights = given
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together.")
+        if X_val is None:
+            if weights is not None:
+                raise InputError(
+                    f"{type(self).__name__}.fit", "X_val and y_val with sample_weight_val",
+                    "neither", "pass the rows that it weighs",
+                )  # fmt: skip
+            return None
+        with held_out_names():
+            read = self._read(X_val, y_val, weights, incremental=True, reset=False, goes_on=False)
+        warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
+        return read
 
     def _dtype_for(self, X: Any) -> np.dtype:
         return np.dtype(self.dtype if self.dtype is not None else X.dtype)
@@ -192,17 +269,18 @@ class BaseMLP(
     def _start(self, n_features: int, hidden: list[int], dtype: np.dtype) -> None:
         """A new network with weights drawn in scikit-learn's order; counts and curves at zero."""
         sizes = [n_features, *hidden, self.n_outputs_]
-        self._net = self._make_network(sizes, dtype)
-        self._net.seed = self._dropout_seed()
+        network = self._make_network(sizes, dtype)
+        network.seed = self._seed_of_dropout(network)
         factor = 2.0 if self.activation == "logistic" else 6.0
-        for layer, n_in, n_out in zip(self._dense_layers(), sizes, sizes[1:], strict=False):
+        for layer, n_in, n_out in zip(_dense(network), sizes, sizes[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
             layer.W = self._random_state.uniform(-bound, bound, (n_in, n_out))
             layer.b = self._random_state.uniform(-bound, bound, n_out)
-        self._set_coefs()
+        self._hold(network)
+        self._owns_memory = True
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
-        self.out_activation_ = _LINKS[self._net.loss.link_code]  # type: ignore[attr-defined]
-        self._optimizer_state: np.ndarray | None = None
+        self.out_activation_ = _LINKS[network.loss.link_code]  # type: ignore[attr-defined]
+        self._optimizer_state = None
         self.loss_curve_: list[float] = []
         self.history_: dict[str, list[float]] = {}
         self._no_improvement_count = 0
@@ -211,8 +289,8 @@ class BaseMLP(
         self.best_validation_score_: float | None = -np.inf if watches else None
         self.best_loss_: float | None = None if watches else np.inf
 
-    def _refuse_other_sizes(self, hidden: list[int]) -> None:
-        found = [len(b) for b in self.intercepts_[:-1]]
+    def _refuse_other_sizes(self, hidden: list[int], network: Network) -> None:
+        found = [layer.n_out for layer in _dense(network)[:-1]]
         if hidden != found:
             raise InputError(
                 f"{type(self).__name__}.fit", f"hidden layers of {found} units as they are",
@@ -221,14 +299,30 @@ class BaseMLP(
 
     def _go_on(self) -> None:
         """The same weights in a network of the parameters as they are now."""
-        seed = self._network.seed
-        self._remake()
-        self._net.seed = seed or self._dropout_seed()
+        if self.dtype is not None:
+            self._dtype_name = np.dtype(self.dtype).name
+        network = self._network_of(*checked_weights(self, self._fitted_dtype))
+        network.seed = self._dropout_seed or self._seed_of_dropout(network)
+        self._hold(network)
 
-    def _dropout_seed(self) -> int:
+    def _own_memory(self) -> None:
+        """Copy what training writes into: from a file it may be read-only, from a copy shared."""
+        if self.__dict__.get("_owns_memory"):
+            return
+        if self._optimizer_state is not None:
+            self._optimizer_state = aligned_copy(np.asarray(self._optimizer_state))
+        self.loss_curve_ = list(getattr(self, "loss_curve_", ()))
+        history = getattr(self, "history_", {})
+        self.history_ = {name: list(values) for name, values in history.items()}
+        scores = getattr(self, "validation_scores_", None)
+        self.validation_scores_ = scores if scores is None else list(scores)
+        self._owns_memory = True
+
+    def _seed_of_dropout(self, network: Network) -> int:
         """Drawn only where it is used, so that batches are scikit-learn's without dropout."""
-        drops = any(isinstance(layer, Dropout) for layer in self._net.layers)
-        return int(self._random_state.randint(2**31 - 1)) if drops else 0
+        drops = any(isinstance(layer, Dropout) for layer in network.layers)
+        self._dropout_seed = int(self._random_state.randint(2**31 - 1)) if drops else 0
+        return self._dropout_seed
 
     def _make_network(self, sizes: list[int], dtype: np.dtype) -> Network:
         n_hidden, where = len(sizes) - 2, type(self).__name__
@@ -255,39 +349,50 @@ class BaseMLP(
         for name, value in vars(other).items():
             if (name.endswith("_") and not name.startswith("_")) or name in wanted:
                 setattr(self, renamed.get(name, name), copy.deepcopy(value))
-        self._optimizer_state, self.history_ = None, {}
+        self._optimizer_state, self.history_, self._dropout_seed = None, {}, 0
         self.loss_curve_ = list(getattr(other, "loss_curve_", []))
         assert self._network.is_built  # makes the network from coefs_ and intercepts_
         return self
 
-    def _dense_layers(self) -> list[Dense]:
-        return [layer for layer in self._net.layers if isinstance(layer, Dense)]
-
-    def _set_coefs(self) -> None:
-        """Fitted attributes that view the network's parameters."""
-        self.coefs_ = [layer.W for layer in self._dense_layers()]
-        self.intercepts_ = [layer.b for layer in self._dense_layers()]
+    @property
+    def _fitted_dtype(self) -> np.dtype:
+        """float32 or float64, as the model was fitted, whatever arrays were set since."""
+        name = self.__dict__.get("_dtype_name")
+        if name is None:  # made by hand, or taken over from scikit-learn
+            name = "float32" if np.asarray(self.coefs_[0]).dtype == np.float32 else "float64"
+        return np.dtype(name)
 
     @property
     def _network(self) -> Network:
         """The network whose parameters are `coefs_` and `intercepts_`, also if those were set."""
-        net = self.__dict__.get("_net")
-        arrays = [*self.coefs_, *self.intercepts_]
-        if net is not None:
-            dense = self._dense_layers()
-            views = [*(layer.W for layer in dense), *(layer.b for layer in dense)]
-            if all(a is b for a, b in zip(arrays, views, strict=True)):
-                return net
-        return self._remake()
+        held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
+        if held is not None:
+            network, views = held
+            if _are_same((self.coefs_, self.intercepts_), views):
+                return network
+        arrays = checked_weights(self, self._fitted_dtype)
+        if held is not None and _sizes(_dense(held[0])) == _sizes(arrays[0]):
+            network = held[0]
+            _fill(network, *arrays)  # in place, as a fit that goes on may work there
+        else:
+            network = self._network_of(*arrays)
+        return self._hold(network)
 
-    def _remake(self) -> Network:
-        """Make the network from `coefs_`, `intercepts_` and the parameters as they are now."""
-        sizes = [self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_)]
-        self._net = self._make_network(sizes, self.coefs_[0].dtype)
-        for layer, W, b in zip(self._dense_layers(), self.coefs_, self.intercepts_, strict=True):
-            layer.W, layer.b = W, b
-        self._set_coefs()
-        return self._net
+    def _network_of(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Network:
+        """A network of the parameters as they are now, with these weights."""
+        sizes = [coefs[0].shape[0], *(W.shape[1] for W in coefs)]
+        network = self._make_network(sizes, coefs[0].dtype)
+        _fill(network, coefs, intercepts)
+        return network
+
+    def _hold(self, network: Network) -> Network:
+        """Let fitted attributes view the network's parameters."""
+        named = network.named_parameters()
+        self.coefs_ = [view for name, view in named.items() if name.endswith(".W")]
+        self.intercepts_ = [view for name, view in named.items() if name.endswith(".b")]
+        self._held = network, (*self.coefs_, *self.intercepts_)
+        self._dtype_name = network.dtype.name
+        return network
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -299,9 +404,9 @@ class BaseMLP(
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
         """Rows as kernels read them fastest so many times."""
-        dtype = self._network.dtype
+        dtype, where = self._network.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
-        held = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
+        held = checks.sample_weights(where, weights, X.shape[0], dtype)
         readable = X
         if is_sparse(X):
             readable = sorted_csr(X)
@@ -313,29 +418,23 @@ class BaseMLP(
         """Sample weights, times those of classes where there are any."""
         return sample_weight
 
-    def _split(
-        self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]
-    ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any] | None]:
-        """Samples to train on and to judge by: those given, or a part set aside."""
-        X_val, y_val, weight_val = given
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together.")
-        if X_val is not None:
-            X_val, y_val = self._checked(X_val), np.asarray(y_val)
-            if weight_val is not None:
-                weight_val = _check_sample_weight(weight_val, X_val)
-            return (X, y, sample_weight), (X_val, y_val, weight_val)
+    def _split(self, X: Any, y: Any, sample_weight: Any) -> tuple[Part, Part | None]:
+        """Samples to train on, and a part set aside to judge by where there shall be one."""
         if not (self.early_stopping and self.solver in STOCHASTIC_SOLVERS):
             return (X, y, sample_weight), None
         from sklearn.model_selection import train_test_split
 
         arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
-        parts = train_test_split(
-            *arrays,
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=self._stratification(y),
-        )
+        try:
+            parts = train_test_split(
+                *arrays,
+                random_state=self._random_state,
+                test_size=self.validation_fraction,
+                stratify=self._stratification(y),
+            )
+        except ValueError as error:
+            self._name_classes(error)
+            raise
         if sample_weight is None:
             parts += [None, None]
         if parts[1].shape[0] < 2:
@@ -343,12 +442,16 @@ class BaseMLP(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
+        if sample_weight is not None and not (parts[4].any() and parts[5].any()):
+            raise InputError(
+                f"{type(self).__name__}.fit", "some sample_weight above 0 on both sides of the "
+                "split for early stopping", "only zeros on one",
+                "use another validation_fraction, or pass X_val and y_val",
+            )  # fmt: skip
         return (parts[0], parts[2], parts[4]), (parts[1], parts[3], parts[5])
 
-    def _validation(self, part: tuple[Any, Any, Any] | None) -> Validation | None:
-        if part is None:
-            return None
-        return Validation(*part, self._samples(*part, passes=self.max_iter))
+    def _name_classes(self, error: ValueError) -> None:
+        """Let the error of a split name classes as the user does."""
 
     def _validation_score(self, validation: Validation, outputs: np.ndarray) -> float:
         if self.scoring is None:
@@ -372,17 +475,39 @@ class BaseMLP(
 
     def _checked(self, X: Any, accept_sparse: bool = True) -> Any:
         """X of the columns that fit saw, in float32 or float64; sparse ones as sorted CSR."""
-        formats = ["csr", "csc"] if accept_sparse else False
+        where, formats = type(self).__name__, ["csr", "csc"] if accept_sparse else False
+        checks.valid_sparse(where, "X", X)
         X = validate_data(
             self, X, accept_sparse=formats, dtype=(np.float64, np.float32), reset=False
         )
+        n_features = self._network.n_features
+        if X.shape[1] != n_features:  # n_features_in_ was set, or is missing
+            raise InputError(
+                where, f"X with {n_features} columns, as coefs_ have", f"{X.shape[1]}",
+                "pass the columns that fit saw",
+            )  # fmt: skip
         return sorted_csr(X) if is_sparse(X) else X
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs after the link (n, n_outputs)."""
-        check_is_fitted(self)
-        found = self._network._outputs(self._checked(X), link=True)
+        if not is_plain(self, X):
+            check_is_fitted(self)
+            X = self._checked(X)
+        network = self._network
+        if X.shape[0] == 1 and type(X) is np.ndarray:
+            found = self._row_predictor(network).answer(X)
+        else:
+            found = network._outputs(X, link=True)
+        if not np.isfinite(found).all():
+            checked_weights(self, network.dtype)  # they may have been changed in place
         return checks.answers(f"{type(self).__name__}.predict", found)
+
+    def _row_predictor(self, network: Network) -> RowPredictor:
+        """What answers single rows from the network as it is, kept for the next one."""
+        kept: RowPredictor | None = self.__dict__.get("_rows")
+        if kept is None or kept.network is not network:
+            kept = self._rows = RowPredictor(network)
+        return kept
 
     def compile_predictor(self) -> Predictor:
         """An immutable copy for serving, which answers a single row in about a microsecond.
@@ -397,6 +522,8 @@ class BaseMLP(
         ------
         NotFittedError
             Before `fit`.
+        InputError
+            For `coefs_` or `intercepts_` that were set and do not fit, or are not finite.
 
         Examples
         --------
@@ -411,7 +538,9 @@ class BaseMLP(
         from ..predictor import Predictor
 
         check_is_fitted(self)
-        return Predictor(self._network, self._coder())
+        network = self._network
+        checked_weights(self, network.dtype)  # they may have been changed in place
+        return Predictor(network, self._coder())
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.
@@ -444,6 +573,7 @@ class BaseMLP(
                 "count hidden layers from 0",
             )  # fmt: skip
         network = self._network
+        checked_weights(self, network.dtype)  # they may have been changed in place
         ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
         values = X.astype(network.dtype)
         for found in network.layers[: ends[layer] + 1]:
@@ -474,10 +604,34 @@ class BaseMLP(
         """
         check_is_fitted(self)
         X = self._checked(X, accept_sparse=False)
-        where = f"{type(self).__name__}.input_gradients"
-        return layerwise.input_gradients(self._network, where, X, output)
+        where, network = f"{type(self).__name__}.input_gradients", self._network
+        checked_weights(self, network.dtype)  # they may have been changed in place
+        return layerwise.input_gradients(network, where, X, output)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _are_same(lists: tuple[Any, ...], views: tuple[np.ndarray, ...]) -> bool:
+    """Whether the lists hold exactly these arrays, in order."""
+    try:
+        found = [array for arrays in lists for array in arrays]
+    except TypeError:  # somebody set what is no list
+        return False
+    return len(found) == len(views) and all(map(operator.is_, found, views))
+
+
+def _dense(network: Network) -> list[Dense]:
+    return [layer for layer in network.layers if isinstance(layer, Dense)]
+
+
+def _sizes(layers: list[Any]) -> list[tuple[int, ...]]:
+    """Shapes of the weights of layers, or of arrays."""
+    return [getattr(layer, "W", layer).shape for layer in layers]
+
+
+def _fill(network: Network, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> None:
+    for layer, W, b in zip(_dense(network), coefs, intercepts, strict=True):
+        layer.W, layer.b = W, b

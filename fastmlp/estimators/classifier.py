@@ -13,7 +13,6 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -22,9 +21,12 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from .. import checks
+from ..errors import InputError
 from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
 from ..targets import Encoded, TargetCoder, label_numbers
+from . import class_weights
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS
@@ -41,8 +43,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     {parameters}
     label_smoothing : float in [0, 1), default 0
         Part of each target that is spread evenly over all classes (see `SoftmaxCrossEntropy`).
-    class_weight : dict, "balanced" or None, default None
-        Weights of classes, which multiply those of samples.
+    class_weight : dict, list of dict, "balanced" or None, default None
+        Weights of classes, at least 0, which multiply those of samples; classes left out count
+        once. For several labels a list of dicts, one for each, with the weights of 0 and 1.
 
     Attributes
     ----------
@@ -63,7 +66,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **CONSTRAINTS,
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -131,11 +134,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         MLPClassifier
             Itself.
         """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def _meet_classes(self, y: Any, classes: Any) -> None:
         if _check_partial_fit_first_call(self, classes):
+            checks.valid_sparse(f"{type(self).__name__}.partial_fit", "y", y)
             self._binarizer = LabelBinarizer()
             multilabel = type_of_target(y).startswith("multilabel")
             self._binarizer.fit(y if multilabel else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of rows.
@@ -207,14 +213,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._binarizer.classes_
         else:
-            self._refuse_other_classes(unique_labels(y))
+            self._refuse_other_kind(y)
         multiclass = self._binarizer.y_type_ == "multiclass"
         multilabel = self._binarizer.y_type_.startswith("multilabel")
         self.n_outputs_ = len(self.classes_) if multiclass or multilabel else 1
         return X, y
 
-    def _refuse_other_classes(self, found: np.ndarray) -> None:
-        if self.warm_start and set(found) != set(self.classes_):
+    def _refuse_other_kind(self, y: Any) -> None:
+        """Labels are not read as rows of yes and no, nor the other way round."""
+        n_labels = len(self.classes_)
+        was_multilabel = self._binarizer.y_type_.startswith("multilabel")
+        is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
+        if was_multilabel != is_multilabel or (is_multilabel and y.shape[1] != n_labels):
+            wanted = f"y of shape (n, {n_labels}), yes or no for each label"
+            raise InputError(
+                f"{type(self).__name__}.fit", wanted if was_multilabel else "y with one label per "
+                "row", f"shape {y.shape}", "pass targets of the same kind as before",
+            )  # fmt: skip
+
+    def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
+        found = unique_labels(y)
+        if self.warm_start and not incremental and set(found) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {found}"
@@ -239,6 +258,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             labels: np.ndarray = self.classes_[np.argmax(linked, axis=1)]
             return labels
         flat = linked.ravel() if self.n_outputs_ == 1 else linked
+        if self.n_outputs_ == 1 and len(self.classes_) == 2:
+            of_two: np.ndarray = self.classes_[(flat > 0.5).astype(np.intp)]
+            return of_two
         found: np.ndarray = self._binarizer.inverse_transform(flat)
         return found
 
@@ -253,17 +275,34 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _weights(self, y: Any, sample_weight: Any) -> Any:
         if self.class_weight is None:
             return sample_weight
-        by_class = compute_sample_weight(self.class_weight, y)
-        return by_class if sample_weight is None else by_class * sample_weight
+        multilabel = self._binarizer.y_type_.startswith("multilabel")
+        where = f"{type(self).__name__}.fit"
+        by_class = class_weights.of_samples(where, self.class_weight, y, self.classes_, multilabel)
+        weights = by_class if sample_weight is None else by_class * sample_weight
+        if not weights.any():
+            raise InputError(
+                where, "some weight above 0 with class_weight counted in", "only zeros",
+                "give a weight to a class that y has",
+            )  # fmt: skip
+        return weights
 
     def _stratification(self, y: Any) -> Any:
         """Of the part set aside: as scikit-learn for two classes only, but for every scorer.
 
         Scorers that see all probabilities fail where a class has no sample.
         """
+        if self.n_outputs_ == 1:
+            return (y == self.classes_[-1]).reshape(-1, 1)  # a table, as scikit-learn hands on
         scores_classes = self.scoring not in (None, "loss")
-        is_multiclass = self._binarizer.y_type_ == "multiclass"
-        return y if self.n_outputs_ == 1 or (scores_classes and is_multiclass) else None
+        return y if scores_classes and self._binarizer.y_type_ == "multiclass" else None
+
+    def _name_classes(self, error: ValueError) -> None:
+        """For scikit-learn, two classes are False and True: say which labels those are."""
+        text, classes = str(error), self.classes_.tolist()
+        if self.n_outputs_ == 1 and len(classes) == 2:
+            for place, name in enumerate(("'False'", "'True'")):
+                if f"[{name}]" in text:
+                    error.args = (f"{text} ({name} stands for the label {classes[place]!r})",)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         predicted, weights = self._decode(linked), validation.sample_weight

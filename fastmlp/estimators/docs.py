@@ -73,18 +73,22 @@ max_norm : float, optional
 gradient_clip : float, optional
     Largest norm of the gradient.
 scoring : str, callable or None, default None
-    What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default `score`.
+    What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default what
+    `score` gives.
 callbacks : callable or list of callable, optional
     Called as ``f(estimator, history)`` after each epoch; a true result ends the fit.
 n_threads : int, optional
     By default as many as pay for the work of a step, but one in workers of a parallel search;
     results do not depend on it.
 dtype : {"float32", "float64"}, optional
-    Of weights and computations; by default that of X. float32 is about twice as fast."""
+    Of weights and computations; by default that of X at the first fit. float32 is about twice as
+    fast."""
 
 ATTRIBUTES = """\
 coefs_ : list of ndarray of shape (n_in, n_out)
-    Weights of each layer.
+    Weights of each layer. Other arrays may be set here and in `intercepts_`, or written into these:
+    they are checked at the next use and copied into the model, in its own dtype. The optimizer's
+    memory stays, unless sizes of layers changed.
 intercepts_ : list of ndarray of shape (n_out,)
     Biases of each layer.
 loss_ : float

@@ -14,14 +14,18 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
+from .. import checks
+from ..errors import InputError
 from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
 from ..registry import checked_keywords
 from ..targets import Encoded, TargetCoder
 from .base import BaseMLP, is_stochastic
 from .docs import documented
+from .edge import weights_of_samples
 from .parameters import CONSTRAINTS
+from .scores import d2_of_absolute_error, d2_of_huber, d2_of_poisson, d2_of_quantiles
 from .stochastic import Validation
 
 # The loss by its name, and its factor for each output: scikit-learn minimises halves of two.
@@ -203,10 +207,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return _LOSSES[self.loss][1] * self.n_outputs_
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        where = f"{type(self).__name__}.fit"
+        if y is not None:
+            checks.real_numbers(where, "y", y)
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
+        checks.finite(where, "y", y)  # scikit-learn does not look for None
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and (y < 0).any():
@@ -221,7 +229,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, y
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
-        columns = np.asarray(y, dtype).reshape(len(y), -1)
+        columns = checks.converted(f"{type(self).__name__}.fit", "y", y, dtype)
+        columns = columns.reshape(len(y), -1)
         return Encoded(
             np.empty(0, np.int32), np.repeat(columns, self._n_levels, axis=1).reshape(-1)
         )
@@ -236,7 +245,67 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return made(self.n_outputs_, "regression", self._n_levels, flat=True)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
-        predicted, weights = self._decode(linked), validation.sample_weight
-        if self._n_levels > 1:
-            predicted = predicted[:, :: self._n_levels]
-        return float(r2_score(validation.y, predicted, sample_weight=weights))
+        return self._score(validation.y, self._decode(linked), validation.sample_weight)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The part of the loss that the model saves beside a constant prediction.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            One row for each sample.
+        y : array of shape (n,) or (n, n_targets)
+            True numbers.
+        sample_weight : array of shape (n,), optional
+            Weights of the samples; by default equal ones.
+
+        Returns
+        -------
+        float
+            R^2 for the squared error. For other losses D^2, which is
+            1 - loss / (loss of the best constant): of the pinball loss, averaged over levels, of
+            the absolute error, the Huber loss or the Poisson deviance. Several targets are
+            averaged.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For data that do not fit the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import MLPRegressor
+        >>> X, y = np.linspace(0, 1, 100).reshape(-1, 1), np.linspace(0, 1, 100)
+        >>> model = MLPRegressor("absolute_error", max_iter=500, random_state=0).fit(X, y)
+        >>> model.score(X, y) > 0.9
+        True
+        """
+        predicted = self.predict(X)
+        if self.loss == "squared_error":
+            return self._score(y, predicted, sample_weight)
+        where = f"{type(self).__name__}.score"
+        checks.real_numbers(where, "y", y)
+        y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        y = y.reshape(len(y), -1) if predicted.ndim > 1 or y.ndim > 1 else y
+        n_targets = self.n_outputs_ // self._n_levels
+        if len(y) != len(predicted) or y.size != len(y) * n_targets:
+            raise InputError(
+                where, f"y of shape ({len(predicted)}, {n_targets})", f"shape {y.shape}",
+                "pass the targets of the rows of X",
+            )  # fmt: skip
+        return self._score(y, predicted, weights_of_samples(where, sample_weight, y))
+
+    def _score(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+        """Of predictions as `predict` gives them."""
+        if self.loss == "quantile":
+            return d2_of_quantiles(y, predicted, self._levels, sample_weight)
+        if self.loss == "absolute_error":
+            return d2_of_absolute_error(y, predicted, sample_weight)
+        if self.loss == "huber":
+            return d2_of_huber(y, predicted, float(self.delta), sample_weight)
+        if self.loss == "poisson":
+            return d2_of_poisson(y, predicted, sample_weight)
+        return float(r2_score(y, predicted, sample_weight=sample_weight))

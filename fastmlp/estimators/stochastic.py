@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..engine import ENDLESS, Engine, Patience, training_work
+from ..kernels.memory import aligned_copy
 from ..optimizers import Optimizer
 from ..schedules import Schedule, rates_of
 from ..tables import table_of
@@ -23,6 +24,10 @@ from ..training import mean_losses
 from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 
+NOT_FINITE = (  # scikit-learn's sentence, which scripts and tests look for
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 # At most so many rows in the order of visits, and multiplications before Ctrl-C is noticed, a call.
 _ROWS_A_CALL, _WORK_A_CALL = 131_072, 2_000_000_000
@@ -68,6 +73,7 @@ def train(
     )  # fmt: skip
     order = np.arange(n_rows)
     e.n_iter_, stops = 0, False
+    e._best_params = network.params.copy() if e.early_stopping else None
     try:
         while not stops and e.n_iter_ < e.max_iter:
             started = time.perf_counter()
@@ -75,10 +81,12 @@ def train(
             orders = _Orders(e, order, min(n_epochs, e.max_iter - e.n_iter_))
             losses = _epochs(e, engine, rule, samples, orders.visits)
             order = orders.after(len(losses))
-            _count_epochs(e, losses, n_rows, time.perf_counter() - started)
-            score = None if validation is None else _validate(e, validation)
+            diverged = _count_epochs(e, losses, n_rows, time.perf_counter() - started)
+            score = None if validation is None else (np.nan, np.nan)
+            if validation is not None and not diverged:
+                score = _validate(e, validation)
             _record_score(e, score)
-            stops = _after_epochs(e, score, rule)
+            stops = _after_epochs(e, score, rule) or diverged
             stops = listeners.epoch_ends() or stops or incremental
         if not stops and rule.schedule is None:  # the end of a schedule is where it should end
             warnings.warn(
@@ -108,11 +116,14 @@ def _prepare(e: Any, optimizer: Optimizer, incremental: bool) -> None:
     """The optimizer's memory: kept by partial_fit and, unlike in scikit-learn, by a warm start."""
     network, size = e._network, optimizer.n_vectors * e._network.params.size
     kept = e._optimizer_state
-    is_new = kept is None or kept.size != size or e._state_of != optimizer.name
+    layout = (optimizer.name, *(W.shape for W in e.coefs_))
+    is_new = kept is None or kept.size != size or e._state_of != layout
     if is_new or not (incremental or e.warm_start):
         e._optimizer_state = optimizer.initial_state(network.params.size, network.dtype)
-        e._state_of, e._n_steps = optimizer.name, 0
-    elif incremental:
+        e._state_of, e._n_steps = layout, 0
+    elif kept.dtype != network.dtype:
+        e._optimizer_state = aligned_copy(kept.astype(network.dtype))
+    if incremental and not is_new:
         return
     e._learning_rate = float(e.learning_rate_init)
 
@@ -193,10 +204,15 @@ def _epochs(
     return mean_losses(losses[:n_done], n_rows, batch_size)
 
 
-def _count_epochs(e: Any, losses: list[float], n_rows: int, seconds: float) -> None:
-    """Take down the losses of some epochs, up to one that is the end of all sense."""
+def _count_epochs(e: Any, losses: list[float], n_rows: int, seconds: float) -> bool:
+    """Take down the losses of some epochs, up to the first that is not finite.
+
+    Says whether there is one. Without early stopping, which has better weights to go back to, that
+    is an error.
+    """
     finite = np.isfinite(losses)
-    n_good = len(losses) if finite.all() else int(np.argmin(finite))
+    diverged = not finite.all()
+    n_good = int(np.argmin(finite)) + bool(e.early_stopping) if diverged else len(losses)
     e.n_iter_ += n_good
     e.t_ += n_good * n_rows
     good, rate = losses[:n_good], e._learning_rate
@@ -208,13 +224,20 @@ def _count_epochs(e: Any, losses: list[float], n_rows: int, seconds: float) -> N
     e.loss_curve_ += good
     for key, values in entries.items():
         e.history_.setdefault(key, []).extend(values)
-    if n_good < len(losses):  # as soon as one batch's is not
-        raise ValueError(
-            "Solver produced non-finite parameter weights: the loss is no longer a number in epoch "
-            f"{e.n_iter_ + 1}, at learning rate {rate:g}. The input data may contain large values "
-            "and need to be preprocessed."
+    if diverged:  # as soon as one batch's is not
+        epoch = e.n_iter_ + (not e.early_stopping)
+        place = f"The loss is no longer a number in epoch {epoch}, at learning rate {rate:g}."
+        e._optimizer_state = None  # it holds such numbers, too
+        if not e.early_stopping:
+            raise ValueError(f"{NOT_FINITE} {place}")
+        warnings.warn(
+            f"{place} The best weights before it are restored; lower the learning rate or scale "
+            "the data.",
+            ConvergenceWarning,
+            stacklevel=6,
         )
-    e.loss_ = losses[-1]
+    e.loss_ = losses[n_good - 1]
+    return diverged
 
 
 def _validate(e: Any, validation: Validation) -> tuple[float, float]:

@@ -1,0 +1,78 @@
+"""Weights of classes, from a dict, a list of dicts or "balanced", as weights of samples.
+
+A class without an entry counts once. Entries for classes that are not there are refused, because
+they are most often labels of another type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.class_weight import compute_sample_weight
+
+from .. import checks
+from ..errors import InputError, InputTypeError, counted
+from ..targets import label_numbers
+
+
+def of_samples(
+    where: str, class_weight: Any, y: Any, classes: np.ndarray, is_multilabel: bool
+) -> np.ndarray:
+    """Weight (n,) of each sample by its class, or the product over its labels."""
+    if isinstance(class_weight, str):
+        balanced: np.ndarray = compute_sample_weight(class_weight, y)
+        return balanced
+    if not is_multilabel:
+        if not isinstance(class_weight, dict):
+            raise InputTypeError(
+                where, "class_weight as a dict or 'balanced' for one label per row",
+                type(class_weight).__name__, "write {label: weight, ...}",
+            )  # fmt: skip
+        by_class = _by_class(where, "class_weight", class_weight, classes.tolist())
+        return by_class[label_numbers(where, np.asarray(y), classes)]
+    return _of_rows(where, class_weight, y, len(classes))
+
+
+def _of_rows(where: str, class_weight: Any, y: Any, n_labels: int) -> np.ndarray:
+    """Products over the labels of a row."""
+    if not isinstance(class_weight, list):
+        raise InputTypeError(
+            where, f"class_weight as 'balanced' or a list of {counted(n_labels, 'dict')}, one for "
+            "each label", type(class_weight).__name__, "write [{0: 1.0, 1: 5.0}, ...]",
+        )  # fmt: skip
+    if len(class_weight) != n_labels:
+        raise InputError(
+            where, f"class_weight with {counted(n_labels, 'dict')}, one for each label",
+            f"{len(class_weight)}", "write [{0: 1.0, 1: 5.0}, ...]",
+        )  # fmt: skip
+    rows = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+    product = np.ones(len(rows))
+    for k, weights in enumerate(class_weight):
+        if not isinstance(weights, dict):
+            raise InputTypeError(
+                where, f"class_weight[{k}] as a dict", type(weights).__name__,
+                "write [{0: 1.0, 1: 5.0}, ...]",
+            )  # fmt: skip
+        by_class = _by_class(where, f"class_weight[{k}]", weights, [0, 1])
+        product *= by_class[(rows[:, k] != 0).astype(np.intp)]
+    return product
+
+
+def _by_class(where: str, name: str, weights: dict[Any, Any], classes: list[Any]) -> np.ndarray:
+    """The weight of each class: finite, none below 0, not all 0."""
+    places = {label: place for place, label in enumerate(classes)}
+    unknown = [label for label in weights if label not in places]
+    if unknown:
+        kinds = sorted({type(label).__name__ for label in unknown})
+        raise InputError(
+            where, f"classes of y as the keys of {name}",
+            f"{counted(len(unknown), 'other key')} ({', '.join(kinds)})",
+            "use the labels of y, in their own type",
+        )  # fmt: skip
+    found = np.ones(len(classes))
+    for label, weight in weights.items():
+        found[places[label]] = checks.number(where, f"{name}[{label!r}]", weight, 0)
+    if not found.any():
+        raise InputError(where, f"some {name} above 0", "only zeros", "give a class a weight")
+    return found

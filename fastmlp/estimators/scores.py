@@ -1,0 +1,104 @@
+"""Scores that belong to losses: the part of the loss that a model saves beside a constant one.
+
+R^2 is that for the squared error, and D^2 for the other losses. A model that predicts the best
+constant scores 0, a perfect one 1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import kl_div
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import d2_absolute_error_score, d2_pinball_score
+
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def d2_of_quantiles(
+    y: np.ndarray, predicted: np.ndarray, levels: tuple[float, ...], sample_weight: Any
+) -> float:
+    """Mean D^2 of the pinball losses of all levels.
+
+    y: (n,) or (n, n_targets). predicted: (n, n_targets * n_levels), levels side by side.
+    """
+    columns = predicted.reshape(len(predicted), -1, len(levels))
+    scores = [
+        d2_pinball_score(
+            y, columns[:, :, k].reshape(np.shape(y)), alpha=level, sample_weight=sample_weight
+        )
+        for k, level in enumerate(levels)
+    ]
+    return float(np.mean(scores))
+
+
+def d2_of_absolute_error(y: np.ndarray, predicted: np.ndarray, sample_weight: Any) -> float:
+    """D^2 of the absolute error."""
+    return float(d2_absolute_error_score(y, predicted, sample_weight=sample_weight))
+
+
+def d2_of_poisson(y: np.ndarray, predicted: np.ndarray, sample_weight: Any) -> float:
+    """D^2 of the Poisson deviance, averaged over targets.
+
+    scikit-learn's `d2_tweedie_score` with power=1 takes one target, and no prediction of 0.
+    """
+
+    def mean(column: np.ndarray) -> float:
+        return float(np.average(column, weights=sample_weight))
+
+    return _d2(y, predicted, sample_weight, kl_div, mean)
+
+
+def d2_of_huber(y: np.ndarray, predicted: np.ndarray, delta: float, sample_weight: Any) -> float:
+    """D^2 of the Huber loss, averaged over targets."""
+
+    def loss(t: np.ndarray, z: np.ndarray) -> np.ndarray:
+        r = np.abs(z - t)
+        return np.where(r <= delta, r * r / 2, delta * (r - delta / 2))
+
+    def location(column: np.ndarray) -> float:
+        return _huber_location(column, delta, sample_weight)
+
+    return _d2(y, predicted, sample_weight, loss, location)
+
+
+def _d2(
+    y: np.ndarray,
+    predicted: np.ndarray,
+    sample_weight: Any,
+    loss: Rule,
+    best: Callable[[np.ndarray], float],
+) -> float:
+    """1 - loss / loss of the best constant of each target; both 0 score 1, as in R^2."""
+    if len(y) < 2:
+        message = "D^2 score is not well-defined with less than two samples."
+        warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
+        return np.nan
+    true = np.asarray(y, np.float64).reshape(len(y), -1)
+    found = np.asarray(predicted, np.float64).reshape(len(y), -1)
+    constants = np.broadcast_to([best(column) for column in true.T], true.shape)
+    lost, most = (
+        np.average(loss(true, values), axis=0, weights=sample_weight)
+        for values in (found, constants)
+    )
+    safe = np.where(most > 0, most, 1.0)
+    scores = np.where(most > 0, 1.0 - lost / safe, np.where(lost == 0, 1.0, 0.0))
+    return float(np.mean(scores))
+
+
+def _huber_location(values: np.ndarray, delta: float, sample_weight: Any) -> float:
+    """The constant of least Huber loss: where slopes, which grow with it, add up to 0."""
+    weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight)
+    low, high = float(values.min()), float(values.max())
+    for _ in range(200):  # a bisection, which ends when two floats are neighbours
+        middle = low + (high - low) / 2
+        if not low < middle < high:
+            break
+        if weights @ np.clip(middle - values, -delta, delta) > 0:
+            high = middle
+        else:
+            low = middle
+    return low
