@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -14,6 +15,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from fastmlp import cli
 
 ROOT = Path(fastmlp.__file__).parents[1]
 README = ROOT / "README.md"
+FIRST_PAGE = ROOT / "docs" / "get-started.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 # Packages of the extras, by the modules whose examples use them.
@@ -70,7 +74,9 @@ def test_docstrings_have_examples() -> None:
     assert min(found.values()) > 0, found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != FIRST_PAGE], ids=lambda page: page.name
+)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -105,13 +111,63 @@ def test_the_readme_s_tables_are_learnt_and_predicted(
     assert [float(price) for price in prices] == pytest.approx([123, 185], abs=60)
 
 
+@pytest.mark.skipif(not FIRST_PAGE.exists(), reason="a source archive without docs")
+def test_a_newcomer_follows_the_first_page_to_a_served_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Python and its commands in their order, then a request to its server."""
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    text = FIRST_PAGE.read_text(encoding="utf-8")
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(block.replace("8000", "0"), namespace)  # any free port
+        else:
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["fastmlp"]:
+                    assert cli.main(words[1:]) == 0
+    server = namespace["server"]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (request,) = re.findall(r"^curl -d '(.*)' localhost:8000$", text, re.MULTILINE)
+    with urllib.request.urlopen(
+        f"http://localhost:{server.server_port}", request.encode(), timeout=60
+    ) as reply:
+        price = json.loads(reply.read())["price"]
+    server.shutdown()
+    server.server_close()
+    _, first, _ = Path("prices.csv").read_text(encoding="utf-8").splitlines()
+    assert price == pytest.approx(float(first), rel=1e-3)
+    assert price == pytest.approx(60 + 2.4 * 84 + 12 * 3 - 0.9 * 20, abs=30)
+    assert namespace["model"].score(namespace["X_test"], namespace["y_test"]) > 0.9
+
+
+def test_the_readme_opens_with_a_promise_install_six_lines_a_picture_and_three_doors() -> None:
+    text = README.read_text(encoding="utf-8").partition("\n## ")[0]
+    marks = [
+        "**Multi-layer",
+        "```bash\npip install fastmlp ",
+        "\npip install . ",
+        "```python\n",
+        "<img ",
+    ]
+    doors = ["](docs/scikit-learn.md)", "](docs/get-started.md)", "](docs/gallery/learn)"]
+    places = [text.find(mark) for mark in (*marks, *doors)]
+    assert -1 not in places
+    assert places == sorted(places)
+    (example,) = blocks(README, "python")[:1]
+    assert len(example.splitlines()) == 6
+    assert "compile" not in text[: text.find("```bash")].replace("C compiler", "")
+
+
 def test_readme_has_one_command_to_train_and_one_to_test() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("python3 -m venv ")]
     install = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet"
     assert commands == [
         f"{install} . && .venv/bin/python -m fastmlp train",
-        f"{install} '.[test]' && .venv/bin/python -m pytest",
+        f"{install} '.[test]' && .venv/bin/python -m pytest -m 'not slow'",
     ]
     assert all(any(command in block for block in blocks(README, "bash")) for command in commands)
 
