@@ -210,6 +210,7 @@ class Broken(peers.SklearnTrainer):
         raise RuntimeError("out of order")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trainer", "status"),
     [
@@ -265,6 +266,7 @@ def test_other_libraries_compute_the_same(package: str, name: str) -> None:
     assert row.status == rows.EQUAL, row.note
 
 
+@pytest.mark.slow
 def test_the_quick_command_checks_equality_and_times_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "batch 32"]
     done = subprocess.run(
@@ -370,6 +372,7 @@ def test_arithmetic_of_steps_and_memory() -> None:
     assert memory.allowed_bytes(net, 10, "uint8") == int(1.1 * 4 * (4 * 26 + 10 * (3 + 16)))
 
 
+@pytest.mark.slow
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     case = cases.Memory("8-512-2", cases.Net((8, 512, 2)), 32, "float32", 256)
     (row,) = memory.run(case, FAST)

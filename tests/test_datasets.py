@@ -230,6 +230,7 @@ def test_digits(name: str, shape: tuple[int, int], image_shape: tuple[int, int])
     assert set(data.y.tolist()) == set(range(10))
 
 
+@pytest.mark.slow
 def test_seed_protocol_is_binary_plain_and_reproducible() -> None:
     split = datasets.load_seed_protocol(3)
     assert [len(y) for y in (split.y_train, split.y_val, split.y_test)] == [3500, 750, 750]

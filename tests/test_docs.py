@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from fastmlp import cli
 ROOT = Path(fastmlp.__file__).parents[1]
 README = ROOT / "README.md"
 FIRST_PAGE = ROOT / "docs" / "get-started.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 # Packages of the extras, by the modules whose examples use them.
 NEEDS = {
@@ -172,6 +174,36 @@ def test_readme_has_one_command_to_train_and_one_to_test() -> None:
     assert all(any(command in block for block in blocks(README, "bash")) for command in commands)
 
 
+def test_it_is_said_alike_where_fastmlp_runs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    classifiers = "\n".join(project["classifiers"])
+    minors = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)", classifiers)]
+    assert minors == list(range(11, 15))
+    assert project["requires-python"] == ">=3.11,<3.15"
+    assert "OS Independent" not in classifiers
+    assert [name for name in ("Linux", "MacOS", "Windows") if name not in classifiers] == []
+    for page in (README, *[page for page in [FIRST_PAGE] if page.exists()]):
+        text = " ".join(page.read_text(encoding="utf-8").split())
+        assert (
+            "on Linux, on macOS with Apple silicon and on Windows, with Python 3.11 to 3.14" in text
+        )
+
+
+def test_releases_are_prepared() -> None:
+    """Both ways to install are shown, and the version is the same wherever it stands."""
+    for page in (README, FIRST_PAGE, ROOT / "docs" / "index.md"):
+        if page.exists():
+            text = page.read_text(encoding="utf-8")
+            assert re.search(
+                r"^pip install '?fastmlp.* # from the first release on$", text, re.MULTILINE
+            )
+            assert re.search(r"^pip install '?\..* # until then", text, re.MULTILINE)
+    assert "twine check --strict" in CONTRIBUTING.read_text(encoding="utf-8")
+    if (ROOT / "CITATION.cff").exists():
+        citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+        assert f"\nversion: {fastmlp.__version__}\n" in citation
+
+
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="a source archive without docs")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
@@ -223,6 +255,7 @@ def changed(sources: dict[str, str], diff: str) -> tuple[dict[str, str], int]:
     return sources, n_added
 
 
+@pytest.mark.slow
 def test_a_newcomer_adds_an_activation(tmp_path: Path) -> None:
     """As docs/extending.md shows it: two places, under 15 lines, and it trains compiled."""
     package = Path(fastmlp.__file__).parent

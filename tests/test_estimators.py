@@ -106,6 +106,7 @@ CLASSIFIER_CASES: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("case", CLASSIFIER_CASES)
 def test_classifier_has_the_numbers_of_scikit_learn(case: str) -> None:
     X, y, fit, parameters = CLASSIFIER_CASES[case]
@@ -405,6 +406,7 @@ CHECKED = [
 ]
 
 
+@pytest.mark.thinned(120)
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():

@@ -464,6 +464,7 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
     np.testing.assert_array_equal(out, np.full(n * n_out, -h * h, dtype))
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types

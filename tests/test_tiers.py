@@ -77,3 +77,11 @@ def test_ci_runs_what_the_readme_leaves_out() -> None:
     assert rest == "-m slow"
     (stages,) = re.findall(r"^STAGES=\((.*)\)$", script, re.MULTILINE)
     assert {"test", "rest"} <= set(stages.split())
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("| stage of CI |")[2].partition("\n\n")[0]
+    named = [
+        name
+        for line in table.splitlines()[2:]
+        for name in re.findall(r"`(\S+)`", line.split("|")[1])
+    ]
+    assert sorted(named) == sorted(stages.split())
