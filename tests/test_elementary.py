@@ -119,7 +119,7 @@ def exact_error(function: Callable[..., Any], x: float, y: float, kind: type) ->
     return float(abs(y - true) * mpmath.mpf(2) ** (info.nmant + 1 - exponent))
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -170,6 +170,7 @@ EDGES = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -180,6 +181,7 @@ def test_edges_are_exact(name: str, kind: type) -> None:
     assert np.array_equal(np.signbit(y[y == 0]), np.signbit(expected[y == 0]))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)

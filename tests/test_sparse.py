@@ -175,6 +175,7 @@ def check_products(
         check(out, (first, last, *columns), rows.matrix.T, d)
 
 
+@pytest.mark.thinned(2)
 @both_types
 def test_every_number_of_columns(dtype: Any, rng: np.random.Generator) -> None:
     """Past two full tiles of the widest vectors in float32, at every edge of a tile."""
