@@ -93,7 +93,14 @@ html_theme_options = {
     },
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "benchmarks/results": []},
+    # Lines of code and tables need the width more than a list of headings does.
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "index": [],
+        "benchmarks/results": [],
+        "learn/**": [],
+        "recipes/**": [],
+    },
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
