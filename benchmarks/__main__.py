@@ -92,7 +92,7 @@ def _draw(results: Results, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 if something was not equal or failed; red rows alone do not fail a run."""
+    """Exit code 1 if something was not equal or failed; missed targets alone do not fail a run."""
     options = parser().parse_args(arguments)
     cases = chosen(options.only)
     if not cases:

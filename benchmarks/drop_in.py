@@ -135,7 +135,7 @@ def timed(case: DropIn, split: Split, checked: Row) -> Row:
         note = f"{checked.note}; {same_scores(scores)}; {n_threads} threads"
     except equality.Mismatch as mismatch:
         return rows.plain(case, SKLEARN, rows.MISMATCH, str(mismatch))
-    return rows.from_timing(case, SKLEARN, "s a fit", Timing(seconds), 1.0, case.target, note)
+    return rows.from_timing(case, SKLEARN, "s per fit", Timing(seconds), 1.0, case.target, note)
 
 
 def brief(case: DropIn, split: Split, n_threads: int) -> measure.Sample:

@@ -1,6 +1,6 @@
 """Whether two sides computed the same: checked before anything is timed, with reasons for bounds.
 
-A comparison that fails raises `Mismatch`, which ends that comparison with a red row.
+A comparison that fails raises `Mismatch`, which ends that comparison.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _timed(
     how = "compiled predictor" if ours.is_compiled else "predict_proba: no compiled predictor"
     for name, side in sides.items():
         note, target = how + threads_used(side), case.targets.get(name, 1.0)
-        yield rows.from_timing(case, name, "us a call", timing, 1e6, target, note)
+        yield rows.from_timing(case, name, "us per call", timing, 1e6, target, note)
     if case.microseconds is not None:
         values = [seconds * 1e6 for seconds in timing.seconds[OURS]]
-        yield rows.against_limit(case, "us a call", values, case.microseconds, how)
+        yield rows.against_limit(case, "us per call", values, case.microseconds, how)

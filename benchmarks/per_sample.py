@@ -65,7 +65,7 @@ def run(
     sides = {OURS: trainer(case, large).sample, PEER: reference(large).sample}
     timing = measure.interleave(sides, settings.rounds, settings.min_seconds)
     scale = 1e6 / large.n_rows
-    yield rows.from_timing(case, PEER, "us a sample", timing, scale, case.target, row.note)
+    yield rows.from_timing(case, PEER, "us per sample", timing, scale, case.target, row.note)
 
 
 def problem(case: Reference, settings: Settings, n_rows: int) -> Problem:

@@ -1,6 +1,7 @@
-"""Pictures of the results: a bar for each comparison, its spread, and a mark at the target.
+"""Pictures of the results: a bar for each comparison, and its spread.
 
 Peers are told apart by colours that colour-blind readers can tell apart too, and by their names.
+The pictures are narrow, so that their words can be read on a phone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ COLOURS = {
     cases.NUMPY: "#56B4E9",
 }
 _OTHER = "#009E73"
-_BAR_INCHES, _FRAME_INCHES = 0.27, 1.5
+_LOST = "#B00020"
+WIDTH_INCHES, DPI, FONT_SIZE = 4.6, 200, 10
+_BAR_INCHES, _FRAME_INCHES = 0.25, 1.4
 
 
 def draw(found: Sequence[Row], folder: Path) -> list[Path]:
@@ -41,7 +44,9 @@ def draw(found: Sequence[Row], folder: Path) -> list[Path]:
 def _draw_group(found: Sequence[Row], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure((9.0, _FRAME_INCHES + _BAR_INCHES * _height(found)), layout="constrained")
+    figure = Figure(
+        (WIDTH_INCHES, _FRAME_INCHES + _BAR_INCHES * _height(found)), layout="constrained"
+    )
     axes = figure.add_subplot()
     axes.set_xscale("log")
     place, last = 0.0, ""
@@ -49,14 +54,15 @@ def _draw_group(found: Sequence[Row], title: str, path: Path) -> None:
         if row.case != last:
             place += 1.3
             axes.text(
-                0.0, place - 0.05, row.case, transform=axes.get_yaxis_transform(), fontsize=9,
-                fontweight="bold", ha="left", va="center", backgroundcolor="white",
+                0.0, place - 0.05, row.case, transform=axes.get_yaxis_transform(),
+                fontsize=FONT_SIZE - 1, fontweight="bold", ha="left", va="center",
+                backgroundcolor="white",
             )  # fmt: skip
             last = row.case
         place += 1
         _draw_row(axes, row, place)
     _finish(axes, found, title, place)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=DPI)
 
 
 def _height(found: Sequence[Row]) -> float:
@@ -70,13 +76,12 @@ def _draw_row(axes: Any, row: Row, place: float) -> None:
     axes.barh(place, median - 1, left=1, height=0.72, color=COLOURS.get(row.peer, _OTHER))
     axes.plot([low, high], [place, place], color="black", linewidth=1)
     axes.plot([lower, upper], [place, place], color="black", linewidth=3.5)
-    if row.target is not None:
-        axes.plot([row.target] * 2, [place - 0.45, place + 0.45], color="black", linewidth=2.2)
-    verdict = "" if row.status == rows.PASS else "  below target"
+    lost = rows.is_lost(row)
     axes.annotate(
-        f"{row.peer} {report.number(median)}{verdict}", (1.0, place),
-        xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", fontsize=9,
-        va="center", annotation_clip=False, fontweight="bold" if verdict else "normal",
+        f"{row.peer} {report.number(median)}", (1.0, place), xycoords=("axes fraction", "data"),
+        xytext=(4, 0), textcoords="offset points", fontsize=FONT_SIZE - 1, va="center",
+        annotation_clip=False, fontweight="bold" if lost else "normal",
+        color=_LOST if lost else "black",
     )  # fmt: skip
 
 
@@ -84,7 +89,6 @@ def _finish(axes: Any, found: Sequence[Row], title: str, last: float) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ends = [end for row in found if row.ratio for end in (row.ratio.low, row.ratio.high)]
-    ends += [row.target for row in found if row.target is not None]
     left, right = min(0.8, *ends) / 1.15, max(1.25, *ends) * 1.15
     axes.set_xlim(left, right)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 1000 else (1,)))
@@ -98,6 +102,8 @@ def _finish(axes: Any, found: Sequence[Row], title: str, last: float) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xlabel(
         "times better than the other side (log scale)\n"
-        "upright mark: target; thin line: lowest to highest; thick line: quartiles"
+        "thin line: lowest to highest; thick line: quartiles",
+        fontsize=FONT_SIZE - 1,
     )
-    axes.set_title(title, loc="left", fontsize=12)
+    axes.tick_params(axis="x", labelsize=FONT_SIZE - 1)
+    axes.figure.suptitle(title, x=0.02, ha="left", fontsize=FONT_SIZE + 1)

@@ -6,7 +6,7 @@ Each row remembers the commit, the date and the machine that it was measured wit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,23 @@ from .rows import Row
 
 _HEADER = """# Benchmarks
 
-Made by `python -m benchmarks`, which first checks that all sides compute the same numbers from the
-same start, and only then lets them take turns in one process (A B C A B C). *Times better* is the
-median over rounds of their figure by ours (of ours by theirs where more is better), each pair from
-the same round; the spread is lowest, lower quartile, upper quartile, highest. Peers use one thread
-or all, whichever is faster for the case. A row is **red** where the median misses its target;
-without one, the target is 1.
+Made by `python -m benchmarks`. It first checks that all sides compute the same numbers from the
+same start, and only then times them, in turn and in one process (A B C A B C).
+
+*Times better* is their time divided by ours, so 3 means that fastmlp needs a third of the time (for
+rates, it is ours divided by theirs). Each ratio compares two timings of the same round. The table
+shows the median over the rounds, and the spread as lowest, lower quartile, upper quartile and
+highest. Two sides are *level* where the middle half of the ratios includes 1. Only rows that
+another library wins are **red**. Every library uses one thread or all of them, whichever is faster.
 """
-_COLUMNS = (
-    "case", "against", "ours", "theirs", "times better", "spread", "target", "result", "note",
-)  # fmt: skip
+_GOALS = """## Goals of our own
+
+Every row also has a target, set before the work began: how many times better it was to be. {met} of
+{all} are reached; these are not:
+
+"""
+_COLUMNS = ("case", "against", "times better", "ours", "theirs", "result", "spread", "note")
+_GOAL_COLUMNS = ("case", "against", "times better", "goal")
 _TITLES = {
     "training": "Training, float32, Adam",
     "reference": "Against the per-sample reference, plain SGD",
@@ -108,6 +115,7 @@ class Results:
             inside = [row for row in found if row.group == group]
             if inside:
                 parts.append(f"## {title(group)}\n\n{table(inside)}")
+        parts.append(_goals(found))
         parts.append(self._origins())
         return "\n".join(parts)
 
@@ -134,21 +142,41 @@ def _pool(pool: dict[str, Any]) -> str:
 
 def table(found: Iterable[Row]) -> str:
     """Rows as a Markdown table."""
-    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, found)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return _markdown(_COLUMNS, map(_cells, found))
+
+
+def _markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    every = [columns, ["---"] * len(columns), *lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in every)
 
 
 def _cells(row: Row) -> list[str]:
     unit = f" {row.unit}" if row.unit else ""
-    result = row.status if row.status in (rows.PASS, rows.EQUAL) else f"**{row.status}**"
     times = spread = ""
     if row.ratio is not None:
         low, lower, median, upper, high = map(number, row.ratio)
         times, spread = median, f"{low}, {lower}, {upper}, {high}"
+    result = rows.verdict(row)
+    if rows.is_lost(row) or row.status in rows.BAD:
+        times, result = (f"**{text}**" if text else "" for text in (times, result))
     figures = ["" if value is None else number(value) + unit for value in (row.ours, row.theirs)]
-    target = "" if row.target is None else number(row.target)
     note = " ".join(row.note.split()).replace("|", "\\|")
-    return [row.case, row.peer, *figures, times, spread, target, result, note]
+    return [row.case, row.peer, times, *figures, result, spread, note]
+
+
+def _goals(found: Iterable[Row]) -> str:
+    """How many of our own targets are reached, and a table of those that are not."""
+    judged = [row for row in found if row.status in (rows.PASS, rows.MISSED)]
+    missed = [row for row in judged if row.status == rows.MISSED]
+    if not missed:
+        return ""
+    cells = [
+        [row.case, row.peer, number(row.ratio.median), number(row.target)]
+        for row in missed
+        if row.ratio is not None and row.target is not None
+    ]
+    text = _GOALS.format(met=len(judged) - len(missed), all=len(judged))
+    return text + _markdown(_GOAL_COLUMNS, cells)
 
 
 def number(value: float) -> str:
@@ -161,7 +189,7 @@ def number(value: float) -> str:
 
 def line(row: Row) -> str:
     """A row for the terminal."""
-    parts = [f"{row.status:14}{row.key}"]
+    parts = [f"{rows.verdict(row):18}{row.key}"]
     if row.ours is not None:
         parts.append(f"{number(row.ours)} {row.unit}")
     if row.ratio is not None and row.theirs is not None and row.target is not None:

@@ -1,7 +1,8 @@
 """A row of the results: our figure, the other side's, their ratio and what came of the comparison.
 
-A row is red when its ratio misses the target, and a mismatch when the two sides did not compute
-the same, in which case nothing was timed.
+A row passes when its ratio reaches the target that we set ourselves, and is a mismatch when the two
+sides did not compute the same, in which case nothing was timed. Whether a peer is faster is another
+question: `verdict` answers it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .cases import OURS, Case
+from .cases import JAX, NUMPY, ONNX, OURS, SKLEARN, TORCH, Case
 from .equality import Mismatch
 from .machine import is_installed
 from .measure import Spread, Timing
 
-PASS, RED, EQUAL, MEASURED = "pass", "red", "equal", "measured"
+PASS, MISSED, EQUAL, MEASURED = "pass", "missed", "equal", "measured"
 MISMATCH, SKIPPED, UNAVAILABLE, ERROR = "mismatch", "skipped", "not available", "error"
 BAD = (MISMATCH, ERROR)  # the run itself went wrong
-STATUSES = (PASS, RED, EQUAL, MEASURED, MISMATCH, SKIPPED, UNAVAILABLE, ERROR)
+STATUSES = (PASS, MISSED, EQUAL, MEASURED, MISMATCH, SKIPPED, UNAVAILABLE, ERROR)
 
 LIMIT = "limit"
+TILE_PEAK = "tile peak"
+PEERS = (JAX, NUMPY, ONNX, SKLEARN, TORCH)  # other people's libraries
+
+FASTER, LEVEL, SLOWER = "faster", "level", "slower"
+WITHIN, BEYOND = "within the limit", "beyond the limit"
+SHARE = "share of the peak"
 
 
 @dataclass
@@ -74,6 +81,28 @@ class Row:
         return cls(**known | {"ratio": None if ratio is None else Spread(*ratio)})
 
 
+def verdict(row: Row) -> str:
+    """What a reader wants to know of a row: who is faster, or whether a limit was kept.
+
+    Two sides are level where the middle half of the ratios includes 1. Rows that were not timed
+    say why not.
+    """
+    if row.ratio is None or row.status in BAD:
+        return row.status
+    if row.peer == LIMIT:
+        return WITHIN if row.status == PASS else BEYOND
+    if row.peer == TILE_PEAK:
+        return SHARE
+    if row.ratio.lower_quartile > 1:
+        return FASTER
+    return SLOWER if row.ratio.upper_quartile < 1 else LEVEL
+
+
+def is_lost(row: Row) -> bool:
+    """Whether another library is faster than we are."""
+    return row.peer in PEERS and verdict(row) == SLOWER
+
+
 def judged(
     case: Case,
     peer: str,
@@ -89,7 +118,7 @@ def judged(
     Lenient is for "never worse": two equal things are on either side of 1 half of the time.
     """
     reached = ratio.upper_quartile if lenient else ratio.median
-    status = PASS if reached >= target else RED
+    status = PASS if reached >= target else MISSED
     return Row(case.group, case.name, peer, status, unit, *medians, ratio, target, note)
 
 

@@ -1,6 +1,6 @@
 """Which code measures which kind of case, and the loop over the cases that were asked for.
 
-A case that fails ends in a red row with its error; the others go on.
+A case that fails ends in a row with its error; the others go on.
 """
 
 from __future__ import annotations

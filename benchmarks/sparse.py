@@ -39,7 +39,7 @@ def run(case: Sparse, settings: Settings) -> Iterator[Row]:
     samples = {OURS: OurTrainer(large).sample, PEER: OurTrainer(dense(large)).sample}
     timing = measure.interleave(samples, settings.rounds, settings.min_seconds)
     scale = 1e6 / large.n_steps
-    yield rows.from_timing(case, PEER, "us a step", timing, scale, case.target, row.note)
+    yield rows.from_timing(case, PEER, "us per step", timing, scale, case.target, row.note)
 
 
 def problem(case: Sparse, n_rows: int) -> Problem:

@@ -1,6 +1,7 @@
 """The one picture that matters: how many times faster a training step is, for every net and peer.
 
-`python -m benchmarks.summary` draws it anew from the results on disk, without measuring.
+`python -m benchmarks.summary` makes all pictures and tables anew from the results on disk, without
+measuring.
 """
 
 from __future__ import annotations
@@ -27,16 +28,19 @@ def draw(found: Sequence[Row], folder: Path) -> Path | None:
     if not inside:
         return None
     names = list(dict.fromkeys(row.case for row in inside))
-    figure = Figure((7.6, 1.3 + 0.27 * len(names)), layout="constrained")
+    figure = Figure((plots.WIDTH_INCHES, 1.3 + 0.36 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     for peer, mark in _MARKS.items():
         _draw_peer(axes, [row for row in inside if row.peer == peer], peer, mark, names)
     axes.axvline(1, color="black", linewidth=1.2)
-    axes.text(1, -0.75, "equal", fontsize=8.5, ha="center", va="bottom")
+    axes.text(1, -0.75, "equal", fontsize=plots.FONT_SIZE - 1, ha="center", va="bottom")
     _finish(axes, names)
-    figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=9.5)
+    figure.legend(
+        loc="outside upper right", ncols=3, frameon=False, fontsize=plots.FONT_SIZE,
+        columnspacing=1, handletextpad=0.2,
+    )  # fmt: skip
     path = folder / NAME
-    figure.savefig(path, dpi=160)
+    figure.savefig(path, dpi=plots.DPI)
     return path
 
 
@@ -56,7 +60,11 @@ def _finish(axes: Any, names: list[str]) -> None:
     axes.xaxis.set_major_locator(_ticks())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
     axes.xaxis.minorticks_off()
-    axes.set_yticks(range(len(names)), names, fontsize=9.5)
+    axes.set_yticks(
+        range(len(names)),
+        [name.replace(", ", "\n") for name in names],
+        fontsize=plots.FONT_SIZE - 1,
+    )
     axes.set_ylim(len(names) - 0.4, -0.8)
     axes.tick_params(length=0)
     axes.grid(axis="x", alpha=0.35)
@@ -64,17 +72,19 @@ def _finish(axes: Any, names: list[str]) -> None:
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     axes.set_xlabel(
-        "fastmlp's training step is so many times faster (log scale; line: lowest to highest)",
-        fontsize=9.5,
+        "how many times faster fastmlp's training step is\n(log scale; line: lowest to highest)",
+        fontsize=plots.FONT_SIZE - 1,
     )
 
 
 def _ticks() -> Any:
     from matplotlib.ticker import FixedLocator
 
-    return FixedLocator([1, 2, 5, 10, 20, 50, 100, 200, 500])
+    return FixedLocator([1, 2, 5, 10, 20, 50, 100, 300])
 
 
 if __name__ == "__main__":
     folder = machine.ROOT / machine.RESULTS_FOLDER
-    print(draw(report.Results(folder / "results.json").rows(), folder))
+    results = report.Results(folder / "results.json")
+    results.write()
+    print(*plots.draw(results.rows(), folder), draw(results.rows(), folder), sep="\n")

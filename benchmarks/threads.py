@@ -16,7 +16,7 @@ from .rows import Row
 from .settings import Settings
 from .trainers import OurTrainer
 
-ONE_THREAD, TILE_PEAK = "one thread", "tile peak"
+ONE_THREAD = "one thread"
 CHECKED_STEPS = 4
 
 
@@ -36,7 +36,9 @@ def run(case: Threads, settings: Settings) -> Iterator[Row]:
     timing = measure.interleave(samples, settings.rounds, settings.min_seconds)
     scale = 1e6 / problem.n_steps
     target, lenient = case.target, case.target == 1
-    yield rows.from_timing(case, ONE_THREAD, "us a step", timing, scale, target, row.note, lenient)
+    yield rows.from_timing(
+        case, ONE_THREAD, "us per step", timing, scale, target, row.note, lenient
+    )
 
 
 def run_peak_share(case: PeakShare, settings: Settings) -> Iterator[Row]:
@@ -44,17 +46,17 @@ def run_peak_share(case: PeakShare, settings: Settings) -> Iterator[Row]:
     peak = Peak(n_cores())
     if settings.quick:
         status = rows.EQUAL if all(tile.is_right() for tile in peak.tiles) else rows.MISMATCH
-        yield rows.plain(case, TILE_PEAK, status, "the tiles' product")
+        yield rows.plain(case, rows.TILE_PEAK, status, "the tiles' product")
         return
     problem = _problem(case.net, case.batch, case.n_rows, settings)
-    samples = {OURS: OurTrainer(problem).sample, TILE_PEAK: peak.sample}
+    samples = {OURS: OurTrainer(problem).sample, rows.TILE_PEAK: peak.sample}
     timing = measure.interleave(samples, settings.rounds, settings.min_seconds)
     flops = step_flops(case.net, case.batch) * problem.n_steps
     ours = [flops / s / 1e9 for s in timing.seconds[OURS]]
-    theirs = [peak.flops / s / 1e9 for s in timing.seconds[TILE_PEAK]]
+    theirs = [peak.flops / s / 1e9 for s in timing.seconds[rows.TILE_PEAK]]
     ratio = measure.Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
     medians = measure.Spread.of(ours).median, measure.Spread.of(theirs).median
-    yield rows.judged(case, TILE_PEAK, "GFLOP/s", medians, ratio, case.target)
+    yield rows.judged(case, rows.TILE_PEAK, "GFLOP/s", medians, ratio, case.target)
 
 
 def step_flops(net: Net, batch: int) -> int:

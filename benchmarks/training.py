@@ -80,7 +80,7 @@ def _timed(
     scale = 1e6 / problem.n_steps
     for name, side in sides.items():
         note, target = f"{table.source}{threads_used(side)}", case.targets.get(name, 1.0)
-        yield rows.from_timing(case, name, "us a step", timing, scale, target, note)
+        yield rows.from_timing(case, name, "us per step", timing, scale, target, note)
 
 
 def threads_used(side: Trainer | Predictor) -> str:

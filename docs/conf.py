@@ -80,7 +80,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 # Pages without others below or beside them need no navigation of a section.
-LONE = ["index", "scikit-learn", "reliability", "benchmarks/results"]
+LONE = ["index", "get-started", "scikit-learn", "reliability", "benchmarks/results"]
 html_sidebars = {page: [] for page in LONE}
 toc_object_entries_show_parents = "hide"
 html_favicon = "_static/logo.svg"
@@ -93,7 +93,14 @@ html_theme_options = {
     },
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "benchmarks/results": []},
+    # Lines of code and tables need the width more than a list of headings does.
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "index": [],
+        "benchmarks/results": [],
+        "learn/**": [],
+        "recipes/**": [],
+    },
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -119,8 +126,18 @@ def write_pages() -> None:
 write_pages()
 
 
+# Pages that are also read on GitHub link to the gallery's scripts; here those are pages, too.
+SCRIPT_LINKS = {
+    r"\]\(gallery/(\w+/\w+)\.py\)": r"](\1.rst)",
+    r"\]\(gallery/(\w+)\)": r"](\1/index.rst)",
+}
+
+
 def read_source(app, docname: str, source: list[str]) -> None:
-    """Add what a page has only here: fresh tables, and the pages below it."""
+    """Add what a page has only here: fresh tables, links to the gallery, the pages below it."""
+    if app.env.doc2path(docname).suffix == ".md":
+        for pattern, link in SCRIPT_LINKS.items():
+            source[0] = re.sub(pattern, link, source[0])
     if docname == "benchmarks/results":
         source[0] = benchmarks.page()
         app.env.note_dependency("benchmarks/results.json")

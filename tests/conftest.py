@@ -1,4 +1,4 @@
-"""Fixtures and settings shared by all tests: seeded randomness, the full MNIST, no display.
+"""Settings shared by all tests: seeded randomness, the full MNIST, no display, what is slow.
 
 Nothing here imports fastmlp, so that a test can still check what importing it does.
 """
@@ -28,6 +28,39 @@ MNIST_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow those cases of a `thinned` test that a quick run can do without.
+
+    `thinned` alone keeps each value of each parameter at least once, but not all combinations;
+    `thinned(n)` keeps n cases. Which ones follows from their names, so that it stays the same when
+    others come or go.
+    """
+    tests: dict[str, list[pytest.Function]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("thinned"):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        cases.sort(key=lambda case: zlib.crc32(case.nodeid.encode()))
+        for case in _can_wait(cases):
+            case.add_marker("slow")
+
+
+def _can_wait(cases: list[pytest.Function]) -> list[pytest.Function]:
+    mark = cases[0].get_closest_marker("thinned")
+    assert mark is not None
+    if mark.args:
+        return cases[mark.args[0] :]
+    seen: set[tuple[str, int]] = set()
+    waiting = []
+    for case in cases:
+        # The cases of a test share the objects that they are parametrised with.
+        values = {(name, id(value)) for name, value in case.callspec.params.items()}
+        if values <= seen:
+            waiting.append(case)
+        seen |= values
+    return waiting
 
 
 @pytest.fixture

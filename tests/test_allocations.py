@@ -56,11 +56,13 @@ def allocators(kernel: Any) -> list[str]:
     return re.findall(r'^declare .*@"?(\w*(?:[Aa]lloc|calloc|MemInfo_new)\w*)', code, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_an_epoch_has_nothing_to_allocate_with() -> None:
     assert allocators(_allocates)
     assert allocators(step.train_steps) == []
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", INPUTS)

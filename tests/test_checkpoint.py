@@ -77,6 +77,7 @@ def test_a_resumed_fit_is_the_uninterrupted_one(
     assert resumed.predict(X).tolist() == whole.predict(X).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.nojit
 def test_layers_of_ones_own_are_resumed_too(tmp_path: Path) -> None:
     whole = network(Own())
@@ -225,6 +226,7 @@ print(history.stopped, history.epochs, checkpoint.saved[-1].name)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole groups")
 def test_ctrl_c_waits_for_the_end_of_the_epoch_and_its_checkpoint(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PATIENT, str(tmp_path)]

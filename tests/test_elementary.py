@@ -121,6 +121,7 @@ def exact_error(function: Callable[..., Any], x: float, y: float, kind: type) ->
     return float(abs(y - true) * mpmath.mpf(2) ** (info.nmant + 1 - exponent))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -139,6 +140,7 @@ def test_errors_are_as_documented(name: str, kind: type, rng: np.random.Generato
     assert errors[worst] <= limit, (x[worst], y[worst])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not JIT_ENABLED, reason="millions of numbers")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors_are_as_documented_all_over_float32(name: str) -> None:
@@ -170,6 +172,7 @@ EDGES = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -180,6 +183,7 @@ def test_edges_are_exact(name: str, kind: type) -> None:
     assert np.array_equal(np.signbit(y[y == 0]), np.signbit(expected[y == 0]))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -268,6 +272,7 @@ def multiply_adds(dispatcher: Any) -> tuple[int, int]:
     return len(packed), len([name for name, _ in names if name[-2:] in ("ss", "sd")])
 
 
+@pytest.mark.slow
 @X86_WITH_FMA
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -278,6 +283,7 @@ def test_loops_are_vectors(name: str, kind: type) -> None:
     assert packed >= scalar > 0  # the remainder of a loop is scalar
 
 
+@pytest.mark.slow
 @X86_WITH_FMA
 @pytest.mark.parametrize("kind", TYPES)
 def test_loops_over_activations_are_vectors(kind: type) -> None:
@@ -296,6 +302,7 @@ def of_one_number(rule: Any, kind: type) -> int:
     return len(re.findall(r"^\s+vfn?m(?:add|sub)\d+s[sd]\s", code, re.MULTILINE))
 
 
+@pytest.mark.slow
 @X86_WITH_FMA
 @pytest.mark.parametrize("kind", TYPES)
 def test_loops_over_a_softmax_are_vectors(kind: type) -> None:

@@ -106,6 +106,7 @@ CLASSIFIER_CASES: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("case", CLASSIFIER_CASES)
 def test_classifier_has_the_numbers_of_scikit_learn(case: str) -> None:
     X, y, fit, parameters = CLASSIFIER_CASES[case]
@@ -141,6 +142,7 @@ REGRESSOR_CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("case", REGRESSOR_CASES)
 @pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2, len(YR))], ids=["even", "weighted"])
 def test_regressor_has_the_numbers_of_scikit_learn(case: str, weights: Any) -> None:
@@ -187,6 +189,7 @@ def test_lbfgs_goes_the_same_way(activation: str) -> None:
         assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh"])
 def test_lbfgs_reaches_the_same_optimum(activation: str) -> None:
     settings = LBFGS | {"activation": activation, "max_iter": 3000}
@@ -410,6 +413,7 @@ CHECKED = [
 ]
 
 
+@pytest.mark.thinned(50)
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():
@@ -475,6 +479,7 @@ def test_searches_in_parallel(backend: str) -> None:
     assert 0.7 < search.best_score_ < 1
 
 
+@pytest.mark.slow
 def test_the_search_space_fits_both() -> None:
     for model, X_, y in ((MLPClassifier(max_iter=2), X, Y), (MLPRegressor(max_iter=2), XR, YR)):
         search = RandomizedSearchCV(model, search_space(), n_iter=4, cv=2, random_state=0)
@@ -493,6 +498,7 @@ def test_metadata_is_routed() -> None:
     assert len(pipeline[-1].history_["validation_loss"]) == 2
 
 
+@pytest.mark.slow
 def test_skops_asks_to_trust_the_class_and_nothing_else() -> None:
     io = pytest.importorskip("skops.io")
     model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=2, random_state=0)).fit(X, Y)
@@ -640,6 +646,7 @@ def test_class_weights_are_sample_weights() -> None:
     assert found.score(X[rare == 1], rare[rare == 1]) > 0.95
 
 
+@pytest.mark.slow
 def test_validation_data_of_ones_own() -> None:
     train, held = slice(0, 400), slice(400, 600)
     model = MLPClassifier(max_iter=300, random_state=0, early_stopping=True, n_iter_no_change=5)

@@ -37,6 +37,7 @@ def one_for_each(part: str) -> list[Case]:
 FEW = sorted({*one_for_each("loss"), *one_for_each("activation")}, key=named)
 
 
+@pytest.mark.thinned(10)
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_gradients_agree_with_reference_and_differences(case: Case) -> None:
     result = gradient_check.check(case)
@@ -45,6 +46,7 @@ def test_gradients_agree_with_reference_and_differences(case: Case) -> None:
     assert result.passed
 
 
+@pytest.mark.thinned(10)
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_gradients_off_by_a_factor_are_refused_by_both_comparisons(case: Case) -> None:
     result = gradient_check.check(case, factor=1.0005)
@@ -53,6 +55,7 @@ def test_gradients_off_by_a_factor_are_refused_by_both_comparisons(case: Case) -
     assert not result.passed
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.nojit
 @pytest.mark.parametrize("case", FEW, ids=named)
 def test_gradients_agree_for_other_data_and_weights(case: Case) -> None:
@@ -112,6 +115,7 @@ def layer_path(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.nojit
 @pytest.mark.parametrize("case", FEW, ids=named)
 def test_the_layer_path_passes_while_its_kernels_are_right(

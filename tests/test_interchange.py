@@ -204,6 +204,7 @@ def test_pytorch_and_back() -> None:
     np.testing.assert_array_equal(network.params, before)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("y", [Y, Y > 4, YM[:, 0]], ids=["many", "two", "binary"])
 def test_classifiers_of_scikit_learn_are_taken_over(y: np.ndarray) -> None:
     features = X if len(y) == 300 else XM

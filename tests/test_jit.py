@@ -26,7 +26,10 @@ from fastmlp.kernels.tiles import TILE_ROWS, VECTORS
 from fastmlp.layers import GELU, Dense, Dropout
 from fastmlp.network import Network
 
-pytestmark = pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled")
+pytestmark = [
+    pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled"),
+    pytest.mark.slow,  # most tests compile every kernel in a cache of their own
+]
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 

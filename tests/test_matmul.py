@@ -217,6 +217,7 @@ all_products = pytest.mark.parametrize(
 Product = Callable[[np.random.Generator, Any, int, int, int], None]
 
 
+@pytest.mark.thinned(2)
 @all_products
 @both_types
 def test_every_number_of_columns(product: Product, dtype: Any, rng: np.random.Generator) -> None:
@@ -225,6 +226,7 @@ def test_every_number_of_columns(product: Product, dtype: Any, rng: np.random.Ge
             product(rng, dtype, 9, n_in, n_out)
 
 
+@pytest.mark.thinned(2)
 @all_products
 @both_types
 def test_every_number_of_inputs(product: Product, dtype: Any, rng: np.random.Generator) -> None:
@@ -233,6 +235,7 @@ def test_every_number_of_inputs(product: Product, dtype: Any, rng: np.random.Gen
             product(rng, dtype, 5, n_in, n_out)
 
 
+@pytest.mark.thinned(2)
 @all_products
 @both_types
 def test_every_batch_size(product: Product, dtype: Any, rng: np.random.Generator) -> None:
@@ -407,6 +410,7 @@ def test_bits_do_not_depend_on_the_column(dtype: Any, n_out: int, rng: np.random
         np.testing.assert_array_equal(alone, dX[:, i])
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.bounds
 @pytest.mark.nojit
 @both_types
@@ -466,6 +470,7 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
     np.testing.assert_array_equal(out, np.full(n * n_out, -h * h, dtype))
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types

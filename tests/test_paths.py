@@ -126,6 +126,7 @@ def assert_paths_agree(make: Make, X: Any, y: Any, **fit: Any) -> Network:
 # ------------------------------------------------------------------ every entry of the registries
 
 
+@pytest.mark.thinned
 @pytest.mark.bounds
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("loss", list(LOSSES), ids=LOSSES.names)
@@ -189,6 +190,7 @@ OPTIMIZER_CASES = [
 ] + [pytest.param(SGD(**options), id=f"sgd-{setting}") for setting, options in MOMENTA.items()]
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -246,6 +248,7 @@ ARCHITECTURES: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.parametrize("clip_norm", [None, 0.1])
@@ -299,6 +302,7 @@ MANY_INPUTS: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("n_features", [193, 390])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", MANY_INPUTS)
@@ -831,6 +835,7 @@ def reference_case(
     return network, oracle, X, y, T
 
 
+@pytest.mark.thinned(20)
 @pytest.mark.parametrize("loss", LOSSES.names)
 @pytest.mark.parametrize("activation", [a.name for a in ACTIVATIONS])
 def test_single_samples_visit_the_parameters_of_the_reference(

@@ -80,6 +80,7 @@ def test_history_shows_each_series_from_epoch_1() -> None:
     assert len(styles) == 3
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("n", [1, 2, 3, 31, 400])
 def test_history_ticks_are_whole_epochs(n: int) -> None:
     ax = plotting.plot_history(History(loss=[1.0] * n))
@@ -404,6 +405,7 @@ def fitted(split: Split, *layers: Layer, loss: Any = "softmax_cross_entropy") ->
     return network, network.fit(split.X_train, split.y_train, validation_data=validation, **options)
 
 
+@pytest.mark.slow
 def test_report_on_images(rng: np.random.Generator, tmp_path: Path) -> None:
     split = pictures(rng)
     network, history = fitted(split, Dense(5), Dense(3))
@@ -436,6 +438,7 @@ def test_report_on_images(rng: np.random.Generator, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_report_panels_do_not_overlap(rng: np.random.Generator, tmp_path: Path) -> None:
     split = pictures(rng)
     figure = plotting.training_report(tmp_path / "a.png", *fitted(split, Dense(5), Dense(3)), split)
@@ -450,6 +453,7 @@ def test_report_panels_do_not_overlap(rng: np.random.Generator, tmp_path: Path) 
         assert not any(box.overlaps(boxes[other]) for other in others), name
 
 
+@pytest.mark.slow
 def test_report_without_mistakes_says_so(rng: np.random.Generator, tmp_path: Path) -> None:
     split = pictures(rng)
     network, history = fitted(split, Dense(3))
@@ -458,6 +462,7 @@ def test_report_without_mistakes_says_so(rng: np.random.Generator, tmp_path: Pat
     assert "Test images, none wrong" in [ax.get_title() for ax in figure.axes]
 
 
+@pytest.mark.slow
 def test_report_takes_the_image_shape_or_refuses_it(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:
@@ -476,6 +481,7 @@ def test_report_takes_the_image_shape_or_refuses_it(
         plotting.training_report(tmp_path / "a.png", network, history, split, (3, 3))
 
 
+@pytest.mark.slow
 def test_report_shows_no_weights_that_are_not_on_pixels(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:
@@ -485,6 +491,7 @@ def test_report_shows_no_weights_that_are_not_on_pixels(
     assert "w" not in {ax.get_label() for ax in figure.axes}
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("kind", ["text", "one-hot", "binary", "several labels"])
 def test_report_on_targets_of_every_kind(
     kind: str, rng: np.random.Generator, tmp_path: Path
@@ -558,6 +565,7 @@ def test_report_names_its_targets(rng: np.random.Generator, tmp_path: Path) -> N
     assert ("predicted kind", "true kind") in labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_report_on_quantiles(n_targets: int, rng: np.random.Generator, tmp_path: Path) -> None:
     split = numbers(rng, n_targets)

@@ -467,6 +467,7 @@ def by_pickle(compiled: Predictor) -> Predictor:
     return found
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.nojit
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, by_pickle])
 @pytest.mark.parametrize("used", [False, True])
@@ -491,6 +492,7 @@ def test_a_copy_stands_alone(how: Any, used: bool, rng: np.random.Generator) -> 
     assert len(noise) == 200
 
 
+@pytest.mark.slow
 def test_a_pickle_works_in_another_process(tmp_path: Path, rng: np.random.Generator) -> None:
     X, compiled = rows_of(rng, 4), deep().compile_predictor()
     compiled(X[0])  # now it has a work space, whose addresses mean nothing elsewhere

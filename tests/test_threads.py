@@ -40,6 +40,79 @@ needs_threads = pytest.mark.skipif(not JIT_ENABLED, reason="interpreted kernels 
 Fitted = tuple[np.ndarray, list[float]]
 
 
+# ---------------------------------------------------------------- symbols that a system lacks
+
+CALL_A_MISSING_NAME = """
+import ctypes, sys
+import numba
+from numba.core import types
+from fastmlp.kernels import threads
+
+@ctypes.CFUNCTYPE(ctypes.c_int32)
+def substitute():
+    return 7
+
+if sys.argv[1] == "defined":
+    threads.define("fastmlp_no_such_function", substitute)
+missing = types.ExternalFunction("fastmlp_no_such_function", types.int32())
+
+@numba.njit
+def call():
+    return missing()
+
+print(call())
+"""
+# As on Windows, as far as the module that yields can tell.
+YIELD_ON_WINDOWS = """
+import ctypes, sys, types
+import numba
+import fastmlp.kernels.tiles
+
+assert "fastmlp.kernels.threads" not in sys.modules
+calls = []
+
+@ctypes.CFUNCTYPE(ctypes.c_int32)
+def switch_to_thread():
+    calls.append(None)
+    return 0
+
+kernel32 = types.SimpleNamespace(SwitchToThread=switch_to_thread)
+ctypes.windll = types.SimpleNamespace(kernel32=kernel32)
+system, sys.platform = sys.platform, "win32"
+from fastmlp.kernels import threads
+sys.platform = system
+
+sched_yield = threads._sched_yield
+
+@numba.njit
+def call():
+    return sched_yield()
+
+print(call(), len(calls))
+"""
+
+
+def process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT,
+    )  # fmt: skip
+
+
+@needs_threads
+def test_a_name_that_the_system_lacks_can_be_defined() -> None:
+    assert process(CALL_A_MISSING_NAME, "missing").returncode != 0  # dies of a segmentation fault
+    done = process(CALL_A_MISSING_NAME, "defined")
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+
+
+@needs_threads
+@pytest.mark.skipif(sys.platform == "win32", reason="every other test shows it there")
+def test_waiting_threads_yield_on_windows() -> None:
+    done = process(YIELD_ON_WINDOWS)
+    assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
+
+
 def fitted(
     n_threads: int,
     make: Callable[[], Network],

@@ -21,8 +21,12 @@ def page() -> str:
     """The page, in Markdown, from results.json."""
     results = report.Results(FOLDER / "results.json")
     found = results.rows()
-    red = sum(row.status == rows.RED for row in found)
-    count = f"\nOf {len(found)} rows, {red} are red. [What they show](../performance.md).\n"
+    verdicts = [rows.verdict(row) for row in found if row.peer in rows.PEERS]
+    faster, level, slower = map(verdicts.count, (rows.FASTER, rows.LEVEL, rows.SLOWER))
+    count = (
+        f"\nOf {len(verdicts)} comparisons with other libraries, fastmlp is faster in {faster}, "
+        f"level in {level} and slower in {slower}. [What they show](../performance.md).\n"
+    )
     text = results.markdown()
     for group in cases.GROUPS:
         heading = f"## {report.title(group)}\n"
@@ -34,4 +38,5 @@ def page() -> str:
 
 
 def _picture(group: str) -> str:
-    return f"![{report.title(group)}: times better, a bar for each comparison]({group}.png)"
+    alternative = f"{report.title(group)}: times better, a bar for each comparison"
+    return f":::{{container}} chart\n![{alternative}]({group}.png)\n:::"

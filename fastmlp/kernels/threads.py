@@ -6,6 +6,11 @@ do not depend on how many threads there are.
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from typing import Any
+
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
@@ -58,6 +63,19 @@ if JIT_ENABLED:
             return builder.atomic_rmw("add", _place(builder, args[0]), args[1], "acq_rel")
 
         return types.int64(types.intp, types.int64), codegen
+
+    def define(name: str, function: Any) -> None:
+        """Let compiled code call a function of C, given by ctypes, under a name of its own.
+
+        Without this, code that calls a name which the system's libraries lack ends the process.
+        """
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        assert address is not None
+        llvm.add_symbol(name, address)
+
+    # Windows has no sched_yield, but a function with the same signature that does the same.
+    if sys.platform == "win32":
+        define("sched_yield", ctypes.windll.kernel32.SwitchToThread)
 
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
