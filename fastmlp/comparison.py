@@ -15,6 +15,9 @@ import numpy as np
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
+_PLAIN = (type(None), bool, numbers.Number, np.generic, str, list, tuple)
+_OF_ITS_PLACE = ("n_in", "n_out", "is_taken")  # what a layer has from its network
+
 
 def alike(one: Any, other: Any) -> bool:
     """Whether a setting came back as it was; of objects without settings the class decides."""
@@ -40,10 +43,22 @@ def _all_alike(one: Any, other: Any) -> bool:
     return len(one) == len(other) and all(map(alike, one, other))
 
 
-def forgotten(value: Any, specification: dict[str, Any]) -> list[str]:
-    """Arguments of an object's class that its specification, so a file, does not tell."""
+def loses_settings(value: Any, made: Any, specification: dict[str, Any]) -> bool:
+    """Whether an object has settings beside its specification that one made from that has not.
+
+    Only a class with arguments that the specification does not tell can have them; they are looked
+    for among the plain values that its constructor sets.
+    """
     parameters = inspect.signature(type(value)).parameters.values()
-    return [p.name for p in parameters if p.kind in _NAMED and p.name not in specification]
+    if all(p.name in specification for p in parameters if p.kind in _NAMED):
+        return False
+    return any(
+        isinstance(again, _PLAIN)
+        and isinstance(vars(value).get(name), _PLAIN)
+        and not alike(vars(value).get(name), again)
+        for name, again in vars(made).items()
+        if name not in _OF_ITS_PLACE
+    )
 
 
 def same_labels(one: np.ndarray | None, other: np.ndarray | None) -> bool:

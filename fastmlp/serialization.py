@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import checks
-from .comparison import alike, forgotten, same_labels
+from .comparison import alike, loses_settings, same_labels
 from .errors import FileError, InputError, InputTypeError
 from .files import as_path, checked_path, replacing
 from .initializers import INITIALIZERS, Initializer
@@ -230,7 +230,7 @@ def _comes_back(part: _Part, tables: _Tables) -> bool:
                 else (tables.initializers, Initializer)
             )  # fmt: skip
             made, same = table.make(spec, base), True
-        return same and not forgotten(part.value, spec) and alike(part.value, made)
+        return same and alike(part.value, made) and not loses_settings(part.value, made, spec)
     except Exception:  # a class of the user's own may raise anything
         return False
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fastmlp import Checkpoint, Dense, Dropout, Network, Quantile, ReLU
-from fastmlp.comparison import alike, forgotten, same_labels
+from fastmlp.comparison import alike, loses_settings, same_labels
 from fastmlp.errors import FileError, InputError, InputTypeError
 from fastmlp.initializers import Initializer, Normal
 from fastmlp.layers import Layer
@@ -330,6 +330,9 @@ def test_a_setting_that_holds_itself_is_refused(path: Path) -> None:
 
 OWN: dict[str, tuple[Callable[[], Network], list[type]]] = {
     "a layer without settings": (lambda: Network([Dense(3, 2), Pass()]), [Pass]),
+    "a layer with a setting as it is by default": (
+        lambda: Network([Dense(3, 2), Forgetful()]), [Forgetful],
+    ),
     "a layer that tells its settings": (lambda: Network([Dense(3, 2), Telling(2.5)]), [Telling]),
     "a number without dimensions": (lambda: Network([Dense(3, 2), Numeral()]), [Numeral]),
     "a loss": (lambda: Network([Dense(3, 2)], Absolute()), [Absolute]),
@@ -503,8 +506,9 @@ def test_values_are_compared_as_files_hold_them() -> None:
     ]  # fmt: skip
     assert [pair for pair in same if not alike(*pair)] == []
     assert [pair for pair in other if alike(*pair)] == []
-    assert forgotten(Forgetful(), {"name": "forgetful"}) == ["factor"]
-    assert forgotten(Telling(), Telling().specification()) == []
+    assert loses_settings(Forgetful(2.0), Forgetful(), {"name": "forgetful"})
+    assert not loses_settings(Forgetful(1.0), Forgetful(), {"name": "forgetful"})
+    assert not loses_settings(Telling(2.0), Telling(2.0), Telling(2.0).specification())
     assert not same_labels(np.arange(3), np.arange(4))
     assert not same_labels(np.arange(3), None)
     assert same_labels(None, None)
