@@ -28,7 +28,7 @@ import pytest
 import tqdm
 
 from fastmlp import datasets
-from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx
+from fastmlp.datasets import Dataset, load, load_mnist, load_table, mnist, read_idx, reading
 from fastmlp.datasets.tables import column_names, load_features
 from fastmlp.errors import FileError, InputError, InputTypeError
 
