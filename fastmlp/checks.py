@@ -280,9 +280,10 @@ def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.
 
 def assign(where: str, target: np.ndarray, value: Any) -> None:
     """Copy finite numbers into an array: of its shape, or one number for all of it."""
-    values = numeric(where, "values", array(where, "values", value))
+    values = array(where, "values", value)
     if values.ndim == 0:
         values = np.broadcast_to(values, target.shape)
+    values = numeric(where, "values", values)
     if values.shape != target.shape:
         raise InputError(
             where, f"values of shape {target.shape}", f"shape {values.shape}",

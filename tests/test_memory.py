@@ -129,6 +129,7 @@ MAY = {
     ("kernels/memory.py", "__array_interface__"): "the gate itself",
     ("kernels/memory.py", "byte_bounds"): "the gate itself",
     ("kernels/jit.py", "from_address"): "how interpreted kernels see memory",
+    ("kernels/threads.py", "c_void_p"): "of a function of the system, not of memory",
     ("kernels/step.py", "ctypes"): "in a kernel, of arrays whose types numba has checked",
 }
 

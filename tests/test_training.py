@@ -455,7 +455,7 @@ BAD: dict[str, tuple[Callable[[np.ndarray], dict[str, Any]], str]] = {
     ),
     "mixed X": (
         lambda X: {"X": spoiled(X, None)},
-        "Network.fit: expected X to be finite, got nan in row 2, column 1; "
+        "Network.fit: expected X to be finite, got a missing value in row 2, column 1; "
         "remove, replace or impute it",
     ),
     "text among objects in X": (
