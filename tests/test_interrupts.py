@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fastmlp import SGD, Adam, Dense, Dropout, MLPClassifier, Network, ReLU, engine
+from fastmlp.estimators import lbfgs
 from fastmlp.interrupts import CtrlC
 from fastmlp.kernels.jit import JIT_ENABLED
 
@@ -247,3 +248,32 @@ def test_predictions_and_estimators_hear_ctrl_c_at_once(default_ctrl_c: None) ->
         model.set_params(max_iter=1).fit(rows, labels)
     assert time.perf_counter() - times[-1] < 1.0
     assert np.isfinite(model.coefs_[0]).all()
+
+
+@pytest.mark.nojit
+def test_lbfgs_keeps_its_last_whole_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parameters of a line search, which come between, are not where the search is."""
+    reached: list[np.ndarray] = []
+
+    def press(model: MLPClassifier, history: Any) -> None:
+        reached.append(np.concatenate([W.ravel() for W in model.coefs_]))
+
+    calls, objective = [0], lbfgs.Objective.__call__
+
+    def interrupted(self: Any, params: Any = None) -> Any:
+        calls[0] += 1
+        found = objective(self, params)
+        if calls[0] == 12:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(lbfgs.Objective, "__call__", interrupted)
+    model = MLPClassifier((9,), solver="lbfgs", random_state=0, callbacks=press)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, Y)
+    weights = np.concatenate([W.ravel() for W in model.coefs_])
+    assert model.n_iter_ == len(model.loss_curve_) == len(reached) > 0
+    np.testing.assert_array_equal(weights, reached[-1])
+    calls[0] = 11
+    with pytest.raises(KeyboardInterrupt):
+        MLPClassifier((9,), solver="lbfgs").fit(X, Y)

@@ -20,12 +20,17 @@ _STOPPED = 99  # SciPy's status of a search that its callback ended
 
 
 def train(estimator: Any, samples: Samples, listeners: Listeners) -> None:
-    """Minimise the estimator's objective from where its network is."""
+    """Minimise the estimator's objective from where its network is.
+
+    Ctrl-C ends the search with the parameters of the last whole iteration.
+    """
     e, network = estimator, estimator._network
     objective = Objective(network, samples, e._convention(), e.n_threads)
+    reached, before = network.params.copy(), len(e.loss_curve_)
 
     def report(intermediate_result: Any) -> None:
-        network.params[...] = intermediate_result.x  # the line search left other ones
+        reached[...] = intermediate_result.x
+        network.params[...] = reached  # the line search left other ones
         e.loss_curve_.append(float(intermediate_result.fun))
         e.history_.setdefault("loss", []).append(e.loss_curve_[-1])
         if e.verbose:
@@ -35,20 +40,28 @@ def train(estimator: Any, samples: Samples, listeners: Listeners) -> None:
         listeners.epoch_begins()
 
     listeners.epoch_begins()
-    found = scipy.optimize.minimize(
-        objective,
-        network.params.astype(np.float64),
-        method="L-BFGS-B",
-        jac=True,
-        callback=report,
-        options={
-            "maxfun": e.max_fun,
-            "maxiter": e.max_iter,
-            "gtol": e.tol,
-            # SciPy's own limit, unless that would end the search before a small `tol` does.
-            "ftol": min(1e7 * np.finfo(np.float64).eps, 1e-4 * e.tol),
-        },
-    )
+    try:
+        found = scipy.optimize.minimize(
+            objective,
+            network.params.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            callback=report,
+            options={
+                "maxfun": e.max_fun,
+                "maxiter": e.max_iter,
+                "gtol": e.tol,
+                # SciPy's own limit, unless that would end the search before a small `tol` does.
+                "ftol": min(1e7 * np.finfo(np.float64).eps, 1e-4 * e.tol),
+            },
+        )
+    except KeyboardInterrupt:
+        network.params[...], e.n_iter_ = reached, len(e.loss_curve_) - before
+        if e.n_iter_ == 0:
+            raise
+        e.loss_ = e.loss_curve_[-1]
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+        return
     network.params[...] = found.x
     e.n_iter_, e.loss_ = min(int(found.nit), e.max_iter), float(found.fun)
     e.t_ += e.n_iter_ * samples.X.shape[0]
