@@ -115,9 +115,13 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
 
     def register(self, cls: type[T]) -> type[T]:
-        """Class decorator: enter the class under its attribute `name`."""
-        self._classes[cls.name] = cls  # type: ignore[attr-defined]
+        """Class decorator: enter the class under its attribute `name`, and check its keywords."""
+        self.add(cls)
         return checked_keywords(cls)
+
+    def add(self, cls: type[T]) -> None:
+        """Enter a class as it is under its attribute `name`."""
+        self._classes[cls.name] = cls  # type: ignore[attr-defined]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -417,11 +417,11 @@ def _tables(custom: Iterable[type]) -> _Tables:
     ]
     for table, built_in, _ in kinds:
         for cls in built_in:
-            table.register(cls)
+            table.add(cls)
     for cls in custom:
         for table, _, base in kinds:
             if issubclass(cls, base) and isinstance(getattr(cls, "name", None), str):
-                table.register(cls)
+                table.add(cls)
     return tables
 
 

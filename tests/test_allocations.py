@@ -15,7 +15,7 @@ from numba.core.runtime import _nrt_python, rtsys
 from scipy import sparse
 
 from fastmlp import GELU, Adam, Dense, Dropout, Network, Rescaling
-from fastmlp.engine import Engine
+from fastmlp.engine import Engine, compile_step
 from fastmlp.kernels import step
 from fastmlp.kernels.jit import JIT_ENABLED, jit
 from fastmlp.tables import table_of
@@ -85,6 +85,7 @@ def test_an_epoch_allocates_nothing(
         counts.append((before, rtsys.get_allocation_stats()))
         return bool(met)
 
+    compile_step(network.dtype)
     monkeypatch.setattr(step, "train_steps", counted)
     _nrt_python.memsys_enable_stats()
     try:

@@ -19,9 +19,9 @@ import pytest
 from fastmlp import Checkpoint, Dense, Dropout, Network, Quantile, ReLU
 from fastmlp.comparison import alike, loses_settings, same_labels
 from fastmlp.errors import FileError, InputError, InputTypeError
-from fastmlp.initializers import Initializer, Normal
-from fastmlp.layers import Layer
-from fastmlp.losses import Loss, SoftmaxCrossEntropy
+from fastmlp.initializers import INITIALIZERS, Initializer, Normal
+from fastmlp.layers import LAYERS, Layer
+from fastmlp.losses import LOSSES, Loss, SoftmaxCrossEntropy
 
 pytestmark = pytest.mark.nojit
 
@@ -512,3 +512,14 @@ def test_values_are_compared_as_files_hold_them() -> None:
     assert not same_labels(np.arange(3), np.arange(4))
     assert not same_labels(np.arange(3), None)
     assert same_labels(None, None)
+
+
+@pytest.mark.nojit
+def test_reading_files_leaves_the_classes_as_they_are(tmp_path: Path) -> None:
+    """Many files can be read: the tables that names are looked up in are made for each of them."""
+    constructors = [cls.__init__ for cls in (*LAYERS, *LOSSES, *INITIALIZERS)]
+    network = Network([Dense(3, 2)])
+    network.save(tmp_path / "net.safetensors")
+    for _ in range(3):
+        Network.load(tmp_path / "net.safetensors")
+    assert [cls.__init__ for cls in (*LAYERS, *LOSSES, *INITIALIZERS)] == constructors
