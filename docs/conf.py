@@ -82,6 +82,9 @@ html_copy_source = False
 # Pages without others below or beside them need no navigation of a section.
 LONE = ["index", "get-started", "scikit-learn", "reliability", "benchmarks/results"]
 html_sidebars = {page: [] for page in LONE}
+# Their lines of code and tables need the width more than a list of headings does.
+SCRIPTS = [path for name in GALLERIES for path in (HERE / "gallery" / name).glob("plot_*.py")]
+WIDE = ["index", "benchmarks/results", *(f"{path.parent.name}/{path.stem}" for path in SCRIPTS)]
 toc_object_entries_show_parents = "hide"
 html_favicon = "_static/logo.svg"
 html_js_files = ["access.js"]
@@ -91,16 +94,9 @@ html_theme_options = {
         "image_light": "_static/logo.svg",
         "image_dark": "_static/logo.svg",
     },
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
-    # Lines of code and tables need the width more than a list of headings does.
-    "secondary_sidebar_items": {
-        "**": ["page-toc"],
-        "index": [],
-        "benchmarks/results": [],
-        "learn/**": [],
-        "recipes/**": [],
-    },
+    "secondary_sidebar_items": {"**": ["page-toc"], **{page: [] for page in WIDE}},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -231,6 +231,7 @@ def test_a_trainer_that_is_not_equal_is_not_timed(trainer: Any, status: str) -> 
     assert timed == {"scikit-learn"} | ({"peer"} if status == rows.EQUAL else set())
 
 
+@pytest.mark.slow
 def test_a_tampered_predictor_and_reference_are_caught() -> None:
     class WrongBias(predictors.NumpyPredictor):
         def __init__(self, net: Any, weights: Any, X: np.ndarray) -> None:

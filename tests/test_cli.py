@@ -309,6 +309,7 @@ def test_every_choice_trains(fit: Any, tiny: Path, option: str, value: str) -> N
     assert np.isfinite(figures["test_loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.names)
 def test_each_optimizer_has_a_rate_that_learns(fit: Any, optimizer: str) -> None:
     _, figures = fit("--optimizer", optimizer, "--epochs", "15")
@@ -495,6 +496,7 @@ def test_reference_runs(run: Run) -> None:
     assert "corrected" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.nojit
 def test_warmup_prepares_both_types(run: Run) -> None:
     done = run("warmup")

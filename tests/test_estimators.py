@@ -177,6 +177,7 @@ def test_several_targets_have_their_weights_and_a_loss_that_fits_the_gradient() 
 LBFGS: dict[str, Any] = {"solver": "lbfgs", "hidden_layer_sizes": (5,), "alpha": 1.0, "tol": 1e-7}
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_lbfgs_goes_the_same_way(activation: str) -> None:
     """For so many iterations that rounding does not yet send it to another optimum of relu's."""
@@ -189,7 +190,7 @@ def test_lbfgs_goes_the_same_way(activation: str) -> None:
         assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh"])
 def test_lbfgs_reaches_the_same_optimum(activation: str) -> None:
     settings = LBFGS | {"activation": activation, "max_iter": 3000}
@@ -413,7 +414,7 @@ CHECKED = [
 ]
 
 
-@pytest.mark.thinned(50)
+@pytest.mark.thinned(30)
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():
