@@ -508,7 +508,7 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
     taken_at = address_of(taken, "rows taken", np.int64, 1, written=True)
 
-    def run(thread: int, stop: int) -> None:
+    def run(thread: int, stop: int, held: Any = (out, taken)) -> None:
         job, one = engines[thread].job_address, engines[thread].one
         step.outputs_of_table(job, stop, taken_at, out_at, one)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastmlp import SGD, Adam, Dense, Dropout, MLPClassifier, Network, ReLU, engine
 from fastmlp.estimators import lbfgs
@@ -67,6 +68,21 @@ def test_pieces_leave_the_bits_as_they_are(
     whole = fitted()
     in_small_pieces(monkeypatch, size)
     assert fitted() == whole
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@pytest.mark.parametrize("kind", ["dense", "other type", "sparse"])
+def test_pieces_leave_predictions_as_they_are(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece takes up the rows where the last one ended."""
+    rows = np.random.default_rng(1).normal(size=(900, 6)).astype(np.float32)
+    given: Any = {"dense": rows, "other type": rows.astype(np.float64)}.get(kind)
+    network = net()
+    whole = network.predict_proba(sparse.csr_array(rows) if given is None else given)
+    in_small_pieces(monkeypatch, 2)
+    found = network.predict_proba(sparse.csr_array(rows) if given is None else given)
+    np.testing.assert_array_equal(found, whole)
+    np.testing.assert_array_equal(found[:5], network.predict_proba(rows[:5]))
 
 
 @pytest.mark.nojit

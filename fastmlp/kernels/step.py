@@ -676,6 +676,7 @@ def outputs_of_table(job_address, n_rows, taken, out, one):
             job["x"] = x + start * job["x_row_stride"]
         _outputs(job, stages, batch, out + start * job["n_outputs"] * itemsize(one), one)
         start = take(taken, block)
+    job["x"], job["x_indptr"] = x, indptr  # for the next call
     restore_denormals(control)
 
 
