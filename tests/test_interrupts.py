@@ -77,7 +77,7 @@ def test_pieces_leave_predictions_as_they_are(kind: str, monkeypatch: pytest.Mon
     """Each piece takes up the rows where the last one ended."""
     rows = np.random.default_rng(1).normal(size=(900, 6)).astype(np.float32)
     given: Any = {"dense": rows, "other type": rows.astype(np.float64)}.get(kind)
-    network = net()
+    network = net().build(6)
     whole = network.predict_proba(sparse.csr_array(rows) if given is None else given)
     in_small_pieces(monkeypatch, 2)
     found = network.predict_proba(sparse.csr_array(rows) if given is None else given)
