@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, InputTypeError, counted
+from .kernels.memory import laid_out
 from .kernels.rows import KINDS
 from .tables import is_sparse, sorted_csr
 
@@ -268,7 +269,7 @@ def finite(where: str, name: str, values: Any) -> None:
 def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Finite numbers, contiguous and of another type, which must have room for them."""
     with np.errstate(over="ignore", under="ignore"):
-        result = np.ascontiguousarray(values, dtype)
+        result = laid_out(values, dtype)
     if result.dtype.itemsize < values.dtype.itemsize and not np.isfinite(result).all():
         row = int(np.argwhere(~np.isfinite(result))[0, 0])
         raise InputError(

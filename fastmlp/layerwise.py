@@ -16,7 +16,7 @@ from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.losses import sum_rows
-from .kernels.memory import address_of
+from .kernels.memory import address_of, laid_out
 from .kernels.sums import n_parts
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
@@ -130,7 +130,7 @@ def input_gradients(network: Network, where: str, X: np.ndarray, output: int) ->
     flowing[:, output] = 1
     flowing = backward(network, flowing)
     network.grads[...] = kept
-    return np.ascontiguousarray(flowing, network.dtype)
+    return laid_out(flowing, network.dtype)
 
 
 def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:
@@ -159,7 +159,7 @@ def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
             f"{layer!r}.forward", "outputs of real numbers", f"dtype {np.asarray(result).dtype}",
             "convert them",
         )  # fmt: skip
-    return np.ascontiguousarray(result, values.dtype)
+    return laid_out(result, values.dtype)
 
 
 def _loss(

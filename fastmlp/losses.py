@@ -14,7 +14,7 @@ import numpy as np
 from . import checks
 from .errors import InputError, InputTypeError
 from .kernels import losses as kernels
-from .kernels.memory import address_of, address_or_0, index_address
+from .kernels.memory import address_of, address_or_0, index_address, laid_out
 from .registry import Registry
 
 _OTHER_NAMES = {
@@ -178,9 +178,9 @@ class BuiltInLoss(Loss):
         self, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray
     ) -> tuple[float, np.ndarray]:
         dtype = outputs.dtype
-        outputs = np.ascontiguousarray(outputs)
-        dense = np.ascontiguousarray(targets, dtype).reshape(-1)
-        return self.rows(outputs, np.empty(0, np.int32), dense, np.asarray(sample_weight, dtype))
+        outputs = laid_out(outputs, dtype)
+        dense = laid_out(targets, dtype).reshape(-1)
+        return self.rows(outputs, np.empty(0, np.int32), dense, laid_out(sample_weight, dtype))
 
     def rows(
         self,

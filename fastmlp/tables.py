@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels.jit import VECTOR_BYTES
-from .kernels.memory import address_of, index_address, matrix_address, starts_address
+from .kernels.memory import address_of, index_address, laid_out, matrix_address, starts_address
 from .kernels.rows import KINDS, SPARSE
 from .kernels.sparse import non_zeros_of_rows
 
@@ -91,7 +91,7 @@ def _compressed(X: np.ndarray, n_values: int, dtype: np.dtype) -> Any:
     values, indices = np.empty(n_values + 1, dtype), np.empty(n_values + 1, np.int32)
     indptr = np.zeros(X.shape[0] + 1, np.int64)
     for start in range(0, X.shape[0], _BLOCK):
-        block, at = np.ascontiguousarray(X[start : start + _BLOCK], dtype), indptr[start]
+        block, at = laid_out(X[start : start + _BLOCK], dtype), indptr[start]
         ends = indptr[start + 1 : start + 1 + len(block)]
         room, rest = n_values - at, slice(at, None)
         non_zeros_of_rows(
@@ -113,9 +113,9 @@ def table_of(X: Any, dtype: np.dtype) -> Table:
     nobody else can give these another type or shape.
     """
     if is_sparse(X):
-        values = np.ascontiguousarray(X.data, dtype).view()
-        indices = np.ascontiguousarray(X.indices, np.int32).view()
-        indptr = np.ascontiguousarray(X.indptr, np.int64).view()
+        values = laid_out(X.data, dtype).view()
+        indices = laid_out(X.indices, np.int32).view()
+        indptr = laid_out(X.indptr, np.int64).view()
         return Table(values, indices, indptr, 0, 0, SPARSE, *X.shape)
     X = X.view() if X.flags.aligned else X.copy()
     row_stride, column_stride = X.strides

@@ -113,6 +113,11 @@ def _look(array: Any) -> str:
     return ", ".join([f"shape {array.shape} and type {array.dtype}", *spoilt])
 
 
+def laid_out(values: Any, dtype: Any) -> np.ndarray:
+    """Numbers as kernels read them: of a type, adjacent, aligned; a copy only if they are not."""
+    return np.require(values, dtype, ["C", "A", "E"])
+
+
 def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
     """Zeros that start at a cache line: a vector across two of them takes twice as long."""
     n_bytes = size * np.dtype(dtype).itemsize

@@ -12,6 +12,7 @@ import numpy as np
 from .. import checks
 from ..attributes import FixedError, Views
 from ..errors import InputError, counted
+from ..kernels.memory import laid_out
 from ..registry import Registry, specification
 
 _OTHER_NAMES = {
@@ -204,11 +205,11 @@ class Layer:
     def _input(self, X: Any) -> np.ndarray:
         """X as a contiguous float matrix of the width the layer expects."""
         values = checks.matrix(f"{self!r}.forward", "X", X, self.n_in)
-        return np.ascontiguousarray(values, checks.compute_type(values.dtype))
+        return laid_out(values, checks.compute_type(values.dtype))
 
     def _incoming(self, dY: Any, wanted: np.ndarray) -> np.ndarray:
         """dY as a contiguous matrix of the shape and type of the last outputs."""
-        values = np.ascontiguousarray(dY, wanted.dtype)
+        values = laid_out(dY, wanted.dtype)
         if values.shape != wanted.shape:
             raise InputError(
                 f"{self!r}.backward",

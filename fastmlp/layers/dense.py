@@ -14,7 +14,7 @@ from ..attributes import Views
 from ..errors import InputError
 from ..initializers import INITIALIZERS, Initializer
 from ..kernels import matmul, sparse
-from ..kernels.memory import address_of
+from ..kernels.memory import address_of, laid_out
 from ..kernels.tiles import tile_width
 from ..registry import specification
 from ..tables import is_sparse, table_of
@@ -218,7 +218,7 @@ class Dense(Layer):
                 space, dtype.type(1),
             )  # fmt: skip
             return Z
-        X = np.ascontiguousarray(X, dtype)
+        X = laid_out(X, dtype)
         matmul.dense_forward(
             address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index, 0, n, 0, n_out, weights,
             n_out, biases, n_in, n_out, outputs, n_out, space, dtype.type(1),

@@ -51,6 +51,7 @@ LOOSER = {
 # What is answered otherwise, so that only crashes, nan and shapes are looked at from there on.
 OTHERWISE = {
     "several targets with lbfgs": "scikit-learn averages the loss but not its gradient (#8349)",
+    "early stopping of counts": "goes by the deviance here, by R2 there",
     "warm start": "goes on with the optimizer's memory here",
     "parameters between fits": "count in the next partial_fit here, not there",
     "set: other float": "the model keeps its type here; scikit-learn's takes the array's",

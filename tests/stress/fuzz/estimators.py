@@ -18,6 +18,7 @@ from typing import Any
 import joblib
 import numpy as np
 from sklearn.base import clone
+from sklearn.metrics import d2_tweedie_score
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
@@ -30,6 +31,8 @@ from .differences import LOOSER, OTHERWISE, REFUSED, STRICTER
 from .draw import Drawn, chance, one_of
 
 _BAD = (-1, 0, 1.5, np.nan, np.inf, None, "x", [], (), True, object)
+# What errors say where numbers were on their way to infinity.
+_DIVERGING = ("non-finite", "no longer a number", "a finite loss", "finite parameters", "can hold")
 _GREAT = 1e8  # coefficients beyond this have no digits to compare
 
 
@@ -126,6 +129,14 @@ class Misbehaving:
         return what == "stop"
 
 
+def _score(model: Any, X: Any, y: Any) -> float:
+    """The model's score; of scikit-learn's for counts, whose R2 is not ours, what ours shall be."""
+    if type(model) is TheirRegressor and model.loss == "poisson":
+        model.score(X, y)  # refuses what it refuses
+        return float(d2_tweedie_score(y, model.predict(X), power=1))
+    return float(model.score(X, y))
+
+
 def _hundredth(step: Any, n_steps: Any) -> float:
     return 0.01
 
@@ -165,11 +176,14 @@ class Pair:
     def _theirs(self, step: str, call: Callable[..., Any], values: list[Any]) -> Any:
         self.case.tell(f"(scikit-learn) {step}")
         copies = [draw.plain(value) for value in values]
-        try:
-            with guarded.no_arrays(), np.errstate(all="ignore"):
+        with guarded.no_arrays(), np.errstate(all="ignore"):
+            before = copy.deepcopy(vars(self.theirs))
+            try:
                 return call(self.theirs, *copies)
-        except Exception as error:
-            return Refused(error)
+            except Exception as error:  # ours is then as it was; so shall theirs be
+                vars(self.theirs).clear()
+                vars(self.theirs).update(before)
+                return Refused(error)
 
     def _judge(self, step: str, found: Any, theirs: Any, labels: set[str]) -> None:
         if isinstance(found, Refused) and isinstance(theirs, Refused):
@@ -189,7 +203,7 @@ class Pair:
     def _diverges(self, found: Refused) -> bool:
         """Whether the numbers were on their way to infinity."""
         text = str(found.error)
-        return "non-finite" in text or "loss" in text or "can hold" in text
+        return any(words in text for words in _DIVERGING)
 
     def _compare(self, step: str, found: Any, theirs: Any) -> None:
         if found is self.ours:  # a fit
@@ -313,6 +327,11 @@ class Sequence:
             found.append("several targets with lbfgs")
         if self.fits and self.pair.ours.warm_start is True and self.pair.ours.solver != "lbfgs":
             found.append("warm start")
+        if (
+            getattr(self.pair.ours, "loss", "") == "poisson"
+            and self.pair.ours.early_stopping is True
+        ):
+            found.append("early stopping of counts")
         return tuple(found)
 
     def fit(self) -> None:
@@ -378,7 +397,7 @@ class Sequence:
             self.case.fail(f"{name}: {found.shape} for {np.shape(X.value)}")
 
     def score(self) -> None:
-        self.pair.together("score", lambda m, *a: m.score(*a), self._data()[:2])
+        self.pair.together("score", _score, self._data()[:2])
 
     def look(self) -> None:
         """Methods that only ours has."""

@@ -38,6 +38,12 @@ _BAD = ("X: not finite", "X: other width", "X: other length", "X: empty", "X: 1-
         "weights: complex", "weights: dates", "y: complex", "y: dates", "y: 0-d")  # fmt: skip
 
 
+def _has_rows(value: Any) -> bool:
+    return (
+        value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, list) and value != []
+    )
+
+
 class Beside:
     """A network and its copy."""
 
@@ -380,7 +386,7 @@ class Beside:
         X = draw.rows(rng, values, self.case.folder, 0.3)
         value, clean = X.value, X.plain
         if one_row:
-            value = value[0] if isinstance(value, np.ndarray | list) and np.ndim(value) else value
+            value = value[0] if _has_rows(value) else value
             clean = clean[0] if isinstance(clean, np.ndarray) and clean.ndim else clean
         shape = (self.n_out,) if one_row else (self.n, self.n_out)
         out = self._out(shape)
