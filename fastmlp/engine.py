@@ -513,7 +513,7 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
         step.outputs_of_table(job, stop, taken_at, out_at, one)
 
     blocks = -(-n // _PREDICT_BLOCK)
-    first = _FIRST_WORK // (_PREDICT_BLOCK * work_per_row)
+    first = _FIRST_WORK // (_PREDICT_BLOCK * max(1, work_per_row))
     for start, stop in in_pieces(blocks, first):
         taken[0] = start * _PREDICT_BLOCK
         end = min(n, stop * _PREDICT_BLOCK)

@@ -211,6 +211,11 @@ class BuiltInLoss(Loss):
             Mean loss of the rows.
         gradient : ndarray of shape (n, n_outputs)
             With respect to the outputs.
+
+        Raises
+        ------
+        InputError
+            For arrays of other types or lengths, and labels that are no class.
         """
         (n, n_out), dtype = outputs.shape, checks.float_type(repr(self), outputs.dtype)
         one, levels = dtype.type(1), self.levels_as(dtype)

@@ -16,7 +16,7 @@ from .errors import InputError
 from .kernels.denormals import flush_denormals, restore_denormals
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES
-from .optimizers import OPTIMIZERS, SGD, CustomOptimizer, Optimizer
+from .optimizers import SGD, has_rule, optimizer_of
 from .registry import specification
 from .tables import is_sparse
 from .targets import Samples, TargetCoder
@@ -35,7 +35,7 @@ def trace(network: Network, x: Any, y: Any, optimizer: Any, training: bool) -> T
     chosen = _optimizer(optimizer)
     twin = _own_copy(network)
     samples = _read(twin, _row(x, network), y)
-    if isinstance(chosen, Optimizer):
+    if has_rule(chosen):
         chosen.group_factors(twin.groups)  # refuses factors for other parameters
     control = flush_denormals()  # as a fit does, so that the numbers are the same
     try:
@@ -65,7 +65,7 @@ def _follow(network: Network, samples: Samples, optimizer: Any, training: bool) 
         rate = _update(network, optimizer, found)
         _, outputs = _forward(network, samples.X, training)
         after, _ = layerwise._loss(network, outputs, samples.encoded, samples.weights)
-        name = optimizer.name if isinstance(optimizer, Optimizer) else type(optimizer).__name__
+        name = optimizer.name if has_rule(optimizer) else type(optimizer).__name__
         step = Step(name, rate, float(after))
     layers = [
         LayerTrace(
@@ -83,9 +83,8 @@ def _optimizer(value: Any) -> Any:
     """An optimizer that the trace may use up, or None."""
     if value is None:
         return None
-    if isinstance(value, type) or not isinstance(value, Optimizer | CustomOptimizer):
-        value = OPTIMIZERS.make(value, Optimizer)
-    return value if isinstance(value, Optimizer) else _own_copy(value)
+    found = optimizer_of(value)
+    return found if has_rule(found) else _own_copy(found)
 
 
 def _own_copy(thing: T) -> T:
@@ -264,7 +263,7 @@ def _shown(number: int, layer: Layer, arrays: dict[str, np.ndarray]) -> list[str
 def _update(network: Network, optimizer: Any, found: list[dict[str, np.ndarray]]) -> float | None:
     """Let the optimizer make its first step and note what changed; returns the learning rate."""
     rate = None
-    if isinstance(optimizer, Optimizer):
+    if has_rule(optimizer):
         rates = optimizer.schedule.rates(np.arange(1), 1)
         rate = float(rates[0])
         state = optimizer.initial_state(network.params.size, network.dtype)

@@ -290,7 +290,8 @@ class _Run:
         self._refuse_divergence(losses[: max(done, 1)], epoch, rate)
         self.step += done
         if done < losses.size:
-            raise _EndsInEpoch(why)
+            end = _EndsInEpoch(why)
+            raise end
         (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)
         return loss, rate, why == "callback"
 

@@ -545,9 +545,10 @@ def test_help_names_every_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_help_tells_what_ctrl_c_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     assert (
-        "Ctrl-C ends the training after the epoch: the report says (interrupted), the files that "
-        "were asked for are written and the exit code is 0. Pressed twice, it ends at once; before "
-        "the end of the first epoch nothing is written then and the exit code is 130."
+        "Ctrl-C ends the training with its epoch, or after two seconds if the epoch is longer: the "
+        "report says (interrupted), the files that were asked for are written and the exit code is "
+        "0. Pressed twice, it ends at once. Before the end of the first epoch nothing is written "
+        "and the exit code is 130."
     ) in run("train", "--help").out
 
 
@@ -1341,7 +1342,7 @@ def test_alone_it_shows_help_with_examples(run: Run) -> None:
         (["train", "--dropuot", "0.1"], "--dropout"),
         (["train", "--hidden-layer-sizes=5"], "--hidden"),
         (["train", "--optimizer", "adm"], "adam"),
-        (["train", "--activation", "Relu"], "relu"),
+        (["train", "--activation", "rleu"], "relu"),
         (["train", "--loss", "hubber"], "huber"),
         (["evaluate", "m", "--data", "digits", "--row", "tset"], "test"),
         (["predict", "m", "--data", "digits", "--probabilites"], "--probabilities"),
@@ -1362,7 +1363,7 @@ def test_what_may_be_meant_is_said(run: Run, arguments: list[str], meant: str | 
 def test_ctrl_c_in_the_first_epoch_writes_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: Any) -> None:
+    def interrupted(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Engine, "train", interrupted)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Checkpoint, Dense, Network, ReLU, columns, commands
+from fastmlp import Checkpoint, Dense, Network, ReLU, columns
 from fastmlp.errors import InputError
 
 pandas = pytest.importorskip("pandas")
@@ -197,12 +197,3 @@ def test_a_predictor_without_names_takes_named_things_as_they_stand() -> None:
     predictor = net.compile_predictor()
     np.testing.assert_array_equal(predictor(FRAME), predictor(A))
     np.testing.assert_array_equal(predictor(FRAME.iloc[2]), predictor(A[2]))
-
-
-def test_the_command_line_leaves_out_other_columns(fitted: Network) -> None:
-    """A table also has its target and what else it is about."""
-    X = np.c_[A[:, 2], np.zeros(12), A[:, 0], A[:, 1]]
-    found = commands._in_order(fitted, X, ("rent", "floor", "size", "age"))
-    np.testing.assert_array_equal(found, A)
-    with pytest.raises(InputError, match=r"--data: .* got none named 'age', 'rent'; add the"):
-        commands._in_order(fitted, X[:, :2], ("size", "floor"))

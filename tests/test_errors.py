@@ -60,13 +60,18 @@ from fastmlp import (
     schedules,
     to_onnx,
 )
+from fastmlp.attributes import FixedError
 from fastmlp.datasets import Dataset
+from fastmlp.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
+from fastmlp.kernels.memory import matrix_address, starts_address
 from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.optimizers import OPTIMIZERS, Group, Optimizer
 from fastmlp.schedules import SCHEDULES
 from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+from fastmlp.tables import table_of
+from fastmlp.targets import Encoded
 
 from .own import sealed
 
@@ -1150,15 +1155,103 @@ def mended_rows() -> Iterator[Row]:
     )
 
 
+def memory_rows() -> Iterator[Row]:
+    """What is said of attributes that are set, and of memory that no kernel may see."""
+    advice = "use arrays as fastmlp hands them out, and set attributes rather than what they hold"
+
+    def put(name: str, value: Any) -> Callable[[Setting], Any]:
+        return lambda s: setattr(s.fitted, name, value)
+
+    def engine_of(s: Setting, n_steps: int) -> Any:
+        table = table_of(s.X, s.fitted.dtype)
+        made = Engine(s.fitted, table, 4, optimizer=SGD())
+        order, labels = np.arange(8, dtype=np.int32), Encoded(s.y.astype(np.int32), np.empty(0))
+        numbers = SGD().step_numbers(0, np.ones(n_steps))
+        return made.train(order, labels, np.empty(0), np.empty(0, np.float32), numbers, 0)
+
+    def with_other_sizes(s: Setting) -> Any:
+        twin = copy.deepcopy(s.fitted)
+        vars(twin).update(_n_outputs=7)
+        return twin.outputs(s.X)
+
+    def updated(s: Setting) -> Any:
+        numbers, groups = SGD().step_numbers(0, np.ones(1))[0], [Group("0.W", 0, 9, True, 1.0)]
+        return SGD().update(numbers, groups, np.zeros(3), np.zeros(3), np.empty(0))
+
+    only_read = "expected an attribute that is only read, got a new value"
+    for row in (
+        ("a dtype that is set", FixedError,
+         f"Network.dtype: {only_read}; make a new network of another dtype", put("dtype", "f8")),
+        ("parameters of another shape", InputError,
+         "Network.params: expected values of shape (26,), got shape (3,); "
+         "pass as many numbers as there are", put("params", np.zeros(3))),
+        ("a loss for other targets", InputError,
+         "Network.loss: expected a loss for targets like those of the first fit, got huber; "
+         "make a new network", put("loss", "huber")),
+        ("one text as names of columns", InputTypeError,
+         "Network.feature_names: expected a sequence of texts, got str; "
+         'write ["age", "income"]', put("feature_names", "abc")),
+        ("numbers as names of columns", InputTypeError,
+         "Network.feature_names: expected a sequence of texts, got int; turn names into text",
+         put("feature_names", [1, 2, 3])),
+        ("a name of columns twice", InputError,
+         "Network.feature_names: expected each name once, got one twice; "
+         "give columns different names", put("feature_names", ["a", "b", "a"])),
+        ("too few names of columns", InputError,
+         "Network.feature_names: expected 3 names, got 1 name; name every column",
+         put("feature_names", ["a"])),
+        ("an array in the place of a parameter", FixedError,
+         "parameter 'W': expected an array that stays in place, got another one; "
+         "copy numbers into it: parameters['W'][...] = values",
+         lambda s: s.fitted.layers[0].parameters.__setitem__("W", s.X)),
+        ("a parameter that is removed", FixedError,
+         "parameters: expected names and arrays that stay, got a change of the dictionary; "
+         "copy numbers into the arrays", lambda s: s.fitted.layers[0].parameters.clear()),
+        ("a size that is set", FixedError,
+         "Dense(3, 4).n_out: expected a size that is only read, got another one; "
+         "make a new layer for other sizes", lambda s: setattr(s.fitted.layers[0], "n_out", 9)),
+        ("layers of other sizes than they were", InputError,
+         "Network: expected layers of the sizes they were built with, got others; "
+         "make a new network for other sizes", with_other_sizes),
+        ("an order for other steps", InputError,
+         "order: expected the samples of 3 steps, got another number of them; "
+         "pass the numbers of as many steps", lambda s: engine_of(s, 3)),
+        ("groups beyond the parameters", InputError,
+         "group '0.W': expected a part of 3 parameters, got 9 from 0 on; "
+         "pass the groups of the same network", updated),
+        ("targets of another type", InputError,
+         "targets: expected 4 adjacent numbers of type float64, got shape (4,) and type float32; "
+         f"{advice}",
+         lambda s: Huber().rows(np.zeros((4, 1)), np.empty(0, np.int32), np.zeros(4, np.float32),
+                                np.empty(0))),
+        ("labels that are no classes", InputError,
+         f"labels: expected numbers from 0 to 2, got some outside; {advice}",
+         lambda s: SoftmaxCrossEntropy().rows(np.zeros((2, 3)), np.array([0, 3], np.int32),
+                                              np.empty(0), np.empty(0))),
+        ("rows of a sparse matrix that end before they start", InputError,
+         f"X.indptr: expected ascending numbers up to 2, got others; {advice}",
+         lambda s: starts_address(np.array([0, 2, 1]), "X.indptr", 2, 2)),
+        ("a matrix that is not the one that was described", InputError,
+         "X: expected a matrix of shape (2, 2) and type float64, strided as it was, "
+         f"got shape (4,) and type float64; {advice}",
+         lambda s: matrix_address(np.zeros(4), "X", np.float64, (2, 2), (16, 8))),
+    ):  # fmt: skip
+        yield Row(*row)
+
+
 def named_rows() -> Iterator[Row]:
     """What is said about the names of columns."""
     pandas = pytest.importorskip("pandas")
 
     def asked(names: list[Any], wanted: tuple[str, ...] = ("size", "age", "rent")) -> Any:
         def call(s: Setting) -> Any:
-            s.fitted.feature_names = wanted
+            network = s.fitted
+            if len(wanted) != 3:
+                network = Network([Dense(2)])
+                network.fit(np.zeros((8, len(wanted))), s.y, epochs=1)
+            network.feature_names = wanted
             X = np.zeros((2, len(names)))
-            return s.fitted.predict(pandas.DataFrame(X, columns=names))
+            return network.predict(pandas.DataFrame(X, columns=names))
 
         return call
 
@@ -1276,7 +1369,7 @@ def saving_rows() -> Iterator[Row]:
         InputTypeError,
         "Network.save: expected labels and settings that are numbers or text, "
         "got some that JSON cannot hold; turn them into numbers or text first",
-        lambda s: saved(s, lambda net: setattr(net, "seed", {(1, 2): 3})),
+        lambda s: saved(s, lambda net: setattr(net, "trained_on", {(1, 2): 3})),
     )
     yield Row(
         "a layer that would come back as another",
@@ -2056,7 +2149,7 @@ def own_layer_rows() -> Iterator[Row]:
             f"parameter_shapes of {shapes}",
             {"parameter_shapes": lambda self, shapes=shapes: shapes},
             InputTypeError,
-            "Mine.parameter_shapes: expected a dict of tuples of whole numbers above 0, got "
+            "Mine.parameter_shapes: expected a dict of tuples of whole numbers, got "
             'another; return {"scale": (self.n_in,)}, say',
         )
         for shapes in wrong_shapes
@@ -2729,6 +2822,7 @@ ROWS = [
     *mended_rows(),
     *predictor_rows(),
     *trace_rows(),
+    *memory_rows(),
     *named_rows(),
     *saving_rows(),
     *path_rows(),

@@ -134,8 +134,8 @@ def test_an_epoch_ends_at_a_loss_that_is_not_finite(
     y[9] = 1e200
     found, train = [], Engine.train
 
-    def kept(self: Engine, *args: Any) -> np.ndarray:
-        found.append(train(self, *args))
+    def kept(self: Engine, *args: Any, **more: Any) -> np.ndarray:
+        found.append(train(self, *args, **more))
         return found[-1]
 
     monkeypatch.setattr(Engine, "train", kept)

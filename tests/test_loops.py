@@ -176,6 +176,7 @@ def test_the_gradient_is_not_written_to() -> None:
 
 def test_a_state_ends_with_its_array() -> None:
     """Memory that is given out anew begins anew, and nothing is kept alive."""
+    gc.collect()  # the networks of other tests
     optimizer, known = Adam(0.1), len(groups._known)
     for _ in range(50):
         params = np.zeros(1000)

@@ -29,7 +29,7 @@ from fastmlp import engine, predictor
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.layers import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
-from fastmlp.losses import LOSSES, MeanSquaredError
+from fastmlp.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
 from fastmlp.network import Network
 from fastmlp.predictor import Predictor
 
@@ -433,7 +433,7 @@ def test_later_training_does_not_reach_it(rng: np.random.Generator) -> None:
     network.fit(X, y, epochs=2, optimizer="sgd")
     network.params[:] = 7
     network.layers[0].W = 9  # type: ignore[attr-defined]
-    network.loss = MeanSquaredError()
+    network.loss = SoftmaxCrossEntropy(0.5)
     assert_equal(compiled(X), wanted)
     assert_equal(compiled(X[5]), wanted[5])
     assert (network.predict_proba(X) != wanted).any()

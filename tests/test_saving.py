@@ -135,7 +135,9 @@ def test_other_labels_are_refused(name: str, path: Path) -> None:
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_missing_labels_of_stringdtype_are_refused_in_fit(missing: Any) -> None:
     y = np.array(["a", "b", missing] * 4, STRINGS(na_object=missing))
-    with pytest.raises(InputError, match=r"a label for every row of y, got missing ones; drop"):
+    with pytest.raises(
+        InputError, match=r"a label for every row of y, got a missing value in row 2; drop"
+    ):
         Network([Dense(3)]).fit(X, y)
 
 

@@ -50,14 +50,15 @@ def _build_own(layer: Layer, n_in: int) -> int:
     if not (
         isinstance(shapes, dict)
         and all(isinstance(key, str) for key in shapes)
-        and all(isinstance(shape, tuple) and all(map(_is_size, shape)) for shape in shapes.values())
+        and all(isinstance(shape, tuple) for shape in shapes.values())
+        and all(_is_size(size, 0) for shape in shapes.values() for size in shape)
     ):
         raise InputTypeError(
-            f"{name}.parameter_shapes", "a dict of tuples of whole numbers above 0", "another",
+            f"{name}.parameter_shapes", "a dict of tuples of whole numbers", "another",
             'return {"scale": (self.n_in,)}, say',
         )  # fmt: skip
     return int(n_out)
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and type(value) is not bool and int(value) > 0
+def _is_size(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int | np.integer) and type(value) is not bool and int(value) >= least
