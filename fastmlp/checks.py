@@ -197,6 +197,8 @@ def _is_missing(value: Any) -> bool:
 
 def _spot(place: Any) -> str:
     """Where an entry stands: "row 3", or "row 3, column 1" of a matrix."""
+    if not len(place):
+        return "its only entry"
     row, *column = (int(i) for i in place)
     return f"row {row}" + "".join(f", column {i}" for i in column[:1])
 

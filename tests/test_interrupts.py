@@ -239,14 +239,14 @@ def test_one_press_ends_a_long_epoch_after_two_seconds_and_two_at_once(
     before = network.params.copy()
     late = 4.0 * (n_threads - 1)  # beside other processes, threads wait long for each other
     for delays, least, most in (((0.3,), 1.9, 4.0 + late), ((0.3, 0.2), 0.0, 1.5 + late)):
-        times = pressed_after(*delays)
+        n_before, times = threading.active_count(), pressed_after(*delays)
         history = network.fit(rows, labels, epochs=1, n_threads=n_threads)
         waited = time.perf_counter() - times[-1]
         assert (history.stopped, history.epochs) == ("interrupted", 0)
         assert least <= waited <= most, waited
         assert np.isfinite(network.params).all()
         assert (network.params != before).any()
-        assert threading.active_count() <= 2
+        assert threading.active_count() <= n_before + 1  # the one that pressed may be there
 
 
 @compiled_only

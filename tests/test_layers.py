@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from scipy import sparse as scipy_sparse
 
 from fastmlp import reference
 from fastmlp.errors import InputError, InputTypeError
@@ -678,3 +679,20 @@ def test_wrong_types_are_type_errors_too() -> None:
         Dense("3")  # type: ignore[arg-type]
     assert issubclass(InputTypeError, TypeError)
     assert issubclass(Activation, Layer)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("wrong", ["sparse", "ragged", "text", "objects"])
+def test_layers_alone_refuse_what_is_no_matrix_of_numbers(wrong: str) -> None:
+    """Dense takes sparse rows; whatever else is no rectangle of numbers has its sentence."""
+    bad: Any = {
+        "sparse": scipy_sparse.csr_array(np.eye(3)), "ragged": [[1.0], [1.0, 2.0]],
+        "text": [["a", "b", "c"]], "objects": [[object()] * 3],
+    }[wrong]  # fmt: skip
+    for layer in (ReLU(), Dropout(0.5), Dense(3, 3)):
+        layer.forward(np.ones((2, 3)))
+        with pytest.raises(InputError, match=r"backward: expected dY"):
+            layer.backward(bad)
+        if wrong != "sparse" or not isinstance(layer, Dense):
+            with pytest.raises(InputError, match=r"forward: expected X"):
+                layer.forward(bad)

@@ -204,15 +204,18 @@ class Layer:
 
     def _input(self, X: Any) -> np.ndarray:
         """X as a contiguous float matrix of the width the layer expects."""
-        values = checks.matrix(f"{self!r}.forward", "X", X, self.n_in)
+        where = f"{self!r}.forward"
+        values = checks.matrix(where, "X", checks.array(where, "X", X), self.n_in)
         return laid_out(values, checks.compute_type(values.dtype))
 
     def _incoming(self, dY: Any, wanted: np.ndarray) -> np.ndarray:
         """dY as a contiguous matrix of the shape and type of the last outputs."""
-        values = laid_out(dY, wanted.dtype)
+        where = f"{self!r}.backward"
+        given = checks.numeric(where, "dY", checks.array(where, "dY", dY))
+        values = laid_out(given, wanted.dtype)
         if values.shape != wanted.shape:
             raise InputError(
-                f"{self!r}.backward",
+                where,
                 f"dY of shape {wanted.shape}, as the last outputs",
                 f"{values.shape}",
                 "call forward on the same batch first",
