@@ -24,6 +24,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from fastmlp import SGD, Dense, MLPClassifier, MLPRegressor, Network, ReLU
 from fastmlp.errors import InputError, InputTypeError
+from fastmlp.kernels.jit import JIT_ENABLED
 
 pytestmark = [
     pytest.mark.nojit,
@@ -681,7 +682,9 @@ def test_single_rows_have_the_bits_of_many(kind: Any, dtype: str, targets: str) 
             method = getattr(model, name)
             many = method(rows)
             each = np.concatenate([method(rows[i : i + 1]) for i in range(9)])
-            np.testing.assert_array_equal(each, many[:9])
+            # Interpreted products of one row and of many are added up in another order by NumPy.
+            eps = 0 if JIT_ENABLED or many.dtype.kind != "f" else 300 * np.finfo(dtype).eps
+            np.testing.assert_allclose(each, many[:9], eps, eps)
             assert each.dtype == many.dtype
 
 
@@ -719,33 +722,23 @@ def test_threads_may_ask_one_model_for_single_rows() -> None:
     model = pickle.loads(pickle.dumps(MLPClassifier(**SMALL).fit(X, Y)))
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda i: model.predict_proba(X[i : i + 1])[0], [*range(60)] * 5))
-    np.testing.assert_array_equal(found, np.tile(model.predict_proba(X), (5, 1)))
+    eps = 0 if JIT_ENABLED else 300 * np.finfo(found[0].dtype).eps
+    np.testing.assert_allclose(found, np.tile(model.predict_proba(X), (5, 1)), eps, eps)
 
 
-def test_a_single_row_takes_no_longer_than_scikit_learn_takes() -> None:
-    """At most 0.8 times its time, as medians of ratios of runs in turn; 0.1 is usual."""
-    import time
+def test_a_single_row_needs_neither_validation_nor_a_new_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which would take most of its time."""
+    model, row = MLPClassifier(**SMALL).fit(X, Y), X[:1].copy()
+    wanted = model.predict_proba(row)
 
-    from sklearn.neural_network import MLPClassifier as Theirs
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError
 
-    from fastmlp.kernels.jit import JIT_ENABLED
-
-    if not JIT_ENABLED:
-        pytest.skip("only compiled code is fast")
-
-    def seconds(call: Callable[[], Any]) -> float:
-        started = time.perf_counter()
-        for _ in range(20):
-            call()
-        return time.perf_counter() - started
-
-    rows = np.random.default_rng(0).normal(size=(90, 20))
-    y, row = np.arange(90) % 3, rows[:1].copy()
-    models = [kind((64, 64), max_iter=1).fit(rows, y) for kind in (MLPClassifier, Theirs)]
-    for name in ("predict", "predict_proba"):
-        ours, theirs = (getattr(model, name) for model in models)
-        ours(row), theirs(row)
-        ratios = [
-            seconds(lambda f=ours: f(row)) / seconds(lambda f=theirs: f(row)) for _ in range(9)
-        ]
-        assert np.median(ratios) < 0.8
+    monkeypatch.setattr("fastmlp.estimators.base.validate_data", fail)
+    monkeypatch.setattr("fastmlp.engine.Engine.__init__", fail)
+    np.testing.assert_array_equal(model.predict_proba(row), wanted)
+    assert model.predict(row) == model.classes_[np.argmax(wanted)]
+    with pytest.raises(AssertionError):  # as whatever is not plain does
+        model.predict(row.tolist())
