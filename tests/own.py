@@ -1,4 +1,4 @@
-"""What several tests share: a layer of the user's own, and a forger's seal on a model file.
+"""What several tests share: a layer of one's own, the seal on a model file, when bits are equal.
 
 The layer passes everything on and has no kernel, so a network with it runs layer by layer and
 cannot be served or exported.
@@ -7,10 +7,12 @@ cannot be served or exported.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
 from fastmlp import serialization
+from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.layers import Layer
 
 
@@ -22,6 +24,20 @@ class Own(Layer):
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
         return dY
+
+
+def assert_rows_alike(one: Any, many: Any) -> None:
+    """Compiled kernels give a row the same bits alone and among others.
+
+    Interpreted ones leave products to NumPy, which adds them up in another order.
+    """
+    one, many = np.asarray(one), np.asarray(many)
+    assert one.dtype == many.dtype
+    if JIT_ENABLED or one.dtype.kind != "f":
+        np.testing.assert_array_equal(one, many)
+    else:
+        eps = 300 * np.finfo(one.dtype).eps
+        np.testing.assert_allclose(one, many, eps, eps)
 
 
 def sealed(text: str, tensors: dict[str, np.ndarray]) -> str:

@@ -217,7 +217,7 @@ import numpy as np
 from fastmlp import Checkpoint, Dense, Network, ReLU
 signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
-X, y = rng.normal(size=(60_000, 200)).astype("f4"), rng.integers(0, 3, 60_000)
+X, y = rng.normal(size=(20_000, 200)).astype("f4"), rng.integers(0, 3, 20_000)
 net = Network([Dense(300), ReLU(), Dense(3)], random_state=0)
 checkpoint = Checkpoint(sys.argv[1])
 tell = lambda net, history: print("epoch", history.epochs, flush=True)

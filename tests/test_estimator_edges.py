@@ -24,7 +24,8 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from fastmlp import SGD, Dense, MLPClassifier, MLPRegressor, Network, ReLU
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.kernels.jit import JIT_ENABLED
+
+from .own import assert_rows_alike
 
 pytestmark = [
     pytest.mark.nojit,
@@ -682,10 +683,7 @@ def test_single_rows_have_the_bits_of_many(kind: Any, dtype: str, targets: str) 
             method = getattr(model, name)
             many = method(rows)
             each = np.concatenate([method(rows[i : i + 1]) for i in range(9)])
-            # Interpreted products of one row and of many are added up in another order by NumPy.
-            eps = 0 if JIT_ENABLED or many.dtype.kind != "f" else 300 * np.finfo(dtype).eps
-            np.testing.assert_allclose(each, many[:9], eps, eps)
-            assert each.dtype == many.dtype
+            assert_rows_alike(each, many[:9])
 
 
 def test_single_rows_are_checked_as_many_are() -> None:
@@ -722,8 +720,7 @@ def test_threads_may_ask_one_model_for_single_rows() -> None:
     model = pickle.loads(pickle.dumps(MLPClassifier(**SMALL).fit(X, Y)))
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda i: model.predict_proba(X[i : i + 1])[0], [*range(60)] * 5))
-    eps = 0 if JIT_ENABLED else 300 * np.finfo(found[0].dtype).eps
-    np.testing.assert_allclose(found, np.tile(model.predict_proba(X), (5, 1)), eps, eps)
+    assert_rows_alike(found, np.tile(model.predict_proba(X), (5, 1)))
 
 
 def test_a_single_row_needs_neither_validation_nor_a_new_engine(
