@@ -234,7 +234,7 @@ def test_ctrl_c_waits_for_the_end_of_the_epoch_and_its_checkpoint(tmp_path: Path
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "epoch 1\n"
-            time.sleep(0.05)  # in the middle of the second
+            time.sleep(0.5)  # in the middle of a later one
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=60)
         finally:
