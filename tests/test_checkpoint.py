@@ -221,7 +221,7 @@ X, y = rng.normal(size=(20_000, 200)).astype("f4"), rng.integers(0, 3, 20_000)
 net = Network([Dense(300), ReLU(), Dense(3)], random_state=0)
 checkpoint = Checkpoint(sys.argv[1])
 tell = lambda net, history: print("epoch", history.epochs, flush=True)
-history = net.fit(X, y, epochs=10**6, callbacks=[tell, checkpoint])
+history = net.fit(X, y, epochs=10**6, callbacks=[tell, checkpoint], n_threads=1)
 print(history.stopped, history.epochs, checkpoint.saved[-1].name)
 """
 
