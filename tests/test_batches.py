@@ -14,7 +14,7 @@ from fastmlp.errors import InputError
 
 from .own import Own
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 
 RNG = np.random.default_rng(0)
 X, y = RNG.normal(size=(33, 5)), RNG.integers(0, 3, 33)

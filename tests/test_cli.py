@@ -341,6 +341,7 @@ def test_seeds_and_threads(fit: Any, tmp_path: Path) -> None:
     assert weights("other again", "--seed", "1") == weights("and again", "--seed", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.parametrize(("hidden", "least"), [("32", 0.968), ("128", 0.98)])
 def test_mnist(fit: Any, mnist_home: Path, hidden: str, least: float) -> None:

@@ -19,7 +19,7 @@ from fastmlp.errors import InputError
 
 pandas = pytest.importorskip("pandas")
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(4)]
 
 NAMES = ("size", "age", "rent")
 SHUFFLED = ["rent", "size", "age"]

@@ -28,6 +28,7 @@ from fastmlp.errors import InputError, InputTypeError
 from .own import assert_rows_alike
 
 pytestmark = [
+    pytest.mark.thinned(2),
     pytest.mark.nojit,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]

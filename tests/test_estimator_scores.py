@@ -27,6 +27,7 @@ from fastmlp.errors import InputError
 from fastmlp.estimators.outside import warn_of_other_scales
 
 pytestmark = [
+    pytest.mark.thinned(3),
     pytest.mark.nojit,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]

@@ -230,6 +230,7 @@ def wide() -> Network:
 
 
 @compiled_only
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_one_press_ends_a_long_epoch_after_two_seconds_and_two_at_once(
     n_threads: int, default_ctrl_c: None
@@ -250,6 +251,7 @@ def test_one_press_ends_a_long_epoch_after_two_seconds_and_two_at_once(
 
 
 @compiled_only
+@pytest.mark.slow
 def test_predictions_and_estimators_hear_ctrl_c_at_once(default_ctrl_c: None) -> None:
     network, (rows, labels) = wide(), long_data()
     network.outputs(rows[:9])

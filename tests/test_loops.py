@@ -18,7 +18,7 @@ from fastmlp.layers import Layer
 from fastmlp.losses import Loss
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 
 RNG = np.random.default_rng(0)
 X, y = RNG.normal(size=(30, 4)), RNG.integers(0, 3, 30)

@@ -33,7 +33,7 @@ from .addresses import address_of
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(4)]
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

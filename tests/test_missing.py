@@ -18,7 +18,7 @@ import pytest
 from fastmlp import Dense, Network, ReLU
 from fastmlp.errors import InputError, InputTypeError
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(2)]
 
 A, B = [1.0, 2.0, 3.0, 4.0], [0, 1, 1, 0]
 X, y = np.column_stack([A, B]), np.array([0, 1, 0, 1])

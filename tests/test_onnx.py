@@ -41,7 +41,10 @@ from sklearn.preprocessing import (
 from fastmlp import Dense, MLPClassifier, MLPRegressor, Network, ReLU, onnx_runtime, to_onnx
 from fastmlp.errors import InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.thinned(2),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("skl2onnx")

@@ -23,7 +23,7 @@ from fastmlp.initializers import INITIALIZERS, Initializer, Normal
 from fastmlp.layers import LAYERS, Layer
 from fastmlp.losses import LOSSES, Loss, SoftmaxCrossEntropy
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 
 N = 12
 X = np.random.default_rng(0).normal(size=(N, 3))

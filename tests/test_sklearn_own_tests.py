@@ -49,6 +49,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_but_those_of_private_attributes_pass(tmp_path: Path) -> None:
     left_out = [f"--deselect=test_swapped.py::{name}" for name in PRIVATE]
     done = run(tmp_path, *left_out, "test_swapped.py")
@@ -56,6 +57,7 @@ def test_all_but_those_of_private_attributes_pass(tmp_path: Path) -> None:
     assert f"{len(PRIVATE)} deselected" in done.stdout
 
 
+@pytest.mark.slow
 def test_those_left_out_fail_for_a_private_attribute_only(tmp_path: Path) -> None:
     """So none is left out that could pass."""
     done = run(tmp_path, *(f"test_swapped.py::{name}" for name in PRIVATE))

@@ -19,7 +19,10 @@ COUNTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "fuzz" else ()) for name in COUNTS],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_nothing_breaks(name: str) -> None:
     outcome = TRIALS[name][0](COUNTS[name], 7)
@@ -51,6 +54,7 @@ def test_bad_inputs_find_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatc
     assert inputs.run(4000, 2).failures
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT)
 @pytest.mark.parametrize(
     ("plant", "found"),
@@ -65,6 +69,7 @@ def test_the_fuzzer_finds_a_planted_fault(plant: str, found: str) -> None:
     assert any(found in failure for failure in outcome.failures), str(outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT)
 def test_the_fuzzer_finds_what_hangs() -> None:
     outcome = fuzz.run(8, 3, "endless", seconds=3)

@@ -48,7 +48,7 @@ from fastmlp.layers import ACTIVATIONS, LAYERS
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(2)]
 
 DTYPES = ["float32", "float64"]
 
