@@ -427,7 +427,9 @@ class Engine:
         job["order"] = index_address(order, "order", np.int32, n_epochs * n_visits, n)
         job["n_rows"] = n_visits
         n_outputs = int(job["n_outputs"])
-        job["labels"], job["targets"] = target_addresses(*encoded, n, n_outputs, dtype)
+        job["labels"], job["targets"] = target_addresses(
+            int(job["loss"]), *encoded, n, n_outputs, dtype
+        )
         job["sample_weights"] = address_or_0(weights, "sample weights", dtype, n)
 
     def train(

@@ -177,10 +177,15 @@ class BuiltInLoss(Loss):
     def value_and_gradient(
         self, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray
     ) -> tuple[float, np.ndarray]:
-        dtype = outputs.dtype
-        outputs = laid_out(outputs, dtype)
-        dense = laid_out(targets, dtype).reshape(-1)
-        return self.rows(outputs, np.empty(0, np.int32), dense, laid_out(sample_weight, dtype))
+        where = f"{self!r}.value_and_gradient"
+        given = {"outputs": outputs, "targets": targets, "sample_weight": sample_weight}
+        found = {
+            name: checks.numeric(where, name, checks.array(where, name, value))
+            for name, value in given.items()
+        }
+        dtype = checks.float_type(where, found["outputs"].dtype)
+        outputs, dense, weights = (laid_out(values, dtype) for values in found.values())
+        return self.rows(outputs, np.empty(0, np.int32), dense.reshape(-1), weights)
 
     def rows(
         self,
@@ -228,7 +233,7 @@ class BuiltInLoss(Loss):
         kernels.loss_rows(
             self.code, self.option, address_of(levels, "levels", dtype, levels.size), levels.size,
             address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out, order, 0, n,
-            *target_addresses(labels, targets, n, n_out, dtype), weights_at, total,
+            *target_addresses(self.code, labels, targets, n, n_out, dtype), weights_at, total,
             address_of(gradient, "gradient", dtype, n * n_out, written=True), row_losses_at, one,
         )  # fmt: skip
         return float(kernels.sum_rows(row_losses_at, n)), gradient
@@ -244,10 +249,13 @@ class BuiltInLoss(Loss):
 
 
 def target_addresses(
-    labels: np.ndarray, targets: np.ndarray, n: int, n_outputs: int, dtype: np.dtype
+    code: int, labels: np.ndarray, targets: np.ndarray, n: int, n_outputs: int, dtype: np.dtype
 ) -> tuple[int, int]:
-    """Addresses of the labels of n rows, or else 0 and that of their targets."""
-    if labels.size:
+    """Addresses of the labels of n rows, or else 0 and that of their targets.
+
+    Labels are for the softmax; the other losses' kernels read targets.
+    """
+    if labels.size and code == kernels.SOFTMAX_CROSS_ENTROPY:
         return index_address(labels, "labels", np.int32, n, n_outputs), 0
     return 0, address_of(targets, "targets", dtype, n * n_outputs)
 

@@ -26,6 +26,7 @@ from fastmlp import (
 from fastmlp.errors import InputError
 from fastmlp.kernels import losses, memory
 from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.losses import LOSSES
 from fastmlp.optimizers import Group
 from fastmlp.tables import table_of
 
@@ -385,6 +386,15 @@ def test_a_loss_refuses_targets_and_weights_that_do_not_fit() -> None:
     for wrong in (labels[:-1], labels.astype(np.int64), labels + 1, labels - 1):
         with pytest.raises(InputError, match=r"^labels: expected"):
             loss.rows(outputs, wrong, none, none)
+    for other in LOSSES:
+        if other is not SoftmaxCrossEntropy:  # their kernels read targets, of which there are none
+            with pytest.raises(InputError, match=r"^targets: expected"):
+                other().rows(outputs, labels, none, none)
+    for wrong in (sparse.csr_array(outputs), "W", [["a"]], [[1.0], [1.0, 2.0]], None):
+        with pytest.raises(InputError, match="value_and_gradient: expected"):
+            loss.value_and_gradient(wrong, np.zeros((5, 3)), np.ones(5))
+        with pytest.raises(InputError, match="value_and_gradient: expected"):
+            loss.value_and_gradient(outputs, wrong, np.ones(5))
     for targets in (np.zeros(14), np.zeros(15, SINGLE), none):
         with pytest.raises(InputError, match=r"^targets: expected"):
             loss.rows(outputs, none.astype(np.int32), targets, none)
