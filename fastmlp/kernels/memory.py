@@ -7,6 +7,7 @@ must be, and an array that is anything else is refused before a kernel can read 
 from __future__ import annotations
 
 import bisect
+import threading
 from typing import Any
 
 import numba
@@ -139,19 +140,22 @@ class Ranges:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
+        self._lock = threading.Lock()
 
     def add(self, start: int, end: int) -> None:
         """Add the addresses from `start` up to `end`, joining ranges that touch."""
-        first = bisect.bisect_left(self._ends, start)
-        last = bisect.bisect_right(self._starts, end)
-        if first < last:
-            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
-        self._starts[first:last], self._ends[first:last] = [start], [end]
+        with self._lock:
+            first = bisect.bisect_left(self._ends, start)
+            last = bisect.bisect_right(self._starts, end)
+            if first < last:
+                start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+            self._starts[first:last], self._ends[first:last] = [start], [end]
 
     def holds(self, start: int, end: int) -> bool:
         """Whether all addresses from `start` up to `end` are in the set."""
-        place = bisect.bisect_right(self._starts, start) - 1
-        return place >= 0 and end <= self._ends[place]
+        with self._lock:
+            place = bisect.bisect_right(self._starts, start) - 1
+            return place >= 0 and end <= self._ends[place]
 
 
 # With the compiler off, interpreted kernels look up each address that they use: what did not come
