@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,9 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     `thinned(n)` keeps n cases. Which ones follows from their names, so that it stays the same when
     others come or go.
     """
-    tests: dict[str, list[pytest.Function]] = {}
+    tests: dict[str, list[Any]] = {}
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("thinned"):
+        is_thinned = isinstance(item, pytest.Function) and item.get_closest_marker("thinned")
+        if is_thinned and hasattr(item, "callspec"):  # a test without parameters is one case
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for cases in tests.values():
         cases.sort(key=lambda case: zlib.crc32(case.nodeid.encode()))
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             case.add_marker("slow")
 
 
-def _can_wait(cases: list[pytest.Function]) -> list[pytest.Function]:
+def _can_wait(cases: list[Any]) -> list[Any]:
     mark = cases[0].get_closest_marker("thinned")
     assert mark is not None
     if mark.args:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 
 # A module may import only modules of lower levels. A new module must be given its place here.
@@ -37,6 +39,8 @@ LEVELS = (
     {"commands"},
     {"cli"},
 )
+
+pytestmark = pytest.mark.slow  # rules for those who write modules
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 NO_LEVEL = {"__init__", "__main__"}  # they gather everything
 SIBLINGS = {

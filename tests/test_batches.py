@@ -86,6 +86,7 @@ def test_the_number_of_threads_changes_no_bit(n_threads: int) -> None:
     assert told.params.tobytes() == alone.params.tobytes()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("cuts", [1, 2, 3, 4])
 def test_an_epoch_has_the_same_bits_however_it_is_cut(

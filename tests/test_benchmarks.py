@@ -42,6 +42,8 @@ from benchmarks.measure import Spread, Timing
 from benchmarks.rows import Row
 from benchmarks.settings import Settings
 
+pytestmark = pytest.mark.slow  # of interest to those who run benchmarks only
+
 ROOT = Path(__file__).resolve().parents[1]
 QUICK, FAST = Settings(quick=True), Settings(rounds=2, min_seconds=0)
 CASE = cases.Training("6-5-1, batch 4", cases.Net((6, 5, 1), "numbers"), 4, {}, n_rows=64)
@@ -252,6 +254,7 @@ def test_a_tampered_predictor_and_reference_are_caught() -> None:
     assert row.status == rows.MISMATCH
 
 
+@pytest.mark.slow
 def test_a_timed_inference_has_a_row_for_each_peer_and_the_limit() -> None:
     case = cases.Inference("2 rows", cases.Net((6, 5, 1), "numbers"), 2, {}, microseconds=1e9)
     found = list(inference.run(case, FAST, {"NumPy": predictors.NumpyPredictor}))
@@ -393,6 +396,7 @@ def test_accuracy_needs_both_speed_and_accuracy() -> None:
     assert row.status == rows.UNAVAILABLE
 
 
+@pytest.mark.slow
 def test_recipes_make_networks() -> None:
     X, y, _ = data.digits(None, 256)
     for case in cases.ACCURACY:

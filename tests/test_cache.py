@@ -22,6 +22,8 @@ from fastmlp import Dense, Network, engine, training
 from fastmlp.history import History
 from fastmlp.kernels import cache, jit
 
+pytestmark = pytest.mark.slow  # each test starts processes
+
 PACKAGE = Path(fastmlp.__file__).parent
 needs_compiler = pytest.mark.skipif(not jit.JIT_ENABLED, reason="nothing is compiled")
 FOLDER = "from fastmlp.kernels import cache; print(cache.cache_folder())"
@@ -64,6 +66,7 @@ def test_a_clone_and_an_installed_package_share_one_folder(tmp_path: Path) -> No
     assert folder.exists()
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_what_one_of_them_compiles_the_other_loads(tmp_path: Path) -> None:
     code = """
@@ -93,6 +96,7 @@ def test_the_variable_of_numba_comes_first(tmp_path: Path) -> None:
     assert Path(folder).is_relative_to(tmp_path)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_code_that_nobody_uses_is_removed(tmp_path: Path) -> None:
     parent = tmp_path / "fastmlp"

@@ -49,6 +49,8 @@ from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
 
+pytestmark = pytest.mark.thinned(12)
+
 ROOT = Path(fastmlp.__file__).parents[1]
 COMMANDS = ("train", "evaluate", "predict", "trace", "check-gradients", "reference", "warmup")
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
@@ -507,6 +509,7 @@ def test_warmup_prepares_both_types(run: Run) -> None:
     assert lines[2].startswith("compiled code is kept in ")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not jit.JIT_ENABLED, reason="nothing is compiled")
 def test_nothing_is_compiled_after_a_warmup(run: Run) -> None:
     """The three kernels that Python calls in a fit, a prediction and for a served row."""
@@ -1000,6 +1003,7 @@ def pipeline_score(path: Path, target: str) -> float:
     return float(model.fit(split.X_train, split.y_train).score(split.X_test, split.y_test))
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("large", ["feature", "target", "both", "id"])
 def test_large_numbers_train_as_well_as_in_scikit_learn(
     fit: Any, run: Run, tmp_path: Path, large: str, rng: np.random.Generator

@@ -23,6 +23,8 @@ from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
 
+pytestmark = pytest.mark.slow  # rules for those who write docstrings
+
 # What numpydoc asks for and this library leaves to choice.
 IGNORED = {
     "ES01",  # where a summary says all, nothing has to follow it

@@ -23,6 +23,8 @@ from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, jit
 
 from .addresses import address_of
 
+pytestmark = pytest.mark.thinned(1)
+
 
 @jit
 def normal_distribution(x):
@@ -121,7 +123,7 @@ def exact_error(function: Callable[..., Any], x: float, y: float, kind: type) ->
     return float(abs(y - true) * mpmath.mpf(2) ** (info.nmant + 1 - exponent))
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)

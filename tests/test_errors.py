@@ -2877,6 +2877,7 @@ def raises(path: Path) -> Iterator[tuple[str, int]]:
                 yield str(path), node.lineno
 
 
+@pytest.mark.slow
 def test_no_error_is_without_a_row(tmp_path: Path) -> None:
     reached: set[tuple[str, int]] = set()
     for number, row in enumerate(ROWS):

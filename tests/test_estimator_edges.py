@@ -245,6 +245,7 @@ def test_copies_train_on_in_memory_of_their_own(
     assert twin.loss_curve_ == model.loss_curve_
 
 
+@pytest.mark.slow
 def test_one_versus_rest_goes_on_in_other_processes() -> None:
     """joblib hands models of more than a megabyte to its workers as read-only maps."""
     rows, y = np.random.default_rng(1).normal(size=(40, 400)), np.arange(40) % 3

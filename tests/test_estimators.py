@@ -469,7 +469,7 @@ def test_weights_that_were_set_are_used() -> None:
     np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=pytest.mark.slow), "threading"])
 def test_searches_in_parallel(backend: str) -> None:
     import joblib
 

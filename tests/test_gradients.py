@@ -21,6 +21,8 @@ from fastmlp.network import Network
 
 from .own import Own
 
+pytestmark = pytest.mark.thinned(4)
+
 CASES = list(gradient_check.cases())
 
 

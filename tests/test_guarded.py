@@ -17,6 +17,7 @@ from scipy import sparse
 from .stress import guarded
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.thinned(1),
     pytest.mark.skipif(not guarded.IS_SUPPORTED, reason=guarded.WHY_NOT),
     pytest.mark.filterwarnings("ignore:.*fork"),  # of a process with threads; children do little

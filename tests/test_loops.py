@@ -174,6 +174,7 @@ def test_the_gradient_is_not_written_to() -> None:
     assert (grads == 10).all()
 
 
+@pytest.mark.slow
 def test_a_state_ends_with_its_array() -> None:
     """Memory that is given out anew begins anew, and nothing is kept alive."""
     gc.collect()  # the networks of other tests

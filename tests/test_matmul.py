@@ -20,6 +20,8 @@ from fastmlp.kernels.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
 
 from .addresses import address_of
 
+pytestmark = pytest.mark.thinned(1)
+
 DTYPES = [np.float32, np.float64]
 SENTINEL = -12345.0
 EDGES = range(1, 71)  # past two full tiles of the widest vectors in float32

@@ -40,6 +40,8 @@ from fastmlp.schedules import Linear
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
 
+pytestmark = pytest.mark.thinned
+
 N, N_FEATURES, N_OUTPUTS = 23, 6, 3
 FIT = {"epochs": 2, "batch_size": 8}  # the last batch of 23 rows has 7
 

@@ -24,7 +24,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(2)]
 
 HISTORY = History(
     loss=[0.9, 0.5, 0.4], validation_loss=[1.0, 0.7, 0.6], validation_score=[0.5, 0.7, 0.8]

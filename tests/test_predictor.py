@@ -630,6 +630,7 @@ def traced_calls(compiled: Predictor, *args: np.ndarray) -> tuple[int, int]:
     return after - before, peak - before
 
 
+@pytest.mark.thinned(1)
 @both_types
 def test_a_call_with_out_allocates_nothing(dtype: str, rng: np.random.Generator) -> None:
     """Neither for good nor for a moment; without `out`, one array at a time shows in the trace."""

@@ -25,6 +25,8 @@ from fastmlp.tables import Table, table_of
 
 from .addresses import address_of
 
+pytestmark = pytest.mark.thinned(1)
+
 SENTINEL = -99
 CHECKED = not JIT_ENABLED or bool(numba.config.BOUNDSCHECK)
 KINDS = [np.uint8, np.float16, np.float32, np.float64]

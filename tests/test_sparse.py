@@ -31,6 +31,8 @@ from fastmlp.tables import is_sparse, table_of, without_zeros
 from .addresses import address_of
 from .own import Own
 
+pytestmark = pytest.mark.thinned(1)
+
 SENTINEL = -12345.0
 DTYPES = [np.float32, np.float64]
 both_types = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
@@ -185,6 +187,7 @@ def test_every_number_of_columns(dtype: Any, rng: np.random.Generator) -> None:
         check_products(rng, dtype, 7, n_out, (0, n_out))
 
 
+@pytest.mark.thinned(1)
 @both_types
 def test_every_range_of_columns(dtype: Any, rng: np.random.Generator) -> None:
     for n_out in (1, 5, 64, 133):

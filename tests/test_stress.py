@@ -17,11 +17,11 @@ COUNTS = {
     "kills": 4, "inputs": 400, "files": 120, "fuzz": 300, "threads": 200, "processes": 1,
     "soak": 14,
 }  # fmt: skip
+LONG = set(COUNTS) - {"inputs"}
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "fuzz" else ()) for name in COUNTS],
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in COUNTS]
 )
 @pytest.mark.filterwarnings("ignore")
 def test_nothing_breaks(name: str) -> None:
@@ -30,6 +30,7 @@ def test_nothing_breaks(name: str) -> None:
     assert sum(outcome.counts.values()) >= min(COUNTS[name], 4)
 
 
+@pytest.mark.slow
 def test_kills_find_a_checkpoint_that_forgets_the_optimizer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -49,6 +50,7 @@ def test_changed_files_find_a_reader_that_does_not_check(monkeypatch: pytest.Mon
     assert files.run(400, 0).failures
 
 
+@pytest.mark.slow
 def test_bad_inputs_find_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastmlp.checks.answers", lambda where, outputs: outputs)
     assert inputs.run(4000, 2).failures

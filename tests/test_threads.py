@@ -99,6 +99,7 @@ def process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_threads
 def test_a_name_that_the_system_lacks_can_be_defined() -> None:
     assert process(CALL_A_MISSING_NAME, "missing").returncode != 0  # dies of a segmentation fault
@@ -106,6 +107,7 @@ def test_a_name_that_the_system_lacks_can_be_defined() -> None:
     assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
 
 
+@pytest.mark.slow
 @needs_threads
 @pytest.mark.skipif(sys.platform == "win32", reason="every other test shows it there")
 def test_waiting_threads_yield_on_windows() -> None:
@@ -161,6 +163,7 @@ def test_bits_with_dropout_and_a_ragged_last_batch(dtype: str, data: Data) -> No
     check_threads(deep(dtype=dtype), *data, epochs=20)
 
 
+@pytest.mark.thinned(1)
 @needs_threads
 @pytest.mark.parametrize("hidden", [9, 64])
 def test_bits_of_many_short_calls(hidden: int, data: Data) -> None:
@@ -426,6 +429,7 @@ print(json.dumps(answers))
     assert run_alone(PRELUDE + code) == [*wanted, True]
 
 
+@pytest.mark.slow
 @needs_threads
 def test_threads_that_have_started_end_if_another_cannot() -> None:
     """They hold addresses of memory that the caller frees, so none may be left when it hears."""

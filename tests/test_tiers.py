@@ -47,6 +47,7 @@ def _selected(path: Path, *options: str) -> list[str]:
     return found.names
 
 
+@pytest.mark.slow
 def test_the_quick_run_and_the_rest_are_all_tests_once(tmp_path: Path) -> None:
     path = tmp_path / "test_example.py"
     path.write_text(EXAMPLE, encoding="utf-8")

@@ -353,6 +353,7 @@ print(history.stopped, np.isfinite(network.params).all(), threading.active_count
 """
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_signal_ends_a_long_fit_and_its_threads(n_threads: int) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(n_threads)]
@@ -732,6 +733,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype: str) -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits() -> None:
     code = WORK + "print(trained(2, 'float32'), trained(1, 'float64'))"
     command = [sys.executable, "-c", code]
