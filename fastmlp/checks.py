@@ -218,6 +218,19 @@ def real_numbers(where: str, name: str, value: Any) -> None:
         raise _not_numbers(where, name, values.dtype)
 
 
+def numeric_type(where: str, name: str, table: Any) -> None:
+    """Refuse rows of text, dates or durations by their type; scikit-learn may make numbers of them.
+
+    One row tells the type of lists and frames. Objects are left to whoever converts them.
+    """
+    dtype = getattr(table, "dtype", None)
+    if dtype is None:
+        with contextlib.suppress(Exception):  # whatever is wrong is found again in all rows
+            dtype = np.asarray(table[:1]).dtype
+    if isinstance(dtype, np.dtype) and dtype.kind not in "biufcO":
+        raise _not_numbers(where, name, dtype)
+
+
 def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
     real, advice = "", "encode text and categories as numbers first, or drop those columns"
     if dtype.kind == "c":

@@ -1948,6 +1948,20 @@ def estimator_rows() -> Iterator[Row]:
         lambda s: MLPRegressor().fit(s.X, s.y.astype("M8[D]")),
     )
     yield Row(
+        "dates as rows of an estimator",
+        InputTypeError,
+        "MLPClassifier.fit: expected X to hold numbers, got dtype datetime64[D]; "
+        "count days or seconds from a date of your choice",
+        lambda s: MLPClassifier().fit(s.X.astype("M8[D]"), s.y),
+    )
+    yield Row(
+        "layers of an estimator that are no whole numbers",
+        InputTypeError,
+        "MLPClassifier.fit: expected each of hidden_layer_sizes to be a whole number of at least 1, "
+        "got float; pass an int",
+        lambda s: MLPClassifier((1.5,)).fit(s.X, s.y),
+    )
+    yield Row(
         "targets to score of another shape",
         InputError,
         "MLPRegressor.score: expected y of shape (8, 1), got shape (8, 3); "

@@ -238,6 +238,7 @@ class BaseMLP(
         where = f"{type(self).__name__}.fit"
         checks.valid_sparse(where, "X", X)
         checks.valid_sparse(where, "y", y)
+        checks.numeric_type(where, "X", X)
         X, y = self._validate_input(X, y, incremental, reset)
         if goes_on:
             self._refuse_other_classes(y, incremental)
@@ -477,6 +478,7 @@ class BaseMLP(
         """X of the columns that fit saw, in float32 or float64; sparse ones as sorted CSR."""
         where, formats = type(self).__name__, ["csr", "csc"] if accept_sparse else False
         checks.valid_sparse(where, "X", X)
+        checks.numeric_type(f"{where}.predict", "X", X)
         X = validate_data(
             self, X, accept_sparse=formats, dtype=(np.float64, np.float32), reset=False
         )

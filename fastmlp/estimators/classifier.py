@@ -209,6 +209,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if not y.dtype.isnative:  # no sparse matrix can be made of such labels, as scores do
+            y = y.astype(y.dtype.newbyteorder("="))
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._binarizer.classes_

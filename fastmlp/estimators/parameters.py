@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ..checks import takes
+from ..checks import takes, whole_number
 from ..engine import MOST_THREADS
 from ..errors import InputError, InputTypeError
 from ..layers import ACTIVATIONS, LAYERS, Activation
@@ -77,9 +77,10 @@ def hidden_sizes(estimator: Any) -> list[int]:
     if estimator.width is not None or estimator.depth is not None:
         width = estimator.width if estimator.width is not None else (sizes or [100])[0]
         sizes = [width] * (estimator.depth if estimator.depth is not None else max(len(sizes), 1))
-    if any(size <= 0 for size in sizes):
+    if any(isinstance(size, Real) and size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-    return [int(size) for size in sizes]
+    where = f"{type(estimator).__name__}.fit"
+    return [whole_number(where, "each of hidden_layer_sizes", s, 1) for s in sizes]
 
 
 def check_together(estimator: Any, validates: bool) -> None:

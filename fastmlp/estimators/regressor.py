@@ -217,8 +217,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         checks.finite(where, "y", y)  # scikit-learn does not look for None
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError("loss='poisson' needs targets of at least 0, got negative ones in y.")
+        self._refuse_negative_counts(y)
         n_outputs = (1 if y.ndim == 1 else y.shape[1]) * self._n_levels
         if not reset and n_outputs != self.n_outputs_:
             raise ValueError(
@@ -227,6 +226,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         self.n_outputs_ = n_outputs
         return X, y
+
+    def _refuse_negative_counts(self, y: np.ndarray) -> None:
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError("loss='poisson' needs targets of at least 0, got negative ones in y.")
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
         columns = checks.converted(f"{type(self).__name__}.fit", "y", y, dtype)
@@ -284,11 +287,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         True
         """
         predicted = self.predict(X)
-        if self.loss == "squared_error":
-            return self._score(y, predicted, sample_weight)
         where = f"{type(self).__name__}.score"
         checks.real_numbers(where, "y", y)
+        if self.loss == "squared_error":
+            return self._score(y, predicted, sample_weight)
         y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        self._refuse_negative_counts(y)
         y = y.reshape(len(y), -1) if predicted.ndim > 1 or y.ndim > 1 else y
         n_targets = self.n_outputs_ // self._n_levels
         if len(y) != len(predicted) or y.size != len(y) * n_targets:

@@ -9,9 +9,12 @@ from __future__ import annotations
 # What must be refused, and is not shown to scikit-learn: it computes nonsense, or dies of it.
 REFUSED = {
     "sparse: places outside": "other libraries read beyond their memory",
+    "X: text": "scikit-learn's fit takes digits for numbers, its predict refuses them",
+    "X: dates": "scikit-learn's fit counts from 1970, its predict fails",
     "weights: negative": "a loss that can fall without end; scikit-learn trains on it",
     "weights: all zero": "nothing to train on; scikit-learn divides by zero",
-    "y: dates": "scikit-learn takes some of them for numbers",
+    "y: dates": "scikit-learn's regressor takes some of them for numbers",
+    "y: NaT": "scikit-learn's classifier takes it for a class",
     "validation: bad": "scikit-learn has no such argument",
     "set: other shape": "nonsense, or an error only where shapes do not happen to fit",
     "set: turned": "the same",
@@ -27,6 +30,8 @@ STRICTER = {
     "weights: complex": "scikit-learn drops the imaginary part in some versions",
     "weights: 2-d": "scikit-learn's words differ by version",
     "y: negative": "poisson needs counts",
+    "y: unlike the last": "a fitted model of scikit-learn mixes up labels and their columns",
+    "y: fewer columns": "a fitted model of scikit-learn repeats a single one",
     "set: not finite": "outputs that are nan are refused here",
     "set: whole": "scikit-learn computes with any type that NumPy multiplies",
     "set: half": "the same",
@@ -46,6 +51,9 @@ STRICTER = {
 }
 # What is answered here, though scikit-learn refuses.
 LOOSER = {
+    "set: list": "scikit-learn's asks an array among coefs_ for what lists do not have",
+    "set: objects": "scikit-learn's functions do not take them",
+    "weights: some zero": "scikit-learn divides by the weight of a batch",
     "several labels in partial_fit": "scikit-learn's fails before a fit (#12505)",
 }
 # What is answered otherwise, so that only crashes, nan and shapes are looked at from there on.

@@ -237,7 +237,7 @@ def targets(rng: Rng, values: np.ndarray, folder: Path, spoil: float = 0.2) -> D
         Drawn(values.reshape(n, -1)[:, [0, 0, 0]].copy(), "y: more columns"),
         Drawn(np.zeros(n, np.int64), "y: one class"), Drawn(np.arange(n), "y: all different"),
         Drawn(np.full(n, "2020-01-01", "datetime64[D]"), "y: dates"),
-        Drawn(np.full(n, "NaT", "datetime64[D]"), "y: dates"),
+        Drawn(np.full(n, "NaT", "datetime64[D]"), "y: NaT"),
         Drawn(np.arange(n).astype("m8[s]"), "y: dates"),
         Drawn(np.arange(n).astype(str), "y: text"),
         Drawn(np.array(["a", None] * n)[:n], "y: mixed"),
@@ -265,8 +265,9 @@ def weights(rng: Rng, n: int, folder: Path, share: float = 0.3) -> Drawn:
     negative[rng.integers(n)] = -1.0
     some[rng.integers(n)] = 0.0
     if chance(rng, 0.5):
-        drawn = layout(rng, one_of(rng, values, some), folder)
-        return Drawn(drawn.value, "", drawn.plain)
+        label, wanted = one_of(rng, ("", values), ("weights: some zero", some))
+        drawn = layout(rng, wanted, folder)
+        return Drawn(drawn.value, label, drawn.plain)
     return one_of(
         rng, Drawn(spoilt, "weights: not finite"), Drawn(negative, "weights: negative"),
         Drawn(values[:-1].copy(), "weights: other length"), Drawn(values * 0, "weights: all zero"),

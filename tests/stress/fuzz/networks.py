@@ -35,7 +35,8 @@ _BAD = ("X: not finite", "X: other width", "X: other length", "X: empty", "X: 1-
         "X: complex", "X: dates", "X: none", "X: 0-d", "X: ragged", "sparse: places outside",
         "y: not finite", "y: other length", "y: empty", "y: none", "weights: not finite",
         "weights: negative", "weights: all zero", "weights: other length", "weights: text",
-        "weights: complex", "weights: dates", "y: complex", "y: dates", "y: 0-d")  # fmt: skip
+        "weights: complex", "weights: dates", "y: complex", "y: dates", "y: NaT",
+        "y: 0-d")  # fmt: skip
 
 
 def _has_rows(value: Any) -> bool:
@@ -66,6 +67,7 @@ class Beside:
             layers, loss, one_of(rng, "float32", "float64"), int(rng.integers(100)),
             l1=one_of(rng, 0.0, 0.0, 0.01), l2=one_of(rng, 0.0, 0.1),
         )  # fmt: skip
+        self.knows_y = True  # whether its last fit was on targets like self.y
         case.tell(f"{self.net!r}, {self.n} x {self.d} {self.X.dtype}")
 
     def run(self) -> None:
@@ -86,6 +88,7 @@ class Beside:
     def _both(self, step: str, call: Callable[..., Any], given: tuple[Drawn, ...]) -> Any:
         """The network's answer to odd values, which must be its copy's to plain ones."""
         labels = [drawn.label for drawn in given if drawn.label]
+        labels += [] if self.knows_y else ["y: unlike that of a fit"]
         step = f"{step} {labels}" if labels else step
         values = [drawn.value for drawn in given]
         if "X: other width" in labels and not self.net.is_built:
@@ -99,6 +102,8 @@ class Beside:
             # A network that gets its sizes may draw its first parameters.
             if before and self.net.params.tobytes() != before and not _diverges(found):
                 self.case.fail(f"{step}: refused, but parameters changed")
+            if not np.isfinite(self.net.params).all():
+                raise Ended
             return found
         if set(labels) & set(_BAD):
             self.case.fail(f"{step}: answered")
@@ -140,11 +145,13 @@ class Beside:
 
     def fit(self) -> None:
         options = self._options()
-        self._both(
+        X, y, w = self._data()
+        found = self._both(
             f"fit {options}",
             lambda net, X, y, w: net.fit(X, y, sample_weight=w, **options),
-            self._data(),
+            (X, y, w),
         )
+        self.knows_y &= isinstance(found, Refused) or not y.label
 
     def fit_as_it_is(self) -> None:
         options = self._options()
@@ -356,7 +363,7 @@ class Beside:
         former, self.net = self.net, found
         self._expect(f"copy by {how}: parameters", before)
         if chance(self.case.rng, 0.5):  # both go on
-            self.net.fit(self.X, self.y, epochs=1)
+            self.fit_as_it_is()
             if not np.array_equal(former.params, before):
                 self.case.fail(f"copy by {how}: a fit of the copy changed the original")
 
@@ -386,8 +393,9 @@ class Beside:
         X = draw.rows(rng, values, self.case.folder, 0.3)
         value, clean = X.value, X.plain
         if one_row:
-            value = value[0] if _has_rows(value) else value
-            clean = clean[0] if isinstance(clean, np.ndarray) and clean.ndim else clean
+            value = value[0] if _has_rows(value) and len(value) else value
+            clean = clean[0] if isinstance(clean, np.ndarray) and clean.size else clean
+        clean = np.array(clean) if isinstance(clean, np.ndarray) else clean  # out may be X
         shape = (self.n_out,) if one_row else (self.n, self.n_out)
         out = self._out(shape)
         found = self.case.attempt(
@@ -551,6 +559,8 @@ class Beside:
                 arrays["state"]),
             (), (AttributeError,),
         )  # fmt: skip
+        if not np.isfinite(net.params).all():
+            raise Ended
 
     # ------------------------------------------------------------------ invariants
 
