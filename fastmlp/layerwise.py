@@ -45,6 +45,7 @@ def train(
 
     Returns each batch's loss (n_steps,).
     """
+    checks.valid_sparse("Network.fit", "X", X)  # callbacks may have changed it since the last call
     losses = np.empty(numbers.shape[0])
     control = flush_denormals()
     try:
@@ -135,6 +136,7 @@ def input_gradients(network: Network, where: str, X: np.ndarray, output: int) ->
 
 def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:
     """Outputs of the last layer; sparse rows stay sparse if the first layer is Dense."""
+    checks.valid_sparse("Network.outputs", "X", X)  # held-out rows, too, may have been changed
     values = X.astype(network.dtype)
     if is_sparse(values) and type(network.layers[0]) is not Dense:
         values = values.toarray()

@@ -1957,8 +1957,8 @@ def estimator_rows() -> Iterator[Row]:
     yield Row(
         "layers of an estimator that are no whole numbers",
         InputTypeError,
-        "MLPClassifier.fit: expected each of hidden_layer_sizes to be a whole number of at least 1, "
-        "got float; pass an int",
+        "MLPClassifier.fit: expected each of hidden_layer_sizes to be a whole number of at least "
+        "1, got float; pass an int",
         lambda s: MLPClassifier((1.5,)).fit(s.X, s.y),
     )
     yield Row(

@@ -53,7 +53,9 @@ STRICTER = {
 LOOSER = {
     "set: list": "scikit-learn's asks an array among coefs_ for what lists do not have",
     "set: objects": "scikit-learn's functions do not take them",
+    "set: whole": "scikit-learn's optimizer cannot write fractions into them",
     "weights: some zero": "scikit-learn divides by the weight of a batch",
+    "weights: booleans": "the same, about half of them are zero",
     "several labels in partial_fit": "scikit-learn's fails before a fit (#12505)",
 }
 # What is answered otherwise, so that only crashes, nan and shapes are looked at from there on.

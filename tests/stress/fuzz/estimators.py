@@ -497,6 +497,7 @@ class Sequence:
             raise Ended
         got = self.pair.together(step, change, (drawn,), also=(AttributeError,))
         if not isinstance(got, Refused):
+            self._unlike += ("set: whole",) if label == "set: whole" else ()
             X = Drawn(self.X)
             labels = (label,) if label else ()
             self.pair.together("predict", lambda m, X: m.predict(X), (X,), labels)

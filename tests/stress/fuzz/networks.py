@@ -412,7 +412,8 @@ class Beside:
             self.case.fail("predictor: another array than out")
         if (
             isinstance(clean, np.ndarray)
-            and clean.size
+            and clean.size == np.size(value)
+            and found.shape == (*clean.shape[:-1], self.n_out)
             and clean.shape[-1] == self.d
             and np.isfinite(clean.astype(float)).all()
         ):
