@@ -35,6 +35,7 @@ STRICTER = {
     "set: not finite": "outputs that are nan are refused here",
     "set: whole": "scikit-learn computes with any type that NumPy multiplies",
     "set: half": "the same",
+    "set: in place": "memory maps of joblib may be read-only",
     "set: objects": "the same",
     "set: list": "the same",
     "set: one number": "the same; NumPy broadcasts it",
@@ -62,6 +63,7 @@ LOOSER = {
 OTHERWISE = {
     "several targets with lbfgs": "scikit-learn averages the loss but not its gradient (#8349)",
     "early stopping of counts": "goes by the deviance here, by R2 there",
+    "early stopping of huge numbers": "ends with the epoch whose loss is no number",
     "warm start": "goes on with the optimizer's memory here",
     "parameters between fits": "count in the next partial_fit here, not there",
     "set: other float": "the model keeps its type here; scikit-learn's takes the array's",

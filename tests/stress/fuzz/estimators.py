@@ -161,6 +161,8 @@ class Pair:
         labels = (*(drawn.label for drawn in given if drawn.label), *labels)
         step = f"{step} {list(labels)}" if labels else step
         values = [drawn.value for drawn in given]
+        if getattr(self.ours, "callbacks", None) == Misbehaving("delete"):
+            also += (AttributeError,)
         if OTHERWISE.keys() & set(labels):
             self.theirs = None
         must_refuse = bool(REFUSED.keys() & set(labels))
@@ -360,6 +362,8 @@ class Sequence:
                 found.append("early stopping of counts")
             if y is not None and y.label in ("y: numbers", "y: other type"):
                 found.append("y: negative")
+        if y is not None and y.label == "y: huge" and self.pair.ours.early_stopping is True:
+            found.append("early stopping of huge numbers")
         if y is not None and self.fits and several and np.size(y.value) < self.y.size:
             found.append("y: fewer columns")
         return tuple(found)
@@ -468,7 +472,7 @@ class Sequence:
             drawn = Drawn(drawn.value, "set: other shape")
             found: Any = {"cut": arrays[:-1], "more": [*arrays, arrays[-1]], "none": None}[kind]
         elif kind == "in place":
-            drawn = Drawn(drawn.value, "")
+            drawn = Drawn(drawn.value, "set: in place")
 
         def change(m: Any, value: Any) -> None:
             if kind == "item":
