@@ -453,7 +453,8 @@ class Engine:
         """
         n_steps, job = step_numbers.shape[0], self.job[0]
         losses = np.full(n_steps, np.nan)
-        self.table.addresses()  # once more: a callback may have changed the columns of sparse rows
+        if self.table.kind == SPARSE:
+            self.table.addresses()  # once more: a callback may have changed their columns
         self._point_at(order, encoded, weights, n_steps)
         if job["updates"]:
             n_state = (int(job["n_vectors"]) - 1) * int(job["n_params"])
@@ -510,6 +511,7 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
     taken_at = address_of(taken, "rows taken", np.int64, 1, written=True)
 
+    # held: what threads write to, kept alive as long as one of them may still run.
     def run(thread: int, stop: int, held: Any = (out, taken)) -> None:
         job, one = engines[thread].job_address, engines[thread].one
         step.outputs_of_table(job, stop, taken_at, out_at, one)

@@ -60,12 +60,12 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, quoted: bool =
     return f"did you mean {close[0]!r}?" if quoted else f"did you mean {close[0]}?"
 
 
-def require(module: str, where: str, extra: str) -> Any:
-    """Import a module of an optional package, or say which extra of fastmlp installs it."""
+def require(module: str, where: str) -> Any:
+    """Import a module of an optional package, or say how to install that."""
     try:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise InputError(
-            where, f"the package {package}", "none", f"run: pip install 'fastmlp[{extra}]'"
+            where, f"the package {package}", "none", f"run: pip install {package}"
         ) from error

@@ -58,7 +58,7 @@ def to_torch(model: Any) -> dict[str, Any]:
     >>> module.load_state_dict(to_torch(network))  # doctest: +SKIP
     <All keys matched successfully>
     """
-    torch = require("torch", "to_torch", "bench")
+    torch = require("torch", "to_torch")
     network, found = network_of("to_torch", model), dict[str, Any]()
     for number, layer in enumerate(network.layers):
         if isinstance(layer, Dense):

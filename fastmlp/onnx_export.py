@@ -275,7 +275,7 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     >>> path.is_file()
     True
     """
-    onnx = require("onnx", "to_onnx", "onnx")
+    onnx = require("onnx", "to_onnx")
     path = checked_path("to_onnx", path, (".onnx",))
     X = None if X is None else some_rows(X)
     if isinstance(model, Network) or hasattr(model, "_network") or not hasattr(model, "get_params"):
@@ -339,7 +339,7 @@ def _with_skl2onnx(onnx: Any, model: Any, X: Any) -> Any:
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(model)
-    skl2onnx = require("skl2onnx", "to_onnx", "onnx")
+    skl2onnx = require("skl2onnx", "to_onnx")
     _teach(onnx, skl2onnx)
     inputs = inputs_of(_made_up(model.n_features_in_) if X is None else X)
     outputs = ["label", "probabilities"] if is_classifier(model) else ["predictions"]

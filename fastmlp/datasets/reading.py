@@ -47,7 +47,7 @@ class Table(NamedTuple):
         if self.csv_options is None:
             column = self.frame[name]
             return column.where(column.isna(), column.astype(str)).astype(object)
-        pandas = require("pandas", "load_table", "data")
+        pandas = require("pandas", "load_table")
         with reading(self.file, "text"):
             return pandas.read_csv(
                 self.file, usecols=[name], dtype=str, keep_default_na=False, na_values=_NO_LABEL,
@@ -117,7 +117,7 @@ def read(
 
 def header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialect, dict[str, Any]]:
     """The names as they stand in a text table, its dialect with a separator, pandas' options."""
-    pandas = require("pandas", "load_table", "data")
+    pandas = require("pandas", "load_table")
     kind = suffix[1:4].upper()
     with reading(file, kind):
         encoding = encoding_of(file)
@@ -134,7 +134,7 @@ def header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialec
 
 
 def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | None) -> Table:
-    pandas = require("pandas", "load_table", "data")
+    pandas = require("pandas", "load_table")
     names, dialect, options = header(file, suffix, asked)
     _check_names(file, names, columns)
 
@@ -181,8 +181,8 @@ def _remove_thousands(frame: pd.DataFrame, thousands: str, decimal: str) -> None
 
 
 def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    pandas = require("pandas", "load_table", "data")
-    require("pyarrow", "load_table", "data")
+    pandas = require("pandas", "load_table")
+    require("pyarrow", "load_table")
     with reading(file, "Parquet"):
         frame: pd.DataFrame = pandas.read_parquet(file, engine="pyarrow")
         _check_names(file, frame.columns.tolist(), columns)
