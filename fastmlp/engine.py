@@ -58,26 +58,37 @@ _PIECE_SECONDS, _FIRST_WORK, _WORK_OF_ANY_STEP = 0.05, 500_000_000, 100_000
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _LOG = logging.getLogger("fastmlp")
+_ANNOUNCED: set[np.dtype] = set()  # types of numbers for which a fit said that it compiles
+PREDICTIONS_WAIT = "10 to 15"  # seconds for the compiler, where no fit came before
 
 
-def must_compile(dtype: np.dtype) -> bool:
-    """Whether the first step in this type has to wait for the compiler."""
-    return JIT_ENABLED and not is_compiled(step.train_steps, dtype)
+def must_compile(dtype: np.dtype, kernel: Any = step.train_steps) -> bool:
+    """Whether the first call of a kernel in this type, by default a fit, waits for the compiler."""
+    return JIT_ENABLED and not is_compiled(kernel, dtype)
 
 
 @functools.cache
-def announce_compilation(dtype: np.dtype) -> None:
-    """Say, once, why the first fit of a machine takes so long."""
-    if must_compile(dtype):
-        how_often = "once on this machine"
-        if cache_folder() is None:
-            how_often = "in every process, as no cache folder is writable: set NUMBA_CACHE_DIR"
-        _LOG.warning(
-            "compiling kernels for %s, %s: about 20 seconds, longer beside other work "
-            "(`fastmlp warmup` does it ahead)",
-            dtype.name,
-            how_often,
-        )
+def announce_compilation(
+    dtype: np.dtype, kernel: Any = step.train_steps, wait: str = "20 to 30"
+) -> None:
+    """Say, once, why the first fit or prediction of a machine takes so long.
+
+    A prediction says nothing after a fit that did: it then takes only some seconds more.
+    """
+    if not must_compile(dtype, kernel) or dtype in _ANNOUNCED:
+        return
+    if kernel is step.train_steps:
+        _ANNOUNCED.add(dtype)
+    how_often = "once on this machine"
+    if cache_folder() is None:
+        how_often = "in every process, as no cache folder is writable: set NUMBA_CACHE_DIR"
+    _LOG.warning(
+        "compiling kernels for %s, %s: about %s seconds, longer beside other work "
+        "(`fastmlp warmup` does it ahead)",
+        dtype.name,
+        how_often,
+        wait,
+    )
 
 
 @functools.cache
@@ -502,6 +513,7 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     Threads take blocks of rows, each with a work space of its own, which then waits in
     `network.spare_engines` for the next call: setting one up takes longer than some rows do.
     """
+    announce_compilation(network.dtype, step.outputs_of_table, PREDICTIONS_WAIT)
     table, n = table_of(X, network.dtype), X.shape[0]
     n_outputs, work_per_row = network.n_outputs, network.params.size
     n_threads = min(choose_threads(None, n * work_per_row), -(-n // _PREDICT_BLOCK))

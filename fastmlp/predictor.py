@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks, columns, engine
 from .errors import InputError, counted
-from .kernels.jit import REFUSALS, exactly
+from .kernels.jit import REFUSALS, exactly, holding_gil
 from .kernels.step import outputs_of_row
 from .tables import table_of
 
@@ -68,7 +68,7 @@ class Predictor:
         # NumPy keeps one object for each built-in type, so that `is` can compare them.
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
-        self._spare: list[tuple[int, engine.Engine]] = []
+        self._spare: list[tuple[int, engine.Engine]] = [self._new_space()]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, also in other processes, make work spaces of their own: those hold addresses."""
@@ -163,6 +163,8 @@ class Predictor:
 
     def _new_space(self) -> tuple[int, engine.Engine]:
         row = np.zeros((1, self._n_features), self._dtype)
+        kernel = holding_gil(outputs_of_row)
+        engine.announce_compilation(self._dtype, kernel, engine.PREDICTIONS_WAIT)
         made = engine.Engine(self._network, table_of(row, self._dtype), 1, training=False)
         self._kernel = exactly(outputs_of_row, made.job_address, row[0], row[0])
         return made.job_address, made

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,20 +176,55 @@ def test_a_bar_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert small().fit(X, Y, epochs=2, progress=True).epochs == 2
 
 
+@pytest.fixture
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(engine, "is_compiled", lambda kernel, dtype: False)
+    monkeypatch.setattr(engine, "_ANNOUNCED", set())
+    engine.announce_compilation.cache_clear()
+    yield
+    engine.announce_compilation.cache_clear()
+
+
 @needs_compiler
+@pytest.mark.usefixtures("nothing_compiled")
+def test_predictions_wait_for_the_compiler_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    net = small()
+    net.build(X.shape[1])
+    for use in (net.compile_predictor, lambda: net.predict_proba(X)):
+        caplog.clear()
+        engine.announce_compilation.cache_clear()
+        with caplog.at_level(logging.WARNING):
+            use()
+        assert "about 10 to 15 seconds" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        net.fit(X, Y, epochs=1)
+        engine.announce_compilation.cache_clear()
+        net.predict_proba(X)  # what is left to compile is short, and the fit spoke of it
+    assert caplog.text.count("compiling") == 1
+
+
+@needs_compiler
+def test_a_predictor_is_compiled_before_its_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = small()
+    net.build(X.shape[1])
+    predictor = net.compile_predictor()
+    monkeypatch.delattr("fastmlp.predictor.exactly")  # whoever compiles needs it
+    assert predictor(X[0].astype(net.dtype)).shape == (net.n_outputs,)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize("folder", [None, "somewhere"])
 def test_the_announcement_says_how_long_and_how_often(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, folder: str | None
 ) -> None:
-    monkeypatch.setattr(engine, "is_compiled", lambda kernel, dtype: False)
     monkeypatch.setattr(engine, "cache_folder", lambda: folder)
-    engine.announce_compilation.cache_clear()
     with caplog.at_level(logging.WARNING):
         engine.announce_compilation(np.dtype("float32"))
         engine.announce_compilation(np.dtype("float32"))
-    engine.announce_compilation.cache_clear()
     (record,) = caplog.records
     text = record.getMessage()
-    assert "about 20 seconds, longer beside other work" in text
+    assert "about 20 to 30 seconds, longer beside other work" in text
     assert ("once on this machine" in text) is (folder is not None)
     assert ("in every process" in text) is (folder is None)

@@ -88,6 +88,12 @@ def exactly(function: Callable[..., Any], *examples: Any) -> Any:
 
 
 @functools.cache
+def holding_gil(function: Callable[..., Any]) -> Any:
+    """A kernel that keeps the GIL, with whatever code of it there is in the cache."""
+    return jit(function, nogil=False)
+
+
+@functools.cache
 def _only_for(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
     kernel = jit(function, nogil=False)
     kernel.compile(signature)
