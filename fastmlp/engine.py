@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import math
 import os
 import threading
 import time
@@ -315,6 +316,9 @@ class Engine:
         job["loss"], job["link"], job["loss_option"] = loss.code, loss.link_code, loss.option
         job["optimizer"], job["clip_norm"] = optimizer.code, optimizer.clip_norm or 0.0
         job["n_vectors"] = 1 + optimizer.n_vectors
+        # As Python's numbers, too, since reading a record takes longer than using what it holds.
+        self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
+        self.n_outputs, self.loss_code = network.n_outputs, loss.code
         job["seed"], job["training"] = network.seed, training
         job["l1"], job["l2"] = network.l1, network.l2
         dense = np.flatnonzero(self.stages["dense"])
@@ -429,17 +433,16 @@ class Engine:
     ) -> None:
         """Say which samples come, in which order, and their targets and weights."""
         job, n, dtype = self.job[0], self.table.n_rows, self.dtype
-        n_epochs, n_visits = np.atleast_2d(order).shape
-        if n_steps != n_epochs * -(-n_visits // int(job["batch_size"])):
+        n_epochs, n_visits = order.shape if order.ndim == 2 else (1, order.size)
+        if n_steps != n_epochs * -(-n_visits // self.batch_size):
             raise InputError(
                 "order", f"the samples of {counted(n_steps, 'step')}", "another number of them",
                 "pass the numbers of as many steps",
             )  # fmt: skip
         job["order"] = index_address(order, "order", np.int32, n_epochs * n_visits, n)
         job["n_rows"] = n_visits
-        n_outputs = int(job["n_outputs"])
         job["labels"], job["targets"] = target_addresses(
-            int(job["loss"]), *encoded, n, n_outputs, dtype
+            self.loss_code, *encoded, n, self.n_outputs, dtype
         )
         job["sample_weights"] = address_or_0(weights, "sample weights", dtype, n)
 
@@ -468,13 +471,12 @@ class Engine:
             self.table.addresses()  # once more: a callback may have changed their columns
         self._point_at(order, encoded, weights, n_steps)
         if job["updates"]:
-            n_state = (int(job["n_vectors"]) - 1) * int(job["n_params"])
-            job["state"] = address_of(state, "state", self.dtype, n_state, written=True)
+            job["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
             n_numbers = n_steps * N_HYPERPARAMETERS
             job["hyper"] = address_of(step_numbers, "numbers of steps", np.float64, n_numbers)
         job["losses"] = address_of(losses, "losses", np.float64, n_steps, written=True)
         job["first_step"], job["enough_after"] = first_step, 0
-        for name, value in patience._asdict().items():
+        for name, value in zip(Patience._fields, patience, strict=True):
             job[name] = value
         # Threads hold on to the engine, and by this to all that they read and write: should Ctrl-C
         # take the caller away, none of it is freed before the last of them is done.
@@ -484,7 +486,7 @@ class Engine:
         for start, stop in in_pieces(n_steps, _FIRST_WORK // work):
             job["from_step"], job["n_steps"] = start, stop
             on_threads(self._run, self.n_threads, self.sync)
-            if job["enough_after"] or not np.isfinite(losses[stop - 1]):
+            if job["enough_after"] or not math.isfinite(losses[stop - 1]):
                 break
             if stop < n_steps and ends():
                 return losses[:stop]

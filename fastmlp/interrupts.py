@@ -5,11 +5,9 @@ Parameters are changed by whole batches only, so wherever a fit ends they are th
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +25,8 @@ class CtrlC:
 
     def __init__(self) -> None:
         self._presses: list[float] = []
-        self._computes = self._is_ours = False
+        self._is_ours = False
+        self.is_computing = False  # batches: presses are counted then, and nothing is raised
 
     def __enter__(self) -> CtrlC:
         is_main = threading.current_thread() is threading.main_thread()
@@ -47,17 +46,8 @@ class CtrlC:
 
     def _press(self, number: int, frame: Any) -> None:
         self._presses.append(time.monotonic())
-        if len(self._presses) > 1 and not self._computes:
+        if len(self._presses) > 1 and not self.is_computing:
             raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
-        """While batches are computed: presses are counted, and nothing is raised among threads."""
-        self._computes = True
-        try:
-            yield
-        finally:
-            self._computes = False
 
     @property
     def pressed(self) -> bool:

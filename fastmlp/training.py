@@ -274,22 +274,26 @@ class _Run:
         if shuffle:
             random.shuffle(order, self.network.seed, epoch)
         numbers, rate = self._step_numbers()
-        losses, done, why = np.full(self.steps_per_epoch, np.nan), 0, ""
-        while done < losses.size and not why:
-            with self.ctrl_c.computing():
-                stop = min(done + self.steps_per_call, losses.size)
-                found = self._train_steps(order, numbers, done, stop)
-            losses[done : done + found.size] = found
-            done += found.size
-            if not np.isfinite(losses[done - 1]):
+        parts, done, why = list[np.ndarray](), 0, ""
+        while done < self.steps_per_epoch and not why:
+            stop = min(done + self.steps_per_call, self.steps_per_epoch)
+            self.ctrl_c.is_computing = True
+            try:
+                part = self._train_steps(order, numbers, done, stop)
+            finally:
+                self.ctrl_c.is_computing = False
+            parts.append(part)
+            done += part.size
+            if not math.isfinite(part[-1]):
                 break
-            if self._after_batch(done - 1, losses[done - 1]):
+            if self._after_batch(done - 1, part[-1]):
                 why = "callback"
             if self.ctrl_c.ends_epoch():
                 why = "interrupted"
-        self._refuse_divergence(losses[: max(done, 1)], epoch, rate)
+        losses = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        self._refuse_divergence(losses, epoch, rate)
         self.step += done
-        if done < losses.size:
+        if done < self.steps_per_epoch:
             end = _EndsInEpoch(why)
             raise end
         (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)

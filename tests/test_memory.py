@@ -87,7 +87,7 @@ def test_what_is_not_as_it_should_be_is_refused(array: Any, size: int, written: 
         memory.address_of(array, "weights", DOUBLE, size, written=written)
 
 
-@pytest.mark.parametrize("values", [[0, 1, 5], [-1, 0, 1]])
+@pytest.mark.parametrize("values", [[0, 1, 5], [-1, 0, 1], [-(2**31), 0, 1], [0, 0, 2**31 - 1]])
 def test_places_in_other_memory_must_be_inside_it(values: list[int]) -> None:
     index = np.array(values, np.int32)
     with pytest.raises(InputError, match=r"numbers from 0 to 4, got some outside"):
@@ -127,10 +127,12 @@ def test_ranges_join_and_know_what_is_inside() -> None:
 # How Python learns an address, beside the gate; each place that may, and why.
 WAYS = {
     "ctypes", "__array_interface__", "__array_struct__", "addressof", "from_address", "data_as",
-    "byte_bounds", "buffer_info", "_data", "c_void_p",
+    "byte_bounds", "buffer_info", "_data", "c_void_p", "__basicsize__",
 }  # fmt: skip
 MAY = {
-    ("kernels/memory.py", "__array_interface__"): "the gate itself",
+    ("kernels/memory.py", "from_address"): "the gate itself",
+    ("kernels/memory.py", "c_void_p"): "the gate itself",
+    ("kernels/memory.py", "__basicsize__"): "the gate itself",
     ("kernels/memory.py", "byte_bounds"): "the gate itself",
     ("kernels/jit.py", "from_address"): "how interpreted kernels see memory",
     ("kernels/threads.py", "c_void_p"): "of a function of the system, not of memory",
@@ -338,6 +340,22 @@ def test_a_table_keeps_what_it_was_made_of() -> None:
         found.addresses()
     whole = misaligned(np.zeros(12)).reshape(3, 4)
     assert table_of(whole, DOUBLE).addresses()[0] % 8 == 0
+
+
+@pytest.mark.parametrize("kind", ["plain", "part", "read-only", "memory map", "subclass", "empty"])
+def test_addresses_are_those_that_numpy_tells(kind: str, tmp_path: Path) -> None:
+    np.arange(20.0).tofile(tmp_path / "numbers")
+    plain = np.arange(20.0)
+    array: Any = {
+        "plain": plain,
+        "part": plain[5:],
+        "read-only": np.frombuffer(bytes(160)),
+        "memory map": np.memmap(tmp_path / "numbers", float, "r"),
+        "subclass": plain.view(np.recarray),
+        "empty": np.empty(0),
+    }[kind]
+    wanted = array.__array_interface__["data"][0]
+    assert memory.address_of(array, "numbers", float, array.size) == wanted
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["compiled", "layers"])

@@ -7,6 +7,7 @@ must be, and an array that is anything else is refused before a kernel can read 
 from __future__ import annotations
 
 import bisect
+import ctypes
 import threading
 from typing import Any
 
@@ -64,7 +65,8 @@ def address_or_0(array: Any, what: str, dtype: Any, size: int) -> int:
 def index_address(array: Any, what: str, dtype: Any, size: int, below: int) -> int:
     """As `address_of`, for numbers that are places in other memory: from 0 to `below` - 1."""
     address = address_of(array, what, dtype, size)
-    if size and not (array.min() >= 0 and array.max() < below):
+    # Without their signs, numbers below 0 are the greatest ones: one look at each is enough.
+    if size and array.view(f"u{array.itemsize}").max() >= below:
         raise InputError(what, f"numbers from 0 to {below - 1}", "some outside", _ADVICE)
     return address
 
@@ -163,9 +165,14 @@ class Ranges:
 PASSED: Ranges | None = Ranges() if numba.config.DISABLE_JIT else None
 
 
+# The address of its data is the first field of an array, in NumPy's C interface; reading it there
+# takes a tenth of the time of `__array_interface__`, which makes a dict.
+_at, _FIRST_FIELD = ctypes.c_void_p.from_address, object.__basicsize__
+
+
 def _passed(array: np.ndarray, n_bytes: int) -> int:
     """The array's address, noted where kernels are interpreted."""
-    address: int = array.__array_interface__["data"][0]
+    address = _at(id(array) + _FIRST_FIELD).value or 0
     if PASSED is not None:
         low, high = (
             (address, address + n_bytes) if n_bytes else np.lib.array_utils.byte_bounds(array)
