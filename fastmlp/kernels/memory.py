@@ -121,11 +121,19 @@ def laid_out(values: Any, dtype: Any) -> np.ndarray:
     return np.require(values, dtype, ["C", "A", "E"])
 
 
+def _address(array: np.ndarray) -> int:
+    """Of the first number: in NumPy's C interface, the first field of an array.
+
+    `__array_interface__` tells it, too, but makes a dict for it, which takes ten times as long.
+    """
+    return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
+
+
 def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
     """Zeros that start at a cache line: a vector across two of them takes twice as long."""
     n_bytes = size * np.dtype(dtype).itemsize
     memory = np.zeros(n_bytes + CACHE_LINE, np.uint8)
-    start = -memory.__array_interface__["data"][0] % CACHE_LINE
+    start = -_address(memory) % CACHE_LINE
     return memory[start : start + n_bytes].view(dtype)
 
 
@@ -165,14 +173,9 @@ class Ranges:
 PASSED: Ranges | None = Ranges() if numba.config.DISABLE_JIT else None
 
 
-# The address of its data is the first field of an array, in NumPy's C interface; reading it there
-# takes a tenth of the time of `__array_interface__`, which makes a dict.
-_at, _FIRST_FIELD = ctypes.c_void_p.from_address, object.__basicsize__
-
-
 def _passed(array: np.ndarray, n_bytes: int) -> int:
     """The array's address, noted where kernels are interpreted."""
-    address = _at(id(array) + _FIRST_FIELD).value or 0
+    address = _address(array)
     if PASSED is not None:
         low, high = (
             (address, address + n_bytes) if n_bytes else np.lib.array_utils.byte_bounds(array)
