@@ -436,6 +436,7 @@ def test_all_parameters_of_scikit_learn_have_its_defaults(kind: Any) -> None:
     {"hidden_layer_sizes": (0,)}, {"activation": "hardtanh"}, {"solver": "newton"}, {"alpha": -1},
     {"learning_rate": "fast"}, {"dropout": 1.0}, {"l1_ratio": 2}, {"n_threads": 0},
     {"dtype": "float16"}, {"activation": ["relu", "tanh"]}, {"width": 0}, {"batch_size": 0},
+    {"learning_rate": object}, {"learning_rate": lambda step: 0.1},
 ])  # fmt: skip
 def test_bad_parameters_are_refused_before_anything_is_changed(bad: dict[str, Any]) -> None:
     model = MLPClassifier(**bad)

@@ -171,6 +171,7 @@ class BaseMLP(
     ) -> Any:
         with self._unchanged_if_refused():
             parameters.check_together(self, validates=validation_data[0] is not None)
+            rule = stochastic.rule_of(self) if self.solver in STOCHASTIC_SOLVERS else None
             if incremental:
                 self._meet_classes(y, classes)
             whole, parts = self._begin(X, y, sample_weight, incremental, validation_data)
@@ -181,8 +182,8 @@ class BaseMLP(
                 with names or contextlib.nullcontext():
                     validation = Validation(*parts[1], self._samples(*parts[1], passes))
         listeners = Listeners(self, *whole)
-        if self.solver in STOCHASTIC_SOLVERS:
-            stochastic.train(self, samples, validation, incremental, listeners)
+        if rule is not None:
+            stochastic.train(self, rule, samples, validation, incremental, listeners)
         else:
             lbfgs.train(self, samples, listeners)
         self._best_params = None
@@ -518,7 +519,8 @@ class BaseMLP(
         -------
         Predictor
             Called, it gives a regressor's numbers or a classifier's probabilities in the order of
-            `classes_`, for two classes the second one's alone; its `predict` gives labels.
+            `classes_`, for two classes the second one's alone; its `predict` gives labels. Several
+            quantiles come as the network gives them, so they may cross; `predict` sorts them.
 
         Raises
         ------

@@ -50,8 +50,14 @@ class Rule(NamedTuple):
     max_iter: int
 
 
+def rule_of(estimator: Any) -> Rule:
+    """The optimizer and the schedule that the parameters describe."""
+    return Rule(optimizer_for(estimator), schedule_for(estimator), estimator.max_iter)
+
+
 def train(
     estimator: Any,
+    rule: Rule,
     samples: Samples,
     validation: Validation | None,
     incremental: bool,
@@ -61,7 +67,6 @@ def train(
     e, network = estimator, estimator._network
     n_rows = samples.X.shape[0]
     batch_size = _batch_size(e, n_rows)
-    rule = Rule(optimizer_for(e), schedule_for(e), e.max_iter)
     _prepare(e, rule.optimizer, incremental)
     is_watched = validation is not None or incremental or bool(listeners) or e.verbose
     n_steps = -(-n_rows // batch_size)

@@ -54,7 +54,6 @@ STRICTER = {
 LOOSER = {
     "set: list": "scikit-learn's asks an array among coefs_ for what lists do not have",
     "set: objects": "scikit-learn's functions do not take them",
-    "set: whole": "scikit-learn's optimizer cannot write fractions into them",
     "weights: some zero": "scikit-learn divides by the weight of a batch",
     "weights: booleans": "the same, about half of them are zero",
     "several labels in partial_fit": "scikit-learn's fails before a fit (#12505)",
@@ -66,5 +65,6 @@ OTHERWISE = {
     "early stopping of huge numbers": "ends with the epoch whose loss is no number",
     "warm start": "goes on with the optimizer's memory here",
     "parameters between fits": "count in the next partial_fit here, not there",
+    "set: then trained": "the model keeps its type here; scikit-learn's takes that of the array",
     "set: other float": "the model keeps its type here; scikit-learn's takes the array's",
 }

@@ -161,8 +161,7 @@ class Pair:
         labels = (*(drawn.label for drawn in given if drawn.label), *labels)
         step = f"{step} {list(labels)}" if labels else step
         values = [drawn.value for drawn in given]
-        if getattr(self.ours, "callbacks", None) == Misbehaving("delete"):
-            also += (AttributeError,)
+        also += self.also
         if OTHERWISE.keys() & set(labels):
             self.theirs = None
         must_refuse = bool(REFUSED.keys() & set(labels))
@@ -294,6 +293,12 @@ class Pair:
                 self.theirs = copy.deepcopy(self.theirs) if how is not clone else clone(self.theirs)
 
     @property
+    def also(self) -> tuple[type, ...]:
+        """What else may be raised: weights that a callback deleted are missing."""
+        deletes = getattr(self.ours, "callbacks", None) == Misbehaving("delete")
+        return (AttributeError,) if deletes else ()
+
+    @property
     def is_fitted(self) -> bool:
         return hasattr(self.ours, "coefs_")
 
@@ -370,6 +375,8 @@ class Sequence:
 
     def fit(self) -> None:
         X, y, weights = self._data()
+        if X.label == "X: float32":
+            self.pair.tolerance = 2e-3
         labels = self._labels(y)
         if self.pair.ours.solver == "lbfgs" and y.label in ("y: several labels", "y: more columns"):
             labels += ("several targets with lbfgs",)
@@ -413,6 +420,8 @@ class Sequence:
         else:
             labels = tuple({*self._labels(y)} - {"warm start", "early stopping of counts"})
         labels += self._unlike
+        if np.ndim(y.value) != self.y.ndim:
+            labels += ("y: unlike the last",)
         if weights.value is not None:
             self.pair.together(
                 "partial_fit", lambda m, X, y, w: m.partial_fit(X, y, sample_weight=w, **options),
@@ -455,6 +464,7 @@ class Sequence:
             f"{name} {X.label} {option!r}",
             lambda: getattr(self.pair.ours, name)(X.value, option),
             [X.value],
+            self.pair.also,
         )
 
     def set_weights(self) -> None:
@@ -501,7 +511,8 @@ class Sequence:
             raise Ended
         got = self.pair.together(step, change, (drawn,), also=(AttributeError,))
         if not isinstance(got, Refused):
-            self._unlike += ("set: whole",) if label == "set: whole" else ()
+            if label in ("set: whole", "set: half"):
+                self._unlike += ("set: then trained",)
             X = Drawn(self.X)
             labels = (label,) if label else ()
             self.pair.together("predict", lambda m, X: m.predict(X), (X,), labels)
@@ -644,6 +655,8 @@ class Sequence:
                 except Exception as error:  # judged below
                     found.append(error)
 
+        if sparse.issparse(wanted):
+            return
         self.case.tell(f"threads, {'partial_fit' if writes else 'predict'}")
         run_threads(work)
         if writes:
@@ -670,6 +683,8 @@ class Sequence:
         if isinstance(found, Refused) or isinstance(wanted, Refused):
             return
         is_comparable = X.plain is not None and not hasattr(X.value, "toarray")
+        # Several quantiles come as they are, and cross at times; `predict` puts them in order.
+        is_comparable = is_comparable and getattr(model, "loss", "") != "quantile"
         is_comparable = is_comparable and np.shape(found) == np.shape(wanted)
         if is_comparable and not np.allclose(found, wanted, atol=1e-5):
             self.case.fail("predictor: differs from predict_proba")
