@@ -1,4 +1,4 @@
-"""Whether two versions of fastmlp train to the same bits: `python -m tests.frozen OLD NEW`.
+"""Whether two versions of fastmlp train to the same bits: `python -m tests.same_bits OLD NEW`.
 
 OLD and NEW are folders that hold a `fastmlp` package each, a checkout of an older commit, say. The
 same networks and estimators are drawn for both from the names that OLD knows, trained in a process
@@ -216,7 +216,7 @@ def differences(old: Path, new: Path, first: int, last: int) -> tuple[list[str],
 
 def main() -> int:
     """Compare, print what differs, and return 1 if anything does."""
-    parser = argparse.ArgumentParser(prog="python -m tests.frozen", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.same_bits", description=__doc__)
     parser.add_argument("old", type=Path, help="a folder that holds a fastmlp package")
     parser.add_argument("new", type=Path, help="another one")
     parser.add_argument("--count", type=int, default=300, help="how many cases (default 300)")

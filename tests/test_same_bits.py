@@ -9,7 +9,7 @@ import pytest
 
 import fastmlp
 
-from . import frozen
+from . import same_bits
 
 pytestmark = pytest.mark.slow
 
@@ -28,22 +28,22 @@ def copy_of(package: Path, folder: Path, more: str = "") -> Path:
 
 
 def test_a_copy_trains_to_the_same_bits(tmp_path: Path) -> None:
-    found, fitted = frozen.differences(PACKAGE.parent, copy_of(PACKAGE, tmp_path), 0, 12)
+    found, fitted = same_bits.differences(PACKAGE.parent, copy_of(PACKAGE, tmp_path), 0, 12)
     assert found == []
     assert fitted > 6
 
 
 def test_a_version_that_trains_otherwise_is_noticed(tmp_path: Path) -> None:
     other = copy_of(PACKAGE, tmp_path, ONE_EPOCH_MORE)
-    found, fitted = frozen.differences(PACKAGE.parent, other, 0, 12)
-    names = frozen._ask(PACKAGE.parent, None)
-    networks = sum(frozen.drawn(i, names).kind == "network" for i in range(12))
+    found, fitted = same_bits.differences(PACKAGE.parent, other, 0, 12)
+    names = same_bits._ask(PACKAGE.parent, None)
+    networks = sum(same_bits.drawn(i, names).kind == "network" for i in range(12))
     assert len(found) == networks - (12 - fitted)
 
 
 def test_cases_differ_in_all_that_they_draw() -> None:
-    names = frozen._names()
-    cases = [frozen.drawn(number, names) for number in range(300)]
+    names = same_bits._names()
+    cases = [same_bits.drawn(number, names) for number in range(300)]
     for field in ("kind", "loss", "dtype", "inputs", "n_threads", "shape"):
         assert len({getattr(case, field) for case in cases}) > 1, field
     assert {case.loss for case in cases} == set(names["LOSSES"])
