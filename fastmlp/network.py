@@ -429,6 +429,7 @@ class Network:
             return engine.outputs(self, X, link)
         from . import layerwise
 
+        checks.valid_sparse("Network.outputs", "X", X)  # callbacks may have changed held-out rows
         values = layerwise.forward(self, X)
         return linked(self.loss, values) if link else values
 

@@ -187,7 +187,6 @@ def test_every_number_of_columns(dtype: Any, rng: np.random.Generator) -> None:
         check_products(rng, dtype, 7, n_out, (0, n_out))
 
 
-@pytest.mark.thinned(1)
 @both_types
 def test_every_range_of_columns(dtype: Any, rng: np.random.Generator) -> None:
     for n_out in (1, 5, 64, 133):
