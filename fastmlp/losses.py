@@ -13,8 +13,11 @@ import numpy as np
 
 from . import checks
 from .errors import InputError, InputTypeError
+from .kernels import elementary
 from .kernels import losses as kernels
+from .kernels.calls import Kernel
 from .kernels.memory import address_of, address_or_0, index_address, laid_out
+from .kernels.views import Rows, Setting, Targets
 from .registry import Registry
 
 _OTHER_NAMES = {
@@ -148,11 +151,26 @@ def _check_own(loss: Loss) -> None:
     checks.takes(f"{name}.link", "a method", loss.link, "outputs")
 
 
-class BuiltInLoss(Loss):
-    """A loss that has a kernel: its code, its link's code and its one option."""
+# Kernels from linear outputs to what `predict_proba` or `predict` shows.
+LINKS = {
+    "identity": None,
+    "softmax": kernels.softmax_link,
+    "sigmoid": kernels.link(elementary.sigmoid),
+    "exp": kernels.link(elementary.exp),
+}
 
-    code: ClassVar[int]
-    link_code: ClassVar[int] = kernels.LINK_IDENTITY
+
+class BuiltInLoss(Loss):
+    """A loss that has a kernel, with its link's name and its one option."""
+
+    kernel: ClassVar[Kernel]
+    reads_labels: ClassVar[bool] = False  # where there are some, and not only targets
+    link_name: ClassVar[str] = "identity"
+
+    @property
+    def link_kernel(self) -> Kernel | None:
+        """What turns linear outputs into predictions; None where they are."""
+        return LINKS[self.link_name]
 
     @property
     def option(self) -> float:
@@ -230,10 +248,13 @@ class BuiltInLoss(Loss):
         row_losses_at = address_of(row_losses, "losses", np.float64, n, written=True)
         if total <= 0:
             total = kernels.total_weight(order, weights_at, one)
-        kernels.loss_rows(
-            self.code, self.option, address_of(levels, "levels", dtype, levels.size), levels.size,
-            address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out, order, 0, n,
-            *target_addresses(self.code, labels, targets, n, n_out, dtype), weights_at, total,
+        places = target_addresses(self, labels, targets, n, n_out, dtype)
+        levels_at = address_of(levels, "levels", dtype, levels.size)
+        self.kernel(
+            Setting(float(self.option), levels_at, levels.size),
+            address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out,
+            Rows(address_of(order, "order", np.int32, n), 0, n),
+            Targets(*places, weights_at, float(total)),
             address_of(gradient, "gradient", dtype, n * n_out, written=True), row_losses_at, one,
         )  # fmt: skip
         return float(kernels.sum_rows(row_losses_at, n)), gradient
@@ -241,21 +262,24 @@ class BuiltInLoss(Loss):
     def link(self, outputs: np.ndarray) -> np.ndarray:
         linked, totals = np.array(outputs, order="C"), np.empty(outputs.shape[0])
         (n, n_out), dtype = linked.shape, checks.float_type(repr(self), linked.dtype)
-        kernels.link_rows(
-            self.link_code, address_of(linked, "outputs", dtype, n * n_out, written=True), n_out, n,
-            address_of(totals, "sums", np.float64, n, written=True), dtype.type(1),
-        )  # fmt: skip
+        if self.link_kernel is not None:
+            self.link_kernel(
+                address_of(linked, "outputs", dtype, n * n_out, written=True), n_out, n,
+                address_of(totals, "sums", np.float64, n, written=True), dtype.type(1),
+            )  # fmt: skip
         return linked
 
 
 def target_addresses(
-    code: int, labels: np.ndarray, targets: np.ndarray, n: int, n_outputs: int, dtype: np.dtype
+    loss: BuiltInLoss,
+    labels: np.ndarray,
+    targets: np.ndarray,
+    n: int,
+    n_outputs: int,
+    dtype: np.dtype,
 ) -> tuple[int, int]:
-    """Addresses of the labels of n rows, or else 0 and that of their targets.
-
-    Labels are for the softmax; the other losses' kernels read targets.
-    """
-    if labels.size and code == kernels.SOFTMAX_CROSS_ENTROPY:
+    """Addresses of the labels of n rows, where the loss reads them, or else 0; of their targets."""
+    if labels.size and loss.reads_labels:
         return index_address(labels, "labels", np.int32, n, n_outputs), 0
     return 0, address_of(targets, "targets", dtype, n * n_outputs)
 
@@ -317,8 +341,9 @@ class SoftmaxCrossEntropy(_Smoothed):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     task: ClassVar[Task] = "classes"
-    code: ClassVar[int] = kernels.SOFTMAX_CROSS_ENTROPY
-    link_code: ClassVar[int] = kernels.LINK_SOFTMAX
+    kernel: ClassVar[Kernel] = kernels.softmax_cross_entropy
+    reads_labels: ClassVar[bool] = True
+    link_name: ClassVar[str] = "softmax"
 
 
 @LOSSES.register
@@ -357,8 +382,8 @@ class BinaryCrossEntropy(_Smoothed):
 
     name: ClassVar[str] = "binary_cross_entropy"
     task: ClassVar[Task] = "binary"
-    code: ClassVar[int] = kernels.BINARY_CROSS_ENTROPY
-    link_code: ClassVar[int] = kernels.LINK_SIGMOID
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.binary_cross_entropy)
+    link_name: ClassVar[str] = "sigmoid"
 
 
 @LOSSES.register
@@ -383,7 +408,7 @@ class MeanSquaredError(BuiltInLoss):
     """
 
     name: ClassVar[str] = "mean_squared_error"
-    code: ClassVar[int] = kernels.MEAN_SQUARED_ERROR
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.squared_error)
 
 
 @LOSSES.register
@@ -408,7 +433,7 @@ class MeanAbsoluteError(BuiltInLoss):
     """
 
     name: ClassVar[str] = "mean_absolute_error"
-    code: ClassVar[int] = kernels.MEAN_ABSOLUTE_ERROR
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.absolute_error)
 
 
 @LOSSES.register
@@ -444,7 +469,7 @@ class Huber(BuiltInLoss):
     """
 
     name: ClassVar[str] = "huber"
-    code: ClassVar[int] = kernels.HUBER
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.huber)
     delta: float = 1.0
 
     def __post_init__(self) -> None:
@@ -489,7 +514,7 @@ class Quantile(BuiltInLoss):
     """
 
     name: ClassVar[str] = "quantile"
-    code: ClassVar[int] = kernels.QUANTILE
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.pinball, kernels.its_level)
     levels: tuple[float, ...] = (0.5,)
 
     def __post_init__(self) -> None:
@@ -531,5 +556,5 @@ class PoissonDeviance(BuiltInLoss):
     """
 
     name: ClassVar[str] = "poisson_deviance"
-    code: ClassVar[int] = kernels.POISSON_DEVIANCE
-    link_code: ClassVar[int] = kernels.LINK_EXP
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.poisson_deviance)
+    link_name: ClassVar[str] = "exp"

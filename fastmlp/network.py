@@ -20,6 +20,7 @@ from .groups import Group, remember
 from .kernels.memory import aligned_copy, aligned_zeros
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
 from .losses import LOSSES, BuiltInLoss, Loss, Quantile, linked
+from .lowering import can_compile
 from .objective import Objective
 from .registry import checked_keywords
 from .summary import Summary, summary
@@ -425,7 +426,7 @@ class Network:
         return self._answers("Network.outputs", X, link=False)
 
     def _outputs(self, X: np.ndarray, link: bool) -> np.ndarray:
-        if engine.can_compile(self.layers, self.loss):
+        if can_compile(self.layers, self.loss):
             return engine.outputs(self, X, link)
         from . import layerwise
 
@@ -587,7 +588,7 @@ class Network:
         """
         samples, plan, coder = self._read("Network.loss_and_gradient", X, y, sample_weight)
         self._adopt(plan, coder)
-        if engine.can_compile(self.layers, self.loss):
+        if can_compile(self.layers, self.loss):
             loss, self.grads[...] = Objective(self, samples)()
         else:
             from . import layerwise

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .engine import Convention, Engine, choose_threads, on_threads, training_work
+from .engine import Convention, Engine, training_work
 from .kernels.memory import address_of
 from .tables import table_of
 from .targets import Samples
+from .threads import choose_threads, on_threads
 
 if TYPE_CHECKING:
     from .network import Network
@@ -51,16 +52,14 @@ class Objective:
         n_threads = choose_threads(n_threads, training_work(network, block))
         table = table_of(samples.X, network.dtype)
         self.engines = [
-            Engine(network, table, block, convention=convention)
+            Engine(network, table, block, convention=convention, drops=False)
             for _ in range(min(n_threads, len(self.blocks)))
         ]
         self.grads = [np.zeros_like(network.params) for _ in self.engines]
         for engine, grads in zip(self.engines, self.grads, strict=True):
-            engine.job["grads"] = address_of(
+            engine.model["grads"] = address_of(
                 grads, "grads", network.dtype, network.params.size, written=True
             )
-            for stage in engine.stages:
-                stage["dropout"] = 0.0
 
     def __call__(self, params: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Loss and gradient (n_params,) float64, at `params` or where the network is."""
@@ -82,8 +81,7 @@ class Objective:
         def run(thread: int) -> None:
             engine = self.engines[thread]
             penalised = is_first and thread == 0  # once is enough
-            engine.job["l1"] = self.network.l1 if penalised else 0.0
-            engine.job["l2"] = self.network.l2 if penalised else 0.0
+            engine.penalise(penalised)
             found[thread] = engine.gradient(
                 blocks[thread], self.samples.encoded, self.samples.weights, self.total
             )

@@ -16,7 +16,6 @@ from . import checks, columns
 from .errors import InputError, InputTypeError, require
 from .files import checked_path, replacing
 from .interchange import network_of
-from .kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
 from .layers import (
     ELU,
     GELU,
@@ -65,10 +64,10 @@ _NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     Tanh: lambda _: ("Tanh", {}),
 }
 _LINKS: dict[int, tuple[str, dict[str, Any]]] = {
-    LINK_IDENTITY: ("Identity", {}),
-    LINK_SOFTMAX: ("Softmax", {"axis": 1}),
-    LINK_SIGMOID: ("Sigmoid", {}),
-    LINK_EXP: ("Exp", {}),
+    "identity": ("Identity", {}),
+    "softmax": ("Softmax", {"axis": 1}),
+    "sigmoid": ("Sigmoid", {}),
+    "exp": ("Exp", {}),
 }
 
 
@@ -208,7 +207,7 @@ def _forward(graph: _Graph, network: Network, name: str) -> str:
     """Nodes of all layers and of the loss's link; returns the name of the last output."""
     for layer in network.layers:
         name = _layer(graph, layer, name)
-    kind, attributes = _LINKS[network.loss.link_code]  # type: ignore[attr-defined]
+    kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
     return graph.node(kind, name, **attributes)
 
 

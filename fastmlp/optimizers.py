@@ -20,7 +20,9 @@ from .errors import InputError, InputTypeError
 from .groups import Group as Group
 from .groups import groups_of, owner_of
 from .kernels import optimizers as kernels
+from .kernels.calls import Kernel
 from .kernels.denormals import flush_denormals, restore_denormals
+from .kernels.views import Factors, Memory, Run
 from .kernels.memory import address_of, aligned_zeros
 from .registry import Registry
 from .schedules import Schedule, rates_of, schedule_of
@@ -85,7 +87,7 @@ class Optimizer:
     """
 
     name: ClassVar[str]
-    code: ClassVar[int]
+    kernel: ClassVar[Kernel]
     n_vectors: ClassVar[int] = 0  # of state, each as long as the parameters
     ignores_gradient_scale: ClassVar[bool] = True
 
@@ -150,17 +152,24 @@ class Optimizer:
 
         Returns
         -------
-        ndarray of shape (n, N_HYPERPARAMETERS)
-            One row a step, float64.
+        ndarray of shape (n, n_numbers)
+            One row per step, float64.
         """
-        table = np.zeros((rates.size, kernels.N_HYPERPARAMETERS))
-        table[:, kernels.RATE] = rates
+        table = np.zeros((rates.size, self.n_numbers))
         table[:, kernels.DECAY] = rates * self.weight_decay
-        self._fill(table, first_step + 1.0 + np.arange(rates.size))
+        table[:, kernels.RATE], own = self._numbers(rates, first_step + 1.0 + np.arange(rates.size))
+        for column, numbers in enumerate(own, kernels.DECAY + 1):
+            table[:, column] = numbers
         return table
 
-    def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
-        """Write the rule's own columns; t counts steps from 1."""
+    @property
+    def n_numbers(self) -> int:
+        """Hyperparameters of a step: the rate, the decay and those of the rule."""
+        return kernels.DECAY + 1 + len(self._numbers(np.ones(1), np.ones(1))[1])
+
+    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+        """The rates as the rule wants them and its own numbers; t counts steps from 1."""
+        return rates, kernels.NoNumbers()
 
     def group_factors(self, groups: Sequence[Group]) -> list[tuple[float, float]]:
         """Learning-rate and decay factor of each group of parameters.
@@ -285,7 +294,7 @@ class Optimizer:
 
         Parameters
         ----------
-        numbers : ndarray of shape (N_HYPERPARAMETERS,)
+        numbers : ndarray of shape (n_numbers,)
             A row of `step_numbers`.
         groups : sequence of Group
             Those of the network.
@@ -299,15 +308,15 @@ class Optimizer:
         values = address_of(params, "params", dtype, n, written=True)
         gradient = address_of(grads, "grads", dtype, n, written=True)
         memory = address_of(state, "the optimizer's state", dtype, self.n_vectors * n, written=True)
-        row = address_of(numbers, "numbers of a step", np.float64, kernels.N_HYPERPARAMETERS)
+        row = address_of(numbers, "numbers of a step", np.float64, self.n_numbers)
         if self.clip_norm is not None:
             scale = kernels.clip_factor(n, gradient, float(self.clip_norm), one)
             if scale != 1:
                 kernels.rescale(n, gradient, scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
-            kernels.update(
-                self.code, row, rate, decay, group.start, 1, group.size, 0, n, values,
-                gradient + group.start * params.itemsize, 0, memory, one,
+            self.kernel(
+                row, Factors(float(rate), float(decay)), Run(group.start, 1, group.size, 0),
+                Memory(values, memory, n), gradient + group.start * params.itemsize, 0, one,
             )  # fmt: skip
 
 
@@ -353,7 +362,7 @@ def optimizer_of(value: Any) -> Any:
 
 def _check_own(optimizer: Optimizer) -> None:
     """A class derived from `Optimizer` needs a rule."""
-    if has_rule(optimizer) and not hasattr(optimizer, "code"):
+    if has_rule(optimizer) and not hasattr(optimizer, "kernel"):
         raise InputTypeError(
             type(optimizer).__name__, "a method step(params, grads)", "none",
             "define it, or derive from an optimizer that has a rule, such as Adam",
@@ -417,18 +426,21 @@ class SGD(Optimizer):
         self._check(momentum=(0, 1))
 
     @property
-    def code(self) -> int:  # type: ignore[override]
-        """The kernel's rule, with momentum or without."""
-        return kernels.MOMENTUM if self.momentum > 0 else kernels.SGD
+    def kernel(self) -> Kernel:  # type: ignore[override]
+        """With momentum or without."""
+        if self.momentum > 0:
+            return kernels.optimizer(kernels.momentum, 1, kernels.MomentumNumbers)
+        return kernels.optimizer(kernels.sgd, 0)
 
     @property
     def n_vectors(self) -> int:  # type: ignore[override]
         """Vectors of state, each as long as the parameters."""
         return int(self.momentum > 0)
 
-    def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
-        table[:, kernels.A] = self.momentum
-        table[:, kernels.B] = self.nesterov
+    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+        if self.momentum > 0:
+            return rates, kernels.MomentumNumbers(self.momentum, self.nesterov)
+        return rates, kernels.NoNumbers()
 
 
 @OPTIMIZERS.register
@@ -467,7 +479,7 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
-    code: ClassVar[int] = kernels.RMSPROP
+    kernel: ClassVar[Kernel] = kernels.optimizer(kernels.rmsprop, 1, kernels.RMSpropNumbers)
     n_vectors: ClassVar[int] = 1
     rho: float = 0.9
     epsilon: float = 1e-8
@@ -476,10 +488,8 @@ class RMSprop(Optimizer):
         super().__post_init__()
         self._check(rho=(0, 1), epsilon=(0, np.inf))
 
-    def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
-        table[:, kernels.A] = self.rho
-        table[:, kernels.B] = self.epsilon
-        table[:, kernels.D] = 1.0 - self.rho
+    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+        return rates, kernels.RMSpropNumbers(self.rho, self.epsilon, 1.0 - self.rho)
 
 
 @OPTIMIZERS.register
@@ -516,7 +526,7 @@ class Adagrad(Optimizer):
     """
 
     name: ClassVar[str] = "adagrad"
-    code: ClassVar[int] = kernels.ADAGRAD
+    kernel: ClassVar[Kernel] = kernels.optimizer(kernels.adagrad, 1, kernels.AdagradNumbers)
     n_vectors: ClassVar[int] = 1
     learning_rate: Any = 1e-2
     epsilon: float = 1e-10
@@ -525,8 +535,8 @@ class Adagrad(Optimizer):
         super().__post_init__()
         self._check(epsilon=(0, np.inf))
 
-    def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
-        table[:, kernels.A] = self.epsilon
+    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+        return rates, kernels.AdagradNumbers(self.epsilon)
 
 
 @OPTIMIZERS.register
@@ -569,7 +579,7 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
-    code: ClassVar[int] = kernels.ADAM
+    kernel: ClassVar[Kernel] = kernels.optimizer(kernels.adam, 2, kernels.AdamNumbers)
     n_vectors: ClassVar[int] = 2
     beta1: float = 0.9
     beta2: float = 0.999
@@ -580,16 +590,15 @@ class Adam(Optimizer):
         super().__post_init__()
         self._check(beta1=(0, 1), beta2=(0, 1), epsilon=(0, np.inf))
 
-    def _fill(self, table: np.ndarray, t: np.ndarray) -> None:
+    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         # m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), with the corrections taken out of the
         # loop over parameters.
         root = np.sqrt(1.0 - self.beta2**t)
-        table[:, kernels.RATE] *= root / (1.0 - self.beta1**t)
-        table[:, kernels.A] = self.beta1
-        table[:, kernels.B] = self.beta2
-        table[:, kernels.C] = self.epsilon if self.epsilon_hat else self.epsilon * root
-        table[:, kernels.D] = 1.0 - self.beta1
-        table[:, kernels.E] = 1.0 - self.beta2
+        epsilon = self.epsilon if self.epsilon_hat else self.epsilon * root
+        numbers = kernels.AdamNumbers(
+            self.beta1, self.beta2, epsilon, 1.0 - self.beta1, 1.0 - self.beta2
+        )
+        return rates * (root / (1.0 - self.beta1**t)), numbers
 
 
 @OPTIMIZERS.register

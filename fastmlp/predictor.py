@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import checks, columns, engine
+from .compiling import announce
 from .errors import InputError, counted
 from .kernels.jit import REFUSALS, exactly, holding_gil
-from .kernels.step import outputs_of_row
+from .kernels.outputs import outputs_of_row
+from .lowering import can_compile
 from .tables import table_of
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Predictor:
     __slots__ = ("_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
 
     def __init__(self, network: Network, coder: TargetCoder | None = None) -> None:
-        if not network.is_built or not engine.can_compile(network.layers, network.loss):
+        if not network.is_built or not can_compile(network.layers, network.loss):
             got = "parts of your own" if network.is_built else "a network not built yet"
             raise InputError(
                 "compile_predictor", "a built network of built-in parts", got,
@@ -164,8 +166,9 @@ class Predictor:
     def _new_space(self) -> tuple[int, engine.Engine]:
         row = np.zeros((1, self._n_features), self._dtype)
         kernel = holding_gil(outputs_of_row)
-        engine.announce_compilation(self._dtype, kernel, engine.PREDICTIONS_WAIT)
+        announce(self._dtype, kernel)
         made = engine.Engine(self._network, table_of(row, self._dtype), 1, training=False)
+        made.link()
         self._kernel = exactly(outputs_of_row, made.job_address, row[0], row[0])
         return made.job_address, made
 

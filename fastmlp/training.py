@@ -15,6 +15,7 @@ import numpy as np
 
 from . import checks, columns, engine, layerwise, own_parts
 from .checkpoint import Checkpoint, Resumed
+from .compiling import announce
 from .errors import InputError, InputTypeError, counted
 from .history import History
 from .interrupts import CtrlC
@@ -22,10 +23,12 @@ from .kernels import random
 from .kernels.cache import compile_seconds
 from .kernels.losses import means_of_epochs
 from .kernels.memory import address_of
+from .lowering import can_compile
 from .optimizers import has_rule, optimizer_of
 from .schedules import rates_of
 from .tables import table_of
 from .targets import Samples, TargetCoder
+from .threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from .network import Network, Plan
@@ -65,10 +68,10 @@ def fit(
     epochs = checks.whole_number(where, "epochs", epochs, 1)
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
     if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, engine.MOST_THREADS)
+        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     optimizer = optimizer_of(optimizer)
     callbacks, on_batch, checkpoint = _checked_callbacks(where, callbacks)
-    compiles = engine.can_compile(network.layers, network.loss, optimizer)
+    compiles = can_compile(network.layers, network.loss, optimizer)
     own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
@@ -228,13 +231,13 @@ class _Run:
         history or among the checkpoints.
         """
         history = self.history
-        compiles = self.engine is not None and engine.must_compile(self.network.dtype)
+        compiles = self.engine is not None and self.engine.must_compile()
         if compiles:
-            engine.announce_compilation(self.network.dtype)  # above the bar, not across it
+            announce(self.network.dtype)  # above the bar, not across it
         bar = _progress_bar(self.n_epochs, progress, history.epochs, compiles)
         try:
             if self.engine is not None:
-                engine.compile_step(self.network.dtype)
+                self.engine.compile()
             with self.ctrl_c:
                 ends = history.epochs >= self.n_epochs
                 while not ends:

@@ -25,7 +25,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import checks, layerwise
 from ..engine import Convention
 from ..errors import InputError
-from ..kernels.losses import LINK_EXP, LINK_IDENTITY, LINK_SIGMOID, LINK_SOFTMAX
 from ..kernels.memory import aligned_copy
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
@@ -48,10 +47,10 @@ Part = tuple[Any, Any, Any]  # X, y and sample_weight
 
 # scikit-learn's names for what turns outputs into predictions.
 _LINKS = {
-    LINK_IDENTITY: "identity",
-    LINK_SOFTMAX: "softmax",
-    LINK_SIGMOID: "logistic",
-    LINK_EXP: "exp",
+    "identity": "identity",
+    "softmax": "softmax",
+    "sigmoid": "logistic",
+    "exp": "exp",
 }
 # Made when they are needed, from coefs_ and intercepts_, and so in no copy or file.
 _MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_best_params")
@@ -281,7 +280,7 @@ class BaseMLP(
         self._hold(network)
         self._owns_memory = True
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
-        self.out_activation_ = _LINKS[network.loss.link_code]  # type: ignore[attr-defined]
+        self.out_activation_ = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
         self._optimizer_state = None
         self.loss_curve_: list[float] = []
         self.history_: dict[str, list[float]] = {}

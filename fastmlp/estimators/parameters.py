@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..checks import takes, whole_number
-from ..engine import MOST_THREADS
+from ..threads import MOST_THREADS
 from ..errors import InputError, InputTypeError
 from ..layers import ACTIVATIONS, LAYERS, Activation
 from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop

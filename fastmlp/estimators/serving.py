@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import engine
+
 from ..checks import is_finite
+from ..lowering import can_compile
 from ..network import Network
 from ..predictor import Predictor
 
@@ -55,7 +56,7 @@ class RowPredictor(Predictor):
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
         self._spare = []
         is_small = network.params.size <= _MOST_PARAMETERS
-        self.is_short = is_small and engine.can_compile(network.layers, network.loss)
+        self.is_short = is_small and can_compile(network.layers, network.loss)
 
     @property
     def network(self) -> Network:

@@ -192,7 +192,7 @@ def _epochs(
 
     Returns the mean loss of each epoch.
     """
-    (n_epochs, n_rows), batch_size = orders.shape, int(engine.job["batch_size"][0])
+    (n_epochs, n_rows), batch_size = orders.shape, engine.batch_size
     n_steps = -(-n_rows // batch_size)
     patience = ENDLESS
     if not e.early_stopping:
@@ -204,7 +204,7 @@ def _epochs(
     ).reshape(n_epochs, n_steps)  # fmt: skip
     if not e.early_stopping:
         e.best_loss_, e._no_improvement_count = engine.patience.best_loss, engine.patience.n_stale
-    n_done = int(engine.job["enough_after"][0]) or n_epochs
+    n_done = int(engine.call["enough_after"]) or n_epochs
     e._n_steps += n_done * n_steps
     return mean_losses(losses[:n_done], n_rows, batch_size)
 

@@ -1,21 +1,29 @@
 """Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
 
 Value and slope stand side by side, so that backpropagation is one product for every activation.
-To add one: its code, rule and branch here, and a class in `layers`; docs/extending.md shows it.
+To add one: its rule here, and a class in `layers`; docs/extending.md shows it.
 """
 
 from __future__ import annotations
 
-from . import elementary as e
-from .jit import jit, rule
+import functools
+from typing import Any
 
-IDENTITY, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS, SIGMOID, TANH = range(11)
-RESCALING = 11
+from . import elementary as e
+from . import interfaces
+from .calls import Kernel
+from .jit import numbers, rule
 
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 _MISH_IS_LINEAR = 40.0  # from there on, to the last bit of either type
+
+
+@rule
+def identity(z, alpha):
+    """z."""
+    return z, type(z)(1)
 
 
 @rule
@@ -118,45 +126,16 @@ def rescaling(z, alpha):
     return alpha * z, alpha
 
 
-@jit
-def activate(code, option, z, slope):
-    """z[i] <- f(z[i]) and slope[i] <- f'(z[i])."""
-    if z.size == 0:
-        return
-    alpha = type(z[0])(option)
-    if code == IDENTITY:
-        for i in range(z.size):
-            slope[i] = 1
-    elif code == RELU:
-        for i in range(z.size):
-            z[i], slope[i] = relu(z[i], alpha)
-    elif code == LEAKY_RELU:
-        for i in range(z.size):
-            z[i], slope[i] = leaky_relu(z[i], alpha)
-    elif code == ELU:
-        for i in range(z.size):
-            z[i], slope[i] = elu(z[i], alpha)
-    elif code == SELU:
-        for i in range(z.size):
-            z[i], slope[i] = selu(z[i], alpha)
-    elif code == GELU:
-        for i in range(z.size):
-            z[i], slope[i] = gelu(z[i], alpha)
-    elif code == SILU:
-        for i in range(z.size):
-            z[i], slope[i] = silu(z[i], alpha)
-    elif code == MISH:
-        for i in range(z.size):
-            z[i], slope[i] = mish(z[i], alpha)
-    elif code == SOFTPLUS:
-        for i in range(z.size):
-            z[i], slope[i] = softplus(z[i], alpha)
-    elif code == SIGMOID:
-        for i in range(z.size):
-            z[i], slope[i] = sigmoid(z[i], alpha)
-    elif code == TANH:
-        for i in range(z.size):
-            z[i], slope[i] = tanh(z[i], alpha)
-    elif code == RESCALING:
-        for i in range(z.size):
-            z[i], slope[i] = rescaling(z[i], alpha)
+@functools.cache
+def activation(rule: Any) -> Kernel:
+    """The kernel `activate(values, slopes, size, option, one)` of a rule.
+
+    z[i] <- f(z[i]) and slope[i] <- f'(z[i]) for numbers at two addresses.
+    """
+
+    def activate(values, slopes, size, option, one):
+        z, slope, alpha = numbers(values, size, one), numbers(slopes, size, one), type(one)(option)
+        for i in range(size):
+            z[i], slope[i] = rule(z[i], alpha)
+
+    return interfaces.ACTIVATION.kernel(activate, f"activate_{rule.__name__}")

@@ -41,7 +41,7 @@ _UNUSED_DAYS = 30  # after which the code of another release is removed
 def _package_hash() -> str:
     """Hash of the compiler's version and of every kernel source: numba watches one file only."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -131,6 +131,12 @@ class _Files(caching.IndexDataCacheFile):
 class KernelCache(caching.FunctionCache):
     """numba's on-disk cache of a function, apart under bounds checks.
 
+    Parameters
+    ----------
+    py_func : function
+    suffix : str, optional
+        Tells code of one function apart that is compiled in another way.
+
     Raises
     ------
     RuntimeError, OSError
@@ -139,11 +145,19 @@ class KernelCache(caching.FunctionCache):
 
     _impl_class = _Implementation
 
-    def __init__(self, py_func: Callable[..., Any]) -> None:
+    def __init__(self, py_func: Callable[..., Any], suffix: str = "") -> None:
         super().__init__(py_func)
-        suffix = ".bounds" if numba.config.BOUNDSCHECK else ""
+        suffix += ".bounds" if numba.config.BOUNDSCHECK else ""
         self._file_name = self._impl.filename_base + suffix
         self._cache_file = _Files(self._cache_path, self._file_name, _STAMP)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+        """What code is kept under: the folder tells sources apart, and file names functions.
+
+        numba would pickle what a function closes over, and other functions pickle differently in
+        each process.
+        """
+        return sig, codegen.magic_tuple()
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError):  # a full disk costs the cache only
@@ -211,17 +225,30 @@ _CLOCK = _CompileClock()
 compile_seconds = _CLOCK.seconds
 
 
+def cache_of(function: Callable[..., Any], suffix: str = "") -> KernelCache | None:
+    """Where a function's code is kept; None where no folder is writable."""
+    with contextlib.suppress(RuntimeError, OSError):
+        return KernelCache(function, suffix)
+    return None
+
+
+@contextlib.contextmanager
+def compiling(cache: KernelCache | None, signature: Any) -> Iterator[None]:
+    """While a function is compiled or loaded: alone among processes, and on the clock."""
+    turn = contextlib.nullcontext() if cache is None else cache.turn(signature)
+    with _CLOCK, turn, _rare_collections():
+        yield
+
+
 def keep(dispatcher: Any) -> None:
     """Keep what a dispatcher compiles; where no folder is writable, it compiles in each process."""
-    cache: KernelCache | None = None
-    with contextlib.suppress(RuntimeError, OSError):
-        cache = KernelCache(dispatcher.py_func)
+    cache = cache_of(dispatcher.py_func)
+    if cache is not None:
         dispatcher._cache = cache
     compile_now = dispatcher.compile
 
     def compile_in_turn(signature: Any) -> Any:
-        turn = contextlib.nullcontext() if cache is None else cache.turn(signature)
-        with _CLOCK, turn, _rare_collections():
+        with compiling(cache, signature):
             return compile_now(signature)
 
     dispatcher.compile = compile_in_turn

@@ -141,7 +141,7 @@ def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
 
 if JIT_ENABLED:
 
-    def _array_at(context, builder, array_type, address, size):
+    def array_at(context, builder, array_type, address, size):
         """A one-dimensional array over memory that somebody else owns.
 
         It has no owner field, so it is not reference-counted: slices of one shared array make
@@ -169,7 +169,7 @@ if JIT_ENABLED:
         @intrinsic
         def records_at(typingctx, address, size):
             def codegen(context, builder, signature, args):
-                return _array_at(context, builder, view, args[0], args[1])
+                return array_at(context, builder, view, args[0], args[1])
 
             return view(types.intp, types.intp), codegen
 
@@ -181,7 +181,7 @@ if JIT_ENABLED:
         view = types.Array(one, 1, "C")
 
         def codegen(context, builder, signature, args):
-            return _array_at(context, builder, view, args[0], args[1])
+            return array_at(context, builder, view, args[0], args[1])
 
         return view(types.intp, types.intp, one), codegen
 

@@ -6,24 +6,15 @@ output z and the target t, averaged over a row; softmax cross-entropy needs the 
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from . import elementary as e
+from . import interfaces
+from .calls import Kernel
 from .jit import doubles, integers, itemsize, jit, numbers, rule
-
-(
-    SOFTMAX_CROSS_ENTROPY,
-    BINARY_CROSS_ENTROPY,
-    MEAN_SQUARED_ERROR,
-    MEAN_ABSOLUTE_ERROR,
-    HUBER,
-    QUANTILE,
-    POISSON_DEVIANCE,
-) = range(7)
-
-# Links from the linear output to what `predict_proba` or `predict` shows.
-LINK_IDENTITY, LINK_SOFTMAX, LINK_SIGMOID, LINK_EXP = range(4)
-
 
 @rule
 def binary_cross_entropy(z, t, smoothing):
@@ -155,9 +146,11 @@ def _cross_entropy_of_target(z, t, smoothing, log_total, gradient):
     return loss
 
 
-@jit
-def _cross_entropy(smoothing, z, n_out, order, first, last, labels, targets, gradient, losses, one):
-    """Softmax cross-entropy of rows and its gradient; arguments as in `loss_rows`."""
+@interfaces.LOSS.kernel
+def softmax_cross_entropy(setting, z, n_out, rows, targets, gradient, row_losses, one):
+    """Softmax cross-entropy of rows and its gradient; arguments as in `per_output`."""
+    first, last, smoothing = rows.first, rows.last, type(one)(setting.option)
+    losses, order = doubles(row_losses, last), integers(rows.order, last)
     _softmax_rows(z, n_out, first, last, gradient, losses, one)
     for r in range(first, last):
         losses[r] = e.log(type(one)(losses[r]))
@@ -166,48 +159,24 @@ def _cross_entropy(smoothing, z, n_out, order, first, last, labels, targets, gra
         sample, log_total = np.int64(order[r]), type(one)(losses[r])
         z_row = numbers(z + r * row_bytes, n_out, one)
         slope = numbers(gradient + r * row_bytes, n_out, one)
-        if labels != 0:
-            label = integers(labels + sample * 4, 1)[0]
+        if targets.labels != 0:
+            label = integers(targets.labels + sample * 4, 1)[0]
             if smoothing == 0:
                 loss = _cross_entropy_of_label(z_row, label, log_total, slope)
             else:
                 loss = _cross_entropy_of_smooth_label(z_row, label, smoothing, log_total, slope)
             losses[r] = loss
         else:
-            t_row = numbers(targets + sample * row_bytes, n_out, one)
+            t_row = numbers(targets.targets + sample * row_bytes, n_out, one)
             losses[r] = _cross_entropy_of_target(z_row, t_row, smoothing, log_total, slope)
+    _weigh_rows(n_out, rows, targets, targets.total, gradient, losses, one)
 
 
 @jit
-def _elementwise(code, option, levels, n_out, z, t):
-    """z[i] <- the loss and t[i] <- its slope, both of output z[i] with target t[i].
-
-    All rows at once, as one is often shorter than a vector.
-    """
-    if code == BINARY_CROSS_ENTROPY:
-        for i in range(z.size):
-            z[i], t[i] = binary_cross_entropy(z[i], t[i], option)
-    elif code == MEAN_SQUARED_ERROR:
-        for i in range(z.size):
-            z[i], t[i] = squared_error(z[i], t[i], option)
-    elif code == MEAN_ABSOLUTE_ERROR:
-        for i in range(z.size):
-            z[i], t[i] = absolute_error(z[i], t[i], option)
-    elif code == HUBER:
-        for i in range(z.size):
-            z[i], t[i] = huber(z[i], t[i], option)
-    elif code == QUANTILE:
-        for i in range(z.size):
-            z[i], t[i] = pinball(z[i], t[i], levels[i % n_out % levels.size])
-    elif code == POISSON_DEVIANCE:
-        for i in range(z.size):
-            z[i], t[i] = poisson_deviance(z[i], t[i], option)
-
-
-@jit
-def _gather_targets(targets, n_out, order, first, last, out, one):
-    """out[r] <- row `order[r]` of the targets, for first <= r < last; addresses of numbers."""
-    row_bytes = n_out * itemsize(one)
+def _gather_targets(targets, n_out, rows, out, one):
+    """out[r] <- row `order[r]` of the targets, for rows first..last; addresses of numbers."""
+    row_bytes, first, last = n_out * itemsize(one), rows.first, rows.last
+    order = integers(rows.order, last)
     if n_out == 1:
         single = numbers(out, last, one)
         for r in range(first, last):
@@ -237,10 +206,10 @@ def _sum_outputs(z, n_out, first, last, losses, one):
 
 
 @jit
-def _weigh_rows(n_out, order, first, last, weights, total, gradient, losses, one):
+def _weigh_rows(n_out, rows, targets, total, gradient, losses, one):
     """Losses and gradients of rows first..last, times each sample's share of the total weight."""
-    size = itemsize(one)
-    if weights == 0:
+    size, first, last = itemsize(one), rows.first, rows.last
+    if targets.weights == 0:
         share = 1.0 / total
         scale, block = type(one)(share), (last - first) * n_out
         slopes = numbers(gradient + first * n_out * size, block, one)
@@ -249,8 +218,9 @@ def _weigh_rows(n_out, order, first, last, weights, total, gradient, losses, one
         for r in range(first, last):
             losses[r] *= share
         return
+    order = integers(rows.order, last)
     for r in range(first, last):
-        weight = np.float64(numbers(weights + np.int64(order[r]) * size, 1, one)[0])
+        weight = np.float64(numbers(targets.weights + np.int64(order[r]) * size, 1, one)[0])
         share = weight / total if total > 0 else 0.0
         scale = type(one)(share)
         losses[r] = losses[r] * share if share > 0 else 0.0
@@ -274,52 +244,66 @@ def total_weight(order, weights, one):
     return total
 
 
-@jit
-def loss_rows(
-    code, option, levels, n_levels, z, n_out, order, first, last, labels, targets, weights, total,
-    gradient, row_losses, one,
-):  # fmt: skip
-    """Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
+@rule
+def the_option(option, levels, i, n_out):
+    """The option of a loss that has the same one for all outputs."""
+    return option
 
-    Addresses: z (batch, n_out), linear outputs, which a loss over single outputs replaces by their
-    losses; row r is sample `order[r]` (int32 array), whose target is `labels[...]` (int32) or,
-    where that is 0, row `...` of `targets` (n, n_out); `weights` (n,) or 0; `levels` (n_levels,).
-    `total`: the sum of the batch's weights. gradient (batch, n_out) and row_losses (batch,) float64
-    written.
+
+@rule
+def its_level(option, levels, i, n_out):
+    """The quantile level of output number i of some rows."""
+    return levels[i % n_out % levels.size]
+
+
+@functools.cache
+def per_output(rule: Any, option_of: Any = the_option) -> Kernel:
+    """The kernel of a loss that is a mean over single outputs.
+
+    Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
+    Addresses: z (batch, n_out), linear outputs, which are replaced by their losses; row r is sample
+    `order[r]`, see `interfaces.Rows` and `Targets`. gradient (batch, n_out) and row_losses (batch,)
+    float64 are written.
+
+    Parameters
+    ----------
+    rule : function
+        `rule(z, t, option) -> (loss, slope)` of one output and its target.
+    option_of : function
+        Which option that is, by default the loss's only one.
     """
-    size = itemsize(one)
-    setting = type(one)(option)
-    level_values = numbers(levels, n_levels, one)
-    losses = doubles(row_losses, last)
-    if code == SOFTMAX_CROSS_ENTROPY:
-        _cross_entropy(
-            setting, z, n_out, order, first, last, labels, targets, gradient, losses, one
-        )  # fmt: skip
-    else:
-        _gather_targets(targets, n_out, order, first, last, gradient, one)
-        start, count = first * n_out * size, (last - first) * n_out
+
+    def loss_rows(setting, z, n_out, rows, targets, gradient, row_losses, one):
+        losses, option = doubles(row_losses, rows.last), type(one)(setting.option)
+        levels = numbers(setting.levels, setting.n_levels, one)
+        _gather_targets(targets.targets, n_out, rows, gradient, one)
+        start, count = rows.first * n_out * itemsize(one), (rows.last - rows.first) * n_out
         outputs, slopes = numbers(z + start, count, one), numbers(gradient + start, count, one)
-        _elementwise(code, setting, level_values, n_out, outputs, slopes)
-        _sum_outputs(z, n_out, first, last, losses, one)
-        total *= n_out
-    _weigh_rows(n_out, order, first, last, weights, total, gradient, losses, one)
+        for i in range(count):  # of all rows at once, as one is often shorter than a vector
+            setting_of_i = option_of(option, levels, i, n_out)
+            outputs[i], slopes[i] = rule(outputs[i], slopes[i], setting_of_i)
+        _sum_outputs(z, n_out, rows.first, rows.last, losses, one)
+        _weigh_rows(n_out, rows, targets, targets.total * n_out, gradient, losses, one)
+
+    return interfaces.LOSS.kernel(loss_rows, f"loss_{rule.__name__}")
 
 
-@jit
-def link_rows(link, z, n_out, n_rows, totals, one):
-    """Turn linear outputs (n_rows, n_out) at address z into probabilities or means, in place.
+@interfaces.LINK.kernel
+def softmax_link(outputs, n_out, n_rows, sums, one):
+    """Linear outputs (n_rows, n_out) become probabilities; sums (n_rows,) float64 is scratch."""
+    _softmax_rows(outputs, n_out, 0, n_rows, outputs, doubles(sums, n_rows), one)
 
-    totals: address of (n_rows,) float64, scratch.
-    """
-    values = numbers(z, n_rows * n_out, one)
-    if link == LINK_SOFTMAX:
-        _softmax_rows(z, n_out, 0, n_rows, z, doubles(totals, n_rows), one)
-    elif link == LINK_SIGMOID:
+
+@functools.cache
+def link(rule: Any) -> Kernel:
+    """The kernel of a link that is a rule for single outputs."""
+
+    def link_rows(outputs, n_out, n_rows, sums, one):
+        values = numbers(outputs, n_rows * n_out, one)
         for i in range(values.size):
-            values[i] = e.sigmoid(values[i])
-    elif link == LINK_EXP:
-        for i in range(values.size):
-            values[i] = e.exp(values[i])
+            values[i] = rule(values[i])
+
+    return interfaces.LINK.kernel(link_rows, f"link_{rule.__name__}")
 
 
 @jit

@@ -7,11 +7,10 @@ address, all numbers have the type of `one`.
 
 from __future__ import annotations
 
-from . import narrow, rows
+from . import interfaces, rows
 from .jit import itemsize, jit, numbers
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
-    FEW_COLUMNS,
     tile_height,
     tile_of_columns,
     tile_of_rows,
@@ -19,6 +18,7 @@ from .tiles import (
     transpose_block,
     transposed_width,
 )
+from .views import Matrix, Panel, Span, Sums
 
 # Rows further apart than this many bytes start on too few cache sets and too many pages to be read
 # in place; those of W, if at least so many rows of data share the cost of a copy.
@@ -44,95 +44,80 @@ def _packed(weights, first, last, j, columns, n_out, panel, one):
     return panel
 
 
-@jit
-def _product_panel(
-    a, a_stride, order, first, last, ahead, b, b_stride, columns, n_in, parts, begin, end, biases,
-    out, part_bytes, n_out, one,
-):  # fmt: skip
-    """Parts begin..end, of all, of a product for one panel of columns, tile after tile of rows.
+@interfaces.PRODUCT.kernel
+def product_of_panel(inputs, span, panel, sums, base, out, part_bytes, one):
+    """Some parts of a product with one panel of columns, tile after tile of rows.
 
-    Where part_bytes is 0 the parts are added up, from the biases on; else each goes to a place of
-    its own, that many bytes apart. Rows up to `ahead` are asked for while those before are used.
+    base: address of what sums start from, a row for all. Where part_bytes is 0 the parts are added
+    up in out; else each goes to a place of its own, that many bytes apart.
     """
-    size = itemsize(one)
-    i = first
-    while i < last:
-        rows_ = tile_height(last - i)
-        for part in range(begin, end):
-            k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
-            rows.prefetch_tile(a, a_stride, order, i, k, stop, ahead, one)
-            c = out + part * part_bytes + i * n_out * size
-            base, base_stride = biases, 0
+    size, order, i = itemsize(one), inputs.order, span.first
+    while i < span.last:
+        height = tile_height(span.last - i)
+        for part in range(sums.begin, sums.end):
+            k = input_part_start(sums.depth, sums.parts, part)
+            stop = input_part_start(sums.depth, sums.parts, part + 1)
+            rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
+            c = out.at + part * part_bytes + i * out.stride * size
+            start, start_stride = base, 0
             if part > 0 and part_bytes == 0:
-                base, base_stride = c, n_out
+                start, start_stride = c, out.stride
             tile_of_rows(
-                a + k * size, a_stride, order, i, rows_, b + k * b_stride * size, b_stride,
-                columns, stop - k, base, base_stride, c, n_out, one,
+                inputs.at + k * size, inputs.stride, order, i, height,
+                panel.at + k * panel.stride * size, panel.stride, panel.columns, stop - k, start,
+                start_stride, c, out.stride, one,
             )  # fmt: skip
-        i += rows_
+        i += height
+
+
+_product = interfaces.PRODUCT.call
 
 
 @jit
-def dense_forward(
-    a, a_stride, order, first, last, left, right, weights, weights_stride, biases, n_in, n_out, out,
-    out_stride, panel, one,
-):  # fmt: skip
+def dense_forward(tools, inputs, block, weights, out, one):
     """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
-    a read: rows of n_in numbers, `a_stride` bytes apart; order (int32) read; weights: W
-    (n_in, n_out), `weights_stride` numbers a row, and biases (n_out,) read; out (batch, n_out),
-    `out_stride` numbers a row, written; panel (n_in, one tile wide) scratch. 2 n_in n_out flops a
-    row.
+    inputs: A (n, n_in) in its order, and weights read; out: Z (batch, n_out) written. The panel of
+    `tools` has n_in rows. 2 n_in n_out flops a row.
     """
-    size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
-    if n_out == 1 and left < right:
-        narrow.product_of_one(
-            a, a_stride, order, first, last, 0, weights, n_in, parts, 0, parts, biases, out, 0, one
-        )
-        return
-    packs = is_wide(n_out, one) and last - first >= _PACK_ROWS
-    for j in range(left, right, width):
-        columns = min(width, right - j)
-        b, b_stride = weights + j * size, weights_stride
+    size, width, n_in = itemsize(one), tile_width(one), weights.n_in
+    parts, span = n_parts(n_in, weights.n_out), Span(block.first, block.last, 0)
+    packs = is_wide(weights.n_out, one) and block.last - block.first >= _PACK_ROWS
+    for j in range(block.left, block.right, width):
+        columns = min(width, block.right - j)
+        at, stride = weights.at + j * size, weights.stride
         if packs:
-            b, b_stride = _packed(weights, 0, n_in, j, columns, b_stride, panel, one), width
+            at, stride = _packed(weights.at, 0, n_in, j, columns, stride, tools.panel, one), width
         step = 1 if packs else parts  # a part of the panel stays in the nearest cache
         for part in range(0, parts, step):
-            _product_panel(
-                a, a_stride, order, first, last, 0, b, b_stride, columns, n_in, parts, part,
-                part + step, biases + j * size, out + j * size, 0, out_stride, one,
-            )  # fmt: skip
+            _product(tools.product, (
+                inputs, span, Panel(at, stride, columns), Sums(n_in, parts, part, part + step),
+                weights.biases + j * size, Matrix(out.at + j * size, out.stride), 0, one,
+            ))  # fmt: skip
 
 
 @jit
-def forward_parts(
-    a, a_stride, order, batch, ahead, begin, end, weights, base, n_in, n_out, out, part_bytes,
-    panel, one,
-):  # fmt: skip
-    """Parts begin..end of A[order] W, for the thread that owns their rows of W.
+def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
+    """Some parts of A[order] W, for the thread that owns their rows of W.
 
-    Arguments as in `dense_forward`; the order goes on to `ahead`, and later rows are asked for
-    ahead, since the processor does not foresee where parts of rows start. base (n_out,) is read;
-    out (batch, n_out) of each part is written, `part_bytes` apart, or where that is 0 their sum.
+    Arguments as in `dense_forward`; sums begin with `weights.biases`. Rows up to `span.ahead` are
+    asked for ahead, since the processor does not foresee where parts of rows start. Each part goes
+    to a place of its own in out (batch, n_out), `part_bytes` apart, or where that is 0 their sum.
     """
-    size, width, parts = itemsize(one), tile_width(one), n_parts(n_in, n_out)
-    if n_out == 1:
-        narrow.product_of_one(
-            a, a_stride, order, 0, batch, ahead, weights, n_in, parts, begin, end, base, out,
-            part_bytes, one,
-        )  # fmt: skip
-        return
-    packs = is_wide(n_out, one) and batch >= _PACK_ROWS
-    k, stop = input_part_start(n_in, parts, begin), input_part_start(n_in, parts, end)
+    size, width, n_out = itemsize(one), tile_width(one), weights.n_out
+    packs = is_wide(n_out, one) and span.last >= _PACK_ROWS
+    k = input_part_start(sums.depth, sums.parts, sums.begin)
+    stop = input_part_start(sums.depth, sums.parts, sums.end)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
-        b, b_stride = weights + j * size, n_out
+        at, stride = weights.at + j * size, weights.stride
         if packs:
-            b, b_stride = _packed(weights, k, stop, j, columns, n_out, panel, one), width
-        _product_panel(
-            a, a_stride, order, 0, batch, ahead if j == 0 else 0, b, b_stride, columns, n_in, parts,
-            begin, end, base + j * size, out + j * size, part_bytes, n_out, one,
-        )  # fmt: skip
+            at, stride = _packed(weights.at, k, stop, j, columns, n_out, tools.panel, one), width
+        once = Span(span.first, span.last, span.ahead if j == 0 else 0)
+        _product(tools.product, (
+            inputs, once, Panel(at, stride, columns), sums, weights.biases + j * size,
+            Matrix(out.at + j * size, out.stride), part_bytes, one,
+        ))  # fmt: skip
 
 
 @jit
@@ -177,34 +162,24 @@ def _transpose_edge(source, first, last, left, right, n_columns, out, stride, on
 
 
 @jit
-def input_gradient(
-    d, order, first, last, left, right, weights, n_in, n_out, zeros, out, out_stride, panel, one
-):
+def input_gradient(tools, slopes, block, weights, out, one):
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
-    d read: dZ (batch, n_out); order (int32) read; weights: W (n_in, n_out) read; zeros (one tile
-    wide) read; out (batch, n_in), `out_stride` numbers a row, written; panel (n_in or n_out,
-    whichever is more, one tile wide) scratch. Sums over outputs come in parts, too, each of which
-    takes a part of the panel that stays in the nearest cache.
+    slopes: dZ (batch, n_out) in its order, and weights read; out: dX (batch, n_in) written. The
+    panel of `tools` has n_in or n_out rows, whichever is more. Sums over outputs come in parts, too,
+    each of which takes a part of the panel that stays in the nearest cache.
     """
-    size, width, parts = itemsize(one), tile_width(one), n_parts_of_any_width(n_out)
-    if 1 <= n_out <= FEW_COLUMNS:
-        for r in range(first, last):
-            row = numbers(out + (r * out_stride + left) * size, right - left, one)
-            for i in range(row.size):
-                row[i] = 1
-        narrow.times_input_gradient(
-            d, order, first, last, left, right, weights, n_out, out, out_stride, panel, one
-        )
-        return
-    for j in range(left, right, width):
-        columns = min(width, right - j)
-        _transpose(weights + j * n_out * size, columns, n_out, panel, width, one)
+    size, width, n_out = itemsize(one), tile_width(one), weights.n_out
+    parts, span = n_parts_of_any_width(n_out), Span(block.first, block.last, 0)
+    for j in range(block.left, block.right, width):
+        columns = min(width, block.right - j)
+        _transpose(weights.at + j * n_out * size, columns, n_out, tools.panel, width, one)
+        panel = Panel(tools.panel, width, columns)
         for part in range(parts):
-            _product_panel(
-                d, n_out * size, order, first, last, 0, panel, width, columns, n_out, parts, part,
-                part + 1, zeros, out + j * size, 0, out_stride, one,
-            )  # fmt: skip
+            _product(tools.product, (
+                slopes, span, panel, Sums(n_out, parts, part, part + 1), tools.zeros,
+                Matrix(out.at + j * size, out.stride), 0, one,
+            ))  # fmt: skip
 
 
 @jit
@@ -220,32 +195,24 @@ def pack_columns(d, n_rows, left, right, n_out, out, one):
         _packed(d, 0, n_rows, j, columns, n_out, panel, one)
 
 
-@jit
-def weight_gradient(
-    a, a_stride, order, batch, d, d_stride, panel_bytes, n_in, n_out, out, out_stride, one
-):
+@interfaces.WEIGHT_GRADIENT.kernel
+def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for i < n_in, j < n_out.
 
-    a, a_stride, order read as in `dense_forward`; d read: dZ in panels one tile wide, `panel_bytes`
-    apart, with `d_stride` numbers a row; out written: dW with `out_stride` numbers a row. Each may
-    be a block of a larger matrix. 2 batch n_out flops a row.
+    inputs: A in its order, and slopes: dZ in panels read; out: dW written. Each may be a block of a
+    larger matrix. 2 batch n_out flops a row.
     """
     size, width = itemsize(one), tile_width(one)
-    if n_out <= FEW_COLUMNS:
-        narrow.weight_gradient(
-            a, a_stride, order, batch, d, d_stride, n_in, n_out, out, out_stride, one
-        )
-        return
     for j in range(0, n_out, width):
-        columns, panel = min(width, n_out - j), d + j // width * panel_bytes
+        columns, panel = min(width, n_out - j), slopes.at + j // width * slopes.panel_bytes
         i = 0
         while i < n_in:
-            rows_ = tile_height(n_in - i)
+            height = tile_height(n_in - i)
             tile_of_columns(
-                a, a_stride, order, i, rows_, panel, d_stride, columns, batch,
-                out + (i * out_stride + j) * size, out_stride, one,
+                inputs.at, inputs.stride, inputs.order, i, height, panel, slopes.stride, columns,
+                batch, out.at + (i * out.stride + j) * size, out.stride, one,
             )  # fmt: skip
-            i += rows_
+            i += height
 
 
 @jit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import rows
+from . import interfaces, rows
 from .bits import fma
 from .jit import integers, itemsize, jit, numbers
 from .sums import input_part_start
@@ -23,60 +23,63 @@ from .tiles import (
 )
 
 
-@jit
-def product_of_one(
-    a, a_stride, order, first, last, ahead, weights, n_in, parts, begin, end, bias, out, part_bytes,
-    one,
-):  # fmt: skip
-    """z[r] <- b + A[order[r]] w for rows first..last and parts begin..end of the sums.
+@interfaces.PRODUCT.kernel
+def product_of_one(inputs, span, panel, sums, base, out, part_bytes, one):
+    """`matmul.product_of_panel` for a layer of one output, whose vectors lie along the sum.
 
-    For one output. Arguments as in `matmul.dense_forward`, out (batch,). Where part_bytes is 0 the
-    parts are added up, from the bias on; else each goes to a place of its own, that many bytes
-    apart. Rows up to `ahead` are asked for while those before are used.
+    Of the panel only the address is used, as its column is all of W; out is (batch,).
     """
-    size, i = itemsize(one), first
-    while i < last:
-        rows_ = tile_height(last - i)
-        for part in range(begin, end):
-            k, stop = input_part_start(n_in, parts, part), input_part_start(n_in, parts, part + 1)
-            rows.prefetch_tile(a, a_stride, order, i, k, stop, ahead, one)
-            c = out + part * part_bytes + i * size
-            base, base_stride = bias, 0
+    size, order, i = itemsize(one), inputs.order, span.first
+    while i < span.last:
+        height = tile_height(span.last - i)
+        for part in range(sums.begin, sums.end):
+            k = input_part_start(sums.depth, sums.parts, part)
+            stop = input_part_start(sums.depth, sums.parts, part + 1)
+            rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
+            c = out.at + part * part_bytes + i * size
+            start, start_stride = base, 0
             if part > 0 and part_bytes == 0:
-                base, base_stride = c, 1
+                start, start_stride = c, 1
             tile_of_dots(
-                a + k * size, a_stride, order, i, rows_, weights + k * size, stop - k, base,
-                base_stride, c, 1, one,
+                inputs.at + k * size, inputs.stride, order, i, height, panel.at + k * size,
+                stop - k, start, start_stride, c, 1, one,
             )  # fmt: skip
-        i += rows_
+        i += height
 
 
 @jit
-def times_input_gradient(
-    d, order, first, last, left, right, weights, n_out, slopes, slopes_stride, panel, one
-):
+def input_gradient(tools, slopes, block, weights, out, one):
+    """`matmul.input_gradient` for up to FEW_COLUMNS outputs."""
+    for r in range(block.first, block.last):
+        at = out.at + (r * out.stride + block.left) * itemsize(one)
+        row = numbers(at, block.right - block.left, one)
+        for i in range(row.size):
+            row[i] = 1
+    times_input_gradient(tools, slopes, block, weights, out, one)
+
+
+@jit
+def times_input_gradient(tools, slopes, block, weights, out, one):
     """S[r, i] <- S[r, i] (dZ[order[r]] W[i]^T) for first <= r < last and left <= i < right.
 
     For up to FEW_COLUMNS outputs, whose sums are so short that they are not worth a tile, nor to be
-    stored. Arguments as in `matmul.input_gradient`; slopes: S (batch, n_in), `slopes_stride`
-    numbers a row, updated.
+    stored. Arguments as in `matmul.input_gradient`; out: S (batch, n_in) updated.
     """
-    size, width, zero = itemsize(one), right - left, type(one)(0)
-    block = weights + left * n_out * size
-    w = numbers(panel, FEW_COLUMNS * width, one)
+    size, width, zero, n_out = itemsize(one), block.right - block.left, type(one)(0), weights.n_out
+    panel, n_padded = tools.panel, FEW_COLUMNS * width
+    w, column = numbers(panel, n_padded, one), numbers(weights.at, weights.n_in * n_out, one)
     for j in range(n_out):
-        column = numbers(block, n_out * width, one)
         for i in range(width):
-            w[j * width + i] = column[i * n_out + j]
+            w[j * width + i] = column[(block.left + i) * n_out + j]
     for k in range(n_out * width, w.size):
         w[k] = 0
     w0, w1 = numbers(panel, width, one), numbers(panel + width * size, width, one)
     w2 = numbers(panel + 2 * width * size, width, one)
     w3 = numbers(panel + 3 * width * size, width, one)
-    samples = integers(order, last)
-    for r in range(first, last):
-        row = numbers(slopes + (r * slopes_stride + left) * size, width, one)
-        z = numbers(d + np.int64(samples[r]) * n_out * size, n_out, one)
+    samples = integers(slopes.order, block.last)
+    for r in range(block.first, block.last):
+        row = numbers(out.at + (r * out.stride + block.left) * size, width, one)
+        z = numbers(slopes.at + np.int64(samples[r]) * n_out * size, n_out, one)
         z0 = z[0]
         z1 = z[1] if n_out > 1 else zero
         z2 = z[2] if n_out > 2 else zero
@@ -106,15 +109,16 @@ def _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one):
         )  # fmt: skip
 
 
-@jit
-def weight_gradient(a, a_stride, order, batch, d, d_stride, n_in, n_out, out, out_stride, one):
-    """A[order]^T dZ; arguments as in `matmul.weight_gradient`."""
-    if n_out == 1 and d_stride == 1 and out_stride == 1:
-        _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one)
+@interfaces.WEIGHT_GRADIENT.kernel
+def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
+    """`matmul.weight_gradient` for up to FEW_COLUMNS outputs, which are one panel."""
+    a, a_stride, order = inputs.at, inputs.stride, inputs.order
+    if n_out == 1 and slopes.stride == 1 and out.stride == 1:
+        _weight_gradient_of_one(a, a_stride, order, batch, slopes.at, n_in, out.at, one)
         return
     size, width = itemsize(one), tile_width(one)
     for i in range(0, n_in, width):
         tile_of_few_columns(
-            a, a_stride, order, i, min(width, n_in - i), d, d_stride, n_out, batch,
-            out + i * out_stride * size, out_stride, one,
+            a, a_stride, order, i, min(width, n_in - i), slopes.at, slopes.stride, n_out, batch,
+            out.at + i * out.stride * size, out.stride, one,
         )  # fmt: skip

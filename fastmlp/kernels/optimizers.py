@@ -2,111 +2,196 @@
 
 What changes from step to step (learning rate, bias corrections) comes as one row of numbers, made
 for a whole epoch at once by the optimizer's class; what is kept (momenta) is one vector each.
-To add one: its code and rule here, a branch in `update`, and a class in `optimizers`.
+To add one: its rule and the names of its numbers here, and a class in `optimizers`.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
-from .jit import doubles, itemsize, jit, numbers, rule
+from . import interfaces
+from .calls import Kernel
+from .jit import JIT_ENABLED, doubles, itemsize, jit, numbers, rule
 from .sums import input_part_start
 
 # A long sum in vectors has another order than one by one; whoever computes it, it is the same.
 _sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})
 
-SGD, MOMENTUM, RMSPROP, ADAGRAD, ADAM = range(5)
-
-# Columns of a row of hyperparameters; `A` to `E` mean what the rule says.
-RATE, DECAY, A, B, C, D, E = range(7)
-N_HYPERPARAMETERS = 7
 _FLOAT64_BYTES = 8
+
+# The first two columns of a row of hyperparameters; after them come those that a rule names.
+RATE, DECAY = range(2)
+
+
+class NoNumbers(NamedTuple):
+    """Of a rule with no hyperparameters but the learning rate."""
+
+
+class MomentumNumbers(NamedTuple):
+    """`nesterov` is 0 or 1."""
+
+    mu: Any
+    nesterov: Any
+
+
+class RMSpropNumbers(NamedTuple):
+    """1 - rho is given, since taking it in float32 would lose digits."""
+
+    rho: Any
+    epsilon: Any
+    one_minus_rho: Any
+
+
+class AdagradNumbers(NamedTuple):
+    """What is added to the root."""
+
+    epsilon: Any
+
+
+class AdamNumbers(NamedTuple):
+    """1 - beta is given, since taking it in float32 would lose what the corrections rely on."""
+
+    beta1: Any
+    beta2: Any
+    epsilon: Any
+    one_minus_beta1: Any
+    one_minus_beta2: Any
 
 
 @rule
-def sgd(p, g, rate):
+def sgd(p, g, rate, h):
     """p - rate g."""
     return p - rate * g
 
 
 @rule
-def momentum(p, g, velocity, rate, mu, nesterov):
+def momentum(p, g, velocity, rate, h):
     """Velocity mu v - rate g; Nesterov looks one velocity ahead (Sutskever et al., 2013)."""
-    velocity = mu * velocity - rate * g
-    return p + (mu * velocity - rate * g if nesterov > 0 else velocity), velocity
+    velocity = h.mu * velocity - rate * g
+    return p + (h.mu * velocity - rate * g if h.nesterov > 0 else velocity), velocity
 
 
 @rule
-def rmsprop(p, g, square, rate, rho, epsilon, one_minus_rho):
+def rmsprop(p, g, square, rate, h):
     """Divides by the root of a running mean of squares (Tieleman and Hinton, 2012)."""
-    square = rho * square + one_minus_rho * g * g
-    return p - rate * g / (np.sqrt(square) + epsilon), square
+    square = h.rho * square + h.one_minus_rho * g * g
+    return p - rate * g / (np.sqrt(square) + h.epsilon), square
 
 
 @rule
-def adagrad(p, g, square, rate, epsilon):
+def adagrad(p, g, square, rate, h):
     """Divides by the root of the sum of all squares (Duchi et al., 2011)."""
     square = square + g * g
-    return p - rate * g / (np.sqrt(square) + epsilon), square
+    return p - rate * g / (np.sqrt(square) + h.epsilon), square
 
 
 @rule
-def adam(p, g, mean, square, rate, beta1, beta2, epsilon, one_minus_beta1, one_minus_beta2):
-    """Adam (Kingma and Ba, 2015): `rate` and `epsilon` carry the bias corrections of the step.
+def adam(p, g, mean, square, rate, h):
+    """Adam (Kingma and Ba, 2015): `rate` and epsilon carry the bias corrections of the step."""
+    mean = h.beta1 * mean + h.one_minus_beta1 * g
+    square = h.beta2 * square + h.one_minus_beta2 * g * g
+    return p - rate * mean / (np.sqrt(square) + h.epsilon), mean, square
 
-    1 - beta is given, since taking it in float32 would lose what the corrections rely on.
+
+def _reader(names: type[NamedTuple]) -> Any:
+    """A function of compiled code that reads a rule's numbers in the network's type.
+
+    `f(address, one)`; address: of the row of hyperparameters.
     """
-    mean = beta1 * mean + one_minus_beta1 * g
-    square = beta2 * square + one_minus_beta2 * g * g
-    return p - rate * mean / (np.sqrt(square) + epsilon), mean, square
+    fields, first = names._fields, DECAY + 1
+
+    if not JIT_ENABLED:
+        return lambda address, one: names(
+            *map(type(one), doubles(address, first + len(fields))[first:])
+        )
+
+    @intrinsic
+    def read(typingctx, address, one):
+        def codegen(context, builder, signature, args):
+            row = builder.inttoptr(args[0], ir.DoubleType().as_pointer())
+            values = []
+            for place in range(first, first + len(fields)):
+                value = builder.load(builder.gep(row, [ir.IntType(64)(place)]))
+                values.append(context.cast(builder, value, types.float64, one))
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return types.BaseTuple.from_types([one] * len(fields), names)(address, one), codegen
+
+    return read
 
 
-@jit
-def update(
-    code, hyper, rate_factor, decay_factor, start, n_rows, n_columns, stride, n_params,
-    params, grads, grad_stride, state, one,
-):  # fmt: skip
-    """One step of an optimizer for a block of parameters of one group.
+@functools.cache
+def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> Kernel:
+    """The kernel of a rule: one step of an optimizer for some parameters of one group.
 
-    The block is n_rows runs of n_columns parameters, `stride` apart, from parameter `start` on; its
-    gradient has runs `grad_stride` apart. Addresses: hyper (N_HYPERPARAMETERS,) float64 and grads,
-    of the block, read; params (n_params,) and state (some vectors of n_params) updated. Decoupled
+    `update(hyper, factors, run, memory, grads, grad_stride, one)`: for the kinds of arguments see
+    `interfaces`; hyper: address of a row of hyperparameters, float64; grads: that of the gradient
+    of the run, whose rows are `grad_stride` apart; parameters and states are updated. Decoupled
     weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
+
+    Parameters
+    ----------
+    rule : function
+        `rule(p, g, *states, rate, h)` returns the new p, or it and the new states.
+    n_states : {0, 1, 2}
+        How many numbers are kept for each parameter.
+    names : NamedTuple class
+        Names of the rule's hyperparameters, which it has as `h`.
     """
-    kind, size = type(one), itemsize(one)
-    h = doubles(hyper, N_HYPERPARAMETERS)
-    rate = kind(h[RATE] * rate_factor)
-    shrink = kind(1.0 - h[DECAY] * rate_factor * decay_factor)
-    a, b, c, d, e = kind(h[A]), kind(h[B]), kind(h[C]), kind(h[D]), kind(h[E])
-    for row in range(n_rows):
-        offset = (start + row * stride) * size
-        p = numbers(params + offset, n_columns, one)
-        g = numbers(grads + row * grad_stride * size, n_columns, one)
-        v = numbers(state + offset, 0 if code == SGD else n_columns, one)  # which needs no state
-        if shrink != 1:
-            for i in range(p.size):
-                p[i] *= shrink
-        if code == SGD:
-            for i in range(p.size):
-                p[i] = sgd(p[i], g[i], rate)
-        elif code == MOMENTUM:
-            for i in range(p.size):
-                p[i], v[i] = momentum(p[i], g[i], v[i], rate, a, b)
-        elif code == RMSPROP:
-            for i in range(p.size):
-                p[i], v[i] = rmsprop(p[i], g[i], v[i], rate, a, b, d)
-        elif code == ADAGRAD:
-            for i in range(p.size):
-                p[i], v[i] = adagrad(p[i], g[i], v[i], rate, a)
-        elif code == ADAM:
-            s = numbers(state + offset + n_params * size, n_columns, one)
-            for i in range(p.size):
-                p[i], v[i], s[i] = adam(p[i], g[i], v[i], s[i], rate, a, b, c, d, e)
+    read, step = _reader(names), (_without_state, _with_one_state, _with_two_states)[n_states](rule)
+
+    def update(hyper, factors, run, memory, grads, grad_stride, one):
+        kind, size, first, h = type(one), itemsize(one), doubles(hyper, 2), read(hyper, one)
+        rate = kind(first[RATE] * factors.rate)
+        shrink = kind(1.0 - first[DECAY] * factors.rate * factors.decay)
+        for row in range(run.n_rows):
+            offset = (run.start + row * run.stride) * size
+            p = numbers(memory.params + offset, run.n_columns, one)
+            g = numbers(grads + row * grad_stride * size, run.n_columns, one)
+            if shrink != 1:
+                for i in range(p.size):
+                    p[i] *= shrink
+            step(p, g, memory.states + offset, memory.count * size, rate, h, one)
+
+    return interfaces.UPDATE.kernel(update, f"update_{rule.__name__}")
 
 
-@jit
+def _without_state(rule: Any) -> Any:
+    @jit
+    def step(p, g, states, state_bytes, rate, h, one):
+        for i in range(p.size):
+            p[i] = rule(p[i], g[i], rate, h)
+
+    return step
+
+
+def _with_one_state(rule: Any) -> Any:
+    @jit
+    def step(p, g, states, state_bytes, rate, h, one):
+        v = numbers(states, p.size, one)
+        for i in range(p.size):
+            p[i], v[i] = rule(p[i], g[i], v[i], rate, h)
+
+    return step
+
+
+def _with_two_states(rule: Any) -> Any:
+    @jit
+    def step(p, g, states, state_bytes, rate, h, one):
+        v, s = numbers(states, p.size, one), numbers(states + state_bytes, p.size, one)
+        for i in range(p.size):
+            p[i], v[i], s[i] = rule(p[i], g[i], v[i], s[i], rate, h)
+
+    return step
+
+
+@interfaces.ADD_PENALTY.kernel
 def add_penalty(l1, l2, size, params, grads, one):
     """g <- g + l1 sign(p) + l2 p: the gradient of l1 sum |p| + l2/2 sum p^2, at two addresses."""
     kind = type(one)

@@ -76,13 +76,22 @@ class Parts:
         return self.compiled[tuple(args)].library
 
     def _compile(self, args: tuple[Any, ...]) -> Any:
-        function, target = self._dispatcher.py_func, cpu_target.target_context
-        flags = compiler.Flags()
-        cpu_target.options.parse_as_flags(flags, self._dispatcher.targetoptions)
-        flags.no_compile = flags.no_cpython_wrapper = True
-        library = _PartLibrary(target.codegen(), function.__qualname__)
-        result = compiler.compile_extra(
-            cpu_target.typing_context, target, function, args, None, flags, {}, library=library
-        )
-        target.insert_user_function(library, result.fndesc, [library])
+        library = _PartLibrary(cpu_target.target_context.codegen(), self._dispatcher.py_func.__qualname__)
+        result = compile_alone(self._dispatcher, args, library)
+        cpu_target.target_context.insert_user_function(library, result.fndesc, [library])
         return result
+
+
+def compile_alone(dispatcher: Any, args: tuple[Any, ...], library: Any = None) -> Any:
+    """The code of a kernel for arguments of such types, which Python cannot call.
+
+    library: what the code becomes a part of; without one it is ready to run.
+    """
+    flags = compiler.Flags()
+    cpu_target.options.parse_as_flags(flags, dispatcher.targetoptions)
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.no_compile = library is not None
+    return compiler.compile_extra(
+        cpu_target.typing_context, cpu_target.target_context, dispatcher.py_func, args, None,
+        flags, {}, library=library,
+    )  # fmt: skip

@@ -1,68 +1,199 @@
-"""A network as data: the records that tell the compiled step what to do.
+"""A network as data: the records that tell compiled code what to do.
 
-One compiled specialisation a number type serves every architecture, because sizes, addresses and
-choices are fields of these records and not types.
+A program is a table of ops over batch memory; a job is a program with its samples, its memory and
+what a call is to do. Kernels of one kind serve every architecture, because sizes, addresses and the
+kernels themselves are numbers in these records and not types.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import numba
 import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
 
-from .jit import records
+from .jit import JIT_ENABLED, array_at, jit, longs, records
 
-# One stage: an optional dense product, then an activation, then dropout. `weights` and `biases`
-# count numbers into params and grads; `values` and `slopes` are addresses of (batch, n_out).
-_STAGE_WHOLE = "dense n_in n_out weights biases activation dropout_stream values slopes"
-_STAGE_REAL = "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay"
-
-# One job: what all steps of a call have in common. The first group are addresses:
-#   x          the samples, as `x_kind` and the two strides say; of sparse ones the non-zeros, with
-#              their columns in x_indices (int32) and each sample's first in x_indptr (int64)
-#   order      (n_epochs, n_rows) int32, the samples in the order they are visited
-#   labels     (n_samples,) int32, or 0; targets (n_samples, n_outputs), or 0
-#   sample_weights (n_samples,), or 0
-#   levels     (n_levels,) quantile levels
-#   params, grads (n_params,); state, some vectors of n_params
-#   hyper      (n_steps, N_HYPERPARAMETERS) float64; losses (n_steps,) float64
-#   inputs     (batch_size, n_features), rows of x that had to be converted, times x_scale
-#   column_starts, column_places, column_factors: a batch of sparse rows, sorted by columns, in at
-#              most `most_non_zeros` numbers
-#   own        (n_threads, own_bytes), parameters of the stage before `shared` with their states,
-#              of each thread's units; vectors: how many numbers each parameter has so
-#   parts      (stored parts, batch_size, n_out) of the product of stage `shared`, whose inputs
-#              threads share out; -1 if there is none
-#   gradient   (batch_size, gradient_width); row_losses (batch_size,) float64
-#   penalties  (n_weight_rows,) float64, of each row of every W
-#   panels     (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a block of a
-#              gradient; zeros, as many as the widest stage; positions, int32 0, 1, 2, ...
-#   stages     (n_stages,) STAGE; sync, where threads meet
-# order, hyper and losses may hold more steps than one call does: it does those from `from_step` up
-# to `n_steps`. `first_step` counts the steps of former calls, before all of these.
-# `patience` is how many epochs in a row may not improve `best_loss` by `tolerance`, of which
-# `n_stale` have not, or -1; `enough_after` how many epochs of the call wore it out, or 0.
-_JOB_WHOLE = (
-    "x x_indices x_indptr order labels targets sample_weights levels"
-    " params grads state hyper losses inputs column_starts column_places column_factors own parts"
-    " gradient row_losses penalties panels scratch"
-    " zeros positions stages sync"
-    " n_rows n_features n_outputs n_levels n_params n_weight_rows batch_size n_threads n_steps"
-    " n_stages n_vectors most_non_zeros"
-    " x_row_stride x_column_stride x_kind x_gathered gradient_width panel_bytes scratch_bytes"
-    " own_bytes"
-    " loss link optimizer seed first_step from_step training updates first_dense limits_columns"
-    " by_columns shared patience n_stale enough_after shares_penalty"
-)
-_JOB_REAL = "x_scale loss_option loss_scale l1 l2 clip_norm total_weight tolerance best_loss"
+FLOAT64_BYTES, INT32_BYTES = 8, 4
 
 
-def _record(whole: str, real: str) -> np.dtype:
+def _record(whole: str, real: str = "") -> np.dtype:
+    """A record of int64 fields and then of float64 fields."""
     return np.dtype(
         [(name, np.int64) for name in whole.split()] + [(name, np.float64) for name in real.split()]
     )
 
 
-STAGE = _record(_STAGE_WHOLE, _STAGE_REAL)
-JOB = _record(_JOB_WHOLE, _JOB_REAL)
+# One op: an optional dense product, then an activation, then dropout.
+#   forward, backward, gradient, activate, drop  kernels, or 0 where there is nothing to do
+#   product, back_product, weight_gradient, narrow_gradient  kernels that those of dense ops call
+#   weights, biases  the first of each in params and grads
+#   values, slopes   addresses of (batch, n_out)
+#   scaled           whether the op after it has already multiplied its slopes by its gradient
+OP = _record(
+    "forward backward gradient activate drop"
+    " product back_product weight_gradient narrow_gradient"
+    " dense n_in n_out weights biases dropout_stream values slopes scaled",
+    "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
+)
 
-stages_at = records(STAGE)
+# The samples of a call, in the user's memory.
+#   x          as `kind` and the two strides (bytes) say; of sparse ones the non-zeros, with their
+#              columns in x_indices (int32) and each sample's first in x_indptr (int64)
+#   order      (n_epochs, n_rows) int32, the samples in the order they are visited
+#   labels     (n_samples,) int32, or 0; targets (n_samples, n_outputs), or 0
+#   weights    (n_samples,), or 0
+#   gather     the kernel that converts rows of x, times scale; 0 where tiles read x in place
+SAMPLES = _record(
+    "x x_indices x_indptr order labels targets weights"
+    " n_rows n_features row_stride column_stride sparse gather",
+    "scale",
+)
+
+# The network: its ops, and vectors that they count into.
+#   params, grads (n_params,); state, some vectors of n_params; n_vectors counts params, too
+#   n_weight_rows  of all W, with each row in as many parts as its penalties are summed in
+#   first_dense    the first op that needs a gradient
+#   penalties, add_penalty  kernels, 0 where l1 and l2 are
+MODEL = _record(
+    "ops n_ops params grads state n_params n_vectors n_outputs n_weight_rows first_dense"
+    " penalties add_penalty",
+    "l1 l2",
+)
+
+# The loss.
+#   rows, link   kernels; levels (n_levels,) quantile levels
+#   shares_penalty  whether the penalties are divided by the batch's weight
+#   total_weight    what a batch's loss is a mean over, or 0 for the sum of its weights
+LOSS = _record("rows link levels n_levels shares_penalty", "option scale total_weight")
+
+# The optimizer.
+#   update      its kernel; hyper (n_steps, hyper_bytes / 8) float64
+#   updates     whether there is an update; without one a call leaves the gradient in grads
+#   at_once     whether a gradient is used where it is computed
+#   clip, limit kernels for clipping and for max-norm, or 0
+UPDATE = _record("update hyper hyper_bytes updates at_once clip limit", "clip_norm")
+
+# What a call does: the steps from from_step up to n_steps of those that order, hyper and losses
+# hold. first_step counts the steps of former calls, before all of these.
+#   losses      (n_steps,) float64
+#   patience    how many epochs in a row may not improve best_loss by tolerance, of which n_stale
+#               have not, or -1; enough_after how many epochs of the call wore it out, or 0
+CALL = _record(
+    "batch_size seed first_step from_step n_steps training losses patience n_stale enough_after",
+    "tolerance best_loss",
+)
+
+# The threads of a call, and what they share out.
+#   sync        where they meet; turns (n_threads, TURN_BYTES)
+#   by_columns  whether they share out the columns of every op
+#   shared      the op whose inputs they share out, or -1; parts (stored parts, batch_size, n_out)
+#               of its product; own (n_threads, own_bytes), parameters and states of each thread's
+#               units of the op before it; move the kernel that brings these there and back, or 0
+CREW = _record("n_threads sync turns by_columns shared parts own own_bytes move")
+
+# Work space, for one batch or for a block of one matrix.
+#   inputs      (batch_size, n_features), rows of x that had to be converted
+#   column_starts, column_places, column_factors: a batch of sparse rows, sorted by columns, in at
+#               most most_non_zeros numbers
+#   gradient    (batch_size, gradient_width); row_losses (batch_size,) float64
+#   penalties   (n_weight_rows,) float64
+#   panels      (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a gradient's block
+#   zeros       as many as the widest op; positions, int32 0, 1, 2, ...
+SPACE = _record(
+    "inputs column_starts column_places column_factors most_non_zeros gradient gradient_width"
+    " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions"
+)
+
+JOB = np.dtype(
+    [
+        ("samples", SAMPLES),
+        ("model", MODEL),
+        ("loss", LOSS),
+        ("update", UPDATE),
+        ("call", CALL),
+        ("crew", CREW),
+        ("space", SPACE),
+    ]
+)
+
+# Which batch a thread is at. `order`: address of the numbers of its samples; `total`: the sum of
+# their weights; `penalty_scale`: what penalties are multiplied by.
+TURN = _record("job order batch step thread", "total penalty_scale")
+TURN_BYTES = 128  # two cache lines, so that no two threads write to the same one
+
+_TURNS = JOB.fields["crew"][1] + CREW.fields["turns"][1]  # bytes into a job
+
+turns_at = records(TURN)
 jobs_at = records(JOB)
+ops_at = records(OP)
+
+
+@jit
+def turn_address(job_at, thread):
+    """Where the record of a thread's turns is; what does not change from turn to turn is noted."""
+    at = longs(job_at + _TURNS, 1)[0] + thread * TURN_BYTES
+    turn = turns_at(at, 1)[0]
+    turn["job"], turn["thread"] = job_at, thread
+    return at
+
+
+class Turn(NamedTuple):
+    """All that an op needs: the job's records, its ops, and the thread's place in the call."""
+
+    samples: Any
+    model: Any
+    loss: Any
+    update: Any
+    call: Any
+    crew: Any
+    space: Any
+    ops: Any
+    order: int
+    batch: int
+    step: int
+    thread: int
+    total: float
+    penalty_scale: float
+
+
+if JIT_ENABLED:
+
+    @intrinsic
+    def turn_of(typingctx, address):
+        """The turn whose record is at an address."""
+        kinds = [numba.from_dtype(JOB[name]) for name in JOB.names]
+        kinds += [types.Array(numba.from_dtype(OP), 1, "C"), *[types.int64] * 4]
+        kinds += [types.float64] * 2
+
+        def codegen(context, builder, signature, args):
+            def field(at, dtype, name):
+                kind = context.get_value_type(numba.from_dtype(dtype[name]))
+                place = builder.add(at, at.type(dtype.fields[name][1]))
+                return builder.load(builder.inttoptr(place, kind.as_pointer()))
+
+            def record(name):
+                at = builder.add(job, job.type(JOB.fields[name][1]))
+                return builder.inttoptr(at, context.get_value_type(numba.from_dtype(JOB[name])))
+
+            (turn,) = args
+            job = field(turn, TURN, "job")
+            model = builder.add(job, job.type(JOB.fields["model"][1]))
+            values = [record(name) for name in JOB.names]
+            ops = field(model, MODEL, "ops"), field(model, MODEL, "n_ops")
+            values.append(array_at(context, builder, kinds[len(values)], *ops))
+            values += [field(turn, TURN, name) for name in Turn._fields[len(values) :]]
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return types.NamedTuple(kinds, Turn)(types.int64), codegen
+
+else:
+
+    def turn_of(address):
+        turn = turns_at(address, 1)[0]
+        job = jobs_at(turn["job"], 1)[0]
+        ops = ops_at(job["model"]["ops"], job["model"]["n_ops"])
+        numbers = [turn[name] for name in Turn._fields[len(JOB) + 1 :]]
+        return Turn(*(job[name] for name in JOB.names or ()), ops, *numbers)

@@ -6,6 +6,8 @@ batch at a time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -25,9 +27,6 @@ KINDS = {
 }
 
 _FLOAT32 = np.float32(1)
-_FLOAT64 = np.float64(1)
-_UINT8 = np.uint8(1)
-_UINT16 = np.uint16(1)
 
 _FRACTION = 23 - 10  # bits that the fraction of a float32 is longer than that of a float16
 _REBIAS = np.int32((127 - 15) << 23)  # from the exponent of a float16 to that of a float32
@@ -49,30 +48,6 @@ def half_to_single(bits):
     size = normal if moved < np.int32(31 << 23) else special
     size = size if moved >= _EXPONENT else subnormal
     return size if bits < np.int32(0x8000) else -size
-
-
-@jit
-def _convert_halves(start, column_stride, out):
-    """out[j] <- the float16 in column j of the row that starts at an address."""
-    if column_stride == itemsize(_UINT16):
-        row = numbers(start, out.size, _UINT16)
-        for j in range(out.size):
-            out[j] = half_to_single(row[j])
-    else:
-        for j in range(out.size):
-            out[j] = half_to_single(numbers(start + j * column_stride, 1, _UINT16)[0])
-
-
-@jit
-def _convert_row(start, column_stride, kind, out):
-    """out[j] <- number j, of the type of `kind`, of the row that starts at an address."""
-    if column_stride == itemsize(kind):
-        row = numbers(start, out.size, kind)
-        for j in range(out.size):
-            out[j] = row[j]
-    else:
-        for j in range(out.size):
-            out[j] = numbers(start + j * column_stride, 1, kind)[0]
 
 
 if JIT_ENABLED:
@@ -131,27 +106,45 @@ def copy_rows(x, row_stride, order, first, last, n_columns, out, out_stride, one
             row[j] = source[j]
 
 
-@jit
-def gather(
-    x, row_stride, column_stride, kind, order, first, last, left, right, n_columns, scale, out, one
-):
-    """out[r] <- row `order[r]` of the table at x, converted, times scale.
+def _gather_of(kind: Any, convert: Any, name: str) -> Any:
+    """The kernel that converts rows of numbers of the type of `kind` to the network's type."""
 
-    For rows first <= r < last and columns left <= j < right. Strides in bytes; order (int32 array)
-    read; out: address of (batch, n_columns) numbers of the type of `one`, written.
-    """
-    factor = type(one)(scale)
-    for r in range(first, last):
-        start = x + np.int64(order[r]) * row_stride + left * column_stride
-        row = numbers(out + (r * n_columns + left) * itemsize(one), right - left, one)
-        if kind == FLOAT32:
-            _convert_row(start, column_stride, _FLOAT32, row)
-        elif kind == FLOAT64:
-            _convert_row(start, column_stride, _FLOAT64, row)
-        elif kind == UINT8:
-            _convert_row(start, column_stride, _UINT8, row)
-        else:
-            _convert_halves(start, column_stride, row)
-        if scale != 1:
-            for j in range(row.size):
-                row[j] *= factor
+    def gather(
+        x, row_stride, column_stride, order, first, last, left, right, n_columns, scale, out, one
+    ):
+        """out[r] <- row `order[r]` of the table at x, converted, times scale.
+
+        For rows first <= r < last and columns left <= j < right. Strides in bytes; order (int32)
+        read; out (batch, n_columns) of the type of `one`, written.
+        """
+        factor, samples = type(one)(scale), integers(order, last)
+        for r in range(first, last):
+            start = x + np.int64(samples[r]) * row_stride + left * column_stride
+            row = numbers(out + (r * n_columns + left) * itemsize(one), right - left, one)
+            if column_stride == itemsize(kind):
+                source = numbers(start, row.size, kind)
+                for j in range(row.size):
+                    row[j] = convert(source[j])
+            else:
+                for j in range(row.size):
+                    row[j] = convert(numbers(start + j * column_stride, 1, kind)[0])
+            if scale != 1:
+                for j in range(row.size):
+                    row[j] *= factor
+
+    gather.__qualname__ = name
+    return jit(gather)
+
+
+@rule
+def _as_it_is(number):
+    """Storing a number converts it."""
+    return number
+
+
+GATHERS = {
+    FLOAT32: _gather_of(np.float32(1), _as_it_is, "gather_float32"),
+    FLOAT64: _gather_of(np.float64(1), _as_it_is, "gather_float64"),
+    UINT8: _gather_of(np.uint8(1), _as_it_is, "gather_uint8"),
+    FLOAT16: _gather_of(np.uint16(1), half_to_single, "gather_float16"),
+}

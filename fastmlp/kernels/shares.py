@@ -1,44 +1,53 @@
 """Who does what of a step, and where: the rows, columns, inputs and parameters of each thread.
 
-Threads share out rows of the batch, and in the second phase rows of each W. Of the stage `shared`
-they share out the inputs instead, and own the units before it, with all that belongs to them, in
-memory of their own. Where layers are wide they share out columns of every layer.
+Threads share out rows of the batch, and in the second phase rows of each W. Of the op `shared` they
+share out the inputs instead, and own the units before it, with all that belongs to them, in memory
+of their own. Where layers are wide they share out columns of every layer.
 """
 
 from __future__ import annotations
 
+from . import interfaces
 from .jit import itemsize, jit, numbers
+from .plan import turn_of
 from .sums import input_part_start, n_parts
-from .threads import SPACING, my_part
+from .threads import SPACING, barrier, my_part
 from .tiles import tile_width
+from .views import Block, Home
 
 
 @jit
-def shares_columns(job, s):
-    """Whether threads share out the columns of stage s, and not the batch's rows."""
-    return job["by_columns"] or s < job["shared"]
+def meet(turn):
+    """Wait for all threads; False if one of them has failed."""
+    return barrier(turn.crew["sync"], turn.crew["n_threads"], turn.thread)
 
 
 @jit
-def my_columns(job, stages, s, thread, one):
-    """Columns of stage s that this thread computes for all rows, where threads share them out."""
-    n_columns = stages[s]["n_out"]
-    if s < job["shared"]:
-        return my_inputs(job, stages, thread)
-    n_threads, width = job["n_threads"], tile_width(one)
+def shares_columns(turn, s):
+    """Whether threads share out the columns of op s, and not the batch's rows."""
+    return turn.crew["by_columns"] or s < turn.crew["shared"]
+
+
+@jit
+def my_columns(turn, s, one):
+    """Columns of op s that this thread computes for all rows, where threads share them out."""
+    n_columns = turn.ops[s]["n_out"]
+    if s < turn.crew["shared"]:
+        return my_inputs(turn)
+    n_threads, width = turn.crew["n_threads"], tile_width(one)
     tiles = (n_columns + width - 1) // width
-    left = min(n_columns, tiles * thread // n_threads * width)
-    return left, min(n_columns, tiles * (thread + 1) // n_threads * width)
+    left = min(n_columns, tiles * turn.thread // n_threads * width)
+    return left, min(n_columns, tiles * (turn.thread + 1) // n_threads * width)
 
 
 @jit
-def my_block(job, stages, s, batch, thread, one):
-    """Rows first..last and columns left..right of stage s that this thread computes."""
-    if shares_columns(job, s):
-        left, right = my_columns(job, stages, s, thread, one)
-        return 0, batch, left, right
-    first, last = my_part(batch, job["n_threads"], thread)
-    return first, last, 0, stages[s]["n_out"]
+def my_block(turn, s, one):
+    """The part of op s that this thread computes."""
+    if shares_columns(turn, s):
+        left, right = my_columns(turn, s, one)
+        return Block(0, turn.batch, left, right)
+    first, last = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
+    return Block(first, last, 0, turn.ops[s]["n_out"])
 
 
 @jit
@@ -48,104 +57,105 @@ def stored_part(parts, n_threads, part):
 
 
 @jit
-def my_parts(job, stages, thread):
-    """All parts of the shared stage's inputs, and the first and last that this thread owns."""
-    stage, n_threads = stages[job["shared"]], job["n_threads"]
-    parts = n_parts(stage["n_in"], stage["n_out"])
-    return parts, parts * thread // n_threads, parts * (thread + 1) // n_threads
+def my_parts(turn):
+    """All parts of the shared op's inputs, and the first and last that this thread owns."""
+    op, n_threads = turn.ops[turn.crew["shared"]], turn.crew["n_threads"]
+    parts = n_parts(op["n_in"], op["n_out"])
+    return parts, parts * turn.thread // n_threads, parts * (turn.thread + 1) // n_threads
 
 
 @jit
-def my_inputs(job, stages, thread):
-    """The inputs of the shared stage that this thread owns."""
-    parts, first, last = my_parts(job, stages, thread)
-    n_in = stages[job["shared"]]["n_in"]
-    start = input_part_start(n_in, parts, first)
-    return start, input_part_start(n_in, parts, last)
+def my_inputs(turn):
+    """The inputs of the shared op that this thread owns."""
+    parts, first, last = my_parts(turn)
+    n_in = turn.ops[turn.crew["shared"]]["n_in"]
+    return input_part_start(n_in, parts, first), input_part_start(n_in, parts, last)
 
 
 @jit
-def my_weight_rows(job, stages, s, thread):
-    """Rows of the W of stage s that this thread owns, unless it owns columns."""
-    if s == job["shared"]:
-        return my_inputs(job, stages, thread)
-    return my_part(stages[s]["n_in"], job["n_threads"], thread)
+def my_weight_rows(turn, s):
+    """Rows of the W of op s that this thread owns, unless it owns columns."""
+    if s == turn.crew["shared"]:
+        return my_inputs(turn)
+    return my_part(turn.ops[s]["n_in"], turn.crew["n_threads"], turn.thread)
 
 
 @jit
-def my_weights(job, stages, s, thread, one):
-    """The block of a W that this thread owns: rows first..last, columns left..right."""
-    if shares_columns(job, s):
-        left, right = my_columns(job, stages, s, thread, one)
-        return 0, stages[s]["n_in"], left, right
-    first, last = my_weight_rows(job, stages, s, thread)
-    return first, last, 0, stages[s]["n_out"]
+def my_weights(turn, s, one):
+    """The part of the W of op s that this thread owns."""
+    if shares_columns(turn, s):
+        left, right = my_columns(turn, s, one)
+        return Block(0, turn.ops[s]["n_in"], left, right)
+    first, last = my_weight_rows(turn, s)
+    return Block(first, last, 0, turn.ops[s]["n_out"])
 
 
 @jit
-def my_biases(job, stages, s, thread):
-    """Biases of stage s that this thread owns; those that thread 0 starts its sums from are its."""
-    n_out = stages[s]["n_out"]
-    if s == job["shared"]:
-        return 0, n_out if thread == 0 else 0
-    if s < job["shared"]:
-        return my_inputs(job, stages, thread)
-    return my_part(n_out, job["n_threads"], thread)
+def my_biases(turn, s):
+    """Biases of op s that this thread owns; thread 0 has all of the shared op, whose sums it starts."""
+    n_out = turn.ops[s]["n_out"]
+    if s == turn.crew["shared"]:
+        return 0, n_out if turn.thread == 0 else 0
+    if s < turn.crew["shared"]:
+        return my_inputs(turn)
+    return my_part(n_out, turn.crew["n_threads"], turn.thread)
 
 
 @jit
-def layout(job, stages, s, thread, one):
-    """How the values of stage s lie in its memory: what to add to the address, numbers a row.
+def layout(turn, s, one):
+    """How the values of op s lie in its memory: what to add to the address, numbers a row.
 
     Columns that a thread owns are all that it reads, and lie in a block of their own, far from the
     next: rows of two threads next to each other would share cache lines. Counted from column 0 of
     row 0 it is a matrix like any other.
     """
-    if s < job["shared"]:
-        left, right = my_inputs(job, stages, thread)
-        offset = (job["batch_size"] - 1) * left * itemsize(one) + thread * SPACING
+    if s < turn.crew["shared"]:
+        left, right = my_inputs(turn)
+        offset = (turn.call["batch_size"] - 1) * left * itemsize(one) + turn.thread * SPACING
         return offset, right - left
-    return 0, stages[s]["n_out"]
+    return 0, turn.ops[s]["n_out"]
 
 
 @jit
-def home(job, stages, s, thread, one):
-    """Where this thread has the parameters of stage s while steps go on.
+def home(turn, s, one):
+    """Where this thread has the parameters of op s while steps go on.
 
     In place, or, where it owns columns that would share cache lines with another's, in memory of
-    its own. Returns the address of some parameters and that of their states, how many they are,
-    which of them would be W[0, 0] and b[0], and the numbers from row to row of W.
+    its own.
     """
-    stage = stages[s]
-    if s < job["shared"]:
-        left, right = my_inputs(job, stages, thread)
-        width, params = right - left, job["own"] + thread * job["own_bytes"]
-        count = (stage["n_in"] + 1) * width
-        states, first_bias = params + count * itemsize(one), stage["n_in"] * width - left
-        return params, states, count, -left, first_bias, width
-    return (
-        job["params"], job["state"], job["n_params"], stage["weights"], stage["biases"],
-        stage["n_out"],
+    op = turn.ops[s]
+    if s < turn.crew["shared"]:
+        left, right = my_inputs(turn)
+        width, params = right - left, turn.crew["own"] + turn.thread * turn.crew["own_bytes"]
+        count = (op["n_in"] + 1) * width
+        states, first_bias = params + count * itemsize(one), op["n_in"] * width - left
+        return Home(params, states, count, -left, first_bias, width)
+    model = turn.model
+    return Home(
+        model["params"], model["state"], model["n_params"], op["weights"], op["biases"],
+        op["n_out"],
     )  # fmt: skip
 
 
-@jit
-def move_home(job, stages, thread, comes, one):
+@interfaces.MOVE.kernel
+def move_home(turn_at, comes, one):
     """Copy the parameters and states that this thread keeps in memory of its own, there or back."""
-    size = itemsize(one)
-    for s in range(job["shared"]):
-        stage = stages[s]
-        n_in, n_out = stage["n_in"], stage["n_out"]
-        left, _ = my_inputs(job, stages, thread)
-        own, _, count, _, _, width = home(job, stages, s, thread, one)
-        for vector in range(job["n_vectors"]):
-            place = job["params"]
+    turn, size = turn_of(turn_at), itemsize(one)
+    model = turn.model
+    for s in range(turn.crew["shared"]):
+        op = turn.ops[s]
+        n_in, n_out = op["n_in"], op["n_out"]
+        left, _ = my_inputs(turn)
+        own = home(turn, s, one)
+        width = own.stride
+        for vector in range(model["n_vectors"]):
+            place = model["params"]
             if vector > 0:
-                place = job["state"] + (vector - 1) * job["n_params"] * size
+                place = model["state"] + (vector - 1) * model["n_params"] * size
             for row in range(n_in + 1):
-                start = stage["weights"] + row * n_out if row < n_in else stage["biases"]
+                start = op["weights"] + row * n_out if row < n_in else op["biases"]
                 there = numbers(place + (start + left) * size, width, one)
-                here = numbers(own + (vector * count + row * width) * size, width, one)
+                here = numbers(own.params + (vector * own.count + row * width) * size, width, one)
                 for i in range(width):
                     if comes:
                         here[i] = there[i]

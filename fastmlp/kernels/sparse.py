@@ -35,11 +35,6 @@ def sparse_forward(
     biases (n_out,) read; out (batch, n_out) written; panel (one tile wide) scratch.
     """
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
-    if n_out == 1 and left < right:
-        _forward_of_one(
-            values, indices, indptr, order, first, last, weights, biases, n_in, out, panel, one
-        )
-        return
     samples = integers(order, last)
     for j in range(left, right, width):  # of all rows, so that these columns of W stay near
         columns = min(width, right - j)
@@ -58,10 +53,13 @@ def sparse_forward(
 
 
 @jit
-def _forward_of_one(
-    values, indices, indptr, order, first, last, weights, bias, n_in, out, panel, one
-):
+def sparse_forward_to_one(
+    values, indices, indptr, order, first, last, left, right, weights, bias, n_in, n_out, out,
+    panel, one,
+):  # fmt: skip
     """`sparse_forward` for one output, which sums in lanes as `tile_of_dots` does."""
+    if left == right:
+        return
     size, parts, lanes = itemsize(one), n_parts(n_in, 1), transposed_width(one)
     samples, totals = integers(order, last), numbers(panel, lanes, one)
     w, b, z = numbers(weights, n_in, one), numbers(bias, 1, one), numbers(out, last, one)

@@ -1,4 +1,4 @@
-"""Activations: each class names the kernel's rule for its values and slopes, and its option.
+"""Activations: each class names the rule for its values and slopes, and its option.
 
 To add one, its rule goes to `kernels.activations` and its class here; docs/extending.md shows it.
 """
@@ -11,17 +11,20 @@ from typing import ClassVar
 import numpy as np
 
 from .. import checks
-from ..kernels import activations
+from ..kernels import activations as rules
+from ..kernels.activations import activation
+from ..kernels.calls import Kernel
+from ..kernels.memory import address_of
 from .base import LAYERS, Layer
 
 
 class Activation(Layer):
     """Base of the built-in activations: an element-wise function and its slope.
 
-    `forward` gives f(X) and keeps f'(X), `backward` gives dY f'(X). `code` is the kernel's rule.
+    `forward` gives f(X) and keeps f'(X), `backward` gives dY f'(X). `kernel` does both.
     """
 
-    code: ClassVar[int]
+    kernel: ClassVar[Kernel]
     _slope: np.ndarray | None = None
 
     @property
@@ -32,7 +35,12 @@ class Activation(Layer):
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         values = self._input(X).copy()
         self._slope = np.empty_like(values)
-        activations.activate(self.code, self.option, values.reshape(-1), self._slope.reshape(-1))
+        n, dtype = values.size, values.dtype
+        self.kernel(
+            address_of(values, "values", dtype, n, written=True),
+            address_of(self._slope, "slopes", dtype, n, written=True),
+            n, float(self.option), dtype.type(1),
+        )  # fmt: skip
         return values
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
@@ -58,7 +66,7 @@ class Identity(Activation):
     """
 
     name: ClassVar[str] = "identity"
-    code: ClassVar[int] = activations.IDENTITY
+    kernel: ClassVar[Kernel] = activation(rules.identity)
 
 
 @LAYERS.register
@@ -82,7 +90,7 @@ class ReLU(Activation):
     """
 
     name: ClassVar[str] = "relu"
-    code: ClassVar[int] = activations.RELU
+    kernel: ClassVar[Kernel] = activation(rules.relu)
 
 
 @LAYERS.register
@@ -117,7 +125,7 @@ class LeakyReLU(Activation):
     """
 
     name: ClassVar[str] = "leaky_relu"
-    code: ClassVar[int] = activations.LEAKY_RELU
+    kernel: ClassVar[Kernel] = activation(rules.leaky_relu)
     negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
@@ -160,7 +168,7 @@ class ELU(Activation):
     """
 
     name: ClassVar[str] = "elu"
-    code: ClassVar[int] = activations.ELU
+    kernel: ClassVar[Kernel] = activation(rules.elu)
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
@@ -193,7 +201,7 @@ class SELU(Activation):
     """
 
     name: ClassVar[str] = "selu"
-    code: ClassVar[int] = activations.SELU
+    kernel: ClassVar[Kernel] = activation(rules.selu)
 
 
 @LAYERS.register
@@ -218,7 +226,7 @@ class GELU(Activation):
     """
 
     name: ClassVar[str] = "gelu"
-    code: ClassVar[int] = activations.GELU
+    kernel: ClassVar[Kernel] = activation(rules.gelu)
 
 
 @LAYERS.register
@@ -245,7 +253,7 @@ class SiLU(Activation):
     """
 
     name: ClassVar[str] = "silu"
-    code: ClassVar[int] = activations.SILU
+    kernel: ClassVar[Kernel] = activation(rules.silu)
 
 
 @LAYERS.register
@@ -271,7 +279,7 @@ class Mish(Activation):
     """
 
     name: ClassVar[str] = "mish"
-    code: ClassVar[int] = activations.MISH
+    kernel: ClassVar[Kernel] = activation(rules.mish)
 
 
 @LAYERS.register
@@ -296,7 +304,7 @@ class Softplus(Activation):
     """
 
     name: ClassVar[str] = "softplus"
-    code: ClassVar[int] = activations.SOFTPLUS
+    kernel: ClassVar[Kernel] = activation(rules.softplus)
 
 
 @LAYERS.register
@@ -321,7 +329,7 @@ class Sigmoid(Activation):
     """
 
     name: ClassVar[str] = "sigmoid"
-    code: ClassVar[int] = activations.SIGMOID
+    kernel: ClassVar[Kernel] = activation(rules.sigmoid)
 
 
 @LAYERS.register
@@ -346,7 +354,7 @@ class Tanh(Activation):
     """
 
     name: ClassVar[str] = "tanh"
-    code: ClassVar[int] = activations.TANH
+    kernel: ClassVar[Kernel] = activation(rules.tanh)
 
 
 ACTIVATIONS = tuple(layer for layer in LAYERS if issubclass(layer, Activation))
@@ -383,7 +391,7 @@ class Rescaling(Activation):
     """
 
     name: ClassVar[str] = "rescaling"
-    code: ClassVar[int] = activations.RESCALING
+    kernel: ClassVar[Kernel] = activation(rules.rescaling)
     scale: float = 1 / 255
 
     def __post_init__(self) -> None:

@@ -13,9 +13,11 @@ from .. import checks, initializers
 from ..attributes import Views
 from ..errors import InputError
 from ..initializers import INITIALIZERS, Initializer
-from ..kernels import matmul, sparse
+from ..kernels import matmul, narrow, sparse
+from ..kernels.calls import Kernel
 from ..kernels.memory import address_of, laid_out
-from ..kernels.tiles import tile_width
+from ..kernels.tiles import FEW_COLUMNS, tile_width
+from ..kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
 from ..registry import specification
 from ..tables import is_sparse, table_of
 from .base import LAYERS, Layer
@@ -213,15 +215,17 @@ class Dense(Layer):
         space = address_of(panel, "a panel", dtype, panel.size, written=True)
         if is_sparse(X):
             self._X, table = X, table_of(X, dtype)
-            sparse.sparse_forward(
+            product = sparse.sparse_forward_to_one if n_out == 1 else sparse.sparse_forward
+            product(
                 *table.addresses(), index, 0, n, 0, n_out, weights, biases, n_in, n_out, outputs,
                 space, dtype.type(1),
             )  # fmt: skip
             return Z
         X = laid_out(X, dtype)
+        inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
         matmul.dense_forward(
-            address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index, 0, n, 0, n_out, weights,
-            n_out, biases, n_in, n_out, outputs, n_out, space, dtype.type(1),
+            Tools(product_for(n_out).address(dtype), 0, space), inputs, Block(0, n, 0, n_out),
+            Weights(weights, n_out, biases, n_in, n_out), Matrix(outputs, n_out), dtype.type(1),
         )  # fmt: skip
         self._X = X
         return Z
@@ -242,18 +246,24 @@ class Dense(Layer):
                 *table.addresses(), index, n, rows, 0, n_in, 0, n_out, n_out, dW, one
             )
         else:
-            matmul.weight_gradient(
-                address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index, n, rows, n_out,
-                tile_width(one) * one.itemsize, n_in, n_out, dW, n_out, one,
-            )  # fmt: skip
+            inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
+            slopes = Panels(rows, n_out, tile_width(one) * one.itemsize)
+            gradient = (narrow if n_out <= FEW_COLUMNS else matmul).weight_gradient
+            gradient(inputs, n, slopes, n_in, n_out, Matrix(dW, n_out), one)
         db = address_of(self.db, "db", dtype, n_out, written=True)
         matmul.bias_gradient(rows, n, 0, n_out, n_out, db, one)
         dX, zeros = np.empty((n, n_in), dtype), np.zeros(tile_width(one), dtype)
-        matmul.input_gradient(
-            rows, index, 0, n, 0, n_in, self._addresses(n_in, n_out)[0], n_in, n_out,
+        tools = Tools(
+            matmul.product_of_panel.address(dtype),
             address_of(zeros, "zeros", dtype, zeros.size),
-            address_of(dX, "dX", dtype, n * n_in, written=True), n_in,
-            address_of(panel, "a panel", dtype, panel.size, written=True), one,
+            address_of(panel, "a panel", dtype, panel.size, written=True),
+        )
+        weights, _ = self._addresses(n_in, n_out)
+        product = (narrow if n_out <= FEW_COLUMNS else matmul).input_gradient
+        product(
+            tools, Inputs(rows, n_out * one.itemsize, index), Block(0, n, 0, n_in),
+            Weights(weights, n_out, 0, n_in, n_out),
+            Matrix(address_of(dX, "dX", dtype, n * n_in, written=True), n_in), one,
         )  # fmt: skip
         return dX
 
@@ -262,6 +272,11 @@ class Dense(Layer):
         dtype = checks.float_type(repr(self), self.W.dtype)
         W = address_of(self.W, f"{self!r}.W", dtype, n_in * n_out)
         return W, address_of(self.b, f"{self!r}.b", dtype, n_out)
+
+
+def product_for(n_out: int) -> Kernel:
+    """The kernel that multiplies with panels of a W of so many columns."""
+    return narrow.product_of_one if n_out == 1 else matmul.product_of_panel
 
 
 def _positions(n: int) -> np.ndarray:

@@ -1,0 +1,137 @@
+"""Kernels that a program calls by address: only those that it uses are compiled, each by itself.
+
+An interface says which arguments all kernels of one kind take. The address of one of them is a
+number in a record of the program, and compiled code calls it by that number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from .cache import cache_of, compiling
+from .jit import JIT_ENABLED, jit
+from .parts import compile_alone
+
+
+class NumberType:
+    """Stands in an interface for a number of the network's type."""
+
+
+ONE = NumberType()
+_interpreted: list[Callable[..., Any]] = []  # where kernels stay Python, their addresses count here
+
+
+class Interface:
+    """The arguments of one kind of kernel, given by examples of them.
+
+    Parameters
+    ----------
+    examples : int, float, NamedTuple of these, or ONE
+        `ONE` is a number of the network's type, by which kernels know it.
+    """
+
+    def __init__(self, *examples: Any) -> None:
+        self._examples = examples
+        self.call = self._caller()
+
+    def arguments(self, dtype: np.dtype) -> tuple[Any, ...]:
+        """Examples for a network's type."""
+        return tuple(dtype.type(1) if given is ONE else given for given in self._examples)
+
+    def _caller(self) -> Any:
+        """What compiled code calls a kernel with: `call(address, (argument, ...))`."""
+        if not JIT_ENABLED:
+            return lambda address, args: _interpreted[address - 1](*args) and None
+        declared = [None if given is ONE else numba.typeof(given) for given in self._examples]
+
+        @intrinsic
+        def call(typingctx, address, args):
+            kinds = tuple(
+                given if kind is None else kind
+                for kind, given in zip(declared, args.types, strict=True)
+            )
+
+            def codegen(context, builder, signature, given):
+                function_type = context.call_conv.get_function_type(types.none, kinds)
+                function = builder.inttoptr(given[0], function_type.as_pointer())
+                values = [
+                    context.cast(builder, value, before, after)
+                    for value, before, after in zip(
+                        cgutils.unpack_tuple(builder, given[1]), args.types, kinds, strict=True
+                    )
+                ]
+                # What numba's functions return and raise has a place; these do neither.
+                results = [cgutils.alloca_once(builder, kind.pointee) for kind in function_type.args[:2]]
+                packed = context.get_arg_packer(kinds).as_arguments(builder, values)
+                builder.call(function, [*results, *packed])
+                return context.get_dummy_value()
+
+            return types.none(address, args), codegen
+
+        return call
+
+    def kernel(self, function: Callable[..., Any], name: str | None = None) -> Kernel:
+        """A kernel of this kind; `name` tells it from others that the same code makes."""
+        if name is not None:
+            function.__name__ = function.__qualname__ = name
+        return Kernel(function, self)
+
+
+class Kernel:
+    """A function that is compiled when its address is asked for, or loaded from the cache.
+
+    It can also be called from Python, for which it is compiled apart.
+
+    Attributes
+    ----------
+    loaded : dict
+        Of each type of numbers that it has an address for, whether the code came from the cache.
+    """
+
+    def __init__(self, function: Callable[..., Any], interface: Interface) -> None:
+        self.interface, self.called = interface, jit(function)
+        self.loaded: dict[np.dtype, bool] = {}
+        self._addresses: dict[np.dtype, int] = {}
+        self._results: list[Any] = []  # which own the code
+        self._cache = cache_of(function, ".address") if JIT_ENABLED else None
+
+    def __call__(self, *args: Any) -> None:
+        self.called(*args)
+
+    def address(self, dtype: np.dtype) -> int:
+        """Where its code for a type of numbers is; it stays there as long as the process."""
+        if dtype not in self._addresses:
+            self._addresses[dtype] = self._load(dtype) if JIT_ENABLED else self._enlist()
+        return self._addresses[dtype]
+
+    def is_compiled(self, dtype: np.dtype) -> bool:
+        """Whether its code for a type of numbers need not be compiled any more."""
+        if not JIT_ENABLED or dtype in self._addresses:
+            return True
+        return self._cache is not None and self._signature(dtype) in self._cache.kept()
+
+    def _signature(self, dtype: np.dtype) -> tuple[Any, ...]:
+        return tuple(map(numba.typeof, self.interface.arguments(dtype)))
+
+    def _enlist(self) -> int:
+        _interpreted.append(self.called)
+        return len(_interpreted)
+
+    def _load(self, dtype: np.dtype) -> int:
+        signature, cache = self._signature(dtype), self._cache
+        with compiling(cache, signature):
+            result = cache and cache.load_overload(signature, cpu_target.target_context)
+            self.loaded[dtype] = result is not None
+            if result is None:
+                result = compile_alone(self.called, signature)
+                if cache is not None:
+                    cache.save_overload(signature, result)
+        self._results.append(result)
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)

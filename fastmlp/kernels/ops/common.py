@@ -1,0 +1,98 @@
+"""What all ops share: where they find inputs and gradients, and their activation and dropout."""
+
+from __future__ import annotations
+
+from .. import interfaces, random, shares
+from ..jit import itemsize, jit, numbers
+from ..plan import turn_of
+from ..views import Inputs
+
+activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
+
+
+@jit
+def inputs_of(turn, s, one):
+    """Where op s finds its rows."""
+    size, positions = itemsize(one), turn.space["positions"]
+    if s > 0:
+        offset, stride = shares.layout(turn, s - 1, one)
+        return Inputs(turn.ops[s - 1]["values"] + offset, stride * size, positions)
+    if turn.samples["gather"] != 0:
+        return Inputs(turn.space["inputs"], turn.ops[s]["n_in"] * size, positions)
+    return Inputs(turn.samples["x"], turn.samples["row_stride"], turn.order)
+
+
+@jit
+def gradient_rows(turn, first, n_columns, one):
+    """Address of the gradient on its way back, counted from the batch's first row.
+
+    The width changes from op to op; shifting by the first row keeps each thread inside its own
+    part of the memory whatever op the others are at.
+    """
+    space = turn.space
+    return space["gradient"] + first * (space["gradient_width"] - n_columns) * itemsize(one)
+
+
+@jit
+def gradient_of(turn, s, first, one):
+    """Address and numbers a row of the gradient of op s's values, of which `first` is a row."""
+    offset, stride = shares.layout(turn, s, one)
+    return gradient_rows(turn, first, stride, one) + offset, stride
+
+
+@jit
+def _chunks(stride, block):
+    """A block of a matrix as runs of adjacent numbers: how many, how long, where the first."""
+    start, n_rows, n_columns = block.first * stride + block.left, block.last - block.first, 0
+    n_columns = block.right - block.left
+    if n_columns == stride:
+        return 1, n_rows * stride, start
+    return n_rows, n_columns, start
+
+
+@jit
+def finish_forward(turn, s, block, turn_at, one):
+    """Activation and dropout of a block of an op's values."""
+    size, op = itemsize(one), turn.ops[s]
+    offset, stride = shares.layout(turn, s, one)
+    n_chunks, length, start = _chunks(stride, block)
+    for _ in range(n_chunks):
+        values, slopes = (op["values"] + offset + start * size, op["slopes"] + offset + start * size)
+        activate(op["activate"], (values, slopes, length, op["activation_option"], one))
+        if op["drop"] != 0:
+            drop(op["drop"], (values, length, s, start, turn_at, one))
+        start += stride
+    if turn.crew["by_columns"]:
+        shares.meet(turn)
+
+
+@jit
+def scale_slopes(turn, s, turn_at, one):
+    """This thread's slopes times the gradient that comes in: the gradient of the linear output.
+
+    Of an op that is not dense it goes on to the op before.
+    """
+    size, op, block = itemsize(one), turn.ops[s], shares.my_block(turn, s, one)
+    offset, stride = shares.layout(turn, s, one)
+    gradient, _ = gradient_of(turn, s, block.first, one)
+    n_chunks, length, start = _chunks(stride, block)
+    for _ in range(n_chunks):
+        if op["drop"] != 0:
+            drop(op["drop"], (gradient + start * size, length, s, start, turn_at, one))
+        incoming = numbers(gradient + start * size, length, one)
+        slopes = numbers(op["slopes"] + offset + start * size, length, one)
+        for i in range(slopes.size):
+            slopes[i] *= incoming[i]
+        if not op["dense"]:
+            for i in range(slopes.size):
+                incoming[i] = slopes[i]
+        start += stride
+
+
+@interfaces.DROP.kernel
+def drop_values(values, size, s, first, turn_at, one):
+    """Dropout of an op's values or of their gradient, which loses the same ones."""
+    turn = turn_of(turn_at)
+    op, call = turn.ops[s], turn.call
+    key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
+    random.drop(numbers(values, size, one), op["dropout"], key, first)

@@ -1,0 +1,294 @@
+"""A dense product with the activation and dropout that follow it, in one op.
+
+Kernels come in variants: for one or few outputs, whose vectors lie along the inputs, for layers so
+wide that blocks are copied before they are used, and for the op whose inputs threads share out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import interfaces, matmul, narrow, rows, shares
+from ..calls import Kernel
+from ..jit import itemsize, jit
+from ..plan import turn_of
+from ..sums import n_parts
+from ..tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from ..views import Block, Factors, Inputs, Matrix, Memory, Panels, Run, Span, Sums, Tools, Weights
+from . import common
+
+# A gradient is computed and used in blocks, which do not leave the nearest cache in between.
+HOT_NUMBERS, BLOCK_TILES = 4096, 4
+
+OP = interfaces.OP.kernel
+_gather, _update = interfaces.GATHER.call, interfaces.UPDATE.call
+_add_penalty, _weight_gradient = interfaces.ADD_PENALTY.call, interfaces.WEIGHT_GRADIENT.call
+
+
+@jit
+def panel_of(turn):
+    """This thread's place for a copied panel of a matrix."""
+    return turn.space["panels"] + turn.thread * turn.space["panel_bytes"]
+
+
+# ---------------------------------------------------------------- forward
+
+
+@OP
+def forward(turn_at, s, one):
+    """This thread's block of the product, then its activation."""
+    turn = turn_of(turn_at)
+    op, size = turn.ops[s], itemsize(one)
+    block, home = shares.my_block(turn, s, one), shares.home(turn, s, one)
+    offset, stride = shares.layout(turn, s, one)
+    weights = Weights(
+        home.params + home.weights * size, home.stride, home.params + home.biases * size,
+        op["n_in"], op["n_out"],
+    )  # fmt: skip
+    tools = Tools(op["product"], turn.space["zeros"], panel_of(turn))
+    out = Matrix(op["values"] + offset, stride)
+    matmul.dense_forward(tools, common.inputs_of(turn, s, one), block, weights, out, one)
+    common.finish_forward(turn, s, block, turn_at, one)
+
+
+@jit
+def _gather_my_inputs(turn, s, turn_at, one):
+    """Convert the columns that are this thread's; returns up to which row to ask for rows ahead."""
+    samples, batch_size = turn.samples, turn.call["batch_size"]
+    if s == 0 and samples["gather"] != 0:
+        left, right = shares.my_inputs(turn)
+        _gather(samples["gather"], (turn_at, 0, turn.batch, left, right, one))
+    elif s == 0:
+        n_batches = -(-samples["n_rows"] // batch_size)
+        return samples["n_rows"] - turn.step % n_batches * batch_size  # left of the epoch
+    return 0
+
+
+@jit
+def _multiply_my_inputs(turn, s, turn_at, one):
+    """What this thread's inputs contribute to the shared op, whose W stays in this core."""
+    op, crew, size, params = turn.ops[s], turn.crew, itemsize(one), turn.model["params"]
+    span = Span(0, turn.batch, _gather_my_inputs(turn, s, turn_at, one))
+    parts, first, last = shares.my_parts(turn)
+    base, out = turn.space["zeros"], crew["parts"]
+    part_bytes = turn.call["batch_size"] * op["n_out"] * size
+    if turn.thread == 0:  # its parts come first, from the biases on, so that it can add them up
+        base, part_bytes = params + op["biases"] * size, 0
+    else:
+        out += (shares.stored_part(parts, crew["n_threads"], first) - first) * part_bytes
+    weights = Weights(params + op["weights"] * size, op["n_out"], base, op["n_in"], op["n_out"])
+    tools, sums = Tools(op["product"], base, panel_of(turn)), Sums(op["n_in"], parts, first, last)
+    matmul.forward_parts(
+        tools, common.inputs_of(turn, s, one), span, sums, weights, Matrix(out, op["n_out"]),
+        part_bytes, one,
+    )  # fmt: skip
+
+
+@OP
+def forward_shared(turn_at, s, one):
+    """For the op whose inputs threads share out: each multiplies those that meet its rows of W."""
+    turn = turn_of(turn_at)
+    _multiply_my_inputs(turn, s, turn_at, one)
+    shares.meet(turn)
+    op, crew, block = turn.ops[s], turn.crew, shares.my_block(turn, s, one)
+    parts = n_parts(op["n_in"], op["n_out"])
+    stored = shares.stored_part(parts, crew["n_threads"], parts)
+    part_bytes = turn.call["batch_size"] * op["n_out"] * itemsize(one)
+    matmul.add_parts(
+        crew["parts"], part_bytes, stored, block.first, block.last, op["n_out"], op["values"], one
+    )
+    common.finish_forward(turn, s, block, turn_at, one)
+
+
+# ---------------------------------------------------------------- backward
+
+
+@OP
+def backward_first(turn_at, s, one):
+    """Nobody wants the inputs' gradient: only that of the linear output is computed."""
+    turn = turn_of(turn_at)
+    if not turn.ops[s]["scaled"]:
+        common.scale_slopes(turn, s, turn_at, one)
+
+
+@jit
+def _begin_backward(turn, s, turn_at, one):
+    """Gradient of the linear output; returns the block of the inputs that this thread goes on to."""
+    if not turn.ops[s]["scaled"]:
+        common.scale_slopes(turn, s, turn_at, one)
+    if shares.shares_columns(turn, s - 1):
+        shares.meet(turn)
+    return shares.my_block(turn, s - 1, one)
+
+
+@jit
+def _backward_views(turn, s, one):
+    """What the product with W^T works with, the linear output's gradient, and W."""
+    op = turn.ops[s]
+    n_in, n_out = op["n_in"], op["n_out"]
+    tools = Tools(op["back_product"], turn.space["zeros"], panel_of(turn))
+    slopes = Inputs(op["slopes"], n_out * itemsize(one), turn.space["positions"])
+    at = turn.model["params"] + op["weights"] * itemsize(one)
+    return tools, slopes, Weights(at, n_out, 0, n_in, n_out)
+
+
+def _backward_with(product: Any, name: str) -> Kernel:
+    def backward(turn_at, s, one):
+        turn = turn_of(turn_at)
+        block = _begin_backward(turn, s, turn_at, one)
+        tools, slopes, weights = _backward_views(turn, s, one)
+        gradient, stride = common.gradient_of(turn, s - 1, block.first, one)
+        product(tools, slopes, block, weights, Matrix(gradient, stride), one)
+
+    return interfaces.OP.kernel(backward, name)
+
+
+backward = _backward_with(matmul.input_gradient, "dense_backward")
+backward_from_few = _backward_with(narrow.input_gradient, "dense_backward_from_few")
+
+
+@OP
+def backward_times_slopes(turn_at, s, one):
+    """For few outputs: the slopes of the op before are multiplied at once (see `plan.OP`)."""
+    turn = turn_of(turn_at)
+    block = _begin_backward(turn, s, turn_at, one)
+    tools, slopes, weights = _backward_views(turn, s, one)
+    offset, stride = shares.layout(turn, s - 1, one)
+    out = Matrix(turn.ops[s - 1]["slopes"] + offset, stride)
+    narrow.times_input_gradient(tools, slopes, block, weights, out, one)
+
+
+# ---------------------------------------------------------------- gradient
+
+
+@jit
+def gradient_place(turn, start, stride, width, one):
+    """Where the gradient of a block from parameter `start` on is written, and its stride.
+
+    If it is used at once and another step follows, nobody will see it: then it goes to this
+    thread's scratch, which stays in the nearest cache and next to which no other thread writes.
+    """
+    if turn.update["at_once"] and turn.step + 1 < turn.call["n_steps"]:
+        return turn.space["scratch"] + turn.thread * turn.space["scratch_bytes"], width
+    return turn.model["grads"] + start * itemsize(one), stride
+
+
+@jit
+def use_gradient(turn, s, block, grads, grad_stride, one):
+    """Add the penalties' part to the gradient of a block of a W, and update the block."""
+    op, model, size, home = turn.ops[s], turn.model, itemsize(one), shares.home(turn, s, one)
+    start, n_rows = home.weights + block.first * home.stride + block.left, block.last - block.first
+    n_columns = block.right - block.left
+    if home.stride == n_columns and grad_stride == n_columns:  # adjacent, as one row
+        n_rows, n_columns = 1, n_rows * n_columns
+    if model["add_penalty"] != 0:
+        l1, l2 = turn.penalty_scale * model["l1"], turn.penalty_scale * model["l2"]
+        for row in range(n_rows):
+            params, gradient = start + row * home.stride, grads + row * grad_stride * size
+            _add_penalty(
+                model["add_penalty"],
+                (l1, l2, n_columns, home.params + params * size, gradient, one),
+            )
+    if turn.update["at_once"]:
+        factors = Factors(op["weight_rate"], op["weight_decay"])
+        run = Run(start, n_rows, n_columns, home.stride)
+        update(turn, factors, run, home, grads, grad_stride, one)
+
+
+@jit
+def update(turn, factors, run, home, grads, grad_stride, one):
+    """The optimizer's step for some parameters, which `shares.home` counts."""
+    hyper = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]
+    memory = Memory(home.params, home.states, home.count)
+    _update(turn.update["update"], (hyper, factors, run, memory, grads, grad_stride, one))
+
+
+@jit
+def bias_gradient(turn, s, one):
+    """Gradient of this thread's biases and, where it is used at once, their new values."""
+    op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
+    count = right - left
+    grads, _ = gradient_place(turn, op["biases"] + left, count, count, one)
+    offset, stride = shares.layout(turn, s, one)
+    matmul.bias_gradient(op["slopes"] + offset, turn.batch, left, right, stride, grads, one)
+    if turn.update["at_once"]:
+        home, factors = shares.home(turn, s, one), Factors(op["bias_rate"], op["bias_decay"])
+        run = Run(home.biases + left, 1, count, count)
+        update(turn, factors, run, home, grads, count, one)
+
+
+@jit
+def block_sizes(n_out, one):
+    """Rows and columns of the blocks in which a gradient is computed and used."""
+    width = BLOCK_TILES * tile_width(one)
+    return max(1, HOT_NUMBERS // min(width, n_out) // TILE_ROWS) * TILE_ROWS, width
+
+
+@jit
+def _slopes_in_place(turn, s, left, right, one):
+    """Where columns left..right of the linear output's gradient are read from."""
+    offset, stride = shares.layout(turn, s, one)
+    size = itemsize(one)
+    at = turn.ops[s]["slopes"] + offset + left * size
+    return Panels(at, stride, tile_width(one) * size)
+
+
+@jit
+def _slopes_packed(turn, s, left, right, one):
+    """As `_slopes_in_place`, in panels of their own."""
+    op, panel, width = turn.ops[s], panel_of(turn), tile_width(one)
+    matmul.pack_columns(op["slopes"], turn.batch, left, right, op["n_out"], panel, one)
+    return Panels(panel, width, turn.batch * width * itemsize(one))
+
+
+@jit
+def _inputs_in_place(turn, s, first, last, one):
+    """Where columns first..last of the inputs are read from."""
+    x = common.inputs_of(turn, s, one)
+    return Inputs(x.at + first * itemsize(one), x.stride, x.order)
+
+
+@jit
+def _inputs_packed(turn, s, first, last, one):
+    """As `_inputs_in_place`, copied to where they are adjacent, behind the panels of slopes."""
+    x, size, width = common.inputs_of(turn, s, one), itemsize(one), last - first
+    panel = panel_of(turn) + BLOCK_TILES * tile_width(one) * turn.batch * size
+    rows.copy_rows(
+        x.at + first * size, x.stride, x.order, 0, turn.batch, width, panel, width, one
+    )
+    return Inputs(panel, width * size, turn.space["positions"])
+
+
+def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
+    @jit
+    def weight_gradient(turn, s, one):
+        """This thread's share of a W, a block at a time, each updated while it is hot."""
+        mine, op = shares.my_weights(turn, s, one), turn.ops[s]
+        height, width = block_sizes(op["n_out"], one)
+        for left in range(mine.left, mine.right, width):
+            right = min(mine.right, left + width)
+            d = slopes_of(turn, s, left, right, one)
+            product = op["weight_gradient"]
+            if right - left <= FEW_COLUMNS and op["narrow_gradient"] != 0:
+                product = op["narrow_gradient"]
+            for first in range(mine.first, mine.last, height):
+                last = min(mine.last, first + height)
+                start = op["weights"] + first * op["n_out"] + left
+                grads, stride = gradient_place(turn, start, op["n_out"], right - left, one)
+                x = columns_of(turn, s, first, last, one)
+                _weight_gradient(product, (
+                    x, turn.batch, d, last - first, right - left, Matrix(grads, stride), one,
+                ))  # fmt: skip
+                block = Block(first, last, left, right)
+                use_gradient(turn, s, block, grads, stride, one)
+
+    def gradient(turn_at, s, one):
+        turn = turn_of(turn_at)
+        weight_gradient(turn, s, one)
+        bias_gradient(turn, s, one)
+
+    return interfaces.OP.kernel(gradient, name)
+
+
+gradient = _gradient_with(_slopes_in_place, _inputs_in_place, "dense_gradient")
+gradient_of_wide = _gradient_with(_slopes_packed, _inputs_packed, "dense_gradient_of_wide")

@@ -1,0 +1,96 @@
+"""What needs all gradients or all parameters at once: penalties, clipping and max-norm."""
+
+from __future__ import annotations
+
+from .. import interfaces, optimizers, shares
+from ..jit import itemsize, jit
+from ..plan import FLOAT64_BYTES, turn_of
+from ..sums import n_parts
+from ..threads import my_part
+from ..views import Factors, Run
+from . import dense
+
+
+@jit
+def penalty_parts(ops, s):
+    """In how many parts the penalties of a row of W come: those of the next sum over its units."""
+    for t in range(s + 1, ops.size):
+        if ops[t]["dense"]:
+            return n_parts(ops[t]["n_in"], ops[t]["n_out"])
+    return 1
+
+
+@interfaces.TURN.kernel
+def penalties(turn_at, one):
+    """Penalties of this thread's rows, or parts of rows, of every W, so that none changes cores."""
+    turn, size = turn_of(turn_at), itemsize(one)
+    place, model = turn.space["penalties"], turn.model
+    for s in range(turn.ops.size):
+        op = turn.ops[s]
+        if not op["dense"]:
+            continue
+        n_in, n_out, parts = op["n_in"], op["n_out"], penalty_parts(turn.ops, s)
+        first, last, left, right = 0, n_in, 0, n_out
+        if s < turn.crew["shared"]:
+            left, right = shares.my_inputs(turn)
+        else:
+            first, last = shares.my_weight_rows(turn, s)
+        home = shares.home(turn, s, one)
+        optimizers.penalties_in_parts(
+            model["l1"], model["l2"], n_in, n_out, parts, first, last, left, right,
+            home.params + home.weights * size, home.stride, place, one,
+        )  # fmt: skip
+        place += parts * n_in * FLOAT64_BYTES
+
+
+@jit
+def _update_all(turn, scale, one):
+    """Scale this thread's share of the gradients and update its share of the parameters."""
+    size, home = itemsize(one), shares.home(turn, 0, one)
+    for s in range(turn.ops.size):
+        op = turn.ops[s]
+        if not op["dense"]:
+            continue
+        for weights in (True, False):
+            if weights:
+                first, last = shares.my_weight_rows(turn, s)
+                width, begin = op["n_out"], op["weights"]
+                factors = Factors(op["weight_rate"], op["weight_decay"])
+            else:
+                first, last = shares.my_biases(turn, s)
+                width, begin = 1, op["biases"]
+                factors = Factors(op["bias_rate"], op["bias_decay"])
+            start, count = begin + first * width, (last - first) * width
+            grads = turn.model["grads"] + start * size
+            if scale != 1:
+                optimizers.rescale(count, grads, scale, one)
+            run = Run(start, 1, count, count)
+            dense.update(turn, factors, run, home, grads, count, one)
+
+
+@interfaces.TURN.kernel
+def clip(turn_at, one):
+    """Limit the norm of all gradients, and update all parameters."""
+    turn = turn_of(turn_at)
+    if not shares.meet(turn):
+        return
+    model, limit = turn.model, turn.update["clip_norm"]
+    scale = optimizers.clip_factor(model["n_params"], model["grads"], limit, one)
+    if shares.meet(turn):
+        _update_all(turn, scale, one)
+
+
+@interfaces.TURN.kernel
+def limit(turn_at, one):
+    """Max-norm of this thread's share of the units, once all threads have updated theirs."""
+    turn = turn_of(turn_at)
+    if not shares.meet(turn):
+        return
+    for s in range(turn.ops.size):
+        op = turn.ops[s]
+        if op["dense"] and op["max_norm"] > 0:
+            first, last = my_part(op["n_out"], turn.crew["n_threads"], turn.thread)
+            optimizers.limit_columns(
+                turn.model["params"] + op["weights"] * itemsize(one), op["n_in"], op["n_out"],
+                first, last, op["max_norm"], one,
+            )  # fmt: skip
