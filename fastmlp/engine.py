@@ -45,7 +45,7 @@ from .tables import Table, table_of
 from .targets import Encoded
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .body import Body
 
 # Numbers that are multiplied in a step before a second thread pays for its two meetings; the second
 # where only sums change cores, if a call has enough steps to pay for starting the thread.
@@ -160,7 +160,7 @@ def choose_threads(requested: int | None, work: int) -> int:
     return min(useful, n_cores()) if requested is None else requested
 
 
-def training_work(network: Network, batch_size: int) -> int:
+def training_work(network: Body, batch_size: int) -> int:
     """Multiplications of a step of training: forward, and backward for inputs and for weights."""
     return 3 * batch_size * int(network.params.size)
 
@@ -249,7 +249,7 @@ class Engine:
 
     def __init__(
         self,
-        network: Network,
+        network: Body,
         table: Table,
         batch_size: int,
         n_threads: int | None = 1,
@@ -300,7 +300,7 @@ class Engine:
         return -1
 
     def _fill_job(
-        self, network: Network, optimizer: Optimizer, batch_size: int, training: bool
+        self, network: Body, optimizer: Optimizer, batch_size: int, training: bool
     ) -> None:
         job, loss = self.job[0], network.loss
         assert isinstance(loss, BuiltInLoss)
@@ -509,7 +509,7 @@ class Engine:
         return float(self.train(order, encoded, weights, no_state, no_numbers, 0)[0])
 
 
-def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
+def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
     Threads take blocks of rows, each with a work space of its own, which then waits in
@@ -540,7 +540,7 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     return out
 
 
-def _work_space_key(network: Network, table: Table, link: bool) -> tuple[Any, ...]:
+def _work_space_key(network: Body, table: Table, link: bool) -> tuple[Any, ...]:
     """All that a work space to predict with depends on, short of sizes and parameters."""
     activations = [layer for layer in network.layers if isinstance(layer, Activation)]
     options = tuple((layer.code, layer.option) for layer in activations)
@@ -549,7 +549,7 @@ def _work_space_key(network: Network, table: Table, link: bool) -> tuple[Any, ..
     return block, link, in_place, table.kind == SPARSE, network.loss, options
 
 
-def _work_space(network: Network, key: tuple[Any, ...], table: Table) -> Engine:
+def _work_space(network: Body, key: tuple[Any, ...], table: Table) -> Engine:
     """One that waits, or a new one."""
     spare = network.spare_engines
     try:
@@ -566,7 +566,7 @@ def _work_space(network: Network, key: tuple[Any, ...], table: Table) -> Engine:
     return engine
 
 
-def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
+def _stages(network: Body, optimizer: Optimizer) -> np.ndarray:
     """The network's layers as records."""
     folded = fold(network.layers)
     stages = np.zeros(len(folded), plan.STAGE)
@@ -597,7 +597,7 @@ def _stages(network: Network, optimizer: Optimizer) -> np.ndarray:
     return stages
 
 
-def _check_sizes(network: Network, stages: np.ndarray) -> None:
+def _check_sizes(network: Body, stages: np.ndarray) -> None:
     """Refuse layers and groups that no longer have the sizes that the parameters were made for."""
     width, sizes, end = network.n_features, dict[int, int](), 0
     for stage in stages:

@@ -6,17 +6,13 @@ gradients are added in the order of the blocks, whatever the number of threads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from .body import Body
 from .engine import Convention, Engine, choose_threads, on_threads, training_work
 from .kernels.memory import address_of
 from .tables import table_of
 from .targets import Samples
-
-if TYPE_CHECKING:
-    from .network import Network
 
 _BLOCK = 1024
 
@@ -37,7 +33,7 @@ class Objective:
 
     def __init__(
         self,
-        network: Network,
+        network: Body,
         samples: Samples,
         convention: Convention | None = None,
         n_threads: int | None = None,

@@ -24,6 +24,7 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 from fastmlp import MLPClassifier, MLPRegressor, from_sklearn
+from fastmlp.estimators.stochastic import Progress
 
 from .. import guarded
 from . import draw
@@ -524,11 +525,11 @@ class Sequence:
             "n_outputs_": (1, 2, 100, -1, None, "x"), "n_layers_": (2, 5, 0, None),
             "n_features_in_": (1, self.d + 1, None, "x"), "n_iter_": (7, None), "t_": (0, None, -1),
             "out_activation_": ("softmax", "x", None), "loss_curve_": ([], None, "x"),
-            "best_loss_": (None, np.nan, "x"), "_no_improvement_count": (5, None),
+            "best_loss_": (None, np.nan, "x"), "history_": (None, {}),
             "classes_": (np.arange(1), np.arange(50), np.array(["a", "b"]), None, [0, 1, 2],
                 [1, 0]),
-            "_optimizer_state": (np.zeros(1), None, "x"), "_n_steps": (-1, None, 10**9),
-            "_net": (None, "x"), "_binarizer": (None,), "history_": (None, {}),
+            "_progress": (Progress(np.zeros(1)), Progress(n_steps=10**9), None, "x"),
+            "_net": (None, "x"), "_binarizer": (None,),
             "activation": ("tanh", "gelu"), "solver": ("sgd", "lbfgs", "rmsprop"),
             "hidden_layer_sizes": ((50,), (), 3), "_random_state": (None,),
             "dtype": ("float32", "x"),
@@ -536,12 +537,13 @@ class Sequence:
         }  # fmt: skip
         name = one_of(rng, *values)
         value = one_of(rng, *values[name])
-        if name == "_optimizer_state" and hasattr(self.pair.ours, "_optimizer_state"):
-            state = self.pair.ours._optimizer_state
-            if state is not None:
-                value = one_of(
-                    rng, state.astype(np.float16), guarded.read_only(state), state[:-1], value
-                )
+        progress = getattr(self.pair.ours, "_progress", None)
+        if name == "_progress" and progress is not None and progress.memory is not None:
+            memory = progress.memory
+            memory = one_of(
+                rng, memory.astype(np.float16), guarded.read_only(memory), memory[:-1], None
+            )
+            value = dataclasses.replace(progress, memory=memory)
         self.pair.theirs = None
         if isinstance(value, np.ndarray):
             value = value.copy() if value.flags.writeable else value
