@@ -378,8 +378,12 @@ class BaseMLP(
 
     @property
     def _no_improvement_count(self) -> int:
-        """What scikit-learn's tests read."""
+        """What scikit-learn and its tests call it."""
         return 0 if self._progress is None else self._progress.n_stale
+
+    @_no_improvement_count.setter
+    def _no_improvement_count(self, count: int) -> None:
+        self._progress = dataclasses.replace(self._progress or Progress(), n_stale=count)
 
     @property
     def _fitted_dtype(self) -> np.dtype:
