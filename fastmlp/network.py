@@ -10,16 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import (
-    checks,
-    engine,
-    evaluation,
-    layerwise,
-    samples,
-    serialization,
-    tracing,
-    training,
-)
+from . import checks, engine, evaluation, layerwise, samples, serialization, tracing, training
 from .body import Body
 from .history import History
 from .objective import Objective
