@@ -23,7 +23,11 @@ class Attribute(Generic[T]):
         self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name, self.where = name, f"{owner.__name__}.{name}"
+        self.name = name
+
+    def place(self, owner: Any) -> str:
+        """What errors call the attribute."""
+        return f"{type(owner).__name__}.{self.name}"
 
     @overload
     def __get__(self, owner: None, cls: type) -> Attribute[T]: ...
@@ -37,7 +41,7 @@ class Attribute(Generic[T]):
         try:
             return vars(owner)["_" + self.name]
         except KeyError:
-            raise AttributeError(self.where) from None
+            raise AttributeError(self.place(owner)) from None
 
 
 class Fixed(Attribute[T]):
@@ -48,7 +52,8 @@ class Fixed(Attribute[T]):
         self.advice = advice
 
     def __set__(self, owner: Any, value: Any) -> None:
-        raise FixedError(self.where, "an attribute that is only read", "a new value", self.advice)
+        expected = "an attribute that is only read"
+        raise FixedError(self.place(owner), expected, "a new value", self.advice)
 
 
 class FixedError(InputError, AttributeError):
@@ -63,14 +68,14 @@ class Checked(Attribute[T]):
         self.check = check
 
     def __set__(self, owner: Any, value: Any) -> None:
-        vars(owner)["_" + self.name] = self.check(owner, self.where, value)
+        vars(owner)["_" + self.name] = self.check(owner, self.place(owner), value)
 
 
 class Numbers(Attribute[np.ndarray]):
     """An array that keeps its memory: finite numbers of the same shape, or one, are copied in."""
 
     def __set__(self, owner: Any, value: Any) -> None:
-        checks.assign(self.where, vars(owner)["_" + self.name], value)
+        checks.assign(self.place(owner), vars(owner)["_" + self.name], value)
 
 
 class Views(dict[str, np.ndarray]):

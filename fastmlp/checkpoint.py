@@ -13,21 +13,20 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import checks, serialization
+from .body import Body
 from .errors import FileError, InputError
 from .files import as_path, remove_leftovers
 from .history import History
 from .optimizers import has_rule
 from .registry import checked_keywords, specification
 from .tables import is_sparse
-
-if TYPE_CHECKING:
-    from .network import Network
-    from .targets import Samples
+from .targets import Samples
+from .version import __version__
 
 BEST = "best.safetensors"
 _NAME, _FILE = "epoch-{:06d}.safetensors", re.compile(r"epoch-\d{6,}\.safetensors")
@@ -115,7 +114,7 @@ class Checkpoint:
     def _where(self) -> str:
         return f"Checkpoint({os.fspath(self.folder)!r})"
 
-    def begin(self, network: Network, samples: Samples, run: dict[str, Any]) -> Resumed | None:
+    def begin(self, network: Body, samples: Samples, run: dict[str, Any]) -> Resumed | None:
         """What a fit calls when it begins: prepare the folder and find where to go on.
 
         Parameters
@@ -169,7 +168,7 @@ class Checkpoint:
             ) from error  # fmt: skip
         return sorted(names, key=lambda path: int(path.stem.partition("-")[2]), reverse=True)
 
-    def _read(self, network: Network, file: Path) -> Resumed:
+    def _read(self, network: Body, file: Path) -> Resumed:
         where = f"{self._where}, {file.name}"
         header, tensors = serialization.read(where, file)
         try:
@@ -186,7 +185,7 @@ class Checkpoint:
         return resumed
 
     def after_epoch(
-        self, network: Network, history: History, state: np.ndarray, step: int, is_last: bool
+        self, network: Body, history: History, state: np.ndarray, step: int, is_last: bool
     ) -> None:
         """What a fit calls when an epoch is whole: write what is due and remove the oldest.
 
@@ -213,7 +212,7 @@ class Checkpoint:
                 old.unlink(missing_ok=True)
         self.saved = [path for path in self.saved if path.exists()]
 
-    def _write(self, network: Network, path: Path, *extra: Any) -> None:
+    def _write(self, network: Body, path: Path, *extra: Any) -> None:
         serialization.write(self._where, network, path, *extra)
         self.saved = [*(kept for kept in self.saved if kept != path), path]
 
@@ -226,10 +225,8 @@ def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, 
     return dict(fields["run"]), Resumed(tensors, state, header["seed"], fields["step"], history)
 
 
-def _identity(network: Network, samples: Samples, run: dict[str, Any]) -> dict[str, Any]:
+def _identity(network: Body, samples: Samples, run: dict[str, Any]) -> dict[str, Any]:
     """What makes a run this run, as text by which two can be compared."""
-    from . import __version__
-
     parts = {
         _ARCHITECTURE: serialization.architecture(network),
         **{key: specification(value) for key, value in run.items()},

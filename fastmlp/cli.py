@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import __version__
 from .errors import InputError
+from .version import __version__
 
 _EXAMPLES = """\
 examples:
@@ -132,7 +132,7 @@ def _default(value: object) -> str:
     return "" if value is None else f" (default {value})"
 
 
-def _add_train(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _add_train(commands: Any) -> None:
     from .layers import ACTIVATIONS, LAYERS
     from .losses import LOSSES
     from .optimizers import OPTIMIZERS
@@ -275,7 +275,7 @@ def _choices(names: Sequence[str], default: str) -> str:
     return f"{', '.join(names)} (default {default})"
 
 
-def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="score a saved network on data")
     evaluate.add_argument("model", metavar="MODEL", help="file that train --save wrote")
     _add_data(evaluate, None)
@@ -291,7 +291,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
     )
 
 
-def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _add_predict(commands: Any) -> None:
     predict = commands.add_parser("predict", help="predict with a saved network, as CSV")
     predict.add_argument("model", metavar="MODEL", help="file that train --save wrote")
     _add_data(predict, None)
@@ -301,7 +301,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[
     )
 
 
-def _add_trace(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _add_trace(commands: Any) -> None:
     from .layers import ACTIVATIONS
     from .optimizers import OPTIMIZERS
 
@@ -335,7 +335,7 @@ def _add_trace(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     trace.add_argument("--plot", metavar="FILE.png", help="draw activations and deltas")
 
 
-def _add_others(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _add_others(commands: Any) -> None:
     check = commands.add_parser(
         "check-gradients", help="compare every gradient with the reference and with differences"
     )

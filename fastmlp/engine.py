@@ -32,7 +32,7 @@ from .targets import Encoded
 from .threads import WORK_A_THREAD, choose_threads, in_pieces, on_threads
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .body import Body
 
 # As `threads.WORK_A_THREAD`, where only sums change cores, if a call has enough steps to pay for
 # starting the thread.
@@ -48,7 +48,7 @@ def _whole_lines(n_bytes: int) -> int:
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
 
 
-def training_work(network: Network, batch_size: int) -> int:
+def training_work(network: Body, batch_size: int) -> int:
     """Multiplications of a step of training: forward, and backward for inputs and for weights."""
     return 3 * batch_size * int(network.params.size)
 
@@ -102,7 +102,7 @@ class Engine:
 
     Parameters
     ----------
-    network : Network
+    network : Body
         Built; its layers and loss all have kernels.
     table : Table
         The samples.
@@ -125,7 +125,7 @@ class Engine:
 
     def __init__(
         self,
-        network: Network,
+        network: Body,
         table: Table,
         batch_size: int,
         n_threads: int | None = 1,
@@ -186,7 +186,7 @@ class Engine:
         return -1
 
     def _describe(
-        self, network: Network, optimizer: Optimizer, batch_size: int, training: bool
+        self, network: Body, optimizer: Optimizer, batch_size: int, training: bool
     ) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
@@ -227,9 +227,7 @@ class Engine:
         if self._is_linked:
             self._link_gather()
 
-    def _choose_kernels(
-        self, loss: Any, optimizer: Optimizer, training: bool, link: bool
-    ) -> None:
+    def _choose_kernels(self, loss: Any, optimizer: Optimizer, training: bool, link: bool) -> None:
         """Say which kernel goes to which field, once it is compiled."""
         links, model, update = self._links, self.model, self.update
         sparse = self.table.kind == SPARSE and not self.gathers
@@ -475,7 +473,7 @@ class Engine:
         return float(self.train(order, encoded, weights, no_state, no_numbers, 0)[0])
 
 
-def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
+def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
     Threads take blocks of rows, each with a work space of its own, which then waits in
@@ -506,7 +504,7 @@ def outputs(network: Network, X: Any, link: bool) -> np.ndarray:
     return out
 
 
-def _work_space_key(network: Network, table: Table, link: bool) -> tuple[Any, ...]:
+def _work_space_key(network: Body, table: Table, link: bool) -> tuple[Any, ...]:
     """All that a work space to predict with depends on, short of sizes and parameters."""
     activations = [layer for layer in network.layers if isinstance(layer, Activation)]
     options = tuple((layer.kernel, layer.option) for layer in activations)
@@ -515,7 +513,7 @@ def _work_space_key(network: Network, table: Table, link: bool) -> tuple[Any, ..
     return block, link, in_place, table.kind == SPARSE, network.loss, options
 
 
-def _work_space(network: Network, key: tuple[Any, ...], table: Table) -> Engine:
+def _work_space(network: Body, key: tuple[Any, ...], table: Table) -> Engine:
     """One that waits, or a new one."""
     spare = network.spare_engines
     try:

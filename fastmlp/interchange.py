@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
 
 
+def held_network(model: Any) -> Network | None:
+    """The network that a model is, or has, if there is one of ours."""
+    network = model if isinstance(model, Network) else getattr(model, "network_", None)
+    return network if isinstance(network, Network) else None
+
+
 def network_of(where: str, model: Any) -> Network:
     """The network that a model is, or has."""
-    network = model if isinstance(model, Network) else getattr(model, "_network", None)
-    if not isinstance(network, Network):
+    network = held_network(model)
+    if network is None:
         raise InputTypeError(
             where, "a Network, MLPClassifier or MLPRegressor", type(model).__name__,
             "fit one of those",
@@ -151,4 +157,4 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
     if not hasattr(model, "coefs_"):
         raise InputError("from_sklearn", "a fitted model", "one not fitted yet", "call fit first")
     made: MLPClassifier | MLPRegressor = kind(**model.get_params())
-    return made._take_over(model)
+    return made.take_over(model)

@@ -7,11 +7,12 @@ does: for built-in parts the two agree bit for bit, which the tests check.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import checks, own_parts
+from .body import Body
 from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
@@ -24,12 +25,9 @@ from .optimizers import has_rule
 from .tables import is_sparse
 from .targets import Encoded
 
-if TYPE_CHECKING:
-    from .network import Network
-
 
 def train(
-    network: Network,
+    network: Body,
     X: np.ndarray,
     order: np.ndarray,
     batch_size: int,
@@ -62,7 +60,7 @@ def train(
 
 
 def _step(
-    network: Network,
+    network: Body,
     X: np.ndarray,
     index: np.ndarray,
     encoded: Encoded,
@@ -84,12 +82,12 @@ def _step(
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
         optimizer.step(network.params, network.grads)
-    _limit_norms(network)
+    limit_norms(network)
     return loss
 
 
 def gradient(
-    network: Network,
+    network: Body,
     X: np.ndarray,
     encoded: Encoded,
     weights: np.ndarray,
@@ -101,15 +99,15 @@ def gradient(
     In the first batch, what parts of the user's own return is checked.
     """
     values = forward(network, X, training)
-    found = _loss(network, values, encoded, weights)
+    found = loss_and_slopes(network, values, encoded, weights)
     if is_first:
         own_parts.check_loss(network.loss, values, found)
     loss, flowing = found
     backward(network, flowing, is_first)
-    return loss + _add_penalties(network)
+    return loss + add_penalties(network)
 
 
-def backward(network: Network, flowing: np.ndarray, is_first: bool = True) -> np.ndarray:
+def backward(network: Body, flowing: np.ndarray, is_first: bool = True) -> np.ndarray:
     """Gradient with respect to the inputs, given that of the outputs of the last forward pass."""
     for layer in reversed(network.layers):
         incoming, flowing = flowing, layer.backward(flowing)
@@ -118,7 +116,7 @@ def backward(network: Network, flowing: np.ndarray, is_first: bool = True) -> np
     return flowing
 
 
-def input_gradients(network: Network, where: str, X: np.ndarray, output: int) -> np.ndarray:
+def input_gradients(network: Body, where: str, X: np.ndarray, output: int) -> np.ndarray:
     """Gradient of one linear output with respect to X, in the network's type; grads are kept."""
     checks.whole_number(where, "output", output, 0)
     if output >= network.n_outputs:
@@ -134,17 +132,17 @@ def input_gradients(network: Network, where: str, X: np.ndarray, output: int) ->
     return laid_out(flowing, network.dtype)
 
 
-def forward(network: Network, X: Any, training: bool = False) -> np.ndarray:
+def forward(network: Body, X: Any, training: bool = False) -> np.ndarray:
     """Outputs of the last layer; sparse rows stay sparse if the first layer is Dense."""
     values = X.astype(network.dtype)
     if is_sparse(values) and type(network.layers[0]) is not Dense:
         values = values.toarray()
     for layer in network.layers:
-        values = _forward(layer, values, training)
+        values = outputs_of_layer(layer, values, training)
     return values
 
 
-def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
+def outputs_of_layer(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
     """Outputs in the network's type and row by row, whatever a user's own layer returns."""
     result = layer.forward(values, training=training)
     if np.shape(result) != (values.shape[0], layer.n_out):
@@ -163,16 +161,17 @@ def _forward(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
     return laid_out(result, values.dtype)
 
 
-def _loss(
-    network: Network, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
+def loss_and_slopes(
+    network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
+    """Mean loss, penalties left out, and its gradient with respect to the outputs."""
     if isinstance(network.loss, BuiltInLoss):
         return network.loss.rows(outputs, *encoded, weights)
     even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
     return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
 
 
-def _add_penalties(network: Network) -> float:
+def add_penalties(network: Body) -> float:
     """Add the penalties' gradient to grads; returns their value."""
     l1, l2, one = network.l1, network.l2, network.dtype.type(1)
     if not (l1 or l2):
@@ -197,7 +196,8 @@ def _add_penalties(network: Network) -> float:
     return float(sum_rows(address_of(every, "penalties", np.float64, every.size), every.size))
 
 
-def _limit_norms(network: Network) -> None:
+def limit_norms(network: Body) -> None:
+    """Shrink weights into units to the largest norm that their layer allows."""
     for layer in network.layers:
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape

@@ -24,7 +24,7 @@ from .losses import LOSSES, Loss
 from .optimizers import OPTIMIZERS, Group, Optimizer
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .body import Body
 
 
 class Sharing(NamedTuple):
@@ -93,7 +93,7 @@ class Link(NamedTuple):
     kernel: Kernel
 
 
-def lower(network: Network, optimizer: Optimizer, drops: bool = True) -> Program:
+def lower(network: Body, optimizer: Optimizer, drops: bool = True) -> Program:
     """The program of a built network, with the optimizer's factors for each op's parameters.
 
     drops: whether layers of dropout do anything.
@@ -114,9 +114,7 @@ def lower(network: Network, optimizer: Optimizer, drops: bool = True) -> Program
     return Program(ops, activations, 1.0)
 
 
-def _records(
-    network: Network, folded: list[list[Layer]], optimizer: Optimizer
-) -> np.ndarray:
+def _records(network: Body, folded: list[list[Layer]], optimizer: Optimizer) -> np.ndarray:
     """The layers of each op as a record."""
     ops = np.zeros(len(folded), plan.OP)
     factors = dict(
@@ -206,7 +204,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, one: Any) -> dict[str, Kernel]:
     return found
 
 
-def _check_sizes(network: Network, ops: np.ndarray) -> None:
+def _check_sizes(network: Body, ops: np.ndarray) -> None:
     """Refuse layers and groups that no longer have the sizes that the parameters were made for."""
     width, sizes, end = network.n_features, dict[int, int](), 0
     for op in ops:

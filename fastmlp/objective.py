@@ -6,18 +6,14 @@ gradients are added in the order of the blocks, whatever the number of threads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from .body import Body
 from .engine import Convention, Engine, training_work
 from .kernels.memory import address_of
 from .tables import table_of
 from .targets import Samples
 from .threads import choose_threads, on_threads
-
-if TYPE_CHECKING:
-    from .network import Network
 
 _BLOCK = 1024
 
@@ -38,7 +34,7 @@ class Objective:
 
     def __init__(
         self,
-        network: Network,
+        network: Body,
         samples: Samples,
         convention: Convention | None = None,
         n_threads: int | None = None,

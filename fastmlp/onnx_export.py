@@ -15,7 +15,7 @@ import numpy as np
 from . import checks, columns
 from .errors import InputError, InputTypeError, require
 from .files import checked_path, replacing
-from .interchange import network_of
+from .interchange import held_network, network_of
 from .layers import (
     ELU,
     GELU,
@@ -33,7 +33,7 @@ from .layers import (
     Softplus,
     Tanh,
 )
-from .losses import BuiltInLoss
+from .losses import BuiltInLoss, Quantile
 from .network import Network
 from .onnx_inputs import (
     Input,
@@ -63,7 +63,7 @@ _NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     Sigmoid: lambda _: ("Sigmoid", {}),
     Tanh: lambda _: ("Tanh", {}),
 }
-_LINKS: dict[int, tuple[str, dict[str, Any]]] = {
+_LINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}),
     "softmax": ("Softmax", {"axis": 1}),
     "sigmoid": ("Sigmoid", {}),
@@ -200,7 +200,8 @@ def _described(model: Any) -> tuple[Network, _Head]:
         kind = "classes" if model.out_activation_ == "softmax" else "binary"
         if kind == "binary" and model.n_outputs_ > 1:
             kind = "labels"
-    return network, _Head(kind, classes, network.n_outputs, getattr(model, "_n_levels", 1))
+    n_levels = len(network.loss.levels) if isinstance(network.loss, Quantile) else 1
+    return network, _Head(kind, classes, network.n_outputs, n_levels)
 
 
 def _forward(graph: _Graph, network: Network, name: str) -> str:
@@ -277,7 +278,7 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     onnx = require("onnx", "to_onnx")
     path = checked_path("to_onnx", path, (".onnx",))
     X = None if X is None else some_rows(X)
-    if isinstance(model, Network) or hasattr(model, "_network") or not hasattr(model, "get_params"):
+    if held_network(model) is not None or not hasattr(model, "get_params"):
         written = _own_model(onnx, model, X)
     else:
         written = _with_skl2onnx(onnx, model, X)

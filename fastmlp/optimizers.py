@@ -22,8 +22,8 @@ from .groups import groups_of, owner_of
 from .kernels import optimizers as kernels
 from .kernels.calls import Kernel
 from .kernels.denormals import flush_denormals, restore_denormals
-from .kernels.views import Factors, Memory, Run
 from .kernels.memory import address_of, aligned_zeros
+from .kernels.views import Factors, Memory, Run
 from .registry import Registry
 from .schedules import Schedule, rates_of, schedule_of
 

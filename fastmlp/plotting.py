@@ -11,11 +11,11 @@ import os
 import textwrap
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from . import checks
+from . import checks, evaluation
 from .errors import InputError, InputTypeError, require
 from .files import checked_path, replacing
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .body import Body
     from .datasets import Split
     from .history import History
-    from .network import Network
-    from .trace import LayerTrace, Trace
+    from .layer_trace import LayerTrace
 
 __all__ = [
     "plot_confusion",
@@ -46,6 +46,18 @@ _MAX_NUMBERED = 30  # with more classes than this a cell is too small for a numb
 _MAX_BARS = 100  # units that are drawn apart
 _MAX_HIDDEN = 4  # layers in the picture of a trace; of more, the first and last ones
 SUFFIXES = (".png", ".svg", ".pdf")
+
+
+class Traced(Protocol):
+    """What pictures need of a `Trace`, whose module imports this one."""
+
+    target: np.ndarray
+    prediction: np.ndarray
+    classes: np.ndarray | None
+
+    def blocks(self) -> list[list[LayerTrace]]: ...
+
+    def summary(self) -> list[str]: ...
 
 
 def require_matplotlib(where: str) -> None:
@@ -390,7 +402,7 @@ def plot_regression(
 
 
 def plot_trace(
-    trace: Trace, image_shape: tuple[int, int] | None = None, figure: Figure | None = None
+    trace: Traced, image_shape: tuple[int, int] | None = None, figure: Figure | None = None
 ) -> Figure:
     """Draw one sample's way through a network: activations above, below them the way back.
 
@@ -452,7 +464,7 @@ def plot_trace(
     return figure
 
 
-def show_trace(trace: Trace, image_shape: tuple[int, int] | None) -> Figure:
+def show_trace(trace: Traced, image_shape: tuple[int, int] | None) -> Figure:
     """`plot_trace` on a figure that pyplot knows and shows."""
     require_matplotlib("Trace.plot")
     if image_shape is not None:
@@ -464,11 +476,11 @@ def show_trace(trace: Trace, image_shape: tuple[int, int] | None) -> Figure:
     )
 
 
-def _trace_size(trace: Trace) -> tuple[float, float]:
+def _trace_size(trace: Traced) -> tuple[float, float]:
     return 2.7 * (len(_hidden_blocks(trace)[0]) + 2), 5.4
 
 
-def _hidden_blocks(trace: Trace) -> tuple[list[list[LayerTrace]], int]:
+def _hidden_blocks(trace: Traced) -> tuple[list[list[LayerTrace]], int]:
     """Those before the last that change something, and how many more there are in their middle."""
     blocks = [
         block
@@ -481,9 +493,9 @@ def _hidden_blocks(trace: Trace) -> tuple[list[list[LayerTrace]], int]:
     return blocks[:half] + blocks[-half:], len(blocks) - 2 * half
 
 
-def _ends_of_input(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+def _ends_of_input(trace: Traced) -> tuple[np.ndarray, np.ndarray]:
     """The sample, and the gradient of the loss with respect to it."""
-    first = trace[0]
+    first = trace.blocks()[0][0]
     return (first.x, first.dx) if "x" in first else (first.z, first.delta)
 
 
@@ -523,7 +535,7 @@ def _draw_units(ax: Axes, values: np.ndarray, color: str) -> None:
     ax.grid(axis="y", alpha=0.3)
 
 
-def _draw_outputs(above: Axes, below: Axes, trace: Trace) -> None:
+def _draw_outputs(above: Axes, below: Axes, trace: Traced) -> None:
     """Prediction beside target, and the delta that this makes."""
     places = np.arange(trace.prediction.size)
     above.bar(places - 0.2, trace.prediction, 0.4, color=_BLUE, label="prediction")
@@ -549,7 +561,7 @@ def _draw_outputs(above: Axes, below: Axes, trace: Trace) -> None:
 
 def training_report(
     path: str | os.PathLike[str],
-    network: Network,
+    network: Body,
     history: History,
     split: Split,
     image_shape: tuple[int, int] | None = None,
@@ -612,7 +624,7 @@ def write_figure(where: str, path: str | os.PathLike[str], figure: Figure) -> No
 
 
 def _report(
-    network: Network,
+    network: Body,
     history: History,
     split: Split,
     image_shape: tuple[int, int] | None,
@@ -628,7 +640,7 @@ def _report(
     else:
         curves, kind = _draw_classes(figure, network, split, image_shape), "accuracy"
     plot_history(history, curves, kind, loss_name)
-    score = network.score(split.X_test, split.y_test)
+    _, score = evaluation.evaluate(network, "Network.evaluate", split.X_test, split.y_test, None)
     figure.suptitle(
         f"{_name(split.name, 60)}: test {kind} {score:.4g} "
         f"(training epochs: {history.epochs}, parameters: {network.params.size:,})"
@@ -636,13 +648,14 @@ def _report(
     return figure
 
 
-def _draw_numbers(figure: Figure, network: Network, split: Split) -> tuple[Axes, str]:
+def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, str]:
     """Predictions of a regression; returns the axes for the curves, and what the score is."""
     from .losses import Quantile
 
     curves, axes = figure.subplots(1, 2)
     true = _numbers("training_report", "y_test", split.y_test)
-    predicted = _numbers("training_report", "predictions", network.predict(split.X_test))
+    answers = evaluation.predict(network, "Network.predict", split.X_test)
+    predicted = _numbers("training_report", "predictions", answers)
     levels = network.loss.levels if isinstance(network.loss, Quantile) else ()
     targets = _target_names(split, true.shape[1])
     if len(levels) < 2:
@@ -669,7 +682,7 @@ def _target_names(split: Split, n_targets: int) -> list[str]:
 
 
 def _draw_classes(
-    figure: Figure, network: Network, split: Split, image_shape: tuple[int, int] | None
+    figure: Figure, network: Body, split: Split, image_shape: tuple[int, int] | None
 ) -> Axes:
     """Hits and mistakes and, for images, pictures; returns the axes for the curves."""
     from .layers import Dense
@@ -696,9 +709,10 @@ def _draw_classes(
     return axes["h"]
 
 
-def _test_labels(network: Network, split: Split) -> tuple[np.ndarray, np.ndarray, Any]:
+def _test_labels(network: Body, split: Split) -> tuple[np.ndarray, np.ndarray, Any]:
     """True and predicted labels of the test rows, and all labels."""
-    true, predicted = np.asarray(split.y_test), network.predict(split.X_test)
+    true = np.asarray(split.y_test)
+    predicted = evaluation.predict(network, "Network.predict", split.X_test)
     if true.ndim == 1:
         return true, predicted, network.classes_
     if network.loss.task == "classes":  # rows of probabilities

@@ -7,21 +7,19 @@ call one predictor, and a call with `out` allocates nothing.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from . import checks, columns, engine
+from . import checks, columns, engine, evaluation
+from .body import Body
 from .compiling import announce
 from .errors import InputError, counted
 from .kernels.jit import REFUSALS, exactly, holding_gil
 from .kernels.outputs import outputs_of_row
 from .lowering import can_compile
 from .tables import table_of
-
-if TYPE_CHECKING:
-    from .network import Network
-    from .targets import TargetCoder
+from .targets import TargetCoder
 
 
 class Predictor:
@@ -56,7 +54,7 @@ class Predictor:
 
     __slots__ = ("_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
 
-    def __init__(self, network: Network, coder: TargetCoder | None = None) -> None:
+    def __init__(self, network: Body, coder: TargetCoder | None = None) -> None:
         if not network.is_built or not can_compile(network.layers, network.loss):
             got = "parts of your own" if network.is_built else "a network not built yet"
             raise InputError(
@@ -209,7 +207,7 @@ class Predictor:
             self._check_out(out, shape)
         found = np.empty(shape, self._dtype)
         if X.shape[0]:
-            found = self._network._outputs(X, link=True)
+            found = evaluation.outputs(self._network, X, link=True)
         if out is None:
             return found
         out[...] = found

@@ -247,7 +247,7 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Any], Callable[..., 
 RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
 
 
-def _column(x: npt.ArrayLike) -> Array:
+def column(x: npt.ArrayLike) -> Array:
     """One sample as the column vector the formulas are written for."""
     return np.asarray(x, dtype=np.float64).reshape(-1, 1)
 
@@ -378,9 +378,9 @@ class PublishedNetwork(_Network):
         db : list of ndarray
             Shaped as `biases`.
         """
-        z, a = self._forward(_column(x))
+        z, a = self._forward(column(x))
         # (p - t) relu'(z_L); fault: an output unit that is off learns nothing, even if t wants it
-        delta = (self.link(a[-1]) - _column(t)) * (z[-1] > 0)
+        delta = (self.link(a[-1]) - column(t)) * (z[-1] > 0)
         return self._backward(z, a, delta)
 
     def _train_once(self, X: Array, Y: Array) -> None:
@@ -433,7 +433,7 @@ class PublishedNetwork(_Network):
         return [int(unit) for unit in np.flatnonzero(~(self.output(X) > 0).any(axis=0))]
 
 
-def _bind(table: Mapping[str, tuple[Any, ...]], name: str, given: Mapping[str, Any]) -> Any:
+def bind(table: Mapping[str, tuple[Any, ...]], name: str, given: Mapping[str, Any]) -> Any:
     """Look `name` up and fix its keyword parameters, which its last two functions take."""
     if name not in table:
         names = ", ".join(table)
@@ -511,12 +511,10 @@ class ReferenceNetwork(_Network):
                 f"got {len(names)} and {len(each)}; give one for each hidden layer"
             )
         names.append("identity")  # the output layer is linear
-        self.functions = [
-            _bind(ACTIVATIONS, *pair) for pair in zip(names, [*each, {}], strict=True)
-        ]
+        self.functions = [bind(ACTIVATIONS, *pair) for pair in zip(names, [*each, {}], strict=True)]
         smoothing = {"label_smoothing": label_smoothing} if label_smoothing else {}
         parameters = {**(loss_parameters or {}), **smoothing}
-        self.link, self._loss, self._loss_gradient = _bind(LOSSES, loss, parameters)
+        self.link, self._loss, self._loss_gradient = bind(LOSSES, loss, parameters)
         rng = np.random.default_rng(random_state)
         self.weights, self.biases = [], []
         for n_in, n_out, name in zip(sizes[:-1], sizes[1:], names, strict=True):
@@ -540,7 +538,7 @@ class ReferenceNetwork(_Network):
         float
             The mean over outputs where each has a loss of its own.
         """
-        return float(self._loss(_column(self.output(x)), _column(t)))
+        return float(self._loss(column(self.output(x)), column(t)))
 
     def gradients(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Lists:
         """Gradients of `loss`.
@@ -559,8 +557,8 @@ class ReferenceNetwork(_Network):
         db : list of ndarray
             Shaped as `biases`.
         """
-        z, a = self._forward(_column(x))
-        return self._backward(z, a, self._loss_gradient(z[-1], _column(t)))
+        z, a = self._forward(column(x))
+        return self._backward(z, a, self._loss_gradient(z[-1], column(t)))
 
     def objective(self, X: Array, T: Array, sample_weight: Array | None = None) -> float:
         """Mean loss of samples, and the penalties.

@@ -10,13 +10,14 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from . import checks
+from .body import Body
 from .comparison import alike, loses_settings, same_labels
 from .errors import FileError, InputError, InputTypeError
 from .files import as_path, checked_path, replacing
@@ -26,8 +27,7 @@ from .losses import LOSSES, Loss
 from .registry import Registry, specification
 from .targets import TargetCoder
 
-if TYPE_CHECKING:
-    from .network import Network
+B = TypeVar("B", bound=Body)
 
 FORMAT = 2  # 1 had no checksum
 SUFFIXES = (".safetensors",)
@@ -59,7 +59,7 @@ class _Part(NamedTuple):
     built_in: Registry[Any]
 
 
-def save(network: Network, path: str | os.PathLike[str]) -> None:
+def save(network: Body, path: str | os.PathLike[str]) -> None:
     """Write a built network to `path`, whole or not at all.
 
     Raises
@@ -77,7 +77,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
 def write(
     where: str,
-    network: Network,
+    network: Body,
     target: Path,
     extra_tensors: dict[str, np.ndarray] | None = None,
     extra_fields: dict[str, Any] | None = None,
@@ -103,7 +103,7 @@ def write(
         _check_written(where, temporary, header, tensors)
 
 
-def _refuse_not_finite(where: str, network: Network) -> None:
+def _refuse_not_finite(where: str, network: Body) -> None:
     """Files with nan or infinity are not read, so none is written."""
     for name, values in network.named_parameters().items():
         if not np.isfinite(values).all():
@@ -137,7 +137,7 @@ def _check_written(where: str, file: Path, header: str, tensors: dict[str, np.nd
 
 
 def checked_header(
-    where: str, network: Network, extra_fields: dict[str, Any] | None = None
+    where: str, network: Body, extra_fields: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """A file's header short of its checksum, once everything was made again from it and compared.
 
@@ -164,7 +164,7 @@ class _NotPlain(TypeError):
     """Something that JSON does not know; the text is its type."""
 
 
-def _check_settings(where: str, network: Network, fields: dict[str, Any]) -> None:
+def _check_settings(where: str, network: Body, fields: dict[str, Any]) -> None:
     """Refuse labels, names and numbers that would not come back as they are."""
     checks.whole_number(where, "the seed", fields["seed"], 0, 2**63 - 1)
     for name in ("l1", "l2"):
@@ -180,7 +180,7 @@ def _check_settings(where: str, network: Network, fields: dict[str, Any]) -> Non
         _check_labels(where, network, network.classes_, fields["targets"])
 
 
-def _check_labels(where: str, network: Network, classes: np.ndarray, fields: Any) -> None:
+def _check_labels(where: str, network: Body, classes: np.ndarray, fields: Any) -> None:
     try:
         is_same = same_labels(classes, _coder(fields, network).classes)
     except Exception:  # as for `load`, where a wrong entry can make anything fail
@@ -192,7 +192,7 @@ def _check_labels(where: str, network: Network, classes: np.ndarray, fields: Any
         )  # fmt: skip
 
 
-def _check_parts(where: str, network: Network, fields: dict[str, Any]) -> None:
+def _check_parts(where: str, network: Body, fields: dict[str, Any]) -> None:
     """Refuse layers, losses and initializers that are not made again from the header."""
     parts = list(_parts(network, fields))
     tables = _tables([type(part.value) for part in parts])
@@ -205,7 +205,7 @@ def _check_parts(where: str, network: Network, fields: dict[str, Any]) -> None:
             )  # fmt: skip
 
 
-def _parts(network: Network, fields: dict[str, Any]) -> Iterator[_Part]:
+def _parts(network: Body, fields: dict[str, Any]) -> Iterator[_Part]:
     yield _Part("a loss", network.loss, fields["loss"], LOSSES)
     for layer, spec in zip(network.layers, fields["layers"], strict=True):
         yield _Part("layers", layer, spec, LAYERS)
@@ -268,7 +268,7 @@ def _plain(value: object) -> Any:
     raise _NotPlain(type(value).__name__)
 
 
-def _header(network: Network) -> dict[str, Any]:
+def _header(network: Body) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **architecture(network),
@@ -279,7 +279,7 @@ def _header(network: Network) -> dict[str, Any]:
     }
 
 
-def architecture(network: Network) -> dict[str, Any]:
+def architecture(network: Body) -> dict[str, Any]:
     """What a network computes and minimises, short of its parameters."""
     return {
         "layers": [layer.specification() for layer in network.layers],
@@ -321,11 +321,13 @@ def _dtype(text: str) -> np.dtype:
     return np.dtype(text)
 
 
-def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
+def load(make: Callable[..., B], path: str | os.PathLike[str], custom: Iterable[type] = ()) -> B:
     """Read a network that `save` wrote.
 
     Parameters
     ----------
+    make : callable
+        The class `Network`.
     path : str or path
     custom : iterable of type
         Classes of your own layers, losses and initializers that the file names.
@@ -339,7 +341,7 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> Network:
     header, tensors = read(where, as_path("Network.load", path))
     tensors = {key: values for key, values in tensors.items() if not key.startswith(EXTRA)}
     try:
-        return _rebuilt(where, header, tensors, _tables(custom))
+        return _rebuilt(make, where, header, tensors, _tables(custom))
     except FileError:
         raise
     except Exception as error:  # a wrong header can make anything fail
@@ -426,18 +428,17 @@ def _tables(custom: Iterable[type]) -> _Tables:
 
 
 def _rebuilt(
+    make: Callable[..., B],
     where: str,
     header: dict[str, Any],
     tensors: dict[str, np.ndarray],
     tables: _Tables,
-) -> Network:
-    from .network import Network
-
+) -> B:
     _check_names(where, header, tables)
     layers = [_layer(spec, tables) for spec in header["layers"]]
     loss = tables.losses.make(header["loss"], Loss)
     _check_parameters(where, header, layers, tensors)
-    network = Network(
+    network = make(
         layers,
         loss,
         dtype=header["dtype"],
@@ -507,7 +508,7 @@ def _layer(spec: dict[str, Any], tables: _Tables) -> Layer:
     return layer
 
 
-def _coder(fields: dict[str, Any], network: Network) -> TargetCoder:
+def _coder(fields: dict[str, Any], network: Body) -> TargetCoder:
     classes = fields["classes"]
     if classes is not None:
         classes = np.array(classes, dtype=_dtype(fields["classes_dtype"]))

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .trace import LayerTrace, Trace
+from .layer_trace import LayerTrace
+from .trace import Trace
 
 _N_NUMBERS = 4  # of an array that are printed
 _MOST_OUTPUTS = 12  # of more, only the target's and those with the largest predictions

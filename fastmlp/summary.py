@@ -6,13 +6,10 @@ The text is returned, not printed; at a prompt it shows as it is.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from .body import Body
 from .layers import Layer
 from .optimizers import Adam
-
-if TYPE_CHECKING:
-    from .network import Network
 
 _HEADER = ("", "layer", "outputs", "parameters")
 
@@ -26,7 +23,7 @@ class Summary(str):
         return str(self)
 
 
-def summary(network: Network) -> Summary:
+def summary(network: Body) -> Summary:
     """A table of the layers of a network, and what they come to."""
     rows = [_HEADER, *(_row(network, i) for i in range(len(network.layers)))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -40,7 +37,7 @@ def summary(network: Network) -> Summary:
     return Summary("\n".join([*lines, _total(network)]))
 
 
-def _row(network: Network, number: int) -> tuple[str, str, str, str]:
+def _row(network: Body, number: int) -> tuple[str, str, str, str]:
     layer = network.layers[number]
     n_out = "?" if layer.n_out is None else f"{layer.n_out:,}"
     n_parameters = f"{_n_parameters(layer):,}" if network.is_built else "?"
@@ -51,7 +48,7 @@ def _n_parameters(layer: Layer) -> int:
     return sum(math.prod(shape) for shape in layer.parameter_shapes().values())
 
 
-def _total(network: Network) -> str:
+def _total(network: Body) -> str:
     if not network.is_built:
         return "not built yet: all sizes are known after the first fit, or build(n_features)"
     n_bytes = network.params.nbytes

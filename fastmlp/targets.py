@@ -77,7 +77,7 @@ class TargetCoder:
         coder = cls(n_outputs, *_reading(loss))
         values = _array(where, y)
         coder.flat = values.ndim == 1
-        coder._refuse_labels_in_a_column(where, values)
+        _refuse_labels_in_a_column(coder, where, values)
         if coder.task != "regression" and coder.flat:
             coder.classes = _classes(where, values, coder.task, n_outputs)
         return coder
@@ -85,14 +85,6 @@ class TargetCoder:
     def suits(self, loss: Loss) -> bool:
         """Whether targets mean the same to a loss."""
         return (self.task, self.n_levels, self.non_negative) == _reading(loss)
-
-    def _refuse_labels_in_a_column(self, where: str, values: np.ndarray) -> None:
-        """Labels (n, 1) would be read as rows of yes and no."""
-        if self.flat or values.shape[1] != 1 or self.task == "regression":
-            return
-        if (self.task == "classes" and self.n_outputs > 1) or values.dtype.kind not in "biuf":
-            wanted = f"labels of shape (n,), or y of shape (n, {self.n_outputs})"
-            raise InputError(where, wanted, f"shape {values.shape}", "use y.ravel() for labels")
 
     @property
     def n_columns(self) -> int:
@@ -179,6 +171,15 @@ def _reading(loss: Loss) -> tuple[str, int, bool]:
     """How a loss reads targets: its task, outputs per target, and whether they may be negative."""
     n_levels = len(loss.levels) if isinstance(loss, Quantile) else 1
     return loss.task, n_levels, isinstance(loss, PoissonDeviance)
+
+
+def _refuse_labels_in_a_column(coder: TargetCoder, where: str, values: np.ndarray) -> None:
+    """Labels (n, 1) would be read as rows of yes and no."""
+    if coder.flat or values.shape[1] != 1 or coder.task == "regression":
+        return
+    if (coder.task == "classes" and coder.n_outputs > 1) or values.dtype.kind not in "biuf":
+        wanted = f"labels of shape (n,), or y of shape (n, {coder.n_outputs})"
+        raise InputError(where, wanted, f"shape {values.shape}", "use y.ravel() for labels")
 
 
 def _array(where: str, y: object) -> np.ndarray:

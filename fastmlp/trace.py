@@ -6,80 +6,19 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .errors import InputError, InputTypeError
+from .layer_trace import LayerTrace, as_html, as_text, heads, lines, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HEADS = ("layer", "array", "shape", "smallest", "largest", "norm", "from reference")
 _MOST_LAYERS = 8  # a table of more leaves those in the middle out
-_LONGEST_TITLE = 28
-
-
-class LayerTrace:
-    """What one layer did with the sample: read-only arrays, as attributes.
-
-    Parameters
-    ----------
-    number : int
-        Position among the network's layers.
-    title : str
-        The layer, as it is written.
-    arrays : dict of str to ndarray
-        By name, as `Trace` explains them.
-    shown : sequence of str
-        Names of the arrays that tables show, in the order of the algorithm.
-    is_shown_before : bool
-        Whether this is an activation, whose arrays the Dense layer before it has as well.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        title: str,
-        arrays: dict[str, np.ndarray],
-        shown: Sequence[str],
-        is_shown_before: bool,
-    ) -> None:
-        self.number, self.title, self._arrays = number, title, arrays
-        self.shown, self.is_shown_before = tuple(shown), is_shown_before
-        self.differences: dict[str, float] = {}
-
-    @property
-    def arrays(self) -> Mapping[str, np.ndarray]:
-        """All arrays by name."""
-        return MappingProxyType(self._arrays)
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        arrays: dict[str, np.ndarray] = self.__dict__.get("_arrays", {})
-        if name in arrays:
-            return arrays[name]
-        names = ", ".join(arrays)
-        raise AttributeError(
-            f"Trace, layer {self.__dict__.get('number')}: expected one of {names}, got {name!r}; "
-            "choose one of these"
-        )
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._arrays:
-            expected, advice = f"one of {', '.join(self._arrays)}", "choose one of these"
-            raise InputError(f"Trace, layer {self.number}", expected, repr(name), advice)
-        return self._arrays[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._arrays
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._arrays})
-
-    def __repr__(self) -> str:
-        return _as_text([_heads([self]), *_lines([self], [f"{self.number} {_short(self.title)}"])])
 
 
 class Trace:
@@ -328,31 +267,31 @@ class Trace:
         if self.optimizer is not None:
             rate = "" if self.learning_rate is None else f" at learning rate {self.learning_rate:g}"
             after = f"; {self.loss_after:.6g} after one step of {self.optimizer}{rate}"
-        lines = [
+        told = [
             f"target {self.label_of(self.target)}, prediction {self.label_of(self.prediction)}, "
             f"loss {self.loss:.6g}{penalty}{after}"
         ]
         if self.differences:
             worst = max(self.differences, key=lambda name: self.differences[name])
-            lines.append(
+            told.append(
                 f"largest difference from fastmlp.reference {self.largest_difference:.1e} ({worst})"
             )
         else:
-            lines.append(f"fastmlp.reference has no counterpart for {self.no_reference}")
-        return lines
+            told.append(f"fastmlp.reference has no counterpart for {self.no_reference}")
+        return told
 
     def __repr__(self) -> str:
         return "\n".join(
             [
                 "Trace of one sample",
                 *self.summary(),
-                _as_text([_heads(self.layers), *self._table()]),
+                as_text([heads(self.layers), *self._table()]),
             ]
         )
 
     def _repr_html_(self) -> str:
         first = "<br>".join(html.escape(line) for line in self.summary())
-        return f"<p>{first}</p>{_as_html([_heads(self.layers), *self._table()])}"
+        return f"<p>{first}</p>{as_html([heads(self.layers), *self._table()])}"
 
     def _table(self) -> list[tuple[str, ...]]:
         """One line for each array, those of middle layers left out where there are many."""
@@ -360,7 +299,7 @@ class Trace:
         half = _MOST_LAYERS // 2
         for place, block in enumerate(blocks):
             if len(blocks) <= _MOST_LAYERS or not half <= place < len(blocks) - half:
-                found += _lines(block, [f"{part.number} {_short(part.title)}" for part in block])
+                found += lines(block, [f"{part.number} {short(part.title)}" for part in block])
             elif place == half:
                 left_out = len(blocks) - 2 * half
                 found.append((f"... {left_out} more: print(trace[{block[0].number}])",))
@@ -390,55 +329,3 @@ class Reference(NamedTuple):
 
     arrays: dict[str, np.ndarray]
     missing: str
-
-
-def _lines(block: list[LayerTrace], titles: list[str]) -> list[tuple[str, ...]]:
-    """One line for each array of the block's first layer, which has those of the others too."""
-    layer, found = block[0], list[tuple[str, ...]]()
-    for place, name in enumerate(layer.shown):
-        values = layer[name]
-        title = titles[place] if place < len(titles) else ""
-        cells = [title, name, str(values.shape), *_figures(values)]
-        if name in layer.differences:
-            cells.append(f"{layer.differences[name]:.1e}")
-        found.append(tuple(cells))
-    return found
-
-
-def _figures(values: np.ndarray) -> tuple[str, str, str]:
-    """Smallest, largest and Euclidean norm."""
-    with np.errstate(all="ignore"):
-        wide = values.astype(np.float64)
-        low, high, norm = wide.min(), wide.max(), np.linalg.norm(wide)
-    return f"{low:.4g}", f"{high:.4g}", f"{norm:.4g}"
-
-
-def _heads(layers: list[LayerTrace]) -> tuple[str, ...]:
-    return _HEADS if any(layer.differences for layer in layers) else _HEADS[:-1]
-
-
-def _as_text(lines: list[tuple[str, ...]]) -> str:
-    """Columns side by side; text to the left, numbers to the right."""
-    full = [line for line in lines if len(line) > 1]
-    n_columns = max(len(line) for line in full)
-    widths = [max(len(line[j]) for line in full if j < len(line)) for j in range(n_columns)]
-    rows = [
-        "  ".join(
-            f"{cell:<{width}}" if j < 3 else f"{cell:>{width}}"
-            for j, (cell, width) in enumerate(zip(line, widths, strict=False))
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join(rows)
-
-
-def _as_html(lines: list[tuple[str, ...]]) -> str:
-    rows = [
-        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line)
-        for tag, line in zip(["th", *["td"] * len(lines)], lines, strict=False)
-    ]
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
-
-
-def _short(title: str) -> str:
-    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 3]}..."

@@ -7,30 +7,30 @@ The steps are those of `layerwise`, with everything written down on the way; the
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import checks, layerwise, reference
+from .body import Body, planned
 from .errors import InputError
 from .kernels.denormals import flush_denormals, restore_denormals
+from .layer_trace import LayerTrace
 from .layers import LAYERS, Activation, Dense, Dropout, Layer
 from .losses import LOSSES
 from .optimizers import SGD, has_rule, optimizer_of
 from .registry import specification
+from .samples import adopt, read
 from .tables import is_sparse
 from .targets import Samples, TargetCoder
-from .trace import LayerTrace, Outcome, Reference, Step, Trace
-
-if TYPE_CHECKING:
-    from .network import Network
+from .trace import Outcome, Reference, Step, Trace
 
 _WHERE = "Network.trace"
 
 T = TypeVar("T")
 
 
-def trace(network: Network, x: Any, y: Any, optimizer: Any, training: bool) -> Trace:
+def trace(network: Body, x: Any, y: Any, optimizer: Any, training: bool) -> Trace:
     """Follow one sample; `Network.trace` explains the parameters."""
     chosen = _optimizer(optimizer)
     twin = _own_copy(network)
@@ -44,12 +44,12 @@ def trace(network: Network, x: Any, y: Any, optimizer: Any, training: bool) -> T
         restore_denormals(control)
 
 
-def _follow(network: Network, samples: Samples, optimizer: Any, training: bool) -> Trace:
+def _follow(network: Body, samples: Samples, optimizer: Any, training: bool) -> Trace:
     """Forward, loss, backward and update of a network that nobody else has."""
     passed, outputs = _forward(network, samples.X, training)
-    loss, flowing = layerwise._loss(network, outputs, samples.encoded, samples.weights)
+    loss, flowing = layerwise.loss_and_slopes(network, outputs, samples.encoded, samples.weights)
     gradients = _backward(network, flowing)
-    penalty = layerwise._add_penalties(network)
+    penalty = layerwise.add_penalties(network)
     target = samples.encoded.dense(network.n_outputs)[0]
     outcome = Outcome(
         loss=float(loss),
@@ -64,7 +64,7 @@ def _follow(network: Network, samples: Samples, optimizer: Any, training: bool) 
     if optimizer is not None:
         rate = _update(network, optimizer, found)
         _, outputs = _forward(network, samples.X, training)
-        after, _ = layerwise._loss(network, outputs, samples.encoded, samples.weights)
+        after, _ = layerwise.loss_and_slopes(network, outputs, samples.encoded, samples.weights)
         name = optimizer.name if has_rule(optimizer) else type(optimizer).__name__
         step = Step(name, rate, float(after))
     layers = [
@@ -100,7 +100,7 @@ def _own_copy(thing: T) -> T:
         ) from error
 
 
-def _row(x: Any, network: Network) -> Any:
+def _row(x: Any, network: Body) -> Any:
     """x as a matrix of one row."""
     if hasattr(x, "to_frame") and hasattr(x, "iloc"):  # a row of a pandas frame keeps its names
         x = x.to_frame().T
@@ -121,7 +121,7 @@ def _row(x: Any, network: Network) -> Any:
     return x
 
 
-def _read(network: Network, X: Any, y: Any) -> Samples:
+def _read(network: Body, X: Any, y: Any) -> Samples:
     """The sample as kernels read it; the network is built for it if it was not."""
     values = checks.array(_WHERE, "y", y)
     if values.ndim > 2 or (values.ndim == 2 and len(values) != 1):
@@ -133,15 +133,15 @@ def _read(network: Network, X: Any, y: Any) -> Samples:
         )
     if network.coder is None:
         columns = checks.matrix(_WHERE, "x", X, network.n_features or None).shape[1]
-        network.coder = _coder(network, values, network._plan(columns).n_outputs)
+        network.coder = _coder(network, values, planned(network, columns).n_outputs)
     flat = network.coder.flat if network.coder is not None else values.ndim < 2
     rows = values.reshape(1) if flat and values.size == 1 else values.reshape(1, -1)
-    samples, plan, coder = network._read(_WHERE, X, rows, None)
-    network._adopt(plan, coder)
+    samples, plan, coder = read(network, _WHERE, X, rows, None)
+    adopt(network, plan, coder)
     return samples
 
 
-def _coder(network: Network, values: np.ndarray, n_outputs: int) -> TargetCoder | None:
+def _coder(network: Body, values: np.ndarray, n_outputs: int) -> TargetCoder | None:
     """How a network without a fit reads one label: as the number of its class.
 
     None where the sample alone says how to read it: rows, and numbers to predict.
@@ -165,7 +165,7 @@ def _coder(network: Network, values: np.ndarray, n_outputs: int) -> TargetCoder 
     return TargetCoder(n_outputs, task, classes=np.arange(n_classes).astype(dtype), flat=True)
 
 
-def _classes(network: Network) -> np.ndarray | None:
+def _classes(network: Body) -> np.ndarray | None:
     """Labels in the order of the outputs, or numbers of classes where there are no labels."""
     found = network.classes_
     if found is None and network.loss.task == "classes":
@@ -183,7 +183,7 @@ def _kept(values: Any) -> np.ndarray:
     return kept
 
 
-def _forward(network: Network, X: Any, training: bool) -> tuple[list[np.ndarray], np.ndarray]:
+def _forward(network: Body, X: Any, training: bool) -> tuple[list[np.ndarray], np.ndarray]:
     """What goes into each layer, with the outputs as the last; and the outputs as they came."""
     values = X.astype(network.dtype)
     if is_sparse(values) and type(network.layers[0]) is not Dense:
@@ -192,12 +192,12 @@ def _forward(network: Network, X: Any, training: bool) -> tuple[list[np.ndarray]
     for number, layer in enumerate(network.layers):
         if isinstance(layer, Dropout):
             layer.at_step(network.seed, number + 1, 0)
-        values = layerwise._forward(layer, values, training)
+        values = layerwise.outputs_of_layer(layer, values, training)
         passed.append(_kept(values[0]))
     return passed, values
 
 
-def _backward(network: Network, flowing: np.ndarray) -> list[np.ndarray]:
+def _backward(network: Body, flowing: np.ndarray) -> list[np.ndarray]:
     """The gradient of the loss with respect to each of what `_forward` gives."""
     found = [_kept(np.reshape(flowing, -1))]
     for layer in reversed(network.layers):
@@ -207,7 +207,7 @@ def _backward(network: Network, flowing: np.ndarray) -> list[np.ndarray]:
 
 
 def _arrays(
-    network: Network, number: int, passed: list[np.ndarray], gradients: list[np.ndarray]
+    network: Body, number: int, passed: list[np.ndarray], gradients: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Everything that is known of a layer, by name."""
     layer = network.layers[number]
@@ -237,7 +237,7 @@ def _slope(layer: Layer, like: np.ndarray) -> np.ndarray:
     return _kept(layer.backward(np.ones((1, like.size), like.dtype))[0])
 
 
-def _joins(network: Network, number: int) -> bool:
+def _joins(network: Body, number: int) -> bool:
     """Whether a layer is an activation right behind a Dense layer, which shows its arrays too."""
     if not 0 < number < len(network.layers):
         return False
@@ -260,7 +260,7 @@ def _shown(number: int, layer: Layer, arrays: dict[str, np.ndarray]) -> list[str
     return [name for name in names if name in arrays]
 
 
-def _update(network: Network, optimizer: Any, found: list[dict[str, np.ndarray]]) -> float | None:
+def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -> float | None:
     """Let the optimizer make its first step and note what changed; returns the learning rate."""
     rate = None
     if has_rule(optimizer):
@@ -271,7 +271,7 @@ def _update(network: Network, optimizer: Any, found: list[dict[str, np.ndarray]]
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
         optimizer.step(network.params, network.grads)
-    layerwise._limit_norms(network)
+    layerwise.limit_norms(network)
     for layer, arrays in zip(network.layers, found, strict=True):
         for key, values in getattr(layer, "parameters", {}).items():
             name = _name(layer, key)
@@ -286,7 +286,7 @@ def _update(network: Network, optimizer: Any, found: list[dict[str, np.ndarray]]
 class _Oracle:
     """The per-sample reference for a network, from its first Dense layer on, if there is one."""
 
-    def __init__(self, network: Network, training: bool) -> None:
+    def __init__(self, network: Body, training: bool) -> None:
         self.network = network
         self.stages: list[tuple[int, int | None]] = []  # a Dense layer and its activation
         self.missing = self._find_stages(training)
@@ -323,9 +323,9 @@ class _Oracle:
         biases = [dense.parameters["b"].astype(np.float64)[:, None] for dense in denses]
         functions = [self._function(number) for _, number in self.stages]
         link, loss, slope_of_loss = _bound(reference.LOSSES, network.loss)
-        t = reference._column(target)
+        t = reference.column(target)
         z, a = reference.forward(
-            reference._column(passed[self.stages[0][0]]), weights, biases, functions
+            reference.column(passed[self.stages[0][0]]), weights, biases, functions
         )
         da_last = slope_of_loss(a[-1], t)
         delta = da_last * functions[-1][1](z[-1])
@@ -366,14 +366,14 @@ def _is_known(layer: Layer) -> bool:
 def _bound(table: Any, part: Any) -> Any:
     """The reference's functions for an activation or a loss, with its options."""
     spec = specification(part)
-    return reference._bind(table, spec.pop("name"), spec)
+    return reference.bind(table, spec.pop("name"), spec)
 
 
 def _put(found: dict[str, np.ndarray], number: int, columns: dict[str, np.ndarray]) -> None:
     found |= {f"{number}.{name}": column[:, 0] for name, column in columns.items()}
 
 
-def _plain_rate(network: Network, optimizer: Any) -> float | None:
+def _plain_rate(network: Body, optimizer: Any) -> float | None:
     """The learning rate, if the step is the reference's: plain gradient descent."""
     limited = any(isinstance(layer, Dense) and layer.max_norm for layer in network.layers)
     scaled = any(group.scale != 1 for group in network.groups)

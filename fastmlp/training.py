@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from . import checks, columns, engine, layerwise, own_parts
+from . import checks, columns, engine, evaluation, layerwise, own_parts
+from .body import Body, Plan
 from .checkpoint import Checkpoint, Resumed
 from .compiling import announce
 from .errors import InputError, InputTypeError, counted
@@ -25,13 +26,11 @@ from .kernels.losses import means_of_epochs
 from .kernels.memory import address_of
 from .lowering import can_compile
 from .optimizers import has_rule, optimizer_of
+from .samples import adopt, read, undoing
 from .schedules import rates_of
 from .tables import table_of
 from .targets import Samples, TargetCoder
 from .threads import MOST_THREADS
-
-if TYPE_CHECKING:
-    from .network import Network, Plan
 
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
@@ -39,16 +38,16 @@ _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the 
 class BatchCallback(Protocol):
     """A callback of batches: anything with this method."""
 
-    def on_batch(self, network: Network, step: int, loss: float, /) -> Any: ...
+    def on_batch(self, network: Any, step: int, loss: float, /) -> Any: ...
 
 
-Function = Callable[["Network", "History"], Any]
-OnBatch = Callable[["Network", int, float], Any]
+Function = Callable[[Any, History], Any]  # of the network
+OnBatch = Callable[[Any, int, float], Any]
 Callback = Function | Checkpoint | BatchCallback
 
 
 def fit(
-    network: Network,
+    network: Body,
     X: Any,
     y: Any,
     *,
@@ -75,12 +74,12 @@ def fit(
     own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
-    samples, plan, coder = network._read(where, X, y, sample_weight, search)
+    samples, plan, coder = read(network, where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan, network.dtype, validation_data)
     if has_rule(optimizer):
         optimizer.group_factors(plan.groups)
-    undo = network._undo()
-    network._adopt(plan, coder)
+    undo = undoing(network)
+    adopt(network, plan, coder)
     batch_size = min(batch_size, samples.X.shape[0])
     resumed = None
     if checkpoint is not None:
@@ -178,7 +177,7 @@ class _Run:
 
     def __init__(
         self,
-        network: Network,
+        network: Body,
         samples: Samples,
         validation: Samples | None,
         optimizer: Any,
@@ -360,7 +359,7 @@ class _Run:
         """Loss and score on the validation data, if there are any."""
         if self.validation is None:
             return None
-        return self.network._evaluate(*self.validation)
+        return evaluation.judged(self.network, self.validation)
 
 
 def mean_losses(losses: np.ndarray, n_rows: int, batch_size: int) -> list[float]:

@@ -1,87 +1,73 @@
-"""The shape of the package, read from its source: imports point one way and heavy ones stay put.
+"""The shape of the package, read from its source: no circles, nothing private shared.
 
-The checks take any package's folder, so that the last test can prove that they would fail.
+Every import statement counts, also one within a function or for types only. The checks take any
+package's folder, so that the last tests can prove that they would fail.
 """
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 
-# A module may import only modules of lower levels. A new module must be given its place here.
-LEVELS = (
-    {"errors", "reference", "kernels", "history", "interrupts"},
-    {"registry", "files", "tables", "trace", "columns", "comparison"},
-    {"checks", "groups"},
-    {"attributes"},
-    {"initializers", "schedules", "layers", "losses", "optimizers"},
-    {"targets", "own_parts"},
-    {"engine", "layerwise", "datasets"},
-    {"objective", "summary"},
-    {"network"},
-    {"serialization", "predictor", "tracing"},
-    {"checkpoint"},
-    {"training"},
-    {"gradient_check", "standardize", "estimators", "heldout", "best_epoch"},
-    {"interchange", "onnx_inputs"},
-    {"onnx_runtime"},
-    {"onnx_export"},
-    {"plotting"},
-    {"command_options", "story"},
-    {"commands"},
-    {"cli"},
-)
+# What must not lean on the rest: all that each of these imports of the package beside itself.
+ALONE = {
+    "errors": set[str](),
+    "version": set[str](),
+    "kernels": {"errors"},
+    "reference": {"datasets"},
+    "datasets": {"errors", "files"},
+}
+ONLY_IMPORTERS = {"llvmlite": "kernels", "numba": "kernels"}
+LATE = {"sklearn": "estimators"}  # slow to import, so elsewhere functions do it that need it
+SPEAKERS = {"cli", "commands", "reference", "estimators", "__main__"}  # who may print
+
+PUBLIC = {"_replace", "_fields", "_asdict", "_make", "_field_defaults"}  # of NamedTuples
+SELF = {"self", "cls", "super()"}  # the object, or the class, in whose method a name stands
+REACHES = {"getattr", "hasattr", "setattr", "delattr"}
 
 pytestmark = pytest.mark.slow  # rules for those who write modules
-LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-NO_LEVEL = {"__init__", "__main__"}  # they gather everything
-SIBLINGS = {
-    ("history", "errors"),
-    ("kernels", "errors"),
-    ("layers", "initializers"),
-    ("optimizers", "schedules"),
-}
-# Network hands over to modules above it, and the reference's demonstration loads its data: these
-# imports wait until they are needed.
-UPWARD_IF_LAZY = {
-    ("engine", "network"),  # for types
-    ("layerwise", "network"),  # for types
-    ("objective", "network"),  # for types
-    ("summary", "network"),  # for types
-    ("network", "layerwise"),
-    ("network", "predictor"),
-    ("network", "training"),
-    ("network", "serialization"),
-    ("network", "trace"),  # for types
-    ("network", "tracing"),
-    ("trace", "plotting"),
-    ("reference", "datasets"),
-    ("estimators", "plotting"),
-}
-NARROWER = {"datasets": {"errors", "files"}}  # where less is allowed than the level gives
-
-# Slow to import, so only these modules may do it; the second table's only inside functions.
-HEAVY = {"llvmlite": {"kernels"}, "numba": {"kernels"}, "sklearn": {"estimators"}}
-HEAVY_IF_LAZY = {"sklearn": {"datasets", "network", "training", "onnx_export"}}
-MAY_PRINT = {"cli", "commands", "reference", "estimators", "__main__"}
 
 
-def nodes(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node below, and whether an import there waits: in a function, or for types only."""
+class Source(NamedTuple):
+    """A module's text as a tree, and where it is."""
+
+    name: str  # "fastmlp.kernels.step"
+    package: list[str]  # what its relative imports start from
+    place: str
+    tree: ast.Module
+
+    @property
+    def part(self) -> str:
+        """The module, or the subpackage, right below fastmlp."""
+        return [*self.name.split("."), "__init__"][1]
+
+
+def sources(package: Path) -> Iterator[Source]:
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package.parent)
+        parts = [*place.parts[:-1], *([] if path.stem == "__init__" else [path.stem])]
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(place))
+        yield Source(".".join(parts), [*place.parts[:-1]], place.name, tree)
+
+
+def nodes(node: ast.AST, late: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node below, and whether it is in a function, or for types only."""
     for child in ast.iter_child_nodes(node):
         waits = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
             isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
         )
-        yield child, lazy or waits
-        yield from nodes(child, lazy or waits)
+        yield child, late or waits
+        yield from nodes(child, late or waits)
 
 
 def imported(node: ast.AST, package: list[str]) -> list[str]:
@@ -99,35 +85,97 @@ def imported(node: ast.AST, package: list[str]) -> list[str]:
     return []
 
 
-def import_fault(owner: str, name: str, lazy: bool) -> str:
-    """Why a module may not import a name, or nothing if it may."""
+# Circles --------------------------------------------------------------------------------------
+
+
+def circle(package: Path) -> list[str]:
+    """Modules that import each other in a ring, if there are any."""
+    found = list(sources(package))
+    modules, graph = {source.name for source in found}, dict[str, set[str]]()
+    for source in found:
+        names = [name for node, _ in nodes(source.tree) for name in imported(node, source.package)]
+        graph[source.name] = {module_of(name, modules) for name in names} - {"", source.name}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def module_of(name: str, modules: set[str]) -> str:
+    """The module of the package that a dotted name is, or is an attribute of."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+# Private names --------------------------------------------------------------------------------
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC
+
+
+def private_uses(source: Source) -> Iterator[tuple[ast.AST, str]]:
+    """Names with an underscore of other modules and other objects.
+
+    Kernels are built on objects of numba's that have no public way in; there, only names that come
+    from the package count.
+    """
+    ours = set[str]()
+    for node, _ in nodes(source.tree):
+        names = [name for name in imported(node, source.package) if name.startswith("fastmlp")]
+        yield from ((node, name) for name in names if any(map(is_private, name.split("."))))
+        if names and isinstance(node, ast.Import | ast.ImportFrom):
+            ours |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    for node, _ in nodes(source.tree):
+        owner, name = reached(node)
+        theirs = source.part == "kernels" and owner.split(".")[0] not in ours
+        if is_private(name) and owner not in SELF and not theirs:
+            yield node, f"{owner}.{name}"
+
+
+def reached(node: ast.AST) -> tuple[str, str]:
+    """The object and the name of an attribute that is reached for, by a dot or by getattr."""
+    match node:
+        case ast.Attribute(value=owner, attr=name):
+            return ast.unparse(owner), name
+        case ast.Call(func=ast.Name(id=called), args=[owner, ast.Constant(value=str(name)), *_]):
+            return (ast.unparse(owner), name) if called in REACHES else ("", "")
+    return "", ""
+
+
+# All rules ------------------------------------------------------------------------------------
+
+
+def import_fault(part: str, name: str, late: bool) -> str:
+    """Why a part of the package may not import a name, or nothing if it may."""
     top, target, *_ = [*name.split("."), ""]
-    if top in HEAVY:
-        lazily = lazy and owner in HEAVY_IF_LAZY.get(top, ())
-        return "" if lazily or owner in HEAVY[top] else f"{owner} may not import {top} here"
-    if top != "fastmlp" or owner in NO_LEVEL or owner not in LEVEL:
-        return ""
-    below = {module for module in LEVEL if LEVEL[module] < LEVEL[owner]}
-    fine = target in NARROWER.get(owner, below) | {owner} or name == "fastmlp.__version__"
-    fine |= (owner, target) in SIBLINGS or (lazy and (owner, target) in UPWARD_IF_LAZY)
-    return "" if fine else f"{owner} may not import {name} {'even lazily' if lazy else 'here'}"
+    if top in ONLY_IMPORTERS and part != ONLY_IMPORTERS[top]:
+        return f"{part} may not import {top}"
+    if top in LATE and part != LATE[top] and not late:
+        return f"{part} may not import {top} here"
+    if top == "fastmlp" and part in ALONE and target not in ALONE[part] | {part}:
+        return f"{part} may not import {name}"
+    return ""
 
 
 def faults(package: Path) -> Iterator[str]:
-    for path in sorted(package.rglob("*.py")):
-        place = path.relative_to(package.parent)
-        # The module, or the subpackage, right below fastmlp.
-        owner = place.parts[1].removesuffix(".py")
-        if owner not in LEVEL and owner not in NO_LEVEL:
-            yield f"{place.name}: {owner} has no level, so place it in LEVELS"
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(place))
-        if len(re.findall(r"[.!?][`'\")]*(?:\s|$)", ast.get_docstring(tree) or "")) < 2:
-            yield f"{place.name}: a module opens with a docstring of two sentences or more"
-        for node, lazy in nodes(tree):
-            found = [import_fault(owner, n, lazy) for n in imported(node, list(place.parts[:-1]))]
+    for source in sources(package):
+        if len(re.findall(r"[.!?][`'\")]*(?:\s|$)", ast.get_docstring(source.tree) or "")) < 2:
+            yield f"{source.place}: a module opens with a docstring of two sentences or more"
+        for node, late in nodes(source.tree):
+            names = imported(node, source.package)
+            found = [import_fault(source.part, name, late) for name in names]
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
-                found += [] if owner in MAY_PRINT else [f"{owner} may not print"]
-            yield from (f"{place.name}:{node.lineno}: {fault}" for fault in found if fault)
+                found += [] if source.part in SPEAKERS else [f"{source.part} may not print"]
+            yield from (f"{source.place}:{node.lineno}: {fault}" for fault in found if fault)
+        for node, name in private_uses(source):
+            yield f"{source.place}:{node.lineno}: {name} is private elsewhere"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert circle(PACKAGE) == []
 
 
 def test_the_package_keeps_its_shape() -> None:
@@ -146,30 +194,65 @@ def test_importing_fastmlp_brings_only_numpy() -> None:
     assert done.stdout.split() == []
 
 
+def written(folder: Path, files: dict[str, str]) -> Path:
+    """A package of such modules, each with a docstring of two sentences."""
+    for name, text in files.items():
+        path = folder / "fastmlp" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'"""One. Two."""\n{text}', encoding="utf-8")
+    return folder / "fastmlp"
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from . import a\n",
+        "from .a import thing\n",
+        "import fastmlp.a\n",
+        "def f():\n    from .a import thing\n",
+        "if TYPE_CHECKING:\n    from fastmlp.a import Thing\n",
+        'importlib.import_module("fastmlp.a")\n',
+        "from .part import g\n",
+        "from .part.inner import g\n",
+    ],
+)
+def test_every_kind_of_import_closes_a_circle(back: str, tmp_path: Path) -> None:
+    files = {
+        "__init__.py": "", "a.py": "from . import b\n", "b.py": "import numpy\n",
+        "part/__init__.py": "from .. import a\n", "part/inner.py": "from ..a import thing\n",
+    }  # fmt: skip
+    assert circle(written(tmp_path, files)) == []
+    found = circle(written(tmp_path, files | {"b.py": back}))
+    assert {"fastmlp.a", "fastmlp.b"} <= set(found)
+
+
 def test_the_checks_report_a_wrong_package(tmp_path: Path) -> None:
-    late = "def f():\n    import sklearn.svm\n    from .training import fit\n"
+    late = "def f():\n    import sklearn.svm\n    import numba\n"
     files = {
         "datasets.py": "from fastmlp.registry import get\nimport sklearn\n",
-        "errors.py": "",
-        "kernels/dense.py": "import numba\nfrom .. import errors, layers\nfrom . import tiles\n",
+        "kernels/dense.py": "import numba\nfrom .. import errors, layers\nfrom . import tiles\n"
+        "numba.core._x\ntiles._y\nself._z\ngetattr(kernel, '_cache')\nfrom .tiles import _t\n",
         "layers.py": f"import numba.core\n{late}print(1)\n",
-        "losses.py": 'importlib.import_module("fastmlp.network")\n',
-        "network.py": f"from fastmlp import errors, __version__\n{late}",
-        "newcomer.py": "",
+        "losses.py": "from .layers import _f\nfrom . import layers\nlayers._g()\n",
+        "network.py": "self._a = cls._b = super()._c\nnet._d\nself.x._e\npair._replace(x=1)\n"
+        "getattr(net, '_h')\ngetattr(self, '_i')\nnet.__dict__\nargparse._SubParsersAction\n",
     }
-    (tmp_path / "fastmlp" / "kernels").mkdir(parents=True)
-    for name, text in files.items():
-        docstring = "One." if name == "losses.py" else "One. Two."
-        (tmp_path / "fastmlp" / name).write_text(f'"""{docstring}"""\n{text}', encoding="utf-8")
-    assert list(faults(tmp_path / "fastmlp")) == [
-        "datasets.py:2: datasets may not import fastmlp.registry.get here",
+    package = written(tmp_path, files)
+    (package / "short.py").write_text('"""One."""\n', encoding="utf-8")
+    assert list(faults(package)) == [
+        "datasets.py:2: datasets may not import fastmlp.registry.get",
         "datasets.py:3: datasets may not import sklearn here",
-        "dense.py:3: kernels may not import fastmlp.layers here",
-        "layers.py:2: layers may not import numba here",
-        "layers.py:4: layers may not import sklearn here",
-        "layers.py:5: layers may not import fastmlp.training.fit even lazily",
+        "dense.py:3: kernels may not import fastmlp.layers",
+        "dense.py:9: fastmlp.kernels.tiles._t is private elsewhere",
+        "dense.py:6: tiles._y is private elsewhere",
+        "layers.py:2: layers may not import numba",
+        "layers.py:5: layers may not import numba",
         "layers.py:6: layers may not print",
-        "losses.py: a module opens with a docstring of two sentences or more",
-        "losses.py:2: losses may not import fastmlp.network here",
-        "newcomer.py: newcomer has no level, so place it in LEVELS",
+        "losses.py:2: fastmlp.layers._f is private elsewhere",
+        "losses.py:4: layers._g is private elsewhere",
+        "network.py:3: net._d is private elsewhere",
+        "network.py:4: self.x._e is private elsewhere",
+        "network.py:6: net._h is private elsewhere",
+        "network.py:9: argparse._SubParsersAction is private elsewhere",
+        "short.py: a module opens with a docstring of two sentences or more",
     ]

@@ -36,6 +36,7 @@ from fastmlp import (
     Network,
     cli,
     datasets,
+    evaluation,
     files,
     gradient_check,
     to_onnx,
@@ -1380,14 +1381,14 @@ def test_ctrl_c_in_the_first_epoch_writes_nothing(
 def test_ctrl_c_in_a_validation_leaves_a_whole_history(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
-    calls, evaluate = iter(range(1, 100)), Network._evaluate
+    calls, judged = iter(range(1, 100)), evaluation.judged
 
-    def interrupted(self: Network, *arguments: Any) -> tuple[float, float]:
+    def interrupted(*arguments: Any) -> tuple[float, float]:
         if next(calls) == epoch:
             raise KeyboardInterrupt
-        return evaluate(self, *arguments)
+        return judged(*arguments)
 
-    monkeypatch.setattr(Network, "_evaluate", interrupted)
+    monkeypatch.setattr(evaluation, "judged", interrupted)
     done = run("train", "--quiet", "--epochs", "5", "--json", tmp_path / "a.json")
     if epoch == 1:
         assert done.code == 130

@@ -216,7 +216,7 @@ TRIPS: dict[str, Callable[[Any, Path], Any]] = {
 
 def all_memory(model: Any) -> tuple[Any, ...]:
     lists = model.loss_curve_, model.validation_scores_, model.history_["loss"]
-    state = model._optimizer_state
+    state = model._progress.memory
     return bits(model), state.tobytes(), copy.deepcopy(lists)
 
 
@@ -334,7 +334,7 @@ def test_pruned_layers_predict_and_start_without_momenta() -> None:
     with pytest.raises(InputError, match=r"hidden layers of \[3\] units as they are, got \[5\]"):
         model.partial_fit(X, Y)
     model.set_params(hidden_layer_sizes=(3,)).partial_fit(X, Y)
-    assert model._optimizer_state.size == 2 * model._network.params.size
+    assert model._progress.memory.size == 2 * model.network_.params.size
 
 
 def test_dtype_counts_in_the_next_fit_like_other_parameters() -> None:
@@ -342,7 +342,7 @@ def test_dtype_counts_in_the_next_fit_like_other_parameters() -> None:
     model.set_params(dtype="float64")
     assert model.predict_proba(X).dtype == np.float32
     assert model.fit(X, Y).coefs_[0].dtype == np.float64
-    assert model._optimizer_state.dtype == np.float64
+    assert model._progress.memory.dtype == np.float64
 
 
 WRONG_WEIGHTS: dict[str, tuple[Callable[[Any], Any], type, str]] = {

@@ -112,7 +112,7 @@ def test_input_gradients_are_those_of_differences(own: bool) -> None:
 def test_estimators_and_networks_share_their_input_gradients() -> None:
     model = MLPClassifier((6,), random_state=0, n_iter_no_change=5, tol=0.1).fit(X, THREE)
     for output in range(3):
-        shared = model._network.input_gradients(X, output)
+        shared = model.network_.input_gradients(X, output)
         assert (model.input_gradients(X, output) == shared).all()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import sparse as scipy_sparse
 
-from fastmlp import reference
+from fastmlp import evaluation, reference
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.gradient_check import _activation_options
 from fastmlp.layers import (
@@ -250,7 +250,7 @@ def network_of(layer: Layer) -> Any:
             self.params[...] = 1
             self.layers[0].b[...] = np.nan
             X = np.ones((1, 1), self.dtype)
-            return float(self._outputs(X, link=False)[0, 0])  # `outputs` refuses nan
+            return float(evaluation.outputs(self, X, link=False)[0, 0])  # `outputs` refuses nan
 
     return Nan([Dense(1, 1), layer, Dense(1)], "mean_squared_error")
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import (
@@ -22,13 +23,14 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .. import checks, layerwise
+from .. import checks, evaluation, layerwise
 from ..engine import Convention
 from ..errors import InputError
 from ..kernels.memory import aligned_copy
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
 from ..network import Network
+from ..predictor import Predictor
 from ..tables import is_sparse, sorted_csr, without_zeros
 from ..targets import Encoded, Samples, TargetCoder
 from . import lbfgs, parameters, stochastic
@@ -38,10 +40,7 @@ from .fitted import checked_weights
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .serving import RowPredictor, is_plain
-from .stochastic import NOT_FINITE, Validation
-
-if TYPE_CHECKING:
-    from ..predictor import Predictor
+from .stochastic import NOT_FINITE, Progress, Validation
 
 Part = tuple[Any, Any, Any]  # X, y and sample_weight
 
@@ -53,7 +52,7 @@ _LINKS = {
     "exp": "exp",
 }
 # Made when they are needed, from coefs_ and intercepts_, and so in no copy or file.
-_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_best_params")
+_MADE_AGAIN = ("_held", "_rows", "_owns_memory")
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -72,9 +71,8 @@ class BaseMLP(
     """Base of MLPClassifier and MLPRegressor."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
-    _best_params: np.ndarray | None = None
     _dropout_seed = 0
-    _optimizer_state: np.ndarray | None = None
+    _progress: Progress | None = None
     n_outputs_: int
 
     def _take(self, arguments: dict[str, Any]) -> None:
@@ -180,16 +178,25 @@ class BaseMLP(
                 names = held_out_names() if validation_data[0] is not None else None
                 with names or contextlib.nullcontext():
                     validation = Validation(*parts[1], self._samples(*parts[1], passes))
-        listeners = Listeners(self, *whole)
+        listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
-            stochastic.train(self, rule, samples, validation, incremental, listeners)
+            assert self._progress is not None
+            stochastic.Run(
+                self, rule, convention, samples, validation, self._validation_score,
+                self._progress, self._random_state, listeners,
+            ).train(incremental)  # fmt: skip
         else:
-            lbfgs.train(self, samples, listeners)
-        self._best_params = None
-        if not np.isfinite(self._network.params).all():
+            lbfgs.train(self, convention, samples, listeners)
+        if not np.isfinite(self.network_.params).all():
             raise ValueError(NOT_FINITE)
         listeners.fit_ends()
         return self
+
+    def _context(self) -> Any:
+        """What scikit-learn's callbacks hear of this fit, if it has any."""
+        if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
+            return self._init_callback_context(max_subtasks=self.max_iter)
+        return None
 
     @contextlib.contextmanager
     def _unchanged_if_refused(self) -> Iterator[None]:
@@ -210,7 +217,7 @@ class BaseMLP(
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first_pass:
             self._own_memory()
-            self._refuse_other_sizes(hidden, self._network)
+            self._refuse_other_sizes(hidden, self.network_)
         X, y, sample_weight = self._read(
             X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
         )
@@ -281,10 +288,9 @@ class BaseMLP(
         self._owns_memory = True
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
         self.out_activation_ = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
-        self._optimizer_state = None
+        self._progress = Progress()
         self.loss_curve_: list[float] = []
         self.history_: dict[str, list[float]] = {}
-        self._no_improvement_count = 0
         watches = bool(self.early_stopping)
         self.validation_scores_: list[float] | None = [] if watches else None
         self.best_validation_score_: float | None = -np.inf if watches else None
@@ -310,8 +316,9 @@ class BaseMLP(
         """Copy what training writes into: from a file it may be read-only, from a copy shared."""
         if self.__dict__.get("_owns_memory"):
             return
-        if self._optimizer_state is not None:
-            self._optimizer_state = aligned_copy(np.asarray(self._optimizer_state))
+        before = self._progress or Progress()
+        memory = None if before.memory is None else aligned_copy(np.asarray(before.memory))
+        self._progress = dataclasses.replace(before, memory=memory)
         self.loss_curve_ = list(getattr(self, "loss_curve_", ()))
         history = getattr(self, "history_", {})
         self.history_ = {name: list(values) for name, values in history.items()}
@@ -343,17 +350,39 @@ class BaseMLP(
         alpha, ratio = float(self.alpha), float(self.l1_ratio)
         return Network(layers, self._loss(), dtype, 0, l1=alpha * ratio, l2=alpha * (1 - ratio))
 
-    def _take_over(self, other: Any) -> Any:
-        """Become fitted as another estimator of scikit-learn's kind is."""
-        renamed = {"_label_binarizer": "_binarizer"}
-        wanted = {"_no_improvement_count", *renamed}
-        for name, value in vars(other).items():
-            if (name.endswith("_") and not name.startswith("_")) or name in wanted:
-                setattr(self, renamed.get(name, name), copy.deepcopy(value))
-        self._optimizer_state, self.history_, self._dropout_seed = None, {}, 0
-        self.loss_curve_ = list(getattr(other, "loss_curve_", []))
-        assert self._network.is_built  # makes the network from coefs_ and intercepts_
+    def take_over(self, model: Any) -> Any:
+        """Become fitted as an estimator of scikit-learn's is.
+
+        Parameters
+        ----------
+        model : sklearn.neural_network.MLPClassifier or MLPRegressor
+            Fitted, with parameters like those of this one.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            Itself.
+        """
+        kept = vars(model)
+        for name, value in kept.items():
+            if name.endswith("_") and not name.startswith("_"):
+                setattr(self, name, copy.deepcopy(value))
+        if "_label_binarizer" in kept:
+            self._binarizer = copy.deepcopy(kept["_label_binarizer"])
+        self._progress = Progress(n_stale=kept.get("_no_improvement_count", 0))
+        self.history_, self._dropout_seed = {}, 0
+        self.loss_curve_ = list(kept.get("loss_curve_", []))
+        assert self.network_.is_built  # makes the network from coefs_ and intercepts_
         return self
+
+    @property
+    def _no_improvement_count(self) -> int:
+        """What scikit-learn and its tests call it."""
+        return 0 if self._progress is None else self._progress.n_stale
+
+    @_no_improvement_count.setter
+    def _no_improvement_count(self, count: int) -> None:
+        self._progress = dataclasses.replace(self._progress or Progress(), n_stale=count)
 
     @property
     def _fitted_dtype(self) -> np.dtype:
@@ -364,7 +393,7 @@ class BaseMLP(
         return np.dtype(name)
 
     @property
-    def _network(self) -> Network:
+    def network_(self) -> Network:
         """The network whose parameters are `coefs_` and `intercepts_`, also if those were set."""
         held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
         if held is not None:
@@ -399,13 +428,20 @@ class BaseMLP(
         state = dict(super().__getstate__())
         for name in _MADE_AGAIN:
             state.pop(name, None)
+        if self._progress is not None:
+            state["_progress"] = dict(vars(self._progress))
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_progress" in state:
+            state = {**state, "_progress": Progress(**state["_progress"])}
+        super().__setstate__(state)
 
     # ------------------------------------------------------------------ samples
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
         """Rows as kernels read them fastest so many times."""
-        dtype, where = self._network.dtype, f"{type(self).__name__}.fit"
+        dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
         held = checks.sample_weights(where, weights, X.shape[0], dtype)
         readable = X
@@ -456,7 +492,7 @@ class BaseMLP(
 
     def _validation_score(self, validation: Validation, outputs: np.ndarray) -> float:
         if self.scoring is None:
-            linked = self._network.loss.link(outputs)
+            linked = self.network_.loss.link(outputs)
             if not np.isfinite(linked).all():
                 return np.nan
             return self._default_score(validation, linked)
@@ -482,7 +518,7 @@ class BaseMLP(
         X = validate_data(
             self, X, accept_sparse=formats, dtype=(np.float64, np.float32), reset=False
         )
-        n_features = self._network.n_features
+        n_features = self.network_.n_features
         if X.shape[1] != n_features:  # n_features_in_ was set, or is missing
             raise InputError(
                 where, f"X with {n_features} columns, as coefs_ have", f"{X.shape[1]}",
@@ -495,11 +531,11 @@ class BaseMLP(
         if not is_plain(self, X):
             check_is_fitted(self)
             X = self._checked(X)
-        network = self._network
+        network = self.network_
         if X.shape[0] == 1 and type(X) is np.ndarray:
             found = self._row_predictor(network).answer(X)
         else:
-            found = network._outputs(X, link=True)
+            found = evaluation.outputs(network, X, link=True)
         if not np.isfinite(found).all():
             checked_weights(self, network.dtype)  # they may have been changed in place
         return checks.answers(f"{type(self).__name__}.predict", found)
@@ -538,10 +574,8 @@ class BaseMLP(
         >>> bool(abs(predict(X[7]) - model.predict(X[[7]])) < 1e-12)
         True
         """
-        from ..predictor import Predictor
-
         check_is_fitted(self)
-        network = self._network
+        network = self.network_
         checked_weights(self, network.dtype)  # they may have been changed in place
         return Predictor(network, self._coder())
 
@@ -575,7 +609,7 @@ class BaseMLP(
                 f"{type(self).__name__}.transform", f"layer below {n_hidden}", f"{layer}",
                 "count hidden layers from 0",
             )  # fmt: skip
-        network = self._network
+        network = self.network_
         checked_weights(self, network.dtype)  # they may have been changed in place
         ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
         values = X.astype(network.dtype)
@@ -607,7 +641,7 @@ class BaseMLP(
         """
         check_is_fitted(self)
         X = self._checked(X, accept_sparse=False)
-        where, network = f"{type(self).__name__}.input_gradients", self._network
+        where, network = f"{type(self).__name__}.input_gradients", self.network_
         checked_weights(self, network.dtype)  # they may have been changed in place
         return layerwise.input_gradients(network, where, X, output)
 

@@ -27,16 +27,18 @@ class Listeners:
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
+    context
+        scikit-learn's own of this fit, or None where it has no callbacks to call.
     X, y, sample_weight
         What it is trained on.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
+    def __init__(self, estimator: Any, context: Any, X: Any, y: Any, sample_weight: Any) -> None:
         self._functions = as_list(estimator.callbacks)
         self._estimator = estimator
-        self._fit: Any = None
+        self._fit: Any = context
         self._epoch: Any = None
-        if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
+        if context is not None:
             self._about = {
                 "estimator": estimator,
                 "X": X,
@@ -44,7 +46,6 @@ class Listeners:
                 "metadata": {"sample_weight": sample_weight},
                 "reconstruction_attributes": self._copied_weights,
             }
-            self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
             self._fit.call_on_fit_task_begin(**self._about)
 
     def __bool__(self) -> bool:

@@ -104,6 +104,8 @@ n_iter_, n_layers_, n_outputs_, t_ : int
     Epochs, layers with the inputs, outputs, and samples seen.
 out_activation_ : str
     What turns outputs into predictions.
+network_ : Network
+    What computes, with the arrays of `coefs_` and `intercepts_` as its parameters.
 n_features_in_ : int
     Columns of X.
 feature_names_in_ : ndarray of shape (n_features,)

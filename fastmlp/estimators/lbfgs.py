@@ -12,6 +12,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
+from ..engine import Convention
 from ..objective import Objective
 from ..targets import Samples
 from .callbacks import Listeners
@@ -19,13 +20,13 @@ from .callbacks import Listeners
 _STOPPED = 99  # SciPy's status of a search that its callback ended
 
 
-def train(estimator: Any, samples: Samples, listeners: Listeners) -> None:
+def train(estimator: Any, convention: Convention, samples: Samples, listeners: Listeners) -> None:
     """Minimise the estimator's objective from where its network is.
 
     Ctrl-C ends the search with the parameters of the last whole iteration.
     """
-    e, network = estimator, estimator._network
-    objective = Objective(network, samples, e._convention(), e.n_threads)
+    e, network = estimator, estimator.network_
+    objective = Objective(network, samples, convention, e.n_threads)
     reached, before = network.params.copy(), len(e.loss_curve_)
 
     def report(intermediate_result: Any) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-
+from .. import evaluation
+from ..body import Body
 from ..checks import is_finite
 from ..lowering import can_compile
-from ..network import Network
 from ..predictor import Predictor
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
@@ -34,7 +34,7 @@ def is_plain(estimator: Any, X: Any) -> bool:
         and X.shape[0] > 0
         and "coefs_" in known
         and "feature_names_in_" not in known
-        and X.shape[1] == known.get("n_features_in_") == estimator._network.n_features
+        and X.shape[1] == known.get("n_features_in_") == estimator.network_.n_features
         and is_finite(X)
     )
 
@@ -50,7 +50,7 @@ class RowPredictor(Predictor):
 
     __slots__ = ("is_short",)
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Body) -> None:
         self._network = network
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
@@ -59,12 +59,12 @@ class RowPredictor(Predictor):
         self.is_short = is_small and can_compile(network.layers, network.loss)
 
     @property
-    def network(self) -> Network:
+    def network(self) -> Body:
         """Whose answers these are."""
         return self._network
 
     def answer(self, X: np.ndarray) -> np.ndarray:
         """Outputs after the link (1, n_outputs) of one row (1, n_features)."""
         if not self.is_short:
-            return self._network._outputs(X, link=True)
+            return evaluation.outputs(self._network, X, link=True)
         return self(X[0]).reshape(1, -1)

@@ -68,7 +68,9 @@ class Interface:
                     )
                 ]
                 # What numba's functions return and raise has a place; these do neither.
-                results = [cgutils.alloca_once(builder, kind.pointee) for kind in function_type.args[:2]]
+                results = [
+                    cgutils.alloca_once(builder, kind.pointee) for kind in function_type.args[:2]
+                ]
                 packed = context.get_arg_packer(kinds).as_arguments(builder, values)
                 builder.call(function, [*results, *packed])
                 return context.get_dummy_value()

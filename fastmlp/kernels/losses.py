@@ -16,6 +16,7 @@ from . import interfaces
 from .calls import Kernel
 from .jit import doubles, integers, itemsize, jit, numbers, rule
 
+
 @rule
 def binary_cross_entropy(z, t, smoothing):
     """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z) and targets drawn towards 1/2."""

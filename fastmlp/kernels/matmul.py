@@ -166,8 +166,8 @@ def input_gradient(tools, slopes, block, weights, out, one):
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
     slopes: dZ (batch, n_out) in its order, and weights read; out: dX (batch, n_in) written. The
-    panel of `tools` has n_in or n_out rows, whichever is more. Sums over outputs come in parts, too,
-    each of which takes a part of the panel that stays in the nearest cache.
+    panel of `tools` has n_in or n_out rows, whichever is more. Sums over outputs come in parts,
+    too, each of which takes a part of the panel that stays in the nearest cache.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
     parts, span = n_parts_of_any_width(n_out), Span(block.first, block.last, 0)

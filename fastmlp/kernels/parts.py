@@ -76,7 +76,9 @@ class Parts:
         return self.compiled[tuple(args)].library
 
     def _compile(self, args: tuple[Any, ...]) -> Any:
-        library = _PartLibrary(cpu_target.target_context.codegen(), self._dispatcher.py_func.__qualname__)
+        library = _PartLibrary(
+            cpu_target.target_context.codegen(), self._dispatcher.py_func.__qualname__
+        )
         result = compile_alone(self._dispatcher, args, library)
         cpu_target.target_context.insert_user_function(library, result.fndesc, [library])
         return result

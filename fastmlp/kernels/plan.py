@@ -124,7 +124,16 @@ JOB = np.dtype(
 TURN = _record("job order batch step thread", "total penalty_scale")
 TURN_BYTES = 128  # two cache lines, so that no two threads write to the same one
 
-_TURNS = JOB.fields["crew"][1] + CREW.fields["turns"][1]  # bytes into a job
+_PARTS = tuple(JOB.names or ())
+
+
+def _offset(record: np.dtype, name: str) -> int:
+    """Bytes from the start of a record to one of its fields."""
+    assert record.fields is not None
+    return record.fields[name][1]
+
+
+_TURNS = _offset(JOB, "crew") + _offset(CREW, "turns")
 
 turns_at = records(TURN)
 jobs_at = records(JOB)
@@ -164,24 +173,24 @@ if JIT_ENABLED:
     @intrinsic
     def turn_of(typingctx, address):
         """The turn whose record is at an address."""
-        kinds = [numba.from_dtype(JOB[name]) for name in JOB.names]
+        kinds = [numba.from_dtype(JOB[name]) for name in _PARTS]
         kinds += [types.Array(numba.from_dtype(OP), 1, "C"), *[types.int64] * 4]
         kinds += [types.float64] * 2
 
         def codegen(context, builder, signature, args):
             def field(at, dtype, name):
                 kind = context.get_value_type(numba.from_dtype(dtype[name]))
-                place = builder.add(at, at.type(dtype.fields[name][1]))
+                place = builder.add(at, at.type(_offset(dtype, name)))
                 return builder.load(builder.inttoptr(place, kind.as_pointer()))
 
             def record(name):
-                at = builder.add(job, job.type(JOB.fields[name][1]))
+                at = builder.add(job, job.type(_offset(JOB, name)))
                 return builder.inttoptr(at, context.get_value_type(numba.from_dtype(JOB[name])))
 
             (turn,) = args
             job = field(turn, TURN, "job")
-            model = builder.add(job, job.type(JOB.fields["model"][1]))
-            values = [record(name) for name in JOB.names]
+            model = builder.add(job, job.type(_offset(JOB, "model")))
+            values = [record(name) for name in _PARTS]
             ops = field(model, MODEL, "ops"), field(model, MODEL, "n_ops")
             values.append(array_at(context, builder, kinds[len(values)], *ops))
             values += [field(turn, TURN, name) for name in Turn._fields[len(values) :]]
@@ -195,5 +204,5 @@ else:
         turn = turns_at(address, 1)[0]
         job = jobs_at(turn["job"], 1)[0]
         ops = ops_at(job["model"]["ops"], job["model"]["n_ops"])
-        numbers = [turn[name] for name in Turn._fields[len(JOB) + 1 :]]
-        return Turn(*(job[name] for name in JOB.names or ()), ops, *numbers)
+        numbers = [turn[name] for name in Turn._fields[len(_PARTS) + 1 :]]
+        return Turn._make([*(job[name] for name in _PARTS), ops, *numbers])

@@ -92,7 +92,10 @@ def my_weights(turn, s, one):
 
 @jit
 def my_biases(turn, s):
-    """Biases of op s that this thread owns; thread 0 has all of the shared op, whose sums it starts."""
+    """Biases of op s that this thread owns.
+
+    Thread 0 has all of the shared op, whose sums it starts.
+    """
     n_out = turn.ops[s]["n_out"]
     if s == turn.crew["shared"]:
         return 0, n_out if turn.thread == 0 else 0

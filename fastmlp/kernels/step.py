@@ -53,8 +53,9 @@ def _loss_of_my_rows(turn, one):
     targets = Targets(
         samples["labels"], samples["targets"], samples["weights"], turn.total / loss["scale"]
     )
-    outputs, gradient = turn.ops[turn.ops.size - 1]["values"], common.gradient_rows(
-        turn, shift, n_out, one
+    outputs, gradient = (
+        turn.ops[turn.ops.size - 1]["values"],
+        common.gradient_rows(turn, shift, n_out, one),
     )
     _loss(loss["rows"], (
         setting, outputs, n_out, Rows(turn.order, first, last), targets, gradient,

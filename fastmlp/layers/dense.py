@@ -74,6 +74,7 @@ class Dense(Layer):
     """
 
     name = "dense"
+    _X: np.ndarray | None = None  # of the last forward pass
 
     def __init__(
         self,
@@ -97,7 +98,6 @@ class Dense(Layer):
         self.max_norm = max_norm
         self.default_initializer: Initializer = initializers.GlorotUniform()
         self.parameters: dict[str, np.ndarray] = {}
-        self._X: np.ndarray | None = None
 
     def __repr__(self) -> str:
         sizes = [str(size) for size in (self.n_in, self.n_out) if size is not None]

@@ -1,4 +1,4 @@
-"""An activation, dropout or both where no dense product comes first: rows are copied and changed."""
+"""An activation, dropout or both, before which there is no dense product: rows are copied first."""
 
 from __future__ import annotations
 

@@ -57,7 +57,10 @@ def finish_forward(turn, s, block, turn_at, one):
     offset, stride = shares.layout(turn, s, one)
     n_chunks, length, start = _chunks(stride, block)
     for _ in range(n_chunks):
-        values, slopes = (op["values"] + offset + start * size, op["slopes"] + offset + start * size)
+        values, slopes = (
+            op["values"] + offset + start * size,
+            op["slopes"] + offset + start * size,
+        )
         activate(op["activate"], (values, slopes, length, op["activation_option"], one))
         if op["drop"] != 0:
             drop(op["drop"], (values, length, s, start, turn_at, one))

@@ -113,7 +113,7 @@ def backward_first(turn_at, s, one):
 
 @jit
 def _begin_backward(turn, s, turn_at, one):
-    """Gradient of the linear output; returns the block of the inputs that this thread goes on to."""
+    """Gradient of the linear output; returns the block of the inputs that is this thread's."""
     if not turn.ops[s]["scaled"]:
         common.scale_slopes(turn, s, turn_at, one)
     if shares.shares_columns(turn, s - 1):
@@ -253,9 +253,7 @@ def _inputs_packed(turn, s, first, last, one):
     """As `_inputs_in_place`, copied to where they are adjacent, behind the panels of slopes."""
     x, size, width = common.inputs_of(turn, s, one), itemsize(one), last - first
     panel = panel_of(turn) + BLOCK_TILES * tile_width(one) * turn.batch * size
-    rows.copy_rows(
-        x.at + first * size, x.stride, x.order, 0, turn.batch, width, panel, width, one
-    )
+    rows.copy_rows(x.at + first * size, x.stride, x.order, 0, turn.batch, width, panel, width, one)
     return Inputs(panel, width * size, turn.space["positions"])
 
 

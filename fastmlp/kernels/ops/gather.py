@@ -6,7 +6,6 @@ from typing import Any
 
 from .. import interfaces, rows, sparse
 from ..calls import Kernel
-from ..jit import itemsize
 from ..plan import turn_of
 
 

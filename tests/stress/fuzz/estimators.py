@@ -24,6 +24,7 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 from fastmlp import MLPClassifier, MLPRegressor, from_sklearn
+from fastmlp.estimators.stochastic import Progress
 
 from .. import guarded
 from . import draw
@@ -527,7 +528,7 @@ class Sequence:
             "best_loss_": (None, np.nan, "x"), "_no_improvement_count": (5, None),
             "classes_": (np.arange(1), np.arange(50), np.array(["a", "b"]), None, [0, 1, 2],
                 [1, 0]),
-            "_optimizer_state": (np.zeros(1), None, "x"), "_n_steps": (-1, None, 10**9),
+            "_progress": (Progress(np.zeros(1)), Progress(n_steps=10**9), None, "x"),
             "_net": (None, "x"), "_binarizer": (None,), "history_": (None, {}),
             "activation": ("tanh", "gelu"), "solver": ("sgd", "lbfgs", "rmsprop"),
             "hidden_layer_sizes": ((50,), (), 3), "_random_state": (None,),
@@ -536,12 +537,13 @@ class Sequence:
         }  # fmt: skip
         name = one_of(rng, *values)
         value = one_of(rng, *values[name])
-        if name == "_optimizer_state" and hasattr(self.pair.ours, "_optimizer_state"):
-            state = self.pair.ours._optimizer_state
-            if state is not None:
-                value = one_of(
-                    rng, state.astype(np.float16), guarded.read_only(state), state[:-1], value
-                )
+        progress = getattr(self.pair.ours, "_progress", None)
+        if name == "_progress" and progress is not None and progress.memory is not None:
+            memory = progress.memory
+            memory = one_of(
+                rng, memory.astype(np.float16), guarded.read_only(memory), memory[:-1], None
+            )
+            value = dataclasses.replace(progress, memory=memory)
         self.pair.theirs = None
         if isinstance(value, np.ndarray):
             value = value.copy() if value.flags.writeable else value
