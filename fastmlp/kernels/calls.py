@@ -33,7 +33,7 @@ class Interface:
 
     Parameters
     ----------
-    examples : int, float, NamedTuple of these, or ONE
+    examples : int, float, bool, NamedTuple of these, numba type, or ONE
         `ONE` is a number of the network's type, by which kernels know it.
     """
 
@@ -41,22 +41,21 @@ class Interface:
         self._examples = examples
         self.call = self._caller()
 
-    def arguments(self, dtype: np.dtype) -> tuple[Any, ...]:
-        """Examples for a network's type."""
-        return tuple(dtype.type(1) if given is ONE else given for given in self._examples)
+    def signature(self, one: Any) -> tuple[Any, ...]:
+        """Types of the arguments, where a number of the network has the type `one`."""
+        return tuple(
+            one if given is ONE else given if isinstance(given, types.Type) else numba.typeof(given)
+            for given in self._examples
+        )
 
     def _caller(self) -> Any:
         """What compiled code calls a kernel with: `call(address, (argument, ...))`."""
         if not JIT_ENABLED:
             return lambda address, args: _interpreted[address - 1](*args) and None
-        declared = [None if given is ONE else numba.typeof(given) for given in self._examples]
 
         @intrinsic
         def call(typingctx, address, args):
-            kinds = tuple(
-                given if kind is None else kind
-                for kind, given in zip(declared, args.types, strict=True)
-            )
+            kinds = self.signature(args.types[-1])
 
             def codegen(context, builder, signature, given):
                 function_type = context.call_conv.get_function_type(types.none, kinds)
@@ -120,7 +119,7 @@ class Kernel:
         return self._cache is not None and self._signature(dtype) in self._cache.kept()
 
     def _signature(self, dtype: np.dtype) -> tuple[Any, ...]:
-        return tuple(map(numba.typeof, self.interface.arguments(dtype)))
+        return self.interface.signature(numba.from_dtype(dtype))
 
     def _enlist(self) -> int:
         _interpreted.append(self.called)

@@ -1,12 +1,13 @@
 """What kernels of each kind are called with: the places where parts plug into the compiled step.
 
-Integers are addresses, counts and places; `turn_at` is the address of a thread's turn (see
-`plan.TURN`), and every kernel's last argument is a number of the network's type.
+Integers are addresses, counts and places; `turn` is a `plan.Turn`, and every kernel's last argument
+is a number of the network's type.
 """
 
 from __future__ import annotations
 
 from .calls import ONE, Interface
+from .plan import TURN_TYPE
 from .views import (
     Factors,
     Inputs,
@@ -25,16 +26,16 @@ from .views import (
 _INPUTS, _MATRIX, _RUN = Inputs(0, 0, 0), Matrix(0, 0), Run(0, 0, 0, 0)
 _TARGETS, _FACTORS = Targets(0, 0, 0, 0.0), Factors(0.0, 0.0)
 
-# forward, backward, gradient(turn_at, s, one): an op's number is s.
-OP = Interface(0, 0, ONE)
+# forward, backward, gradient(turn, s, one): an op's number is s.
+OP = Interface(TURN_TYPE, 0, ONE)
 # product(inputs, span, panel, sums, base, out, part_bytes, one), see `matmul.product_of_panel`.
 PRODUCT = Interface(_INPUTS, Span(0, 0, 0), Panel(0, 0, 0), Sums(0, 0, 0, 0), 0, _MATRIX, 0, ONE)
 # gradient(inputs, batch, slopes, n_in, n_out, out, one), see `matmul.weight_gradient`.
 WEIGHT_GRADIENT = Interface(_INPUTS, 0, Panels(0, 0, 0), 0, 0, _MATRIX, ONE)
 # activate(values, slopes, size, option, one): z[i] <- f(z[i]) and slope[i] <- f'(z[i]).
 ACTIVATION = Interface(0, 0, 0, 0.0, ONE)
-# drop(values, size, s, first, turn_at, one): numbers `first` and after of the values of op s.
-DROP = Interface(0, 0, 0, 0, 0, ONE)
+# drop(values, size, s, first, turn, one): numbers `first` and after of the values of op s.
+DROP = Interface(0, 0, 0, 0, TURN_TYPE, ONE)
 # rows(setting, outputs, n_out, rows, targets, gradient, row_losses, one), see `losses`.
 LOSS = Interface(Setting(0.0, 0, 0), 0, 0, Rows(0, 0, 0), _TARGETS, 0, 0, ONE)
 # link(outputs, n_out, n_rows, sums, one): linear outputs become what is predicted, in place.
@@ -43,9 +44,9 @@ LINK = Interface(0, 0, 0, 0, ONE)
 UPDATE = Interface(0, _FACTORS, _RUN, Memory(0, 0, 0), 0, 0, ONE)
 # add_penalty(l1, l2, size, params, grads, one).
 ADD_PENALTY = Interface(0.0, 0.0, 0, 0, 0, ONE)
-# gather(turn_at, first, last, left, right, one): a block of the batch becomes the inputs.
-GATHER = Interface(0, 0, 0, 0, 0, ONE)
-# move(turn_at, comes, one): whether parameters come home or go back.
-MOVE = Interface(0, False, ONE)
-# penalties, clip, limit(turn_at, one).
-TURN = Interface(0, ONE)
+# gather(turn, first, last, left, right, one): a block of the batch becomes the inputs.
+GATHER = Interface(TURN_TYPE, 0, 0, 0, 0, ONE)
+# move(turn, comes, one): whether parameters come home or go back.
+MOVE = Interface(TURN_TYPE, False, ONE)
+# penalties, clip, limit(turn, one).
+TURN = Interface(TURN_TYPE, ONE)

@@ -15,9 +15,9 @@ _link = interfaces.LINK.call
 
 
 @jit
-def _outputs(turn, turn_at, out, one):
+def _outputs(turn, out, one):
     """Outputs after the link of the turn's rows, written to address `out`."""
-    forward(turn, turn_at, one)
+    forward(turn, one)
     n_out, outputs = turn.model["n_outputs"], turn.ops[turn.ops.size - 1]["values"]
     if turn.loss["link"] != 0:
         _link(turn.loss["link"], (outputs, n_out, turn.batch, turn.space["row_losses"], one))
@@ -34,8 +34,8 @@ def outputs_of_table(job_at, n_rows, taken, out, one):
     Threads take a block of `batch_size` rows at a time; taken: address of how many are taken
     (int64). So one that starts late, or shares its core, does less.
     """
-    turn_at = turn_address(job_at, 0)
-    control, record, turn = flush_denormals(), turns_at(turn_at, 1)[0], turn_of(turn_at)
+    turn = turn_of(turn_address(job_at, 0))
+    control, record = flush_denormals(), turns_at(turn.at, 1)[0]
     samples, block, row = turn.samples, turn.call["batch_size"], turn.model["n_outputs"]
     record["order"], record["step"] = turn.space["positions"], 0
     x, indptr = samples["x"], samples["x_indptr"]
@@ -46,7 +46,7 @@ def outputs_of_table(job_at, n_rows, taken, out, one):
             samples["x_indptr"] = indptr + start * 8
         else:
             samples["x"] = x + start * samples["row_stride"]
-        _outputs(turn_of(turn_at), turn_at, out + start * row * itemsize(one), one)
+        _outputs(turn, out + start * row * itemsize(one), one)
         start = take(taken, block)
     samples["x"], samples["x_indptr"] = x, indptr  # for the next call
     restore_denormals(control)
@@ -57,14 +57,14 @@ def outputs_of_row(job_at, x, out):
 
     Returns False, and does nothing, for other sizes. Compiled by `exactly`.
     """
-    turn_at = turn_address(job_at, 0)
-    record, turn = turns_at(turn_at, 1)[0], turn_of(turn_at)
+    turn = turn_of(turn_address(job_at, 0))
+    record = turns_at(turn.at, 1)[0]
     if x.size != turn.samples["n_features"] or out.size != turn.model["n_outputs"]:
         return False
     control = flush_denormals()
     record["order"], record["step"], record["batch"] = turn.space["positions"], 0, 1
     # As they are, unsigned numbers, the sums of address and offset would be float64.
     turn.samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    _outputs(turn_of(turn_at), turn_at, result, out.dtype.type(1))
+    _outputs(turn, result, out.dtype.type(1))
     restore_denormals(control)
     return True

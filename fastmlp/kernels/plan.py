@@ -7,12 +7,20 @@ kernels themselves are numbers in these records and not types.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    intrinsic,
+    lower_getattr_generic,
+    models,
+    register_model,
+)
 
 from .jit import JIT_ENABLED, array_at, jit, longs, records
 
@@ -124,8 +132,6 @@ JOB = np.dtype(
 TURN = _record("job order batch step thread", "total penalty_scale")
 TURN_BYTES = 128  # two cache lines, so that no two threads write to the same one
 
-_PARTS = tuple(JOB.names or ())
-
 
 def _offset(record: np.dtype, name: str) -> int:
     """Bytes from the start of a record to one of its fields."""
@@ -140,6 +146,86 @@ jobs_at = records(JOB)
 ops_at = records(OP)
 
 
+class Turn:
+    """All that an op needs: the job's records, its ops, and a thread's place in the call.
+
+    To compiled code a turn is the address of its record, so that it can be handed on at no cost.
+
+    Parameters
+    ----------
+    at : int
+        Address of the record, TURN.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __getattr__(self, name: str) -> Any:
+        record = turns_at(self.at, 1)[0]
+        if name in _NUMBERS:
+            return record[name]
+        job = jobs_at(record["job"], 1)[0]
+        return ops_at(job["model"]["ops"], job["model"]["n_ops"]) if name == "ops" else job[name]
+
+
+_NUMBERS = tuple(name for name in TURN.names or () if name != "job")
+
+if JIT_ENABLED:
+
+    class _TurnType(types.Type):
+        def __init__(self) -> None:
+            super().__init__("Turn")
+
+    TURN_TYPE = _TurnType()
+    _OPS_TYPE = types.Array(numba.from_dtype(OP), 1, "C")
+
+    @register_model(_TurnType)
+    class _TurnModel(models.PrimitiveModel):
+        def __init__(self, manager, kind):
+            super().__init__(manager, kind, ir.IntType(64))
+
+    @infer_getattr
+    class _TurnAttributes(AttributeTemplate):
+        key = _TurnType
+
+        def generic_resolve(self, turn, name):
+            if name == "at":
+                return types.int64
+            if name == "ops":
+                return _OPS_TYPE
+            return numba.from_dtype(TURN[name] if name in _NUMBERS else JOB[name])
+
+    @lower_getattr_generic(_TurnType)
+    def _turn_attribute(context, builder, kind, turn, name):
+        def place(at, record, field, field_type):
+            at = builder.add(at, at.type(_offset(record, field)))
+            return builder.inttoptr(at, field_type.as_pointer())
+
+        def number(at, record, field):
+            field_type = context.get_value_type(numba.from_dtype(record[field]))
+            return builder.load(place(at, record, field, field_type))
+
+        if name == "at":
+            return turn
+        if name in _NUMBERS:
+            return number(turn, TURN, name)
+        job = number(turn, TURN, "job")
+        if name == "ops":
+            model = builder.add(job, job.type(_offset(JOB, "model")))
+            count = number(model, MODEL, "n_ops")
+            return array_at(context, builder, _OPS_TYPE, number(model, MODEL, "ops"), count)
+        return place(job, JOB, name, context.get_data_type(numba.from_dtype(JOB[name])))
+
+    @intrinsic
+    def turn_of(typingctx, address):
+        """The turn whose record is at an address."""
+        return TURN_TYPE(types.int64), lambda _context, _builder, _signature, args: args[0]
+
+else:
+    TURN_TYPE = None
+    turn_of = Turn
+
+
 @jit
 def turn_address(job_at, thread):
     """Where the record of a thread's turns is; what does not change from turn to turn is noted."""
@@ -147,62 +233,3 @@ def turn_address(job_at, thread):
     turn = turns_at(at, 1)[0]
     turn["job"], turn["thread"] = job_at, thread
     return at
-
-
-class Turn(NamedTuple):
-    """All that an op needs: the job's records, its ops, and the thread's place in the call."""
-
-    samples: Any
-    model: Any
-    loss: Any
-    update: Any
-    call: Any
-    crew: Any
-    space: Any
-    ops: Any
-    order: int
-    batch: int
-    step: int
-    thread: int
-    total: float
-    penalty_scale: float
-
-
-if JIT_ENABLED:
-
-    @intrinsic
-    def turn_of(typingctx, address):
-        """The turn whose record is at an address."""
-        kinds = [numba.from_dtype(JOB[name]) for name in _PARTS]
-        kinds += [types.Array(numba.from_dtype(OP), 1, "C"), *[types.int64] * 4]
-        kinds += [types.float64] * 2
-
-        def codegen(context, builder, signature, args):
-            def field(at, dtype, name):
-                kind = context.get_value_type(numba.from_dtype(dtype[name]))
-                place = builder.add(at, at.type(_offset(dtype, name)))
-                return builder.load(builder.inttoptr(place, kind.as_pointer()))
-
-            def record(name):
-                at = builder.add(job, job.type(_offset(JOB, name)))
-                return builder.inttoptr(at, context.get_value_type(numba.from_dtype(JOB[name])))
-
-            (turn,) = args
-            job = field(turn, TURN, "job")
-            model = builder.add(job, job.type(_offset(JOB, "model")))
-            values = [record(name) for name in _PARTS]
-            ops = field(model, MODEL, "ops"), field(model, MODEL, "n_ops")
-            values.append(array_at(context, builder, kinds[len(values)], *ops))
-            values += [field(turn, TURN, name) for name in Turn._fields[len(values) :]]
-            return context.make_tuple(builder, signature.return_type, values)
-
-        return types.NamedTuple(kinds, Turn)(types.int64), codegen
-
-else:
-
-    def turn_of(address):
-        turn = turns_at(address, 1)[0]
-        job = jobs_at(turn["job"], 1)[0]
-        ops = ops_at(job["model"]["ops"], job["model"]["n_ops"])
-        numbers = [turn[name] for name in Turn._fields[len(_PARTS) + 1 :]]
-        return Turn._make([*(job[name] for name in _PARTS), ops, *numbers])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from . import interfaces
 from .jit import itemsize, jit, numbers
-from .plan import turn_of
 from .sums import input_part_start, n_parts
 from .threads import SPACING, barrier, my_part
 from .tiles import tile_width
@@ -141,9 +140,9 @@ def home(turn, s, one):
 
 
 @interfaces.MOVE.kernel
-def move_home(turn_at, comes, one):
+def move_home(turn, comes, one):
     """Copy the parameters and states that this thread keeps in memory of its own, there or back."""
-    turn, size = turn_of(turn_at), itemsize(one)
+    size = itemsize(one)
     model = turn.model
     for s in range(turn.crew["shared"]):
         op = turn.ops[s]

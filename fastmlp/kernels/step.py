@@ -31,16 +31,16 @@ def _batches_an_epoch(turn):
 
 
 @jit
-def forward(turn, turn_at, one):
+def forward(turn, one):
     """The batch through all ops; the outputs are the last one's values."""
     crew, samples = turn.crew, turn.samples
     if samples["gather"] != 0 and crew["shared"] != 0:
         first, last = my_part(turn.batch, crew["n_threads"], turn.thread)
-        _gather(samples["gather"], (turn_at, first, last, 0, samples["n_features"], one))
+        _gather(samples["gather"], (turn, first, last, 0, samples["n_features"], one))
         if shares.shares_columns(turn, 0):
             shares.meet(turn)
     for s in range(turn.ops.size):
-        _op(turn.ops[s]["forward"], (turn_at, s, one))
+        _op(turn.ops[s]["forward"], (turn, s, one))
 
 
 @jit
@@ -64,16 +64,16 @@ def _loss_of_my_rows(turn, one):
 
 
 @jit
-def _rows_phase(turn, turn_at, one):
+def _rows_phase(turn, one):
     """Forward, loss and backward of this thread's part of the batch."""
-    forward(turn, turn_at, one)
+    forward(turn, one)
     _loss_of_my_rows(turn, one)
     if turn.crew["by_columns"]:
         shares.meet(turn)
     for s in range(turn.ops.size - 1, turn.model["first_dense"] - 1, -1):
-        _op(turn.ops[s]["backward"], (turn_at, s, one))
+        _op(turn.ops[s]["backward"], (turn, s, one))
     if turn.model["penalties"] != 0:
-        _turn(turn.model["penalties"], (turn_at, one))
+        _turn(turn.model["penalties"], (turn, one))
 
 
 @jit
@@ -108,33 +108,33 @@ def _judge_epoch(turn):
 
 
 @jit
-def _parameters_phase(turn, turn_at, one):
+def _parameters_phase(turn, one):
     """Gradients of this thread's share of the parameters and, where they are used, new values.
 
     Returns False if another thread failed.
     """
     for s in range(turn.model["first_dense"], turn.ops.size):
         if turn.ops[s]["gradient"] != 0:
-            _op(turn.ops[s]["gradient"], (turn_at, s, one))
+            _op(turn.ops[s]["gradient"], (turn, s, one))
     update, shared = turn.update, turn.crew["shared"]
     if not update["updates"]:
         return True
     if update["clip"] != 0:
-        _turn(update["clip"], (turn_at, one))
+        _turn(update["clip"], (turn, one))
     if update["limit"] != 0:
-        _turn(update["limit"], (turn_at, one))
+        _turn(update["limit"], (turn, one))
     elif shared == 0 or (shared == 1 and turn.samples["gather"] == 0):
         return True  # this thread's part of the next step needs nothing but what is its own
     return shares.meet(turn)
 
 
 @jit
-def _step(turn, turn_at, one):
+def _step(turn, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once.
 
     Returns False if another thread failed.
     """
-    _rows_phase(turn, turn_at, one)
+    _rows_phase(turn, one)
     if not shares.meet(turn):
         return False
     step, found = turn.step, doubles(turn.call["losses"], turn.step + 1)
@@ -144,7 +144,7 @@ def _step(turn, turn_at, one):
     if turn.thread == 0:
         found[step] = _loss_of_batch(turn)
         _judge_epoch(turn)
-    return _parameters_phase(turn, turn_at, one)
+    return _parameters_phase(turn, one)
 
 
 @jit
@@ -169,11 +169,11 @@ def train_steps(job_at, thread, one):
     is not finite, or until it is enough. Every thread calls this with its own number. Returns False
     if it ended early.
     """
-    turn_at = turn_address(job_at, thread)
-    control, record, turn = flush_denormals(), turns_at(turn_at, 1)[0], turn_of(turn_at)
+    turn = turn_of(turn_address(job_at, thread))
+    control, record = flush_denormals(), turns_at(turn.at, 1)[0]
     samples, call, crew = turn.samples, turn.call, turn.crew
     if crew["move"] != 0:
-        _move(crew["move"], (turn_at, True, one))
+        _move(crew["move"], (turn, True, one))
     n_rows, batch_size, n_batches = samples["n_rows"], call["batch_size"], _batches_an_epoch(turn)
     whole, rest = divmod(call["from_step"], n_batches)
     met, visited = True, rest * batch_size
@@ -181,7 +181,7 @@ def train_steps(job_at, thread, one):
     for step in range(call["from_step"], call["n_steps"]):
         record["step"], record["batch"] = step, min(batch_size, n_rows - visited)
         _weigh(record, samples, turn.loss, one)
-        met = _step(turn_of(turn_at), turn_at, one)
+        met = _step(turn, one)
         if not met:
             break
         record["order"] += record["batch"] * INT32_BYTES
@@ -189,6 +189,6 @@ def train_steps(job_at, thread, one):
         if visited == n_rows:
             visited = 0
     if crew["move"] != 0:
-        _move(crew["move"], (turn_at, False, one))
+        _move(crew["move"], (turn, False, one))
     restore_denormals(control)
     return met

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .. import interfaces, random, shares
 from ..jit import itemsize, jit, numbers
-from ..plan import turn_of
 from ..views import Inputs
 
 activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
@@ -51,7 +50,7 @@ def _chunks(stride, block):
 
 
 @jit
-def finish_forward(turn, s, block, turn_at, one):
+def finish_forward(turn, s, block, one):
     """Activation and dropout of a block of an op's values."""
     size, op = itemsize(one), turn.ops[s]
     offset, stride = shares.layout(turn, s, one)
@@ -63,14 +62,14 @@ def finish_forward(turn, s, block, turn_at, one):
         )
         activate(op["activate"], (values, slopes, length, op["activation_option"], one))
         if op["drop"] != 0:
-            drop(op["drop"], (values, length, s, start, turn_at, one))
+            drop(op["drop"], (values, length, s, start, turn, one))
         start += stride
     if turn.crew["by_columns"]:
         shares.meet(turn)
 
 
 @jit
-def scale_slopes(turn, s, turn_at, one):
+def scale_slopes(turn, s, one):
     """This thread's slopes times the gradient that comes in: the gradient of the linear output.
 
     Of an op that is not dense it goes on to the op before.
@@ -81,7 +80,7 @@ def scale_slopes(turn, s, turn_at, one):
     n_chunks, length, start = _chunks(stride, block)
     for _ in range(n_chunks):
         if op["drop"] != 0:
-            drop(op["drop"], (gradient + start * size, length, s, start, turn_at, one))
+            drop(op["drop"], (gradient + start * size, length, s, start, turn, one))
         incoming = numbers(gradient + start * size, length, one)
         slopes = numbers(op["slopes"] + offset + start * size, length, one)
         for i in range(slopes.size):
@@ -93,9 +92,8 @@ def scale_slopes(turn, s, turn_at, one):
 
 
 @interfaces.DROP.kernel
-def drop_values(values, size, s, first, turn_at, one):
+def drop_values(values, size, s, first, turn, one):
     """Dropout of an op's values or of their gradient, which loses the same ones."""
-    turn = turn_of(turn_at)
     op, call = turn.ops[s], turn.call
     key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
     random.drop(numbers(values, size, one), op["dropout"], key, first)

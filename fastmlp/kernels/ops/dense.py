@@ -11,7 +11,6 @@ from typing import Any
 from .. import interfaces, matmul, narrow, rows, shares
 from ..calls import Kernel
 from ..jit import itemsize, jit
-from ..plan import turn_of
 from ..sums import n_parts
 from ..tiles import FEW_COLUMNS, TILE_ROWS, tile_width
 from ..views import Block, Factors, Inputs, Matrix, Memory, Panels, Run, Span, Sums, Tools, Weights
@@ -35,9 +34,8 @@ def panel_of(turn):
 
 
 @OP
-def forward(turn_at, s, one):
+def forward(turn, s, one):
     """This thread's block of the product, then its activation."""
-    turn = turn_of(turn_at)
     op, size = turn.ops[s], itemsize(one)
     block, home = shares.my_block(turn, s, one), shares.home(turn, s, one)
     offset, stride = shares.layout(turn, s, one)
@@ -48,16 +46,16 @@ def forward(turn_at, s, one):
     tools = Tools(op["product"], turn.space["zeros"], panel_of(turn))
     out = Matrix(op["values"] + offset, stride)
     matmul.dense_forward(tools, common.inputs_of(turn, s, one), block, weights, out, one)
-    common.finish_forward(turn, s, block, turn_at, one)
+    common.finish_forward(turn, s, block, one)
 
 
 @jit
-def _gather_my_inputs(turn, s, turn_at, one):
+def _gather_my_inputs(turn, s, one):
     """Convert the columns that are this thread's; returns up to which row to ask for rows ahead."""
     samples, batch_size = turn.samples, turn.call["batch_size"]
     if s == 0 and samples["gather"] != 0:
         left, right = shares.my_inputs(turn)
-        _gather(samples["gather"], (turn_at, 0, turn.batch, left, right, one))
+        _gather(samples["gather"], (turn, 0, turn.batch, left, right, one))
     elif s == 0:
         n_batches = -(-samples["n_rows"] // batch_size)
         return samples["n_rows"] - turn.step % n_batches * batch_size  # left of the epoch
@@ -65,10 +63,10 @@ def _gather_my_inputs(turn, s, turn_at, one):
 
 
 @jit
-def _multiply_my_inputs(turn, s, turn_at, one):
+def _multiply_my_inputs(turn, s, one):
     """What this thread's inputs contribute to the shared op, whose W stays in this core."""
     op, crew, size, params = turn.ops[s], turn.crew, itemsize(one), turn.model["params"]
-    span = Span(0, turn.batch, _gather_my_inputs(turn, s, turn_at, one))
+    span = Span(0, turn.batch, _gather_my_inputs(turn, s, one))
     parts, first, last = shares.my_parts(turn)
     base, out = turn.space["zeros"], crew["parts"]
     part_bytes = turn.call["batch_size"] * op["n_out"] * size
@@ -85,10 +83,9 @@ def _multiply_my_inputs(turn, s, turn_at, one):
 
 
 @OP
-def forward_shared(turn_at, s, one):
+def forward_shared(turn, s, one):
     """For the op whose inputs threads share out: each multiplies those that meet its rows of W."""
-    turn = turn_of(turn_at)
-    _multiply_my_inputs(turn, s, turn_at, one)
+    _multiply_my_inputs(turn, s, one)
     shares.meet(turn)
     op, crew, block = turn.ops[s], turn.crew, shares.my_block(turn, s, one)
     parts = n_parts(op["n_in"], op["n_out"])
@@ -97,25 +94,24 @@ def forward_shared(turn_at, s, one):
     matmul.add_parts(
         crew["parts"], part_bytes, stored, block.first, block.last, op["n_out"], op["values"], one
     )
-    common.finish_forward(turn, s, block, turn_at, one)
+    common.finish_forward(turn, s, block, one)
 
 
 # ---------------------------------------------------------------- backward
 
 
 @OP
-def backward_first(turn_at, s, one):
+def backward_first(turn, s, one):
     """Nobody wants the inputs' gradient: only that of the linear output is computed."""
-    turn = turn_of(turn_at)
     if not turn.ops[s]["scaled"]:
-        common.scale_slopes(turn, s, turn_at, one)
+        common.scale_slopes(turn, s, one)
 
 
 @jit
-def _begin_backward(turn, s, turn_at, one):
+def _begin_backward(turn, s, one):
     """Gradient of the linear output; returns the block of the inputs that is this thread's."""
     if not turn.ops[s]["scaled"]:
-        common.scale_slopes(turn, s, turn_at, one)
+        common.scale_slopes(turn, s, one)
     if shares.shares_columns(turn, s - 1):
         shares.meet(turn)
     return shares.my_block(turn, s - 1, one)
@@ -133,9 +129,8 @@ def _backward_views(turn, s, one):
 
 
 def _backward_with(product: Any, name: str) -> Kernel:
-    def backward(turn_at, s, one):
-        turn = turn_of(turn_at)
-        block = _begin_backward(turn, s, turn_at, one)
+    def backward(turn, s, one):
+        block = _begin_backward(turn, s, one)
         tools, slopes, weights = _backward_views(turn, s, one)
         gradient, stride = common.gradient_of(turn, s - 1, block.first, one)
         product(tools, slopes, block, weights, Matrix(gradient, stride), one)
@@ -148,10 +143,9 @@ backward_from_few = _backward_with(narrow.input_gradient, "dense_backward_from_f
 
 
 @OP
-def backward_times_slopes(turn_at, s, one):
+def backward_times_slopes(turn, s, one):
     """For few outputs: the slopes of the op before are multiplied at once (see `plan.OP`)."""
-    turn = turn_of(turn_at)
-    block = _begin_backward(turn, s, turn_at, one)
+    block = _begin_backward(turn, s, one)
     tools, slopes, weights = _backward_views(turn, s, one)
     offset, stride = shares.layout(turn, s - 1, one)
     out = Matrix(turn.ops[s - 1]["slopes"] + offset, stride)
@@ -280,8 +274,7 @@ def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
                 block = Block(first, last, left, right)
                 use_gradient(turn, s, block, grads, stride, one)
 
-    def gradient(turn_at, s, one):
-        turn = turn_of(turn_at)
+    def gradient(turn, s, one):
         weight_gradient(turn, s, one)
         bias_gradient(turn, s, one)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from .. import interfaces, matmul, rows, shares, sparse
 from ..calls import Kernel
 from ..jit import itemsize, jit
-from ..plan import INT32_BYTES, turn_of
+from ..plan import INT32_BYTES
 from ..views import Block, Panels
 from . import common, dense
 
@@ -26,8 +26,7 @@ class Columns(NamedTuple):
 
 
 def _forward_with(product: Any, name: str) -> Kernel:
-    def forward(turn_at, s, one):
-        turn = turn_of(turn_at)
+    def forward(turn, s, one):
         op, samples, size = turn.ops[s], turn.samples, itemsize(one)
         block, home = shares.my_block(turn, s, one), shares.home(turn, s, one)
         product(
@@ -36,7 +35,7 @@ def _forward_with(product: Any, name: str) -> Kernel:
             home.params + home.biases * size, op["n_in"], op["n_out"], op["values"],
             dense.panel_of(turn), one,
         )  # fmt: skip
-        common.finish_forward(turn, s, block, turn_at, one)
+        common.finish_forward(turn, s, block, one)
 
     return interfaces.OP.kernel(forward, name)
 
@@ -105,9 +104,8 @@ def _sorted(turn, s, mine, one):
 
 
 @OP
-def sparse_gradient(turn_at, s, one):
+def sparse_gradient(turn, s, one):
     """Gradient of this thread's weights and biases."""
-    turn = turn_of(turn_at)
     mine, n_in = shares.my_weights(turn, s, one), turn.ops[s]["n_in"]
     if sparse.fills_columns(turn.samples["x_indptr"], turn.order, turn.batch, n_in):
         _sorted(turn, s, mine, one)

@@ -6,12 +6,10 @@ from typing import Any
 
 from .. import interfaces, rows, sparse
 from ..calls import Kernel
-from ..plan import turn_of
 
 
 def _gather_with(convert: Any, name: str) -> Kernel:
-    def gather(turn_at, first, last, left, right, one):
-        turn = turn_of(turn_at)
+    def gather(turn, first, last, left, right, one):
         samples, out = turn.samples, turn.space["inputs"]
         convert(
             samples["x"], samples["row_stride"], samples["column_stride"], turn.order, first, last,
@@ -25,9 +23,8 @@ BY_KIND = {kind: _gather_with(rows.GATHERS[kind], f"gather_{kind}") for kind in 
 
 
 @interfaces.GATHER.kernel
-def gather_sparse(turn_at, first, last, left, right, one):
+def gather_sparse(turn, first, last, left, right, one):
     """Sparse rows become dense, all of their columns."""
-    turn = turn_of(turn_at)
     samples = turn.samples
     sparse.gather_sparse(
         samples["x"], samples["x_indices"], samples["x_indptr"], turn.order, first, last,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import interfaces, optimizers, shares
 from ..jit import itemsize, jit
-from ..plan import FLOAT64_BYTES, turn_of
+from ..plan import FLOAT64_BYTES
 from ..sums import n_parts
 from ..threads import my_part
 from ..views import Factors, Run
@@ -21,9 +21,9 @@ def penalty_parts(ops, s):
 
 
 @interfaces.TURN.kernel
-def penalties(turn_at, one):
+def penalties(turn, one):
     """Penalties of this thread's rows, or parts of rows, of every W, so that none changes cores."""
-    turn, size = turn_of(turn_at), itemsize(one)
+    size = itemsize(one)
     place, model = turn.space["penalties"], turn.model
     for s in range(turn.ops.size):
         op = turn.ops[s]
@@ -69,9 +69,8 @@ def _update_all(turn, scale, one):
 
 
 @interfaces.TURN.kernel
-def clip(turn_at, one):
+def clip(turn, one):
     """Limit the norm of all gradients, and update all parameters."""
-    turn = turn_of(turn_at)
     if not shares.meet(turn):
         return
     model, limit = turn.model, turn.update["clip_norm"]
@@ -81,9 +80,8 @@ def clip(turn_at, one):
 
 
 @interfaces.TURN.kernel
-def limit(turn_at, one):
+def limit(turn, one):
     """Max-norm of this thread's share of the units, once all threads have updated theirs."""
-    turn = turn_of(turn_at)
     if not shares.meet(turn):
         return
     for s in range(turn.ops.size):
