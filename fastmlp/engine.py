@@ -13,7 +13,7 @@ from .compiling import announce
 from .errors import InputError, counted
 from .kernels import plan, shares, step
 from .kernels.calls import Kernel
-from .kernels.jit import compile_for
+from .kernels.jit import compile_for, in_python
 from .kernels.matmul import is_wide
 from .kernels.memory import CACHE_LINE, address_of, address_or_0, aligned_zeros, index_address
 from .kernels.ops import dense, gather, whole
@@ -22,7 +22,7 @@ from .kernels.outputs import outputs_of_table
 from .kernels.rows import SPARSE
 from .kernels.sums import n_parts
 from .kernels.threads import SPACING, sync_size
-from .kernels.tiles import TILE_ROWS, tile_width
+from .kernels.tiles import TILE_ROWS, tile_width_of
 from .layers import Activation
 from .losses import BuiltInLoss, target_addresses
 from .lowering import Sharing, choose_kernels, lower
@@ -169,7 +169,7 @@ class Engine:
         return choose_threads(requested, work_a_step)
 
     def _is_wide(self) -> bool:
-        return bool(is_wide(int(self.ops["n_out"].max()), self.one))
+        return in_python(is_wide)(int(self.ops["n_out"].max()), self.dtype.itemsize)
 
     def _shared_op(self, n_threads: int) -> int:
         """The op whose inputs threads share out: the first, or the second if inputs are few."""
@@ -181,7 +181,7 @@ class Engine:
         for s, op in enumerate(ops[: 1 if needs_whole else 2]):
             if not op["dense"]:
                 break
-            if int(n_parts(int(op["n_in"]), int(op["n_out"]))) % n_threads == 0:
+            if in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) % n_threads == 0:
                 return s
         return -1
 
@@ -232,7 +232,7 @@ class Engine:
         links, model, update = self._links, self.model, self.update
         sparse = self.table.kind == SPARSE and not self.gathers
         sharing = Sharing(bool(self.crew["by_columns"]), int(self.crew["shared"]), sparse)
-        for chosen in choose_kernels(self.program, sharing, training, self.one):
+        for chosen in choose_kernels(self.program, sharing, training, self.dtype.itemsize):
             links.append((self.ops[chosen.op], chosen.field, chosen.kernel))
         if not training:
             if link and loss.link_kernel is not None:
@@ -286,13 +286,13 @@ class Engine:
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)
-        self.zeros = np.zeros(max(int(tile_width(self.one)), self._widest_out()), self.dtype)
+        self.zeros = np.zeros(
+            max(in_python(tile_width_of)(self.dtype.itemsize), self._widest_out()), self.dtype
+        )
         self.row_losses = np.empty(batch_size)
         model = self.model
         model["n_weight_rows"] = sum(
-            int(op["n_in"]) * int(whole.penalty_parts(self.ops, s))
-            for s, op in enumerate(self.ops)
-            if op["dense"]
+            int(op["n_in"] * op["penalty_parts"]) for op in self.ops if op["dense"]
         )
         has_penalties = model["l1"] or model["l2"]
         self.penalties = np.empty(int(model["n_weight_rows"]) if has_penalties else 0)
@@ -338,7 +338,7 @@ class Engine:
         # The inputs themselves get no gradient, however many columns they have.
         flowing = int(ops["n_out"][min(self.model["first_dense"], ops.size - 1) :].max())
         space["gradient_width"] = flowing
-        block_width = dense.BLOCK_TILES * int(tile_width(self.one))
+        block_width = dense.BLOCK_TILES * in_python(tile_width_of)(self.dtype.itemsize)
         block = max(dense.HOT_NUMBERS, TILE_ROWS * block_width, self._widest_out())  # or all biases
         space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
         places += of_ops("slopes")
@@ -348,11 +348,11 @@ class Engine:
 
     def _panel(self, batch_size: int, training: bool) -> int:
         """Numbers of a thread's panel."""
-        width, widest_out = int(tile_width(self.one)), self._widest_out()
+        width, widest_out = in_python(tile_width_of)(self.dtype.itemsize), self._widest_out()
         widest = max(int(self.ops["n_in"].max()), widest_out)
         block_width = dense.BLOCK_TILES * width
         block_height = max(TILE_ROWS, dense.HOT_NUMBERS // block_width)
-        if training and is_wide(widest_out, self.one):
+        if training and in_python(is_wide)(widest_out, self.dtype.itemsize):
             return max(widest * width, batch_size * (block_width + block_height))
         return widest * width
 
@@ -366,8 +366,8 @@ class Engine:
             places.append((crew, "own", self.n_threads * int(crew["own_bytes"])))
         if crew["shared"] >= 0:
             shared = ops[crew["shared"]]
-            parts = n_parts(int(shared["n_in"]), int(shared["n_out"]))
-            stored = int(shares.stored_part(parts, self.n_threads, parts))
+            parts = in_python(n_parts)(int(shared["n_in"]), int(shared["n_out"]))
+            stored = in_python(shares.stored_part)(parts, self.n_threads, parts)
             places.append((crew, "parts", stored * row * int(shared["n_out"])))
         return places
 

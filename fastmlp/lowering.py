@@ -15,9 +15,11 @@ from .errors import InputError
 from .kernels import matmul, narrow, plan
 from .kernels.activations import activation, identity
 from .kernels.calls import Kernel
+from .kernels.jit import in_python
 from .kernels.ops import activation as activation_op
 from .kernels.ops import common, dense, dense_sparse
-from .kernels.tiles import FEW_COLUMNS, tile_width
+from .kernels.sums import PART_UNIT, n_parts
+from .kernels.tiles import FEW_COLUMNS, tile_width_of
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, Rescaling
 from .layers.dense import product_for
 from .losses import LOSSES, Loss
@@ -104,6 +106,9 @@ def lower(network: Body, optimizer: Optimizer, drops: bool = True) -> Program:
         ops["dropout"] = 0.0
     for op, before in zip(ops[1:], ops, strict=False):
         before["scaled"] = _scales_slopes(op, before)
+    dense_ops = ops[ops["dense"] == 1]
+    parts = [in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) for op in dense_ops[1:]]
+    ops["penalty_parts"][ops["dense"] == 1] = [*parts, 1][: dense_ops.size]
     for layers in folded:
         kernels = [layer.kernel for layer in layers if isinstance(layer, Activation)]
         activations.append(kernels[0] if kernels else activation(identity))
@@ -143,7 +148,7 @@ def _records(network: Body, folded: list[list[Layer]], optimizer: Optimizer) -> 
     return ops
 
 
-def choose_kernels(program: Program, sharing: Sharing, training: bool, one: Any) -> list[Link]:
+def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize: int) -> list[Link]:
     """The kernels of each op, among the variants of its kind."""
     ops, found = program.ops, list[Link]()
     first_dense = int(np.argmax(ops["dense"])) if ops["dense"].any() else ops.size
@@ -155,7 +160,7 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, one: Any)
         if training and s >= first_dense:
             chosen |= _backward(op, ops[s - 1] if s > first_dense else None)
         if training and op["dense"]:
-            chosen |= _gradient(op, s, sharing, one)
+            chosen |= _gradient(op, s, sharing, itemsize)
         found += [Link(s, field, kernel) for field, kernel in chosen.items()]
     return found
 
@@ -189,17 +194,21 @@ def _scales_slopes(op: Any, before: Any) -> bool:
     return bool(few and before["dense"] and before["dropout"] == 0)
 
 
-def _gradient(op: Any, s: int, sharing: Sharing, one: Any) -> dict[str, Kernel]:
+def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
     n_out = int(op["n_out"])
     if s == 0 and sharing.sparse:
         return {"gradient": dense_sparse.sparse_gradient}
-    packs = matmul.is_wide(n_out, one)
+    packs = in_python(matmul.is_wide)(n_out, itemsize)
     found = {"gradient": dense.gradient_of_wide if packs else dense.gradient}
     if n_out > FEW_COLUMNS:
         found["weight_gradient"] = matmul.weight_gradient
-    left_over = n_out % (dense.BLOCK_TILES * int(tile_width(one)))
-    owns_columns = sharing.by_columns or s < sharing.shared  # any number of them
-    if owns_columns or 0 < left_over <= FEW_COLUMNS:
+    # The last block of columns, or of those that a thread owns, may be narrow.
+    unit = tile_width = in_python(tile_width_of)(itemsize)
+    if s < sharing.shared:
+        unit = PART_UNIT
+    elif not sharing.by_columns:
+        unit = dense.BLOCK_TILES * tile_width
+    if 0 < n_out % unit <= FEW_COLUMNS:
         found["narrow_gradient"] = narrow.weight_gradient
     return found
 

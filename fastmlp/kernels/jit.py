@@ -23,6 +23,7 @@ from numba.np.arrayobj import make_array, populate_array
 from . import memory
 from .cache import keep
 from .parts import Parts
+from .pipeline import KernelCompiler
 
 JIT_ENABLED = not numba.config.DISABLE_JIT
 
@@ -50,6 +51,7 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
         nogil=nogil,
         error_model="numpy",
         no_cfunc_wrapper=True,  # only Python and other kernels call kernels
+        pipeline_class=KernelCompiler,
         **options,
     )(function)
     Parts(dispatcher)
@@ -63,6 +65,11 @@ def rule(function: Callable[..., Any]) -> Any:
     Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
     """
     return jit(function, forceinline=True)
+
+
+def in_python(kernel: Any) -> Any:
+    """The Python function of a kernel that calls no other, to use it without compiling it."""
+    return getattr(kernel, "py_func", kernel)
 
 
 def compile_for(kernel: Any, *examples: Any) -> None:

@@ -27,9 +27,12 @@ _ROWS_AT_ONCE = 4  # whose sum takes one turn to memory
 
 
 @jit
-def is_wide(n_columns, one):
-    """Whether numbers of one column lie so far apart that they are copied before they are used."""
-    return n_columns * itemsize(one) > _WIDE_BYTES
+def is_wide(n_columns, n_bytes):
+    """Whether numbers of one column lie so far apart that they are copied before they are used.
+
+    n_bytes: of one number.
+    """
+    return n_columns * n_bytes > _WIDE_BYTES
 
 
 @jit
@@ -82,7 +85,7 @@ def dense_forward(tools, inputs, block, weights, out, one):
     """
     size, width, n_in = itemsize(one), tile_width(one), weights.n_in
     parts, span = n_parts(n_in, weights.n_out), Span(block.first, block.last, 0)
-    packs = is_wide(weights.n_out, one) and block.last - block.first >= _PACK_ROWS
+    packs = is_wide(weights.n_out, size) and block.last - block.first >= _PACK_ROWS
     for j in range(block.left, block.right, width):
         columns = min(width, block.right - j)
         at, stride = weights.at + j * size, weights.stride
@@ -105,7 +108,7 @@ def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     to a place of its own in out (batch, n_out), `part_bytes` apart, or where that is 0 their sum.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
-    packs = is_wide(n_out, one) and span.last >= _PACK_ROWS
+    packs = is_wide(n_out, size) and span.last >= _PACK_ROWS
     k = input_part_start(sums.depth, sums.parts, sums.begin)
     stop = input_part_start(sums.depth, sums.parts, sums.end)
     for j in range(0, n_out, width):

@@ -13,6 +13,8 @@ from numba.core import compiler, sigutils, types, typing
 from numba.core.codegen import JITCodeLibrary
 from numba.core.registry import cpu_target
 
+from .pipeline import KernelCompiler
+
 
 class _PartLibrary(JITCodeLibrary):
     """A kernel's own code, which LLVM sees once it is all there, with that of all it calls."""
@@ -95,5 +97,5 @@ def compile_alone(dispatcher: Any, args: tuple[Any, ...], library: Any = None) -
     flags.no_compile = library is not None
     return compiler.compile_extra(
         cpu_target.typing_context, cpu_target.target_context, dispatcher.py_func, args, None,
-        flags, {}, library=library,
+        flags, {}, library=library, pipeline_class=KernelCompiler,
     )  # fmt: skip

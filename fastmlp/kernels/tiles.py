@@ -31,9 +31,15 @@ def tile_height(rows):
 
 
 @jit
+def tile_width_of(n_bytes):
+    """Columns of a full tile, for numbers of so many bytes."""
+    return VECTORS * (VECTOR_BYTES // n_bytes)
+
+
+@jit
 def tile_width(one):
     """Columns of a full tile, for numbers of the type of `one`."""
-    return VECTORS * (VECTOR_BYTES // itemsize(one))
+    return tile_width_of(itemsize(one))
 
 
 @jit

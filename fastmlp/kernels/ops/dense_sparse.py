@@ -58,7 +58,7 @@ def _slopes(turn, s, left, right, one):
     """Where columns left..right of the linear output's gradient are read from."""
     op, size, width = turn.ops[s], itemsize(one), right - left
     at, n_out = op["slopes"] + left * size, op["n_out"]
-    if not matmul.is_wide(n_out, one):
+    if not matmul.is_wide(n_out, size):
         return Panels(at, n_out, 0)
     panel = dense.panel_of(turn)
     rows.copy_rows(

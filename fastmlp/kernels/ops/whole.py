@@ -5,19 +5,9 @@ from __future__ import annotations
 from .. import interfaces, optimizers, shares
 from ..jit import itemsize, jit
 from ..plan import FLOAT64_BYTES
-from ..sums import n_parts
 from ..threads import my_part
 from ..views import Factors, Run
 from . import dense
-
-
-@jit
-def penalty_parts(ops, s):
-    """In how many parts the penalties of a row of W come: those of the next sum over its units."""
-    for t in range(s + 1, ops.size):
-        if ops[t]["dense"]:
-            return n_parts(ops[t]["n_in"], ops[t]["n_out"])
-    return 1
 
 
 @interfaces.TURN.kernel
@@ -29,7 +19,7 @@ def penalties(turn, one):
         op = turn.ops[s]
         if not op["dense"]:
             continue
-        n_in, n_out, parts = op["n_in"], op["n_out"], penalty_parts(turn.ops, s)
+        n_in, n_out, parts = op["n_in"], op["n_out"], op["penalty_parts"]
         first, last, left, right = 0, n_in, 0, n_out
         if s < turn.crew["shared"]:
             left, right = shares.my_inputs(turn)
