@@ -238,7 +238,6 @@ class Engine:
             if link and loss.link_kernel is not None:
                 links.append((self.loss, "link", loss.link_kernel))
             return
-        links.append((self.loss, "rows", loss.kernel))
         if model["l1"] or model["l2"]:
             links += [(model, "penalties", whole.penalties), (model, "add_penalty", add_penalty)]
         if update["updates"]:
@@ -252,11 +251,10 @@ class Engine:
 
     def must_compile(self) -> bool:
         """Whether its first call has to wait for the compiler."""
-        return any(not kernel.is_compiled(self.dtype) for kernel in self._kernels())
-
-    def _kernels(self) -> list[Kernel]:
-        kernels = [kernel for _, _, kernel in self._links]
-        return [*kernels, gather.BY_KIND[self.table.kind]] if self.gathers else kernels
+        kernels = [*(kernel for _, _, kernel in self._links), self.loss_of.kernel_for(True)]
+        if self.gathers:
+            kernels.append(gather.BY_KIND[self.table.kind])
+        return any(not kernel.is_compiled(self.dtype) for kernel in kernels)
 
     def link(self) -> None:
         """Compile the program's kernels, or load them, unless that was done."""
@@ -440,6 +438,7 @@ class Engine:
         # take the caller away, none of it is freed before the last of them is done.
         self.in_use = order, encoded, weights, state, step_numbers, losses
         self.compile()
+        self.loss["rows"] = self.loss_of.kernel_for(bool(encoded.labels.size)).address(self.dtype)
         work = self.work_per_step + _WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, _FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop

@@ -165,6 +165,11 @@ class BuiltInLoss(Loss):
 
     kernel: ClassVar[Kernel]
     reads_labels: ClassVar[bool] = False  # where there are some, and not only targets
+
+    def kernel_for(self, has_labels: bool) -> Kernel:
+        """The kernel for samples that come with labels, or with targets only."""
+        return self.kernel
+
     link_name: ClassVar[str] = "identity"
 
     @property
@@ -250,7 +255,7 @@ class BuiltInLoss(Loss):
             total = kernels.total_weight(order, weights_at, one)
         places = target_addresses(self, labels, targets, n, n_out, dtype)
         levels_at = address_of(levels, "levels", dtype, levels.size)
-        self.kernel(
+        self.kernel_for(bool(places[0]))(
             Setting(float(self.option), levels_at, levels.size),
             address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out,
             Rows(address_of(order, "order", np.int32, n), 0, n),
@@ -341,9 +346,16 @@ class SoftmaxCrossEntropy(_Smoothed):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     task: ClassVar[Task] = "classes"
-    kernel: ClassVar[Kernel] = kernels.softmax_cross_entropy
+    kernel: ClassVar[Kernel] = kernels.cross_entropy_of_targets
     reads_labels: ClassVar[bool] = True
     link_name: ClassVar[str] = "softmax"
+
+    def kernel_for(self, has_labels: bool) -> Kernel:
+        if not has_labels:
+            return kernels.cross_entropy_of_targets
+        if self.label_smoothing > 0:
+            return kernels.cross_entropy_of_smooth_labels
+        return kernels.cross_entropy_of_labels
 
 
 @LOSSES.register

@@ -104,8 +104,6 @@ def lower(network: Body, optimizer: Optimizer, drops: bool = True) -> Program:
     ops, activations = _records(network, folded, optimizer), list[Kernel]()
     if not drops:
         ops["dropout"] = 0.0
-    for op, before in zip(ops[1:], ops, strict=False):
-        before["scaled"] = _scales_slopes(op, before)
     dense_ops = ops[ops["dense"] == 1]
     parts = [in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) for op in dense_ops[1:]]
     ops["penalty_parts"][ops["dense"] == 1] = [*parts, 1][: dense_ops.size]
@@ -158,7 +156,10 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize:
             chosen["drop"] = common.drop_values
         chosen |= _forward(op, s, sharing)
         if training and s >= first_dense:
-            chosen |= _backward(op, ops[s - 1] if s > first_dense else None)
+            if s + 1 == ops.size or not _scales_slopes(ops[s + 1], op):
+                chosen["scale"] = common.scale_slopes
+            if op["dense"] and s > first_dense:  # nobody wants the gradient of the inputs
+                chosen |= _backward(op, ops[s - 1])
         if training and op["dense"]:
             chosen |= _gradient(op, s, sharing, itemsize)
         found += [Link(s, field, kernel) for field, kernel in chosen.items()]
@@ -176,12 +177,8 @@ def _forward(op: Any, s: int, sharing: Sharing) -> dict[str, Kernel]:
 
 
 def _backward(op: Any, before: Any) -> dict[str, Kernel]:
-    """Of an op and the one before it, which is None for the first that needs a gradient."""
-    if not op["dense"]:
-        return {"backward": activation_op.backward}
-    if before is None:
-        return {"backward": dense.backward_first}
-    if before["scaled"]:
+    """Of a dense op and the one before it."""
+    if _scales_slopes(op, before):
         return {"backward": dense.backward_times_slopes}
     if op["n_out"] <= FEW_COLUMNS:
         return {"backward": dense.backward_from_few}

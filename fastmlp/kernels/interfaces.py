@@ -26,7 +26,7 @@ from .views import (
 _INPUTS, _MATRIX, _RUN = Inputs(0, 0, 0), Matrix(0, 0), Run(0, 0, 0, 0)
 _TARGETS, _FACTORS = Targets(0, 0, 0, 0.0), Factors(0.0, 0.0)
 
-# forward, backward, gradient(turn, s, one): an op's number is s.
+# forward, scale, backward, gradient(turn, s, one): an op's number is s.
 OP = Interface(TURN_TYPE, 0, ONE)
 # product(inputs, span, panel, sums, base, out, part_bytes, one), see `matmul.product_of_panel`.
 PRODUCT = Interface(_INPUTS, Span(0, 0, 0), Panel(0, 0, 0), Sums(0, 0, 0, 0), 0, _MATRIX, 0, ONE)

@@ -100,12 +100,13 @@ def _softmax_rows(z, n_out, first, last, out, totals, one):
 
 
 @jit
-def _cross_entropy_of_label(z, label, log_total, gradient):
+def _of_label(z, sample, targets, smoothing, log_total, gradient):
     """Cross-entropy of a row whose softmax is in `gradient`, with a label: gradient <- p - t.
 
     The target t is one-hot. `log_total`: logarithm of the softmax's denominator. There is no branch
     that depends on the label, since nobody could foresee it.
     """
+    label = integers(targets.labels + sample * 4, 1)[0]
     top = z[0]
     for j in range(1, z.size):
         top = max(top, z[j])
@@ -114,8 +115,9 @@ def _cross_entropy_of_label(z, label, log_total, gradient):
 
 
 @jit
-def _cross_entropy_of_smooth_label(z, label, smoothing, log_total, gradient):
-    """As `_cross_entropy_of_label`, with the target smoothed towards 1 / n."""
+def _of_smooth_label(z, sample, targets, smoothing, log_total, gradient):
+    """As `_of_label`, with the target smoothed towards 1 / n."""
+    label = integers(targets.labels + sample * 4, 1)[0]
     top, one = z[0], type(z[0])(1)
     for j in range(1, z.size):
         top = max(top, z[j])
@@ -128,9 +130,10 @@ def _cross_entropy_of_smooth_label(z, label, smoothing, log_total, gradient):
 
 
 @jit
-def _cross_entropy_of_target(z, t, smoothing, log_total, gradient):
-    """As `_cross_entropy_of_smooth_label`, with a vector of targets: gradient <- p sum(t) - t."""
+def _of_target(z, sample, targets, smoothing, log_total, gradient):
+    """As `_of_smooth_label`, with a vector of targets: gradient <- p sum(t) - t."""
     zero = type(z[0])(0)
+    t = numbers(targets.targets + sample * z.size * itemsize(zero), z.size, zero)
     top = z[0]
     for j in range(1, z.size):
         top = max(top, z[j])
@@ -147,30 +150,29 @@ def _cross_entropy_of_target(z, t, smoothing, log_total, gradient):
     return loss
 
 
-@interfaces.LOSS.kernel
-def softmax_cross_entropy(setting, z, n_out, rows, targets, gradient, row_losses, one):
+def _cross_entropy(of_row: Any, name: str) -> Kernel:
     """Softmax cross-entropy of rows and its gradient; arguments as in `per_output`."""
-    first, last, smoothing = rows.first, rows.last, type(one)(setting.option)
-    losses, order = doubles(row_losses, last), integers(rows.order, last)
-    _softmax_rows(z, n_out, first, last, gradient, losses, one)
-    for r in range(first, last):
-        losses[r] = e.log(type(one)(losses[r]))
-    row_bytes = n_out * itemsize(one)
-    for r in range(first, last):
-        sample, log_total = np.int64(order[r]), type(one)(losses[r])
-        z_row = numbers(z + r * row_bytes, n_out, one)
-        slope = numbers(gradient + r * row_bytes, n_out, one)
-        if targets.labels != 0:
-            label = integers(targets.labels + sample * 4, 1)[0]
-            if smoothing == 0:
-                loss = _cross_entropy_of_label(z_row, label, log_total, slope)
-            else:
-                loss = _cross_entropy_of_smooth_label(z_row, label, smoothing, log_total, slope)
-            losses[r] = loss
-        else:
-            t_row = numbers(targets.targets + sample * row_bytes, n_out, one)
-            losses[r] = _cross_entropy_of_target(z_row, t_row, smoothing, log_total, slope)
-    _weigh_rows(n_out, rows, targets, targets.total, gradient, losses, one)
+
+    def loss_rows(setting, z, n_out, rows, targets, gradient, row_losses, one):
+        first, last, smoothing = rows.first, rows.last, type(one)(setting.option)
+        losses, order = doubles(row_losses, last), integers(rows.order, last)
+        _softmax_rows(z, n_out, first, last, gradient, losses, one)
+        for r in range(first, last):
+            losses[r] = e.log(type(one)(losses[r]))
+        row_bytes = n_out * itemsize(one)
+        for r in range(first, last):
+            z_row = numbers(z + r * row_bytes, n_out, one)
+            slope = numbers(gradient + r * row_bytes, n_out, one)
+            sample, log_total = np.int64(order[r]), type(one)(losses[r])
+            losses[r] = of_row(z_row, sample, targets, smoothing, log_total, slope)
+        _weigh_rows(n_out, rows, targets, targets.total, gradient, losses, one)
+
+    return interfaces.LOSS.kernel(loss_rows, name)
+
+
+cross_entropy_of_labels = _cross_entropy(_of_label, "cross_entropy_of_labels")
+cross_entropy_of_smooth_labels = _cross_entropy(_of_smooth_label, "cross_entropy_of_smooth_labels")
+cross_entropy_of_targets = _cross_entropy(_of_target, "cross_entropy_of_targets")
 
 
 @jit

@@ -35,17 +35,16 @@ def _record(whole: str, real: str = "") -> np.dtype:
 
 
 # One op: an optional dense product, then an activation, then dropout.
-#   forward, backward, gradient, activate, drop  kernels, or 0 where there is nothing to do
+#   forward, scale, backward, gradient, activate, drop  kernels, or 0 where there is nothing to do
 #   product, back_product, weight_gradient, narrow_gradient  kernels that those of dense ops call
 #   weights, biases  the first of each in params and grads
 #   values, slopes   addresses of (batch, n_out)
 #   penalty_parts    in how many parts the penalties of a row of W are summed: those of the next sum
 #                    over its units, so that threads which share that out share these, too
-#   scaled           whether the op after it has already multiplied its slopes by its gradient
 OP = _record(
-    "forward backward gradient activate drop"
+    "forward scale backward gradient activate drop"
     " product back_product weight_gradient narrow_gradient"
-    " dense n_in n_out weights biases dropout_stream penalty_parts values slopes scaled",
+    " dense n_in n_out weights biases dropout_stream penalty_parts values slopes",
     "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
 )
 
@@ -171,6 +170,8 @@ class Turn:
 
 
 _NUMBERS = tuple(name for name in TURN.names or () if name != "job")
+
+TURN_TYPE: Any  # of compiled code
 
 if JIT_ENABLED:
 

@@ -142,24 +142,19 @@ def home(turn, s, one):
 @interfaces.MOVE.kernel
 def move_home(turn, comes, one):
     """Copy the parameters and states that this thread keeps in memory of its own, there or back."""
-    size = itemsize(one)
-    model = turn.model
+    model, size = turn.model, itemsize(one)
     for s in range(turn.crew["shared"]):
-        op = turn.ops[s]
-        n_in, n_out = op["n_in"], op["n_out"]
-        left, _ = my_inputs(turn)
-        own = home(turn, s, one)
-        width = own.stride
+        op, own, (left, _) = turn.ops[s], home(turn, s, one), my_inputs(turn)
+        n_in, n_out, width = op["n_in"], op["n_out"], own.stride
         for vector in range(model["n_vectors"]):
             place = model["params"]
             if vector > 0:
                 place = model["state"] + (vector - 1) * model["n_params"] * size
             for row in range(n_in + 1):
                 start = op["weights"] + row * n_out if row < n_in else op["biases"]
-                there = numbers(place + (start + left) * size, width, one)
-                here = numbers(own.params + (vector * own.count + row * width) * size, width, one)
+                there = place + (start + left) * size
+                here = own.params + (vector * own.count + row * width) * size
+                source, target = (there, here) if comes else (here, there)
+                read, written = numbers(source, width, one), numbers(target, width, one)
                 for i in range(width):
-                    if comes:
-                        here[i] = there[i]
-                    else:
-                        there[i] = here[i]
+                    written[i] = read[i]

@@ -71,7 +71,10 @@ def _rows_phase(turn, one):
     if turn.crew["by_columns"]:
         shares.meet(turn)
     for s in range(turn.ops.size - 1, turn.model["first_dense"] - 1, -1):
-        _op(turn.ops[s]["backward"], (turn, s, one))
+        if turn.ops[s]["scale"] != 0:
+            _op(turn.ops[s]["scale"], (turn, s, one))
+        if turn.ops[s]["backward"] != 0:
+            _op(turn.ops[s]["backward"], (turn, s, one))
     if turn.model["penalties"] != 0:
         _turn(turn.model["penalties"], (turn, one))
 

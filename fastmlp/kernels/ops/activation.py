@@ -17,10 +17,3 @@ def forward(turn, s, one):
         turn.ops[s]["values"] + offset, n_out, one,
     )  # fmt: skip
     common.finish_forward(turn, s, block, one)
-
-
-@interfaces.OP.kernel
-def backward(turn, s, one):
-    """The gradient times the slopes goes on to the op before."""
-    if not turn.ops[s]["scaled"]:
-        common.scale_slopes(turn, s, one)

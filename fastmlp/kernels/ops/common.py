@@ -68,7 +68,7 @@ def finish_forward(turn, s, block, one):
         shares.meet(turn)
 
 
-@jit
+@interfaces.OP.kernel
 def scale_slopes(turn, s, one):
     """This thread's slopes times the gradient that comes in: the gradient of the linear output.
 

@@ -100,18 +100,9 @@ def forward_shared(turn, s, one):
 # ---------------------------------------------------------------- backward
 
 
-@OP
-def backward_first(turn, s, one):
-    """Nobody wants the inputs' gradient: only that of the linear output is computed."""
-    if not turn.ops[s]["scaled"]:
-        common.scale_slopes(turn, s, one)
-
-
 @jit
-def _begin_backward(turn, s, one):
-    """Gradient of the linear output; returns the block of the inputs that is this thread's."""
-    if not turn.ops[s]["scaled"]:
-        common.scale_slopes(turn, s, one)
+def _inputs_block(turn, s, one):
+    """The block of the inputs whose gradient this thread computes, once what it needs is there."""
     if shares.shares_columns(turn, s - 1):
         shares.meet(turn)
     return shares.my_block(turn, s - 1, one)
@@ -130,7 +121,7 @@ def _backward_views(turn, s, one):
 
 def _backward_with(product: Any, name: str) -> Kernel:
     def backward(turn, s, one):
-        block = _begin_backward(turn, s, one)
+        block = _inputs_block(turn, s, one)
         tools, slopes, weights = _backward_views(turn, s, one)
         gradient, stride = common.gradient_of(turn, s - 1, block.first, one)
         product(tools, slopes, block, weights, Matrix(gradient, stride), one)
@@ -144,8 +135,8 @@ backward_from_few = _backward_with(narrow.input_gradient, "dense_backward_from_f
 
 @OP
 def backward_times_slopes(turn, s, one):
-    """For few outputs: the slopes of the op before are multiplied at once (see `plan.OP`)."""
-    block = _begin_backward(turn, s, one)
+    """For few outputs: the slopes of the op before are multiplied at once, and have no `scale`."""
+    block = _inputs_block(turn, s, one)
     tools, slopes, weights = _backward_views(turn, s, one)
     offset, stride = shares.layout(turn, s - 1, one)
     out = Matrix(turn.ops[s - 1]["slopes"] + offset, stride)
