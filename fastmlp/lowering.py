@@ -21,7 +21,7 @@ from .kernels.ops import common, dense, dense_sparse
 from .kernels.sums import PART_UNIT, n_parts
 from .kernels.tiles import FEW_COLUMNS, tile_width_of
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, Rescaling
-from .layers.dense import product_for
+from .layers.dense import gradient_for_few, product_for
 from .losses import LOSSES, Loss
 from .optimizers import OPTIMIZERS, Group, Optimizer
 
@@ -206,7 +206,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     elif not sharing.by_columns:
         unit = dense.BLOCK_TILES * tile_width
     if 0 < n_out % unit <= FEW_COLUMNS:
-        found["narrow_gradient"] = narrow.weight_gradient
+        found["narrow_gradient"] = gradient_for_few(n_out)
     return found
 
 

@@ -95,30 +95,27 @@ def times_input_gradient(tools, slopes, block, weights, out, one):
                 row[i] *= fma(z3, w3[i], fma(z2, w2[i], fma(z1, w1[i], z0 * w0[i])))
 
 
-@jit
-def _weight_gradient_of_one(a, a_stride, order, batch, d, n_in, out, one):
+@interfaces.WEIGHT_GRADIENT.kernel
+def weight_gradient_of_one(inputs, batch, slopes, n_in, n_out, out, one):
     """`weight_gradient` for one output: so many vectors at once that additions need not wait."""
     size, width = itemsize(one), sparse_width(one)
     for i in range(0, n_in, width):
-        columns, place = min(width, n_in - i), out + i * size
+        columns, place = min(width, n_in - i), out.at + i * size
         total = numbers(place, columns, one)
         for k in range(columns):
             total[k] = 0
         tile_of_sparse_row(
-            d, order, batch, a + i * size, a_stride, columns, place, place, one,
+            slopes.at, inputs.order, batch, inputs.at + i * size, inputs.stride, columns, place,
+            place, one,
         )  # fmt: skip
 
 
 @interfaces.WEIGHT_GRADIENT.kernel
 def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """`matmul.weight_gradient` for up to FEW_COLUMNS outputs, which are one panel."""
-    a, a_stride, order = inputs.at, inputs.stride, inputs.order
-    if n_out == 1 and slopes.stride == 1 and out.stride == 1:
-        _weight_gradient_of_one(a, a_stride, order, batch, slopes.at, n_in, out.at, one)
-        return
     size, width = itemsize(one), tile_width(one)
     for i in range(0, n_in, width):
         tile_of_few_columns(
-            a, a_stride, order, i, min(width, n_in - i), slopes.at, slopes.stride, n_out, batch,
-            out.at + i * out.stride * size, out.stride, one,
+            inputs.at, inputs.stride, inputs.order, i, min(width, n_in - i), slopes.at,
+            slopes.stride, n_out, batch, out.at + i * out.stride * size, out.stride, one,
         )  # fmt: skip

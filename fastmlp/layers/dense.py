@@ -248,7 +248,8 @@ class Dense(Layer):
         else:
             inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
             slopes = Panels(rows, n_out, tile_width(one) * one.itemsize)
-            gradient = (narrow if n_out <= FEW_COLUMNS else matmul).weight_gradient
+            few = n_out <= FEW_COLUMNS
+            gradient = gradient_for_few(n_out) if few else matmul.weight_gradient
             gradient(inputs, n, slopes, n_in, n_out, Matrix(dW, n_out), one)
         db = address_of(self.db, "db", dtype, n_out, written=True)
         matmul.bias_gradient(rows, n, 0, n_out, n_out, db, one)
@@ -277,6 +278,11 @@ class Dense(Layer):
 def product_for(n_out: int) -> Kernel:
     """The kernel that multiplies with panels of a W of so many columns."""
     return narrow.product_of_one if n_out == 1 else matmul.product_of_panel
+
+
+def gradient_for_few(n_out: int) -> Kernel:
+    """The kernel for the gradient of a W of few columns, or of such a rest of more."""
+    return narrow.weight_gradient_of_one if n_out == 1 else narrow.weight_gradient
 
 
 def _positions(n: int) -> np.ndarray:
