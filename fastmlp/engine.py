@@ -451,8 +451,7 @@ class Engine:
 
     def compile(self) -> None:
         """Compile all that `train` needs, or load it, unless it is there already."""
-        announce(self.dtype)
-        compile_for(step.train_steps, 0, 0, self.one)
+        _compile_step(self.dtype)
         self.link()
 
     def _run(self, thread: int) -> None:
@@ -470,6 +469,13 @@ class Engine:
         self.loss["total_weight"] = total
         no_state, no_numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
         return float(self.train(order, encoded, weights, no_state, no_numbers, 0)[0])
+
+
+@functools.cache
+def _compile_step(dtype: np.dtype) -> None:
+    """Compile what all programs share, or load it."""
+    announce(dtype)
+    compile_for(step.train_steps, 0, 0, dtype.type(1))
 
 
 def outputs(network: Body, X: Any, link: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .kernels import matmul, narrow, plan
+from .kernels import matmul, plan
 from .kernels.activations import activation, identity
 from .kernels.calls import Kernel
 from .kernels.jit import in_python

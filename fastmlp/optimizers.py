@@ -20,7 +20,6 @@ from .errors import InputError, InputTypeError
 from .groups import Group as Group
 from .groups import groups_of, owner_of
 from .kernels import optimizers as kernels
-from .kernels.calls import Kernel
 from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.memory import address_of, aligned_zeros
 from .kernels.views import Factors, Memory, Run
@@ -87,7 +86,7 @@ class Optimizer:
     """
 
     name: ClassVar[str]
-    kernel: ClassVar[Kernel]
+    kernel: ClassVar[kernels.Optimizer]
     n_vectors: ClassVar[int] = 0  # of state, each as long as the parameters
     ignores_gradient_scale: ClassVar[bool] = True
 
@@ -165,7 +164,7 @@ class Optimizer:
     @property
     def n_numbers(self) -> int:
         """Hyperparameters of a step: the rate, the decay and those of the rule."""
-        return kernels.DECAY + 1 + len(self._numbers(np.ones(1), np.ones(1))[1])
+        return kernels.DECAY + 1 + len(self.kernel.names._fields)
 
     def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         """The rates as the rule wants them and its own numbers; t counts steps from 1."""
@@ -426,7 +425,7 @@ class SGD(Optimizer):
         self._check(momentum=(0, 1))
 
     @property
-    def kernel(self) -> Kernel:  # type: ignore[override]
+    def kernel(self) -> kernels.Optimizer:  # type: ignore[override]
         """With momentum or without."""
         if self.momentum > 0:
             return kernels.optimizer(kernels.momentum, 1, kernels.MomentumNumbers)
@@ -479,7 +478,9 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
-    kernel: ClassVar[Kernel] = kernels.optimizer(kernels.rmsprop, 1, kernels.RMSpropNumbers)
+    kernel: ClassVar[kernels.Optimizer] = kernels.optimizer(
+        kernels.rmsprop, 1, kernels.RMSpropNumbers
+    )
     n_vectors: ClassVar[int] = 1
     rho: float = 0.9
     epsilon: float = 1e-8
@@ -526,7 +527,9 @@ class Adagrad(Optimizer):
     """
 
     name: ClassVar[str] = "adagrad"
-    kernel: ClassVar[Kernel] = kernels.optimizer(kernels.adagrad, 1, kernels.AdagradNumbers)
+    kernel: ClassVar[kernels.Optimizer] = kernels.optimizer(
+        kernels.adagrad, 1, kernels.AdagradNumbers
+    )
     n_vectors: ClassVar[int] = 1
     learning_rate: Any = 1e-2
     epsilon: float = 1e-10
@@ -579,7 +582,7 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
-    kernel: ClassVar[Kernel] = kernels.optimizer(kernels.adam, 2, kernels.AdamNumbers)
+    kernel: ClassVar[kernels.Optimizer] = kernels.optimizer(kernels.adam, 2, kernels.AdamNumbers)
     n_vectors: ClassVar[int] = 2
     beta1: float = 0.9
     beta2: float = 0.999

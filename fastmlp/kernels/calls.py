@@ -80,9 +80,7 @@ class Interface:
 
     def kernel(self, function: Callable[..., Any], name: str | None = None) -> Kernel:
         """A kernel of this kind; `name` tells it from others that the same code makes."""
-        if name is not None:
-            function.__name__ = function.__qualname__ = name
-        return Kernel(function, self)
+        return Kernel(function, self, name)
 
 
 class Kernel:
@@ -96,7 +94,11 @@ class Kernel:
         Of each type of numbers that it has an address for, whether the code came from the cache.
     """
 
-    def __init__(self, function: Callable[..., Any], interface: Interface) -> None:
+    def __init__(
+        self, function: Callable[..., Any], interface: Interface, name: str | None = None
+    ) -> None:
+        if name is not None:
+            function.__name__ = function.__qualname__ = name
         self.interface, self.called = interface, jit(function)
         self.loaded: dict[np.dtype, bool] = {}
         self._addresses: dict[np.dtype, int] = {}

@@ -126,8 +126,16 @@ def _reader(names: type[NamedTuple]) -> Any:
     return read
 
 
+class Optimizer(Kernel):
+    """A kernel with the names of the hyperparameters that its rule reads."""
+
+    def __init__(self, function: Any, name: str, names: type[NamedTuple]) -> None:
+        super().__init__(function, interfaces.UPDATE, name)
+        self.names = names
+
+
 @functools.cache
-def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> Kernel:
+def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> Optimizer:
     """The kernel of a rule: one step of an optimizer for some parameters of one group.
 
     `update(hyper, factors, run, memory, grads, grad_stride, one)`: for the kinds of arguments see
@@ -159,7 +167,7 @@ def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> 
                     p[i] *= shrink
             step(p, g, memory.states + offset, memory.count * size, rate, h, one)
 
-    return interfaces.UPDATE.kernel(update, f"update_{rule.__name__}")
+    return Optimizer(update, f"update_{rule.__name__}", names)
 
 
 def _without_state(rule: Any) -> Any:
