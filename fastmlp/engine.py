@@ -40,6 +40,7 @@ _WORK_TO_SHARE_UNITS, _WORK_TO_START = 400_000, 50_000_000
 _PREDICT_BLOCK = 128
 # Multiplications of a call whose speed nobody knows yet, and what a step takes beside its own.
 _FIRST_WORK, _WORK_OF_ANY_STEP = 500_000_000, 100_000
+_ROWS_PER_CALL, _WORK_PER_CALL = 131_072, 2_000_000_000  # of several epochs
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
 
 
@@ -56,6 +57,16 @@ def training_work(network: Body, batch_size: int) -> int:
 def never() -> bool:
     """What asks for no early end."""
     return False
+
+
+def epochs_per_call(work: int, n_rows: int) -> int:
+    """How many epochs may share a call of `train` where nobody looks in between.
+
+    Their order of visits takes memory, and Ctrl-C should not wait long for the last of them.
+
+    work: multiplications of an epoch.
+    """
+    return max(1, min(_ROWS_PER_CALL // n_rows, _WORK_PER_CALL // max(1, work)))
 
 
 class Convention(NamedTuple):

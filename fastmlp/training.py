@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def fit(
             values[...] = resumed.parameters[name]
     run = _Run(
         network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite, on_batch,
+        keep_finite, on_batch, bool(callbacks or progress or checkpoint),
     )  # fmt: skip
     try:
         return run.epochs(shuffle, callbacks, progress, checkpoint)
@@ -172,6 +172,15 @@ def _validation(
     return Samples(X if order is None else X[:, order], coder.encode(inner, y, dtype), weights)
 
 
+class _Trained(NamedTuple):
+    """Some epochs: the mean loss and the last learning rate of each, and why they ended early."""
+
+    losses: list[float]
+    rates: list[float]
+    wished: bool
+    cut_short: str
+
+
 class _Run:
     """One fit: the optimizer's state, the step it is at, and the path it takes."""
 
@@ -188,6 +197,7 @@ class _Run:
         compiles: bool,
         keep_finite: bool,
         on_batch: tuple[OnBatch, ...],
+        watched: bool,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
@@ -207,14 +217,18 @@ class _Run:
         # Those before the first epoch, for an optimizer that may do nothing.
         self.first_params = None if has_rule(optimizer) else network.params.copy()
         self.engine: engine.Engine | None = None
+        self.epochs_per_call = 1
         if compiles:
+            if not (watched or on_batch or keep_finite or validation):
+                work = engine.training_work(network, batch_size) * self.steps_per_epoch
+                self.epochs_per_call = min(engine.epochs_per_call(work, self.n_rows), n_epochs)
             self.engine = engine.Engine(
                 network,
                 table_of(samples.X, network.dtype),
                 batch_size,
                 n_threads,
                 optimizer,
-                steps_a_call=self.steps_per_call,
+                steps_a_call=self.steps_per_call * self.epochs_per_call,
             )
 
     def epochs(
@@ -240,7 +254,7 @@ class _Run:
             with self.ctrl_c:
                 ends = history.epochs >= self.n_epochs
                 while not ends:
-                    wished = self._epoch(shuffle, callbacks, bar)
+                    wished = self._epochs(shuffle, callbacks, bar)
                     if self.ctrl_c.pressed:
                         history.stopped = "interrupted"
                     elif wished:
@@ -257,28 +271,41 @@ class _Run:
                 bar.close()
         return history
 
-    def _epoch(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
-        """The next epoch: train, validate, record; whether a callback asks for the end."""
+    def _epochs(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
+        """The next epochs, up to where somebody looks: train, validate, record.
+
+        Returns whether a callback asks for the end.
+        """
         started, compiled = time.perf_counter(), compile_seconds()
-        loss, rate, wished = self._train_epoch(self.history.epochs, shuffle)
-        self._check_first_epoch()
-        validation = self._validate()
+        n_epochs = min(self.epochs_per_call, self.n_epochs - self.history.epochs)
+        trained = self._train_epochs(self.history.epochs, n_epochs, shuffle)
+        validation = None
+        if not trained.cut_short:
+            self._check_first_epoch()
+            validation = self._validate()
         compiled = compile_seconds() - compiled
-        self.history.add(loss, validation, rate, time.perf_counter() - started - compiled)
+        seconds = time.perf_counter() - started - compiled
+        for loss, rate in zip(trained.losses, trained.rates, strict=False):
+            self.history.add(loss, validation, rate, seconds / len(trained.losses))
+        if trained.cut_short:
+            raise _EndsInEpoch(trained.cut_short)
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]
-        return any(wishes) or wished
+        return any(wishes) or trained.wished
 
-    def _train_epoch(self, epoch: int, shuffle: bool) -> tuple[float, float, bool]:
-        """All batches once; returns the mean loss, the last learning rate, and any wish to end."""
-        order = np.arange(self.n_rows, dtype=np.int32)
+    def _train_epochs(self, first: int, n_epochs: int, shuffle: bool) -> _Trained:
+        """All batches of some epochs, or up to a non-finite loss, a wish to end or Ctrl-C."""
+        order = np.empty((n_epochs, self.n_rows), np.int32)
+        order[...] = np.arange(self.n_rows, dtype=np.int32)
         if shuffle:
-            random.shuffle(order, self.network.seed, epoch)
-        numbers, rate = self._step_numbers()
+            for number, visits in enumerate(order, first):
+                random.shuffle(visits, self.network.seed, number)
+        numbers, rates = self._step_numbers(n_epochs)
+        n_steps, steps_per_call = len(numbers), self.steps_per_call * n_epochs
         parts, done, why = list[np.ndarray](), 0, ""
-        while done < self.steps_per_epoch and not why:
-            stop = min(done + self.steps_per_call, self.steps_per_epoch)
+        while done < n_steps and not why:
+            stop = min(done + steps_per_call, n_steps)
             self.ctrl_c.is_computing = True
             try:
                 part = self._train_steps(order, numbers, done, stop)
@@ -293,25 +320,31 @@ class _Run:
             if self.ctrl_c.ends_epoch():
                 why = "interrupted"
         losses = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self._refuse_divergence(losses, epoch, rate)
+        self._refuse_divergence(losses, first, rates)
         self.step += done
-        if done < self.steps_per_epoch:
-            end = _EndsInEpoch(why)
-            raise end
-        (loss,) = mean_losses(losses[np.newaxis], self.n_rows, self.batch_size)
-        return loss, rate, why == "callback"
+        whole = done // self.steps_per_epoch
+        of_epochs = losses[: whole * self.steps_per_epoch].reshape(whole, self.steps_per_epoch)
+        return _Trained(
+            mean_losses(of_epochs, self.n_rows, self.batch_size) if whole else [],
+            rates[:whole].tolist(),
+            wished=why == "callback",
+            cut_short=why if done % self.steps_per_epoch else "",
+        )
 
     def _train_steps(
         self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
     ) -> np.ndarray:
-        """Some steps of an epoch, whose bits do not depend on how it is cut; returns their losses.
+        """Some steps, whose bits do not depend on where calls begin; returns their losses.
 
-        They are fewer if Ctrl-C ended the epoch.
+        They are fewer if Ctrl-C ended an epoch. The steps are all those of `order`, or some of its
+        only epoch.
 
-        order: the whole epoch's rows in the order of visits; numbers: of all its steps.
+        order: rows (n_epochs, n_rows) in the order of visits; numbers: of all steps.
         """
-        samples, step = self.samples, self.step + first
-        rows, numbers = order[first * self.batch_size : last * self.batch_size], numbers[first:last]
+        samples, step, rows = self.samples, self.step + first, order
+        if len(order) == 1:
+            rows = order[0, first * self.batch_size : last * self.batch_size]
+        numbers = numbers[first:last]
         if self.engine is not None:
             return self.engine.train(
                 rows, samples.encoded, samples.weights, self.state, numbers, step,
@@ -327,24 +360,32 @@ class _Run:
         wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.on_batch]
         return any(wishes)
 
-    def _step_numbers(self) -> tuple[np.ndarray, float]:
-        """Hyperparameters of this epoch's steps, and the last learning rate."""
+    def _step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
+        n_steps = self.steps_per_epoch * n_epochs
         if not has_rule(self.optimizer):
-            return np.zeros((self.steps_per_epoch, 1)), float("nan")
-        steps = self.step + np.arange(self.steps_per_epoch)
-        n_steps = self.steps_per_epoch * self.n_epochs
-        rates = rates_of(self.optimizer.schedule, steps, n_steps)
-        return self.optimizer.step_numbers(self.step, rates), float(rates[-1])
+            return np.zeros((n_steps, 1)), np.full(n_epochs, np.nan)
+        in_all = self.steps_per_epoch * self.n_epochs
+        rates = rates_of(self.optimizer.schedule, self.step + np.arange(n_steps), in_all)
+        last = rates[self.steps_per_epoch - 1 :: self.steps_per_epoch]
+        return self.optimizer.step_numbers(self.step, rates), last
 
-    def _refuse_divergence(self, losses: np.ndarray, epoch: int, rate: float) -> None:
-        """Losses after the first that is not finite mean nothing: there the epoch ended."""
+    def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
+        """Losses after the first that is not finite mean nothing: there the epoch ended.
+
+        epoch: that of the first loss; rates: of it and those after it.
+        """
         if not np.isfinite(losses).all():
             step = int(np.argmin(np.isfinite(losses)))
-            place = f"in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:g}"
-            raise _NotFinite("a finite loss", f"{losses[step]} {place}")
+            later, in_epoch = divmod(step, self.steps_per_epoch)
+            place = f"in epoch {epoch + later + 1}, step {in_epoch + 1}"
+            got = f"{losses[step]} {place}, at learning rate {rates[later]:g}"
+            raise _NotFinite("a finite loss", got)
         if not np.isfinite(self.network.params).all():
+            epoch += (len(losses) - 1) // self.steps_per_epoch
             raise _NotFinite(
-                "finite parameters", f"others after epoch {epoch + 1}, at learning rate {rate:g}"
+                "finite parameters",
+                f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
             )
         if self.finite_params is not None:
             self.finite_params[...] = self.network.params

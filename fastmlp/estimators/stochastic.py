@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .. import evaluation
-from ..engine import ENDLESS, Convention, Engine, Patience, training_work
+from ..engine import ENDLESS, Convention, Engine, Patience, epochs_per_call, training_work
 from ..kernels.memory import aligned_copy
 from ..optimizers import Optimizer
 from ..schedules import Schedule, rates_of
@@ -32,8 +32,6 @@ NOT_FINITE = (  # scikit-learn's sentence, which scripts and tests look for
     "need to be preprocessed."
 )
 _SMALLEST_ADAPTIVE_RATE = 1e-6
-# At most so many rows in the order of visits, and multiplications before Ctrl-C is noticed, a call.
-_ROWS_A_CALL, _WORK_A_CALL = 131_072, 2_000_000_000
 
 
 class Validation(NamedTuple):
@@ -206,7 +204,7 @@ class Run:
         e = self.estimator
         if self.rule.schedule is not None or e.learning_rate == "invscaling":
             return 1
-        return int(max(1, min(_ROWS_A_CALL // n_rows, _WORK_A_CALL // work, e.max_iter)))
+        return int(min(epochs_per_call(work, n_rows), e.max_iter))
 
     def _epochs(self, engine: Engine, orders: np.ndarray) -> list[float]:
         """All batches once in each order (n_epochs, n_rows), up to an epoch to decide after.
