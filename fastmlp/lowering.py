@@ -104,9 +104,13 @@ def lower(network: Body, optimizer: Optimizer, drops: bool = True) -> Program:
     ops, activations = _records(network, folded, optimizer), list[Kernel]()
     if not drops:
         ops["dropout"] = 0.0
-    dense_ops = ops[ops["dense"] == 1]
-    parts = [in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) for op in dense_ops[1:]]
-    ops["penalty_parts"][ops["dense"] == 1] = [*parts, 1][: dense_ops.size]
+    parts = 1
+    for op in ops[::-1]:
+        if op["dense"]:
+            op["penalty_parts"], parts = (
+                parts,
+                in_python(n_parts)(int(op["n_in"]), int(op["n_out"])),
+            )
     for layers in folded:
         kernels = [layer.kernel for layer in layers if isinstance(layer, Activation)]
         activations.append(kernels[0] if kernels else activation(identity))

@@ -56,8 +56,10 @@ def choose_threads(requested: int | None, work: int) -> int:
     """Threads for so many multiplications a step, at most as many as were asked for."""
     if not JIT_ENABLED:
         return 1
-    useful = max(1, work // WORK_A_THREAD)
-    return min(useful, n_cores()) if requested is None else requested
+    if requested is not None:
+        return requested
+    useful = work // WORK_A_THREAD
+    return min(useful, n_cores()) if useful > 1 else 1
 
 
 def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:

