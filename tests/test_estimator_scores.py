@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import (
+    accuracy_score,
     d2_absolute_error_score,
     d2_pinball_score,
     d2_tweedie_score,
@@ -25,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.errors import InputError
 from fastmlp.estimators.outside import warn_of_other_scales
+from fastmlp.estimators.scores import accuracy, r2
 
 pytestmark = [
     pytest.mark.thinned(3),
@@ -272,3 +274,33 @@ def test_a_scorer_of_ones_own_still_decides() -> None:
     model = MLPRegressor("poisson", early_stopping=True, scoring=scorer, **SMALL)
     model.fit(X, COUNTS, X_val=X, y_val=COUNTS)
     assert model.best_validation_score_ == pytest.approx(r2_score(COUNTS, model.predict(X)))
+
+
+# ---------------------------------------------------------------- scores of validation rows
+
+
+def test_scores_of_validation_rows_are_scikit_learns() -> None:
+    """To the last bit, of any types, shapes and weights, and where its own rules are needed."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n, shape = int(rng.integers(2, 200)), ()
+        if rng.random() < 0.5:
+            shape = (int(rng.integers(1, 4)),)
+        y = (rng.normal(size=(n, *shape)) * 10.0 ** float(rng.integers(-3, 4))).astype(
+            rng.choice(["f4", "f8"])
+        )
+        y = y if rng.random() < 0.9 else np.round(y).astype(np.int64)
+        y = y if rng.random() < 0.9 else np.zeros_like(y)
+        found = (y + rng.normal(size=y.shape)).astype(rng.choice(["f4", "f8"]))
+        weights = rng.random(n) if rng.random() < 0.5 else None
+        assert r2(y, found, weights) == r2_score(y, found, sample_weight=weights)
+        labels, said = rng.integers(0, 3, (2, n))
+        assert accuracy(labels, said, weights) == accuracy_score(
+            labels, said, sample_weight=weights
+        )
+        several, answers = rng.integers(0, 2, (2, n, 2))
+        assert accuracy(several, answers, weights) == accuracy_score(
+            several, answers, sample_weight=weights
+        )
+    words = np.array(["no", "yes", "no"])
+    assert accuracy(words, words[::-1], None) == accuracy_score(words, words[::-1])

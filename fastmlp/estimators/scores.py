@@ -40,8 +40,9 @@ def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
 
 def r2(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
     """`r2_score` to the last bit, in a tenth of its time for plain arrays."""
-    if _is_plain(y, predicted) and len(y) > 1:
-        true, found = y.reshape(len(y), -1), predicted.reshape(len(y), -1)
+    if _is_plain(y, predicted) and y.dtype.kind == "f" and len(y) > 1:
+        kind = np.result_type(y, predicted, *([] if sample_weight is None else [sample_weight]))
+        true, found = (values.astype(kind).reshape(len(y), -1) for values in (y, predicted))
         weights = 1.0 if sample_weight is None else np.reshape(sample_weight, (-1, 1))
         mean = np.average(true, axis=0, weights=sample_weight)
         lost = (weights * (true - found) ** 2).sum(axis=0)
