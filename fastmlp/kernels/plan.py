@@ -14,7 +14,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from .jit import JIT_ENABLED, array_at, jit, longs, records
+from .jit import JIT_ENABLED, jit, longs, records
 
 FLOAT64_BYTES, INT32_BYTES = 8, 4
 
@@ -169,6 +169,7 @@ class Turn(NamedTuple):
 
 
 if JIT_ENABLED:
+    from .jit import array_at
 
     @intrinsic
     def turn_of(typingctx, address):
