@@ -25,7 +25,7 @@ class NumberType:
 
 
 ONE = NumberType()
-_interpreted: list[Callable[..., Any]] = []  # where kernels stay Python, their addresses count here
+_interpreted: dict[int, Callable[..., Any]] = {}  # where kernels stay Python, by their addresses
 
 
 class Interface:
@@ -48,7 +48,7 @@ class Interface:
     def _caller(self) -> Any:
         """What compiled code calls a kernel with: `call(address, (argument, ...))`."""
         if not JIT_ENABLED:
-            return lambda address, args: _interpreted[address - 1](*args) and None
+            return lambda address, args: _interpreted[address](*args) and None
         declared = [None if given is ONE else numba.typeof(given) for given in self._examples]
 
         @intrinsic
@@ -123,7 +123,7 @@ class Kernel:
         return tuple(map(numba.typeof, self.interface.arguments(dtype)))
 
     def _enlist(self) -> int:
-        _interpreted.append(self.called)
+        _interpreted[len(_interpreted) + 1] = self.called
         return len(_interpreted)
 
     def _load(self, dtype: np.dtype) -> int:
