@@ -67,12 +67,13 @@ class Interface:
                         cgutils.unpack_tuple(builder, given[1]), args.types, kinds, strict=True
                     )
                 ]
-                # What numba's functions return and raise has a place; these do neither.
-                results = [
-                    cgutils.alloca_once(builder, kind.pointee) for kind in function_type.args[:2]
-                ]
-                packed = context.get_arg_packer(kinds).as_arguments(builder, values)
-                builder.call(function, [*results, *packed])
+                # These return nothing, and raise only where bounds are checked.
+                status, _ = context.call_conv.call_function(
+                    builder, function, types.none, kinds, values
+                )
+                if numba.config.BOUNDSCHECK:
+                    with cgutils.if_unlikely(builder, status.is_error):
+                        context.call_conv.return_status_propagate(builder, status)
                 return context.get_dummy_value()
 
             return types.none(address, args), codegen
