@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -26,6 +27,16 @@ class NumberType:
 
 ONE = NumberType()
 _interpreted: dict[int, Callable[..., Any]] = {}  # where kernels stay Python, by their addresses
+
+
+def _cast(context: Any, builder: Any, value: Any, before: Any, after: Any) -> Any:
+    """An argument as its kernel has it; numba casts no named tuples."""
+    if not isinstance(after, types.BaseNamedTuple):
+        return context.cast(builder, value, before, after)
+    if getattr(before, "instance_class", None) is not after.instance_class:
+        raise TypingError(f"a kernel takes {after}, not {before}")
+    fields = zip(cgutils.unpack_tuple(builder, value), before, after, strict=True)
+    return context.make_tuple(builder, after, [context.cast(builder, *field) for field in fields])
 
 
 class Interface:
@@ -62,7 +73,7 @@ class Interface:
                 function_type = context.call_conv.get_function_type(types.none, kinds)
                 function = builder.inttoptr(given[0], function_type.as_pointer())
                 values = [
-                    context.cast(builder, value, before, after)
+                    _cast(context, builder, value, before, after)
                     for value, before, after in zip(
                         cgutils.unpack_tuple(builder, given[1]), args.types, kinds, strict=True
                     )
