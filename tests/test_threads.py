@@ -306,7 +306,7 @@ def test_bits_for_data_that_is_converted(kind: Any, rng: np.random.Generator) ->
     X, y = rng.integers(0, 9, (70, 12)).astype(kind, order="F"), rng.normal(size=(70, 2))
 
     def make() -> Network:
-        """Dropout before the first product, and a stage without any."""
+        """Dropout before the first product, and an op without any."""
         return Network([Dropout(0.2), Dense(9), Tanh(), ReLU(), Dense(2)], MeanSquaredError())
 
     check_threads(make, X, y, batch_size=32)
