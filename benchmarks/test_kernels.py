@@ -15,8 +15,12 @@ from scipy import special
 from benchmarks.machine import blas_threads
 from benchmarks.peak import address_of
 from fastmlp import Adam
-from fastmlp.kernels import activations, matmul, optimizers
-from fastmlp.kernels.tiles import tile_width
+from fastmlp.kernels import activations, matmul, narrow, optimizers
+from fastmlp.kernels.activations import activation
+from fastmlp.kernels.calls import Kernel
+from fastmlp.kernels.tiles import FEW_COLUMNS, tile_width
+from fastmlp.kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
+from fastmlp.layers.dense import product_for
 from fastmlp.optimizers import Group
 
 ONE = np.float32(1)
@@ -27,6 +31,7 @@ FORWARD = [
 WEIGHT_GRADIENT = [(784, 32, 32), (784, 128, 128), (1020, 1024, 126)]
 INPUT_GRADIENT = [(32, 32, 10), (128, 256, 128), (126, 1020, 1024)]
 N_PARAMS = 25_450  # of 784-32-10
+EPSILON = optimizers.DECAY + 1 + optimizers.AdamNumbers._fields.index("epsilon")  # in a row
 SIDES = ("fastmlp", "numpy")
 
 
@@ -73,8 +78,9 @@ def forward(m: int, n: int, k: int) -> Pair:
     ours, theirs = np.empty((m, n), np.float32), np.empty((m, n), np.float32)
     panel = np.empty((k, int(tile_width(ONE))), np.float32)
     arguments = (
-        address_of(X), 4 * k, address_of(order), 0, m, 0, n, address_of(W), n, address_of(b), k, n,
-        address_of(ours), n, address_of(panel), ONE,
+        Tools(product_for(n).address(X.dtype), 0, address_of(panel)),
+        Inputs(address_of(X), 4 * k, address_of(order)), Block(0, m, 0, n),
+        Weights(address_of(W), n, address_of(b), k, n), Matrix(address_of(ours), n), ONE,
     )  # fmt: skip
 
     def fastmlp() -> Any:
@@ -90,13 +96,15 @@ def weight_gradient(n_in: int, n_out: int, batch: int) -> Pair:
     X, dZ, order = random(batch, n_in), random(batch, n_out), np.arange(batch, dtype="i4")
     ours, theirs = np.empty((n_in, n_out), np.float32), np.empty((n_in, n_out), np.float32)
     arguments = (
-        address_of(X), 4 * n_in, address_of(order), batch, address_of(dZ), n_out,
-        4 * tile_width(ONE), n_in, n_out, address_of(ours), n_out, ONE,
+        Inputs(address_of(X), 4 * n_in, address_of(order)), batch,
+        Panels(address_of(dZ), n_out, 4 * tile_width(ONE)), n_in, n_out,
+        Matrix(address_of(ours), n_out), ONE,
     )  # fmt: skip
+    product = (narrow if n_out <= FEW_COLUMNS else matmul).weight_gradient
 
     def fastmlp() -> Any:
         keep = X, dZ, order
-        matmul.weight_gradient(*arguments)
+        product(*arguments)
         return keep
 
     flops = 2 * n_in * n_out * batch
@@ -110,13 +118,15 @@ def input_gradient(batch: int, n_in: int, n_out: int) -> Pair:
     panel, zeros = np.empty((max(n_in, n_out), width), np.float32), np.zeros(width, np.float32)
     ours, theirs = np.empty((batch, n_in), np.float32), np.empty((batch, n_in), np.float32)
     arguments = (
-        address_of(dZ), address_of(order), 0, batch, 0, n_in, address_of(W), n_in, n_out,
-        address_of(zeros), address_of(ours), n_in, address_of(panel), ONE,
+        Tools(matmul.product_of_panel.address(W.dtype), address_of(zeros), address_of(panel)),
+        Inputs(address_of(dZ), 4 * n_out, address_of(order)), Block(0, batch, 0, n_in),
+        Weights(address_of(W), n_out, 0, n_in, n_out), Matrix(address_of(ours), n_in), ONE,
     )  # fmt: skip
+    product = (narrow if n_out <= FEW_COLUMNS else matmul).input_gradient
 
     def fastmlp() -> Any:
         keep = dZ, W, order, panel, zeros
-        matmul.input_gradient(*arguments)
+        product(*arguments)
         return keep
 
     flops = 2 * n_in * n_out * batch
@@ -159,13 +169,13 @@ def _gelu(z: np.ndarray) -> None:
 
 
 # Each works in place, as the kernels do.
-ACTIVATIONS: dict[str, tuple[int, Callable[[np.ndarray], Any]]] = {
-    "relu": (activations.RELU, lambda z: np.maximum(z, 0, out=z)),
-    "sigmoid": (activations.SIGMOID, _sigmoid),
-    "tanh": (activations.TANH, lambda z: np.tanh(z, out=z)),
-    "softplus": (activations.SOFTPLUS, lambda z: np.logaddexp(0, z, out=z)),
-    "silu": (activations.SILU, _silu),
-    "gelu": (activations.GELU, _gelu),
+ACTIVATIONS: dict[str, tuple[Kernel, Callable[[np.ndarray], Any]]] = {
+    "relu": (activation(activations.relu), lambda z: np.maximum(z, 0, out=z)),
+    "sigmoid": (activation(activations.sigmoid), _sigmoid),
+    "tanh": (activation(activations.tanh), lambda z: np.tanh(z, out=z)),
+    "softplus": (activation(activations.softplus), lambda z: np.logaddexp(0, z, out=z)),
+    "silu": (activation(activations.silu), _silu),
+    "gelu": (activation(activations.gelu), _gelu),
 }
 
 
@@ -173,13 +183,14 @@ ACTIVATIONS: dict[str, tuple[int, Callable[[np.ndarray], Any]]] = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation(benchmark: Any, name: str, side: str) -> None:
     """Both sides first copy the same inputs, because both work in place."""
-    code, rule = ACTIVATIONS[name]
+    kernel, rule = ACTIVATIONS[name]
     source = random(N_PARAMS)
     ours, theirs, slope = (np.empty_like(source) for _ in range(3))
+    places = address_of(ours), address_of(slope)
 
     def fastmlp() -> None:
         ours[:] = source
-        activations.activate(code, 0.0, ours, slope)
+        kernel(*places, N_PARAMS, 0.0, ONE)
 
     def numpy() -> None:
         theirs[:] = source
@@ -197,7 +208,7 @@ def test_adam_update(benchmark: Any, side: str) -> None:
     hyper = optimizer.step_numbers(0, np.array([1e-3]))[0]
     groups = [Group("W", 0, N_PARAMS, True, 1.0)]
     mean, square, scratch = (np.zeros_like(theirs) for _ in range(3))
-    rate, epsilon = (np.float32(hyper[i]) for i in (optimizers.RATE, optimizers.C))
+    rate, epsilon = (np.float32(hyper[i]) for i in (optimizers.RATE, EPSILON))
 
     def numpy() -> None:
         nonlocal mean, square

@@ -15,11 +15,14 @@ from numba.core.runtime import _nrt_python, rtsys
 from scipy import sparse
 
 from fastmlp import GELU, Adam, Dense, Dropout, Network, Rescaling
-from fastmlp.engine import Engine, compile_step
+from fastmlp.engine import Engine
 from fastmlp.kernels import step
+from fastmlp.kernels.calls import Kernel
 from fastmlp.kernels.jit import JIT_ENABLED, jit
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
+
+from .kernels import kernels_by_address, name_of
 
 pytestmark = pytest.mark.skipif(not JIT_ENABLED, reason="counts what compiled code allocates")
 N, N_FEATURES = 20_000, 300
@@ -48,18 +51,26 @@ def _allocates(address, thread, one):
     return np.ones(3, np.float64)[0] > address
 
 
-def allocators(kernel: Any) -> list[str]:
+def allocators(kernel: Any, *kinds: Any) -> list[str]:
     """Functions that allocate among those which a kernel, compiled anew, refers to."""
     fresh = numba.njit(error_model="numpy")(kernel.py_func)
-    fresh.compile((numba.intp, numba.intp, numba.float32))
+    fresh.compile(kinds)
     (code,) = fresh.inspect_llvm().values()
     return re.findall(r'^declare .*@"?(\w*(?:[Aa]lloc|calloc|MemInfo_new)\w*)', code, re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_an_epoch_has_nothing_to_allocate_with() -> None:
-    assert allocators(_allocates)
-    assert allocators(step.train_steps) == []
+    kinds = numba.intp, numba.intp, numba.float32
+    assert allocators(_allocates, *kinds)
+    assert allocators(step.train_steps, *kinds) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", kernels_by_address(), ids=name_of)
+def test_what_is_called_by_address_has_nothing_to_allocate_with(kernel: Kernel) -> None:
+    arguments = kernel.interface.arguments(np.dtype(np.float32))
+    assert allocators(kernel.called, *map(numba.typeof, arguments)) == []
 
 
 @pytest.mark.thinned
@@ -77,16 +88,15 @@ def test_an_epoch_allocates_nothing(
     labels = Encoded(np.zeros(N, np.int32), np.empty(0, network.dtype))
     steps = optimizer.step_numbers(0, np.full(-(-N // 32), 0.01))
     counts = []
-    train_steps = step.train_steps
+    run = Engine._run
 
-    def counted(*args: Any) -> bool:
+    def counted(self: Engine, thread: int) -> None:
         before = rtsys.get_allocation_stats()
-        met = train_steps(*args)
+        run(self, thread)
         counts.append((before, rtsys.get_allocation_stats()))
-        return bool(met)
 
-    compile_step(network.dtype)
-    monkeypatch.setattr(step, "train_steps", counted)
+    engine.compile()
+    monkeypatch.setattr(Engine, "_run", counted)
     _nrt_python.memsys_enable_stats()
     try:
         engine.train(order, labels, weights, state, steps, 0)

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Dense, Network, engine, training
+from fastmlp import Dense, Network, compiling, training
 from fastmlp.history import History
 from fastmlp.kernels import cache, jit
 
@@ -177,12 +176,9 @@ def test_a_bar_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(engine, "is_compiled", lambda kernel, dtype: False)
-    monkeypatch.setattr(engine, "_ANNOUNCED", set())
-    engine.announce_compilation.cache_clear()
-    yield
-    engine.announce_compilation.cache_clear()
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "is_compiled", lambda kernel, dtype: False)
+    monkeypatch.setattr(compiling, "_ANNOUNCED", set())
 
 
 @needs_compiler
@@ -192,16 +188,14 @@ def test_predictions_wait_for_the_compiler_with_a_word(caplog: pytest.LogCapture
     net.build(X.shape[1])
     for use in (net.compile_predictor, lambda: net.predict_proba(X)):
         caplog.clear()
-        engine.announce_compilation.cache_clear()
         with caplog.at_level(logging.WARNING):
             use()
-        assert "about 10 to 15 seconds" in caplog.text
+        assert "about 5 to 10 seconds" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         net.fit(X, Y, epochs=1)
-        engine.announce_compilation.cache_clear()
         net.predict_proba(X)  # what is left to compile is short, and the fit spoke of it
-    assert caplog.text.count("compiling") == 1
+    assert [record.getMessage()[:9] for record in caplog.records] == ["compiling"]
 
 
 @needs_compiler
@@ -219,12 +213,12 @@ def test_a_predictor_is_compiled_before_its_first_row(monkeypatch: pytest.Monkey
 def test_the_announcement_says_how_long_and_how_often(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, folder: str | None
 ) -> None:
-    monkeypatch.setattr(engine, "cache_folder", lambda: folder)
+    monkeypatch.setattr(compiling, "cache_folder", lambda: folder)
     with caplog.at_level(logging.WARNING):
-        engine.announce_compilation(np.dtype("float32"))
-        engine.announce_compilation(np.dtype("float32"))
+        compiling.announce(np.dtype("float32"))
+        compiling.announce(np.dtype("float32"))
     (record,) = caplog.records
     text = record.getMessage()
-    assert "about 20 to 30 seconds, longer beside other work" in text
+    assert "about 5 to 15 seconds, longer beside other work" in text
     assert ("once on this machine" in text) is (folder is not None)
     assert ("in every process" in text) is (folder is None)

@@ -44,7 +44,7 @@ from fastmlp import (
 )
 from fastmlp.datasets import mnist
 from fastmlp.engine import Engine
-from fastmlp.kernels import jit, step
+from fastmlp.kernels import jit, outputs, step
 from fastmlp.layers import ACTIVATIONS
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
@@ -517,7 +517,7 @@ def test_nothing_is_compiled_after_a_warmup(run: Run) -> None:
     jit._only_for.cache_clear()
     assert run("warmup").code == 0
     assert jit._only_for.cache_info().currsize == 2
-    for kernel in (step.train_steps, step.outputs_of_table):
+    for kernel in (step.train_steps, outputs.outputs_of_table):
         assert len(kernel.signatures) == 2
 
 

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fastmlp import engine, gradient_check, layers, losses
+from fastmlp import gradient_check, layers, losses
 from fastmlp.gradient_check import Case, Result
-from fastmlp.kernels import activations
 from fastmlp.layers import ACTIVATIONS, Activation, Dense, Layer
 from fastmlp.losses import LOSSES, Loss
 from fastmlp.network import Network
 
 from .own import Own
+from .paths import layer_by_layer
 
 pytestmark = pytest.mark.thinned(4)
 
@@ -113,7 +113,7 @@ def test_a_result_passes_within_both_tolerances_only(
 @pytest.fixture
 def layer_path(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Gradients layer by layer, where a kernel can be replaced by a wrong one."""
-    monkeypatch.setattr(engine, "can_compile", lambda *_: False)
+    layer_by_layer(monkeypatch)
     return monkeypatch
 
 
@@ -130,13 +130,15 @@ def test_the_layer_path_passes_while_its_kernels_are_right(
 def test_a_slope_off_by_half_a_thousandth_is_noticed(
     case: Case, layer_path: pytest.MonkeyPatch
 ) -> None:
-    kernel = activations.activate
+    forward = Activation.forward
 
-    def off(code: int, option: float, z: np.ndarray, slope: np.ndarray) -> None:
-        kernel(code, option, z, slope)
-        slope *= 1.0005
+    def off(layer: Activation, X: np.ndarray, training: bool = False) -> np.ndarray:
+        values = forward(layer, X, training)
+        assert layer._slope is not None
+        layer._slope *= 1.0005
+        return values
 
-    layer_path.setattr(activations, "activate", off)
+    layer_path.setattr(Activation, "forward", off)
     result = gradient_check.check(case)
     assert result.from_reference > 1e-12
     assert result.from_differences > 1e-6

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import SGD, Adam, Dense, Dropout, MLPClassifier, Network, ReLU, engine
+from fastmlp import SGD, Adam, Dense, Dropout, MLPClassifier, Network, ReLU, engine, threads
 from fastmlp.estimators import lbfgs
 from fastmlp.interrupts import CtrlC
 from fastmlp.kernels.jit import JIT_ENABLED
@@ -100,16 +100,16 @@ def test_pieces_leave_the_patience_of_estimators_as_it_is(monkeypatch: pytest.Mo
 
 def test_pieces_cover_all_and_last_as_long_as_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(engine.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
     found = []
-    for start, stop in engine.in_pieces(10_000, 10):
+    for start, stop in threads.in_pieces(10_000, 10):
         found.append((start, stop))
         clock[0] += (stop - start) * 1e-3
     assert found[0] == (0, 10)
     assert [stop for _, stop in found[:-1]] == [start for start, _ in found[1:]]
     assert found[-1][1] == 10_000
     assert {stop - start for start, stop in found[1:-1]} == {50}
-    assert list(engine.in_pieces(0, 10)) == []
+    assert list(threads.in_pieces(0, 10)) == []
 
 
 # ---------------------------------------------------------------- where a fit ends

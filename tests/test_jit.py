@@ -1,11 +1,12 @@
-"""Compilation: how often it happens, what machine code comes out, and where that is kept.
+"""Compilation: what is compiled, how often, what machine code comes out, and where that is kept.
 
-Each question is asked in a process of its own. Two of them compile the whole step anew, because
-code that was loaded from a cache shows no assembly; the other tests use what those two left.
+Each question is asked in a process of its own. Some of them compile the whole step anew, because
+code that was loaded from a cache shows no assembly; the other tests use what those left.
 """
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.kernels.tiles import TILE_ROWS, VECTORS
 from fastmlp.layers import GELU, Dense, Dropout
 from fastmlp.network import Network
+
+from .kernels import kernels_by_address, name_of
 
 pytestmark = [
     pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled"),
@@ -59,23 +62,33 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(PACKAGE, folder / "fastmlp", ignore=ignored))
 
 
-# Every kernel by name: the part after "fastmlp.kernels.".
-KERNELS = """
+# Every function of the kernels by name: the part after "fastmlp.kernels."; and those that programs
+# call by address, as tests.kernels names them, which is how the copies of the package come by it.
+KERNELS = f"""
 import importlib, json, pkgutil, sys
 import numpy as np
 import fastmlp.kernels
 from fastmlp import *
+sys.path.append({str(PACKAGE.parent)!r})
+from tests.kernels import kernels_by_address, name_of
 
 def kernels():
-    for info in pkgutil.iter_modules(fastmlp.kernels.__path__):
-        module = importlib.import_module("fastmlp.kernels." + info.name)
+    for info in pkgutil.walk_packages(fastmlp.kernels.__path__, "fastmlp.kernels."):
+        module = importlib.import_module(info.name)
         for name, value in vars(module).items():
             if hasattr(value, "signatures") and value.py_func.__module__ == module.__name__:
-                yield f"{info.name}.{name}", value
+                yield f"{{info.name.removeprefix('fastmlp.kernels.')}}.{{name}}", value
 
 def compilations(kernel):
     # How many types of arguments there is code for: of its own, or as a part of other kernels.
     return len(set(kernel.signatures) | set(kernel.parts.compiled))
+
+def loaded():
+    # Of each kernel that was asked for its address: for each type, whether it was in the cache.
+    return {{
+        name_of(kernel): {{dtype.name: found for dtype, found in kernel.loaded.items()}}
+        for kernel in kernels_by_address() if kernel.loaded
+    }}
 """
 
 # ---------------------------------------------------------------- one specialisation a type
@@ -165,30 +178,35 @@ for dtype in ("float32", "float64"):
             fit(network(Dense(4), ReLU()), X)
         for optimizer in optimizers_:
             fit(network(Dense(2, max_norm=1), Dense(5, max_norm=0.5)), optimizer=optimizer)
+    for X in (single, sparse_read_only):
+        for hidden in ((), (Dense(1), Tanh(), Dense(3)), (Dense(9), Tanh(), Dense(7), Tanh())):
+            fit(Network([*hidden, Dense(1)], "mean_squared_error", dtype=dtype), X, whole[:, 0])
+    # Threads that share out the inputs of the first op, of the second one, and columns.
+    for widths in ((300, 40), (6, 40), (6, 300)):
+        X = np.ones((n, widths[0]), dtype)
+        net = Network([Dense(widths[1]), ReLU(), Dense(3)], dtype=dtype, l1=0.1)
+        fit(net, X, n_threads=2)
 """
 
 
 # Kernels that every network needs: once for each type of its numbers.
 BOTH = {
-    "activations.activate",
-    "losses.link_rows",
-    "losses.loss_rows",
+    "losses._softmax_rows",
     "losses.total_weight",
     "matmul.bias_gradient",
     "matmul.dense_forward",
     "matmul.input_gradient",
-    "matmul.weight_gradient",
-    "optimizers.add_penalty",
+    "narrow.input_gradient",
     "optimizers.clip_factor",
     "optimizers.limit_columns",
     "optimizers.penalties",
     "optimizers.rescale",
-    "optimizers.update",
+    "outputs.outputs_of_table",
     "random.drop",
     "sparse.non_zeros_of_rows",
     "sparse.sparse_forward",
+    "sparse.sparse_forward_to_one",
     "sparse.sparse_weight_gradient",
-    "step.outputs_of_table",
     "step.train_steps",
     "tiles.tile_width",
 }
@@ -201,34 +219,46 @@ ONCE = {
     "random.shuffle",
     "random.stream_key",
 }
-# Those that only compiled code calls.
+# Those that a small program is made of, which only compiled code calls.
 INSIDE = {
-    "matmul._product_panel",
-    "matmul._transpose",
-    "narrow.product_of_one",
+    "losses._softmax_rows",
+    "losses._weigh_rows",
+    "matmul.bias_gradient",
+    "matmul.dense_forward",
+    "narrow.input_gradient",
     "narrow.times_input_gradient",
-    "rows.gather",
-    "sparse._before",
-    "sparse.sort_by_columns",
-    "sparse.fills_columns",
-    "sparse.sorted_weight_gradient",
-    "sparse._non_zeros",
-    "sparse.gather_sparse",
-    "rows.copy_rows",
+    "ops.common.finish_forward",
+    "ops.common.inputs_of",
+    "ops.dense.block_sizes",
+    "ops.dense.update",
+    "random.drop",
+    "rows.prefetch_tile",
     "shares.home",
-    "step._limit_columns",
-    "threads.barrier",
-    "tiles.sparse_width",
+    "step._step",
+    "step.forward",
     "tiles.tile_height",
 }
-NOT_IN_A_STEP = {"losses.link_rows", "sparse.non_zeros_of_rows", "step.outputs_of_table"}
+# Those that it has no use for.
+OUTSIDE = {
+    "matmul._transpose",
+    "matmul.forward_parts",
+    "matmul.input_gradient",
+    "optimizers.clip_factor",
+    "optimizers.limit_columns",
+    "optimizers.penalties",
+    "outputs.outputs_of_table",
+    "sparse._non_zeros",
+    "sparse.sort_by_columns",
+    "sparse.sparse_forward",
+    "sparse.sparse_weight_gradient",
+}
 
 
 # Those inside that also see numbers of the user's types.
 INPUT_TYPES = {
     "elementary._times_power": 3,  # bits of int64 for float32, too
     "jit.itemsize": 4,  # float32, float64, uint8, uint16
-    "rows._convert_row": 3 * 2,
+    "rows._as_it_is": 3,  # all of these but the last, which stands for float16
 }
 
 
@@ -238,13 +268,101 @@ def test_each_kernel_is_compiled_once_a_type(tmp_path: Path) -> None:
     Kernels that see no numbers of the network are compiled once.
     """
     code = f"""{KERNELS}{FITS}
-print(json.dumps({{name: compilations(kernel) for name, kernel in kernels()}}))
+counts = {{name: compilations(kernel) for name, kernel in kernels()}}
+called = {{name_of(kernel): compilations(kernel.called) for kernel in kernels_by_address()}}
+print(json.dumps([counts, called, loaded()]))
 """
-    counts = run(code, NUMBA_CACHE_DIR=str(tmp_path))
+    counts, called, addresses = run(code, NUMBA_CACHE_DIR=str(tmp_path))
     assert {name: counts[name] for name in BOTH} == dict.fromkeys(BOTH, 2)
     assert {name: counts[name] for name in ONCE} == dict.fromkeys(ONCE, 1)
     more = {name: count for name, count in counts.items() if count > 2}
     assert more == INPUT_TYPES
+    anew = {"float32": False, "float64": False}
+    assert addresses == {name_of(kernel): anew for kernel in kernels_by_address()}
+    # Layers and losses also call theirs from Python, which is code apart.
+    assert {name: count for name, count in called.items() if count not in (0, 2)} == {}
+    kept = collections.Counter(kept_in(tmp_path))
+    assert set(kept) == set(addresses)
+    assert set(kept.values()) == {2}
+
+
+def kept_in(folder: Path) -> list[str]:
+    """Names of the kernels whose code is kept to be called by address, once for each type."""
+    files = [path.name for path in folder.rglob("*.nbc") if ".address." in path.name]
+    return sorted(name.rpartition("-")[0] for name in files)
+
+
+# ---------------------------------------------------------------- only what a program uses
+
+SMALL = """
+def fit(activation, loss, optimizer):
+    X = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    y = np.arange(20) % 3 if loss == "softmax_cross_entropy" else X[:, :3]
+    network = Network([Dense(9), activation(), Dense(3)], loss)
+    network.fit(X, y, epochs=2, batch_size=8, optimizer=optimizer)
+    return network
+
+"""
+# Kernels of Dense(9), ReLU(), Dense(3) with softmax and Adam on one thread.
+OF_ANY_SMALL_ONE = {
+    "activations.activate_identity",
+    "dense.backward_first",
+    "dense.backward_times_slopes",
+    "dense.dense_gradient",
+    "dense.forward",
+    "matmul.product_of_panel",
+    "matmul.weight_gradient",
+    "narrow.weight_gradient",
+}
+OWN = {"activations.activate_relu", "losses.softmax_cross_entropy", "optimizers.update_adam"}
+OTHERS = {"activations.activate_tanh", "losses.loss_squared_error", "optimizers.update_sgd"}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is kept after a fit, its prediction, and a fit of a network with other parts."""
+    folder, answers = tmp_path_factory.mktemp("small"), dict[str, Any]()
+    for name, code in {
+        "fit": 'fit(ReLU, "softmax_cross_entropy", "adam")',
+        "prediction": 'fit(ReLU, "softmax_cross_entropy", "adam").predict_proba(np.ones((2, 5)))',
+        "other parts": 'fit(Tanh, "mean_squared_error", "sgd")',
+        "again": 'fit(Tanh, "mean_squared_error", "adam").predict(np.ones((2, 5)))',
+    }.items():
+        code = f"{KERNELS}{SMALL}{code}\nprint(json.dumps(loaded()))"
+        found = run(code, NUMBA_CACHE_DIR=str(folder))
+        answers[name] = kept_in(folder), {name: by["float32"] for name, by in found.items()}
+        assert {len(by) for by in found.values()} == {1}
+    return answers
+
+
+def test_a_program_compiles_only_the_kernels_that_it_uses(small: dict[str, Any]) -> None:
+    """No other activation, loss or optimizer, nor any for sparse rows, threads or penalties."""
+    kept, loaded = small["fit"]
+    wanted = OF_ANY_SMALL_ONE | OWN
+    assert kept == sorted(wanted)
+    assert loaded == dict.fromkeys(wanted, False)
+
+
+def test_a_prediction_only_adds_the_link(small: dict[str, Any]) -> None:
+    """What it converts its rows with, and what turns outputs into probabilities."""
+    kept, loaded = small["prediction"]
+    new = {"gather.gather_1", "losses.softmax_link"}
+    assert kept == sorted(OF_ANY_SMALL_ONE | OWN | new)
+    assert loaded == {name: name not in new for name in kept}
+
+
+def test_another_network_only_adds_what_it_has_alone(small: dict[str, Any]) -> None:
+    before, (kept, loaded) = small["prediction"][0], small["other parts"]
+    assert set(kept) - set(before) == OTHERS
+    assert len(kept) == len(before) + len(OTHERS)
+    assert loaded == {name: name not in OTHERS for name in OF_ANY_SMALL_ONE | OTHERS}
+
+
+def test_parts_that_others_compiled_are_loaded(small: dict[str, Any]) -> None:
+    before, (kept, loaded) = small["other parts"][0], small["again"]
+    assert kept == before
+    assert {"optimizers.update_adam", "losses.loss_squared_error", "gather.gather_1"} <= set(loaded)
+    assert all(loaded.values())
 
 
 # ---------------------------------------------------------------- a cache from cold to warm
@@ -266,16 +384,19 @@ answer = {
     "hits": total((name, kernel.stats.cache_hits) for name, kernel in kernels()),
     "folder": step.train_steps.stats.cache_path,
     "compilations": {name: compilations(kernel) for name, kernel in kernels()},
+    "loaded": loaded(),
 }
 """
 
 ASSEMBLY = """
-for name in ("matmul.dense_forward", "matmul.input_gradient", "matmul.weight_gradient",
-             "matmul.bias_gradient", "optimizers.update"):
-    kernel = dict(kernels())[name]
-    for kinds in list(kernel.parts.compiled):
-        kernel.compile(kinds)  # as if Python called it
-    answer[name] = "".join(kernel.inspect_asm().values())
+for kernel in kernels_by_address():
+    kernel.address(np.dtype(np.float32))
+    (result,) = kernel._results
+    answer["asm of " + name_of(kernel)] = result.library.get_asm_str()
+kernel = dict(kernels())["matmul.bias_gradient"]
+for kinds in list(kernel.parts.compiled):
+    kernel.compile(kinds)  # as if Python called it
+answer["asm of matmul.bias_gradient"] = "".join(kernel.inspect_asm().values())
 """
 
 CACHED_FIT = f"""{KERNELS}{FIT}
@@ -296,9 +417,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"package": package, "environment": environment, **answer}
 
 
+# What such a fit uses: the slopes before dropout cannot be multiplied at once.
+OF_THE_FIT = {
+    "activations.activate_gelu",
+    "activations.activate_identity",
+    "common.drop_values",
+    "dense.backward_first",
+    "dense.dense_backward_from_few",
+    "dense.dense_gradient",
+    "dense.forward",
+    "losses.softmax_cross_entropy",
+    "matmul.product_of_panel",
+    "matmul.weight_gradient",
+    "narrow.weight_gradient",
+    "optimizers.update_adam",
+}
+CONVERTED = {"gather.gather_1"}  # in float32
+
+
 def test_a_first_process_fills_the_cache(cache: dict[str, Any]) -> None:
     assert cache["misses"]["step.train_steps"] == 1
-    assert "step._forward" not in cache["misses"]  # it is a part of the step, and kept there
+    assert "step.forward" not in cache["misses"]  # it is a part of the step, and kept there
+    assert cache["loaded"] == {name: {"float32": False} for name in OF_THE_FIT | CONVERTED}
     assert cache["hits"] == {}
     folder = Path(cache["folder"])
     assert folder.is_relative_to(cache["environment"]["NUMBA_CACHE_DIR"])
@@ -309,12 +449,15 @@ def test_a_first_process_fills_the_cache(cache: dict[str, Any]) -> None:
 def test_inside_a_step_each_kernel_is_compiled_once(cache: dict[str, Any]) -> None:
     """No caller gives it another type of number, nor a constant that numba compiles anew for.
 
-    The process that filled the cache trained one network, so only the step was compiled.
+    The process that filled the cache trained one network, so only its step was compiled, and of
+    that what the network needs.
     """
-    names = (BOTH - NOT_IN_A_STEP) | INSIDE | {"losses.sum_rows"}
+    names = INSIDE | {"losses.sum_rows"}
     counts = {name: cache["compilations"][name] for name in names}
     assert counts == dict.fromkeys(names, 1)
-    assert not any(cache["compilations"][name] for name in NOT_IN_A_STEP)
+    counts = {name: cache["compilations"][name] for name in OUTSIDE}
+    assert counts == dict.fromkeys(OUTSIDE, 0)
+    assert max(cache["compilations"].values()) <= 2
 
 
 def test_a_second_process_compiles_nothing(cache: dict[str, Any]) -> None:
@@ -322,6 +465,7 @@ def test_a_second_process_compiles_nothing(cache: dict[str, Any]) -> None:
     answer = run(code, cache["package"], **cache["environment"])
     assert answer["misses"] == {}
     assert answer["hits"]["step.train_steps"] == 1
+    assert answer["loaded"] == {name: {"float32": True} for name in OF_THE_FIT | CONVERTED}
     assert answer["params"] == cache["params"]
 
 
@@ -330,16 +474,18 @@ def test_a_changed_kernel_is_compiled_anew(cache: dict[str, Any], tmp_path: Path
     code = """
 import json
 import numpy as np
-from fastmlp.kernels import activations, jit
+from fastmlp.kernels import activations
 z, slope = np.ones(2, np.float32), np.empty(2, np.float32)
-activations.activate(activations.SOFTPLUS, 0.0, z, slope)
-misses = sum(activations.activate.stats.cache_misses.values())
-print(json.dumps([misses, float(z[0])]))
+kernel = activations.activation(activations.softplus)
+kernel(z.ctypes.data, slope.ctypes.data, 2, 0.0, np.float32(1))
+misses = sum(kernel.called.stats.cache_misses.values())
+kernel.address(z.dtype)
+print(json.dumps([misses, int(not kernel.loaded[z.dtype]), float(z[0])]))
 """
     package, environment = cache["package"], cache["environment"]
     for misses in (1, 0):
         before = run(code, package, **environment)
-        assert before == [misses, pytest.approx(np.log1p(np.e), rel=1e-6)]
+        assert before == [misses, 0, pytest.approx(np.log1p(np.e), rel=1e-6)]
     source = package / "kernels" / "elementary.py"
     text, stamp = source.read_text(encoding="utf-8"), source.stat()
     changed = text.replace("x) + _log1p_plus(_exp_of", "x) - _log1p_plus(_exp_of")
@@ -350,12 +496,30 @@ print(json.dumps([misses, float(z[0])]))
         # Python's own cache trusts size and date; what is tested here is the kernels'.
         shutil.rmtree(package / "kernels" / "__pycache__", ignore_errors=True)
         wanted = 1 - np.log1p(np.exp(-1.0))
-        assert run(code, package, **environment) == [1, pytest.approx(wanted, rel=1e-6)]
-        assert run(code, package, **environment) == [0, pytest.approx(wanted, rel=1e-6)]
+        assert run(code, package, **environment) == [1, 1, pytest.approx(wanted, rel=1e-6)]
+        assert run(code, package, **environment) == [0, 0, pytest.approx(wanted, rel=1e-6)]
     finally:
         source.write_text(text, encoding="utf-8")
 
 
+# What code of each kind a process found: compiled, loaded; and what it computes.
+ADDRESS = """
+import json
+import numpy as np
+import numba
+from fastmlp.kernels import activations
+from fastmlp.kernels.interfaces import ACTIVATION
+kernel, call = activations.activation(activations.tanh), ACTIVATION.call
+z, slope = np.ones(2, np.float32), np.empty(2, np.float32)
+
+@numba.njit
+def run(address, z, slope, one):
+    call(address, (z, slope, 2, 0.0, one))
+
+run(kernel.address(z.dtype), z.ctypes.data, slope.ctypes.data, np.float32(1))
+found = kernel.loaded[z.dtype]
+print(json.dumps([[int(not found), int(found)], z.tolist() + slope.tolist()]))
+"""
 SHUFFLE = """
 import json
 import numpy as np
@@ -372,10 +536,11 @@ def test_bounds_checks_have_a_cache_of_their_own(cache: dict[str, Any]) -> None:
     """Code with the checks must not be served where they are off, nor the other way round."""
     package, environment = cache["package"], cache["environment"]
     checked = environment | {"NUMBA_BOUNDSCHECK": "1"}
-    counts = [
-        run(SHUFFLE, package, **where)[0] for where in (environment, checked, checked, environment)
-    ]
-    assert counts == [[0, 1], [1, 0], [0, 1], [0, 1]]
+    for code in (SHUFFLE, ADDRESS):
+        counts = [
+            run(code, package, **where)[0] for where in (environment, checked, checked, environment)
+        ]
+        assert counts == [[0, 1], [1, 0], [0, 1], [0, 1]]
 
 
 # ---------------------------------------------------------------- machine code
@@ -392,10 +557,10 @@ def instructions(assembly: str, pattern: str) -> int:
 
 
 @x86_with_fma
-@pytest.mark.parametrize("kernel", ["dense_forward", "input_gradient", "weight_gradient"])
+@pytest.mark.parametrize("kernel", ["product_of_panel", "weight_gradient"])
 def test_products_are_vector_multiply_adds(kernel: str, cache: dict[str, Any]) -> None:
     """As many as the tallest tile has accumulators, and no call to the function fma."""
-    assembly = cache[f"matmul.{kernel}"]
+    assembly = cache[f"asm of matmul.{kernel}"]
     assert instructions(assembly, r"vfn?m(add|sub)\d+ps") >= TILE_ROWS * VECTORS
     assert not re.search(r"\bfmaf?\b", assembly)
 
@@ -403,7 +568,7 @@ def test_products_are_vector_multiply_adds(kernel: str, cache: dict[str, Any]) -
 @x86_with_fma
 def test_accumulators_stay_in_registers(cache: dict[str, Any]) -> None:
     """The tallest tile's loop over the depth holds its multiply-adds in a row and no store."""
-    blocks = re.split(r"^\.?L[^\n]*:$", cache["matmul.dense_forward"], flags=re.MULTILINE)
+    blocks = re.split(r"^\.?L[^\n]*:$", cache["asm of matmul.product_of_panel"], flags=re.MULTILINE)
     tallest = [b for b in blocks if instructions(b, r"vfmadd\d+ps") >= TILE_ROWS * VECTORS]
     assert tallest
     stores = r"^\s+vmov[ua]ps\s+%[yz]mm\d+, [^%\n]*\("
@@ -413,26 +578,35 @@ def test_accumulators_stay_in_registers(cache: dict[str, Any]) -> None:
 @x86_with_fma
 def test_optimizers_are_vectorised(cache: dict[str, Any]) -> None:
     """RMSprop, Adagrad and Adam each take roots and quotients of whole vectors."""
-    assembly = cache["optimizers.update"]
-    for name in ("vsqrtps", "vdivps"):
-        assert instructions(assembly, name) >= 3, name
-    assert instructions(assembly, "vmulps") >= 10
-    assert instructions(cache["matmul.bias_gradient"], "vaddps") >= 1
+    products = 0
+    for rule in ("rmsprop", "adagrad", "adam", "sgd", "momentum"):
+        assembly = cache[f"asm of optimizers.update_{rule}"]
+        for name in ("vsqrtps", "vdivps"):
+            assert (instructions(assembly, name) >= 1) == (rule not in ("sgd", "momentum")), name
+        assert instructions(assembly, "vmulps") >= 1, rule
+        products += instructions(assembly, "vmulps")
+    assert products >= 10
+    assert instructions(cache["asm of matmul.bias_gradient"], "vaddps") >= 1
 
 
 @x86_with_fma
 def test_nothing_is_fused_that_did_not_ask_for_it(cache: dict[str, Any]) -> None:
     """Without fastmath, only a kernel that asks for it has fused instructions."""
-    assert not re.search(r"\bvfn?m(add|sub)", cache["optimizers.update"])
+    for rule in ("sgd", "momentum", "rmsprop", "adagrad", "adam"):
+        assembly = cache[f"asm of optimizers.update_{rule}"]
+        assert "vmulps" in assembly
+        assert not re.search(r"\bvfn?m(add|sub)", assembly), rule
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
-def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [SHUFFLE, ADDRESS], ids=["from Python", "by address"])
+def test_of_processes_that_start_together_one_compiles(code: str, tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
-        found = pool.map(lambda _: run(SHUFFLE, NUMBA_CACHE_DIR=str(tmp_path)), range(3))
-        counts, orders = zip(*found, strict=True)
+        found = pool.map(lambda _: run(code, NUMBA_CACHE_DIR=str(tmp_path)), range(3))
+        counts, numbers = zip(*found, strict=True)
     assert sorted(counts) == [[0, 1], [0, 1], [1, 0]]
-    assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
+    assert numbers[0] == numbers[1] == numbers[2]
+    assert numbers[0] != sorted(numbers[0])
 
 
 # ---------------------------------------------------------------- without a cache
@@ -450,6 +624,8 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     code = f"""{KERNELS}{FIT}
 from fastmlp.kernels import cache, step
 params, losses = fit("float64")
+again, _ = fit("float64")
+assert again == params
 {STATISTICS}
 answer |= {{"params": params, "losses": losses, "cache": cache.cache_folder()}}
 print(json.dumps(answer))
@@ -469,6 +645,7 @@ def test_without_a_writable_folder_a_fit_still_works(nowhere: dict[str, Any]) ->
     assert nowhere["folder"] is None
     assert nowhere["hits"] == {}
     assert nowhere["misses"]["step.train_steps"] == 1
+    assert nowhere["loaded"] == {name: {"float64": False} for name in OF_THE_FIT}
     params, losses = in_this_process("float64")
     np.testing.assert_array_equal(nowhere["params"], params)
     assert nowhere["losses"] == losses
@@ -479,31 +656,42 @@ def test_the_cache_folder_is_where_the_kernels_are_kept() -> None:
     folder = cache_folder()
     assert folder is not None
     in_this_process("float32")
-    assert list(Path(folder).glob("step.train_steps-*.nbi"))
+    for name in ("step.train_steps-*.nbi", "dense.forward-*.address.nbi"):
+        assert list(Path(folder).glob(name)), name
 
 
-def test_a_full_disk_costs_the_cache_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [SHUFFLE, ADDRESS], ids=["from Python", "by address"])
+def test_a_full_disk_costs_the_cache_only(code: str, tmp_path: Path) -> None:
     """No file may grow beyond some bytes, which is what a full disk looks like to who writes."""
     resource = pytest.importorskip("resource")
     assert resource
     full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))\n"
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    (compiled, order), files = run(full + SHUFFLE, **environment), list(tmp_path.rglob("*.nb*"))
+    (compiled, numbers), files = run(full + code, **environment), list(tmp_path.rglob("*.nb*"))
     assert (compiled, files) == ([1, 0], [])
-    assert run(SHUFFLE, **environment) == [[1, 0], order]
-    assert run(full + SHUFFLE, **environment) == [[0, 1], order]
+    assert run(code, **environment) == [[1, 0], numbers]
+    assert run(full + code, **environment) == [[0, 1], numbers]
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"\x80\x05half of a pickle"])
-def test_a_damaged_cache_is_as_good_as_none(kind: str, damage: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(SHUFFLE, "random.shuffle-*"), (ADDRESS, "activations.activate_tanh-*.address*")],
+    ids=["from Python", "by address"],
+)
+def test_a_damaged_cache_is_as_good_as_none(
+    code: str, name: str, kind: str, damage: bytes, tmp_path: Path
+) -> None:
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    wanted = run(SHUFFLE, **environment)
-    files = list(tmp_path.rglob(f"random.shuffle-*.{kind}"))
+    wanted = run(code, **environment)
+    assert wanted[0] == [1, 0]
+    files = list(tmp_path.rglob(f"{name}.{kind}"))
     assert files
     for file in files:
         file.write_bytes(damage)
-    assert run(SHUFFLE, **environment) == wanted
+    assert run(code, **environment) == wanted
+    assert run(code, **environment) == [[0, 1], wanted[1]]
 
 
 # ---------------------------------------------------------------- without the compiler

@@ -17,6 +17,17 @@ from fastmlp.kernels import matmul, narrow, sums
 from fastmlp.kernels import rows as kernel_rows
 from fastmlp.kernels.jit import VECTOR_BYTES
 from fastmlp.kernels.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from fastmlp.kernels.views import (
+    Block,
+    Inputs,
+    Matrix,
+    Panels,
+    Span,
+    Sums,
+    Tools,
+    Weights,
+)
+from fastmlp.layers.dense import product_for
 
 from .addresses import address_of
 
@@ -41,8 +52,8 @@ class Rows(NamedTuple):
     matrix: np.ndarray  # what they should see: the rows in that order
 
     @property
-    def args(self) -> tuple[Any, ...]:
-        return address_of(self.memory) + self.offset, self.stride, address_of(self.order)
+    def inputs(self) -> Inputs:
+        return Inputs(address_of(self.memory) + self.offset, self.stride, address_of(self.order))
 
 
 def as_table(
@@ -81,15 +92,22 @@ def at(memory: np.ndarray, start: int = 0) -> int:
     return address_of(memory) + start * memory.itemsize
 
 
+def tools_for(n_out: int, panel: np.ndarray, zeros: int = 0) -> Tools:
+    """What a product with panels of so many columns works with."""
+    return Tools(product_for(n_out).address(panel.dtype), zeros, at(panel))
+
+
 def forward(
     rows: Rows, W: np.ndarray, b: np.ndarray, first: int, last: int, out: np.ndarray,
     left: int = 0, right: int | None = None,
 ) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
     panel, flat_W, flat_b = scratch(n_in, out), inside_nan(W), inside_nan(b, 2)
+    block = Block(first, last, left, n_out if right is None else right)
+    weights = Weights(at(*flat_W), n_out, at(*flat_b), n_in, n_out)
     matmul.dense_forward(
-        *rows.args, first, last, left, n_out if right is None else right, at(*flat_W), n_out,
-        at(*flat_b), n_in, n_out, at(out), n_out, at(panel), out.dtype.type(1),
+        tools_for(n_out, panel), rows.inputs, block, weights, Matrix(at(out), n_out),
+        out.dtype.type(1),
     )  # fmt: skip
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
@@ -106,10 +124,12 @@ def backward(
     # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
     d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
     order = np.ascontiguousarray(order)
-    matmul.input_gradient(
-        at(*d), address_of(order), first, last, left, n_in if right is None else right, at(*flat_W),
-        n_in, n_out, at(zeros), at(out), n_in, at(panel), one,
-    )  # fmt: skip
+    tools = Tools(matmul.product_of_panel.address(out.dtype), at(zeros), at(panel))
+    slopes = Inputs(at(*d), n_out * out.itemsize, address_of(order))
+    block = Block(first, last, left, n_in if right is None else right)
+    weights = Weights(at(*flat_W), n_out, 0, n_in, n_out)
+    product = (narrow if 0 < n_out <= FEW_COLUMNS else matmul).input_gradient
+    product(tools, slopes, block, weights, Matrix(at(out), n_in), one)
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     assert not zeros.any()
     return out
@@ -123,9 +143,9 @@ def weights(
     batch, n_out = d.shape
     right, one, size = n_out if right is None else right, out.dtype.type(1), out.itemsize
     width, flat = tile_width(one), inside_nan(d)
-    x, stride, order = rows.args
-    place = at(out, start + first * n_out + left)
-    sizes = (last - first, right - left, place, n_out, one)
+    x, stride, order = rows.inputs
+    place = Matrix(at(out, start + first * n_out + left), n_out)
+    sizes = (last - first, right - left, place, one)
     panels, table = scratch(batch * (-(-(right - left) // width)), out), scratch(1, out)
     matmul.pack_columns(at(*flat), batch, left, right, n_out, at(panels), one)
     if last > first and batch:
@@ -133,14 +153,13 @@ def weights(
         row_start, width_ = x + first * size, last - first
         kernel_rows.copy_rows(row_start, stride, order, 0, batch, width_, at(table), width_, one)
     index = np.arange(batch, dtype=np.int32)
-    matmul.weight_gradient(
-        at(table), (last - first) * size, address_of(index), batch, at(panels), width,
-        batch * width * size, *sizes,
-    )  # fmt: skip
-    packed = out.copy()
-    matmul.weight_gradient(
-        x + first * size, stride, order, batch, at(*flat) + left * size, n_out, width * size, *sizes
-    )
+    inputs = Inputs(at(table), (last - first) * size, address_of(index))
+    in_panels = Panels(at(panels), width, batch * width * size)
+    product = (narrow if right - left <= FEW_COLUMNS else matmul).weight_gradient
+    product(inputs, batch, in_panels, *sizes)
+    packed, inputs = out.copy(), Inputs(x + first * size, stride, order)
+    in_place = Panels(at(*flat) + left * size, n_out, width * size)
+    product(inputs, batch, in_place, *sizes)
     np.testing.assert_array_equal(out, packed)
     return out
 
@@ -263,8 +282,8 @@ def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.G
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = scratch(3, out)
         matmul.dense_forward(
-            *rows.args, 0, n, 0, n_out, at(W), n_out, at(b), 3, n_out, at(out), n_out, at(panel),
-            dtype(1),
+            tools_for(n_out, panel), rows.inputs, Block(0, n, 0, n_out),
+            Weights(at(W), n_out, at(b), 3, n_out), Matrix(at(out), n_out), dtype(1),
         )  # fmt: skip
         assert np.isnan(panel).all() != packed
 
@@ -429,9 +448,10 @@ def test_slopes_times_the_gradient_of_few_outputs(
     wanted = slopes.copy()
     wanted[1:5, left:right] *= dX[1:5, left:right]
     panel, order = scratch(n_in, slopes), np.arange(n, dtype=np.int32)
+    given = Inputs(at(d), n_out * d.itemsize, address_of(order))
     narrow.times_input_gradient(
-        at(d), address_of(order), 1, 5, left, right, at(W), n_out, at(slopes), n_in, at(panel),
-        dtype(1),
+        Tools(0, 0, at(panel)), given, Block(1, 5, left, right),
+        Weights(at(W), n_out, 0, n_in, n_out), Matrix(at(slopes), n_in), dtype(1),
     )  # fmt: skip
     np.testing.assert_array_equal(slopes, wanted)
 
@@ -495,9 +515,11 @@ def test_sums_over_inputs_come_in_parts(
     one, zeros, panel = dtype(1), np.zeros(n_out, dtype), np.empty(64 * n_in, dtype)
 
     def multiply(begin: int, end: int, base: np.ndarray, out: int, part_bytes: int) -> None:
+        tools = tools_for(n_out, panel, address_of(zeros))
+        weights = Weights(address_of(W), n_out, address_of(base), n_in, n_out)
         matmul.forward_parts(
-            *X.args, n, n, begin, end, address_of(W), address_of(base), n_in, n_out,
-            out, part_bytes, address_of(panel), one,
+            tools, X.inputs, Span(0, n, n), Sums(n_in, len(parts), begin, end), weights,
+            Matrix(out, n_out), part_bytes, one,
         )  # fmt: skip
 
     place, part_bytes = address_of(parts), parts[0].nbytes

@@ -136,7 +136,7 @@ MAY = {
     ("kernels/memory.py", "byte_bounds"): "the gate itself",
     ("kernels/jit.py", "from_address"): "how interpreted kernels see memory",
     ("kernels/threads.py", "c_void_p"): "of a function of the system, not of memory",
-    ("kernels/step.py", "ctypes"): "in a kernel, of arrays whose types numba has checked",
+    ("kernels/outputs.py", "ctypes"): "in a kernel, of arrays whose types numba has checked",
 }
 
 
@@ -157,9 +157,9 @@ def test_a_way_around_the_gate_is_seen(tmp_path: Path) -> None:
     (tmp_path / "kernels").mkdir()
     text = "def f(X):\n    return X.ctypes.data, X.__array_interface__['data'][0]\n"
     (tmp_path / "network.py").write_text(text, encoding="utf-8")
-    (tmp_path / "kernels" / "step.py").write_text(text, encoding="utf-8")
+    (tmp_path / "kernels" / "outputs.py").write_text(text, encoding="utf-8")
     assert list(ways_around(tmp_path)) == [
-        "kernels/step.py:2: __array_interface__",
+        "kernels/outputs.py:2: __array_interface__",
         "network.py:2: ctypes",
         "network.py:2: __array_interface__",
     ]

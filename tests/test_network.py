@@ -16,7 +16,6 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastmlp import engine
 from fastmlp.errors import InputError
 from fastmlp.layers import Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
 from fastmlp.losses import (
@@ -30,6 +29,8 @@ from fastmlp.losses import (
 )
 from fastmlp.network import Network
 from fastmlp.optimizers import Adam
+
+from .paths import layer_by_layer
 
 N, N_FEATURES = 30, 4
 LABELS = np.arange(N) % 3
@@ -338,7 +339,7 @@ def test_blocks_of_rows_give_the_gradient_of_one(
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     assert loss == pytest.approx(whole_loss, rel=tolerance)
     np.testing.assert_allclose(gradient, whole_gradient, rtol=0, atol=tolerance)
-    monkeypatch.setattr(engine, "can_compile", lambda *_: False)
+    layer_by_layer(monkeypatch)
     layer_loss, layer_gradient = network.loss_and_gradient(X, y, weight)
     assert loss == pytest.approx(layer_loss, rel=tolerance)
     np.testing.assert_allclose(gradient, layer_gradient, rtol=0, atol=tolerance)
@@ -351,7 +352,7 @@ def test_penalties_are_added_once_and_to_weights_only(
 ) -> None:
     monkeypatch.setattr("fastmlp.objective._BLOCK", 7)
     if path == "layers":
-        monkeypatch.setattr(engine, "can_compile", lambda *_: False)
+        layer_by_layer(monkeypatch)
     plain = Network([Dense(4, 5), Tanh(), Dense(3)], dtype="float64")
     plain.layers[0].b = 0.7
     loss, gradient = plain.loss_and_gradient(X, LABELS)
@@ -567,7 +568,7 @@ def test_evaluate_gives_loss_without_penalties_and_score(
     path: str, X: np.ndarray, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path == "layers":
-        monkeypatch.setattr(engine, "can_compile", lambda *_: False)
+        layer_by_layer(monkeypatch)
     weight = rng.uniform(0, 2, N)
     network = Network([Dense(5), Tanh(), Dense(3)], dtype="float64", l1=0.3, l2=0.5)
     network.fit(X, LABELS, epochs=1)

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import engine, layers, layerwise, reference, training
+from fastmlp import engine, layers, layerwise, lowering, reference, threads, training
 from fastmlp.gradient_check import _activation_options
 from fastmlp.kernels import random
 from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.threads import ABORTED, sync_size
 from fastmlp.layers import (
     ACTIVATIONS,
     ELU,
@@ -39,6 +40,8 @@ from fastmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
 from fastmlp.schedules import Linear
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
+
+from .paths import layer_by_layer, who_asks
 
 pytestmark = pytest.mark.thinned
 
@@ -104,7 +107,7 @@ def fused_trace(make: Make, X: Any, y: Any, fit: dict[str, Any]) -> dict[str, An
 
 def layer_trace(make: Make, X: Any, y: Any, fit: dict[str, Any]) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "can_compile", lambda *_: False)
+        layer_by_layer(patch)
         patch.setattr(engine, "Engine", forbidden)
         return trace(make, X, y, fit)
 
@@ -342,7 +345,7 @@ def test_paths_agree_where_threads_share_out_units(
     X, y = rng.normal(size=(45, 13)), np.arange(45) % N_OUTPUTS
     make = small(*layers, dtype=dtype, l1=1e-5, l2=1e-4)
     network = make().build(13)
-    assert engine.Engine(network, table_of(X, network.dtype), 8, n_threads=2).job["shared"] == 1
+    assert engine.Engine(network, table_of(X, network.dtype), 8, n_threads=2).crew["shared"] == 1
     for kind in (np.dtype(dtype), np.float16):
         found = {
             threads: assert_paths_agree(make, X.astype(kind), y, **{"n_threads": threads, **fit})
@@ -369,7 +372,7 @@ def test_a_call_ends_when_patience_is_worn_out(
         numbers = optimizer.step_numbers(0, np.full(n_epochs * n_steps, 0.1))
         nothing = np.empty(0)
         losses = built.train(orders[:n_epochs], encoded, nothing, nothing, numbers, 0, patience)
-        return network, losses, int(built.job["enough_after"][0])
+        return network, losses, int(built.call["enough_after"])
 
     network, losses, enough_after = trained(n_epochs, engine.Patience(patience, np.inf))
     n_done = min(patience + 1, n_epochs)
@@ -383,24 +386,24 @@ def test_a_call_ends_when_patience_is_worn_out(
 @pytest.mark.nojit
 def test_units_are_shared_out_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small steps only if a call has many of them, and nothing needs all gradients at once."""
-    monkeypatch.setattr(engine, "n_cores", lambda: 4)
-    monkeypatch.setattr(engine, "JIT_ENABLED", True)
+    monkeypatch.setattr(threads, "n_cores", lambda: 4)
+    monkeypatch.setattr(threads, "JIT_ENABLED", True)
     table = table_of(np.ones((133, 13)), np.dtype(np.float64))
 
-    def threads(*layers: Layer, steps: int = 200, **options: Any) -> int:
+    def chosen(*layers: Layer, steps: int = 200, **options: Any) -> int:
         network = Network([*layers, Dense(3)], dtype="float64").build(13)
         built = engine.Engine(
             network, table, 133, n_threads=None, optimizer=Adam(**options), steps_a_call=steps
         )
         return built.n_threads
 
-    assert threads(Dense(100), ReLU()) == 2
-    assert threads(Dense(100), ReLU(), steps=1) == 1
-    assert threads(Dense(20), ReLU()) == 1
-    assert threads(Dense(100), ReLU(), Dropout(0.1)) == 1
-    assert threads(Dense(100, max_norm=1.0), ReLU()) == 1
-    assert threads(Dense(100), ReLU(), clip_norm=1.0) == 1
-    assert threads(Dense(120), ReLU(), Dense(120), ReLU()) == 4  # by rows
+    assert chosen(Dense(100), ReLU()) == 2
+    assert chosen(Dense(100), ReLU(), steps=1) == 1
+    assert chosen(Dense(20), ReLU()) == 1
+    assert chosen(Dense(100), ReLU(), Dropout(0.1)) == 1
+    assert chosen(Dense(100, max_norm=1.0), ReLU()) == 1
+    assert chosen(Dense(100), ReLU(), clip_norm=1.0) == 1
+    assert chosen(Dense(120), ReLU(), Dense(120), ReLU()) == 4  # by rows
 
 
 @pytest.mark.bounds
@@ -622,12 +625,12 @@ def test_only_built_in_parts_are_compiled() -> None:
         name = "my_adam"
 
     built_in = [Dense(2), ReLU(), Dropout()]
-    assert engine.can_compile(built_in, SoftmaxCrossEntropy(), Adam())
-    assert engine.can_compile(built_in, SoftmaxCrossEntropy())
-    assert not engine.can_compile([Dense(2), MyReLU()], SoftmaxCrossEntropy(), Adam())
-    assert not engine.can_compile(built_in, MyLoss(), Adam())
-    assert not engine.can_compile(built_in, SoftmaxCrossEntropy(), MyAdam())
-    assert not engine.can_compile(built_in, SoftmaxCrossEntropy(), object())
+    assert lowering.can_compile(built_in, SoftmaxCrossEntropy(), Adam())
+    assert lowering.can_compile(built_in, SoftmaxCrossEntropy())
+    assert not lowering.can_compile([Dense(2), MyReLU()], SoftmaxCrossEntropy(), Adam())
+    assert not lowering.can_compile(built_in, MyLoss(), Adam())
+    assert not lowering.can_compile(built_in, SoftmaxCrossEntropy(), MyAdam())
+    assert not lowering.can_compile(built_in, SoftmaxCrossEntropy(), object())
 
 
 @pytest.mark.nojit
@@ -642,9 +645,9 @@ def test_a_class_derived_from_a_built_in_one_trains_alike(rng: np.random.Generat
 
 
 @pytest.mark.nojit
-def test_layers_fold_into_stages_of_dense_activation_and_dropout() -> None:
+def test_layers_fold_into_ops_of_dense_activation_and_dropout() -> None:
     made = [Dropout(), Dense(4), ReLU(), Dropout(), Dropout(), Tanh(), ReLU(), Dense(3), Dropout()]
-    folded = [[type(layer).__name__ for layer in stage] for stage in engine.fold(made)]
+    folded = [[type(layer).__name__ for layer in op] for op in lowering.fold(made)]
     assert folded == [
         ["Dropout"],
         ["Dense", "ReLU", "Dropout"],
@@ -657,49 +660,49 @@ def test_layers_fold_into_stages_of_dense_activation_and_dropout() -> None:
 
 @pytest.mark.nojit
 def test_threads_are_as_many_as_pay_or_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "n_cores", lambda: 4)
-    monkeypatch.setattr(engine, "JIT_ENABLED", True)
-    work = engine._WORK_A_THREAD
-    assert engine.choose_threads(None, 0) == 1
-    assert engine.choose_threads(None, 2 * work - 1) == 1
-    assert engine.choose_threads(None, 2 * work) == 2
-    assert engine.choose_threads(None, 100 * work) == 4
-    assert engine.choose_threads(7, 0) == 7
-    monkeypatch.setattr(engine, "JIT_ENABLED", False)
-    assert engine.choose_threads(7, 100 * work) == 1  # interpreted kernels know no threads
+    monkeypatch.setattr(threads, "n_cores", lambda: 4)
+    monkeypatch.setattr(threads, "JIT_ENABLED", True)
+    work = threads.WORK_A_THREAD
+    assert threads.choose_threads(None, 0) == 1
+    assert threads.choose_threads(None, 2 * work - 1) == 1
+    assert threads.choose_threads(None, 2 * work) == 2
+    assert threads.choose_threads(None, 100 * work) == 4
+    assert threads.choose_threads(7, 0) == 7
+    monkeypatch.setattr(threads, "JIT_ENABLED", False)
+    assert threads.choose_threads(7, 100 * work) == 1  # interpreted kernels know no threads
 
 
 @pytest.mark.nojit
 def test_cores_are_counted_with_and_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engine.n_cores() >= 1
-    monkeypatch.delattr(engine.os, "sched_getaffinity", raising=False)
-    for name in engine._THREAD_LIMITS:
+    assert threads.n_cores() >= 1
+    monkeypatch.delattr(threads.os, "sched_getaffinity", raising=False)
+    for name in threads._THREAD_LIMITS:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(engine.os, "cpu_count", lambda: 6)
-    assert engine.n_cores() == 6
-    monkeypatch.setattr(engine.os, "cpu_count", lambda: None)
-    assert engine.n_cores() == 1
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 6)
+    assert threads.n_cores() == 6
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: None)
+    assert threads.n_cores() == 1
 
 
 @pytest.mark.nojit
 def test_parallel_workers_use_the_threads_their_pool_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(engine.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(engine.os, "cpu_count", lambda: 8)
+    monkeypatch.delattr(threads.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 8)
     for value, wanted in (("3", 3), ("99", 8), ("0", 1), ("4,2", 8), ("", 8)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
-        assert engine.n_cores() == wanted
+        assert threads.n_cores() == wanted
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
-    assert engine.n_cores() == 2
+    assert threads.n_cores() == 2
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(engine.n_cores).result() == 1
+        assert pool.submit(threads.n_cores).result() == 1
 
 
 @pytest.mark.nojit
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
-    sync, called = np.zeros(engine.sync_size(2), np.int64), []
+    sync, called = np.zeros(sync_size(2), np.int64), []
 
     def run(thread: int) -> None:
         called.append(thread)
@@ -707,9 +710,9 @@ def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
             raise MemoryError(f"thread {thread}")
 
     with pytest.raises(MemoryError, match=f"thread {failing}"):
-        engine.on_threads(run, 3, sync)
+        threads.on_threads(run, 3, sync)
     assert sorted(called) == [0, 1, 2]
-    assert sync[engine.ABORTED] == 1
+    assert sync[ABORTED] == 1
 
 
 @pytest.mark.nojit
@@ -724,39 +727,39 @@ def test_a_helper_leaves_the_core_of_the_one_that_started_it(
     def forbid(*_: Any) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(engine, "current_core", lambda: 3)
-    monkeypatch.setattr(engine.os, "sched_getaffinity", lambda _: allowed, raising=False)
-    monkeypatch.setattr(engine.os, "sched_setaffinity", move, raising=False)
+    monkeypatch.setattr(threads, "current_core", lambda: 3)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: allowed, raising=False)
+    monkeypatch.setattr(threads.os, "sched_setaffinity", move, raising=False)
     for elsewhere in (1, -1):
-        engine.leave_core(elsewhere)
+        threads.leave_core(elsewhere)
     assert moves == []
-    engine.leave_core(3)
+    threads.leave_core(3)
     assert moves == [{1}, {1, 3}]
     allowed.remove(1)  # the only core is no place to leave
-    engine.leave_core(3)
+    threads.leave_core(3)
     assert len(moves) == 2
     allowed.add(0)
-    monkeypatch.setattr(engine.os, "sched_setaffinity", forbid)
-    engine.leave_core(3)
+    monkeypatch.setattr(threads.os, "sched_setaffinity", forbid)
+    threads.leave_core(3)
 
 
 @pytest.mark.nojit
 def test_the_core_is_known_where_the_system_tells() -> None:
-    assert -1 <= engine.current_core() < 10_000
-    assert engine.current_core() >= 0 or not sys.platform.startswith("linux")
+    assert -1 <= threads.current_core() < 10_000
+    assert threads.current_core() >= 0 or not sys.platform.startswith("linux")
 
 
 @pytest.mark.nojit
 def test_threads_are_joined_before_anything_is_returned() -> None:
-    sync, done = np.zeros(engine.sync_size(2), np.int64), []
+    sync, done = np.zeros(sync_size(2), np.int64), []
 
     def run(thread: int) -> None:
         time.sleep(0.02 * thread)
         done.append(thread)
 
-    engine.on_threads(run, 3, sync)
+    threads.on_threads(run, 3, sync)
     assert sorted(done) == [0, 1, 2]
-    assert sync[engine.ABORTED] == 0
+    assert sync[ABORTED] == 0
 
 
 @pytest.mark.nojit
@@ -765,7 +768,7 @@ def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
 ) -> None:
     import threading
 
-    sync = np.zeros(engine.sync_size(2), np.int64)
+    sync = np.zeros(sync_size(2), np.int64)
     started: list[threading.Thread] = []
 
     class Interrupting(threading.Thread):
@@ -776,13 +779,13 @@ def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
 
     def run(thread: int) -> None:  # waits, as at a barrier, for a caller who never comes
         deadline = time.monotonic() + 10
-        while sync[engine.ABORTED] == 0 and time.monotonic() < deadline:
+        while sync[ABORTED] == 0 and time.monotonic() < deadline:
             time.sleep(0.001)
-        assert sync[engine.ABORTED] == 1
+        assert sync[ABORTED] == 1
 
-    monkeypatch.setattr(engine.threading, "Thread", Interrupting)
+    monkeypatch.setattr(threads.threading, "Thread", Interrupting)
     with pytest.raises(KeyboardInterrupt):
-        engine.on_threads(run, 3, sync)
+        threads.on_threads(run, 3, sync)
     assert len(started) == 1
     started[0].join(5)
     assert not started[0].is_alive()
@@ -894,4 +897,10 @@ def test_the_path_is_chosen_where_the_modules_look_it_up() -> None:
     # The comparisons above replace these; if a module held its own copy, they would prove nothing.
     assert training.engine is engine
     assert training.layerwise is layerwise
-    assert layers.LAYERS is engine.LAYERS
+    assert layers.LAYERS is lowering.LAYERS
+    assert {"training", "network", "evaluation", "predictor"} <= {
+        module.__name__.rpartition(".")[2] for module in who_asks()
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        layer_by_layer(patch)
+        assert list(who_asks()) == []

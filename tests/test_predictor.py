@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import engine, predictor
+from fastmlp import predictor, threads
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.layers import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
@@ -125,7 +125,7 @@ def test_one_feature(rng: np.random.Generator) -> None:
 def test_more_rows_than_a_block(dtype: str, rng: np.random.Generator) -> None:
     """And so many that threads share them."""
     network, X = deep(dtype), rows_of(rng, 30_001, dtype)
-    assert engine.choose_threads(None, len(X) * network.params.size) == min(engine.n_cores(), 8)
+    assert threads.choose_threads(None, len(X) * network.params.size) == min(threads.n_cores(), 8)
     found = network.compile_predictor()(X)
     np.testing.assert_array_equal(found, network.predict_proba(X))
     np.testing.assert_array_equal(found[-1], network.compile_predictor()(X[-1]))

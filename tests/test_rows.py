@@ -17,7 +17,17 @@ from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels import jit, rows
 from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.kernels.plan import JOB, STAGE, jobs_at, stages_at
+from fastmlp.kernels.plan import (
+    JOB,
+    OP,
+    TURN,
+    TURN_BYTES,
+    jobs_at,
+    ops_at,
+    turn_address,
+    turn_of,
+    turns_at,
+)
 from fastmlp.layers import Dense, ReLU
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
@@ -65,15 +75,47 @@ def number_at(view_of: Any, address: int, size: int, place: int) -> Any:
 @numba.njit
 def set_fields(address: int, size: int, place: int) -> tuple[int, float]:
     """Write a whole number and a real one into one of some records, and read two others."""
-    stages = stages_at(address, size)
-    stages[place]["n_out"] = 70
-    stages[place]["dropout"] = 0.25
-    return stages[place]["n_in"], stages[place]["max_norm"]
+    ops = ops_at(address, size)
+    ops[place]["n_out"] = 70
+    ops[place]["dropout"] = 0.25
+    return ops[place]["n_in"], ops[place]["max_norm"]
 
 
 @numba.njit
 def job_field(address: int) -> float:
-    return jobs_at(address, 1)[0]["total_weight"]
+    return jobs_at(address, 1)[0]["loss"]["total_weight"]
+
+
+@numba.njit
+def note_batch(address: int) -> int:
+    """Write to a record that is a part of a job's, and to a thread's."""
+    job = jobs_at(address, 1)[0]
+    turn = turns_at(job["crew"]["turns"], 2)[1]
+    job["call"]["best_loss"] = turn["total"]
+    turn["batch"] = job["call"]["batch_size"]
+    return turn["step"]
+
+
+@numba.njit
+def read_turn(address: int) -> tuple[Any, ...]:
+    turn = turn_of(address)
+    last = turn.ops[turn.ops.size - 1]["n_out"]
+    return (
+        turn.order, turn.batch, turn.step, turn.thread, turn.total, turn.penalty_scale,
+        turn.ops.size, last,
+    )  # fmt: skip
+
+
+@numba.njit
+def read_job(address: int) -> tuple[Any, ...]:
+    """Some of each record, two of which are written to."""
+    turn = turn_of(address)
+    turn.call["n_stale"] = 9
+    turn.ops[1]["n_in"] = 8
+    return (
+        turn.samples["scale"], turn.space["zeros"], turn.update["clip_norm"], turn.loss["option"],
+        turn.call["seed"], turn.crew["n_threads"],
+    )  # fmt: skip
 
 
 @pytest.mark.nojit
@@ -130,18 +172,55 @@ def test_views_end_where_they_say() -> None:
 @pytest.mark.bounds
 def test_records_at_an_address() -> None:
     """NumPy and compiled code agree on where each field is."""
-    stages = np.zeros(5, STAGE)
-    stages["n_in"], stages["max_norm"] = range(10, 15), np.arange(5) / 8
-    before = stages.copy()
-    assert set_fields(address_of(stages[1:]), 3, 2) == (13, 0.375)
-    assert (stages[3]["n_out"], stages[3]["dropout"]) == (70, 0.25)
+    ops = np.zeros(5, OP)
+    ops["n_in"], ops["max_norm"] = range(10, 15), np.arange(5) / 8
+    before = ops.copy()
+    assert set_fields(address_of(ops[1:]), 3, 2) == (13, 0.375)
+    assert (ops[3]["n_out"], ops[3]["dropout"]) == (70, 0.25)
     before[3]["n_out"], before[3]["dropout"] = 70, 0.25
-    np.testing.assert_array_equal(stages, before)
+    np.testing.assert_array_equal(ops, before)
     job = np.zeros(1, JOB)
-    job["total_weight"] = 2.5
+    job["loss"]["total_weight"] = 2.5
     assert job_field(address_of(job)) == 2.5
-    for record in (STAGE, JOB):
+    for record in (OP, TURN, *(JOB[name] for name in JOB.names)):
         assert all(record[name].itemsize == 8 for name in record.names)
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+def test_parts_of_a_record_are_written_in_place() -> None:
+    """Of a job's own and of what it has the address of, and nothing beside them."""
+    job, turns = np.zeros(1, JOB), np.zeros(2, TURN)
+    job["call"]["batch_size"], turns["step"], turns["total"] = 7, (3, 4), (0.5, 1.5)
+    job["crew"]["turns"] = address_of(turns)
+    wanted, noted = job.copy(), turns.copy()
+    assert note_batch(address_of(job)) == 4
+    wanted["call"]["best_loss"], noted[1]["batch"] = 1.5, 7
+    assert job.tobytes() == wanted.tobytes()
+    assert turns.tobytes() == noted.tobytes()
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+def test_a_turn_is_all_that_its_records_say() -> None:
+    """The job's records by reference, so that what one kernel notes the next one reads."""
+    job, ops = np.zeros(1, JOB), np.zeros(3, OP)
+    turns = np.zeros(2 * TURN_BYTES // 8, np.int64)
+    job["crew"]["turns"], job["crew"]["n_threads"] = address_of(turns), 2
+    job["model"]["ops"], job["model"]["n_ops"] = address_of(ops), ops.size
+    job["samples"]["scale"], job["space"]["zeros"], job["update"]["clip_norm"] = 0.25, 77, 2.0
+    job["loss"]["option"], job["call"]["seed"] = 0.125, 5
+    ops["n_out"] = (3, 4, 5)
+    at = int(turn_address(address_of(job), 1))
+    assert at == address_of(turns) + TURN_BYTES
+    record = turns[TURN_BYTES // 8 :].view(np.uint8)[: TURN.itemsize].view(TURN)[0]
+    assert (record["job"], record["thread"]) == (address_of(job), 1)
+    record["order"], record["batch"], record["step"] = 11, 12, 13
+    record["total"], record["penalty_scale"] = 1.5, 2.5
+    assert read_turn(at) == (11, 12, 13, 1, 1.5, 2.5, 3, 5)
+    assert read_job(at) == (0.25, 77, 2.0, 0.125, 5, 2)
+    assert (job["call"]["n_stale"][0], ops["n_in"].tolist()) == (9, [0, 8, 0])
+    assert not turns[: TURN_BYTES // 8].any()
 
 
 @pytest.mark.nojit
@@ -196,8 +275,8 @@ def gathered(
     """Rows `order` of a table by the kernel; rows that it must not write are sentinels."""
     out = np.full(order.size * table.n_columns, SENTINEL, dtype)
     first, last = (0, order.size) if ends is None else ends
-    rows.gather(
-        address_of(table.values), table.row_stride, table.column_stride, table.kind, order,
+    rows.GATHERS[table.kind](
+        address_of(table.values), table.row_stride, table.column_stride, address_of(order),
         first, last, 0, table.n_columns, table.n_columns, 1.0, address_of(out),
         np.dtype(dtype).type(1),
     )  # fmt: skip
@@ -302,9 +381,9 @@ def test_rows_behind_an_offset(kind: Any) -> None:
         (29, -6, -1, memory[::-1, ::-1]),
         (4, 6, 0, memory[:, [4, 4]]),
     ):
-        rows.gather(
+        rows.GATHERS[rows.KINDS[memory.dtype]](
             address_of(memory) + start * size, row_stride * size, column_stride * size,
-            rows.KINDS[memory.dtype], order, 0, 3, 0, 2, 2, 1.0, address_of(out), np.float64(1),
+            address_of(order), 0, 3, 0, 2, 2, 1.0, address_of(out), np.float64(1),
         )  # fmt: skip
         np.testing.assert_array_equal(out, wanted[order, :2])
 
@@ -318,8 +397,8 @@ def test_some_columns_times_a_factor(kind: Any, dtype: Any) -> None:
     memory, order = numbers(kind, 5, 6), np.array([2, 0, 3], np.int32)
     for X in (memory, np.asfortranarray(memory)):
         table, out = dense_table(X), np.full((3, 6), SENTINEL, dtype)
-        rows.gather(
-            address_of(table.values), table.row_stride, table.column_stride, table.kind, order,
+        rows.GATHERS[table.kind](
+            address_of(table.values), table.row_stride, table.column_stride, address_of(order),
             1, 3, 2, 5, 6, 0.3, address_of(out), dtype(1),
         )  # fmt: skip
         wanted = np.full((3, 6), SENTINEL, dtype)

@@ -16,10 +16,12 @@ from scipy import special
 
 from fastmlp.errors import InputError
 from fastmlp.initializers import NTK
-from fastmlp.kernels import activations, losses, optimizers
+from fastmlp.kernels import losses, optimizers
 from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.views import Factors, Memory, Rows, Run, Setting, Targets
 from fastmlp.layers import ACTIVATIONS, ELU, Activation, Dense, LeakyReLU
 from fastmlp.losses import (
+    LINKS,
     LOSSES,
     BinaryCrossEntropy,
     BuiltInLoss,
@@ -121,7 +123,8 @@ def sweep(dtype: Any) -> np.ndarray:
 
 def value_and_slope(layer: Activation, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     value, slope = z.copy(), np.full_like(z, -7)
-    activations.activate(layer.code, float(layer.option), value, slope)
+    places = address_of(value), address_of(slope)
+    layer.kernel(*places, z.size, float(layer.option), z.dtype.type(1))
     return value, slope
 
 
@@ -154,7 +157,8 @@ def test_activation_is_accurate(layer: Activation, dtype: Any) -> None:
 
 
 def test_every_activation_has_a_case() -> None:
-    assert {layer.code for layer in ACTIVATION_CASES} == set(range(11))
+    assert {type(layer) for layer in ACTIVATION_CASES} == set(ACTIVATIONS)
+    assert len({kind.kernel for kind in ACTIVATIONS}) == len(ACTIVATIONS) == 11
 
 
 @pytest.mark.nojit
@@ -210,6 +214,8 @@ NO_LABELS = np.empty(0, np.int32)
 
 def test_every_loss_has_a_case() -> None:
     assert {type(loss) for loss in LOSS_CASES} == set(LOSSES)
+    assert len({loss.kernel for loss in LOSSES}) == len(tuple(LOSSES)) == 7
+    assert {loss.link_name for loss in LOSSES} == set(LINKS)
 
 
 def loss_truth(
@@ -276,7 +282,7 @@ def test_loss_and_gradient(loss: BuiltInLoss, dtype: Any, rng: np.random.Generat
             value, gradient = loss.rows(Z, NO_LABELS, T.reshape(-1), weight)
             used = weight if weight.size else np.ones(8, dtype)
             true_value, true_gradient = loss_truth(loss, Z, T, used)
-            size = np.abs(Z).max() + np.abs(T).max() + np.exp(Z.max() * (loss.link_code == 3))
+            size = np.abs(Z).max() + np.abs(T).max() + np.exp(Z.max() * (loss.link_name == "exp"))
             size = size**2 if loss.name == "mean_squared_error" else size
             assert abs(value - true_value) <= 16 * eps * size
             assert (np.abs(gradient - true_gradient) <= 16 * eps * size).all()
@@ -404,10 +410,11 @@ def test_rows_of_a_batch_in_any_order_and_in_parts(
     def run(*ends: int) -> tuple[np.ndarray, np.ndarray]:
         gradient, row_losses, scratch = np.full(n * n_out, -9.0), np.full(n, -9.0), Z.copy()
         for first, last in itertools.pairwise(ends):
-            losses.loss_rows(
-                loss.code, loss.option, address_of(levels), levels.size, address_of(scratch), n_out,
-                order, first, last, 0, address_of(targets), address_of(weight), total,
-                address_of(gradient), address_of(row_losses), one,
+            loss.kernel(
+                Setting(loss.option, address_of(levels), levels.size), address_of(scratch), n_out,
+                Rows(address_of(order), first, last),
+                Targets(0, address_of(targets), address_of(weight), total), address_of(gradient),
+                address_of(row_losses), one,
             )  # fmt: skip
             np.testing.assert_array_equal(
                 np.delete(scratch, np.r_[: ends[-1]], axis=0), Z[ends[-1] :]
@@ -432,20 +439,21 @@ def test_labels_are_read_by_sample(rng: np.random.Generator) -> None:
     order, labels = np.array([5, 0, 3], np.int32), np.array([0, 9, 9, 2, 9, 1], np.int32)
     gradient, row_losses, Z = np.empty(9), np.empty(3), rng.normal(size=(3, 3))
     one = np.float64(1)
-    losses.loss_rows(
-        losses.SOFTMAX_CROSS_ENTROPY, 0.0, 0, 0, address_of(Z), 3, order, 0, 3, address_of(labels),
-        0, 0, losses.total_weight(order, 0, one), address_of(gradient), address_of(row_losses), one,
+    losses.softmax_cross_entropy(
+        Setting(0.0, 0, 0), address_of(Z), 3, Rows(address_of(order), 0, 3),
+        Targets(address_of(labels), 0, 0, losses.total_weight(order, 0, one)), address_of(gradient),
+        address_of(row_losses), one,
     )  # fmt: skip
     wanted = -np.log(special.softmax(Z, axis=1)[range(3), [1, 0, 2]]) / 3
     np.testing.assert_allclose(row_losses, wanted, rtol=1e-13)
     np.testing.assert_array_equal(np.argmin(gradient.reshape(3, 3), axis=1), [1, 0, 2])
 
 
-LINKS = {
-    losses.LINK_IDENTITY: lambda z: z,
-    losses.LINK_SOFTMAX: lambda z: special.softmax(z.astype(Long), axis=1),
-    losses.LINK_SIGMOID: lambda z: logistic(z.astype(Long)),
-    losses.LINK_EXP: lambda z: np.exp(z.astype(Long)),
+LINK_TRUTH = {
+    "identity": lambda z: z,
+    "softmax": lambda z: special.softmax(z.astype(Long), axis=1),
+    "sigmoid": lambda z: logistic(z.astype(Long)),
+    "exp": lambda z: np.exp(z.astype(Long)),
 }
 
 
@@ -453,13 +461,15 @@ LINKS = {
 @pytest.mark.bounds
 @pytest.mark.parametrize("link", LINKS)
 @both_types
-def test_links(link: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_links(link: str, dtype: Any, rng: np.random.Generator) -> None:
     """The first rows are linked, the others keep their bits."""
     Z = rng.normal(0, 3, (6, 4)).astype(dtype)
-    out = Z.copy()
-    losses.link_rows(link, address_of(out), 4, 5, address_of(np.empty(5)), dtype(1))
+    out, sums, kernel = Z.copy(), np.empty(5), LINKS[link]
+    assert (kernel is None) == (link == "identity")
+    if kernel is not None:
+        kernel(address_of(out), 4, 5, address_of(sums), dtype(1))
     np.testing.assert_allclose(
-        out[:5], LINKS[link](Z[:5]).astype(dtype), rtol=1e-14 if dtype is np.float64 else 2e-6
+        out[:5], LINK_TRUTH[link](Z[:5]).astype(dtype), rtol=1e-14 if dtype is np.float64 else 2e-6
     )
     np.testing.assert_array_equal(out[5], Z[5])
     assert np.ptp(out[:5]) > 0.1
@@ -561,7 +571,7 @@ def test_optimizer_follows_its_formula(
 
 def test_every_optimizer_has_a_case() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZER_CASES} == set(OPTIMIZERS)
-    assert {optimizer.code for optimizer in OPTIMIZER_CASES} == set(range(5))
+    assert len({optimizer.kernel for optimizer in OPTIMIZER_CASES}) == 5
 
 
 @pytest.mark.nojit
@@ -608,10 +618,11 @@ def test_update_of_a_block_of_columns(
     ):
         part, state = p.copy(), optimizer.initial_state(size, p.dtype)
         for numbers, g in zip(optimizer.step_numbers(0, np.full(3, 0.1)), gradients, strict=True):
-            optimizers.update(
-                optimizer.code, address_of(numbers), 1.0, 1.0, start + n_out + 2, n_rows, n_columns,
-                n_out, size, address_of(part), address_of(g[start + n_out + 2 :]), n_out,
-                address_of(state), one,
+            optimizer.kernel(
+                address_of(numbers), Factors(1.0, 1.0),
+                Run(start + n_out + 2, n_rows, n_columns, n_out),
+                Memory(address_of(part), address_of(state), size),
+                address_of(g[start + n_out + 2 :]), n_out, one,
             )  # fmt: skip
         np.testing.assert_array_equal(part, np.where(changes, whole, p))
         for found, wanted in zip(
@@ -638,7 +649,7 @@ def test_step_numbers_go_on_from_any_step(optimizer: Optimizer) -> None:
     """Rows depend on the step's number and rate only, not on where an epoch starts."""
     rates = np.linspace(0.3, 0.1, 9)
     whole = optimizer.step_numbers(0, rates)
-    assert whole.shape == (9, optimizers.N_HYPERPARAMETERS)
+    assert whole.shape == (9, optimizer.n_numbers)
     assert whole.dtype == np.float64
     np.testing.assert_array_equal(optimizer.step_numbers(4, rates[4:]), whole[4:])
     np.testing.assert_array_equal(whole[:, optimizers.DECAY], rates * optimizer.weight_decay)

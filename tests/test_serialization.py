@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from fastmlp import Network, engine, files, serialization
+from fastmlp import Network, files, lowering, serialization
 from fastmlp.errors import FileError, InputError, InputTypeError
 from fastmlp.gradient_check import _activation_options
 from fastmlp.initializers import INITIALIZERS
@@ -737,7 +737,7 @@ def test_saving_changes_nothing_about_the_network(network: Network, path: Path) 
 def test_a_loaded_network_is_compiled_like_the_saved_one(network: Network, path: Path) -> None:
     network.save(path)
     loaded = Network.load(path)
-    assert engine.can_compile(loaded.layers, loaded.loss, Adam())
+    assert lowering.can_compile(loaded.layers, loaded.loss, Adam())
     assert isinstance(loaded.layers[2], LeakyReLU)
     assert not isinstance(loaded.layers[2], ReLU)
 

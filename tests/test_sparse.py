@@ -18,11 +18,13 @@ from scipy import sparse as scipy_sparse
 
 from fastmlp import engine, layerwise
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.kernels import matmul, sparse
+from fastmlp.kernels import matmul, narrow, sparse
 from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES
 from fastmlp.kernels.rows import SPARSE
-from fastmlp.kernels.tiles import sparse_width, tile_of_sparse_row, tile_width
+from fastmlp.kernels.tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, tile_width
+from fastmlp.kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
 from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
+from fastmlp.layers.dense import product_for
 from fastmlp.losses import Loss, MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import Adam
@@ -30,6 +32,7 @@ from fastmlp.tables import is_sparse, table_of, without_zeros
 
 from .addresses import address_of
 from .own import Own
+from .paths import layer_by_layer
 
 pytestmark = pytest.mark.thinned(1)
 
@@ -92,7 +95,8 @@ def sentinels(size: int, dtype: Any) -> np.ndarray:
 def forward(rows: Rows, W: np.ndarray, b: np.ndarray, out: np.ndarray, *block: int) -> np.ndarray:
     """Rows block[0]..block[1] and columns block[2]..block[3] of the product, into out."""
     padded, panel = with_nan_row(W), np.empty(tile_width(W.dtype.type(1)), W.dtype)
-    sparse.sparse_forward(
+    product = sparse.sparse_forward_to_one if W.shape[1] == 1 else sparse.sparse_forward
+    product(
         *rows.args, *block, address_of(padded), address_of(b), *W.shape, address_of(out),
         address_of(panel), W.dtype.type(1),
     )  # fmt: skip
@@ -289,14 +293,16 @@ def test_products_have_the_bits_of_the_dense_ones(
     positions = np.arange(rows.batch, dtype=np.int32)
     x, stride, index = address_of(rows.matrix), n_in * one.itemsize, address_of(positions)
     Z, panel = sentinels(d.size, dtype), np.empty(n_in * tile_width(one), dtype)
+    inputs = Inputs(x, stride, index)
     matmul.dense_forward(
-        x, stride, index, 0, rows.batch, 0, n_out, address_of(W), n_out, address_of(b), n_in, n_out,
-        address_of(Z), n_out, address_of(panel), one,
+        Tools(product_for(n_out).address(np.dtype(dtype)), 0, address_of(panel)), inputs,
+        Block(0, rows.batch, 0, n_out), Weights(address_of(W), n_out, address_of(b), n_in, n_out),
+        Matrix(address_of(Z), n_out), one,
     )  # fmt: skip
     dW = sentinels(W.size, dtype)
-    matmul.weight_gradient(
-        x, stride, index, rows.batch, address_of(d), n_out, tile_width(one) * one.itemsize, n_in,
-        n_out, address_of(dW), n_out, one,
+    (narrow if n_out <= FEW_COLUMNS else matmul).weight_gradient(
+        inputs, rows.batch, Panels(address_of(d), n_out, tile_width(one) * one.itemsize), n_in,
+        n_out, Matrix(address_of(dW), n_out), one,
     )  # fmt: skip
     assert np.ptp(Z) > 1
     assert np.ptp(dW) > 1
@@ -524,9 +530,10 @@ def test_threads_that_share_columns_give_the_bits_of_dense_rows(
             if count > 1:
                 built = network.build(N_FEATURES)
                 table = table_of(rows, built.dtype)
-                job = engine.Engine(built, table, 50, n_threads=count).job[0]
-                assert job["by_columns"]
-                assert job["x_gathered"] == bool(inner)
+                made = engine.Engine(built, table, 50, n_threads=count)
+                made.link()
+                assert made.crew["by_columns"]
+                assert (made.samples["gather"] != 0) == bool(inner)
             history = network.fit(rows, y, optimizer=optimizer, n_threads=count, **options)
             results.append((network.params, history.loss))
         np.testing.assert_array_equal(results[0][0], results[1][0])
@@ -541,7 +548,7 @@ def test_both_paths_agree(dtype: Any, rng: np.random.Generator) -> None:
     for first in ("Dense", "Dropout"):
         fused = trace(first, X, dtype)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "can_compile", lambda *_: False)
+            layer_by_layer(patch)
             layered = trace(first, X, dtype)
         for key, value in fused.items():
             np.testing.assert_array_equal(layered[key], value, err_msg=key)
@@ -911,4 +918,4 @@ def test_no_room_is_made_for_a_gradient_of_the_inputs(first: str, width: int) ->
     """However many columns they have; where they are dropped out first, too."""
     network = Network([*FIRST[first](), Dense(N_OUTPUTS)]).build(1000)
     table = table_of(scipy_sparse.csr_array((4, 1000)), network.dtype)
-    assert engine.Engine(network, table, 4).job[0]["gradient_width"] == width
+    assert engine.Engine(network, table, 4).space["gradient_width"] == width

@@ -20,7 +20,7 @@ import pytest
 from scipy import sparse
 
 from fastmlp import engine
-from fastmlp.kernels import step, threads
+from fastmlp.kernels import threads
 from fastmlp.kernels.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.jit import JIT_ENABLED
@@ -182,13 +182,13 @@ def test_as_many_threads_as_asked_for_take_part(
 ) -> None:
     """Else equal bits would say nothing."""
     seen: set[tuple[int, int]] = set()
-    kernel = step.train_steps
+    run = engine.Engine._run
 
-    def train_steps(*args: Any) -> Any:
-        seen.add((args[1], threading.get_ident()))
-        return kernel(*args)
+    def seen_running(self: engine.Engine, thread: int) -> None:
+        seen.add((thread, threading.get_ident()))
+        run(self, thread)
 
-    monkeypatch.setattr(engine.step, "train_steps", train_steps)
+    monkeypatch.setattr(engine.Engine, "_run", seen_running)
     fitted(5, deep(), *data, epochs=1)
     assert sorted(thread for thread, _ in seen) == [0, 1, 2, 3, 4]
     assert (0, threading.get_ident()) in seen
@@ -238,7 +238,7 @@ def test_bits_for_wide_layers(rng: np.random.Generator) -> None:
     X, y = rng.normal(size=(90, 210)).astype(np.float32), np.arange(90) % 300
     wide = Network([Dense(210, 300), ReLU(), Dense(300)])
     table = table_of(X, wide.dtype)
-    assert engine.Engine(wide.build(210), table, 40, n_threads=2).job["by_columns"]
+    assert engine.Engine(wide.build(210), table, 40, n_threads=2).crew["by_columns"]
     check_threads(
         lambda: Network([Dense(110), ReLU(), Dense(300), ReLU(), Dense(300)]), X, y, batch_size=40
     )
@@ -283,9 +283,9 @@ def test_one_thread_by_columns_computes_what_it_does_by_rows(
     how: str, first: str, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class ByColumns(engine.Engine):
-        def _fill_job(self, *args: Any) -> None:
-            super()._fill_job(*args)
-            self.job["by_columns"] = 1
+        def read_from(self, table: Any) -> None:
+            self.crew["by_columns"] = 1  # before kernels are chosen and memory is laid out
+            super().read_from(table)
 
     X, y = HOW[how](data[0][:11]), data[1][:11]
     options: dict[str, Any] = {"batch_size": 8, "optimizer": SGD(0.02, clip_norm=0.5)}
@@ -306,7 +306,7 @@ def test_bits_for_data_that_is_converted(kind: Any, rng: np.random.Generator) ->
     X, y = rng.integers(0, 9, (70, 12)).astype(kind, order="F"), rng.normal(size=(70, 2))
 
     def make() -> Network:
-        """Dropout before the first product, and a stage without any."""
+        """Dropout before the first product, and an op without any."""
         return Network([Dropout(0.2), Dense(9), Tanh(), ReLU(), Dense(2)], MeanSquaredError())
 
     check_threads(make, X, y, batch_size=32)
@@ -407,21 +407,22 @@ def test_a_failure_on_one_thread_ends_the_others() -> None:
     """
     code = """
 from fastmlp import engine
-kernel, wanted, answers = engine.step.train_steps, fit().params, []
+from fastmlp.kernels.step import train_steps
+run, wanted, answers = engine.Engine._run, fit().params, []
 class Broken(Exception):
     pass
 for failing in (0, 1, 2):
     returned = []
-    def train_steps(*args):
-        if args[1] == failing:
+    def run_or_fail(self, thread):
+        if thread == failing:
             raise Broken(f"thread {failing}")
-        returned.append(kernel(*args))
-    engine.step.train_steps = train_steps
+        returned.append(train_steps(self.job_address, thread, self.one))
+    engine.Engine._run = run_or_fail
     try:
         fit()
     except Broken as failure:
         answers.append([str(failure), returned, threading.active_count()])
-engine.step.train_steps = kernel
+engine.Engine._run = run
 answers.append(bool((fit().params == wanted).all()))
 print(json.dumps(answers))
 """
@@ -462,7 +463,7 @@ def test_a_prediction_that_fails_ends_all_threads(
 ) -> None:
     """The failure is raised when the others have ended, and the network goes on as before."""
     network, X = deep()().build(20), np.tile(data[0], (9, 1))
-    wanted, kernel = network.predict_proba(X), step.outputs_of_table
+    wanted, kernel = network.predict_proba(X), engine.outputs_of_table
     before, seen = threading.active_count(), set()
 
     def outputs_of_table(job: int, *args: Any) -> None:
@@ -473,7 +474,7 @@ def test_a_prediction_that_fails_ends_all_threads(
 
     monkeypatch.setattr(engine, "choose_threads", lambda *_: 3)
     with monkeypatch.context() as patch:
-        patch.setattr(engine.step, "outputs_of_table", outputs_of_table)
+        patch.setattr(engine, "outputs_of_table", outputs_of_table)
         with pytest.raises(MemoryError, match="no room"):
             network.predict_proba(X)
     assert threading.active_count() == before

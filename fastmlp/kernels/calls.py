@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -25,7 +26,17 @@ class NumberType:
 
 
 ONE = NumberType()
-_interpreted: list[Callable[..., Any]] = []  # where kernels stay Python, their addresses count here
+_interpreted: dict[int, Callable[..., Any]] = {}  # where kernels stay Python, by their addresses
+
+
+def _cast(context: Any, builder: Any, value: Any, before: Any, after: Any) -> Any:
+    """An argument as its kernel has it; numba casts no named tuples."""
+    if not isinstance(after, types.BaseNamedTuple):
+        return context.cast(builder, value, before, after)
+    if getattr(before, "instance_class", None) is not after.instance_class:
+        raise TypingError(f"a kernel takes {after}, not {before}")
+    fields = zip(cgutils.unpack_tuple(builder, value), before, after, strict=True)
+    return context.make_tuple(builder, after, [context.cast(builder, *field) for field in fields])
 
 
 class Interface:
@@ -51,7 +62,7 @@ class Interface:
     def _caller(self) -> Any:
         """What compiled code calls a kernel with: `call(address, (argument, ...))`."""
         if not JIT_ENABLED:
-            return lambda address, args: _interpreted[address - 1](*args) and None
+            return lambda address, args: _interpreted[address](*args) and None
 
         @intrinsic
         def call(typingctx, address, args):
@@ -61,17 +72,18 @@ class Interface:
                 function_type = context.call_conv.get_function_type(types.none, kinds)
                 function = builder.inttoptr(given[0], function_type.as_pointer())
                 values = [
-                    context.cast(builder, value, before, after)
+                    _cast(context, builder, value, before, after)
                     for value, before, after in zip(
                         cgutils.unpack_tuple(builder, given[1]), args.types, kinds, strict=True
                     )
                 ]
-                # What numba's functions return and raise has a place; these do neither.
-                results = [
-                    cgutils.alloca_once(builder, kind.pointee) for kind in function_type.args[:2]
-                ]
-                packed = context.get_arg_packer(kinds).as_arguments(builder, values)
-                builder.call(function, [*results, *packed])
+                # These return nothing, and raise only where bounds are checked.
+                status, _ = context.call_conv.call_function(
+                    builder, function, types.none, kinds, values
+                )
+                if numba.config.BOUNDSCHECK:
+                    with cgutils.if_unlikely(builder, status.is_error):
+                        context.call_conv.return_status_propagate(builder, status)
                 return context.get_dummy_value()
 
             return types.none(address, args), codegen
@@ -124,7 +136,7 @@ class Kernel:
         return self.interface.signature(numba.from_dtype(dtype))
 
     def _enlist(self) -> int:
-        _interpreted.append(self.called)
+        _interpreted[len(_interpreted) + 1] = self.called
         return len(_interpreted)
 
     def _load(self, dtype: np.dtype) -> int:

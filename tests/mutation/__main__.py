@@ -28,7 +28,11 @@ NEAR = {
     "activations": "rules layers gradients", "elementary": "elementary rules", "bits": "elementary",
     "losses": "rules losses gradients", "matmul": "matmul gradients", "random": "random layers",
     "optimizers": "rules layers paths", "rows": "rows predictor", "sparse": "sparse",
-    "step": "gradients layers paths training rows", "tiles": "matmul",
+    "step": "gradients layers paths training rows", "tiles": "matmul", "narrow": "matmul gradients",
+    "outputs": "predictor network", "plan": "rows", "shares": "threads paths",
+    "ops/activation": "layers paths", "ops/common": "gradients layers paths",
+    "ops/dense": "gradients paths threads", "ops/dense_sparse": "sparse", "ops/gather": "rows",
+    "ops/whole": "paths layers threads",
 }  # fmt: skip
 REST = (
     "rules rows sparse matmul random losses layers paths gradients network predictor training "

@@ -166,6 +166,8 @@ def _raised_in_our_kernels(error: BaseException) -> bool:
     inner = {
         "engine.py",
         "layerwise.py",
+        "lowering.py",
+        "threads.py",
         "training.py",
         "tables.py",
         "objective.py",

@@ -24,7 +24,10 @@ from .draw import fingerprint
 REFUSALS = (ValueError, TypeError, OSError)  # InputError, FileError, NotFittedError among them
 # Where values are checked already: NumPy's words from there mean that a check is missing.
 _PACKAGE = Path(fastmlp.__file__).parent
-_INNER = {"engine.py", "layerwise.py", "training.py", "tables.py", "objective.py", "predictor.py"}
+_INNER = {
+    "engine.py", "layerwise.py", "lowering.py", "objective.py", "predictor.py", "tables.py",
+    "threads.py", "training.py",
+}  # fmt: skip
 
 
 class Raised(Exception):

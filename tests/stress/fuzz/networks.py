@@ -293,7 +293,7 @@ class Beside:
             "max_norm": lambda: setattr(layer, "max_norm", one_of(rng, 0.0, -1, "x", np.nan)),
             "rate": lambda: setattr(layer, "rate", one_of(rng, 1.0, -1, 2.0, np.nan, "x")),
             "alpha": lambda: setattr(layer, "alpha", one_of(rng, np.nan, "x", None, 1e300)),
-            "code": lambda: setattr(layer, "code", 10**6),
+            "kernel": lambda: setattr(layer, "kernel", one_of(rng, 10**6, None, GELU.kernel)),
             "groups = []": lambda: setattr(net, "groups", []), "groups moved": lambda: _move(net),
             "seed": lambda: setattr(net, "seed", one_of(rng, -1, 2**70, None, "x")),
             "l2": lambda: setattr(net, "l2", one_of(rng, np.nan, -1, "x", None)),
