@@ -141,5 +141,7 @@ def test_an_epoch_ends_at_a_loss_that_is_not_finite(
     monkeypatch.setattr(Engine, "train", kept)
     network = Network([Dense(1, 1)], "mean_squared_error", "float64")
     with pytest.raises(InputError, match="got inf in epoch 1, step 5,"):
-        network.fit(X, y, optimizer=SGD(0.0), batch_size=2, shuffle=False, n_threads=n_threads)
+        network.fit(
+            X, y, optimizer=SGD(0.0), epochs=1, batch_size=2, shuffle=False, n_threads=n_threads
+        )
     assert np.isfinite(found[0]).tolist() == [True] * 4 + [False] * 21

@@ -439,7 +439,7 @@ def test_labels_are_read_by_sample(rng: np.random.Generator) -> None:
     order, labels = np.array([5, 0, 3], np.int32), np.array([0, 9, 9, 2, 9, 1], np.int32)
     gradient, row_losses, Z = np.empty(9), np.empty(3), rng.normal(size=(3, 3))
     one = np.float64(1)
-    losses.softmax_cross_entropy(
+    losses.cross_entropy_of_labels(
         Setting(0.0, 0, 0), address_of(Z), 3, Rows(address_of(order), 0, 3),
         Targets(address_of(labels), 0, 0, losses.total_weight(order, 0, one)), address_of(gradient),
         address_of(row_losses), one,
