@@ -19,6 +19,7 @@ from .kernels.denormals import flush_denormals, restore_denormals
 from .kernels.losses import sum_rows
 from .kernels.memory import address_of, laid_out
 from .kernels.sums import n_parts
+from .kernels.views import Block, Penalty, Weights
 from .layers import Dense, Dropout, Layer
 from .losses import BuiltInLoss
 from .optimizers import has_rule
@@ -188,10 +189,10 @@ def add_penalties(network: Body) -> float:
         kernels.add_penalty(l1, l2, group.size, params, gradient, one)
         parts = int(n_parts(width, after)) if after else 1
         found.append(np.empty(parts * height))
-        kernels.penalties_in_parts(
-            l1, l2, height, width, parts, 0, height, 0, width, params, width,
-            address_of(found[-1], "penalties", np.float64, parts * height, written=True), one,
-        )  # fmt: skip
+        place = address_of(found[-1], "penalties", np.float64, parts * height, written=True)
+        weights_of_group = Weights(params, width, 0, height, width)
+        block = Block(0, height, 0, width)
+        kernels.penalties_in_parts(Penalty(l1, l2), weights_of_group, parts, block, place, one)
     every = np.concatenate([np.empty(0), *found])
     return float(sum_rows(address_of(every, "penalties", np.float64, every.size), every.size))
 

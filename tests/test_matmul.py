@@ -150,8 +150,8 @@ def weights(
     matmul.pack_columns(at(*flat), batch, left, right, n_out, at(panels), one)
     if last > first and batch:
         table = np.full(batch * (last - first), np.nan, out.dtype)
-        row_start, width_ = x + first * size, last - first
-        kernel_rows.copy_rows(row_start, stride, order, 0, batch, width_, at(table), width_, one)
+        source, width_ = Inputs(x + first * size, stride, order), last - first
+        kernel_rows.copy_rows(source, 0, batch, width_, Matrix(at(table), width_), one)
     index = np.arange(batch, dtype=np.int32)
     inputs = Inputs(at(table), (last - first) * size, address_of(index))
     in_panels = Panels(at(panels), width, batch * width * size)

@@ -28,6 +28,7 @@ from fastmlp.kernels.plan import (
     turn_of,
     turns_at,
 )
+from fastmlp.kernels.views import Block, Strided
 from fastmlp.layers import Dense, ReLU
 from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
@@ -276,9 +277,9 @@ def gathered(
     out = np.full(order.size * table.n_columns, SENTINEL, dtype)
     first, last = (0, order.size) if ends is None else ends
     rows.GATHERS[table.kind](
-        address_of(table.values), table.row_stride, table.column_stride, address_of(order),
-        first, last, 0, table.n_columns, table.n_columns, 1.0, address_of(out),
-        np.dtype(dtype).type(1),
+        Strided(address_of(table.values), table.row_stride, table.column_stride),
+        address_of(order), Block(first, last, 0, table.n_columns), table.n_columns, 1.0,
+        address_of(out), np.dtype(dtype).type(1),
     )  # fmt: skip
     return out.reshape(order.size, table.n_columns)
 
@@ -382,8 +383,8 @@ def test_rows_behind_an_offset(kind: Any) -> None:
         (4, 6, 0, memory[:, [4, 4]]),
     ):
         rows.GATHERS[rows.KINDS[memory.dtype]](
-            address_of(memory) + start * size, row_stride * size, column_stride * size,
-            address_of(order), 0, 3, 0, 2, 2, 1.0, address_of(out), np.float64(1),
+            Strided(address_of(memory) + start * size, row_stride * size, column_stride * size),
+            address_of(order), Block(0, 3, 0, 2), 2, 1.0, address_of(out), np.float64(1),
         )  # fmt: skip
         np.testing.assert_array_equal(out, wanted[order, :2])
 
@@ -398,8 +399,8 @@ def test_some_columns_times_a_factor(kind: Any, dtype: Any) -> None:
     for X in (memory, np.asfortranarray(memory)):
         table, out = dense_table(X), np.full((3, 6), SENTINEL, dtype)
         rows.GATHERS[table.kind](
-            address_of(table.values), table.row_stride, table.column_stride, address_of(order),
-            1, 3, 2, 5, 6, 0.3, address_of(out), dtype(1),
+            Strided(address_of(table.values), table.row_stride, table.column_stride),
+            address_of(order), Block(1, 3, 2, 5), 6, 0.3, address_of(out), dtype(1),
         )  # fmt: skip
         wanted = np.full((3, 6), SENTINEL, dtype)
         wanted[1:, 2:5] = dtype(0.3) * memory[order[1:], 2:5].astype(dtype)

@@ -18,11 +18,20 @@ from scipy import sparse as scipy_sparse
 
 from fastmlp import engine, layerwise
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.kernels import matmul, narrow, sparse
+from fastmlp.kernels import matmul, narrow, sparse, views
 from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES
 from fastmlp.kernels.rows import SPARSE
 from fastmlp.kernels.tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, tile_width
-from fastmlp.kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
+from fastmlp.kernels.views import (
+    Block,
+    ByColumns,
+    Csr,
+    Inputs,
+    Matrix,
+    Panels,
+    Tools,
+    Weights,
+)
 from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.layers.dense import product_for
 from fastmlp.losses import Loss, MeanSquaredError
@@ -54,8 +63,12 @@ class Rows(NamedTuple):
     matrix: np.ndarray  # the rows in that order
 
     @property
-    def args(self) -> tuple[int, ...]:
-        return tuple(map(address_of, self[:4]))
+    def csr(self) -> Csr:
+        return Csr(*map(address_of, self[:3]))
+
+    @property
+    def order_at(self) -> int:
+        return address_of(self.order)
 
     @property
     def batch(self) -> int:
@@ -97,7 +110,8 @@ def forward(rows: Rows, W: np.ndarray, b: np.ndarray, out: np.ndarray, *block: i
     padded, panel = with_nan_row(W), np.empty(tile_width(W.dtype.type(1)), W.dtype)
     product = sparse.sparse_forward_to_one if W.shape[1] == 1 else sparse.sparse_forward
     product(
-        *rows.args, *block, address_of(padded), address_of(b), *W.shape, address_of(out),
+        rows.csr, rows.order_at, Block(*block),
+        Weights(address_of(padded), W.shape[1], address_of(b), *W.shape), address_of(out),
         address_of(panel), W.dtype.type(1),
     )  # fmt: skip
     return out
@@ -112,18 +126,20 @@ def weights(rows: Rows, d: np.ndarray, out: np.ndarray, *block: int) -> np.ndarr
     n_in, n_values = rows.matrix.shape[1], int(np.diff(rows.indptr)[rows.order].sum())
     starts = np.full(n_in + 3, -7, np.int32)
     places, factors = np.full(n_values + 1, -7, np.int32), sentinels(n_values + 1, d.dtype)
-    sorted_ = address_of(starts), address_of(places), address_of(factors)
-    sparse.sort_by_columns(*rows.args, rows.batch, first, last, n_in, *sorted_, one)
+    sorted_ = ByColumns(address_of(starts), address_of(places), address_of(factors))
+    sparse.sort_by_columns(rows.csr, rows.order_at, rows.batch, first, last, n_in, sorted_, one)
     check_sorted(rows, first, last, starts, places, factors)
     zeros = np.append(np.zeros(n_out, d.dtype), np.full(1, np.nan, d.dtype))
     walked = out.copy()
     sparse.sparse_weight_gradient(
-        *rows.args, rows.batch, address_of(d), *block, n_out, address_of(walked), one
-    )
-    sparse.sorted_weight_gradient(
-        *sorted_, address_of(d) + left * d.itemsize, n_out, first, last, right - left,
-        address_of(zeros), address_of(out) + (first * n_out + left) * d.itemsize, n_out, one,
+        rows.csr, rows.order_at, rows.batch, Matrix(address_of(d), n_out), Block(*block),
+        Matrix(address_of(walked), n_out), one,
     )  # fmt: skip
+    slopes = Matrix(address_of(d) + left * d.itemsize, n_out)
+    place = Matrix(address_of(out) + (first * n_out + left) * d.itemsize, n_out)
+    sparse.sorted_weight_gradient(
+        sorted_, slopes, first, last, right - left, address_of(zeros), place, one
+    )
     if JIT_ENABLED:
         np.testing.assert_array_equal(out, walked)
     return walked
@@ -254,7 +270,8 @@ def test_rows_with_their_zeros(dtype: Any, rng: np.random.Generator) -> None:
         rows = sparse_rows(rng, n_in, dtype)
         for first, last in ((0, rows.batch), (2, 7), (3, 3)):
             out = sentinels(rows.matrix.size + 5, dtype)
-            sparse.gather_sparse(*rows.args, first, last, n_in, 1.0, address_of(out), dtype(1))
+            batch = views.Rows(rows.order_at, first, last)
+            sparse.gather_sparse(rows.csr, batch, n_in, 1.0, address_of(out), dtype(1))
             got = out[: rows.matrix.size].reshape(rows.matrix.shape)
             np.testing.assert_array_equal(got[first:last], rows.matrix[first:last])
             assert (np.delete(got, np.r_[first:last], axis=0) == SENTINEL).all()
@@ -269,7 +286,8 @@ def test_numbers_in_one_place_are_added(dtype: Any) -> None:
     indptr, order = np.array([0, 3, 4], np.int64), np.array([1, 0], np.int32)
     rows = Rows(values, indices, indptr, order, np.array([[0, 0, 8], [2, 5, 0]], dtype))
     out = np.empty((2, 3), dtype)
-    sparse.gather_sparse(*rows.args, 0, 2, 3, 1.0, address_of(out), dtype(1))
+    batch = views.Rows(rows.order_at, 0, 2)
+    sparse.gather_sparse(rows.csr, batch, 3, 1.0, address_of(out), dtype(1))
     np.testing.assert_array_equal(out, rows.matrix)
     W, b = np.arange(6, dtype=dtype).reshape(3, 2), np.ones(2, dtype)
     Z = forward(rows, W, b, np.empty(4, dtype), 0, 2, 0, 2).reshape(2, 2)

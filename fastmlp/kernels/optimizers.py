@@ -227,21 +227,19 @@ def penalties(l1, l2, n_rows, n_columns, stride, params, out, one):
 
 
 @jit
-def penalties_in_parts(
-    l1, l2, n_in, n_out, parts, first, last, left, right, params, stride, out, one
-):
-    """Penalties of parts of the rows of a W, all within first..last and left..right.
+def penalties_in_parts(penalty, weights, parts, block, out, one):
+    """Penalties of parts of the rows of a W, all within a block.
 
-    Addresses: params: W (n_in, n_out), `stride` numbers a row, read; out (parts, n_in) float64
-    written.
+    weights: W read; out: address of (parts, n_in) float64 written.
     """
+    first, height, n_in, n_out = block.first, block.last - block.first, weights.n_in, weights.n_out
     for part in range(parts):
         start = input_part_start(n_out, parts, part)
         end = input_part_start(n_out, parts, part + 1)
-        if left <= start and end <= right:
-            place = params + (first * stride + start) * itemsize(one)
+        if block.left <= start and end <= block.right:
+            place = weights.at + (first * weights.stride + start) * itemsize(one)
             row = out + (part * n_in + first) * _FLOAT64_BYTES
-            penalties(l1, l2, last - first, end - start, stride, place, row, one)
+            penalties(penalty.l1, penalty.l2, height, end - start, weights.stride, place, row, one)
 
 
 @_sums_in_any_order

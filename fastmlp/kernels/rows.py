@@ -92,16 +92,15 @@ def prefetch_tile(a, a_stride, order, i, k, stop, ahead, one):
 
 
 @jit
-def copy_rows(x, row_stride, order, first, last, n_columns, out, out_stride, one):
-    """out[r] <- n_columns numbers of row `order[r]` of the table at x, for first <= r < last.
+def copy_rows(inputs, first, last, n_columns, out, one):
+    """out[r] <- n_columns numbers of row `order[r]` of a table, for first <= r < last.
 
-    row_stride in bytes, out_stride in numbers; order: address of int32. The table has the type of
-    `one`, and adjacent columns.
+    The table has the type of `one`, and adjacent columns.
     """
-    samples, size = integers(order, last), itemsize(one)
+    samples, size = integers(inputs.order, last), itemsize(one)
     for r in range(first, last):
-        source = numbers(x + np.int64(samples[r]) * row_stride, n_columns, one)
-        row = numbers(out + r * out_stride * size, n_columns, one)
+        source = numbers(inputs.at + np.int64(samples[r]) * inputs.stride, n_columns, one)
+        row = numbers(out.at + r * out.stride * size, n_columns, one)
         for j in range(row.size):
             row[j] = source[j]
 
@@ -109,25 +108,24 @@ def copy_rows(x, row_stride, order, first, last, n_columns, out, out_stride, one
 def _gather_of(kind: Any, convert: Any, name: str) -> Any:
     """The kernel that converts rows of numbers of the type of `kind` to the network's type."""
 
-    def gather(
-        x, row_stride, column_stride, order, first, last, left, right, n_columns, scale, out, one
-    ):
-        """out[r] <- row `order[r]` of the table at x, converted, times scale.
+    def gather(table, order, block, n_columns, scale, out, one):
+        """out[r] <- row `order[r]` of a strided table, converted, times scale.
 
-        For rows first <= r < last and columns left <= j < right. Strides in bytes; order (int32)
-        read; out (batch, n_columns) of the type of `one`, written.
+        For a block of rows and columns of out (batch, n_columns), of the type of `one`; order:
+        address of int32.
         """
-        factor, samples = type(one)(scale), integers(order, last)
-        for r in range(first, last):
-            start = x + np.int64(samples[r]) * row_stride + left * column_stride
-            row = numbers(out + (r * n_columns + left) * itemsize(one), right - left, one)
-            if column_stride == itemsize(kind):
+        factor, samples, stride = type(one)(scale), integers(order, block.last), table.column_stride
+        for r in range(block.first, block.last):
+            start = table.at + np.int64(samples[r]) * table.row_stride + block.left * stride
+            place = out + (r * n_columns + block.left) * itemsize(one)
+            row = numbers(place, block.right - block.left, one)
+            if stride == itemsize(kind):
                 source = numbers(start, row.size, kind)
                 for j in range(row.size):
                     row[j] = convert(source[j])
             else:
                 for j in range(row.size):
-                    row[j] = convert(numbers(start + j * column_stride, 1, kind)[0])
+                    row[j] = convert(numbers(start + j * stride, 1, kind)[0])
             if scale != 1:
                 for j in range(row.size):
                     row[j] *= factor

@@ -25,54 +25,51 @@ def _non_zeros(indptr, sample):
 
 
 @jit
-def sparse_forward(
-    values, indices, indptr, order, first, last, left, right, weights, biases, n_in, n_out, out,
-    panel, one,
-):  # fmt: skip
+def sparse_forward(csr, order, block, weights, out, panel, one):
     """Z[r, j] <- b[j] + X[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
-    Addresses: values, indices (int32), indptr (int64), order (int32), weights: W (n_in, n_out),
-    biases (n_out,) read; out (batch, n_out) written; panel (one tile wide) scratch.
+    csr, order (address of int32) and weights read; out: address of Z (batch, n_out), written;
+    panel (one tile wide) scratch.
     """
+    n_in, n_out, stride = weights.n_in, weights.n_out, weights.stride
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
-    samples = integers(order, last)
-    for j in range(left, right, width):  # of all rows, so that these columns of W stay near
-        columns = min(width, right - j)
-        for r in range(first, last):
-            start, count = _non_zeros(indptr, samples[r])
+    samples = integers(order, block.last)
+    for j in range(block.left, block.right, width):  # of all rows: these columns of W stay near
+        columns = min(width, block.right - j)
+        for r in range(block.first, block.last):
+            start, count = _non_zeros(csr.indptr, samples[r])
             c = out + (r * n_out + j) * size
-            base, at = biases + j * size, 0
+            base, at = weights.biases + j * size, 0
             for part in range(parts):
                 begin, end = at, input_part_start(n_in, parts, part + 1)
-                at = _before(indices, start, count, begin, end, n_in)
+                at = _before(csr.indices, start, count, begin, end, n_in)
                 tile_of_sparse_row(
-                    values + (start + begin) * size, indices + (start + begin) * 4, at - begin,
-                    weights + j * size, n_out * size, columns, base, c, one,
+                    csr.values + (start + begin) * size, csr.indices + (start + begin) * 4,
+                    at - begin, weights.at + j * size, stride * size, columns, base, c, one,
                 )  # fmt: skip
                 base = c
 
 
 @jit
-def sparse_forward_to_one(
-    values, indices, indptr, order, first, last, left, right, weights, bias, n_in, n_out, out,
-    panel, one,
-):  # fmt: skip
+def sparse_forward_to_one(csr, order, block, weights, out, panel, one):
     """`sparse_forward` for one output, which sums in lanes as `tile_of_dots` does."""
-    if left == right:
+    if block.left == block.right:
         return
+    n_in = weights.n_in
     size, parts, lanes = itemsize(one), n_parts(n_in, 1), transposed_width(one)
-    samples, totals = integers(order, last), numbers(panel, lanes, one)
-    w, b, z = numbers(weights, n_in, one), numbers(bias, 1, one), numbers(out, last, one)
-    for r in range(first, last):
-        start, count = _non_zeros(indptr, samples[r])
-        columns = integers(indices + start * 4, count)
-        factors = numbers(values + start * size, count, one)
+    samples, totals = integers(order, block.last), numbers(panel, lanes, one)
+    w, b = numbers(weights.at, n_in, one), numbers(weights.biases, 1, one)
+    z = numbers(out, block.last, one)
+    for r in range(block.first, block.last):
+        start, count = _non_zeros(csr.indptr, samples[r])
+        columns = integers(csr.indices + start * 4, count)
+        factors = numbers(csr.values + start * size, count, one)
         z[r] = b[0]
         at = 0
         for part in range(parts):
             begin, begins = at, input_part_start(n_in, parts, part)
             ends = input_part_start(n_in, parts, part + 1)
-            at = _before(indices, start, count, begin, ends, n_in)
+            at = _before(csr.indices, start, count, begin, ends, n_in)
             for lane in range(lanes):
                 totals[lane] = 0
             for k in range(begin, at):
@@ -109,30 +106,27 @@ def _before(indices, start, count, at, column, n_in):
 
 
 @jit
-def sparse_weight_gradient(
-    values, indices, indptr, order, batch, d, first, last, left, right, n_out, out, one
-):
+def sparse_weight_gradient(csr, order, batch, slopes, block, out, one):
     """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last, left <= j < right.
 
-    Addresses as in `sparse_forward`; d: dZ (batch, n_out) read; out: dW (n_in, n_out) written.
+    csr and order (address of int32) read; slopes: dZ (batch, n_out) read; out: dW (n_in, n_out)
+    written.
     """
-    size, length = itemsize(one), right - left
-    for i in range(first, last):
-        row = numbers(out + (i * n_out + left) * size, length, one)
+    size, left, length = itemsize(one), block.left, block.right - block.left
+    for i in range(block.first, block.last):
+        row = numbers(out.at + (i * out.stride + left) * size, length, one)
         for j in range(row.size):
             row[j] = 0
     samples = integers(order, batch)
     for r in range(batch):
-        start, count = _non_zeros(indptr, samples[r])
-        columns, factors = (
-            integers(indices + start * 4, count),
-            numbers(values + start * size, count, one),
-        )
-        gradient = numbers(d + (r * n_out + left) * size, length, one)
+        start, count = _non_zeros(csr.indptr, samples[r])
+        columns = integers(csr.indices + start * 4, count)
+        factors = numbers(csr.values + start * size, count, one)
+        gradient = numbers(slopes.at + (r * slopes.stride + left) * size, length, one)
         for k in range(count):
             column = np.int64(columns[k])
-            if first <= column < last:
-                row = numbers(out + (column * n_out + left) * size, length, one)
+            if block.first <= column < block.last:
+                row = numbers(out.at + (column * out.stride + left) * size, length, one)
                 factor = factors[k]
                 for j in range(row.size):
                     row[j] = fma(factor, gradient[j], row[j])
@@ -163,24 +157,25 @@ def fills_columns(indptr, order, batch, n_in):
 
 
 @jit
-def sort_by_columns(
-    values, indices, indptr, order, batch, first, last, n_in, starts, places, factors, one
-):
+def sort_by_columns(csr, order, batch, first, last, n_in, out, one):
     """The non-zeros of a batch in the columns first <= i < last, one column after the other.
 
-    Addresses: starts (n_in + 2,) int32; places int32 and factors of as many numbers as the batch
+    out: `ByColumns` of starts (n_in + 2,), and places and factors of as many numbers as the batch
     has non-zeros. Those of column i are then X[order[places[k]], i] = factors[k] for
     starts[i] <= k < starts[i + 1]; what is left of `first` has its place before them.
     """
     size, samples = itemsize(one), integers(order, batch)
-    at = integers(starts, last + 2)
+    at = integers(out.starts, last + 2)
     for i in range(first, last + 2):
         at[i] = 0
     before = 0
     for r in range(batch):
-        left_of, start, count = _non_zeros_within(indices, indptr, samples[r], first, last, n_in)
+        sample = samples[r]
+        left_of, start, count = _non_zeros_within(
+            csr.indices, csr.indptr, sample, first, last, n_in
+        )
         before += left_of
-        columns = integers(indices + start * 4, count)
+        columns = integers(csr.indices + start * 4, count)
         for k in range(count):
             at[np.int64(columns[k]) + 2] += 1
     at[first] += before
@@ -188,11 +183,12 @@ def sort_by_columns(
     for i in range(first + 2, last + 2):
         at[i] += at[i - 1]
     # Number i + 1 now says where column i starts, and once it is filled, where it ends.
-    place, factor = integers(places, at[last + 1]), numbers(factors, at[last + 1], one)
+    n_values = at[last + 1]
+    place, factor = integers(out.places, n_values), numbers(out.factors, n_values, one)
     for r in range(batch):
-        _, start, count = _non_zeros_within(indices, indptr, samples[r], first, last, n_in)
-        columns = integers(indices + start * 4, count)
-        row = numbers(values + start * size, count, one)
+        _, start, count = _non_zeros_within(csr.indices, csr.indptr, samples[r], first, last, n_in)
+        columns = integers(csr.indices + start * 4, count)
+        row = numbers(csr.values + start * size, count, one)
         for k in range(count):
             column = np.int64(columns[k]) + 1
             place[at[column]] = r
@@ -201,39 +197,34 @@ def sort_by_columns(
 
 
 @jit
-def sorted_weight_gradient(
-    starts, places, factors, d, d_stride, first, last, columns, zeros, out, out_stride, one
-):
-    """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last and j < columns.
+def sorted_weight_gradient(found, slopes, first, last, n_columns, zeros, out, one):
+    """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last and j < n_columns.
 
-    Addresses: starts, places, factors as `sort_by_columns` wrote them; d: dZ with `d_stride`
-    numbers a row and zeros (columns,) read; out: dW[first], `out_stride` numbers a row, written.
+    found: what `sort_by_columns` wrote; slopes: dZ, and zeros (n_columns,) read; out: dW from row
+    `first` on, written.
     """
-    size, width, ends = itemsize(one), sparse_width(one), integers(starts, last + 1)
-    for j in range(0, columns, width):
+    size, width, ends = itemsize(one), sparse_width(one), integers(found.starts, last + 1)
+    for j in range(0, n_columns, width):
         for i in range(first, last):
             start = np.int64(ends[i])
             tile_of_sparse_row(
-                factors + start * size, places + start * 4, ends[i + 1] - start, d + j * size,
-                d_stride * size, min(width, columns - j), zeros,
-                out + ((i - first) * out_stride + j) * size, one,
+                found.factors + start * size, found.places + start * 4, ends[i + 1] - start,
+                slopes.at + j * size, slopes.stride * size, min(width, n_columns - j), zeros,
+                out.at + ((i - first) * out.stride + j) * size, one,
             )  # fmt: skip
 
 
 @jit
-def gather_sparse(values, indices, indptr, order, first, last, n_columns, scale, out, one):
+def gather_sparse(csr, rows, n_columns, scale, out, one):
     """out[r] <- sample order[r] with its zeros, times scale; out (batch, n_columns)."""
-    size = itemsize(one)
-    samples = integers(order, last)
-    for r in range(first, last):
+    size, samples = itemsize(one), integers(rows.order, rows.last)
+    for r in range(rows.first, rows.last):
         row = numbers(out + r * n_columns * size, n_columns, one)
         for j in range(row.size):
             row[j] = 0
-        start, count = _non_zeros(indptr, samples[r])
-        columns, factors = (
-            integers(indices + start * 4, count),
-            numbers(values + start * size, count, one),
-        )
+        start, count = _non_zeros(csr.indptr, samples[r])
+        columns = integers(csr.indices + start * 4, count)
+        factors = numbers(csr.values + start * size, count, one)
         for k in range(count):
             row[columns[k]] += factors[k]
         if scale != 1:

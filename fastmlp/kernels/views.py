@@ -17,6 +17,37 @@ class Inputs(NamedTuple):
     order: Any
 
 
+class Csr(NamedTuple):
+    """Sparse rows: addresses of non-zeros, their columns (int32) and where rows start (int64)."""
+
+    values: Any
+    indices: Any
+    indptr: Any
+
+
+class ByColumns(NamedTuple):
+    """A batch's non-zeros column by column: addresses of where columns start, rows, values."""
+
+    starts: Any
+    places: Any
+    factors: Any
+
+
+class Strided(NamedTuple):
+    """A table of any type: its address, bytes from row to row and from column to column."""
+
+    at: Any
+    row_stride: Any
+    column_stride: Any
+
+
+class Penalty(NamedTuple):
+    """Factors of the sum of absolute values, and of half the sum of squares."""
+
+    l1: Any
+    l2: Any
+
+
 class Matrix(NamedTuple):
     """Address of the first number, and the numbers from row to row."""
 

@@ -17,7 +17,7 @@ from ..kernels import matmul, narrow, sparse
 from ..kernels.calls import Kernel
 from ..kernels.memory import address_of, laid_out
 from ..kernels.tiles import FEW_COLUMNS, tile_width
-from ..kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
+from ..kernels.views import Block, Csr, Inputs, Matrix, Panels, Tools, Weights
 from ..registry import specification
 from ..tables import is_sparse, table_of
 from .base import LAYERS, Layer
@@ -217,8 +217,8 @@ class Dense(Layer):
             self._X, table = X, table_of(X, dtype)
             product = sparse.sparse_forward_to_one if n_out == 1 else sparse.sparse_forward
             product(
-                *table.addresses(), index, 0, n, 0, n_out, weights, biases, n_in, n_out, outputs,
-                space, dtype.type(1),
+                Csr(*table.addresses()), index, Block(0, n, 0, n_out),
+                Weights(weights, n_out, biases, n_in, n_out), outputs, space, dtype.type(1),
             )  # fmt: skip
             return Z
         X = laid_out(X, dtype)
@@ -243,8 +243,9 @@ class Dense(Layer):
         if is_sparse(X):
             table = table_of(X, dtype)
             sparse.sparse_weight_gradient(
-                *table.addresses(), index, n, rows, 0, n_in, 0, n_out, n_out, dW, one
-            )
+                Csr(*table.addresses()), index, n, Matrix(rows, n_out), Block(0, n_in, 0, n_out),
+                Matrix(dW, n_out), one,
+            )  # fmt: skip
         else:
             inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
             slopes = Panels(rows, n_out, tile_width(one) * one.itemsize)

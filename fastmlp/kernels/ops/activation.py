@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import interfaces, rows, shares
 from ..jit import itemsize
+from ..views import Inputs, Matrix
 from . import common
 
 
@@ -13,7 +14,7 @@ def forward(turn, s, one):
     block, x = shares.my_block(turn, s, one), common.inputs_of(turn, s, one)
     offset, n_out = block.left * itemsize(one), turn.ops[s]["n_out"]
     rows.copy_rows(
-        x.at + offset, x.stride, x.order, block.first, block.last, block.right - block.left,
-        turn.ops[s]["values"] + offset, n_out, one,
+        Inputs(x.at + offset, x.stride, x.order), block.first, block.last,
+        block.right - block.left, Matrix(turn.ops[s]["values"] + offset, n_out), one,
     )  # fmt: skip
     common.finish_forward(turn, s, block, one)

@@ -238,7 +238,8 @@ def _inputs_packed(turn, s, first, last, one):
     """As `_inputs_in_place`, copied to where they are adjacent, behind the panels of slopes."""
     x, size, width = common.inputs_of(turn, s, one), itemsize(one), last - first
     panel = panel_of(turn) + BLOCK_TILES * tile_width(one) * turn.batch * size
-    rows.copy_rows(x.at + first * size, x.stride, x.order, 0, turn.batch, width, panel, width, one)
+    columns = Inputs(x.at + first * size, x.stride, x.order)
+    rows.copy_rows(columns, 0, turn.batch, width, Matrix(panel, width), one)
     return Inputs(panel, width * size, turn.space["positions"])
 
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from .. import interfaces, rows, sparse
 from ..calls import Kernel
+from ..views import Block, Csr, Rows, Strided
 
 
 def _gather_with(convert: Any, name: str) -> Kernel:
     def gather(turn, first, last, left, right, one):
-        samples, out = turn.samples, turn.space["inputs"]
-        convert(
-            samples["x"], samples["row_stride"], samples["column_stride"], turn.order, first, last,
-            left, right, samples["n_features"], samples["scale"], out, one,
-        )  # fmt: skip
+        samples, block = turn.samples, Block(first, last, left, right)
+        table = Strided(samples["x"], samples["row_stride"], samples["column_stride"])
+        n_columns, scale = samples["n_features"], samples["scale"]
+        convert(table, turn.order, block, n_columns, scale, turn.space["inputs"], one)
 
     return interfaces.GATHER.kernel(gather, name)
 
@@ -26,10 +26,10 @@ BY_KIND = {kind: _gather_with(rows.GATHERS[kind], f"gather_{kind}") for kind in 
 def gather_sparse(turn, first, last, left, right, one):
     """Sparse rows become dense, all of their columns."""
     samples = turn.samples
-    sparse.gather_sparse(
-        samples["x"], samples["x_indices"], samples["x_indptr"], turn.order, first, last,
-        samples["n_features"], samples["scale"], turn.space["inputs"], one,
-    )  # fmt: skip
+    csr = Csr(samples["x"], samples["x_indices"], samples["x_indptr"])
+    n_columns, scale = samples["n_features"], samples["scale"]
+    batch = Rows(turn.order, first, last)
+    sparse.gather_sparse(csr, batch, n_columns, scale, turn.space["inputs"], one)
 
 
 BY_KIND[rows.SPARSE] = gather_sparse

@@ -6,7 +6,7 @@ from .. import interfaces, optimizers, shares
 from ..jit import itemsize, jit
 from ..plan import FLOAT64_BYTES
 from ..threads import my_part
-from ..views import Factors, Run
+from ..views import Block, Factors, Penalty, Run, Weights
 from . import dense
 
 
@@ -14,7 +14,7 @@ from . import dense
 def penalties(turn, one):
     """Penalties of this thread's rows, or parts of rows, of every W, so that none changes cores."""
     size = itemsize(one)
-    place, model = turn.space["penalties"], turn.model
+    place, penalty = turn.space["penalties"], Penalty(turn.model["l1"], turn.model["l2"])
     for s in range(turn.ops.size):
         op = turn.ops[s]
         if not op["dense"]:
@@ -26,10 +26,9 @@ def penalties(turn, one):
         else:
             first, last = shares.my_weight_rows(turn, s)
         home = shares.home(turn, s, one)
-        optimizers.penalties_in_parts(
-            model["l1"], model["l2"], n_in, n_out, parts, first, last, left, right,
-            home.params + home.weights * size, home.stride, place, one,
-        )  # fmt: skip
+        weights = Weights(home.params + home.weights * size, home.stride, 0, n_in, n_out)
+        block = Block(first, last, left, right)
+        optimizers.penalties_in_parts(penalty, weights, parts, block, place, one)
         place += parts * n_in * FLOAT64_BYTES
 
 
