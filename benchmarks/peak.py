@@ -14,6 +14,7 @@ from numba import njit
 
 from fastmlp.kernels import memory
 from fastmlp.kernels.tiles import TILE_ROWS, tile_of_rows, tile_width
+from fastmlp.kernels.views import Inputs, Matrix, Panel
 
 
 def address_of(array: np.ndarray) -> int:
@@ -29,9 +30,8 @@ _CALLS = 2_000
 @njit(nogil=True)
 def _tiles(n_calls, a, a_stride, order, b, width, depth, bias, c, one):
     for _ in range(n_calls):
-        tile_of_rows(
-            a, a_stride, order, 0, TILE_ROWS, b, width, width, depth, bias, 0, c, width, one
-        )
+        rows, panel = Inputs(a, a_stride, order), Panel(b, width, width)
+        tile_of_rows(rows, 0, TILE_ROWS, panel, depth, Matrix(bias, 0), Matrix(c, width), one)
 
 
 class Tiles:

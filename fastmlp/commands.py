@@ -528,8 +528,9 @@ def _trace_optimizer(options: argparse.Namespace) -> Optimizer:
 
 
 def warmup(options: argparse.Namespace) -> int:
-    """Compile for both number types by one tiny use of everything that is compiled."""
+    """Compile everything for both number types: all kernels, and by tiny uses what calls them."""
     from .kernels.cache import cache_folder
+    from .kernels.calls import Kernel
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 3)), np.arange(8) % 2
@@ -541,6 +542,8 @@ def warmup(options: argparse.Namespace) -> int:
         network.compile_predictor()(X[0])
         network.loss_and_gradient(X, y)
         without_zeros(np.zeros((1, 1000)), network.dtype, 1000)
+        for kernel in Kernel.every:
+            kernel.address(network.dtype)
         print(f"{dtype}: ready after {time.perf_counter() - started:.1f} s")
     print(f"compiled code is kept in {cache_folder() or 'memory only: no folder is writable'}")
     return 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from .compiling import announce
 from .errors import InputError, counted
-from .kernels import plan, shares, step
+from .kernels import interfaces, plan, shares, step
 from .kernels.calls import Kernel
 from .kernels.jit import compile_for, in_python
 from .kernels.matmul import is_wide
@@ -272,7 +272,7 @@ class Engine:
         if self._is_linked:
             return
         for record, field, kernel in self._links:
-            record[field] = kernel.address(self.dtype)
+            record[field] = self._address(field, kernel)
         self._link_gather()
         self._is_linked = True
 
@@ -281,11 +281,20 @@ class Engine:
         self.link()
         for record, field, kernel in self._links:
             if field in ("penalties", "add_penalty"):
-                record[field] = kernel.address(self.dtype) if wanted else 0
+                record[field] = self._address(field, kernel) if wanted else 0
 
     def _link_gather(self) -> None:
         kernel = gather.BY_KIND[self.table.kind]
-        self.samples["gather"] = kernel.address(self.dtype) if self.gathers else 0
+        self.samples["gather"] = self._address("gather", kernel) if self.gathers else 0
+
+    def _address(self, field: str, kernel: Kernel) -> int:
+        """Of a kernel for a field; one of another kind would read arguments that are not there."""
+        if kernel.interface is not interfaces.OF_FIELD[field]:
+            raise InputError(
+                "Network", f"a kernel that can be called for {field!r}", "one of another kind",
+                "leave the kernels of layers, losses and optimizers as they are",
+            )  # fmt: skip
+        return kernel.address(self.dtype)
 
     def _allocate(self, batch_size: int, training: bool) -> None:
         """Lay out one work space, each part of it on cache lines of its own."""
@@ -449,7 +458,8 @@ class Engine:
         # take the caller away, none of it is freed before the last of them is done.
         self.in_use = order, encoded, weights, state, step_numbers, losses
         self.compile()
-        self.loss["rows"] = self.loss_of.kernel_for(bool(encoded.labels.size)).address(self.dtype)
+        rows = self.loss_of.kernel_for(bool(encoded.labels.size))
+        self.loss["rows"] = self._address("rows", rows)
         work = self.work_per_step + _WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, _FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop

@@ -28,6 +28,7 @@ from fastmlp.kernels.views import (
     Csr,
     Inputs,
     Matrix,
+    Panel,
     Panels,
     Tools,
     Weights,
@@ -234,7 +235,7 @@ def test_small_products(n_in: int, n_out: int, dtype: Any, rng: np.random.Genera
 
 @numba.njit
 def one_tile(values, indices, depth, b, b_stride, columns, bias, c, one):  # type: ignore[no-untyped-def]
-    tile_of_sparse_row(values, indices, depth, b, b_stride, columns, bias, c, one)
+    tile_of_sparse_row(values, indices, depth, Panel(b, b_stride, columns), bias, c, one)
 
 
 @pytest.mark.nojit

@@ -7,7 +7,7 @@ number in a record of the program, and compiled code calls it by that number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
@@ -102,9 +102,13 @@ class Kernel:
 
     Attributes
     ----------
+    every : list of Kernel
+        All that were made in this process.
     loaded : dict
         Of each type of numbers that it has an address for, whether the code came from the cache.
     """
+
+    every: ClassVar[list[Kernel]] = []
 
     def __init__(
         self, function: Callable[..., Any], interface: Interface, name: str | None = None
@@ -112,6 +116,7 @@ class Kernel:
         if name is not None:
             function.__name__ = function.__qualname__ = name
         self.interface, self.called = interface, jit(function)
+        Kernel.every.append(self)
         self.loaded: dict[np.dtype, bool] = {}
         self._addresses: dict[np.dtype, int] = {}
         self._results: list[Any] = []  # which own the code

@@ -21,7 +21,7 @@ class TileEmitter:
     """Writes the code of every tile shape; which one runs is decided by `rows` and `columns`."""
 
     def __init__(self, context, builder, dtype):
-        self.builder = builder
+        self.context, self.builder = context, builder
         self.itemsize = dtype.bitwidth // 8
         self.lanes = VECTOR_BYTES // self.itemsize
         self.scalar = context.get_data_type(dtype)

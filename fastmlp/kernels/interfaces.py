@@ -50,3 +50,19 @@ GATHER = Interface(TURN_TYPE, 0, 0, 0, 0, ONE)
 MOVE = Interface(TURN_TYPE, False, ONE)
 # penalties, clip, limit(turn, one).
 TURN = Interface(TURN_TYPE, ONE)
+
+# Which kind of kernel a field of a record holds the address of.
+OF_FIELD = {
+    **dict.fromkeys(("forward", "scale", "backward", "gradient"), OP),
+    **dict.fromkeys(("product", "back_product"), PRODUCT),
+    **dict.fromkeys(("weight_gradient", "narrow_gradient"), WEIGHT_GRADIENT),
+    **dict.fromkeys(("penalties", "clip", "limit"), TURN),
+    "activate": ACTIVATION,
+    "drop": DROP,
+    "rows": LOSS,
+    "link": LINK,
+    "update": UPDATE,
+    "add_penalty": ADD_PENALTY,
+    "gather": GATHER,
+    "move": MOVE,
+}

@@ -18,7 +18,7 @@ from .tiles import (
     transpose_block,
     transposed_width,
 )
-from .views import Matrix, Panel, Span, Sums
+from .views import Block, Inputs, Matrix, Panel, Span, Sums
 
 # Rows further apart than this many bytes start on too few cache sets and too many pages to be read
 # in place; those of W, if at least so many rows of data share the cost of a copy.
@@ -61,15 +61,13 @@ def product_of_panel(inputs, span, panel, sums, base, out, part_bytes, one):
             k = input_part_start(sums.depth, sums.parts, part)
             stop = input_part_start(sums.depth, sums.parts, part + 1)
             rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
-            c = out.at + part * part_bytes + i * out.stride * size
-            start, start_stride = base, 0
+            c = Matrix(out.at + part * part_bytes + i * out.stride * size, out.stride)
+            start = Matrix(base, 0)
             if part > 0 and part_bytes == 0:
-                start, start_stride = c, out.stride
-            tile_of_rows(
-                inputs.at + k * size, inputs.stride, order, i, height,
-                panel.at + k * panel.stride * size, panel.stride, panel.columns, stop - k, start,
-                start_stride, c, out.stride, one,
-            )  # fmt: skip
+                start = c
+            a = Inputs(inputs.at + k * size, inputs.stride, order)
+            b = Panel(panel.at + k * panel.stride * size, panel.stride, panel.columns)
+            tile_of_rows(a, i, height, b, stop - k, start, c, one)
         i += height
 
 
@@ -150,16 +148,18 @@ def _transpose(source, n_rows, n_columns, out, stride, one):
         for r in range(0, whole_rows, width):
             block = source + (r * n_columns + k) * size
             transpose_block(block, n_columns, out + (k * stride + r) * size, stride, one)
-    _transpose_edge(source, whole_rows, n_rows, 0, n_columns, n_columns, out, stride, one)
-    _transpose_edge(source, 0, whole_rows, whole_columns, n_columns, n_columns, out, stride, one)
+    below = Block(whole_rows, n_rows, 0, n_columns)
+    beside = Block(0, whole_rows, whole_columns, n_columns)
+    _transpose_edge(source, n_columns, below, out, stride, one)
+    _transpose_edge(source, n_columns, beside, out, stride, one)
 
 
 @jit
-def _transpose_edge(source, first, last, left, right, n_columns, out, stride, one):
+def _transpose_edge(source, n_columns, block, out, stride, one):
     """Number by number, what is left over of whole blocks."""
-    size = itemsize(one)
-    for r in range(first, last):
-        row = numbers(source + (r * n_columns + left) * size, right - left, one)
+    size, left = itemsize(one), block.left
+    for r in range(block.first, block.last):
+        row = numbers(source + (r * n_columns + left) * size, block.right - left, one)
         for k in range(row.size):
             numbers(out + ((left + k) * stride + r) * size, 1, one)[0] = row[k]
 
@@ -207,14 +207,13 @@ def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """
     size, width = itemsize(one), tile_width(one)
     for j in range(0, n_out, width):
-        columns, panel = min(width, n_out - j), slopes.at + j // width * slopes.panel_bytes
+        at = slopes.at + j // width * slopes.panel_bytes
+        panel = Panel(at, slopes.stride, min(width, n_out - j))
         i = 0
         while i < n_in:
             height = tile_height(n_in - i)
-            tile_of_columns(
-                inputs.at, inputs.stride, inputs.order, i, height, panel, slopes.stride, columns,
-                batch, out.at + (i * out.stride + j) * size, out.stride, one,
-            )  # fmt: skip
+            c = Matrix(out.at + (i * out.stride + j) * size, out.stride)
+            tile_of_columns(inputs, i, height, panel, batch, c, one)
             i += height
 
 

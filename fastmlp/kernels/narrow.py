@@ -21,6 +21,7 @@ from .tiles import (
     tile_of_sparse_row,
     tile_width,
 )
+from .views import Inputs, Matrix, Panel
 
 
 @interfaces.PRODUCT.kernel
@@ -36,14 +37,11 @@ def product_of_one(inputs, span, panel, sums, base, out, part_bytes, one):
             k = input_part_start(sums.depth, sums.parts, part)
             stop = input_part_start(sums.depth, sums.parts, part + 1)
             rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
-            c = out.at + part * part_bytes + i * size
-            start, start_stride = base, 0
+            c, start = Matrix(out.at + part * part_bytes + i * size, 1), Matrix(base, 0)
             if part > 0 and part_bytes == 0:
-                start, start_stride = c, 1
-            tile_of_dots(
-                inputs.at + k * size, inputs.stride, order, i, height, panel.at + k * size,
-                stop - k, start, start_stride, c, 1, one,
-            )  # fmt: skip
+                start = c
+            a = Inputs(inputs.at + k * size, inputs.stride, order)
+            tile_of_dots(a, i, height, panel.at + k * size, stop - k, start, c, one)
         i += height
 
 
@@ -104,10 +102,8 @@ def weight_gradient_of_one(inputs, batch, slopes, n_in, n_out, out, one):
         total = numbers(place, columns, one)
         for k in range(columns):
             total[k] = 0
-        tile_of_sparse_row(
-            slopes.at, inputs.order, batch, inputs.at + i * size, inputs.stride, columns, place,
-            place, one,
-        )  # fmt: skip
+        rows_of_a = Panel(inputs.at + i * size, inputs.stride, columns)
+        tile_of_sparse_row(slopes.at, inputs.order, batch, rows_of_a, place, place, one)
 
 
 @interfaces.WEIGHT_GRADIENT.kernel
@@ -115,7 +111,6 @@ def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """`matmul.weight_gradient` for up to FEW_COLUMNS outputs, which are one panel."""
     size, width = itemsize(one), tile_width(one)
     for i in range(0, n_in, width):
-        tile_of_few_columns(
-            inputs.at, inputs.stride, inputs.order, i, min(width, n_in - i), slopes.at,
-            slopes.stride, n_out, batch, out.at + i * out.stride * size, out.stride, one,
-        )  # fmt: skip
+        panel, c = Panel(slopes.at, slopes.stride, n_out), out.at + i * out.stride * size
+        n_rows = min(width, n_in - i)
+        tile_of_few_columns(inputs, i, n_rows, panel, batch, Matrix(c, out.stride), one)

@@ -13,6 +13,7 @@ from .bits import fma
 from .jit import integers, itemsize, jit, longs, numbers
 from .sums import input_part_start, n_parts
 from .tiles import sparse_width, tile_of_sparse_row, transposed_width
+from .views import Panel
 
 _WORTH_SORTING = 8  # non-zeros a column of the batch
 
@@ -35,7 +36,7 @@ def sparse_forward(csr, order, block, weights, out, panel, one):
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
     samples = integers(order, block.last)
     for j in range(block.left, block.right, width):  # of all rows: these columns of W stay near
-        columns = min(width, block.right - j)
+        panel_of_w = Panel(weights.at + j * size, stride * size, min(width, block.right - j))
         for r in range(block.first, block.last):
             start, count = _non_zeros(csr.indptr, samples[r])
             c = out + (r * n_out + j) * size
@@ -45,7 +46,7 @@ def sparse_forward(csr, order, block, weights, out, panel, one):
                 at = _before(csr.indices, start, count, begin, end, n_in)
                 tile_of_sparse_row(
                     csr.values + (start + begin) * size, csr.indices + (start + begin) * 4,
-                    at - begin, weights.at + j * size, stride * size, columns, base, c, one,
+                    at - begin, panel_of_w, base, c, one,
                 )  # fmt: skip
                 base = c
 
@@ -205,12 +206,13 @@ def sorted_weight_gradient(found, slopes, first, last, n_columns, zeros, out, on
     """
     size, width, ends = itemsize(one), sparse_width(one), integers(found.starts, last + 1)
     for j in range(0, n_columns, width):
+        columns = min(width, n_columns - j)
+        panel = Panel(slopes.at + j * size, slopes.stride * size, columns)
         for i in range(first, last):
             start = np.int64(ends[i])
             tile_of_sparse_row(
-                found.factors + start * size, found.places + start * 4, ends[i + 1] - start,
-                slopes.at + j * size, slopes.stride * size, min(width, n_columns - j), zeros,
-                out.at + ((i - first) * out.stride + j) * size, one,
+                found.factors + start * size, found.places + start * 4, ends[i + 1] - start, panel,
+                zeros, out.at + ((i - first) * out.stride + j) * size, one,
             )  # fmt: skip
 
 

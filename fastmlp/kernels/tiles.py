@@ -9,11 +9,12 @@ edges of a tile fall. Only dot products have a chain for each lane of a vector.
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .emitter import TileEmitter, pointer
 from .jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
+from .views import Panel
 
 # Heights of tile that exist; the tallest fills most of the registers with accumulators (of 32 with
 # 64-byte vectors, of 16 else) and leaves room for two vectors of B and one broadcast number of A.
@@ -56,109 +57,107 @@ def sparse_width(one):
 
 if JIT_ENABLED:
 
-    @intrinsic
-    def tile_of_rows(
-        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, base, base_stride, c,
-        c_stride, one,
-    ):  # fmt: skip
-        """C = base + A B, where row r of A is row `order[i + r]` of the table at `a`.
+    def _fields(code, view, kind):
+        """The numbers in a view."""
+        values = zip(cgutils.unpack_tuple(code.builder, view), kind.types, strict=True)
+        return [code.context.cast(code.builder, *value, types.intp) for value in values]
 
-        Addresses of numbers of the type of `one`: a table with rows `a_stride` bytes apart; b with
-        `b_stride`, base with `base_stride` (0 for one row to be added to all) and c with `c_stride`
-        numbers a row; base may be c. `order` is that of int32.
+    @intrinsic
+    def tile_of_rows(typingctx, a, i, rows, b, depth, base, c, one):
+        """C = base + A B, where row r of A is row `order[i + r]` of a table.
+
+        Views: a Inputs, b Panel, base and c Matrix; base has a stride of 0 for one row to be added
+        to all, and may be c.
         """
-        signature = types.void(*[types.intp] * 13, one)
+        signature = types.void(a, types.intp, types.intp, b, types.intp, base, c, one)
 
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
-            a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
-            base_, base_stride_, c_, c_stride_, _ = args[9:]
+            a_, i_, rows_, b_, depth_, base_, c_, _ = args
+            at, a_stride, order = _fields(code, a_, a)
+            b_at, b_stride, columns = _fields(code, b_, b)
             code.emit(
-                TILE_HEIGHTS, VECTORS, rows_, columns_,
-                code.table_rows(a_, a_stride_, order_, i_), code.rows_of(b_, b_stride_), depth_,
-                code.rows_of(base_, base_stride_), code.rows_written(c_, c_stride_),
+                TILE_HEIGHTS, VECTORS, rows_, columns,
+                code.table_rows(at, a_stride, order, i_), code.rows_of(b_at, b_stride), depth_,
+                code.rows_of(*_fields(code, base_, base)),
+                code.rows_written(*_fields(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
         return signature, codegen
 
     @intrinsic
-    def tile_of_dots(
-        typingctx, a, a_stride, order, i, rows, b, depth, base, base_stride, c, c_stride, one
-    ):
+    def tile_of_dots(typingctx, a, i, rows, b, depth, base, c, one):
         """`tile_of_rows` for one column: b and each row of C are single numbers a row.
 
-        b is contiguous, so vectors lie along the sum.
+        b is the address of adjacent numbers, so vectors lie along the sum.
         """
-        signature = types.void(*[types.intp] * 11, one)
+        signature = types.void(a, types.intp, types.intp, types.intp, types.intp, base, c, one)
 
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
-            a_, a_stride_, order_, i_, rows_, b_, depth_, base_, base_stride_, c_, c_stride_, _ = (
-                args
-            )
+            a_, i_, rows_, b_, depth_, base_, c_, _ = args
+            at, a_stride, order = _fields(code, a_, a)
             code.emit_dots(
-                TILE_HEIGHTS, rows_, code.table_rows(a_, a_stride_, order_, i_),
-                code.rows_of(b_, code.index(1)), depth_, code.rows_of(base_, base_stride_),
-                code.rows_of(c_, c_stride_),
+                TILE_HEIGHTS, rows_, code.table_rows(at, a_stride, order, i_),
+                code.rows_of(b_, code.index(1)), depth_, code.rows_of(*_fields(code, base_, base)),
+                code.rows_of(*_fields(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
         return signature, codegen
 
     @intrinsic
-    def tile_of_columns(
-        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one
-    ):
-        """C = A^T B, where row k of A is row `order[k]` of the table at `a`, from column i on.
+    def tile_of_columns(typingctx, a, i, rows, b, depth, c, one):
+        """C = A^T B, where row k of A is row `order[k]` of a table, from column i on.
 
-        Addresses and strides as in `tile_of_rows`.
+        Views as in `tile_of_rows`.
         """
-        signature = types.void(*[types.intp] * 11, one)
+        signature = types.void(a, types.intp, types.intp, b, types.intp, c, one)
 
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
-            a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
-            c_, c_stride_, _ = args[9:]
-            table, indices = pointer(builder, a_), pointer(builder, order_)
+            a_, i_, rows_, b_, depth_, c_, _ = args
+            at, a_stride, order = _fields(code, a_, a)
+            b_at, b_stride, columns = _fields(code, b_, b)
+            table, indices = pointer(builder, at), pointer(builder, order)
 
             def a_rows(height):
                 def pointers(k):
-                    start = code.element(code.table_row(table, a_stride_, indices, k), i_)
+                    start = code.element(code.table_row(table, a_stride, indices, k), i_)
                     return [code.element(start, code.index(r)) for r in range(height)]
 
                 return pointers
 
             code.emit(
-                TILE_HEIGHTS, VECTORS, rows_, columns_, a_rows, code.rows_of(b_, b_stride_), depth_,
-                None, code.rows_written(c_, c_stride_),
+                TILE_HEIGHTS, VECTORS, rows_, columns, a_rows, code.rows_of(b_at, b_stride), depth_,
+                None, code.rows_written(*_fields(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
         return signature, codegen
 
     @intrinsic
-    def tile_of_few_columns(
-        typingctx, a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one
-    ):
+    def tile_of_few_columns(typingctx, a, i, rows, b, depth, c, one):
         """`tile_of_columns` for up to FEW_COLUMNS columns: vectors lie along the rows of C."""
-        signature = types.void(*[types.intp] * 11, one)
+        signature = types.void(a, types.intp, types.intp, b, types.intp, c, one)
 
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
-            a_, a_stride_, order_, i_, rows_, b_, b_stride_, columns_, depth_ = args[:9]
-            c_, c_stride_, _ = args[9:]
-            table, indices = pointer(builder, a_), pointer(builder, order_)
-            row_of_b = code.rows_of(b_, b_stride_)
+            a_, i_, rows_, b_, depth_, c_, _ = args
+            at, a_stride, order = _fields(code, a_, a)
+            b_at, b_stride, columns = _fields(code, b_, b)
+            table, indices = pointer(builder, at), pointer(builder, order)
+            row_of_b = code.rows_of(b_at, b_stride)
 
             def columns_of_b(count):
                 places = [code.index(j) for j in range(count)]
                 return lambda k: [code.element(row_of_b(k), place) for place in places]
 
             code.emit(
-                tuple(range(FEW_COLUMNS, 0, -1)), VECTORS, columns_, rows_, columns_of_b,
-                lambda k: code.element(code.table_row(table, a_stride_, indices, k), i_),
-                depth_, None, code.columns_written(c_, c_stride_),
+                tuple(range(FEW_COLUMNS, 0, -1)), VECTORS, columns, rows_, columns_of_b,
+                lambda k: code.element(code.table_row(table, a_stride, indices, k), i_),
+                depth_, None, code.columns_written(*_fields(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -181,22 +180,23 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
-    def _tile_of_sparse_row(typingctx, values, indices, depth, b, b_stride, columns, base, c, one):
+    def _tile_of_sparse_row(typingctx, values, indices, depth, b, base, c, one):
         """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
-        Addresses of numbers of the type of `one`, of int32 for `indices`; b with rows `b_stride`
-        bytes apart; `columns` up to `sparse_width`; base may be c.
+        Addresses of numbers of the type of `one`, of int32 for `indices`; b: a Panel of up to
+        `sparse_width` columns, with rows `stride` bytes apart; base may be c.
         """
-        signature = types.void(*[types.intp] * 8, one)
+        signature = types.void(*[types.intp] * 3, b, types.intp, types.intp, one)
 
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
-            values_, indices_, depth_, b_, b_stride_, columns_, base_, c_, _ = args
-            numbers_, table, order = (pointer(builder, x) for x in (values_, b_, indices_))
+            values_, indices_, depth_, b_, base_, c_, _ = args
+            b_at, b_stride, columns = _fields(code, b_, b)
+            numbers_, table, order = (pointer(builder, x) for x in (values_, b_at, indices_))
             code.emit(
-                (1,), SPARSE_VECTORS, code.index(1), columns_,
+                (1,), SPARSE_VECTORS, code.index(1), columns,
                 lambda height: lambda k: [code.element(numbers_, k)],
-                lambda k: code.table_row(table, b_stride_, order, k),
+                lambda k: code.table_row(table, b_stride, order, k),
                 depth_, code.rows_of(base_, code.index(0)), code.rows_written(c_, code.index(0)),
             )  # fmt: skip
             return context.get_dummy_value()
@@ -205,18 +205,18 @@ if JIT_ENABLED:
 
 else:
 
-    def _tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
-        rows = _table(b, b_stride, integers(indices, depth), columns, one)
+    def _tile_of_sparse_row(values, indices, depth, b, base, c, one):
+        rows = _table(b.at, b.stride, integers(indices, depth), b.columns, one)
         product = numbers(values, depth, one) @ rows
-        numbers(c, columns, one)[:] = numbers(base, columns, one) + product
+        numbers(c, b.columns, one)[:] = numbers(base, b.columns, one) + product
 
     def _table(address, stride, rows, size, one):
         """Rows of `size` numbers at `address + row * stride`, as one matrix."""
         found = [numbers(address + int(row) * stride, size, one) for row in rows]
         return np.array(found, type(one)).reshape(len(found), size)
 
-    def _panel(b, b_stride, depth, columns, one):
-        return _table(b, b_stride * itemsize(one), range(depth), columns, one)
+    def _panel(b, depth, one):
+        return _table(b.at, b.stride * itemsize(one), range(depth), b.columns, one)
 
     def transpose_block(a, a_stride, b, b_stride, one):
         width = transposed_width(one)
@@ -227,28 +227,23 @@ else:
         for r, row in enumerate(values):
             numbers(c + r * c_stride * itemsize(one), row.size, one)[:] = row
 
-    def tile_of_rows(
-        a, a_stride, order, i, rows, b, b_stride, columns, depth, base, base_stride, c, c_stride,
-        one,
-    ):  # fmt: skip
-        index = integers(order, i + rows)[i:]
-        product = _table(a, a_stride, index, depth, one) @ _panel(b, b_stride, depth, columns, one)
-        before = _table(base, base_stride * itemsize(one), range(rows), columns, one)
-        _store_tile(c, c_stride, before + product, one)
+    def tile_of_rows(a, i, rows, b, depth, base, c, one):
+        index = integers(a.order, i + rows)[i:]
+        product = _table(a.at, a.stride, index, depth, one) @ _panel(b, depth, one)
+        before = _table(base.at, base.stride * itemsize(one), range(rows), b.columns, one)
+        _store_tile(c.at, c.stride, before + product, one)
 
-    def tile_of_dots(a, a_stride, order, i, rows, b, depth, base, base_stride, c, c_stride, one):
-        tile_of_rows(
-            a, a_stride, order, i, rows, b, 1, 1, depth, base, base_stride, c, c_stride, one
-        )
+    def tile_of_dots(a, i, rows, b, depth, base, c, one):
+        tile_of_rows(a, i, rows, Panel(b, 1, 1), depth, base, c, one)
 
-    def tile_of_columns(a, a_stride, order, i, rows, b, b_stride, columns, depth, c, c_stride, one):
-        left = _table(a, a_stride, integers(order, depth), i + rows, one)[:, i:]
-        _store_tile(c, c_stride, left.T @ _panel(b, b_stride, depth, columns, one), one)
+    def tile_of_columns(a, i, rows, b, depth, c, one):
+        left = _table(a.at, a.stride, integers(a.order, depth), i + rows, one)[:, i:]
+        _store_tile(c.at, c.stride, left.T @ _panel(b, depth, one), one)
 
     tile_of_few_columns = tile_of_columns
 
 
 @jit
-def tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one):
+def tile_of_sparse_row(values, indices, depth, b, base, c, one):
     """`_tile_of_sparse_row`, compiled once for all who call it: its many loops take a while."""
-    _tile_of_sparse_row(values, indices, depth, b, b_stride, columns, base, c, one)
+    _tile_of_sparse_row(values, indices, depth, b, base, c, one)
