@@ -43,6 +43,12 @@ class Resumed(NamedTuple):
     step: int
     history: History
 
+    def put_into(self, body: Body) -> None:
+        """Give a built network the parameters and the seed."""
+        body.seed = self.seed
+        for name, values in body.named_parameters().items():
+            values[...] = self.parameters[name]
+
 
 @checked_keywords
 @dataclass

@@ -133,11 +133,6 @@ def _default(value: object) -> str:
 
 
 def _add_train(commands: Any) -> None:
-    from .layers import ACTIVATIONS, LAYERS
-    from .losses import LOSSES
-    from .optimizers import OPTIMIZERS
-    from .schedules import SCHEDULES
-
     train = commands.add_parser(
         "train",
         help="train a network and report how good it is",
@@ -153,7 +148,17 @@ def _add_train(commands: Any) -> None:
         metavar="COLUMN",
         help="leave a column of a table out; repeated, or with commas between",
     )
-    network = train.add_argument_group("network")
+    _add_network(train.add_argument_group("network"))
+    fit = train.add_argument_group("training")
+    _add_steps(fit)
+    _add_rows(fit)
+    _add_results(train.add_argument_group("results"))
+
+
+def _add_network(network: Any) -> None:
+    from .layers import ACTIVATIONS, LAYERS
+    from .losses import LOSSES
+
     network.add_argument(
         "--hidden", default="256", metavar="N[,N]", help="hidden units (default 256)"
     )
@@ -185,7 +190,12 @@ def _add_train(commands: Any) -> None:
         metavar="TYPE",
         help="float32 or float64 (default float32, but float64 where a column needs its digits)",
     )
-    fit = train.add_argument_group("training")
+
+
+def _add_steps(fit: Any) -> None:
+    from .optimizers import OPTIMIZERS
+    from .schedules import SCHEDULES
+
     fit.add_argument(
         "--optimizer",
         default="adam",
@@ -216,6 +226,10 @@ def _add_train(commands: Any) -> None:
         metavar="RATE",
         help="decoupled decay of the weights (default: the optimizer's)",
     )
+
+
+def _add_rows(fit: Any) -> None:
+    """Which rows are trained on, for how long, and what each counts."""
     fit.add_argument(
         "--validation",
         type=float,
@@ -253,7 +267,9 @@ def _add_train(commands: Any) -> None:
         metavar="N",
         help="of split, weights, order and dropout (default 0)",
     )
-    results = train.add_argument_group("results")
+
+
+def _add_results(results: Any) -> None:
     results.add_argument("--save", metavar="FILE.safetensors", help="write the network")
     results.add_argument(
         "--json",

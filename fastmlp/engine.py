@@ -1,4 +1,7 @@
-"""The compiled path: a network's program, its work space, and the calls that run it."""
+"""The compiled path: a network's program, its work space, and the calls that run it.
+
+An engine lays everything out once, for one table of samples; its calls allocate nothing.
+"""
 
 from __future__ import annotations
 

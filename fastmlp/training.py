@@ -88,9 +88,7 @@ def fit(
         }  # fmt: skip
         resumed = checkpoint.begin(network, samples, run_options)
     if resumed is not None:
-        network.seed = resumed.seed
-        for name, values in network.named_parameters().items():
-            values[...] = resumed.parameters[name]
+        resumed.put_into(network)
     run = _Run(
         network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
         keep_finite, on_batch, bool(callbacks or progress or checkpoint),

@@ -174,6 +174,42 @@ def faults(package: Path) -> Iterator[str]:
             yield f"{source.place}:{node.lineno}: {name} is private elsewhere"
 
 
+# Sizes ----------------------------------------------------------------------------------------
+
+MOST_LINES, MOST_PARAMETERS = 60, 8  # of a function without its docstring; of a kernel
+
+
+def too_large(package: Path) -> Iterator[str]:
+    """Functions that do not fit a screen, and kernels with too many parameters."""
+    for source in sources(package):
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if ast.get_docstring(node):
+                lines -= (node.body[0].end_lineno or 0) - node.body[0].lineno + 1
+            if lines > MOST_LINES:
+                yield f"{source.place}: {node.name} has {lines} lines"
+            names = [argument.arg for argument in node.args.args]
+            is_method = names[:1] in (["self"], ["typingctx"])
+            if source.part == "kernels" and not is_method and len(names) > MOST_PARAMETERS:
+                yield f"{source.place}: {node.name} has {len(names)} parameters"
+
+
+def test_functions_fit_a_screen_and_kernels_take_few_parameters() -> None:
+    assert list(too_large(PACKAGE)) == []
+
+
+def test_large_functions_are_reported(tmp_path: Path) -> None:
+    long = "def long():\n    'One.'\n" + "    x = 1\n" * MOST_LINES
+    wide = f"def wide({', '.join('abcdefghi')}): pass\n"
+    package = written(tmp_path, {"kernels/step.py": wide, "a.py": long, "b.py": wide})
+    assert sorted(too_large(package)) == [
+        f"a.py: long has {MOST_LINES + 1} lines",
+        "step.py: wide has 9 parameters",
+    ]
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     assert circle(PACKAGE) == []
 

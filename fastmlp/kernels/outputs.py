@@ -1,4 +1,7 @@
-"""Predictions: the forward pass of a program, for a whole table or for one row."""
+"""Predictions: the forward pass of a program, for a whole table or for one row.
+
+Threads share a table out in blocks of rows, each with a program of its own.
+"""
 
 from __future__ import annotations
 

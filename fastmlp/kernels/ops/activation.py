@@ -1,4 +1,7 @@
-"""An activation, dropout or both, before which there is no dense product: rows are copied first."""
+"""An activation, dropout or both, before which there is no dense product: rows are copied first.
+
+On the way back `common.scale_slopes` does all there is to do.
+"""
 
 from __future__ import annotations
 

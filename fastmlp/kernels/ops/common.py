@@ -1,4 +1,7 @@
-"""What all ops share: where they find inputs and gradients, and their activation and dropout."""
+"""What all ops share: where they find inputs and gradients, and their activation and dropout.
+
+Kernels of ops take a turn (see `plan.Turn`) and the op's number.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rows that tiles cannot read in place are converted to the network's type, a batch at a time."""
+"""Rows that tiles cannot read in place are converted to the network's type, a batch at a time.
+
+There is a kernel for each type of number, and one for sparse rows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What needs all gradients or all parameters at once: penalties, clipping and max-norm."""
+"""What needs all gradients or all parameters at once: penalties, clipping and max-norm.
+
+The step calls these beside the ops, where a network or an optimizer asks for them.
+"""
 
 from __future__ import annotations
 
