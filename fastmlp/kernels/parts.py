@@ -16,8 +16,23 @@ from numba.core.registry import cpu_target
 from .pipeline import KernelCompiler
 
 
-class _PartLibrary(JITCodeLibrary):
-    """A kernel's own code, which LLVM sees once it is all there, with that of all it calls."""
+class _WholeLibrary(JITCodeLibrary):
+    """Code that LLVM optimises once, when it is all there.
+
+    numba runs all passes on each function, then on all of them, and then once more, for the sake of
+    reference counts, which kernels do not have.
+    """
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
+
+
+class _PartLibrary(_WholeLibrary):
+    """A kernel's own code, which LLVM sees with that of all it calls."""
 
     def finalize(self) -> None:
         self._finalized = True
@@ -95,6 +110,10 @@ def compile_alone(dispatcher: Any, args: tuple[Any, ...], library: Any = None) -
     cpu_target.options.parse_as_flags(flags, dispatcher.targetoptions)
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.no_compile = library is not None
+    if library is None:
+        name = dispatcher.py_func.__qualname__
+        library = _WholeLibrary(cpu_target.target_context.codegen(), name)
+        library.enable_object_caching()
     return compiler.compile_extra(
         cpu_target.typing_context, cpu_target.target_context, dispatcher.py_func, args, None,
         flags, {}, library=library, pipeline_class=KernelCompiler,
