@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import pytest
 
+from fastmlp import Dense, InputError, Network, ReLU
 from fastmlp.kernels import calls
 from fastmlp.kernels.calls import ONE, Interface, Kernel
 from fastmlp.kernels.jit import JIT_ENABLED, doubles, itemsize, longs, numbers
@@ -268,3 +269,15 @@ def test_interfaces_of_all_kernels_end_with_a_number_of_the_networks_type(dtype:
 
 def test_the_stand_in_is_no_number() -> None:
     assert isinstance(ONE, calls.NumberType)
+
+
+def test_a_kernel_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would read arguments that nobody passes."""
+    X, y = np.ones((4, 2), np.float32), np.arange(4) % 2
+    network = Network([Dense(3), ReLU(), Dense(2)])
+    network.fit(X, y, epochs=1)
+    before = network.params.copy()
+    monkeypatch.setattr(ReLU, "kernel", network.loss.kernel)
+    with pytest.raises(InputError, match="a kernel that can be called for 'activate'"):
+        network.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(network.params, before)
