@@ -475,7 +475,7 @@ class Engine:
 
     def compile(self) -> None:
         """Compile all that `train` needs, or load it, unless it is there already."""
-        _compile_step(self.dtype)
+        compile_step(self.dtype)
         self.link()
 
     def _run(self, thread: int) -> None:
@@ -496,7 +496,7 @@ class Engine:
 
 
 @functools.cache
-def _compile_step(dtype: np.dtype) -> None:
+def compile_step(dtype: np.dtype) -> None:
     """Compile what all programs share, or load it."""
     announce(dtype)
     compile_for(step.train_steps, 0, 0, dtype.type(1))

@@ -167,7 +167,18 @@ class BuiltInLoss(Loss):
     reads_labels: ClassVar[bool] = False  # where there are some, and not only targets
 
     def kernel_for(self, has_labels: bool) -> Kernel:
-        """The kernel for samples that come with labels, or with targets only."""
+        """The kernel for samples that come with labels, or with targets only.
+
+        Parameters
+        ----------
+        has_labels : bool
+            Whether there are labels, and the loss reads them.
+
+        Returns
+        -------
+        Kernel
+            Of this loss.
+        """
         return self.kernel
 
     link_name: ClassVar[str] = "identity"

@@ -287,7 +287,8 @@ class _Run:
         for loss, rate in zip(trained.losses, trained.rates, strict=False):
             self.history.add(loss, validation, rate, seconds / len(trained.losses))
         if trained.cut_short:
-            raise _EndsInEpoch(trained.cut_short)
+            end = _EndsInEpoch(trained.cut_short)
+            raise end
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]

@@ -69,8 +69,7 @@ def test_an_epoch_has_nothing_to_allocate_with() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", kernels_by_address(), ids=name_of)
 def test_what_is_called_by_address_has_nothing_to_allocate_with(kernel: Kernel) -> None:
-    arguments = kernel.interface.arguments(np.dtype(np.float32))
-    assert allocators(kernel.called, *map(numba.typeof, arguments)) == []
+    assert allocators(kernel.called, *kernel.interface.signature(numba.float32)) == []
 
 
 @pytest.mark.thinned

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Dense, Network, compiling, training
+from fastmlp import Dense, Network, compiling, engine, training
 from fastmlp.history import History
 from fastmlp.kernels import cache, jit
 
@@ -179,6 +179,7 @@ def test_a_bar_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "is_compiled", lambda kernel, dtype: False)
     monkeypatch.setattr(compiling, "_ANNOUNCED", set())
+    engine.compile_step.cache_clear()
 
 
 @needs_compiler

@@ -42,7 +42,8 @@ def public(member: Any) -> bool:
     """Whether it is a class, function or property of ours, not of scikit-learn's or a number."""
     if isinstance(member, property):
         return True
-    return callable(member) and str(getattr(member, "__module__", "")).startswith("fastmlp")
+    is_code = inspect.isclass(member) or inspect.isroutine(member)
+    return is_code and str(getattr(member, "__module__", "")).startswith("fastmlp")
 
 
 def names_of_class(cls: type) -> Iterator[str]:

@@ -1169,6 +1169,11 @@ def memory_rows() -> Iterator[Row]:
         numbers = SGD().step_numbers(0, np.ones(n_steps))
         return made.train(order, labels, np.empty(0), np.empty(0, np.float32), numbers, 0)
 
+    def with_another_kernel(s: Setting) -> Any:
+        twin = copy.deepcopy(s.fitted)
+        twin.layers[1].kernel = twin.loss.kernel
+        return twin.outputs(s.X)
+
     def with_other_sizes(s: Setting) -> Any:
         twin = copy.deepcopy(s.fitted)
         vars(twin).update(_n_outputs=7)
@@ -1213,6 +1218,9 @@ def memory_rows() -> Iterator[Row]:
         ("layers of other sizes than they were", InputError,
          "Network: expected layers of the sizes they were built with, got others; "
          "make a new network for other sizes", with_other_sizes),
+        ("a kernel of another kind", InputError,
+         "Network: expected a kernel that can be called for 'activate', got one of another kind; "
+         "leave the kernels of layers, losses and optimizers as they are", with_another_kernel),
         ("an order for other steps", InputError,
          "order: expected the samples of 3 steps, got another number of them; "
          "pass the numbers of as many steps", lambda s: engine_of(s, 3)),

@@ -306,7 +306,7 @@ def fit(activation, loss, optimizer):
 # Kernels of Dense(9), ReLU(), Dense(3) with softmax and Adam on one thread.
 OF_ANY_SMALL_ONE = {
     "activations.activate_identity",
-    "dense.backward_first",
+    "common.scale_slopes",
     "dense.backward_times_slopes",
     "dense.dense_gradient",
     "dense.forward",
@@ -314,7 +314,7 @@ OF_ANY_SMALL_ONE = {
     "matmul.weight_gradient",
     "narrow.weight_gradient",
 }
-OWN = {"activations.activate_relu", "losses.softmax_cross_entropy", "optimizers.update_adam"}
+OWN = {"activations.activate_relu", "losses.cross_entropy_of_labels", "optimizers.update_adam"}
 OTHERS = {"activations.activate_tanh", "losses.loss_squared_error", "optimizers.update_sgd"}
 
 
@@ -422,11 +422,11 @@ OF_THE_FIT = {
     "activations.activate_gelu",
     "activations.activate_identity",
     "common.drop_values",
-    "dense.backward_first",
+    "common.scale_slopes",
     "dense.dense_backward_from_few",
     "dense.dense_gradient",
     "dense.forward",
-    "losses.softmax_cross_entropy",
+    "losses.cross_entropy_of_labels",
     "matmul.product_of_panel",
     "matmul.weight_gradient",
     "narrow.weight_gradient",

@@ -34,7 +34,8 @@ def _cast(context: Any, builder: Any, value: Any, before: Any, after: Any) -> An
     if not isinstance(after, types.BaseNamedTuple):
         return context.cast(builder, value, before, after)
     if getattr(before, "instance_class", None) is not after.instance_class:
-        raise TypingError(f"a kernel takes {after}, not {before}")
+        wrong = TypingError(f"a kernel takes {after}, not {before}")
+        raise wrong
     fields = zip(cgutils.unpack_tuple(builder, value), before, after, strict=True)
     return context.make_tuple(builder, after, [context.cast(builder, *field) for field in fields])
 
