@@ -1,6 +1,6 @@
-"""Waiting for the compiler: whether a call has to, and one word to the user about why.
+"""Waiting for the compiler: whether a call has to, and the message that says why.
 
-It is said once for each type of numbers, before the wait.
+It is logged once for each type of numbers, before the wait.
 """
 
 from __future__ import annotations

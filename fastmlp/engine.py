@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 # starting the thread.
 _WORK_TO_SHARE_UNITS, _WORK_TO_START = 400_000, 50_000_000
 _PREDICT_BLOCK = 128
-# Multiplications of a call whose speed nobody knows yet, and what a step takes beside its own.
+# In multiplications: the work of a first call, whose speed is not known yet, and the overhead of a
+# step.
 _FIRST_WORK, _WORK_OF_ANY_STEP = 500_000_000, 100_000
 _ROWS_PER_CALL, _WORK_PER_CALL = 131_072, 2_000_000_000  # of several epochs
 _MOST_SPARE = 8  # kinds of work space kept for the next prediction
@@ -132,7 +133,7 @@ class Engine:
     steps_a_call : int, default 1
         How many steps a call of `train` will have, for all of which threads start once.
     drops : bool, default True
-        Whether layers of dropout do anything.
+        Whether dropout is active.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
     """
@@ -160,7 +161,7 @@ class Engine:
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, drops)
         self.ops = self.program.ops
-        self._describe(network, optimizer, batch_size, training)
+        self._describe(network, optimizer, batch_size)
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table, work = table, training_work(network, batch_size)
         self.work_per_step = work
@@ -199,9 +200,7 @@ class Engine:
                 return s
         return -1
 
-    def _describe(
-        self, network: Body, optimizer: Optimizer, batch_size: int, training: bool
-    ) -> None:
+    def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
         assert isinstance(loss, BuiltInLoss)
@@ -219,8 +218,7 @@ class Engine:
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
         self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
         self.update["hyper_bytes"] = 8 * optimizer.n_numbers
-        self.call["seed"], self.call["training"] = network.seed, training
-        self.call["batch_size"] = batch_size
+        self.call["seed"], self.call["batch_size"] = network.seed, batch_size
         # As Python's numbers, too, since reading a record takes longer than using what it holds.
         self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
@@ -352,7 +350,7 @@ class Engine:
             places.append((space, "inputs", row * self.table.n_columns))
         places += self._shared_places(row, spacing)
         if not training:
-            # One for all: nobody reads it.
+            # Predictions write slopes, which nobody reads: all ops share one place for them.
             return [*places, (ops, "slopes", row * self._widest_out())]
         if self.table.kind == SPARSE and not self.gathers:
             places += self._places_by_column(batch_size)

@@ -229,7 +229,7 @@ class BuiltInLoss(Loss):
         weights: np.ndarray,
         total: float = 0.0,
     ) -> tuple[float, np.ndarray]:
-        """As `value_and_gradient`, for targets in the kernels' form (see `kernels.plan.Data`).
+        """As `value_and_gradient`, for targets in the kernels' form (see `kernels.views.Targets`).
 
         Parameters
         ----------

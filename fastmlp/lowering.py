@@ -98,7 +98,7 @@ class Link(NamedTuple):
 def lower(network: Body, optimizer: Optimizer, drops: bool = True) -> Program:
     """The program of a built network, with the optimizer's factors for each op's parameters.
 
-    drops: whether layers of dropout do anything.
+    drops: whether dropout is active.
     """
     folded = fold(network.layers)
     ops, activations = _records(network, folded, optimizer), list[Kernel]()

@@ -503,9 +503,14 @@ class FromFunction(Schedule):
         return np.array([float(rate) for rate in found])
 
 
+def is_built_in(schedule: Schedule) -> bool:
+    """Whether no code of the user's own gives its rates, as it may within a `WarmUp`."""
+    return type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp
+
+
 def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
     """Learning rates as `schedule.rates` gives them, float64, checked where they are not ours."""
-    if type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp:
+    if is_built_in(schedule):
         return schedule.rates(steps, n_steps)
     rates = schedule.rates(steps, n_steps)
     where = "schedule" if type(schedule) is FromFunction else f"{type(schedule).__name__}.rates"

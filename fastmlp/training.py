@@ -27,7 +27,7 @@ from .kernels.memory import address_of
 from .lowering import can_compile
 from .optimizers import has_rule, optimizer_of
 from .samples import adopt, read, undoing
-from .schedules import SCHEDULES, rates_of
+from .schedules import is_built_in, rates_of
 from .tables import table_of
 from .targets import Samples, TargetCoder
 from .threads import MOST_THREADS
@@ -217,8 +217,8 @@ class _Run:
         self.engine: engine.Engine | None = None
         self.epochs_per_call = 1
         if compiles:
-            is_ours = type(optimizer.schedule) in tuple(SCHEDULES)  # others may look around
-            if is_ours and not (watched or on_batch or keep_finite or validation):
+            alone = is_built_in(optimizer.schedule)  # others may look at what happened so far
+            if alone and not (watched or on_batch or keep_finite or validation):
                 work = engine.training_work(network, batch_size) * self.steps_per_epoch
                 self.epochs_per_call = min(engine.epochs_per_call(work, self.n_rows), n_epochs)
             self.engine = engine.Engine(

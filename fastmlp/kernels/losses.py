@@ -265,7 +265,7 @@ def per_output(rule: Any, option_of: Any = the_option) -> Kernel:
 
     Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
     Addresses: z (batch, n_out), linear outputs, which are replaced by their losses; row r is sample
-    `order[r]`, see `interfaces.Rows` and `Targets`. gradient (batch, n_out) and row_losses (batch,)
+    `order[r]`, see `Rows` and `Targets` in `views`. gradient (batch, n_out) and row_losses (batch,)
     float64 are written.
 
     Parameters

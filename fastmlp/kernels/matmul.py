@@ -7,7 +7,10 @@ address, all numbers have the type of `one`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import interfaces, rows
+from .calls import Kernel
 from .jit import itemsize, jit, numbers
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
@@ -47,30 +50,37 @@ def _packed(weights, first, last, j, columns, n_out, panel, one):
     return panel
 
 
-@interfaces.PRODUCT.kernel
-def product_of_panel(inputs, span, panel, sums, base, out, part_bytes, one):
-    """Some parts of a product with one panel of columns, tile after tile of rows.
+def product_with(tile: Any, name: str) -> Kernel:
+    """The kernel for some parts of a product with one panel of columns, tile after tile of rows.
 
-    base: address of what sums start from, a row for all. Where part_bytes is 0 the parts are added
-    up in out; else each goes to a place of its own, that many bytes apart.
+    `product(inputs, span, panel, sums, base, out, part_bytes, one)`; base: address of what sums
+    start from, a row for all. Where part_bytes is 0 the parts are added up in out; else each goes
+    to a place of its own, that many bytes apart.
+
+    tile: `tile(a, i, rows, b, depth, base, c, one)`, with views as in `tile_of_rows`.
     """
-    size, order, i = itemsize(one), inputs.order, span.first
-    while i < span.last:
-        height = tile_height(span.last - i)
-        for part in range(sums.begin, sums.end):
-            k = input_part_start(sums.depth, sums.parts, part)
-            stop = input_part_start(sums.depth, sums.parts, part + 1)
-            rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
-            c = Matrix(out.at + part * part_bytes + i * out.stride * size, out.stride)
-            start = Matrix(base, 0)
-            if part > 0 and part_bytes == 0:
-                start = c
-            a = Inputs(inputs.at + k * size, inputs.stride, order)
-            b = Panel(panel.at + k * panel.stride * size, panel.stride, panel.columns)
-            tile_of_rows(a, i, height, b, stop - k, start, c, one)
-        i += height
+
+    def product(inputs, span, panel, sums, base, out, part_bytes, one):
+        size, order, i = itemsize(one), inputs.order, span.first
+        while i < span.last:
+            height = tile_height(span.last - i)
+            for part in range(sums.begin, sums.end):
+                k = input_part_start(sums.depth, sums.parts, part)
+                stop = input_part_start(sums.depth, sums.parts, part + 1)
+                rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
+                c = Matrix(out.at + part * part_bytes + i * out.stride * size, out.stride)
+                start = Matrix(base, 0)
+                if part > 0 and part_bytes == 0:
+                    start = c
+                a = Inputs(inputs.at + k * size, inputs.stride, order)
+                b = Panel(panel.at + k * panel.stride * size, panel.stride, panel.columns)
+                tile(a, i, height, b, stop - k, start, c, one)
+            i += height
+
+    return interfaces.PRODUCT.kernel(product, name)
 
 
+product_of_panel = product_with(tile_of_rows, "product_of_panel")
 _product = interfaces.PRODUCT.call
 
 

@@ -8,41 +8,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import interfaces, rows
+from . import interfaces, matmul
 from .bits import fma
 from .jit import integers, itemsize, jit, numbers
-from .sums import input_part_start
 from .tiles import (
     FEW_COLUMNS,
     sparse_width,
-    tile_height,
     tile_of_dots,
     tile_of_few_columns,
     tile_of_sparse_row,
     tile_width,
 )
-from .views import Inputs, Matrix, Panel
+from .views import Matrix, Panel
 
 
-@interfaces.PRODUCT.kernel
-def product_of_one(inputs, span, panel, sums, base, out, part_bytes, one):
-    """`matmul.product_of_panel` for a layer of one output, whose vectors lie along the sum.
+@jit
+def _tile_of_one(a, i, rows, b, depth, base, c, one):
+    """`tile_of_rows` for W's only column, whose numbers are adjacent."""
+    tile_of_dots(a, i, rows, b.at, depth, base, c, one)
 
-    Of the panel only the address is used, as its column is all of W; out is (batch,).
-    """
-    size, order, i = itemsize(one), inputs.order, span.first
-    while i < span.last:
-        height = tile_height(span.last - i)
-        for part in range(sums.begin, sums.end):
-            k = input_part_start(sums.depth, sums.parts, part)
-            stop = input_part_start(sums.depth, sums.parts, part + 1)
-            rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
-            c, start = Matrix(out.at + part * part_bytes + i * size, 1), Matrix(base, 0)
-            if part > 0 and part_bytes == 0:
-                start = c
-            a = Inputs(inputs.at + k * size, inputs.stride, order)
-            tile_of_dots(a, i, height, panel.at + k * size, stop - k, start, c, one)
-        i += height
+
+# For a layer of one output: vectors lie along the sum.
+product_of_one = matmul.product_with(_tile_of_one, "product_of_one")
 
 
 @jit

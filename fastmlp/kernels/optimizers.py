@@ -139,7 +139,7 @@ def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> 
     """The kernel of a rule: one step of an optimizer for some parameters of one group.
 
     `update(hyper, factors, run, memory, grads, grad_stride, one)`: for the kinds of arguments see
-    `interfaces`; hyper: address of a row of hyperparameters, float64; grads: that of the gradient
+    `views`; hyper: address of a row of hyperparameters, float64; grads: that of the gradient
     of the run, whose rows are `grad_stride` apart; parameters and states are updated. Decoupled
     weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
 

@@ -91,7 +91,7 @@ UPDATE = _record("update hyper hyper_bytes updates at_once clip limit", "clip_no
 #   patience    how many epochs in a row may not improve best_loss by tolerance, of which n_stale
 #               have not, or -1; enough_after how many epochs of the call wore it out, or 0
 CALL = _record(
-    "batch_size seed first_step from_step n_steps training losses patience n_stale enough_after",
+    "batch_size seed first_step from_step n_steps losses patience n_stale enough_after",
     "tolerance best_loss",
 )
 

@@ -237,6 +237,7 @@ class Dense(Layer):
         (n_in, n_out), dtype, one = W.shape, W.dtype, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
         order, panel = _positions(n), _panel(max(n_in, n_out), dtype)
+        few = n_out <= FEW_COLUMNS
         rows = address_of(dY, "dY", dtype, n * n_out)
         index = address_of(order, "positions", np.int32, n)
         dW = address_of(self.dW, "dW", dtype, n_in * n_out, written=True)
@@ -249,19 +250,18 @@ class Dense(Layer):
         else:
             inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
             slopes = Panels(rows, n_out, tile_width(one) * one.itemsize)
-            few = n_out <= FEW_COLUMNS
             gradient = gradient_for_few(n_out) if few else matmul.weight_gradient
             gradient(inputs, n, slopes, n_in, n_out, Matrix(dW, n_out), one)
         db = address_of(self.db, "db", dtype, n_out, written=True)
         matmul.bias_gradient(rows, n, 0, n_out, n_out, db, one)
         dX, zeros = np.empty((n, n_in), dtype), np.zeros(tile_width(one), dtype)
         tools = Tools(
-            matmul.product_of_panel.address(dtype),
+            0 if few else matmul.product_of_panel.address(dtype),
             address_of(zeros, "zeros", dtype, zeros.size),
             address_of(panel, "a panel", dtype, panel.size, written=True),
         )
         weights, _ = self._addresses(n_in, n_out)
-        product = (narrow if n_out <= FEW_COLUMNS else matmul).input_gradient
+        product = (narrow if few else matmul).input_gradient
         product(
             tools, Inputs(rows, n_out * one.itemsize, index), Block(0, n, 0, n_in),
             Weights(weights, n_out, 0, n_in, n_out),
