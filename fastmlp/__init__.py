@@ -14,7 +14,8 @@ _MODULES = {
     "network": ["Network"],
     "layers": [
         "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
-        "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout",
+        "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout", "PReLU", "Scale", "LayerNorm",
+        "BatchNorm", "Embedding", "Residual", "Columns",
     ],
     "losses": [
         "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
@@ -57,14 +58,21 @@ if TYPE_CHECKING:
     from .layers import ELU as ELU
     from .layers import GELU as GELU
     from .layers import SELU as SELU
+    from .layers import BatchNorm as BatchNorm
+    from .layers import Columns as Columns
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
+    from .layers import Embedding as Embedding
     from .layers import Identity as Identity
     from .layers import Layer as Layer
+    from .layers import LayerNorm as LayerNorm
     from .layers import LeakyReLU as LeakyReLU
     from .layers import Mish as Mish
+    from .layers import PReLU as PReLU
     from .layers import ReLU as ReLU
     from .layers import Rescaling as Rescaling
+    from .layers import Residual as Residual
+    from .layers import Scale as Scale
     from .layers import Sigmoid as Sigmoid
     from .layers import SiLU as SiLU
     from .layers import Softplus as Softplus

@@ -18,7 +18,7 @@ from .attributes import Checked, Fixed, Numbers, Views
 from .errors import InputError, InputTypeError, counted
 from .groups import Group, remember
 from .kernels.memory import aligned_copy, aligned_zeros
-from .layers import LAYERS, Activation, Dense, Dropout, Layer, chain_sizes
+from .layers import LAYERS, Container, Dense, Layer, chain_sizes, every_layer, leaves
 from .losses import LOSSES, Loss
 from .registry import checked_keywords
 from .targets import TargetCoder
@@ -46,6 +46,7 @@ class Body:
     groups = Fixed[tuple[Group, ...]]("Parts of `params`, by name.", "make a new network")
     params = Numbers("All parameters, in one vector.")
     grads = Numbers("The gradient of the last batch, in one vector.")
+    buffers = Numbers("Numbers that are saved with the parameters and not trained, in one vector.")
     loss = Checked[Loss](
         "What is minimised.", lambda body, where, value: _fitting_loss(body, value)
     )
@@ -84,11 +85,11 @@ class Body:
         self.trained_on: dict[str, Any] | None = None
         self._groups: tuple[Group, ...] = ()
         self.spare_engines: dict[tuple[Any, ...], list[Any]] = {}
-        self._params = self._grads = np.empty(0, self._dtype)
+        self._params = self._grads = self._buffers = np.empty(0, self._dtype)
         n_in = _known_width(self.layers)
         if n_in is not None:
             self.build(n_in)
-        for layer in self.layers:
+        for layer in every_layer(self.layers):
             layer.is_taken = True
 
     def __repr__(self) -> str:
@@ -134,23 +135,36 @@ class Body:
         self._params, self._grads = (aligned_zeros(size, self.dtype) for _ in range(2))
         self._n_features, self._n_outputs, self._groups = plan[:3]
         chain_sizes(self.layers, plan.n_features)
+        shapes = [shape for _, layer in self.leaves() for shape in layer.buffer_shapes().values()]
+        self._buffers = aligned_zeros(sum(map(math.prod, shapes)), self.dtype)
         self._bind()
         rng = np.random.default_rng(self.seed)
-        for layer in self.layers:
+        for _, layer in self.leaves():
             layer.initialize(rng)
+
+    def leaves(self) -> list[tuple[str, Layer]]:
+        """Layers that are not made of others, each with its place: "2", or "1.0" in layer 1."""
+        return list(leaves(self.layers))
 
     def _bind(self) -> None:
         """Hand each layer its views of the flat vectors."""
         self.spare_engines = {}  # they hold addresses of the former ones
         remember(self.params, self.groups)
-        starts = {group.name: group for group in self.groups}
-        for number, layer in enumerate(self.layers):
+        starts, first = {group.name: group for group in self.groups}, 0
+        for place, layer in self.leaves():
             views: list[dict[str, np.ndarray]] = [{}, {}]
             for key, shape in layer.parameter_shapes().items():
-                group = starts[f"{number}.{key}"]
+                group = starts[f"{place}.{key}"]
                 for view, flat in zip(views, (self.params, self.grads), strict=True):
                     view[key] = flat[group.start : group.start + group.size].reshape(shape)
             layer.bind(Views(views[0]), Views(views[1]))
+            kept = {}
+            for key, shape in layer.buffer_shapes().items():
+                size = math.prod(shape)
+                kept[key] = self.buffers[first : first + size].reshape(shape)
+                first += size
+            if kept:
+                layer.bind_buffers(Views(kept))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the layers' views, which `__setstate__` makes anew."""
@@ -160,8 +174,10 @@ class Body:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._params, self._grads = aligned_copy(self.params), aligned_copy(self.grads)
-        for layer in self.layers:
+        self.__dict__.setdefault("_buffers", np.empty(0, self.dtype))  # of an older pickle
+        for name in ("_params", "_grads", "_buffers"):
+            setattr(self, name, aligned_copy(getattr(self, name)))
+        for layer in every_layer(self.layers):
             layer.is_taken = True
         if self.is_built:
             self._bind()
@@ -172,13 +188,33 @@ class Body:
         Returns
         -------
         dict of str to ndarray
-            "0.W" is the weights of layer 0; writing to a view changes the network.
+            "0.W" is the weights of layer 0, "1.0.W" those of layer 0 in layer 1; writing to a view
+            changes the network.
         """
         return {
-            f"{number}.{key}": view
-            for number, layer in enumerate(self.layers)
+            f"{place}.{key}": view
+            for place, layer in self.leaves()
             for key, view in getattr(layer, "parameters", {}).items()
         }
+
+    def named_buffers(self) -> dict[str, np.ndarray]:
+        """Views of all buffers by name.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "1.mean" is the running mean of layer 1, a BatchNorm; writing to a view changes the
+            network.
+        """
+        return {
+            f"{place}.{key}": view
+            for place, layer in self.leaves()
+            for key, view in layer.buffers.items()
+        }
+
+    def named_arrays(self) -> dict[str, np.ndarray]:
+        """All that a file holds of the network: parameters and buffers by name."""
+        return self.named_parameters() | self.named_buffers()
 
     @property
     def classes_(self) -> np.ndarray | None:
@@ -223,7 +259,8 @@ def _checked_layers(layers: Iterable[Any]) -> tuple[Layer, ...]:
                 got,
                 "pass objects such as Dense(32) or ReLU()",
             )
-    for layer in found:
+    every = list(every_layer(found))
+    for layer in every:
         if layer.is_taken:
             raise InputError(
                 "Network",
@@ -231,7 +268,7 @@ def _checked_layers(layers: Iterable[Any]) -> tuple[Layer, ...]:
                 f"{layer!r} of another network",
                 "make a new layer for each network",
             )
-    if len({id(layer) for layer in found}) < len(found):
+    if len({id(layer) for layer in every}) < len(every):
         raise InputError(
             "Network",
             "each layer once",
@@ -262,14 +299,14 @@ def _checked_names(where: str, names: Any, n_features: int) -> tuple[str, ...] |
 
 def _known_width(layers: Sequence[Layer]) -> int | None:
     """Columns of the input if a layer says so, be it behind some that keep the width."""
-    sized = [layer for layer in layers if not isinstance(layer, Activation | Dropout)]
+    sized = [layer for layer in layers if not layer.keeps_width]
     return sized[0].n_in if sized else None
 
 
 def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     """Where each parameter stands in the flat vectors: matrices first, then vectors."""
     found = []
-    for number, layer in enumerate(layers):
+    for place, layer in leaves(layers):
         for key, shape in layer.parameter_shapes().items():
             is_weight = len(shape) > 1
             scale, limit = 1.0, None
@@ -277,7 +314,7 @@ def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
                 scale = layer.used_initializer.parameter_scale(shape[0])
                 limit = layer.max_norm
             size, n_columns = math.prod(shape), shape[-1] if shape else 1
-            name = f"{number}.{key}"
+            name = f"{place}.{key}"
             found.append(Group(name, 0, size, is_weight, scale, limit, n_columns))
     found.sort(key=lambda group: not group.is_weight)  # stable: layers stay in order
     start, placed = 0, []
@@ -289,10 +326,11 @@ def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
 
 def _unbound(layer: Layer) -> Layer:
     """A shallow copy without views, caches or memory of the last batch."""
-    twin = copy.copy(layer)
+    twin: Layer
+    twin = layer.with_layers(_unbound) if isinstance(layer, Container) else copy.copy(layer)
     built_in = type(layer) in LAYERS  # in a layer of the user's own, nothing says what is a cache
     for key in list(twin.__dict__):
-        if key in ("parameters", "gradients") or (built_in and key.startswith("_")):
+        if key in ("parameters", "gradients", "buffers") or (built_in and key.startswith("_")):
             del twin.__dict__[key]
     if isinstance(layer, Dense):
         twin.parameters = {}

@@ -46,7 +46,7 @@ class Resumed(NamedTuple):
     def put_into(self, body: Body) -> None:
         """Give a built network the parameters and the seed."""
         body.seed = self.seed
-        for name, values in body.named_parameters().items():
+        for name, values in body.named_arrays().items():
             values[...] = self.parameters[name]
 
 

@@ -253,7 +253,7 @@ def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, f
 def _print_report(result: _Result, show: Callable[[str], None]) -> None:
     network, history, best = result.network, result.history, result.best
     sizes = [network.n_features]
-    sizes += [layer.b.size for layer in network.layers if isinstance(layer, Dense)]
+    sizes += [layer.b.size for _, layer in network.leaves() if isinstance(layer, Dense)]
     ended = "" if history.stopped == "finished" else history.stopped
     last = history.epochs
     if best is not None and best.epoch:

@@ -20,6 +20,8 @@ from .kernels.jit import compile_for, in_python
 from .kernels.matmul import is_wide
 from .kernels.memory import CACHE_LINE, address_of, address_or_0, aligned_zeros, index_address
 from .kernels.ops import dense, gather, whole
+from .kernels.ops.kind import Sizes
+from .kernels.ops.parameters import HOT_NUMBERS
 from .kernels.optimizers import add_penalty
 from .kernels.outputs import outputs_of_table
 from .kernels.rows import SPARSE
@@ -28,7 +30,7 @@ from .kernels.threads import SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width_of
 from .layers import Activation
 from .losses import BuiltInLoss, target_addresses
-from .lowering import Sharing, choose_kernels, lower
+from .lowering import Sharing, choose_kernels, first_trained, lower
 from .optimizers import SGD, Optimizer
 from .tables import Table, table_of
 from .targets import Encoded
@@ -132,8 +134,9 @@ class Engine:
         How losses and penalties of a batch add up; by default as `Network` documents.
     steps_a_call : int, default 1
         How many steps a call of `train` will have, for all of which threads start once.
-    drops : bool, default True
-        Whether dropout is active.
+    as_trained : bool, default True
+        Whether dropout is active and BatchNorm takes the batch's statistics, which then move the
+        running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
     """
@@ -148,18 +151,18 @@ class Engine:
         training: bool = True,
         convention: Convention | None = None,
         steps_a_call: int = 1,
-        drops: bool = True,
+        as_trained: bool = True,
         link: bool = True,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
-        self.dtype, self.memory = network.dtype, (network.params, network.grads)
+        self.dtype, self.memory = network.dtype, (network.params, network.grads, network.buffers)
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         (self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space) = (
             self.job[name][0] for name in plan.JOB.names or ()
         )
         self.update["updates"] = optimizer is not None
         optimizer = optimizer or SGD()
-        self.program = lower(network, optimizer, drops)
+        self.program = lower(network, optimizer, training and as_trained)
         self.ops = self.program.ops
         self._describe(network, optimizer, batch_size)
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
@@ -167,7 +170,8 @@ class Engine:
         self.work_per_step = work
         self.n_threads = self._choose_threads(n_threads, work, work * steps_a_call)
         self.crew["n_threads"] = self.n_threads
-        self.crew["by_columns"] = self.n_threads > 1 and self._is_wide()
+        only_dense = bool((self.ops["dense"] | self.ops["elementwise"]).all())
+        self.crew["by_columns"] = self.n_threads > 1 and only_dense and self._is_wide()
         self._links = list[tuple[Any, str, Kernel]]()
         self._is_linked = False
         self.read_from(table)
@@ -212,8 +216,10 @@ class Engine:
         model["n_params"], model["n_outputs"] = n, network.n_outputs
         model["n_vectors"] = 1 + optimizer.n_vectors
         model["l1"], model["l2"] = network.l1, network.l2
-        is_dense = np.flatnonzero(self.ops["dense"])
-        model["first_dense"] = is_dense[0] if is_dense.size else self.ops.size
+        model["first_trained"] = first_trained(self.program)
+        model["buffers"] = address_of(
+            network.buffers, "Network.buffers", dtype, network.buffers.size, written=True
+        )
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
         self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
@@ -311,7 +317,7 @@ class Engine:
         self.row_losses = np.empty(batch_size)
         model = self.model
         model["n_weight_rows"] = sum(
-            int(op["n_in"] * op["penalty_parts"]) for op in self.ops if op["dense"]
+            int(op["weight_rows"] * op["penalty_parts"]) for op in self.ops
         )
         has_penalties = model["l1"] or model["l2"]
         self.penalties = np.empty(int(model["n_weight_rows"]) if has_penalties else 0)
@@ -349,20 +355,36 @@ class Engine:
         if self.gathers:
             places.append((space, "inputs", row * self.table.n_columns))
         places += self._shared_places(row, spacing)
+        places += self._kept_places(batch_size)
         if not training:
             # Predictions write slopes, which nobody reads: all ops share one place for them.
             return [*places, (ops, "slopes", row * self._widest_out())]
         if self.table.kind == SPARSE and not self.gathers:
             places += self._places_by_column(batch_size)
         # The inputs themselves get no gradient, however many columns they have.
-        flowing = int(ops["n_out"][min(self.model["first_dense"], ops.size - 1) :].max())
+        flowing = int(ops["n_out"][min(self.model["first_trained"], ops.size - 1) :].max())
         space["gradient_width"] = flowing
         block_width = dense.BLOCK_TILES * in_python(tile_width_of)(self.dtype.itemsize)
-        block = max(dense.HOT_NUMBERS, TILE_ROWS * block_width, self._widest_out())  # or all biases
+        block = max(HOT_NUMBERS, TILE_ROWS * block_width, self._widest_out())  # or all biases
         space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
         places += of_ops("slopes")
         places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
         places.append((space, "scratch", self.n_threads * int(space["scratch_bytes"])))
+        return places
+
+    def _kept_places(self, batch_size: int) -> list[tuple[Any, str, int]]:
+        """What ops keep for the way back, and the numbers that they find in their records."""
+        places, self.numbers_of_ops = list[tuple[Any, str, int]](), list[np.ndarray]()
+        for op, stage in zip(self.ops, self.program.stages, strict=True):
+            if stage.kind is not None:
+                sizes = Sizes(batch_size, int(op["n_in"]), int(op["n_out"]), self.dtype.itemsize)
+                places.append((op, "kept", stage.kind.kept_bytes(sizes)))
+            options = getattr(stage.main, "options", ())
+            for field, values, dtype in (
+                ("places", stage.places, np.int64), ("options", options, np.float64)
+            ):  # fmt: skip
+                self.numbers_of_ops.append(np.array(values, dtype))
+                op[field] = address_of(self.numbers_of_ops[-1], field, dtype, len(values))
         return places
 
     def _panel(self, batch_size: int, training: bool) -> int:
@@ -370,7 +392,7 @@ class Engine:
         width, widest_out = in_python(tile_width_of)(self.dtype.itemsize), self._widest_out()
         widest = max(int(self.ops["n_in"].max()), widest_out)
         block_width = dense.BLOCK_TILES * width
-        block_height = max(TILE_ROWS, dense.HOT_NUMBERS // block_width)
+        block_height = max(TILE_ROWS, HOT_NUMBERS // block_width)
         if training and in_python(is_wide)(widest_out, self.dtype.itemsize):
             return max(widest * width, batch_size * (block_width + block_height))
         return widest * width
@@ -533,8 +555,11 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
 
 def _work_space_key(network: Body, table: Table, link: bool) -> tuple[Any, ...]:
     """All that a work space to predict with depends on, short of sizes and parameters."""
-    activations = [layer for layer in network.layers if isinstance(layer, Activation)]
-    options = tuple((layer.kernel, layer.option) for layer in activations)
+    options = tuple(
+        (layer.kernel, layer.option) if isinstance(layer, Activation) else
+        getattr(layer, "options", ())
+        for _, layer in network.leaves()
+    )  # fmt: skip
     block = min(_PREDICT_BLOCK, 1 << (table.n_rows - 1).bit_length())
     in_place = table.usable_as(network.dtype)
     return block, link, in_place, table.kind == SPARSE, network.loss, options

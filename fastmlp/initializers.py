@@ -367,7 +367,7 @@ class Zeros(Initializer):
 
 def default_for(activation: str) -> Initializer:
     """What suits the activation that follows, by its registered name."""
-    if activation in ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus"):
+    if activation in ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "softplus"):
         return HeUniform()
     if activation == "selu":
         return LeCunNormal()

@@ -73,7 +73,7 @@ def _step(
     is_first: bool,
 ) -> float:
     """One batch; returns its loss."""
-    for number, layer in enumerate(network.layers):
+    for number, (_, layer) in enumerate(network.leaves()):
         if isinstance(layer, Dropout):
             layer.at_step(network.seed, number + 1, step)
     batch_weights = weights[index] if weights.size else weights
@@ -199,7 +199,7 @@ def add_penalties(network: Body) -> float:
 
 def limit_norms(network: Body) -> None:
     """Shrink weights into units to the largest norm that their layer allows."""
-    for layer in network.layers:
+    for _, layer in network.leaves():
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape
             address = address_of(layer.W, "W", network.dtype, n_in * n_out, written=True)

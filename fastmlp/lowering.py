@@ -1,11 +1,12 @@
 """Lowering: a network becomes a program, a table of ops with the kernels that compute them.
 
-Dense, activation and dropout in a row become one op. A layer, loss or optimizer that has no kernel
-makes `can_compile` false, and the layer-by-layer path takes over.
+Dense, activation and dropout in a row become one op, and branches follow each other. A layer, loss
+or optimizer that has no kernel makes `can_compile` false, and the layer-by-layer path takes over.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,16 +18,31 @@ from .kernels.activations import activation, identity
 from .kernels.calls import Kernel
 from .kernels.jit import in_python
 from .kernels.ops import activation as activation_op
-from .kernels.ops import common, dense, dense_sparse
+from .kernels.ops import branches, common, dense, dense_sparse
+from .kernels.ops.kind import Kind
 from .kernels.sums import PART_UNIT, n_parts
 from .kernels.tiles import FEW_COLUMNS, tile_width_of
-from .layers import LAYERS, Activation, Dense, Dropout, Layer, Rescaling
+from .layers import (
+    LAYERS,
+    Activation,
+    Columns,
+    Dense,
+    Dropout,
+    Layer,
+    Rescaling,
+    Residual,
+    every_layer,
+)
+from .layers.compiled import describe
 from .layers.dense import gradient_for_few, product_for
 from .losses import LOSSES, Loss
 from .optimizers import OPTIMIZERS, Group, Optimizer
 
 if TYPE_CHECKING:
     from .body import Body
+
+
+identity_kernel = activation(identity)
 
 
 class Sharing(NamedTuple):
@@ -50,23 +66,128 @@ class Sharing(NamedTuple):
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
     """Whether everything has a kernel: exactly the built-in classes, none derived from them."""
     return (
-        all(type(layer) in LAYERS for layer in layers)
+        all(type(layer) in LAYERS for layer in every_layer(layers))
         and type(loss) in LOSSES
         and (optimizer is None or type(optimizer) in tuple(OPTIMIZERS))
     )
 
 
-def fold(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Layers grouped into ops, each [Dense] [activation] [Dropout] with any part left out."""
-    ops: list[list[Layer]] = []
-    last = 2
-    for layer in layers:
-        place = 0 if isinstance(layer, Dense) else 1 if isinstance(layer, Activation) else 2
-        if place <= last or not ops:
-            ops.append([])
-        ops[-1].append(layer)
-        last = place
-    return ops
+class Stage:
+    """What becomes one op: a dense product or another kind, with activation and dropout after it.
+
+    Attributes
+    ----------
+    main : Layer or None
+        What has parameters; None for an activation or dropout alone, and for ends of branches.
+    kind : Kind or None
+        Its kernels; None for Dense and for an activation or dropout alone.
+    source : int
+        The stage whose values it reads, or -1 for the samples.
+    number : int
+        That of its dropout among all layers, from 1.
+    places : list of int
+        What an op of its kind finds in its record.
+    """
+
+    def __init__(self, source: int, width: int, main: Layer | None, kind: Kind | None) -> None:
+        self.source, self.n_in, self.n_out, self.main, self.kind = source, width, width, main, kind
+        self.name = ""
+        self.activation: Activation | None = None
+        self.dropout: Dropout | None = None
+        self.number = 0
+        self.places: list[int] = []
+        self.follows_trained = False  # whether anything before it has parameters
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has parameters."""
+        return self.main is not None and bool(self.main.parameter_shapes())
+
+    def takes(self, layer: Layer) -> bool:
+        """Whether an activation or a dropout can be a part of this stage."""
+        if isinstance(layer, Activation):
+            return self.activation is None and self.dropout is None
+        return self.dropout is None
+
+
+class _Stages:
+    """Stages of layers, in the order in which they run; branches one after the other."""
+
+    def __init__(self) -> None:
+        self.every: list[Stage] = []
+        self.n_leaves = 0
+
+    def _add(self, source: int, width: int, main: Any = None, kind: Any = None) -> int:
+        stage = Stage(source, width, main, kind)
+        if source >= 0:
+            before = self.every[source]
+            stage.follows_trained = before.follows_trained or before.is_trained
+        self.every.append(stage)
+        return len(self.every) - 1
+
+    def chain(self, layers: Sequence[Layer], place: str, source: int, width: int) -> int:
+        """Add layers in a row, which read a stage of some width; returns the last stage."""
+        is_open = False  # whether activations and dropout may join the last stage
+        for number, layer in enumerate(layers):
+            if not layer.inner:
+                self.n_leaves += 1
+            if isinstance(layer, Activation | Dropout):
+                if not (is_open and self.every[source].takes(layer)):
+                    source = self._add(source, width)
+                self._join(self.every[source], layer)
+            elif isinstance(layer, Residual):
+                source = self._residual(layer, f"{place}{number}.", source, width)
+            elif isinstance(layer, Columns):
+                source = self._columns(layer, f"{place}{number}.", source, width)
+            else:
+                source = self._add(source, width, layer, getattr(layer, "kind", None))
+                self.every[source].name = f"{place}{number}"
+                self.every[source].n_out = layer.n_out or 0
+            is_open, width = True, self.every[source].n_out
+        return source
+
+    def _join(self, stage: Stage, layer: Activation | Dropout) -> None:
+        if isinstance(layer, Activation):
+            stage.activation = layer
+        else:
+            stage.dropout, stage.number = layer, self.n_leaves
+
+    def _residual(self, layer: Residual, place: str, source: int, width: int) -> int:
+        fork = self._add(source, width, kind=branches.FORK)
+        end = self.chain(layer.layers, place, fork, width)
+        total = self._add(end, width, kind=branches.ADD)
+        self.every[fork].places, self.every[total].places = [total], [fork]
+        return total
+
+    def _columns(self, layer: Columns, place: str, source: int, width: int) -> int:
+        ends, starts, left = list[tuple[int, int]](), list[int](), 0
+        for number, (columns, layers) in enumerate(layer.all_branches):
+            start = self._add(source, width, kind=branches.SELECT)
+            before = ends[-1] if ends else (-1, 0)
+            wanted = int(self.every[start].follows_trained)
+            self.every[start].places = [-1, *before, wanted, *columns]
+            self.every[start].n_out = len(columns)
+            end = self.chain(layers, f"{place}{number}.", start, len(columns))
+            starts.append(start)
+            ends.append((end, left))
+            left += self.every[end].n_out
+        joined = self._add(ends[-1][0], width, kind=branches.JOINED)
+        stage = self.every[joined]
+        stage.n_out = left
+        stage.places = [len(ends), *(number for end in ends for number in end)]
+        stage.follows_trained = any(
+            self.every[end].follows_trained or self.every[end].is_trained for end, _ in ends
+        )
+        for start in starts:
+            self.every[start].places[branches.JOIN] = joined
+        return joined
+
+
+def stages_of(layers: Sequence[Layer], n_features: int) -> list[Stage]:
+    """What each op of a network is made of."""
+    stages = _Stages()
+    stages.chain(layers, "", -1, n_features)
+    return stages.every
 
 
 class Program(NamedTuple):
@@ -76,14 +197,14 @@ class Program(NamedTuple):
     ----------
     ops : ndarray of plan.OP
         Records of sizes and options; kernels are yet to be chosen.
-    activations : list of Kernel
-        That of each op.
+    stages : list of Stage
+        What each op is made of.
     scale : float
         What inputs are multiplied by before the first op.
     """
 
     ops: np.ndarray
-    activations: list[Kernel]
+    stages: list[Stage]
     scale: float
 
 
@@ -95,35 +216,50 @@ class Link(NamedTuple):
     kernel: Kernel
 
 
-def lower(network: Body, optimizer: Optimizer, drops: bool = True) -> Program:
+def lower(network: Body, optimizer: Optimizer, as_trained: bool = True) -> Program:
     """The program of a built network, with the optimizer's factors for each op's parameters.
 
-    drops: whether dropout is active.
+    as_trained: whether dropout is active and BatchNorm takes the batch's statistics.
     """
-    folded = fold(network.layers)
-    ops, activations = _records(network, folded, optimizer), list[Kernel]()
-    if not drops:
-        ops["dropout"] = 0.0
-    parts = 1
-    for op in ops[::-1]:
-        if op["dense"]:
-            op["penalty_parts"], parts = (
-                parts,
-                in_python(n_parts)(int(op["n_in"]), int(op["n_out"])),
-            )
-    for layers in folded:
-        kernels = [layer.kernel for layer in layers if isinstance(layer, Activation)]
-        activations.append(kernels[0] if kernels else activation(identity))
-    _check_sizes(network, ops)
-    if len(folded) > 1 and [type(layer) for layer in folded[0]] == [Rescaling]:
+    stages, scale = stages_of(network.layers, network.n_features), 1.0
+    first = stages[0]
+    rescales = first.main is None and first.kind is None and isinstance(first.activation, Rescaling)
+    if rescales and first.dropout is None and len(stages) > 1:
         # Inputs are multiplied where they are gathered, not in an op of its own.
-        return Program(ops[1:].copy(), activations[1:], float(ops[0]["activation_option"]))
-    return Program(ops, activations, 1.0)
+        stages, scale = _without_first(stages), float(first.activation.option)  # type: ignore
+    ops = _records(network, stages, optimizer)
+    ops["as_trained"] = as_trained
+    if not as_trained:
+        ops["dropout"] = 0.0
+    after = 0
+    for op, stage in zip(ops[::-1], stages[::-1], strict=True):
+        shapes = [] if stage.main is None else list(stage.main.parameter_shapes().values())
+        if shapes and len(shapes[0]) > 1:  # penalties are of matrices alone
+            width = int(op["weight_width"])
+            op["penalty_parts"] = in_python(n_parts)(width, after) if after else 1
+            after = width
+    _check_sizes(network, stages)
+    return Program(ops, stages, scale)
 
 
-def _records(network: Body, folded: list[list[Layer]], optimizer: Optimizer) -> np.ndarray:
-    """The layers of each op as a record."""
-    ops = np.zeros(len(folded), plan.OP)
+def _without_first(stages: list[Stage]) -> list[Stage]:
+    """The stages after the first, which count from there."""
+    for stage in stages[1:]:
+        stage.source -= 1
+        if stage.kind in (branches.FORK, branches.ADD):
+            stage.places = [stage.places[0] - 1]
+        elif stage.kind is branches.SELECT:
+            joined, before, *rest = stage.places
+            stage.places = [joined - 1, max(-1, before - 1), *rest]
+        elif stage.kind is branches.JOINED:
+            count, *ends = stage.places
+            stage.places = [count, *(n - (i % 2 == 0) for i, n in enumerate(ends))]
+    return stages[1:]
+
+
+def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.ndarray:
+    """Each stage as a record."""
+    ops = np.zeros(len(stages), plan.OP)
     factors = dict(
         zip(
             (group.name for group in network.groups),
@@ -132,45 +268,76 @@ def _records(network: Body, folded: list[list[Layer]], optimizer: Optimizer) -> 
         )
     )
     starts: dict[str, Group] = {group.name: group for group in network.groups}
-    number = 0
-    for op, layers in zip(ops, folded, strict=True):
-        op["n_in"], op["n_out"] = layers[0].n_in or 0, layers[-1].n_out or 0
-        for layer in layers:
-            if isinstance(layer, Dense):
-                weight, bias = f"{number}.W", f"{number}.b"
-                op["dense"], op["max_norm"] = 1, layer.max_norm or 0.0
-                op["weights"], op["biases"] = starts[weight].start, starts[bias].start
-                op["weight_rate"], op["weight_decay"] = factors[weight]
-                op["bias_rate"], op["bias_decay"] = factors[bias]
-            elif isinstance(layer, Activation):
-                op["activation_option"] = layer.option
-            elif isinstance(layer, Dropout):
-                op["dropout"], op["dropout_stream"] = layer.rate, number + 1
-            number += 1
+    buffers = 0
+    for op, stage in zip(ops, stages, strict=True):
+        op["n_in"], op["n_out"], op["source"] = stage.n_in, stage.n_out, stage.source
+        op["elementwise"] = stage.main is None and stage.kind is None
+        if stage.main is not None:
+            describe(stage.main, op)
+            names = [f"{stage.name}.{key}" for key in stage.main.parameter_shapes()]
+            for name, field in zip(names, ("weight", "bias"), strict=False):
+                op["weights" if field == "weight" else "biases"] = starts[name].start
+                op[f"{field}_rate"], op[f"{field}_decay"] = factors[name]
+            op["buffers"] = buffers
+            buffers += sum(map(math.prod, stage.main.buffer_shapes().values()))
+        if isinstance(stage.main, Dense):
+            op["dense"], op["max_norm"] = 1, stage.main.max_norm or 0.0
+        if stage.activation is not None:
+            op["activation_option"] = stage.activation.option
+        if stage.dropout is not None:
+            op["dropout"], op["dropout_stream"] = stage.dropout.rate, stage.number
     return ops
 
 
 def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize: int) -> list[Link]:
     """The kernels of each op, among the variants of its kind."""
-    ops, found = program.ops, list[Link]()
-    first_dense = int(np.argmax(ops["dense"])) if ops["dense"].any() else ops.size
-    for s, op in enumerate(ops):
-        chosen: dict[str, Kernel] = {"activate": program.activations[s]}
+    found = list[Link]()
+    for s, (op, stage) in enumerate(zip(program.ops, program.stages, strict=True)):
+        activates = identity_kernel if stage.activation is None else stage.activation.kernel
+        chosen: dict[str, Kernel] = {"activate": activates}
         if training and op["dropout"] > 0:
             chosen["drop"] = common.drop_values
-        chosen |= _forward(op, s, sharing)
-        if training and s >= first_dense:
-            if s + 1 == ops.size or not _scales_slopes(ops[s + 1], op):
-                chosen["scale"] = common.scale_slopes
-            if op["dense"] and s > first_dense:  # nobody wants the gradient of the inputs
-                chosen |= _backward(op, ops[s - 1])
-        if training and op["dense"]:
-            chosen |= _gradient(op, s, sharing, itemsize)
+        chosen |= _forward(op, stage, s, sharing)
+        if training:
+            chosen |= _way_back(program, s, sharing, itemsize)
         found += [Link(s, field, kernel) for field, kernel in chosen.items()]
     return found
 
 
-def _forward(op: Any, s: int, sharing: Sharing) -> dict[str, Kernel]:
+def first_trained(program: Program) -> int:
+    """The first op that has parameters; before it nobody wants a gradient."""
+    return next((s for s, stage in enumerate(program.stages) if stage.is_trained), len(program.ops))
+
+
+def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
+    """Kernels that take op s's gradient in, hand its source's on, and use its parameters'."""
+    ops, op, stage = program.ops, program.ops[s], program.stages[s]
+    chosen: dict[str, Kernel] = {}
+    if s < first_trained(program):
+        return chosen
+    if stage.follows_trained or stage.is_trained:
+        is_scaled = (
+            s + 1 < ops.size and ops[s + 1]["source"] == s and _scales_slopes(ops[s + 1], op)
+        )
+        if not is_scaled:
+            chosen["scale"] = common.scale_slopes
+    if stage.kind is None:
+        if op["dense"] and stage.follows_trained:
+            chosen |= _backward(op, ops[stage.source])
+        if op["dense"]:
+            chosen |= _gradient(op, s, sharing, itemsize)
+        return chosen
+    # The start of a branch also lets the gradient of the branch before it flow.
+    if stage.kind.backward is not None and (stage.follows_trained or stage.kind is branches.SELECT):
+        chosen["backward"] = stage.kind.backward
+    if stage.kind.gradient is not None:
+        chosen["gradient"] = stage.kind.gradient
+    return chosen
+
+
+def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kernel]:
+    if stage.kind is not None:
+        return {"forward": stage.kind.forward}
     if not op["dense"]:
         return {"forward": activation_op.forward}
     to_one = op["n_out"] == 1
@@ -214,19 +381,20 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     return found
 
 
-def _check_sizes(network: Body, ops: np.ndarray) -> None:
+def _check_sizes(network: Body, stages: list[Stage]) -> None:
     """Refuse layers and groups that no longer have the sizes that the parameters were made for."""
-    width, sizes, end = network.n_features, dict[int, int](), 0
-    for op in ops:
-        n_in, n_out = int(op["n_in"]), int(op["n_out"])
-        if n_in != width or not (op["dense"] or n_in == n_out):
-            break
-        if op["dense"]:
-            sizes[int(op["weights"])], sizes[int(op["biases"])] = n_in * n_out, n_out
-        width = n_out
-    for start in sorted(sizes):
-        end = end + sizes[start] if start == end else -1
-    if (width, end) != (network.n_outputs, network.params.size):
+    wanted = {
+        f"{stage.name}.{key}": math.prod(shape)
+        for stage in stages
+        if stage.main is not None
+        for key, shape in stage.main.parameter_shapes().items()
+    }
+    found, end = {group.name: group.size for group in network.groups}, 0
+    for group in network.groups:
+        end = end + group.size if group.start == end else -1
+    fits = all(stage.main is None or stage.main.n_in == stage.n_in for stage in stages)
+    width = stages[-1].n_out
+    if not fits or wanted != found or (width, end) != (network.n_outputs, network.params.size):
         raise InputError(
             "Network", "layers of the sizes they were built with", "others",
             "make a new network for other sizes",

@@ -48,7 +48,7 @@ class Objective:
         n_threads = choose_threads(n_threads, training_work(network, block))
         table = table_of(samples.X, network.dtype)
         self.engines = [
-            Engine(network, table, block, convention=convention, drops=False)
+            Engine(network, table, block, convention=convention, as_trained=False)
             for _ in range(min(n_threads, len(self.blocks)))
         ]
         self.grads = [np.zeros_like(network.params) for _ in self.engines]

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks
 from .errors import InputError, InputTypeError
-from .layers import LAYERS, Layer
+from .layers import LAYERS, Layer, every_layer
 from .losses import BuiltInLoss, Loss, linked
 from .optimizers import has_rule
 
@@ -22,7 +22,7 @@ _NUMBERS = "biuf"
 
 def check_trainable(layers: Sequence[Layer]) -> None:
     """Refuse layers without a backward pass."""
-    for layer in layers:
+    for layer in every_layer(layers):
         if type(layer) in LAYERS:
             continue
         where = f"{type(layer).__name__}.backward"

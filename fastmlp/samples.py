@@ -13,6 +13,7 @@ import numpy as np
 from . import checks, columns
 from .body import Body, Plan, planned
 from .errors import InputError
+from .layers import every_layer
 from .targets import Samples, TargetCoder
 
 
@@ -64,7 +65,7 @@ def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:
 
 def undoing(body: Body) -> Callable[[], None]:
     """What unbuilds a network that is not built yet, after a fit that fails by its data."""
-    owners = [body, *body.layers]
+    owners = [body, *every_layer(body.layers)]
     attributes = [vars(owner).copy() for owner in owners]
 
     def undo() -> None:

@@ -22,7 +22,7 @@ from .comparison import alike, loses_settings, same_labels
 from .errors import FileError, InputError, InputTypeError
 from .files import as_path, checked_path, replacing
 from .initializers import INITIALIZERS, Initializer
-from .layers import LAYERS, Dense, Layer, chain_sizes
+from .layers import LAYERS, Dense, Layer, chain_sizes, leaves
 from .losses import LOSSES, Loss
 from .registry import Registry, specification
 from .targets import TargetCoder
@@ -91,7 +91,7 @@ def write(
 
     _refuse_not_finite(where, network)
     fields = checked_header(where, network, extra_fields)
-    tensors = network.named_parameters() | (extra_tensors or {})
+    tensors = network.named_arrays() | (extra_tensors or {})
     # Not ascontiguousarray, which would make one number without dimensions an array of shape (1,).
     tensors = {key: np.asarray(values, order="C") for key, values in tensors.items()}
     header = json.dumps(fields | {_CHECKSUM: _checksum(fields, tensors)})
@@ -105,7 +105,7 @@ def write(
 
 def _refuse_not_finite(where: str, network: Body) -> None:
     """Files with nan or infinity are not read, so none is written."""
-    for name, values in network.named_parameters().items():
+    for name, values in network.named_arrays().items():
         if not np.isfinite(values).all():
             got = "nan" if np.isnan(values).any() else "an infinity"
             raise InputError(
@@ -448,7 +448,7 @@ def _rebuilt(
     )
     if not network.is_built:
         network.build(header["n_features"])
-    for key, view in network.named_parameters().items():
+    for key, view in network.named_arrays().items():
         view[...] = tensors[key]
     if header["feature_names"] is not None:
         network.feature_names = tuple(str(name) for name in header["feature_names"])
@@ -461,10 +461,11 @@ def _rebuilt(
 
 def _check_names(where: str, header: dict[str, Any], tables: _Tables) -> None:
     """Refuse layers, initializers and losses that are in no table."""
-    names = [("layer", spec["name"], tables.layers.names) for spec in header["layers"]]
+    layers = list(_specifications(header["layers"]))
+    names = [("layer", spec["name"], tables.layers.names) for spec in layers]
     names += [
         ("initializer", spec[key]["name"], tables.initializers.names)
-        for spec in header["layers"]
+        for spec in layers
         for key in ("initializer", "bias_initializer")
         if isinstance(spec.get(key), dict)
     ]
@@ -476,6 +477,17 @@ def _check_names(where: str, header: dict[str, Any], tables: _Tables) -> None:
             )
 
 
+def _specifications(values: Any) -> Iterator[dict[str, Any]]:
+    """Those of all layers in a list, and of the layers in them."""
+    for value in values if isinstance(values, list) else ():
+        if isinstance(value, dict):
+            yield value
+            for inner in value.values():
+                yield from _specifications(inner)
+        else:
+            yield from _specifications(value)
+
+
 def _check_parameters(
     where: str, header: dict[str, Any], layers: list[Layer], tensors: dict[str, np.ndarray]
 ) -> None:
@@ -483,9 +495,9 @@ def _check_parameters(
     trial = [copy.copy(layer) for layer in layers]
     chain_sizes(trial, header["n_features"])
     wanted = {
-        f"{number}.{key}": (shape, header["dtype"])
-        for number, layer in enumerate(trial)
-        for key, shape in layer.parameter_shapes().items()
+        f"{place}.{key}": (shape, header["dtype"])
+        for place, layer in leaves(trial)
+        for key, shape in (layer.parameter_shapes() | layer.buffer_shapes()).items()
     }
     if wanted != {key: (values.shape, values.dtype.name) for key, values in tensors.items()}:
         raise _damaged(where, "a header that does not fit its parameters")
@@ -504,7 +516,8 @@ def _layer(spec: dict[str, Any], tables: _Tables) -> Layer:
         options = {key: fields[key] for key in fields if key not in ("n_in", "n_out")}
         layer: Layer = tables.layers["dense"](*sizes, **options)
     else:
-        layer = tables.layers[spec["name"]](**fields)
+        kind = tables.layers[spec["name"]]
+        layer = kind.from_specification(fields, lambda inner: _layer(inner, tables))
     return layer
 
 

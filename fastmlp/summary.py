@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from .body import Body
-from .layers import Layer
+from .layers import Layer, leaves
 from .optimizers import Adam
 
 _HEADER = ("", "layer", "outputs", "parameters")
@@ -25,7 +25,7 @@ class Summary(str):
 
 def summary(network: Body) -> Summary:
     """A table of the layers of a network, and what they come to."""
-    rows = [_HEADER, *(_row(network, i) for i in range(len(network.layers)))]
+    rows = [_HEADER, *_rows(network)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"Network of {network.dtype.name}, loss {network.loss.name}"]
     for number, layer, outputs, parameters in rows:
@@ -37,15 +37,27 @@ def summary(network: Body) -> Summary:
     return Summary("\n".join([*lines, _total(network)]))
 
 
-def _row(network: Body, number: int) -> tuple[str, str, str, str]:
-    layer = network.layers[number]
+def _rows(network: Body) -> list[tuple[str, str, str, str]]:
+    """One row for each layer; layers in others follow with their places."""
+    found = list[tuple[str, str, str, str]]()
+    for number, layer in enumerate(network.layers):
+        found.append(_row(network, f"{number}", layer))
+        if layer.inner:
+            found += [
+                _row(network, f"{number}{place[1:]}", leaf) for place, leaf in leaves([layer])
+            ]
+    return found
+
+
+def _row(network: Body, place: str, layer: Layer) -> tuple[str, str, str, str]:
     n_out = "?" if layer.n_out is None else f"{layer.n_out:,}"
     n_parameters = f"{_n_parameters(layer):,}" if network.is_built else "?"
-    return f"{number}", repr(layer), n_out, n_parameters
+    return place, type(layer).__name__ if layer.inner else repr(layer), n_out, n_parameters
 
 
 def _n_parameters(layer: Layer) -> int:
-    return sum(math.prod(shape) for shape in layer.parameter_shapes().values())
+    every = (leaf for _, leaf in leaves([layer]))
+    return sum(math.prod(shape) for leaf in every for shape in leaf.parameter_shapes().values())
 
 
 def _total(network: Body) -> str:

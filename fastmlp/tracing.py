@@ -189,9 +189,10 @@ def _forward(network: Body, X: Any, training: bool) -> tuple[list[np.ndarray], n
     if is_sparse(values) and type(network.layers[0]) is not Dense:
         values = values.toarray()
     passed = [_kept(values)[0]]
-    for number, layer in enumerate(network.layers):
+    for number, (_, layer) in enumerate(network.leaves()):
         if isinstance(layer, Dropout):
             layer.at_step(network.seed, number + 1, 0)
+    for layer in network.layers:
         values = layerwise.outputs_of_layer(layer, values, training)
         passed.append(_kept(values[0]))
     return passed, values

@@ -34,17 +34,28 @@ def _record(whole: str, real: str = "") -> np.dtype:
     )
 
 
-# One op: an optional dense product, then an activation, then dropout.
+# One op: what its kind does, a dense product say, then an activation, then dropout.
 #   forward, scale, backward, gradient, activate, drop  kernels, or 0 where there is nothing to do
 #   product, back_product, weight_gradient, narrow_gradient  kernels that those of dense ops call
+#   source           the op whose values it reads, or -1 for the samples
+#   dense            whether it is a dense product
+#   elementwise      whether it is an activation or dropout alone
 #   weights, biases  the first of each in params and grads
+#   weight_rows, weight_width  shape of its weights; a vector is one row, and no rows stand for none
+#   n_biases         n_out, or 0
+#   buffers          the first of its numbers in buffers
 #   values, slopes   addresses of (batch, n_out)
-#   penalty_parts    in how many parts the penalties of a row of W are summed: those of the next sum
-#                    over its units, so that threads which share that out share these, too
+#   kept             address of what the forward pass keeps for the way back, as the kind says
+#   places, options  addresses of int64 and float64, as the kind says
+#   as_trained       whether it does what it does in training only
+#   penalty_parts    in how many parts the penalties of a row of W are summed, 0 if it has none:
+#                    those of the next sum over its units, so that threads which share that out
+#                    share these, too
 OP = _record(
     "forward scale backward gradient activate drop"
     " product back_product weight_gradient narrow_gradient"
-    " dense n_in n_out weights biases dropout_stream penalty_parts values slopes",
+    " source dense elementwise n_in n_out weights biases weight_rows weight_width n_biases buffers"
+    " dropout_stream penalty_parts values slopes kept places options as_trained",
     "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
 )
 
@@ -63,11 +74,12 @@ SAMPLES = _record(
 
 # The network: its ops, and vectors that they count into.
 #   params, grads (n_params,); state, some vectors of n_params; n_vectors counts params, too
+#   buffers        numbers that are kept and not trained
 #   n_weight_rows  of all W, with each row in as many parts as its penalties are summed in
-#   first_dense    the first op that needs a gradient
+#   first_trained  the first op that has parameters
 #   penalties, add_penalty  kernels, 0 where l1 and l2 are
 MODEL = _record(
-    "ops n_ops params grads state n_params n_vectors n_outputs n_weight_rows first_dense"
+    "ops n_ops params grads state buffers n_params n_vectors n_outputs n_weight_rows first_trained"
     " penalties add_penalty",
     "l1 l2",
 )

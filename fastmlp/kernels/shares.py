@@ -76,7 +76,7 @@ def my_weight_rows(turn, s):
     """Rows of the W of op s that this thread owns, unless it owns columns."""
     if s == turn.crew["shared"]:
         return my_inputs(turn)
-    return my_part(turn.ops[s]["n_in"], turn.crew["n_threads"], turn.thread)
+    return my_part(turn.ops[s]["weight_rows"], turn.crew["n_threads"], turn.thread)
 
 
 @jit
@@ -135,7 +135,7 @@ def home(turn, s, one):
     model = turn.model
     return Home(
         model["params"], model["state"], model["n_params"], op["weights"], op["biases"],
-        op["n_out"],
+        op["weight_width"],
     )  # fmt: skip
 
 

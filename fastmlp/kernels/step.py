@@ -70,7 +70,7 @@ def _rows_phase(turn, one):
     _loss_of_my_rows(turn, one)
     if turn.crew["by_columns"]:
         shares.meet(turn)
-    for s in range(turn.ops.size - 1, turn.model["first_dense"] - 1, -1):
+    for s in range(turn.ops.size - 1, turn.model["first_trained"] - 1, -1):
         if turn.ops[s]["scale"] != 0:
             _op(turn.ops[s]["scale"], (turn, s, one))
         if turn.ops[s]["backward"] != 0:
@@ -116,7 +116,7 @@ def _parameters_phase(turn, one):
 
     Returns False if another thread failed.
     """
-    for s in range(turn.model["first_dense"], turn.ops.size):
+    for s in range(turn.model["first_trained"], turn.ops.size):
         if turn.ops[s]["gradient"] != 0:
             _op(turn.ops[s]["gradient"], (turn, s, one))
     update, shared = turn.update, turn.crew["shared"]

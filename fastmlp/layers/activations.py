@@ -25,6 +25,7 @@ class Activation(Layer):
     """
 
     kernel: ClassVar[Kernel]
+    keeps_width: ClassVar[bool] = True
     _slope: np.ndarray | None = None
 
     @property

@@ -5,6 +5,8 @@ A layer of the user's own derives from `Layer`; those with kernels stand in `LAY
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, overload
 
 import numpy as np
@@ -78,11 +80,19 @@ class Layer:
     """
 
     name: ClassVar[str] = "layer"
+    keeps_width: ClassVar[bool] = False  # whether as many columns come out as go in, whatever
+    is_before_activation: ClassVar[bool] = False  # whether an activation still follows a Dense
     n_in, n_out = Size(), Size()
     is_taken = False  # by a network, whose parameters it then views
+    buffers: Mapping[str, np.ndarray] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    @property
+    def inner(self) -> dict[str, Layer]:
+        """Layers in this one by their places; none, but for `Residual` and `Columns`."""
+        return {}
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a layer is free for a network of its own."""
@@ -136,6 +146,44 @@ class Layer:
         rng : numpy Generator
             Source of random values.
         """
+
+    def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each buffer by name: numbers that are saved with a network and not trained.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            Empty for layers without buffers; the layer is built by then.
+        """
+        return {}
+
+    def bind_buffers(self, buffers: dict[str, np.ndarray]) -> None:
+        """Take views into the network's flat vector as this layer's buffers.
+
+        Parameters
+        ----------
+        buffers : dict of str to ndarray
+            One array of each name and shape that `buffer_shapes` lists.
+        """
+        self.buffers = buffers
+
+    @classmethod
+    def from_specification(cls, fields: dict[str, Any], make: Callable[[Any], Layer]) -> Layer:
+        """A layer like the one that `specification` described.
+
+        Parameters
+        ----------
+        fields : dict
+            The specification without its name.
+        make : callable
+            What makes an inner layer from its specification.
+
+        Returns
+        -------
+        Layer
+            Not built yet.
+        """
+        return cls(**fields)
 
     def bind(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
         """Take views into the network's flat vectors as this layer's parameters and gradients.

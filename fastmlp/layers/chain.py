@@ -6,7 +6,7 @@ own are checked here for what every use of them needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from ..initializers import default_for
 from .activations import Identity
 from .base import LAYERS, Layer
 from .dense import Dense
-from .dropout import Dropout
 
 
 def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
@@ -25,9 +24,27 @@ def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
     for i, layer in enumerate(layers):
         n_in = layer.build(n_in) if type(layer) in LAYERS else _build_own(layer, n_in)
         if isinstance(layer, Dense):
-            after = (found.name for found in layers[i + 1 :] if not isinstance(found, Dropout))
+            after = (found.name for found in layers[i + 1 :] if not found.is_before_activation)
             layer.default_initializer = default_for(next(after, Identity.name))
     return n_in
+
+
+def leaves(layers: Iterable[Layer], before: str = "") -> Iterator[tuple[str, Layer]]:
+    """Layers that have no layers in them, with their places: "2", or "1.0" in layer 1."""
+    for number, layer in enumerate(layers):
+        place = f"{before}{number}"
+        if not layer.inner:
+            yield place, layer
+        for within, inner in layer.inner.items():
+            for below, leaf in leaves([inner]):
+                yield f"{place}.{within}{below[1:]}", leaf
+
+
+def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """All layers, each before those in it."""
+    for layer in layers:
+        yield layer
+        yield from every_layer(layer.inner.values())
 
 
 def _build_own(layer: Layer, n_in: int) -> int:

@@ -52,6 +52,8 @@ class Dropout(Layer):
     """
 
     name: ClassVar[str] = "dropout"
+    keeps_width: ClassVar[bool] = True
+    is_before_activation: ClassVar[bool] = True
     rate: float = 0.5
 
     def __post_init__(self) -> None:

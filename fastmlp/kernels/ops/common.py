@@ -6,7 +6,7 @@ Kernels of ops take a turn (see `plan.Turn`) and the op's number.
 from __future__ import annotations
 
 from .. import interfaces, random, shares
-from ..jit import itemsize, jit, numbers
+from ..jit import integers, itemsize, jit, numbers
 from ..views import Inputs
 
 activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
@@ -15,12 +15,12 @@ activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
 @jit
 def inputs_of(turn, s, one):
     """Where op s finds its rows."""
-    size, positions = itemsize(one), turn.space["positions"]
-    if s > 0:
-        offset, stride = shares.layout(turn, s - 1, one)
-        return Inputs(turn.ops[s - 1]["values"] + offset, stride * size, positions)
+    size, positions, source = itemsize(one), turn.space["positions"], turn.ops[s]["source"]
+    if source >= 0:
+        offset, stride = shares.layout(turn, source, one)
+        return Inputs(turn.ops[source]["values"] + offset, stride * size, positions)
     if turn.samples["gather"] != 0:
-        return Inputs(turn.space["inputs"], turn.ops[s]["n_in"] * size, positions)
+        return Inputs(turn.space["inputs"], turn.samples["n_features"] * size, positions)
     return Inputs(turn.samples["x"], turn.samples["row_stride"], turn.order)
 
 
@@ -40,6 +40,40 @@ def gradient_of(turn, s, first, one):
     """Address and numbers a row of the gradient of op s's values, of which `first` is a row."""
     offset, stride = shares.layout(turn, s, one)
     return gradient_rows(turn, first, stride, one) + offset, stride
+
+
+@jit
+def row_of(inputs, r, n, one):
+    """Row r of what an op reads, n numbers."""
+    order = integers(inputs.order, r + 1)
+    return numbers(inputs.at + order[r] * inputs.stride, n, one)
+
+
+@jit
+def row_at(at, r, n, one):
+    """Row r of a matrix whose rows of n numbers are adjacent."""
+    return numbers(at + r * n * itemsize(one), n, one)
+
+
+@jit
+def weights_of(turn, s, one):
+    """The weights of an op that has one for each column."""
+    op = turn.ops[s]
+    return numbers(turn.model["params"] + op["weights"] * itemsize(one), op["n_out"], one)
+
+
+@jit
+def biases_of(turn, s, one):
+    """The biases of an op."""
+    op = turn.ops[s]
+    return numbers(turn.model["params"] + op["biases"] * itemsize(one), op["n_out"], one)
+
+
+@jit
+def source_gradient(turn, s, first, one):
+    """Address of row 0 of the gradient that op s hands back; `first`: this thread's first row."""
+    at, _ = gradient_of(turn, turn.ops[s]["source"], first, one)
+    return at
 
 
 @jit
@@ -75,7 +109,7 @@ def finish_forward(turn, s, block, one):
 def scale_slopes(turn, s, one):
     """This thread's slopes times the gradient that comes in: the gradient of the linear output.
 
-    Of an op that is not dense it goes on to the op before.
+    Of an op that is elementwise it goes on to the op before.
     """
     size, op, block = itemsize(one), turn.ops[s], shares.my_block(turn, s, one)
     offset, stride = shares.layout(turn, s, one)
@@ -88,7 +122,7 @@ def scale_slopes(turn, s, one):
         slopes = numbers(op["slopes"] + offset + start * size, length, one)
         for i in range(slopes.size):
             slopes[i] *= incoming[i]
-        if not op["dense"]:
+        if op["elementwise"]:
             for i in range(slopes.size):
                 incoming[i] = slopes[i]
         start += stride

@@ -13,15 +13,14 @@ from ..calls import Kernel
 from ..jit import itemsize, jit
 from ..sums import n_parts
 from ..tiles import FEW_COLUMNS, TILE_ROWS, tile_width
-from ..views import Block, Factors, Inputs, Matrix, Memory, Panels, Run, Span, Sums, Tools, Weights
+from ..views import Block, Inputs, Matrix, Panels, Span, Sums, Tools, Weights
 from . import common
+from .parameters import HOT_NUMBERS, bias_gradient, gradient_place, use_gradient
 
-# A gradient is computed and used in blocks, which do not leave the nearest cache in between.
-HOT_NUMBERS, BLOCK_TILES = 4096, 4
+BLOCK_TILES = 4
 
 OP = interfaces.OP.kernel
-_gather, _update = interfaces.GATHER.call, interfaces.UPDATE.call
-_add_penalty, _weight_gradient = interfaces.ADD_PENALTY.call, interfaces.WEIGHT_GRADIENT.call
+_gather, _weight_gradient = interfaces.GATHER.call, interfaces.WEIGHT_GRADIENT.call
 
 
 @jit
@@ -103,9 +102,10 @@ def forward_shared(turn, s, one):
 @jit
 def _inputs_block(turn, s, one):
     """The block of the inputs whose gradient this thread computes, once what it needs is there."""
-    if shares.shares_columns(turn, s - 1):
+    source = turn.ops[s]["source"]
+    if shares.shares_columns(turn, source):
         shares.meet(turn)
-    return shares.my_block(turn, s - 1, one)
+    return shares.my_block(turn, source, one)
 
 
 @jit
@@ -123,7 +123,7 @@ def _backward_with(product: Any, name: str) -> Kernel:
     def backward(turn, s, one):
         block = _inputs_block(turn, s, one)
         tools, slopes, weights = _backward_views(turn, s, one)
-        gradient, stride = common.gradient_of(turn, s - 1, block.first, one)
+        gradient, stride = common.gradient_of(turn, turn.ops[s]["source"], block.first, one)
         product(tools, slopes, block, weights, Matrix(gradient, stride), one)
 
     return interfaces.OP.kernel(backward, name)
@@ -138,68 +138,13 @@ def backward_times_slopes(turn, s, one):
     """For few outputs: the slopes of the op before are multiplied at once, and have no `scale`."""
     block = _inputs_block(turn, s, one)
     tools, slopes, weights = _backward_views(turn, s, one)
-    offset, stride = shares.layout(turn, s - 1, one)
-    out = Matrix(turn.ops[s - 1]["slopes"] + offset, stride)
+    source = turn.ops[s]["source"]
+    offset, stride = shares.layout(turn, source, one)
+    out = Matrix(turn.ops[source]["slopes"] + offset, stride)
     narrow.times_input_gradient(tools, slopes, block, weights, out, one)
 
 
 # ---------------------------------------------------------------- gradient
-
-
-@jit
-def gradient_place(turn, start, stride, width, one):
-    """Where the gradient of a block from parameter `start` on is written, and its stride.
-
-    If it is used at once and another step follows, nobody will see it: then it goes to this
-    thread's scratch, which stays in the nearest cache and next to which no other thread writes.
-    """
-    if turn.update["at_once"] and turn.step + 1 < turn.call["n_steps"]:
-        return turn.space["scratch"] + turn.thread * turn.space["scratch_bytes"], width
-    return turn.model["grads"] + start * itemsize(one), stride
-
-
-@jit
-def use_gradient(turn, s, block, grads, grad_stride, one):
-    """Add the penalties' part to the gradient of a block of a W, and update the block."""
-    op, model, size, home = turn.ops[s], turn.model, itemsize(one), shares.home(turn, s, one)
-    start, n_rows = home.weights + block.first * home.stride + block.left, block.last - block.first
-    n_columns = block.right - block.left
-    if home.stride == n_columns and grad_stride == n_columns:  # adjacent, as one row
-        n_rows, n_columns = 1, n_rows * n_columns
-    if model["add_penalty"] != 0:
-        l1, l2 = turn.penalty_scale * model["l1"], turn.penalty_scale * model["l2"]
-        for row in range(n_rows):
-            params, gradient = start + row * home.stride, grads + row * grad_stride * size
-            _add_penalty(
-                model["add_penalty"],
-                (l1, l2, n_columns, home.params + params * size, gradient, one),
-            )
-    if turn.update["at_once"]:
-        factors = Factors(op["weight_rate"], op["weight_decay"])
-        run = Run(start, n_rows, n_columns, home.stride)
-        update(turn, factors, run, home, grads, grad_stride, one)
-
-
-@jit
-def update(turn, factors, run, home, grads, grad_stride, one):
-    """The optimizer's step for some parameters, which `shares.home` counts."""
-    hyper = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]
-    memory = Memory(home.params, home.states, home.count)
-    _update(turn.update["update"], (hyper, factors, run, memory, grads, grad_stride, one))
-
-
-@jit
-def bias_gradient(turn, s, one):
-    """Gradient of this thread's biases and, where it is used at once, their new values."""
-    op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
-    count = right - left
-    grads, _ = gradient_place(turn, op["biases"] + left, count, count, one)
-    offset, stride = shares.layout(turn, s, one)
-    matmul.bias_gradient(op["slopes"] + offset, turn.batch, left, right, stride, grads, one)
-    if turn.update["at_once"]:
-        home, factors = shares.home(turn, s, one), Factors(op["bias_rate"], op["bias_decay"])
-        run = Run(home.biases + left, 1, count, count)
-        update(turn, factors, run, home, grads, count, one)
 
 
 @jit

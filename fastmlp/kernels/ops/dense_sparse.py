@@ -12,7 +12,7 @@ from ..calls import Kernel
 from ..jit import itemsize, jit
 from ..plan import INT32_BYTES
 from ..views import Block, ByColumns, Csr, Inputs, Matrix, Weights
-from . import common, dense
+from . import common, dense, parameters
 
 OP = interfaces.OP.kernel
 
@@ -73,7 +73,7 @@ def _few_non_zeros(turn, s, mine, one):
     slopes, out = Matrix(op["slopes"], n_out), Matrix(grads, n_out)
     sparse.sparse_weight_gradient(_csr_of(turn), turn.order, turn.batch, slopes, mine, out, one)
     grads += (mine.first * n_out + mine.left) * size
-    dense.use_gradient(turn, s, mine, grads, n_out, one)
+    parameters.use_gradient(turn, s, mine, grads, n_out, one)
 
 
 @jit
@@ -89,11 +89,11 @@ def _sorted(turn, s, mine, one):
         for first in range(mine.first, mine.last, height):
             last = min(mine.last, first + height)
             start = op["weights"] + first * n_out + left
-            grads, stride = dense.gradient_place(turn, start, n_out, n_columns, one)
+            grads, stride = parameters.gradient_place(turn, start, n_out, n_columns, one)
             sparse.sorted_weight_gradient(
                 found, slopes, first, last, n_columns, zeros, Matrix(grads, stride), one
             )
-            dense.use_gradient(turn, s, Block(first, last, left, right), grads, stride, one)
+            parameters.use_gradient(turn, s, Block(first, last, left, right), grads, stride, one)
 
 
 @OP
@@ -104,4 +104,4 @@ def sparse_gradient(turn, s, one):
         _sorted(turn, s, mine, one)
     else:
         _few_non_zeros(turn, s, mine, one)
-    dense.bias_gradient(turn, s, one)
+    parameters.bias_gradient(turn, s, one)

@@ -10,7 +10,7 @@ from ..jit import itemsize, jit
 from ..plan import FLOAT64_BYTES
 from ..threads import my_part
 from ..views import Block, Factors, Penalty, Run, Weights
-from . import dense
+from . import parameters
 
 
 @interfaces.TURN.kernel
@@ -20,19 +20,19 @@ def penalties(turn, one):
     place, penalty = turn.space["penalties"], Penalty(turn.model["l1"], turn.model["l2"])
     for s in range(turn.ops.size):
         op = turn.ops[s]
-        if not op["dense"]:
+        n_rows, width, parts = op["weight_rows"], op["weight_width"], op["penalty_parts"]
+        if parts == 0:
             continue
-        n_in, n_out, parts = op["n_in"], op["n_out"], op["penalty_parts"]
-        first, last, left, right = 0, n_in, 0, n_out
+        first, last, left, right = 0, n_rows, 0, width
         if s < turn.crew["shared"]:
             left, right = shares.my_inputs(turn)
         else:
             first, last = shares.my_weight_rows(turn, s)
         home = shares.home(turn, s, one)
-        weights = Weights(home.params + home.weights * size, home.stride, 0, n_in, n_out)
+        weights = Weights(home.params + home.weights * size, home.stride, 0, n_rows, width)
         block = Block(first, last, left, right)
         optimizers.penalties_in_parts(penalty, weights, parts, block, place, one)
-        place += parts * n_in * FLOAT64_BYTES
+        place += parts * n_rows * FLOAT64_BYTES
 
 
 @jit
@@ -41,15 +41,13 @@ def _update_all(turn, scale, one):
     size, home = itemsize(one), shares.home(turn, 0, one)
     for s in range(turn.ops.size):
         op = turn.ops[s]
-        if not op["dense"]:
-            continue
         for weights in (True, False):
             if weights:
                 first, last = shares.my_weight_rows(turn, s)
-                width, begin = op["n_out"], op["weights"]
+                width, begin = op["weight_width"], op["weights"]
                 factors = Factors(op["weight_rate"], op["weight_decay"])
             else:
-                first, last = shares.my_biases(turn, s)
+                first, last = shares.my_biases(turn, s) if op["n_biases"] > 0 else (0, 0)
                 width, begin = 1, op["biases"]
                 factors = Factors(op["bias_rate"], op["bias_decay"])
             start, count = begin + first * width, (last - first) * width
@@ -57,7 +55,7 @@ def _update_all(turn, scale, one):
             if scale != 1:
                 optimizers.rescale(count, grads, scale, one)
             run = Run(start, 1, count, count)
-            dense.update(turn, factors, run, home, grads, count, one)
+            parameters.update(turn, factors, run, home, grads, count, one)
 
 
 @interfaces.TURN.kernel

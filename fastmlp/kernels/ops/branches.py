@@ -1,0 +1,168 @@
+"""Branches: copies of values, some of their columns, and the sum or the row of several ends.
+
+A program stays a list of ops in the order in which they run; an op that reads another than the one
+before it says so in its record, and an end that two branches share says in `places` which they are.
+On the way back one gradient flows at a time: what waits for its branch is kept where they join.
+"""
+
+from __future__ import annotations
+
+from .. import interfaces, shares
+from ..jit import jit, longs
+from . import common
+from .kind import Kind, Sizes
+
+# places of a fork: the sum that its branch ends in. Of a sum: the fork.
+# places of some columns: JOIN, the op that its branch ends in; BEFORE, the end of the branch before
+# it, or -1, and its first column in the join; WANTED, whether its source wants a gradient; then the
+# columns. Of a join: how many branches, then the end of each and its first column.
+JOIN, BEFORE, BEFORE_LEFT, WANTED, COLUMNS = range(5)
+
+
+def _kept_bytes_of_join(sizes: Sizes) -> int:
+    """The gradient of what branches read, while it is gathered from them."""
+    return sizes.batch_size * sizes.n_in * sizes.itemsize
+
+
+@interfaces.OP.kernel
+def fork(turn, s, one):
+    """A copy of this thread's rows, to which a sum comes back."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    x = common.inputs_of(turn, s, one)
+    for r in range(block.first, block.last):
+        row, values = common.row_of(x, r, n, one), common.row_at(op["values"], r, n, one)
+        for j in range(n):
+            values[j] = row[j]
+    common.finish_forward(turn, s, block, one)
+
+
+@interfaces.OP.kernel
+def fork_backward(turn, s, one):
+    """The gradient of the branch and that of the sum, added."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    gradient, joined = (
+        common.source_gradient(turn, s, block.first, one),
+        turn.ops[longs(op["places"], 1)[0]]["slopes"],
+    )
+    for r in range(block.first, block.last):
+        found, slopes = common.row_at(gradient, r, n, one), common.row_at(op["slopes"], r, n, one)
+        waiting = common.row_at(joined, r, n, one)
+        for j in range(n):
+            found[j] = slopes[j] + waiting[j]
+
+
+@interfaces.OP.kernel
+def add(turn, s, one):
+    """The values of a branch plus those that it began with."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    branch, start = (
+        turn.ops[op["source"]]["values"],
+        turn.ops[longs(op["places"], 1)[0]]["values"],
+    )
+    for r in range(block.first, block.last):
+        a, b = common.row_at(branch, r, n, one), common.row_at(start, r, n, one)
+        values = common.row_at(op["values"], r, n, one)
+        for j in range(n):
+            values[j] = a[j] + b[j]
+    common.finish_forward(turn, s, block, one)
+
+
+@interfaces.OP.kernel
+def add_backward(turn, s, one):
+    """The gradient goes to the branch; the fork fetches it, too."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    gradient = common.source_gradient(turn, s, block.first, one)
+    for r in range(block.first, block.last):
+        found, slopes = common.row_at(gradient, r, n, one), common.row_at(op["slopes"], r, n, one)
+        for j in range(n):
+            found[j] = slopes[j]
+
+
+@interfaces.OP.kernel
+def select(turn, s, one):
+    """Some columns of this thread's rows."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    x, columns = common.inputs_of(turn, s, one), longs(op["places"], COLUMNS + n)
+    for r in range(block.first, block.last):
+        row, values = (
+            common.row_of(x, r, op["n_in"], one),
+            common.row_at(op["values"], r, n, one),
+        )
+        for j in range(n):
+            values[j] = row[columns[COLUMNS + j]]
+    common.finish_forward(turn, s, block, one)
+
+
+@jit
+def _hand_to(turn, end, joined, left, first, last, one):
+    """Let the gradient of a branch's end flow: columns from `left` on of the join's slopes."""
+    n, width = turn.ops[end]["n_out"], turn.ops[joined]["n_out"]
+    gradient, _ = common.gradient_of(turn, end, first, one)
+    for r in range(first, last):
+        found = common.row_at(gradient, r, n, one)
+        slopes = common.row_at(turn.ops[joined]["slopes"], r, width, one)
+        for j in range(n):
+            found[j] = slopes[left + j]
+
+
+@interfaces.OP.kernel
+def select_backward(turn, s, one):
+    """Gather the gradient of the columns, and go on with the branch before, or the source."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    places, n_in = longs(op["places"], COLUMNS + n), op["n_in"]
+    joined = turn.ops[places[JOIN]]
+    if places[WANTED]:
+        for r in range(block.first, block.last):
+            slopes = common.row_at(op["slopes"], r, n, one)
+            gathered = common.row_at(joined["kept"], r, n_in, one)
+            for j in range(n):
+                gathered[places[COLUMNS + j]] += slopes[j]
+    if places[BEFORE] >= 0:
+        _hand_to(
+            turn, places[BEFORE], places[JOIN], places[BEFORE_LEFT], block.first, block.last, one
+        )
+    elif places[WANTED]:
+        gradient = common.source_gradient(turn, s, block.first, one)
+        for r in range(block.first, block.last):
+            found = common.row_at(gradient, r, n_in, one)
+            gathered = common.row_at(joined["kept"], r, n_in, one)
+            for j in range(n_in):
+                found[j] = gathered[j]
+
+
+@interfaces.OP.kernel
+def join(turn, s, one):
+    """The values of all branches side by side."""
+    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
+    n_branches = longs(op["places"], 1)[0]
+    ends = longs(op["places"], 1 + 2 * n_branches)
+    for i in range(n_branches):
+        end, left = ends[1 + 2 * i], ends[2 + 2 * i]
+        width, branch = turn.ops[end]["n_out"], turn.ops[end]["values"]
+        for r in range(block.first, block.last):
+            row, values = (
+                common.row_at(branch, r, width, one),
+                common.row_at(op["values"], r, n, one),
+            )
+            for j in range(width):
+                values[left + j] = row[j]
+    common.finish_forward(turn, s, block, one)
+
+
+@interfaces.OP.kernel
+def join_backward(turn, s, one):
+    """Nothing is gathered yet; the gradient flows to the last branch first."""
+    block, op = shares.my_block(turn, s, one), turn.ops[s]
+    for r in range(block.first, block.last):
+        gathered = common.row_at(op["kept"], r, op["n_in"], one)
+        for j in range(op["n_in"]):
+            gathered[j] = 0
+    n_branches = longs(op["places"], 1)[0]
+    ends = longs(op["places"], 1 + 2 * n_branches)
+    _hand_to(turn, ends[2 * n_branches - 1], s, ends[2 * n_branches], block.first, block.last, one)
+
+
+FORK = Kind(fork, fork_backward)
+ADD = Kind(add, add_backward)
+SELECT = Kind(select, select_backward)
+JOINED = Kind(join, join_backward, None, _kept_bytes_of_join)

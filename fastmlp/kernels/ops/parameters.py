@@ -1,0 +1,104 @@
+"""Gradients of an op's parameters: where they are written, and what the optimizer makes of them.
+
+Each thread owns a share of every op's parameters, and updates it while its gradient is hot.
+"""
+
+from __future__ import annotations
+
+from .. import interfaces, matmul, shares
+from ..jit import itemsize, jit, numbers
+from ..views import Factors, Memory, Run
+
+# A gradient is computed and used in blocks, which do not leave the nearest cache in between.
+HOT_NUMBERS = 4096
+
+_update, _add_penalty = interfaces.UPDATE.call, interfaces.ADD_PENALTY.call
+
+
+@jit
+def gradient_place(turn, start, stride, width, one):
+    """Where the gradient of a block from parameter `start` on is written, and its stride.
+
+    If it is used at once and another step follows, nobody will see it: then it goes to this
+    thread's scratch, which stays in the nearest cache and next to which no other thread writes.
+    """
+    if turn.update["at_once"] and turn.step + 1 < turn.call["n_steps"]:
+        return turn.space["scratch"] + turn.thread * turn.space["scratch_bytes"], width
+    return turn.model["grads"] + start * itemsize(one), stride
+
+
+@jit
+def use_gradient(turn, s, block, grads, grad_stride, one):
+    """Add the penalties' part to the gradient of a block of a W, and update the block."""
+    op, model, size, home = turn.ops[s], turn.model, itemsize(one), shares.home(turn, s, one)
+    start, n_rows = home.weights + block.first * home.stride + block.left, block.last - block.first
+    n_columns = block.right - block.left
+    if home.stride == n_columns and grad_stride == n_columns:  # adjacent, as one row
+        n_rows, n_columns = 1, n_rows * n_columns
+    if model["add_penalty"] != 0:
+        l1, l2 = turn.penalty_scale * model["l1"], turn.penalty_scale * model["l2"]
+        for row in range(n_rows):
+            params, gradient = start + row * home.stride, grads + row * grad_stride * size
+            _add_penalty(
+                model["add_penalty"],
+                (l1, l2, n_columns, home.params + params * size, gradient, one),
+            )
+    if turn.update["at_once"]:
+        factors = Factors(op["weight_rate"], op["weight_decay"])
+        run = Run(start, n_rows, n_columns, home.stride)
+        update(turn, factors, run, home, grads, grad_stride, one)
+
+
+@jit
+def update(turn, factors, run, home, grads, grad_stride, one):
+    """The optimizer's step for some parameters, which `shares.home` counts."""
+    hyper = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]
+    memory = Memory(home.params, home.states, home.count)
+    _update(turn.update["update"], (hyper, factors, run, memory, grads, grad_stride, one))
+
+
+@jit
+def bias_gradient(turn, s, one):
+    """Gradient of this thread's biases and, where it is used at once, their new values."""
+    op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
+    count = right - left
+    grads, _ = gradient_place(turn, op["biases"] + left, count, count, one)
+    offset, stride = shares.layout(turn, s, one)
+    matmul.bias_gradient(op["slopes"] + offset, turn.batch, left, right, stride, grads, one)
+    if turn.update["at_once"]:
+        home, factors = shares.home(turn, s, one), Factors(op["bias_rate"], op["bias_decay"])
+        run = Run(home.biases + left, 1, count, count)
+        update(turn, factors, run, home, grads, count, one)
+
+
+@jit
+def _sum_products(turn, s, left, right, out, one):
+    """out[j] <- sum over the batch of a column's slopes times what the forward pass kept of it."""
+    op, size = turn.ops[s], itemsize(one)
+    count, n_out, first = right - left, op["n_out"], left * size
+    total = numbers(out, count, one)
+    for j in range(count):
+        total[j] = 0
+    for r in range(turn.batch):
+        slopes = numbers(op["slopes"] + r * n_out * size + first, count, one)
+        kept = numbers(op["kept"] + r * n_out * size + first, count, one)
+        for j in range(count):
+            total[j] += slopes[j] * kept[j]
+
+
+@interfaces.OP.kernel
+def vector_gradient(turn, s, one):
+    """For ops with one weight for each column: those of this thread, and its biases.
+
+    The forward pass keeps the derivative of each value by its weight in `kept`.
+    """
+    op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
+    start, count = op["weights"] + left, right - left
+    grads, _ = gradient_place(turn, start, count, count, one)
+    _sum_products(turn, s, left, right, grads, one)
+    if turn.update["at_once"]:
+        factors = Factors(op["weight_rate"], op["weight_decay"])
+        run = Run(start, 1, count, count)
+        update(turn, factors, run, shares.home(turn, s, one), grads, count, one)
+    if op["n_biases"] > 0:
+        bias_gradient(turn, s, one)
