@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import checks
 from .errors import InputError, InputTypeError, require
-from .layers import Dense
+from .layers import BatchNorm, Dense, Layer
 from .network import Network
 
 if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
+
+_BATCHES = "num_batches_tracked"
+_TORCH_NAMES = {
+    "W": "weight",
+    "b": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
 
 
 def held_network(model: Any) -> Network | None:
@@ -47,7 +56,9 @@ def to_torch(model: Any) -> dict[str, Any]:
     Returns
     -------
     dict of str to torch.Tensor
-        "0.weight" (n_out, n_in) and "0.bias" (n_out,) of layer 0, and so on; copies.
+        "0.weight" (n_out, n_in) and "0.bias" (n_out,) of layer 0, and so on; copies. Layers in a
+        `Residual` or `Columns` have their places, such as "1.0.weight"; `Scale`, which PyTorch
+        lacks, has "weight" (n_in,), too.
 
     Raises
     ------
@@ -66,22 +77,32 @@ def to_torch(model: Any) -> dict[str, Any]:
     """
     torch = require("torch", "to_torch")
     network, found = network_of("to_torch", model), dict[str, Any]()
-    for number, layer in enumerate(network.layers):
-        if isinstance(layer, Dense):
-            found[f"{number}.weight"] = torch.from_numpy(np.array(layer.W.T, order="C"))
-            found[f"{number}.bias"] = torch.from_numpy(layer.b.copy())
+    for place, layer in network.leaves():
+        for key, values in _as_in_torch(layer).items():
+            found[f"{place}.{key}"] = torch.from_numpy(np.array(values, order="C"))
+        if isinstance(layer, BatchNorm):
+            found[f"{place}.{_BATCHES}"] = torch.tensor(0)
     return found
 
 
+def _as_in_torch(layer: Layer) -> dict[str, np.ndarray]:
+    """Views of a layer's parameters and buffers in the shapes and by the names of PyTorch."""
+    arrays = {**getattr(layer, "parameters", {}), **layer.buffers}
+    if isinstance(layer, Dense):
+        arrays["W"] = arrays["W"].T
+    return {_TORCH_NAMES.get(key, key): values for key, values in arrays.items()}
+
+
 def from_torch(state: Mapping[str, Any], network: Network) -> Network:
-    """Take over the linear layers of a PyTorch model's state dict, in their order.
+    """Take over the numbers of a PyTorch model's state dict, in the order of its layers.
 
     Parameters
     ----------
     state : mapping of str to torch.Tensor or ndarray
-        As ``module.state_dict()`` returns it: weights and biases in turn.
+        As ``module.state_dict()`` returns it: those of linear layers, normalisation with its
+        running statistics, PReLU and embeddings.
     network : Network
-        Built, with Dense layers of the same sizes; its parameters are overwritten.
+        Built, with layers of the same kinds and sizes; its parameters are overwritten.
 
     Returns
     -------
@@ -101,16 +122,18 @@ def from_torch(state: Mapping[str, Any], network: Network) -> Network:
     >>> from_torch(state, Network([Dense(2, 1)])).outputs([[1, 1]])
     array([[6.]], dtype=float32)
     """
-    arrays = [_as_array(value) for value in state.values()]
-    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-    wanted = [shape for layer in dense for shape in (layer.W.T.shape, layer.b.shape)]
+    counts = f".{_BATCHES}"  # of batches, which our layers do without
+    named = [value for key, value in state.items() if not f".{key}".endswith(counts)]
+    arrays = [_as_array(value) for value in named]
+    targets = [values for _, layer in network.leaves() for values in _as_in_torch(layer).values()]
+    wanted = [values.shape for values in targets]
     if [array.shape for array in arrays] != wanted:
         raise InputError(
             "from_torch", f"parameters of shapes {wanted}",
             f"{[array.shape for array in arrays]}", "match the layers of both models",
         )  # fmt: skip
-    for layer, W, b in zip(dense, arrays[::2], arrays[1::2], strict=True):
-        layer.W, layer.b = W.T, b
+    for target, array in zip(targets, arrays, strict=True):
+        checks.assign("from_torch", target, array)
     return network
 
 

@@ -6,7 +6,7 @@ other steps and asks for ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -20,14 +20,21 @@ from .layers import (
     ELU,
     GELU,
     SELU,
+    BatchNorm,
+    Columns,
     Dense,
     Dropout,
+    Embedding,
     Identity,
     Layer,
+    LayerNorm,
     LeakyReLU,
     Mish,
+    PReLU,
     ReLU,
     Rescaling,
+    Residual,
+    Scale,
     Sigmoid,
     SiLU,
     Softplus,
@@ -206,25 +213,74 @@ def _described(model: Any) -> tuple[Network, _Head]:
 
 def _forward(graph: _Graph, network: Network, name: str) -> str:
     """Nodes of all layers and of the loss's link; returns the name of the last output."""
-    for layer in network.layers:
-        name = _layer(graph, layer, name)
+    name = _chain(graph, network.layers, name)
     kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
     return graph.node(kind, name, **attributes)
 
 
-def _layer(graph: _Graph, layer: Layer, name: str) -> str:
-    if isinstance(layer, Dense):
-        return graph.node("Gemm", name, graph.constant(layer.W), graph.constant(layer.b))
-    if isinstance(layer, Dropout):
-        return name
-    if isinstance(layer, SiLU):
-        return graph.node("Mul", name, graph.node("Sigmoid", name))
-    if isinstance(layer, Rescaling):
-        return graph.node("Mul", name, graph.constant(layer.scale))
+def _chain(graph: _Graph, layers: Iterable[Layer], name: str) -> str:
+    """Nodes of layers in a row."""
+    for layer in layers:
+        name = _layer(graph, layer, name)
+    return name
+
+
+def _layer(graph: _Graph, layer: Any, name: str) -> str:
+    if type(layer) in _WRITERS:
+        return _WRITERS[type(layer)](graph, layer, name)
     if type(layer) not in _NODES:
         raise InputError("to_onnx", "built-in layers", repr(layer), "export without it")
     kind, attributes = _NODES[type(layer)](layer)
     return graph.node(kind, name, **attributes)
+
+
+def _layer_norm(graph: _Graph, layer: LayerNorm, name: str) -> str:
+    numbers = [graph.constant(layer.parameters[key]) for key in ("weight", "bias")]
+    return graph.node("LayerNormalization", name, *numbers, epsilon=layer.epsilon)
+
+
+def _batch_norm(graph: _Graph, layer: BatchNorm, name: str) -> str:
+    arrays = {**layer.parameters, **layer.buffers}
+    numbers = [graph.constant(arrays[key]) for key in ("weight", "bias", "mean", "variance")]
+    return graph.node("BatchNormalization", name, *numbers, epsilon=layer.epsilon)
+
+
+def _embedding(graph: _Graph, layer: Embedding, name: str) -> str:
+    numbers = graph.node("Cast", name, to=graph.onnx.TensorProto.INT64)
+    found = graph.node("Gather", graph.constant(layer.parameters["W"]), numbers)
+    return graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
+
+
+def _columns(graph: _Graph, layer: Columns, name: str) -> str:
+    ends = []
+    for columns_of_branch, layers in layer.all_branches:
+        some = graph.node("Gather", name, graph.constant(columns_of_branch, np.int64), axis=1)
+        ends.append(_chain(graph, layers, some))
+    return graph.node("Concat", *ends, axis=1)
+
+
+def _times(graph: _Graph, name: str, factors: Any) -> str:
+    return graph.node("Mul", name, graph.constant(factors))
+
+
+# Layers that take more than one node, or numbers of their own.
+_WRITERS: dict[type, Callable[[_Graph, Any, str], str]] = {
+    Dense: lambda graph, layer, name: graph.node(
+        "Gemm", name, graph.constant(layer.W), graph.constant(layer.b)
+    ),
+    Dropout: lambda graph, layer, name: name,
+    SiLU: lambda graph, layer, name: graph.node("Mul", name, graph.node("Sigmoid", name)),
+    Rescaling: lambda graph, layer, name: _times(graph, name, layer.scale),
+    Scale: lambda graph, layer, name: _times(graph, name, layer.parameters["weight"]),
+    PReLU: lambda graph, layer, name: graph.node(
+        "PRelu", name, graph.constant(layer.parameters["weight"])
+    ),
+    LayerNorm: _layer_norm,
+    BatchNorm: _batch_norm,
+    Embedding: _embedding,
+    Residual: lambda graph, layer, name: graph.node("Add", _chain(graph, layer.layers, name), name),
+    Columns: _columns,
+}
 
 
 def _sorted(graph: _Graph, linked: str, n_outputs: int, n_levels: int) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import checks, columns
 from .body import Body, Plan, planned
+from .categories import check_categories
 from .errors import InputError
 from .layers import every_layer
 from .targets import Samples, TargetCoder
@@ -28,7 +29,9 @@ def matrix(body: Body, where: str, X: Any) -> np.ndarray:
         )
     order = columns.order_in(where, X, body.feature_names)
     values = checks.matrix(where, "X", X, body.n_features)
-    return values if order is None else values[:, order]
+    values = values if order is None else values[:, order]
+    check_categories(where, body.layers, values)
+    return values
 
 
 def read(
@@ -46,6 +49,7 @@ def read(
     )
     X = X if order is None else X[:, order]
     plan = planned(body, X.shape[1])._replace(feature_names=names)
+    check_categories(where, body.layers, X)
     if not (plan.groups or body.is_built):
         raise InputError(
             where, "a layer with a number of units", "none", "end with Dense(n_outputs)"

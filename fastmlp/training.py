@@ -15,6 +15,7 @@ import numpy as np
 
 from . import checks, columns, engine, evaluation, layerwise, own_parts
 from .body import Body, Plan
+from .categories import check_categories
 from .checkpoint import Checkpoint, Resumed
 from .compiling import announce
 from .errors import InputError, InputTypeError, counted
@@ -75,7 +76,7 @@ def fit(
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
     samples, plan, coder = read(network, where, X, y, sample_weight, search)
-    validation = _validation(where, coder, plan, network.dtype, validation_data)
+    validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
     if has_rule(optimizer):
         optimizer.group_factors(plan.groups)
     undo = undoing(network)
@@ -154,7 +155,7 @@ def _checked_callbacks(
 
 
 def _validation(
-    where: str, coder: TargetCoder, plan: Plan, dtype: np.dtype, data: Any
+    where: str, coder: TargetCoder, plan: Plan, dtype: np.dtype, layers: Any, data: Any
 ) -> Samples | None:
     if data is None:
         return None
@@ -167,7 +168,9 @@ def _validation(
     X, y, sample_weight = (*data, None)[:3]
     order = columns.order_in(inner, X, plan.feature_names)
     X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, dtype)
-    return Samples(X if order is None else X[:, order], coder.encode(inner, y, dtype), weights)
+    X = X if order is None else X[:, order]
+    check_categories(inner, layers, X)
+    return Samples(X, coder.encode(inner, y, dtype), weights)
 
 
 class _Trained(NamedTuple):

@@ -36,8 +36,8 @@ class Embedding(CompiledLayer):
     Raises
     ------
     InputError
-        For sizes below 1. A network that reads other numbers than those of categories answers nan,
-        which training and prediction refuse.
+        For sizes below 1. Networks refuse rows with other numbers than those of categories where
+        the layer reads their inputs; elsewhere, and in predictors, such a number becomes nan.
 
     Notes
     -----
