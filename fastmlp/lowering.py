@@ -392,7 +392,14 @@ def _check_sizes(network: Body, stages: list[Stage]) -> None:
     found, end = {group.name: group.size for group in network.groups}, 0
     for group in network.groups:
         end = end + group.size if group.start == end else -1
-    fits = all(stage.main is None or stage.main.n_in == stage.n_in for stage in stages)
+    fits = all(
+        (stage.main is None or stage.main.n_in == stage.n_in)
+        and all(
+            part is None or (part.n_in, part.n_out) == (stage.n_out, stage.n_out)
+            for part in (stage.activation, stage.dropout)
+        )
+        for stage in stages
+    )
     width = stages[-1].n_out
     if not fits or wanted != found or (width, end) != (network.n_outputs, network.params.size):
         raise InputError(

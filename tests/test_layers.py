@@ -22,6 +22,7 @@ from fastmlp.layers import (
     Activation,
     Dense,
     Dropout,
+    Embedding,
     Identity,
     Layer,
     LeakyReLU,
@@ -32,6 +33,8 @@ from fastmlp.layers import (
 )
 from fastmlp.network import Network
 from fastmlp.optimizers import SGD, Adam
+
+from .networks import example_of
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
 ALL_ACTIVATIONS = pytest.mark.parametrize(
@@ -474,11 +477,13 @@ def test_the_base_class_leaves_the_passes_open() -> None:
 @pytest.mark.parametrize("layer", list(LAYERS), ids=LAYERS.names)
 def test_every_layer_is_known_by_its_name(layer: type[Layer]) -> None:
     assert LAYERS[layer.name] is layer
-    made = layer(3) if layer is Dense else layer()  # type: ignore[call-arg]
+    made = Embedding(3, 2) if layer is Embedding else example_of(layer)
     spec = made.specification()
     assert spec["name"] == layer.name
     assert LAYERS.make(made, Layer) is made
-    if layer is not Dense:
+    if layer is Embedding:
+        assert LAYERS.make(spec, Layer) == made
+    elif not (layer is Dense or made.inner):
         assert LAYERS.make(spec, Layer) == made
         assert type(LAYERS.make(layer.name, Layer)) is layer
 

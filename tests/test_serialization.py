@@ -20,10 +20,21 @@ from fastmlp import Network, files, lowering, serialization
 from fastmlp.errors import FileError, InputError, InputTypeError
 from fastmlp.gradient_check import _activation_options
 from fastmlp.initializers import INITIALIZERS
-from fastmlp.layers import LAYERS, Activation, Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
+from fastmlp.layers import (
+    LAYERS,
+    Activation,
+    Dense,
+    Dropout,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Tanh,
+    leaves,
+)
 from fastmlp.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
 from fastmlp.optimizers import Adam
 
+from .networks import example_of, samples
 from .own import sealed
 
 N, N_FEATURES = 12, 4
@@ -115,12 +126,13 @@ def test_every_loss_comes_back(
 @pytest.mark.nojit
 @pytest.mark.parametrize("cls", list(LAYERS), ids=LAYERS.names)
 def test_every_layer_comes_back(cls: type[Layer], X: np.ndarray, path: Path) -> None:
+    X = samples(len(X))[0]
+    layers = [example_of(cls), example_of(cls)]
     if issubclass(cls, Activation):
-        layers = [cls(), cls(**_activation_options(cls.name))]
-    else:
-        layers = [cls(5), cls(5)] if cls is Dense else [cls(), cls()]  # type: ignore[call-arg]
-    saved = Network([layers[0], Dense(3), layers[1], Dense(3)])
-    saved.build(N_FEATURES)
+        layers[1] = cls(**_activation_options(cls.name))
+    if {"embedding"} & {leaf.name for _, leaf in leaves(layers)}:
+        del layers[1]  # it reads numbers of categories, which come first only
+    saved = Network([layers[0], Dense(X.shape[1]), *layers[1:], Dense(3)]).build(X.shape[1])
     saved.save(path)
     loaded = Network.load(path)
     assert_same(saved, loaded, X)

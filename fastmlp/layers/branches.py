@@ -6,7 +6,7 @@ They may stand wherever a layer may, in each other, too.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -95,10 +95,10 @@ class Residual(Container):
     """
 
     name: ClassVar[str] = "residual"
-    layers: tuple[Layer, ...]
+    layers: Sequence[Layer]
 
     def __post_init__(self) -> None:
-        self.layers = _chain("Residual", self.layers)
+        self.layers: tuple[Layer, ...] = _chain("Residual", self.layers)
         if not self.layers:
             raise InputError("Residual", "at least one layer", "none", "start with Dense(n_units)")
 
