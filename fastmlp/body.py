@@ -143,7 +143,13 @@ class Body:
             layer.initialize(rng)
 
     def leaves(self) -> list[tuple[str, Layer]]:
-        """Layers that are not made of others, each with its place: "2", or "1.0" in layer 1."""
+        """Layers that are not made of others.
+
+        Returns
+        -------
+        list of (str, Layer)
+            Each with its place: "2", or "1.0" for the first in layer 1.
+        """
         return list(leaves(self.layers))
 
     def _bind(self) -> None:
@@ -213,7 +219,13 @@ class Body:
         }
 
     def named_arrays(self) -> dict[str, np.ndarray]:
-        """All that a file holds of the network: parameters and buffers by name."""
+        """All that a file holds of the network.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Views of parameters and buffers by name.
+        """
         return self.named_parameters() | self.named_buffers()
 
     @property

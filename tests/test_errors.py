@@ -34,8 +34,10 @@ from fastmlp import (
     Adam,
     AdamW,
     Checkpoint,
+    Columns,
     Dense,
     Dropout,
+    Embedding,
     Huber,
     Layer,
     LeakyReLU,
@@ -45,7 +47,9 @@ from fastmlp import (
     Network,
     Quantile,
     ReLU,
+    Residual,
     RMSprop,
+    Scale,
     SoftmaxCrossEntropy,
     Tanh,
     checks,
@@ -909,6 +913,8 @@ def part_rows() -> Iterator[Row]:
         lambda s: Adam(-1),
     )
     whole: list[tuple[str, Callable[[Any], Any], str]] = [
+        ("Embedding(n)", lambda v: Embedding(v, 2), "Embedding: expected n_categories to be {} 1"),
+        ("Embedding(2, n)", lambda v: Embedding(2, v), "Embedding: expected dim to be {} 1"),
         ("Dense(n)", lambda v: Dense(v), "Dense: expected its sizes to be {} 1"),
         ("Dense(3, n)", lambda v: Dense(3, v), "Dense: expected its sizes to be {} 1"),
         ("Step", lambda v: schedules.Step(n_drops=v), "Step: expected n_drops to be {} 0"),
@@ -2830,6 +2836,80 @@ def trace_rows() -> Iterator[Row]:
     )
 
 
+def branch_rows() -> Iterator[Row]:
+    """Layers made of layers, and numbers of categories."""
+    first = "call forward(X) first"
+    layer: Any
+    for layer, text in (
+        (Residual([Dense(3)]), "Residual([Dense(3)])"),
+        (Columns((0, [])), "Columns(([0], []))"),
+        (Scale(), "Scale(start=1.0)"),
+    ):
+        yield Row(
+            f"backward of {layer.name} without a forward pass",
+            InputError,
+            f"{text}.backward: expected a forward pass before it, got none; {first}",
+            lambda s, layer=layer: layer.backward(s.X),
+        )
+    for name, bad, got in (
+        ("a Residual of one layer", Dense(3), "Dense"),
+        ("a Residual of a class", [ReLU], "type"),
+    ):
+        yield Row(
+            name,
+            InputTypeError,
+            f"Residual: expected a list of layers, got {got}; write [Dense(32), ReLU(), ...]",
+            lambda s, bad=bad: Residual(bad),  # type: ignore[arg-type]
+        )
+    yield Row(
+        "a Residual of nothing",
+        InputError,
+        "Residual: expected at least one layer, got none; start with Dense(n_units)",
+        lambda s: Residual([]),
+    )
+    yield Row(
+        "a Residual of another width",
+        InputError,
+        "Residual: expected layers that give 3 columns for as many, got 4; end with a Dense layer "
+        "of that size",
+        lambda s: Network([Residual([Dense(4)])]).fit(s.X, s.y),
+    )
+    yield Row(
+        "Columns of nothing",
+        InputError,
+        "Columns: expected at least one branch, got none; write Columns(([0, 1], [Dense(4)]))",
+        lambda s: Columns(),
+    )
+    yield Row(
+        "a branch without layers",
+        InputTypeError,
+        "Columns, branch 0: expected a pair of columns and layers, got int; "
+        "write ([0, 1], [Dense(4), ReLU()])",
+        lambda s: Columns(0),
+    )
+    for columns, got in (([], "none"), ([1, 1], "one twice")):
+        yield Row(
+            f"a branch with {got} of the columns",
+            InputError,
+            f"Columns, branch 0: expected some columns, each once, got {got}; "
+            "list them by their numbers",
+            lambda s, columns=columns: Columns((columns, [])),
+        )
+    yield Row(
+        "a branch of columns that are not there",
+        InputError,
+        "Columns, branch 1: expected columns below 3, got 3; count columns from 0",
+        lambda s: Network([Columns((0, []), (3, [])), Dense(2)]).fit(s.X, s.y),
+    )
+    yield Row(
+        "numbers that are no categories",
+        InputError,
+        "Network.fit: expected numbers of categories from 0 to 1 in column 0, got another one in "
+        "row 2; number the categories from 0",
+        lambda s: Network([Embedding(2, 1), Dense(2)]).fit([[0], [1], [2]], [0, 1, 0]),
+    )
+
+
 ROWS = [
     *classifier_rows(),
     *estimator_rows(),
@@ -2840,6 +2920,7 @@ ROWS = [
     *option_rows(),
     *network_rows(),
     *part_rows(),
+    *branch_rows(),
     *file_rows(),
     *mended_rows(),
     *predictor_rows(),

@@ -231,7 +231,7 @@ INSIDE = {
     "ops.common.finish_forward",
     "ops.common.inputs_of",
     "ops.dense.block_sizes",
-    "ops.dense.update",
+    "ops.parameters.update",
     "random.drop",
     "rows.prefetch_tile",
     "shares.home",

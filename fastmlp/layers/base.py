@@ -5,6 +5,7 @@ A layer of the user's own derives from `Layer`; those with kernels stand in `LAY
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, overload
@@ -14,7 +15,7 @@ import numpy as np
 from .. import checks
 from ..attributes import FixedError, Views
 from ..errors import InputError, counted
-from ..kernels.memory import laid_out
+from ..kernels.memory import aligned_zeros, laid_out
 from ..registry import Registry, specification
 
 _OTHER_NAMES = {
@@ -185,6 +186,30 @@ class Layer:
         """
         return cls(**fields)
 
+    def initialize_alone(self, n_in: int, dtype: Any = np.float64, random_state: Any = 0) -> None:
+        """Give a layer outside any network parameters of its own.
+
+        Parameters
+        ----------
+        n_in : int
+            Columns of the inputs.
+        dtype : {"float32", "float64"} or numpy dtype, default "float64"
+            Type of the parameters.
+        random_state : int, numpy Generator or None, default 0
+            Seed of the initial values.
+
+        Raises
+        ------
+        InputError
+            If the layer is made for another number of columns, or for a bad seed.
+        """
+        self.build(n_in)
+        shapes = self.parameter_shapes()
+        self.bind(_memory(shapes, dtype), _memory(shapes, dtype))
+        self.bind_buffers(_memory(self.buffer_shapes(), dtype))
+        seed = checks.seed(type(self).__name__, random_state)
+        self.initialize(np.random.default_rng(seed))
+
     def bind(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
         """Take views into the network's flat vectors as this layer's parameters and gradients.
 
@@ -274,3 +299,13 @@ class Layer:
         return InputError(
             f"{self!r}.backward", "a forward pass before it", "none", "call forward(X) first"
         )
+
+
+def _memory(shapes: dict[str, tuple[int, ...]], dtype: Any) -> Views:
+    """Views of one array for all of some shapes."""
+    sizes = {key: math.prod(shape) for key, shape in shapes.items()}
+    flat, views, start = aligned_zeros(sum(sizes.values()), dtype), {}, 0
+    for key, size in sizes.items():
+        views[key] = flat[start : start + size].reshape(shapes[key])
+        start += size
+    return Views(views)

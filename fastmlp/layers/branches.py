@@ -26,7 +26,18 @@ class Container(Layer):
         raise NotImplementedError
 
     def with_layers(self, replace: Callable[[Layer], Layer]) -> Self:
-        """A copy of which each inner layer is what `replace` makes of it."""
+        """A copy of which each inner layer is what `replace` makes of it.
+
+        Parameters
+        ----------
+        replace : callable
+            From one layer to another.
+
+        Returns
+        -------
+        Layer
+            Of the same class, free for a network of its own.
+        """
         raise NotImplementedError
 
     def __copy__(self) -> Self:
@@ -56,7 +67,7 @@ def _forward(layers: Iterable[Layer], values: np.ndarray, training: bool) -> np.
     return values
 
 
-def _backward(layers: tuple[Layer, ...], flowing: np.ndarray) -> np.ndarray:
+def _backward(layers: Sequence[Layer], flowing: np.ndarray) -> np.ndarray:
     for layer in reversed(layers):
         flowing = layer.backward(flowing)
     return flowing
@@ -169,6 +180,10 @@ class Columns(Container):
     ------
     InputError
         For no branches, and for columns that are not there or twice in one branch.
+
+    Notes
+    -----
+    y = (f1(x[columns 1]), f2(x[columns 2]), ..., x[other columns]), side by side.
 
     References
     ----------

@@ -6,14 +6,11 @@ by differences, see the same arithmetic as the fused step.
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import checks
 from ..attributes import Views
-from ..errors import InputError
 from ..kernels import plan
 from ..kernels.activations import activation, identity
 from ..kernels.alone import run_op
@@ -38,14 +35,6 @@ class CompiledLayer(Layer):
         """Numbers that the kernels find in the op's record."""
         return ()
 
-    def initialize_alone(self, n_in: int, dtype: Any = np.float64, random_state: Any = 0) -> None:
-        """Give a layer outside any network parameters of its own, as `Dense.initialize_alone`."""
-        self.build(n_in)
-        params, grads = (_memory(self.parameter_shapes(), dtype) for _ in range(2))
-        self.bind(params, grads)
-        self.bind_buffers(_memory(self.buffer_shapes(), dtype))
-        self.initialize(np.random.default_rng(checks.seed(type(self).__name__, random_state)))
-
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         X = self._input(X)
         if not isinstance(getattr(self, "parameters", None), Views):
@@ -59,16 +48,6 @@ class CompiledLayer(Layer):
             raise self._before_forward()
         return self._alone.backward(self._incoming(dY, self._alone.values))
 
-    def _views(self, kind: str) -> dict[str, np.ndarray]:
-        """Parameters, gradients or buffers, once they are there."""
-        found: dict[str, np.ndarray] = getattr(self, kind, {})
-        if not found:
-            raise InputError(
-                repr(self), "a layer that knows its input columns", "one that does not yet",
-                "call forward, fit or Network.build first",
-            )  # fmt: skip
-        return found
-
 
 def describe(layer: Layer, op: Any) -> None:
     """What stands in an op's record of a layer's sizes."""
@@ -78,16 +57,6 @@ def describe(layer: Layer, op: Any) -> None:
         op["weight_rows"] = shapes[0][0] if len(shapes[0]) > 1 else 1
         op["weight_width"] = shapes[0][-1]
     op["n_biases"] = op["n_out"] if len(shapes) > 1 else 0
-
-
-def _memory(shapes: dict[str, tuple[int, ...]], dtype: Any) -> Views:
-    """Views of one array for all of some shapes."""
-    sizes = {key: math.prod(shape) for key, shape in shapes.items()}
-    flat, views, start = aligned_zeros(sum(sizes.values()), dtype), {}, 0
-    for key, size in sizes.items():
-        views[key] = flat[start : start + size].reshape(shapes[key])
-        start += size
-    return Views(views)
 
 
 class _Alone:

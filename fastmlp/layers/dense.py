@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .. import checks, initializers
-from ..attributes import Views
 from ..errors import InputError
 from ..initializers import INITIALIZERS, Initializer
 from ..kernels import matmul, narrow, sparse
@@ -127,33 +126,6 @@ class Dense(Layer):
         n_in, n_out = self.parameters["W"].shape
         self.W = self.used_initializer.draw(rng, n_in, n_out)
         self.b = self.bias_initializer.draw(rng, 1, n_out)[0]
-
-    def initialize_alone(self, n_in: int, dtype: Any = np.float64, random_state: Any = 0) -> None:
-        """Give a layer outside any network parameters of its own.
-
-        Parameters
-        ----------
-        n_in : int
-            Columns of the inputs.
-        dtype : {"float32", "float64"} or numpy dtype, default "float64"
-            Type of the parameters.
-        random_state : int, numpy Generator or None, default 0
-            Seed of the initial values.
-
-        Raises
-        ------
-        InputError
-            If the layer is made for another number of columns, or for a bad seed.
-        """
-        self.build(n_in)
-        shapes = self.parameter_shapes()
-        size = n_in * shapes["b"][0]
-        memory = {key: np.zeros(size + shapes["b"][0], dtype) for key in ("params", "grads")}
-        views = [
-            Views(W=flat[:size].reshape(shapes["W"]), b=flat[size:]) for flat in memory.values()
-        ]
-        self.bind(*views)
-        self.initialize(np.random.default_rng(checks.seed("Dense", random_state)))
 
     @property
     def W(self) -> np.ndarray:
