@@ -458,7 +458,7 @@ class Engine:
         epoch that wears out the patience; fewer of them if `ends` said so.
         """
         n_steps, call = step_numbers.shape[0], self.call
-        losses = np.full(n_steps, np.nan)
+        losses = self.losses = np.full(n_steps, np.nan)
         if self.table.kind == SPARSE:
             self.table.addresses()  # once more: a callback may have changed their columns
         self.point_at(order, encoded, weights, n_steps)

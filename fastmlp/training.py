@@ -287,10 +287,7 @@ class _Run:
                         history.stopped = "interrupted"
                     ends = history.stopped != "finished" or history.epochs >= self.n_epochs
                     if checkpoint is not None:
-                        checkpoint.after_epoch(
-                            self.network, history, self.state, self.step, ends,
-                            None if self.stopping is None else self.stopping.remembered(self.network),
-                        )  # fmt: skip
+                        self._save(checkpoint, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         except _EndsInEpoch as end:
@@ -301,6 +298,10 @@ class _Run:
         if self.stopping is not None:
             self.stopping.restore(self.network)
         return history
+
+    def _save(self, checkpoint: Checkpoint, is_last: bool) -> None:
+        stopping = None if self.stopping is None else self.stopping.remembered(self.network)
+        checkpoint.after_epoch(self.network, self.history, self.state, self.step, is_last, stopping)
 
     def _is_enough(self) -> bool:
         return self.stopping is not None and self.stopping.is_over

@@ -117,6 +117,7 @@ class Run:
     listeners: Listeners
     best_params: np.ndarray | None = None  # with early stopping
     judge: Judge | None = None  # within the compiled call
+    pressed: bool = False  # whether Ctrl-C ended a call after epochs that were judged
 
     def train(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
@@ -142,6 +143,8 @@ class Run:
                 self._record_scores(found)
                 stops = self._after_epochs(found) or diverged
                 stops = listeners.epoch_ends() or stops or incremental
+                if self.pressed:
+                    raise KeyboardInterrupt
             if not stops and rule.schedule is None:  # the end of a schedule is where it should end
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
@@ -232,8 +235,7 @@ class Run:
 
         Returns the mean loss of each epoch.
         """
-        e, now, samples = self.estimator, self.progress, self.samples
-        assert now.memory is not None
+        e, now = self.estimator, self.progress
         (n_epochs, n_rows), batch_size = orders.shape, engine.batch_size
         n_steps = -(-n_rows // batch_size)
         patience = ENDLESS
@@ -243,18 +245,37 @@ class Run:
         if not e.early_stopping:
             most = min(e.n_iter_no_change, np.iinfo(np.int32).max)  # it may be infinite
             patience = Patience(most, e.tol, e.best_loss_, now.n_stale)
-        losses = engine.train(
-            orders, samples.encoded, samples.weights, now.memory,
-            self._step_numbers(n_epochs * n_steps), now.n_steps, patience,
-        ).reshape(n_epochs, n_steps)  # fmt: skip
+        losses = self._losses(engine, orders, self._step_numbers(n_epochs * n_steps), patience)
+        losses = losses.reshape(n_epochs, n_steps)
         if not e.early_stopping:
             e.best_loss_, now.n_stale = engine.patience.best_loss, engine.patience.n_stale
         n_done = int(engine.call["enough_after"]) or n_epochs
+        if self.pressed and self.judge is not None:
+            n_done = self.judge.n_judged
         spoilt = ~np.isfinite(losses[:n_done]).all(axis=1)
         if e.early_stopping and spoilt.any():  # the epoch that it diverged in still counts
             n_done = int(np.argmax(spoilt)) + 1
         now.n_steps += n_done * n_steps
         return mean_losses(losses[:n_done], n_rows, batch_size)
+
+    def _losses(
+        self, engine: Engine, orders: np.ndarray, numbers: np.ndarray, patience: Patience
+    ) -> np.ndarray:
+        """Of each step of a call.
+
+        If Ctrl-C ends it, epochs that were judged count, as the best weights may be theirs.
+        """
+        samples, now = self.samples, self.progress
+        assert now.memory is not None
+        try:
+            return engine.train(
+                orders, samples.encoded, samples.weights, now.memory, numbers, now.n_steps, patience
+            )
+        except KeyboardInterrupt:
+            if self.judge is None or self.judge.n_judged == 0:
+                raise
+            self.pressed = True
+            return engine.losses
 
     def _count_epochs(self, losses: list[float], n_rows: int, seconds: float) -> bool:
         """Take down the losses of some epochs, up to the first that is not finite.
