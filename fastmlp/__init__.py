@@ -26,6 +26,7 @@ _MODULES = {
     "trace": ["Trace"],
     "history": ["History"],
     "checkpoint": ["Checkpoint"],
+    "early_stopping": ["EarlyStopping"],
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
     ],
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from . import reference as reference
     from . import schedules as schedules
     from .checkpoint import Checkpoint as Checkpoint
+    from .early_stopping import EarlyStopping as EarlyStopping
     from .errors import InputError as InputError
     from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier

@@ -31,6 +31,7 @@ from .version import __version__
 BEST = "best.safetensors"
 _NAME, _FILE = "epoch-{:06d}.safetensors", re.compile(r"epoch-\d{6,}\.safetensors")
 _STATE = serialization.EXTRA + "optimizer_state"
+_BEST_PARAMS = serialization.EXTRA + "best_params"
 _ARCHITECTURE = "architecture"
 
 
@@ -42,6 +43,7 @@ class Resumed(NamedTuple):
     seed: int
     step: int
     history: History
+    stopping: tuple[dict[str, Any], np.ndarray] | None  # as an `EarlyStopping` remembers
 
     def put_into(self, body: Body) -> None:
         """Give a built network the parameters and the seed."""
@@ -71,8 +73,8 @@ class Checkpoint:
         Go on from the newest checkpoint in the folder, if there is one. Otherwise, the folder must
         hold none.
     allow_changes : bool, default False
-        Go on although data, optimizer, batch size, epochs, shuffling or the version of fastmlp are
-        not those of the checkpoint. Another architecture is refused in any case.
+        Go on although data, optimizer, batch size, epochs, shuffling, early stopping or the version
+        of fastmlp are not those of the checkpoint. Another architecture is refused in any case.
 
     Attributes
     ----------
@@ -181,7 +183,8 @@ class Checkpoint:
             kept, resumed = _kept(header, tensors)
         except Exception as error:  # a wrong header can make anything fail
             raise FileError(where, "a checkpoint", "a file without one", "remove it") from error
-        changed = [key for key, value in self._identity.items() if kept.get(key) != value]
+        now = self._identity
+        changed = [key for key in now | kept if kept.get(key) != now.get(key)]
         if changed and (not self.allow_changes or _ARCHITECTURE in changed):
             advice = "" if _ARCHITECTURE in changed else ", or pass allow_changes=True"
             raise InputError(
@@ -191,7 +194,13 @@ class Checkpoint:
         return resumed
 
     def after_epoch(
-        self, network: Body, history: History, state: np.ndarray, step: int, is_last: bool
+        self,
+        network: Body,
+        history: History,
+        state: np.ndarray,
+        step: int,
+        is_last: bool,
+        stopping: tuple[dict[str, Any], np.ndarray] | None = None,
     ) -> None:
         """What a fit calls when an epoch is whole: write what is due and remove the oldest.
 
@@ -207,13 +216,18 @@ class Checkpoint:
             Steps done so far.
         is_last : bool
             Whether the fit ends here.
+        stopping : (dict, ndarray), optional
+            What an `EarlyStopping` remembers.
         """
         folder, scores = Path(self.folder), history.validation_score
         if scores and all(scores[-1] > score for score in scores[:-1]):
             self._write(network, folder / BEST)
         if is_last or history.epochs % self.every == 0:
             fields = {"run": self._identity, "step": step, "history": history.to_dict()}
-            self._write(network, folder / _NAME.format(history.epochs), {_STATE: state}, fields)
+            tensors = {_STATE: state}
+            if stopping is not None:
+                fields["stopping"], tensors[_BEST_PARAMS] = stopping
+            self._write(network, folder / _NAME.format(history.epochs), tensors, fields)
             for old in self._files()[self.keep :]:
                 old.unlink(missing_ok=True)
         self.saved = [path for path in self.saved if path.exists()]
@@ -228,7 +242,11 @@ def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, 
     fields, state = header[serialization.EXTRA], tensors.pop(_STATE)
     history = History(**fields["history"])
     history.stopped = History.stopped
-    return dict(fields["run"]), Resumed(tensors, state, header["seed"], fields["step"], history)
+    stopping = None
+    if "stopping" in fields:
+        stopping = dict(fields["stopping"]), tensors.pop(_BEST_PARAMS)
+    run, step = dict(fields["run"]), fields["step"]
+    return run, Resumed(tensors, state, header["seed"], step, history, stopping)
 
 
 def _identity(network: Body, samples: Samples, run: dict[str, Any]) -> dict[str, Any]:

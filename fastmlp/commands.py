@@ -29,9 +29,9 @@ from . import (
     serialization,
     story,
 )
-from .best_epoch import BestEpoch
 from .checkpoint import Checkpoint
 from .datasets.tables import load_features
+from .early_stopping import EarlyStopping
 from .errors import InputError, counted
 from .files import checked_path, replacing
 from .history import History
@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> int:
     dtype, wide = _number_type(options, data, loss)
     network = _network(options, loss, data.y, dtype)
     optimizer = command_options.optimizer_for(options)
-    best = None if options.early_stopping is None else BestEpoch(options.early_stopping)
+    best = _stopping(options.early_stopping)
     prepared, finish, is_scaled = _standardized(network, split, data)
     show(
         f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
@@ -94,8 +94,6 @@ def train(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started - compiled
     if history.epochs == 0:
         raise KeyboardInterrupt
-    if best is not None:
-        best.restore(network)
     finish()
     network.feature_names = data.feature_names
     network.trained_on = heldout.description(
@@ -118,7 +116,15 @@ class _Result:
     seconds: float
     compiled: float  # seconds
     is_scaled: bool  # whether the losses of the history are those of a standardised target
-    best: BestEpoch | None
+    best: EarlyStopping | None
+
+
+def _stopping(patience: int | None) -> EarlyStopping | None:
+    """By the loss, which every network has on its validation rows."""
+    if patience is None:
+        return None
+    checks.whole_number("--early-stopping", "it", patience, 1)
+    return EarlyStopping(patience, monitor="validation_loss")
 
 
 def _shown_beside(json_path: str | None) -> Callable[[str], None]:
@@ -135,11 +141,6 @@ def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse paths that cannot be written before any work is done."""
     if options.resume and not options.checkpoint:
         raise InputError("--resume", "--checkpoint DIR with it", "none", "name the folder")
-    if options.early_stopping is not None and options.checkpoint:
-        raise InputError(
-            "--early-stopping", "no --checkpoint with it", "both",
-            "leave one out: checkpoints hold the last epoch, not the best one",
-        )  # fmt: skip
     if options.save:
         checked_path("--save", options.save, serialization.SUFFIXES)
     _check_json(options.json)
@@ -256,9 +257,10 @@ def _print_report(result: _Result, show: Callable[[str], None]) -> None:
     sizes += [layer.b.size for _, layer in network.leaves() if isinstance(layer, Dense)]
     ended = "" if history.stopped == "finished" else history.stopped
     last = history.epochs
-    if best is not None and best.epoch:
-        last, kept = best.epoch, f"the weights of epoch {best.epoch}"
-        ended = f"stopped early, {kept}" if ended == "callback" else f"{ended} {kept}".strip()
+    if best is not None and best.best_epoch:
+        last, kept = best.best_epoch, f"the weights of epoch {best.best_epoch}"
+        is_early = ended == "early_stopping"
+        ended = f"stopped early, {kept}" if is_early else f"{ended} {kept}".strip()
     is_long = result.compiled >= _LOADING
     compiled = f" and {result.compiled:.0f} s of compiling" if is_long else ""
     took = f"{counted(history.epochs, 'epoch')} in {result.seconds:.2f} s{compiled}"
@@ -322,7 +324,7 @@ def _write_outputs(
             "history": _history(result),
         }
         if result.best is not None:
-            content["best_epoch"] = result.best.epoch
+            content["best_epoch"] = result.best.best_epoch
         _write_json(options.json, content)
         if options.json != STANDARD_OUTPUT:
             show(f"{'figures':>14}  {options.json}")

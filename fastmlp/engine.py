@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -157,9 +157,10 @@ class Engine:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.memory = network.dtype, (network.params, network.grads, network.buffers)
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
-        (self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space) = (
-            self.job[name][0] for name in plan.JOB.names or ()
-        )
+        (
+            self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
+            self.held_out,
+        ) = (self.job[name][0] for name in plan.JOB.names or ())  # fmt: skip
         self.update["updates"] = optimizer is not None
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, training and as_trained)
@@ -174,6 +175,7 @@ class Engine:
         self.crew["by_columns"] = self.n_threads > 1 and only_dense and self._is_wide()
         self._links = list[tuple[Any, str, Kernel]]()
         self._is_linked = False
+        self._answering: Sequence[Engine] = ()
         self.read_from(table)
         self._choose_kernels(network.loss, optimizer, training, link)
         self._allocate(batch_size, training)
@@ -267,12 +269,18 @@ class Engine:
         if self.crew["shared"] > 0:
             links.append((self.crew, "move", shares.move_home))
 
+    def judge_with(self, kernels: Mapping[str, Kernel], answering: Sequence[Engine]) -> None:
+        """Let kernels judge each epoch by held-out rows, for which other engines answer."""
+        self._links += [(self.held_out, field, kernel) for field, kernel in kernels.items()]
+        self._answering = answering
+
     def must_compile(self) -> bool:
         """Whether its first call has to wait for the compiler."""
         kernels = [*(kernel for _, _, kernel in self._links), self.loss_of.kernel_for(True)]
         if self.gathers:
             kernels.append(gather.BY_KIND[self.table.kind])
-        return any(not kernel.is_compiled(self.dtype) for kernel in kernels)
+        waits = any(not kernel.is_compiled(self.dtype) for kernel in kernels)
+        return waits or any(engine.must_compile() for engine in self._answering)
 
     def link(self) -> None:
         """Compile the program's kernels, or load them, unless that was done."""
@@ -282,6 +290,14 @@ class Engine:
             record[field] = self._address(field, kernel)
         self._link_gather()
         self._is_linked = True
+        for engine in self._answering:
+            engine.link()
+            engine.link_loss()
+
+    def link_loss(self) -> None:
+        """Compile the loss for the targets that were pointed at, or load it."""
+        rows = self.loss_of.kernel_for(self._has_labels)
+        self.loss["rows"] = self._address("rows", rows)
 
     def penalise(self, wanted: bool) -> None:
         """Let the next calls add the penalties, if there are any, or leave them out."""
@@ -425,7 +441,7 @@ class Engine:
             (space, "column_factors", size * self.dtype.itemsize),
         ]
 
-    def _point_at(
+    def point_at(
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, n_steps: int
     ) -> None:
         """Say which samples come, in which order, and their targets and weights."""
@@ -442,6 +458,7 @@ class Engine:
             self.loss_of, *encoded, n, self.n_outputs, dtype
         )
         samples["weights"] = address_or_0(weights, "sample weights", dtype, n)
+        self._has_labels = bool(encoded.labels.size)
 
     def train(
         self,
@@ -463,10 +480,10 @@ class Engine:
         epoch that wears out the patience; fewer of them if `ends` said so.
         """
         n_steps, call = step_numbers.shape[0], self.call
-        losses = np.full(n_steps, np.nan)
+        losses = self.losses = np.full(n_steps, np.nan)
         if self.table.kind == SPARSE:
             self.table.addresses()  # once more: a callback may have changed their columns
-        self._point_at(order, encoded, weights, n_steps)
+        self.point_at(order, encoded, weights, n_steps)
         if self.update["updates"]:
             self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
             n_numbers = n_steps * self.n_numbers
@@ -481,8 +498,7 @@ class Engine:
         # take the caller away, none of it is freed before the last of them is done.
         self.in_use = order, encoded, weights, state, step_numbers, losses
         self.compile()
-        rows = self.loss_of.kernel_for(bool(encoded.labels.size))
-        self.loss["rows"] = self._address("rows", rows)
+        self.link_loss()
         work = self.work_per_step + _WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, _FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop

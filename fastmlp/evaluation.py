@@ -12,6 +12,7 @@ import numpy as np
 from . import checks, engine, layerwise, samples
 from .body import Body
 from .errors import InputError
+from .judging import BY_LOSS, Grading, r_squared, share_of_right
 from .losses import Quantile, linked
 from .lowering import can_compile
 from .targets import Encoded, Samples, TargetCoder
@@ -65,6 +66,8 @@ def _score(
     if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
         return -loss
     targets, predicted = encoded.dense(body.n_outputs), linked(body.loss, found)
+    if not np.isfinite(predicted).all():
+        return np.nan
     even = weights if weights.size else None
     if body.loss.task == "classes":
         right = np.argmax(predicted, axis=1) == np.argmax(targets, axis=1)
@@ -75,11 +78,35 @@ def _score(
     return _r_squared(predicted.astype(np.float64), targets.astype(np.float64), even)
 
 
+def grading(body: Body, held_out: Samples) -> Grading:
+    """How the compiled call finds the score that `judged` gives."""
+    _, encoded, weights = held_out
+    if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
+        return BY_LOSS
+    targets, even = encoded.dense(body.n_outputs), weights if weights.size else None
+    if body.loss.task == "classes":
+        return share_of_right(np.argmax(targets, axis=1), even)
+    if body.loss.task == "binary":
+        return share_of_right(targets > 0.5, even)
+    true = targets.astype(np.float64)
+    return r_squared(true, _spread(true, even), even, _total(true, even))
+
+
+def _spread(true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Variance of each output's targets."""
+    mean = np.average(true, axis=0, weights=weights)
+    return np.asarray(np.average((true - mean) ** 2, axis=0, weights=weights))
+
+
+def _total(true: np.ndarray, weights: np.ndarray | None) -> float:
+    """What such averages divide by."""
+    return float(np.average(true, axis=0, weights=weights, returned=True)[1][0])
+
+
 def _r_squared(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray | None) -> float:
     """Coefficient of determination, averaged over the outputs; a constant target scores 0 or 1."""
-    mean = np.average(true, axis=0, weights=weights)
     residual = np.average((true - predicted) ** 2, axis=0, weights=weights)
-    spread = np.average((true - mean) ** 2, axis=0, weights=weights)
+    spread = _spread(true, weights)
     constant = np.where(residual == 0, 1.0, 0.0)
     safe = np.where(spread > 0, spread, 1.0)
     return float(np.mean(np.where(spread > 0, 1.0 - residual / safe, constant)))

@@ -25,7 +25,7 @@ class History:
         Of the epoch's last step.
     seconds : list of float, optional
         Time the epoch took, in seconds, validation included and compiling left out.
-    stopped : {"finished", "callback", "interrupted"}, default "finished"
+    stopped : {"finished", "early_stopping", "callback", "interrupted"}, default "finished"
         Why the fit ended; "interrupted" is Ctrl-C; an epoch that it cut short is not counted.
 
     Examples

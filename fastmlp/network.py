@@ -120,11 +120,11 @@ class Network(Body):
             main one, and at most as OMP_NUM_THREADS or NUMBA_NUM_THREADS say.
         callbacks : sequence of callable, default ()
             Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
-            a `Checkpoint`. Of an object that has a method `on_batch(network, step, loss)`, that is
-            called after each batch, with steps counted from 0; a true result ends the fit there,
-            and the unfinished epoch is not in the history. Each batch is then a call of compiled
-            code of its own, which costs some 50 microseconds, and more with several threads, as
-            they are started for each.
+            a `Checkpoint`, one an `EarlyStopping`. Of an object that has a method
+            `on_batch(network, step, loss)`, that is called after each batch, with steps counted
+            from 0; a true result ends the fit there, and the unfinished epoch is not in the
+            history. Each batch is then a call of compiled code of its own, which costs some 50
+            microseconds, and more with several threads, as they are started for each.
         progress : bool, default False
             Whether to show a progress bar.
         keep_finite : bool, default False

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from . import checks, columns, engine, evaluation, layerwise, own_parts
+from . import checks, columns, engine, evaluation, judging, layerwise, own_parts
 from .body import Body, Plan
 from .categories import check_categories
 from .checkpoint import Checkpoint, Resumed
 from .compiling import announce
+from .early_stopping import EarlyStopping
 from .errors import InputError, InputTypeError, counted
 from .history import History
 from .interrupts import CtrlC
@@ -44,7 +45,7 @@ class BatchCallback(Protocol):
 
 Function = Callable[[Any, History], Any]  # of the network
 OnBatch = Callable[[Any, int, float], Any]
-Callback = Function | Checkpoint | BatchCallback
+Callback = Function | Checkpoint | EarlyStopping | BatchCallback
 
 
 def fit(
@@ -70,7 +71,11 @@ def fit(
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     optimizer = optimizer_of(optimizer)
-    callbacks, on_batch, checkpoint = _checked_callbacks(where, callbacks)
+    callbacks, on_batch, checkpoint, stopping = _checked_callbacks(where, callbacks)
+    if stopping is not None and validation_data is None:
+        raise InputError(
+            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
+        )
     compiles = can_compile(network.layers, network.loss, optimizer)
     own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
@@ -85,14 +90,15 @@ def fit(
     resumed = None
     if checkpoint is not None:
         run_options = {
-            "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle
+            "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle,
+            **({} if stopping is None else {"early stopping": stopping}),
         }  # fmt: skip
         resumed = checkpoint.begin(network, samples, run_options)
     if resumed is not None:
         resumed.put_into(network)
     run = _Run(
         network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite, on_batch, bool(callbacks or progress or checkpoint),
+        keep_finite, on_batch, bool(callbacks or progress or checkpoint), stopping,
     )  # fmt: skip
     try:
         return run.epochs(shuffle, callbacks, progress, checkpoint)
@@ -124,17 +130,19 @@ class _NotFinite(Exception):
 
 def _checked_callbacks(
     where: str, callbacks: Any
-) -> tuple[tuple[Function, ...], tuple[OnBatch, ...], Checkpoint | None]:
-    """The functions of epochs, those of batches, and the checkpoint among them."""
+) -> tuple[tuple[Function, ...], tuple[OnBatch, ...], Checkpoint | None, EarlyStopping | None]:
+    """The functions of epochs, those of batches, the checkpoint and the early stopping."""
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
     given = tuple(callbacks)
-    others = tuple(callback for callback in given if not isinstance(callback, Checkpoint))
-    checkpoints = [callback for callback in given if isinstance(callback, Checkpoint)]
-    if len(checkpoints) > 1:
-        raise InputError(where, "one Checkpoint", f"{len(checkpoints)}", "pass one")
+    others = [one for one in given if not isinstance(one, Checkpoint | EarlyStopping)]
+    checkpoints = [one for one in given if isinstance(one, Checkpoint)]
+    stoppings = [one for one in given if isinstance(one, EarlyStopping)]
+    for kind, some in (("Checkpoint", checkpoints), ("EarlyStopping", stoppings)):
+        if len(some) > 1:
+            raise InputError(where, f"one {kind}", f"{len(some)}", "pass one")
     found: list[Function] = []
     on_batch: list[OnBatch] = []
     for callback in others:
@@ -151,7 +159,8 @@ def _checked_callbacks(
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
-    return tuple(found), tuple(on_batch), (checkpoints[0] if checkpoints else None)
+    checkpoint, stopping = next(iter(checkpoints), None), next(iter(stoppings), None)
+    return tuple(found), tuple(on_batch), checkpoint, stopping
 
 
 def _validation(
@@ -178,7 +187,7 @@ class _Trained(NamedTuple):
 
     losses: list[float]
     rates: list[float]
-    wished: bool
+    ended: str
     cut_short: str
 
 
@@ -199,6 +208,7 @@ class _Run:
         keep_finite: bool,
         on_batch: tuple[OnBatch, ...],
         watched: bool,
+        stopping: EarlyStopping | None,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
@@ -217,21 +227,38 @@ class _Run:
         self.finite_params = network.params.copy() if keep_finite else None
         # Those before the first epoch, for an optimizer that may do nothing.
         self.first_params = None if has_rule(optimizer) else network.params.copy()
+        self.stopping, self.best_params = stopping, None
+        if stopping is not None:
+            self.best_params = stopping.begin(network)
+            if resumed is not None and resumed.stopping is not None:
+                stopping.recall(*resumed.stopping)
         self.engine: engine.Engine | None = None
+        self.judge: judging.Judge | None = None
         self.epochs_per_call = 1
         if compiles:
-            alone = is_built_in(optimizer.schedule)  # others may look at what happened so far
-            if alone and not (watched or on_batch or keep_finite or validation):
-                work = engine.training_work(network, batch_size) * self.steps_per_epoch
-                self.epochs_per_call = min(engine.epochs_per_call(work, self.n_rows), n_epochs)
-            self.engine = engine.Engine(
-                network,
-                table_of(samples.X, network.dtype),
-                batch_size,
-                n_threads,
-                optimizer,
-                steps_a_call=self.steps_per_call * self.epochs_per_call,
-            )
+            self._compile(n_threads, bool(watched or on_batch), keep_finite)
+
+    def _compile(self, n_threads: int | None, watched: bool, keep_finite: bool) -> None:
+        """The engine and, where nobody else looks at held-out rows, the judge within it."""
+        network, held_out = self.network, self.validation
+        judges = not watched and held_out is not None and judging.is_quick(network, held_out)
+        alone = is_built_in(self.optimizer.schedule)  # others may look at what happened so far
+        if alone and not (watched or keep_finite) and (judges or held_out is None):
+            work = engine.training_work(network, self.batch_size) * self.steps_per_epoch
+            if held_out is not None:
+                work += judging.work_of(network, held_out)
+            most = engine.epochs_per_call(work, self.n_rows)
+            self.epochs_per_call = min(most, self.n_epochs)
+        self.engine = engine.Engine(
+            network, table_of(self.samples.X, network.dtype), self.batch_size, n_threads,
+            self.optimizer, steps_a_call=self.steps_per_call * self.epochs_per_call,
+        )  # fmt: skip
+        if judges and held_out is not None:
+            rule = judging.Rule() if self.stopping is None else self.stopping.rule
+            self.judge = judging.Judge(
+                self.engine, network, held_out, evaluation.grading(network, held_out), rule,
+                self.epochs_per_call, self.best_params,
+            )  # fmt: skip
 
     def epochs(
         self,
@@ -255,15 +282,15 @@ class _Run:
                 self.engine.compile()
             with self.ctrl_c:
                 ends = history.epochs >= self.n_epochs
+                if not ends and self._is_enough():  # already where a resumed fit goes on
+                    ends, history.stopped = True, "early_stopping"
                 while not ends:
-                    wished = self._epochs(shuffle, callbacks, bar)
+                    history.stopped = self._epochs(shuffle, callbacks, bar)
                     if self.ctrl_c.pressed:
                         history.stopped = "interrupted"
-                    elif wished:
-                        history.stopped = "callback"
                     ends = history.stopped != "finished" or history.epochs >= self.n_epochs
                     if checkpoint is not None:
-                        checkpoint.after_epoch(self.network, history, self.state, self.step, ends)
+                        self._save(checkpoint, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         except _EndsInEpoch as end:
@@ -271,23 +298,31 @@ class _Run:
         finally:
             if bar is not None:
                 bar.close()
+        if self.stopping is not None:
+            self.stopping.restore(self.network)
         return history
 
-    def _epochs(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> bool:
+    def _save(self, checkpoint: Checkpoint, is_last: bool) -> None:
+        stopping = None if self.stopping is None else self.stopping.remembered(self.network)
+        checkpoint.after_epoch(self.network, self.history, self.state, self.step, is_last, stopping)
+
+    def _is_enough(self) -> bool:
+        return self.stopping is not None and self.stopping.is_over
+
+    def _epochs(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> str:
         """The next epochs, up to where somebody looks: train, validate, record.
 
-        Returns whether a callback asks for the end.
+        Returns why they are the last, or "finished".
         """
         started, compiled = time.perf_counter(), compile_seconds()
         n_epochs = min(self.epochs_per_call, self.n_epochs - self.history.epochs)
         trained = self._train_epochs(self.history.epochs, n_epochs, shuffle)
-        validation = None
         if not trained.cut_short:
             self._check_first_epoch()
-            validation = self._validate()
+        judged = self._validate(len(trained.losses))
         compiled = compile_seconds() - compiled
         seconds = time.perf_counter() - started - compiled
-        for loss, rate in zip(trained.losses, trained.rates, strict=False):
+        for loss, rate, validation in zip(trained.losses, trained.rates, judged, strict=False):
             self.history.add(loss, validation, rate, seconds / len(trained.losses))
         if trained.cut_short:
             end = _EndsInEpoch(trained.cut_short)
@@ -295,7 +330,9 @@ class _Run:
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
         wishes = [callback(self.network, self.history) for callback in callbacks]
-        return any(wishes) or trained.wished
+        if any(wishes) or trained.ended == "callback":
+            return "callback"
+        return "early_stopping" if self._is_enough() else "finished"
 
     def _train_epochs(self, first: int, n_epochs: int, shuffle: bool) -> _Trained:
         """All batches of some epochs, or up to a non-finite loss, a wish to end or Ctrl-C."""
@@ -314,6 +351,9 @@ class _Run:
                 part = self._train_steps(order, numbers, done, stop)
             finally:
                 self.ctrl_c.is_computing = False
+            enough = 0 if self.engine is None else int(self.engine.call["enough_after"])
+            if enough:
+                part, why = part[: enough * self.steps_per_epoch], "early_stopping"
             parts.append(part)
             done += part.size
             if not math.isfinite(part[-1]):
@@ -330,7 +370,7 @@ class _Run:
         return _Trained(
             mean_losses(of_epochs, self.n_rows, self.batch_size) if whole else [],
             rates[:whole].tolist(),
-            wished=why == "callback",
+            ended=why,
             cut_short=why if done % self.steps_per_epoch else "",
         )
 
@@ -348,6 +388,8 @@ class _Run:
         if len(order) == 1:
             rows = order[0, first * self.batch_size : last * self.batch_size]
         numbers = numbers[first:last]
+        if self.judge is not None:
+            self.stopping.tell(self.judge) if self.stopping is not None else self.judge.begin()
         if self.engine is not None:
             return self.engine.train(
                 rows, samples.encoded, samples.weights, self.state, numbers, step,
@@ -399,11 +441,20 @@ class _Run:
             own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
             self.first_params = None
 
-    def _validate(self) -> tuple[float, float] | None:
-        """Loss and score on the validation data, if there are any."""
-        if self.validation is None:
-            return None
-        return evaluation.judged(self.network, self.validation)
+    def _validate(self, n_epochs: int) -> list[tuple[float, float] | None]:
+        """Loss and score of so many epochs on the validation data, if there are any."""
+        if self.validation is None or n_epochs == 0:
+            return [None] * n_epochs
+        before = self.history.epochs
+        if self.judge is not None:
+            if self.stopping is not None:
+                self.stopping.hear(self.judge, before)
+            found = self.judge.losses[:n_epochs], self.judge.scores[:n_epochs]
+            return [*zip(*(values.tolist() for values in found), strict=True)]
+        loss, score = evaluation.judged(self.network, self.validation)
+        if self.stopping is not None:
+            self.stopping.look(self.network, before + 1, loss, score)
+        return [(loss, score)]
 
 
 def mean_losses(losses: np.ndarray, n_rows: int, batch_size: int) -> list[float]:

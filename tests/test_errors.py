@@ -37,6 +37,7 @@ from fastmlp import (
     Columns,
     Dense,
     Dropout,
+    EarlyStopping,
     Embedding,
     Huber,
     Layer,
@@ -1738,13 +1739,6 @@ def file_rows() -> Iterator[Row]:
         ),
     )
     yield Row(
-        "early stopping with checkpoints",
-        InputError,
-        "--early-stopping: expected no --checkpoint with it, got both; "
-        "leave one out: checkpoints hold the last epoch, not the best one",
-        lambda s: s.command("train", "--early-stopping", "--checkpoint", str(s.folder)),
-    )
-    yield Row(
         "a test part of data with test rows of their own",
         InputError,
         "--test: expected data without test rows of their own, got own, which has some; "
@@ -2540,6 +2534,46 @@ def checkpoint_rows() -> Iterator[Row]:
         InputError,
         "Network.fit: expected one Checkpoint, got 2; pass one",
         lambda s: fit(s, Checkpoint(s.folder / "a"), Checkpoint(s.folder / "b")),
+    )
+    yield Row(
+        "two kinds of early stopping",
+        InputError,
+        "Network.fit: expected one EarlyStopping, got 2; pass one",
+        lambda s: fit(s, EarlyStopping(), EarlyStopping(3)),
+    )
+    yield Row(
+        "early stopping by nothing",
+        InputError,
+        "Network.fit: expected validation_data for an EarlyStopping, got none; "
+        "pass validation_data=(X, y)",
+        lambda s: fit(s, EarlyStopping()),
+    )
+    yield Row(
+        "early stopping by another name",
+        InputError,
+        "EarlyStopping: expected monitor to be one of validation_score, validation_loss, "
+        "got 'val_loss'; did you mean 'validation_loss'?",
+        lambda s: EarlyStopping(monitor="val_loss"),
+    )
+    yield Row(
+        "early stopping without patience",
+        InputError,
+        "EarlyStopping: expected patience to be a whole number of at least 1, got 0; "
+        "choose a larger one",
+        lambda s: EarlyStopping(0),
+    )
+    yield Row(
+        "early stopping by a step backwards",
+        InputError,
+        "EarlyStopping: expected tolerance to be a number at least 0, got -0.1; "
+        "choose a value in that range",
+        lambda s: EarlyStopping(tolerance=-0.1),
+    )
+    yield Row(
+        "the best weights on which side",
+        InputTypeError,
+        "EarlyStopping: expected restore_best to be True or False, got str; choose one",
+        lambda s: EarlyStopping(restore_best="last"),
     )
     yield Row(
         "going on from nowhere",

@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import checks, evaluation, layerwise
 from ..engine import Convention
 from ..errors import InputError
+from ..judging import BY_LOSS, Grading
 from ..kernels.memory import aligned_copy
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
@@ -114,6 +115,10 @@ class BaseMLP(
         """Accuracy or R^2."""
         raise NotImplementedError
 
+    def _default_grading(self, validation: Validation) -> Grading | None:
+        """How a compiled call finds that score; None if it cannot."""
+        return None
+
     # ------------------------------------------------------------------ fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -183,7 +188,7 @@ class BaseMLP(
             assert self._progress is not None
             stochastic.Run(
                 self, rule, convention, samples, validation, self._validation_score,
-                self._progress, self._random_state, listeners,
+                self._grading(validation), self._progress, self._random_state, listeners,
             ).train(incremental)  # fmt: skip
         else:
             lbfgs.train(self, convention, samples, listeners)
@@ -502,6 +507,12 @@ class BaseMLP(
         weights = validation.sample_weight
         options = {} if weights is None else {"sample_weight": weights}
         return float(scorer(self, validation.X, validation.y, **options))
+
+    def _grading(self, validation: Validation | None) -> Grading | None:
+        """How a compiled call finds the score; None if only Python can."""
+        if validation is None or self.scoring not in (None, "loss"):
+            return None
+        return BY_LOSS if self.scoring == "loss" else self._default_grading(validation)
 
     # ------------------------------------------------------------------ using
 

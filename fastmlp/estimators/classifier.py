@@ -22,6 +22,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from .. import checks
 from ..errors import InputError
+from ..judging import Grading, share_of_right
 from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
 from ..targets import Encoded, TargetCoder, label_numbers
@@ -308,6 +309,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         return accuracy(validation.y, self._decode(linked), validation.sample_weight)
+
+    def _default_grading(self, validation: Validation) -> Grading | None:
+        encoded, weights = validation.samples.encoded, validation.sample_weight
+        if self._binarizer.y_type_ == "multiclass":
+            return share_of_right(encoded.labels, weights)
+        if self.n_outputs_ == 1 and len(self.classes_) != 2:
+            return None
+        return share_of_right(encoded.targets.reshape(-1, self.n_outputs_) > 0.5, weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

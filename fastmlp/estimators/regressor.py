@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from .. import checks
 from ..errors import InputError
+from ..judging import Grading, r_squared
 from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
 from ..registry import checked_keywords
 from ..targets import Encoded, TargetCoder
@@ -25,7 +26,14 @@ from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .edge import weights_of_samples
 from .parameters import CONSTRAINTS
-from .scores import d2_of_absolute_error, d2_of_huber, d2_of_poisson, d2_of_quantiles, r2
+from .scores import (
+    d2_of_absolute_error,
+    d2_of_huber,
+    d2_of_poisson,
+    d2_of_quantiles,
+    r2,
+    targets_and_spread,
+)
 from .stochastic import Validation
 
 # The loss by its name, and its factor for each output: scikit-learn minimises halves of two.
@@ -251,6 +259,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y, predicted, weights = validation.y, self._decode(linked), validation.sample_weight
         judge = r2 if self.loss == "squared_error" else self._score
         return judge(y, predicted, weights)
+
+    def _default_grading(self, validation: Validation) -> Grading | None:
+        y, weights, dtype = validation.y, validation.sample_weight, self.network_.dtype
+        if self.loss != "squared_error" or type(y) is not np.ndarray:
+            return None
+        true, most = targets_and_spread(y, dtype, weights)
+        is_known = true.dtype in (np.float64, dtype) and most.size and most.all()
+        return r_squared(true, most, weights) if is_known else None
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The part of the loss that the model saves beside a constant prediction.

@@ -40,16 +40,32 @@ def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
 
 def r2(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
     """`r2_score` to the last bit, in a tenth of its time for plain arrays."""
-    if _is_plain(y, predicted) and y.dtype.kind == "f" and len(y) > 1:
-        kind = np.result_type(y, predicted, *([] if sample_weight is None else [sample_weight]))
-        true, found = (values.astype(kind).reshape(len(y), -1) for values in (y, predicted))
-        weights = 1.0 if sample_weight is None else np.reshape(sample_weight, (-1, 1))
-        mean = np.average(true, axis=0, weights=sample_weight)
-        lost = (weights * (true - found) ** 2).sum(axis=0)
-        most = (weights * (true - mean) ** 2).sum(axis=0)
-        if most.all():  # it has rules for targets that do not vary
+    if _is_plain(y, predicted):
+        true, most = targets_and_spread(y, predicted.dtype, sample_weight)
+        if most.size and most.all():  # it has rules for targets that do not vary
+            weights = 1.0 if sample_weight is None else np.reshape(sample_weight, (-1, 1))
+            found = predicted.astype(true.dtype).reshape(true.shape)
+            lost = (weights * (true - found) ** 2).sum(axis=0)
             return float(np.average(1 - lost / most))
     return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+
+def targets_and_spread(
+    y: np.ndarray, dtype: np.dtype, sample_weight: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (n, n_targets) in the type that R^2 is computed in, and what they vary by.
+
+    The latter, of shape (n_targets,), is empty where only `r2_score` itself knows what to do.
+
+    dtype: of the predictions.
+    """
+    kind = np.result_type(y, dtype, *([] if sample_weight is None else [sample_weight]))
+    true = y.astype(kind).reshape(len(y), -1)
+    if y.dtype.kind != "f" or len(y) < 2:
+        return true, np.empty(0, kind)
+    weights = 1.0 if sample_weight is None else np.reshape(sample_weight, (-1, 1))
+    mean = np.average(true, axis=0, weights=sample_weight)
+    return true, (weights * (true - mean) ** 2).sum(axis=0)
 
 
 def d2_of_quantiles(

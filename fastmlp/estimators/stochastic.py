@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .. import evaluation
 from ..engine import ENDLESS, Convention, Engine, Patience, epochs_per_call, training_work
+from ..judging import Grading, Judge, Rule, is_quick, work_of
 from ..kernels.memory import aligned_copy
 from ..optimizers import Optimizer
 from ..schedules import Schedule, rates_of
@@ -43,7 +44,7 @@ class Validation(NamedTuple):
     samples: Samples
 
 
-class Rule(NamedTuple):
+class Training(NamedTuple):
     """What an estimator's parameters say about its steps; no schedule stands for scikit-learn's."""
 
     optimizer: Optimizer
@@ -51,9 +52,9 @@ class Rule(NamedTuple):
     max_iter: int
 
 
-def rule_of(estimator: Any) -> Rule:
+def rule_of(estimator: Any) -> Training:
     """The optimizer and the schedule that the parameters describe."""
-    return Rule(optimizer_for(estimator), schedule_for(estimator), estimator.max_iter)
+    return Training(optimizer_for(estimator), schedule_for(estimator), estimator.max_iter)
 
 
 @dataclass(eq=False)
@@ -105,15 +106,18 @@ class Run:
     """One call of `fit` or `partial_fit`: an estimator and what its epochs need beside it."""
 
     estimator: Any
-    rule: Rule
+    rule: Training
     convention: Convention
     samples: Samples
     validation: Validation | None
     score: Callable[[Validation, np.ndarray], float]
+    grading: Grading | None  # how a compiled call finds that score, if it can
     progress: Progress
     random: np.random.RandomState
     listeners: Listeners
     best_params: np.ndarray | None = None  # with early stopping
+    judge: Judge | None = None  # within the compiled call
+    pressed: bool = False  # whether Ctrl-C ended a call after epochs that were judged
 
     def train(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
@@ -121,17 +125,10 @@ class Run:
         network, n_rows = e.network_, samples.X.shape[0]
         batch_size = self._batch_size(n_rows)
         self._prepare(incremental)
-        is_watched = self.validation is not None or incremental or bool(listeners) or e.verbose
-        n_steps = -(-n_rows // batch_size)
-        work = training_work(network, batch_size) * n_steps
-        n_epochs = 1 if is_watched else self._epochs_a_call(work, n_rows)
-        engine = Engine(
-            network, table_of(samples.X, network.dtype), batch_size, e.n_threads, rule.optimizer,
-            convention=self.convention, steps_a_call=n_epochs * n_steps,
-        )  # fmt: skip
+        self.best_params = aligned_copy(network.params) if e.early_stopping else None
+        n_epochs, engine = self._engine(batch_size, incremental)
         order = np.arange(n_rows)
         e.n_iter_, stops = 0, False
-        self.best_params = network.params.copy() if e.early_stopping else None
         try:
             while not stops and e.n_iter_ < e.max_iter:
                 started = time.perf_counter()
@@ -142,10 +139,12 @@ class Run:
                 losses = self._epochs(engine, orders.visits)
                 order = orders.after(len(losses))
                 diverged = self._count_epochs(losses, n_rows, time.perf_counter() - started)
-                score = self._judge(diverged)
-                self._record_score(score)
-                stops = self._after_epochs(score) or diverged
+                found = self._judged(len(losses), diverged)
+                self._record_scores(found)
+                stops = self._after_epochs(found) or diverged
                 stops = listeners.epoch_ends() or stops or incremental
+                if self.pressed:
+                    raise KeyboardInterrupt
             if not stops and rule.schedule is None:  # the end of a schedule is where it should end
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
@@ -157,6 +156,31 @@ class Run:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if self.best_params is not None:
             network.params[...] = self.best_params
+
+    def _engine(self, batch_size: int, incremental: bool) -> tuple[int, Engine]:
+        """How many epochs share a call, and the engine, with a judge where nobody else looks."""
+        e, network, n_rows = self.estimator, self.estimator.network_, self.samples.X.shape[0]
+        held_out, n_steps = self.validation, -(-n_rows // batch_size)
+        work = training_work(network, batch_size) * n_steps
+        is_watched = incremental or bool(self.listeners) or e.verbose
+        judges = False
+        if held_out is not None:
+            work += work_of(network, held_out.samples)
+            judges = self.grading is not None and is_quick(network, held_out.samples)
+        is_alone = not is_watched and (judges or held_out is None)
+        n_epochs = self._epochs_a_call(work, n_rows) if is_alone else 1
+        engine = Engine(
+            network, table_of(self.samples.X, network.dtype), batch_size, e.n_threads,
+            self.rule.optimizer, convention=self.convention, steps_a_call=n_epochs * n_steps,
+        )  # fmt: skip
+        if is_alone and held_out is not None and self.grading is not None:
+            rule = Rule()
+            if e.early_stopping:
+                rule = Rule(min(e.n_iter_no_change, np.iinfo(np.int32).max), e.tol)
+            self.judge = Judge(
+                engine, network, held_out.samples, self.grading, rule, n_epochs, self.best_params
+            )
+        return n_epochs, engine
 
     def _batch_size(self, n_rows: int) -> int:
         e = self.estimator
@@ -211,23 +235,47 @@ class Run:
 
         Returns the mean loss of each epoch.
         """
-        e, now, samples = self.estimator, self.progress, self.samples
-        assert now.memory is not None
+        e, now = self.estimator, self.progress
         (n_epochs, n_rows), batch_size = orders.shape, engine.batch_size
         n_steps = -(-n_rows // batch_size)
         patience = ENDLESS
+        if self.judge is not None:
+            best = e.best_validation_score_ if e.early_stopping else np.inf
+            self.judge.begin(best, now.n_stale)
         if not e.early_stopping:
             most = min(e.n_iter_no_change, np.iinfo(np.int32).max)  # it may be infinite
             patience = Patience(most, e.tol, e.best_loss_, now.n_stale)
-        losses = engine.train(
-            orders, samples.encoded, samples.weights, now.memory,
-            self._step_numbers(n_epochs * n_steps), now.n_steps, patience,
-        ).reshape(n_epochs, n_steps)  # fmt: skip
+        losses = self._losses(engine, orders, self._step_numbers(n_epochs * n_steps), patience)
+        losses = losses.reshape(n_epochs, n_steps)
         if not e.early_stopping:
             e.best_loss_, now.n_stale = engine.patience.best_loss, engine.patience.n_stale
         n_done = int(engine.call["enough_after"]) or n_epochs
+        if self.pressed and self.judge is not None:
+            n_done = self.judge.n_judged
+        spoilt = ~np.isfinite(losses[:n_done]).all(axis=1)
+        if e.early_stopping and spoilt.any():  # the epoch that it diverged in still counts
+            n_done = int(np.argmax(spoilt)) + 1
         now.n_steps += n_done * n_steps
         return mean_losses(losses[:n_done], n_rows, batch_size)
+
+    def _losses(
+        self, engine: Engine, orders: np.ndarray, numbers: np.ndarray, patience: Patience
+    ) -> np.ndarray:
+        """Of each step of a call.
+
+        If Ctrl-C ends it, epochs that were judged count, as the best weights may be theirs.
+        """
+        samples, now = self.samples, self.progress
+        assert now.memory is not None
+        try:
+            return engine.train(
+                orders, samples.encoded, samples.weights, now.memory, numbers, now.n_steps, patience
+            )
+        except KeyboardInterrupt:
+            if self.judge is None or self.judge.n_judged == 0:
+                raise
+            self.pressed = True
+            return engine.losses
 
     def _count_epochs(self, losses: list[float], n_rows: int, seconds: float) -> bool:
         """Take down the losses of some epochs, up to the first that is not finite.
@@ -265,12 +313,24 @@ class Run:
         e.loss_ = losses[n_good - 1]
         return diverged
 
-    def _judge(self, diverged: bool) -> tuple[float, float] | None:
-        """Loss and score on the validation data; the score is minus the loss if that is wanted."""
+    def _judged(self, n_epochs: int, diverged: bool) -> list[tuple[float, float]]:
+        """Loss and score of some epochs on the validation data, if there are any."""
         if self.validation is None:
-            return None
+            return []
+        found: list[tuple[float, float]] = []
+        n_good = n_epochs
         if diverged:
-            return np.nan, np.nan
+            n_good = 0 if self.judge is None else self.judge.n_judged
+        if self.judge is not None:
+            pairs = self.judge.losses[:n_good].tolist(), self.judge.scores[:n_good].tolist()
+            found += zip(*pairs, strict=True)
+        elif n_good:
+            found.append(self._loss_and_score())
+        return [*found, (np.nan, np.nan)] if diverged else found
+
+    def _loss_and_score(self) -> tuple[float, float]:
+        """On the validation data; the score is minus the loss if that is wanted."""
+        assert self.validation is not None
         network, (X, encoded, weights) = self.estimator.network_, self.validation.samples
         outputs = evaluation.outputs(network, X, link=False)
         loss, _ = network.loss.rows(outputs, *encoded, weights)
@@ -279,17 +339,17 @@ class Run:
             return loss, -loss
         return loss, self.score(self.validation, outputs)
 
-    def _record_score(self, score: tuple[float, float] | None) -> None:
+    def _record_scores(self, found: list[tuple[float, float]]) -> None:
         e = self.estimator
-        if score is not None:
+        for score in found:
             for key, value in zip(("validation_loss", "validation_score"), score, strict=True):
                 e.history_.setdefault(key, []).append(value)
         if e.verbose:
             print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-            if score is not None:
-                print(f"Validation score: {score[1]:f}")
+            for _, value in found:
+                print(f"Validation score: {value:f}")
 
-    def _after_epochs(self, score: tuple[float, float] | None) -> bool:
+    def _after_epochs(self, found: list[tuple[float, float]]) -> bool:
         """See whether patience is worn out, change the rate; says whether to stop.
 
         A schedule plans all epochs, of which the last, with the smallest rates, bring much: only
@@ -298,8 +358,7 @@ class Run:
         e, now = self.estimator, self.progress
         what = f"Training loss did not improve more than tol={e.tol:f}"
         if e.early_stopping:
-            assert score is not None
-            self._keep_best(score[1])
+            self._keep_best([score for _, score in found])
             what = f"Validation score did not improve more than tol={e.tol:f}"
         if e.learning_rate == "invscaling" and e.solver != "adam":
             now.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
@@ -311,14 +370,19 @@ class Run:
             now.n_stale = 0
         return stops
 
-    def _keep_best(self, score: float) -> None:
-        e, now = self.estimator, self.progress
-        e.validation_scores_.append(score)
-        worse = score < e.best_validation_score_ + e.tol
-        now.n_stale = now.n_stale + 1 if worse else 0
-        if score > e.best_validation_score_:
-            e.best_validation_score_ = score
-            self.best_params = e.network_.params.copy()
+    def _keep_best(self, scores: list[float]) -> None:
+        e, now, judge = self.estimator, self.progress, self.judge
+        e.validation_scores_ += scores
+        n_judged = 0
+        if judge is not None and judge.n_judged:
+            e.best_validation_score_, now.n_stale = judge.best_value, judge.n_stale
+            n_judged = judge.n_judged
+        for score in scores[n_judged:]:
+            is_best, is_stale = Rule(tolerance=e.tol).compare(0, score, e.best_validation_score_)
+            now.n_stale = now.n_stale + 1 if is_stale else 0
+            if is_best:
+                e.best_validation_score_ = score
+                self.best_params = e.network_.params.copy()
 
     def _out_of_patience(self, message: str) -> bool:
         """Stop, or go on at a fifth of the rate where it adapts."""

@@ -67,6 +67,14 @@ def flush_denormals():
 
 
 @jit
+def keep_denormals():
+    """Stop flushing on this thread; returns what `restore_denormals` needs."""
+    before = np.int64(_read_control())
+    _write_control(np.uint32(before & ~_FLUSH))
+    return before
+
+
+@jit
 def restore_denormals(before):
-    """Put back the setting from before `flush_denormals`."""
+    """Put back the setting from before `flush_denormals` or `keep_denormals`."""
     _write_control(np.uint32(before))

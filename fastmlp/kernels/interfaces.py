@@ -48,7 +48,11 @@ ADD_PENALTY = Interface(0.0, 0.0, 0, 0, 0, ONE)
 GATHER = Interface(TURN_TYPE, 0, 0, 0, 0, ONE)
 # move(turn, comes, one): whether parameters come home or go back.
 MOVE = Interface(TURN_TYPE, False, ONE)
-# penalties, clip, limit(turn, one).
+# grade(outputs, n_out, first, last, truth, weights, parts, one), see `scores`.
+GRADE = Interface(0, 0, 0, 0, 0, 0, 0, ONE)
+# score(parts, n_rows, n_parts, spread, divisor, found, one), see `scores`.
+SCORE = Interface(0, 0, 0, 0, 0.0, 0, ONE)
+# penalties, clip, limit, judge(turn, one).
 TURN = Interface(TURN_TYPE, ONE)
 
 # Which kind of kernel a field of a record holds the address of.
@@ -56,7 +60,7 @@ OF_FIELD = {
     **dict.fromkeys(("forward", "scale", "backward", "gradient"), OP),
     **dict.fromkeys(("product", "back_product"), PRODUCT),
     **dict.fromkeys(("weight_gradient", "narrow_gradient"), WEIGHT_GRADIENT),
-    **dict.fromkeys(("penalties", "clip", "limit"), TURN),
+    **dict.fromkeys(("penalties", "clip", "limit", "judge"), TURN),
     "activate": ACTIVATION,
     "drop": DROP,
     "rows": LOSS,
@@ -65,4 +69,6 @@ OF_FIELD = {
     "add_penalty": ADD_PENALTY,
     "gather": GATHER,
     "move": MOVE,
+    "grade": GRADE,
+    "score": SCORE,
 }

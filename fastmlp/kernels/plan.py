@@ -128,6 +128,24 @@ SPACE = _record(
     " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions"
 )
 
+# What the network is judged by when an epoch ends: rows held out, and what their answers decide.
+#   judge       the kernel, or 0 where nothing is held out; jobs (n_threads,) int64, the address of
+#               each thread's job to answer with, or 0; order (n_rows,) int32 0, 1, 2, ...
+#   row_losses  (n_rows,) float64
+#   grade       the kernel that compares answers with truth; score that adds up what it finds in
+#               parts (n_rows, n_parts), by weights, spread (n_parts,) and divisor: see `scores`.
+#               0 where the score is minus the loss
+#   losses, scores   (n_epochs,) float64, of which those of n_judged epochs are there
+#   by_loss, strict  which of both decides, and whether a tie is stale, too
+#   patience    how many epochs in a row may be stale, of which n_stale are, or -1; best_epoch of
+#               the call, from 1, or 0; best_value what it has (minus a loss); best_params
+#               (n_params,), or 0 where nobody wants those
+HELD_OUT = _record(
+    "judge jobs n_rows order row_losses grade score truth weights parts n_parts spread losses"
+    " scores n_judged by_loss strict patience n_stale best_epoch best_params",
+    "divisor tolerance best_value",
+)
+
 JOB = np.dtype(
     [
         ("samples", SAMPLES),
@@ -137,6 +155,7 @@ JOB = np.dtype(
         ("call", CALL),
         ("crew", CREW),
         ("space", SPACE),
+        ("held_out", HELD_OUT),
     ]
 )
 

@@ -26,7 +26,8 @@ _turn, _move = interfaces.TURN.call, interfaces.MOVE.call
 
 
 @jit
-def _batches_an_epoch(turn):
+def batches_an_epoch(turn):
+    """Steps of one epoch."""
     return -(-turn.samples["n_rows"] // turn.call["batch_size"])
 
 
@@ -44,8 +45,8 @@ def forward(turn, one):
 
 
 @jit
-def _loss_of_my_rows(turn, one):
-    """Loss of this thread's rows of the batch, and the gradient of their outputs."""
+def loss_of_rows(turn, row_losses, one):
+    """Loss of this thread's rows of the batch, to an address; the gradient of their outputs."""
     loss, samples, n_out = turn.loss, turn.samples, turn.model["n_outputs"]
     first, last = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
     shift = 0 if turn.crew["by_columns"] else first
@@ -59,7 +60,7 @@ def _loss_of_my_rows(turn, one):
     )
     _loss(loss["rows"], (
         setting, outputs, n_out, Rows(turn.order, first, last), targets, gradient,
-        turn.space["row_losses"], one,
+        row_losses, one,
     ))  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def _loss_of_my_rows(turn, one):
 def _rows_phase(turn, one):
     """Forward, loss and backward of this thread's part of the batch."""
     forward(turn, one)
-    _loss_of_my_rows(turn, one)
+    loss_of_rows(turn, turn.space["row_losses"], one)
     if turn.crew["by_columns"]:
         shares.meet(turn)
     for s in range(turn.ops.size - 1, turn.model["first_trained"] - 1, -1):
@@ -92,13 +93,13 @@ def _loss_of_batch(turn):
 @jit
 def _was_enough(turn):
     """Whether an epoch that ended before this step wore out the patience."""
-    return 0 < turn.call["enough_after"] * _batches_an_epoch(turn) <= turn.step
+    return 0 < turn.call["enough_after"] * batches_an_epoch(turn) <= turn.step
 
 
 @jit
 def _judge_epoch(turn):
     """At the end of an epoch, see whether its loss is better, and say when it is enough."""
-    call, n_batches, done = turn.call, _batches_an_epoch(turn), turn.step + 1
+    call, n_batches, done = turn.call, batches_an_epoch(turn), turn.step + 1
     if call["patience"] < 0 or done % n_batches != 0:
         return
     first = call["losses"] + (done - n_batches) * FLOAT64_BYTES
@@ -151,6 +152,15 @@ def _step(turn, one):
 
 
 @jit
+def _goes_on(turn, one):
+    """After the last step of an epoch: judge it by held-out rows, and see whether it is enough."""
+    if turn.held_out["judge"] == 0:
+        return True
+    _turn(turn.held_out["judge"], (turn, one))
+    return turn.call["enough_after"] == 0
+
+
+@jit
 def _weigh(record, samples, loss, one):
     """Note what a batch's loss is a mean over: the sum of its weights, if the job does not say."""
     total = loss["total_weight"]
@@ -177,7 +187,7 @@ def train_steps(job_at, thread, one):
     samples, call, crew = turn.samples, turn.call, turn.crew
     if crew["move"] != 0:
         _move(crew["move"], (turn, True, one))
-    n_rows, batch_size, n_batches = samples["n_rows"], call["batch_size"], _batches_an_epoch(turn)
+    n_rows, batch_size, n_batches = samples["n_rows"], call["batch_size"], batches_an_epoch(turn)
     whole, rest = divmod(call["from_step"], n_batches)
     met, visited = True, rest * batch_size
     record["order"] = samples["order"] + (whole * n_rows + visited) * INT32_BYTES
@@ -190,7 +200,9 @@ def train_steps(job_at, thread, one):
         record["order"] += record["batch"] * INT32_BYTES
         visited += record["batch"]
         if visited == n_rows:
-            visited = 0
+            visited, met = 0, _goes_on(turn, one)
+            if not met:
+                break
     if crew["move"] != 0:
         _move(crew["move"], (turn, False, one))
     restore_denormals(control)
