@@ -27,7 +27,7 @@ from .kernels.sums import n_parts
 from .kernels.threads import SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width_of
 from .layers import Activation
-from .losses import BuiltInLoss, target_addresses
+from .losses import CompiledLoss, target_addresses
 from .lowering import Sharing, choose_kernels, lower
 from .optimizers import SGD, Optimizer
 from .tables import Table, table_of
@@ -203,7 +203,7 @@ class Engine:
     def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
-        assert isinstance(loss, BuiltInLoss)
+        assert isinstance(loss, CompiledLoss)
         self.levels = loss.levels_as(dtype)
         self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
@@ -217,12 +217,13 @@ class Engine:
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
         self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
-        self.update["hyper_bytes"] = 8 * optimizer.n_numbers
+        n_numbers = optimizer.n_columns(network.groups)
+        self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
         # As Python's numbers, too, since reading a record takes longer than using what it holds.
         self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
-        self.n_numbers = optimizer.n_numbers
+        self.n_numbers = n_numbers
 
     def read_from(self, table: Table) -> None:
         """Point at the samples; another table may follow if it is as readable in place as this."""
@@ -253,7 +254,7 @@ class Engine:
         if model["l1"] or model["l2"]:
             links += [(model, "penalties", whole.penalties), (model, "add_penalty", add_penalty)]
         if update["updates"]:
-            links.append((update, "update", optimizer.kernel))
+            links.append((update, "update", optimizer.kernel_of_step))
             if update["clip_norm"] > 0:
                 links.append((update, "clip", whole.clip))
             if (self.ops["max_norm"] > 0).any():
@@ -537,7 +538,9 @@ def _work_space_key(network: Body, table: Table, link: bool) -> tuple[Any, ...]:
     options = tuple((layer.kernel, layer.option) for layer in activations)
     block = min(_PREDICT_BLOCK, 1 << (table.n_rows - 1).bit_length())
     in_place = table.usable_as(network.dtype)
-    return block, link, in_place, table.kind == SPARSE, network.loss, options
+    assert isinstance(network.loss, CompiledLoss)
+    link_kernel = network.loss.link_kernel if link else None
+    return block, link, in_place, table.kind == SPARSE, link_kernel, options
 
 
 def _work_space(network: Body, key: tuple[Any, ...], table: Table) -> Engine:

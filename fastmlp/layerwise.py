@@ -21,7 +21,7 @@ from .kernels.memory import address_of, laid_out
 from .kernels.sums import n_parts
 from .kernels.views import Block, Penalty, Weights
 from .layers import Dense, Dropout, Layer
-from .losses import BuiltInLoss
+from .losses import has_kernel
 from .optimizers import has_rule
 from .tables import is_sparse
 from .targets import Encoded
@@ -166,7 +166,7 @@ def loss_and_slopes(
     network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Mean loss, penalties left out, and its gradient with respect to the outputs."""
-    if isinstance(network.loss, BuiltInLoss):
+    if has_kernel(network.loss):
         return network.loss.rows(outputs, *encoded, weights)
     even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
     return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)

@@ -22,7 +22,7 @@ from .kernels.sums import PART_UNIT, n_parts
 from .kernels.tiles import FEW_COLUMNS, tile_width_of
 from .layers import LAYERS, Activation, Dense, Dropout, Layer, Rescaling
 from .layers.dense import gradient_for_few, product_for
-from .losses import LOSSES, Loss
+from .losses import LOSSES, CompiledLoss, Loss
 from .optimizers import OPTIMIZERS, Group, Optimizer
 
 if TYPE_CHECKING:
@@ -48,11 +48,34 @@ class Sharing(NamedTuple):
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
-    """Whether everything has a kernel: exactly the built-in classes, none derived from them."""
+    """Whether everything has a kernel: built-in classes, and those that name one themselves."""
     return (
-        all(type(layer) in LAYERS for layer in layers)
-        and type(loss) in LOSSES
-        and (optimizer is None or type(optimizer) in tuple(OPTIMIZERS))
+        all(_has_kernel(layer, LAYERS, Activation, _BYPASSED_LAYER) for layer in layers)
+        and _has_kernel(loss, LOSSES, CompiledLoss, _BYPASSED_LOSS)
+        and (
+            optimizer is None
+            or _has_kernel(optimizer, OPTIMIZERS, Optimizer, _BYPASSED_OPTIMIZER)
+        )
+    )
+
+
+# Methods that are not called where kernels run.
+_BYPASSED_LAYER = "forward", "backward", "build", "parameter_shapes", "initialize", "bind"
+_BYPASSED_LOSS = "value_and_gradient", "rows", "link"
+_BYPASSED_OPTIMIZER = "step", "update", "initial_state"
+
+
+def _has_kernel(part: Any, built_in: Any, base: type, bypassed: Sequence[str]) -> bool:
+    """Whether a part is built in, or names a kernel and leaves the methods alone that it bypasses.
+
+    A class that is derived from another with a kernel may have changed anything, so it has to say
+    that its own does the same.
+    """
+    cls = type(part)
+    if cls in tuple(built_in):
+        return True
+    return "kernel" in vars(cls) and all(
+        getattr(cls, name, None) is getattr(base, name) for name in bypassed
     )
 
 

@@ -267,7 +267,7 @@ def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -
         rates = optimizer.schedule.rates(np.arange(1), 1)
         rate = float(rates[0])
         state = optimizer.initial_state(network.params.size, network.dtype)
-        numbers = optimizer.step_numbers(0, rates)[0]
+        numbers = optimizer.step_numbers(0, rates, 1, network.groups)[0]
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
         optimizer.step(network.params, network.grads)

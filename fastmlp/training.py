@@ -217,7 +217,8 @@ class _Run:
         self.engine: engine.Engine | None = None
         self.epochs_per_call = 1
         if compiles:
-            alone = is_built_in(optimizer.schedule)  # others may look at what happened so far
+            # Schedules of the user's own may look at what happened so far.
+            alone = all(map(is_built_in, optimizer.schedules))
             if alone and not (watched or on_batch or keep_finite or validation):
                 work = engine.training_work(network, batch_size) * self.steps_per_epoch
                 self.epochs_per_call = min(engine.epochs_per_call(work, self.n_rows), n_epochs)
@@ -368,7 +369,8 @@ class _Run:
         in_all = self.steps_per_epoch * self.n_epochs
         rates = rates_of(self.optimizer.schedule, self.step + np.arange(n_steps), in_all)
         last = rates[self.steps_per_epoch - 1 :: self.steps_per_epoch]
-        return self.optimizer.step_numbers(self.step, rates), last
+        groups = self.network.groups
+        return self.optimizer.step_numbers(self.step, rates, in_all, groups), last
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
         """Losses after the first that is not finite mean nothing: there the epoch ended.

@@ -39,6 +39,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   product, back_product, weight_gradient, narrow_gradient  kernels that those of dense ops call
 #   weights, biases  the first of each in params and grads
 #   values, slopes   addresses of (batch, n_out)
+#   dropout          its rate; or, if that follows a schedule, 1 and the column of hyper that has it
 #   penalty_parts    in how many parts the penalties of a row of W are summed: those of the next sum
 #                    over its units, so that threads which share that out share these, too
 OP = _record(
