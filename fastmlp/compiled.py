@@ -1,11 +1,12 @@
 """Compiled parts of your own, from one rule for one number.
 
-A class that names such a kernel runs in the compiled loop, as the built-in ones do: an `Activation`,
-a `CompiledLoss` or an `Optimizer` of your own, in a script or a notebook.
+A class that names such a kernel runs in the compiled loop, as the built-in ones do: it derives from
+`Activation`, `CompiledLoss` or `Optimizer`, and may stand in a script or a notebook.
 """
 
 from __future__ import annotations
 
+import inspect
 import keyword
 from collections import namedtuple
 from collections.abc import Callable, Sequence
@@ -23,7 +24,13 @@ _STATES = ("first state", "second state", "third state")
 def _rule(function: Any, call: Call, arguments: Sequence[str], *more: Any) -> OwnRule:
     """A rule of such arguments."""
     found = own_rule(function, call, *more)
-    checks.takes(found.where, "a rule", found.function, *arguments)
+    given = inspect.signature(found.function).parameters.values()
+    kinds = {parameter.kind for parameter in given}
+    if len(given) != len(arguments) or not kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
+        raise InputTypeError(
+            found.where, f"a rule of ({', '.join(arguments)})",
+            f"one of ({', '.join(map(str, given))})", "give it these arguments",
+        )  # fmt: skip
     return found
 
 
@@ -198,7 +205,7 @@ def compiled_optimizer(
     checks.whole_number(where, "n_states", n_states, 0, most)
     names = _names(where, numbers)
     states = tuple(f"state{number}" for number in range(n_states))
-    kind = namedtuple("Numbers", names)  # type: ignore[misc]  # noqa: PYI024
+    kind = namedtuple("Numbers", names)  # type: ignore[misc]
     call = Call(where, 3 + n_states, kind, ("parameter", *_STATES[:n_states]))
     own = _rule(rule, call, ("p", "g", *states, "rate", "h"), names, n_states)
     kernel = optimizers.own_optimizer(own, n_states)

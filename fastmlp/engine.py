@@ -27,6 +27,7 @@ from .kernels.sums import n_parts
 from .kernels.threads import SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width_of
 from .layers import Activation
+from .layers.dropout import by_schedule
 from .losses import CompiledLoss, target_addresses
 from .lowering import Sharing, choose_kernels, lower
 from .optimizers import SGD, Optimizer
@@ -217,7 +218,7 @@ class Engine:
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
         self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
-        n_numbers = optimizer.n_columns(network.groups)
+        n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
         self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
         # As Python's numbers, too, since reading a record takes longer than using what it holds.

@@ -21,6 +21,7 @@ from .kernels.memory import address_of, laid_out
 from .kernels.sums import n_parts
 from .kernels.views import Block, Penalty, Weights
 from .layers import Dense, Dropout, Layer
+from .layers.dropout import by_schedule
 from .losses import has_kernel
 from .optimizers import has_rule
 from .tables import is_sparse
@@ -73,9 +74,12 @@ def _step(
     is_first: bool,
 ) -> float:
     """One batch; returns its loss."""
+    planned = by_schedule(network.layers)
+    rates = dict(zip(map(id, planned), numbers[len(numbers) - len(planned) :], strict=True))
+    numbers = numbers[: len(numbers) - len(planned)]
     for number, layer in enumerate(network.layers):
         if isinstance(layer, Dropout):
-            layer.at_step(network.seed, number + 1, step)
+            layer.at_step(network.seed, number + 1, step, rates.get(id(layer)))
     batch_weights = weights[index] if weights.size else weights
     targets = encoded.rows(index, network.n_outputs)
     loss = gradient(network, X[index], targets, batch_weights, True, is_first)

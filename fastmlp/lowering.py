@@ -24,6 +24,7 @@ from .layers import LAYERS, Activation, Dense, Dropout, Layer, Rescaling
 from .layers.dense import gradient_for_few, product_for
 from .losses import LOSSES, CompiledLoss, Loss
 from .optimizers import OPTIMIZERS, Group, Optimizer
+from .schedules import Schedule
 
 if TYPE_CHECKING:
     from .body import Body
@@ -53,8 +54,7 @@ def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -
         all(_has_kernel(layer, LAYERS, Activation, _BYPASSED_LAYER) for layer in layers)
         and _has_kernel(loss, LOSSES, CompiledLoss, _BYPASSED_LOSS)
         and (
-            optimizer is None
-            or _has_kernel(optimizer, OPTIMIZERS, Optimizer, _BYPASSED_OPTIMIZER)
+            optimizer is None or _has_kernel(optimizer, OPTIMIZERS, Optimizer, _BYPASSED_OPTIMIZER)
         )
     )
 
@@ -155,7 +155,7 @@ def _records(network: Body, folded: list[list[Layer]], optimizer: Optimizer) -> 
         )
     )
     starts: dict[str, Group] = {group.name: group for group in network.groups}
-    number = 0
+    number, column = 0, optimizer.n_columns(network.groups)
     for op, layers in zip(ops, folded, strict=True):
         op["n_in"], op["n_out"] = layers[0].n_in or 0, layers[-1].n_out or 0
         for layer in layers:
@@ -168,7 +168,9 @@ def _records(network: Body, folded: list[list[Layer]], optimizer: Optimizer) -> 
             elif isinstance(layer, Activation):
                 op["activation_option"] = layer.option
             elif isinstance(layer, Dropout):
-                op["dropout"], op["dropout_stream"] = layer.rate, number + 1
+                op["dropout_stream"], follows = number + 1, isinstance(layer.rate, Schedule)
+                op["dropout"] = 1 + column if follows else layer.rate
+                column += follows
             number += 1
     return ops
 
@@ -180,7 +182,7 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize:
     for s, op in enumerate(ops):
         chosen: dict[str, Kernel] = {"activate": program.activations[s]}
         if training and op["dropout"] > 0:
-            chosen["drop"] = common.drop_values
+            chosen["drop"] = common.drop_values if op["dropout"] < 1 else common.drop_by_schedule
         chosen |= _forward(op, s, sharing)
         if training and s >= first_dense:
             if s + 1 == ops.size or not _scales_slopes(ops[s + 1], op):

@@ -181,8 +181,7 @@ class Optimizer:
         where = type(self).__name__
         object.__setattr__(self, "learning_rate", schedule_of(self.learning_rate))
         decay = number_or_schedule(where, "weight_decay", self.weight_decay)
-        if isinstance(decay, Schedule):
-            object.__setattr__(self, "weight_decay", decay)
+        object.__setattr__(self, "weight_decay", decay)
         if self.clip_norm is not None:
             checks.number(where, "clip_norm", self.clip_norm, 0, low_open=True)
         if self.factors is not None and not isinstance(self.factors, Mapping):
@@ -282,10 +281,11 @@ class Optimizer:
         for column, numbers in enumerate(own, kernels.DECAY + 1):
             table[:, column] = numbers
         if self.plans_factors:
-            for column, factor in enumerate(self._factors_of(groups)):
-                values = [values_of(value, steps, in_all) * shift for value, shift in factor]
-                place = self.n_numbers + 2 * column
-                table[:, place : place + 2] = np.stack(values, axis=1)
+            factors = [pair for factor in self._factors_of(groups) for pair in factor]
+            known = {id(value): value for value, _ in factors}  # a schedule is asked once
+            found = {key: values_of(value, steps, in_all) for key, value in known.items()}
+            for column, (value, shift) in enumerate(factors, self.n_numbers):
+                table[:, column] = found[id(value)] * shift
         return table
 
     @property
@@ -308,9 +308,7 @@ class Optimizer:
         """
         return self.n_numbers + 2 * len(groups) * self.plans_factors
 
-    def rule_numbers(
-        self, rates: np.ndarray, t: np.ndarray
-    ) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         """What the rule reads at some steps: by default the fields of the same names.
 
         Parameters
@@ -373,7 +371,8 @@ class Optimizer:
             entry = entries[group.name]
             shift = group.scale if self.ignores_gradient_scale else group.scale**2
             decay = float(group.is_weight) if entry.decay is None else entry.decay
-            found.append([(entry.rate, shift), (decay, 1.0 / shift)])
+            rate = entry.rate if isinstance(entry.rate, Schedule) else float(entry.rate)
+            found.append([(rate, shift), (decay, 1.0 / shift)])
         return found
 
     def step(self, params: np.ndarray, grads: np.ndarray, n_steps: int | None = None) -> None:

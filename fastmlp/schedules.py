@@ -531,12 +531,12 @@ def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
     return found
 
 
-def number_or_schedule(where: str, name: str, value: Any) -> float | Schedule:
-    """A number of at least 0 as it is, anything else as a schedule of such numbers."""
-    if isinstance(value, int | float | np.number) or value is None:
-        checks.number(where, name, value, 0)
-        return float(value)
-    return schedule_of(value, f"{where}, {name}")
+def number_or_schedule(where: str, name: str, value: Any, high: float = np.inf) -> Any:
+    """A number from 0 up to below `high` as it is; a schedule, or a function, as a schedule."""
+    if isinstance(value, Schedule | dict) or (callable(value) and not isinstance(value, type)):
+        return schedule_of(value, f"{where}, {name}")
+    checks.number(where, name, value, 0, high, high_open=high < np.inf)
+    return value
 
 
 def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:

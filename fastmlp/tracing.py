@@ -21,6 +21,7 @@ from .losses import LOSSES
 from .optimizers import SGD, has_rule, optimizer_of
 from .registry import specification
 from .samples import adopt, read
+from .schedules import Schedule
 from .tables import is_sparse
 from .targets import Samples, TargetCoder
 from .trace import Outcome, Reference, Step, Trace
@@ -280,6 +281,11 @@ def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -
     return rate
 
 
+def _drops(layer: Dropout) -> bool:
+    """Whether the layer does anything in training, so far as its rate says."""
+    return isinstance(layer.rate, Schedule) or layer.rate > 0
+
+
 # The reference --------------------------------------------------------------------------------
 
 
@@ -297,7 +303,7 @@ class _Oracle:
         if network.loss.name not in reference.LOSSES or type(network.loss) not in set(LOSSES):
             return f"the loss {network.loss.name}"
         for number, layer in enumerate(network.layers):
-            if isinstance(layer, Dropout) and not (training and layer.rate > 0):
+            if isinstance(layer, Dropout) and not (training and _drops(layer)):
                 continue  # it changes nothing
             if type(layer) is Dense:
                 self.stages.append((number, None))

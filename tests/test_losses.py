@@ -151,7 +151,9 @@ def test_losses_of_parts_add_up_to_the_loss_of_all(
 
 @pytest.mark.nojit
 @ALL_CASES
-def test_rows_without_weight_count_for_nothing(loss: CompiledLoss, rng: np.random.Generator) -> None:
+def test_rows_without_weight_count_for_nothing(
+    loss: CompiledLoss, rng: np.random.Generator
+) -> None:
     Z, T = rng.normal(size=(N, 3)), targets(loss, rng)
     weight = np.array([0.0, 1, 2, 0, 1, 1, 0])
     Z[0] = 1e30  # its loss is infinite for some, and must not come through as inf times 0

@@ -255,7 +255,9 @@ def loss_truth(
     return (value * share).sum() * mean, slope * share * mean
 
 
-def loss_targets(loss: CompiledLoss, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def loss_targets(
+    loss: CompiledLoss, rng: np.random.Generator, shape: tuple[int, int]
+) -> np.ndarray:
     match loss.task:
         case "classes":
             return rng.dirichlet(np.ones(shape[1]), shape[0])

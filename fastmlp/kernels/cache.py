@@ -1,10 +1,10 @@
 """Compiled kernels on disk, in one folder per user: the first process compiles, all others load.
 
 The folder's name is a hash of the kernels' sources and of the compiler's version, so a clone and an
-installed package of one release share it, and a changed kernel gets a new one. A rule of
-the user's own, which these sources do not tell of, has a folder by a hash of its own. Processes
-that start together, like the workers of a grid search, compile each function once: one of them does, and the
-others wait for its file.
+installed package of one release share it, and a changed kernel gets a new one. A rule
+of the user's own, which these sources do not tell of, has a folder by a hash of its own. Processes
+that start together, like the workers of a grid search, compile each function once: one of them
+does, and the others wait for its file.
 """
 
 from __future__ import annotations

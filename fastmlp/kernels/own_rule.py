@@ -25,6 +25,8 @@ from .jit import JIT_ENABLED, rule
 
 _LIBRARIES = sys.stdlib_module_names | {"numpy", "numba", "scipy", "fastmlp"}
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
+_ADVICE = "compute with numbers, math, and plain functions of numbers only"
+_MOST_LETTERS = 120  # of numba's words in an error
 _SAMPLES = (-1.5, -0.25, 0.5, 2.0)  # what interpreted rules are tried with
 
 
@@ -267,11 +269,11 @@ class OwnRule:
             returned = self.compiled.parts.returns(tuple(args))
         except Exception as error:  # numba has many kinds, and may fail in other ways, too
             raise InputError(
-                self.where, "a rule of numbers that can be compiled", _shortened(error),
-                "see docs/extending/without-the-package.md",
-            ) from None  # fmt: skip
+                self.where, "a rule that can be compiled", _shortened(error), _ADVICE
+            ) from None
         found = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
-        return [(isinstance(kind, types.Float), str(kind)) for kind in found]
+        kinds = [types.unliteral(kind) for kind in found]
+        return [(isinstance(kind, types.Float), str(kind)) for kind in kinds]
 
     def _tried(self, dtype: np.dtype) -> list[tuple[bool, str]]:
         """As `_inferred`, of an interpreted rule."""
@@ -284,10 +286,8 @@ class OwnRule:
             try:
                 returned = self.compiled(*args)
             except Exception as error:
-                raise InputError(
-                    self.where, "a rule of numbers", f"{type(error).__name__}: {error}",
-                    "see docs/extending/without-the-package.md",
-                ) from error  # fmt: skip
+                got = f"{type(error).__name__}: {error}"
+                raise InputError(self.where, "a rule that can be run", got, _ADVICE) from error
             results = returned if isinstance(returned, tuple) else (returned,)
             kinds = [
                 (isinstance(result, float | np.floating), type(result).__name__)
@@ -303,7 +303,10 @@ def _shortened(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     calls = [line.removeprefix(">>>").strip() for line in lines if line.startswith(">>>")]
     reasons = [line for line in lines if not line.startswith(("Failed in", "Overload", "- "))]
-    what = f"no way to compute {calls[-1]}" if calls else "".join(reasons[:1]).rstrip(".:")
+    what = f"no way to compute {calls[-1]}" if calls else "".join(reasons[:1])
+    if "make_function" in what:
+        what = "a function, a lambda or a comprehension inside it"
+    what = what.partition(" Raised from")[0].rstrip(".:")[:_MOST_LETTERS]
     places = re.findall(r'File "([^"]*)", line (\d+)', text)
     if not places:
         return what or type(error).__name__
