@@ -29,7 +29,7 @@ def _rule(function: Any, call: Call, arguments: Sequence[str], *more: Any) -> Ow
     if len(given) != len(arguments) or not kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
         raise InputTypeError(
             found.where, f"a rule of ({', '.join(arguments)})",
-            f"one of ({', '.join(map(str, given))})", "give it these arguments",
+            f"one of ({', '.join(one.name for one in given)})", "give it these arguments",
         )  # fmt: skip
     return found
 

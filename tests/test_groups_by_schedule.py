@@ -25,6 +25,7 @@ from fastmlp import (
     ReLU,
     schedules,
 )
+from fastmlp.initializers import INITIALIZERS
 from fastmlp.layers.dropout import rates_of_steps
 from fastmlp.optimizers import Optimizer
 
@@ -210,11 +211,8 @@ def test_networks_with_such_dropout_are_saved_and_traced(tmp_path: Path) -> None
 
 def test_scaled_parametrisations_keep_their_shift() -> None:
     def net() -> Network:
-        from fastmlp.initializers import INITIALIZERS
-
-        scaled = [
-            name for name in INITIALIZERS.names if INITIALIZERS[name]().parameter_scale(4) != 1
-        ]
+        made = [INITIALIZERS[name]() for name in INITIALIZERS.names]
+        scaled = [initializer for initializer in made if initializer.parameter_scale(4) != 1]
         return Network([Dense(8, initializer=scaled[0]), ReLU(), Dense(2)])
 
     def factors(value: Any) -> dict[str, Any]:

@@ -411,9 +411,8 @@ print(Part.kernel.loaded[np.dtype("float32")], Part().forward(np.ones((1, 1), "f
 @pytest.mark.slow
 @needs_compiler
 def test_code_is_kept_and_a_changed_rule_is_compiled_anew(tmp_path: Path) -> None:
-    environment = os.environ | {
-        "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{tmp_path}", "NUMBA_CACHE_DIR": str(tmp_path / "c"),
-    }  # fmt: skip
+    places = f"{PACKAGE.parent}{os.pathsep}{tmp_path}"
+    environment = os.environ | {"PYTHONPATH": places, "NUMBA_CACHE_DIR": str(tmp_path / "c")}
 
     def run(source: str, piped: bool = False) -> str:
         (tmp_path / "script.py").write_text(source, encoding="utf-8")

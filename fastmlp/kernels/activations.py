@@ -1,7 +1,7 @@
 """Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
 
 Value and slope stand side by side, so that backpropagation is one product for every activation.
-To add one: its rule here, and a class in `layers`; docs/extending.md shows it.
+To add one: its rule here, and a class in `layers`; docs/extending/activation.md shows it.
 """
 
 from __future__ import annotations

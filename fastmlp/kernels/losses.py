@@ -2,6 +2,7 @@
 
 A loss over single outputs is one scalar rule `f(z, t, option) -> (loss, slope)` of the linear
 output z and the target t, averaged over a row; softmax cross-entropy needs the whole row.
+To add one: its rule here, and a class in `losses`; docs/extending/loss.md shows it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 What changes from step to step (learning rate, bias corrections) comes as one row of numbers, made
 for a whole epoch at once by the optimizer's class; what is kept (momenta) is one vector each.
-To add one: its rule and the names of its numbers here, and a class in `optimizers`.
+To add one: its rule and the names of its numbers here, and a class in `optimizers`;
+docs/extending/optimizer.md shows it.
 """
 
 from __future__ import annotations

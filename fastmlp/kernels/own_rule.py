@@ -243,9 +243,13 @@ class OwnRule:
         InputError
             Naming the rule, and the line if there is one at fault.
         """
-        if dtype not in self._checked:
-            self._check_results(self._inferred(dtype) if JIT_ENABLED else self._tried(dtype))
-            self._checked.add(dtype)
+        if dtype in self._checked:
+            return
+        found = self._inferred(dtype) if JIT_ENABLED else self._tried(dtype)
+        if isinstance(found, str):
+            raise InputError(self.where, "a rule that can be compiled", found, _ADVICE)
+        self._check_results(found)
+        self._checked.add(dtype)
 
     def _check_results(self, found: Sequence[tuple[bool, str]]) -> None:
         """found: of each number returned, whether it is a real number with a fraction; its type."""
@@ -259,8 +263,8 @@ class OwnRule:
                 advice = "return type(z)(1) or 1.0 rather than 1, say"
                 raise InputTypeError(self.where, f"a float as the {name}", kind, advice)
 
-    def _inferred(self, dtype: np.dtype) -> list[tuple[bool, str]]:
-        """Types of what the compiled rule returns."""
+    def _inferred(self, dtype: np.dtype) -> list[tuple[bool, str]] | str:
+        """Types of what the compiled rule returns, or why there is none."""
         one, names = numba.from_dtype(dtype), self.call.names
         args = [one] * self.call.n_numbers
         if names is not None:
@@ -268,14 +272,12 @@ class OwnRule:
         try:
             returned = self.compiled.parts.returns(tuple(args))
         except Exception as error:  # numba has many kinds, and may fail in other ways, too
-            raise InputError(
-                self.where, "a rule that can be compiled", _shortened(error), _ADVICE
-            ) from None
+            return _shortened(error)
         found = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
         kinds = [types.unliteral(kind) for kind in found]
         return [(isinstance(kind, types.Float), str(kind)) for kind in kinds]
 
-    def _tried(self, dtype: np.dtype) -> list[tuple[bool, str]]:
+    def _tried(self, dtype: np.dtype) -> list[tuple[bool, str]] | str:
         """As `_inferred`, of an interpreted rule."""
         found: list[tuple[bool, str]] = []
         names = self.call.names
@@ -286,8 +288,7 @@ class OwnRule:
             try:
                 returned = self.compiled(*args)
             except Exception as error:
-                got = f"{type(error).__name__}: {error}"
-                raise InputError(self.where, "a rule that can be run", got, _ADVICE) from error
+                return f"{type(error).__name__}: {error}"
             results = returned if isinstance(returned, tuple) else (returned,)
             kinds = [
                 (isinstance(result, float | np.floating), type(result).__name__)

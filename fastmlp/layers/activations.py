@@ -1,6 +1,7 @@
 """Activations: each class names the rule for its values and slopes, and its option.
 
-To add one, its rule goes to `kernels.activations` and its class here; docs/extending.md shows it.
+To add one, its rule goes to `kernels.activations` and its class here; docs/extending/activation.md
+shows it.
 """
 
 from __future__ import annotations
