@@ -137,13 +137,6 @@ class Optimizer:
         Step size, or what gives it for each step (see `fastmlp.schedules`).
     {shared}
 
-    Attributes
-    ----------
-    kernel : Kernel
-        What updates some parameters of one group.
-    ignores_gradient_scale : bool
-        Whether a step stays the same if all gradients are multiplied by a number.
-
     Examples
     --------
     >>> from dataclasses import dataclass
@@ -166,6 +159,7 @@ class Optimizer:
 
     name: ClassVar[str]
     kernel: ClassVar[kernels.Optimizer]
+    # Whether a step stays the same if all gradients are multiplied by a number.
     ignores_gradient_scale: ClassVar[bool] = True
 
     learning_rate: Any = 1e-3
@@ -265,7 +259,7 @@ class Optimizer:
         n_steps : int, optional
             Steps of the whole run, for schedules of weight decay and factors; by default it ends
             with these.
-        groups : sequence of Group, optional
+        groups : sequence of Group, default ()
             Those of the network, where their factors follow schedules.
 
         Returns

@@ -404,7 +404,7 @@ class Part(Activation):
     kernel = compiled_activation(rule)
 
 Part.kernel.address(np.dtype("float32"))
-print(Part.kernel.loaded[np.dtype("float32")], Part().forward(np.ones((1, 1), "float32"))[0, 0])
+print(Part.kernel.loaded.get(np.dtype("float32")), Part().forward(np.ones((1, 1), "float32"))[0, 0])
 """
 
 
