@@ -50,6 +50,7 @@ MORE_PAGES = {  # pages below others, which Markdown that is also read on GitHub
         "extending/activation",
         "extending/loss",
         "extending/optimizer",
+        "extending/gradients",
     ],
 }
 

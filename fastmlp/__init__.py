@@ -25,6 +25,7 @@ _MODULES = {
         "compiled_activation", "compiled_loss", "compiled_link", "compiled_optimizer",
     ],
     "gradient_check": ["check_part"],
+    "stepper": ["Stepper"],
     "predictor": ["Predictor"],
     "trace": ["Trace"],
     "history": ["History"],
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from .optimizers import Optimizer as Optimizer
     from .optimizers import RMSprop as RMSprop
     from .predictor import Predictor as Predictor
+    from .stepper import Stepper as Stepper
     from .trace import Trace as Trace
 
 

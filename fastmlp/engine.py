@@ -449,6 +449,7 @@ class Engine:
         self._point_at(order, encoded, weights, n_steps)
         if self.update["updates"]:
             self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
+        if step_numbers.size:
             n_numbers = n_steps * self.n_numbers
             self.update["hyper"] = address_of(
                 step_numbers, "numbers of steps", np.float64, n_numbers
@@ -487,12 +488,25 @@ class Engine:
         return Patience(*(self.call[name].item() for name in Patience._fields))
 
     def gradient(
-        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
+        self,
+        order: np.ndarray,
+        encoded: Encoded,
+        weights: np.ndarray,
+        total: float,
+        step: int = 0,
+        drops: np.ndarray | None = None,
     ) -> float:
-        """Loss of the samples in `order` as a part of `total`; the gradient goes to grads."""
+        """Loss of the samples in `order` as a part of `total`; the gradient goes to grads.
+
+        total: 0 stands for the sum of their weights; step, drops: which random numbers dropout
+        uses, and its rates where they follow schedules.
+        """
         self.loss["total_weight"] = total
-        no_state, no_numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
-        return float(self.train(order, encoded, weights, no_state, no_numbers, 0)[0])
+        no_state, numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
+        if drops is not None and drops.size:
+            numbers = np.zeros((1, self.n_numbers))
+            numbers[0, -drops.size :] = drops
+        return float(self.train(order, encoded, weights, no_state, numbers, step)[0])
 
 
 @functools.cache

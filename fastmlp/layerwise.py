@@ -74,12 +74,9 @@ def _step(
     is_first: bool,
 ) -> float:
     """One batch; returns its loss."""
-    planned = by_schedule(network.layers)
-    rates = dict(zip(map(id, planned), numbers[len(numbers) - len(planned) :], strict=True))
-    numbers = numbers[: len(numbers) - len(planned)]
-    for number, layer in enumerate(network.layers):
-        if isinstance(layer, Dropout):
-            layer.at_step(network.seed, number + 1, step, rates.get(id(layer)))
+    end = len(numbers) - len(by_schedule(network.layers))
+    numbers, drops = numbers[:end], numbers[end:]
+    begin_step(network, drops, step)
     batch_weights = weights[index] if weights.size else weights
     targets = encoded.rows(index, network.n_outputs)
     loss = gradient(network, X[index], targets, batch_weights, True, is_first)
@@ -89,6 +86,16 @@ def _step(
         optimizer.step(network.params, network.grads)
     limit_norms(network)
     return loss
+
+
+def begin_step(network: Body, drops: np.ndarray, step: int) -> None:
+    """Tell dropout which random numbers a step uses, and the rates of those by schedules."""
+    rates = iter(drops.tolist())
+    planned = set(map(id, by_schedule(network.layers)))
+    for number, layer in enumerate(network.layers):
+        if isinstance(layer, Dropout):
+            rate = next(rates) if id(layer) in planned else None
+            layer.at_step(network.seed, number + 1, step, rate)
 
 
 def gradient(

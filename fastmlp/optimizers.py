@@ -282,6 +282,43 @@ class Optimizer:
                 table[:, column] = found[id(value)] * shift
         return table
 
+    def numbers_at(
+        self, where: str, step: int, n_steps: int | None, groups: Sequence[Group]
+    ) -> np.ndarray:
+        """Hyperparameters of one step in a loop of the user's own.
+
+        Parameters
+        ----------
+        where : str
+            What errors call the loop.
+        step : int
+            Number of the step, from 0.
+        n_steps : int or None
+            Steps of the whole loop, if that is known.
+        groups : sequence of Group
+            Those of the network.
+
+        Returns
+        -------
+        ndarray of shape (n_columns(groups),)
+            A row of `step_numbers`.
+
+        Raises
+        ------
+        InputError
+            For a schedule that needs `n_steps` without it.
+        """
+        planning = [schedule for schedule in self.schedules if schedule.plans_all_steps]
+        if n_steps is None and planning:
+            raise InputError(
+                where, f"n_steps, over which {type(planning[0]).__name__} plans the rates",
+                "none", "pass how many steps your loop has",
+            )  # fmt: skip
+        in_all = n_steps or step + 1
+        rates = rates_of(self.schedule, np.array([step]), in_all)
+        row: np.ndarray = self.step_numbers(step, rates, in_all, groups)[0]
+        return row
+
     @property
     def n_numbers(self) -> int:
         """Hyperparameters of a step: the rate, the decay and those of the rule."""
@@ -408,18 +445,9 @@ class Optimizer:
         checks.to_update(where, params, grads)
         if n_steps is not None:
             checks.whole_number(where, "n_steps", n_steps, 1)
-        elif any(schedule.plans_all_steps for schedule in self.schedules):
-            planning = next(one for one in self.schedules if one.plans_all_steps)
-            raise InputError(
-                where, f"n_steps, over which {type(planning).__name__} plans the rates",
-                "none", "pass how many steps your loop has",
-            )  # fmt: skip
         groups = groups_of(params)
         progress = self._progress_with(params)
-        step = np.array([progress.n_steps])
-        in_all = n_steps or progress.n_steps + 1
-        rates = rates_of(self.schedule, step, in_all)
-        (numbers,) = self.step_numbers(progress.n_steps, rates, in_all, groups)
+        numbers = self.numbers_at(where, progress.n_steps, n_steps, groups)
         gradient = grads if self.clip_norm is None else grads.copy()
         control = flush_denormals()
         try:
