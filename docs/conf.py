@@ -45,6 +45,13 @@ MORE_PAGES = {  # pages below others, which Markdown that is also read on GitHub
     "performance": ["benchmarks/results"],
     "learn/index": ["published-algorithm"],
     "architecture": ["extending"],
+    "extending": [
+        "extending/without-the-package",
+        "extending/activation",
+        "extending/loss",
+        "extending/optimizer",
+        "extending/gradients",
+    ],
 }
 
 # ---------------------------------------------------------------- reference

@@ -14,14 +14,19 @@ _MODULES = {
     "network": ["Network"],
     "layers": [
         "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
-        "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout", "PReLU", "Scale", "LayerNorm",
-        "BatchNorm", "Embedding", "Residual", "Columns",
+        "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout", "Activation", "PReLU", "Scale",
+        "LayerNorm", "BatchNorm", "Embedding", "Residual", "Columns",
     ],
     "losses": [
         "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
-        "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance",
+        "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance", "CompiledLoss",
     ],
-    "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"],
+    "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "Factor", "Optimizer"],
+    "compiled": [
+        "compiled_activation", "compiled_loss", "compiled_link", "compiled_optimizer",
+    ],
+    "gradient_check": ["check_part"],
+    "stepper": ["Stepper"],
     "predictor": ["Predictor"],
     "trace": ["Trace"],
     "history": ["History"],
@@ -46,6 +51,10 @@ if TYPE_CHECKING:
     from . import reference as reference
     from . import schedules as schedules
     from .checkpoint import Checkpoint as Checkpoint
+    from .compiled import compiled_activation as compiled_activation
+    from .compiled import compiled_link as compiled_link
+    from .compiled import compiled_loss as compiled_loss
+    from .compiled import compiled_optimizer as compiled_optimizer
     from .early_stopping import EarlyStopping as EarlyStopping
     from .errors import InputError as InputError
     from .estimators import LossCurveDisplay as LossCurveDisplay
@@ -53,6 +62,7 @@ if TYPE_CHECKING:
     from .estimators import MLPRegressor as MLPRegressor
     from .estimators import WeightsDisplay as WeightsDisplay
     from .estimators import search_space as search_space
+    from .gradient_check import check_part as check_part
     from .history import History as History
     from .interchange import from_sklearn as from_sklearn
     from .interchange import from_torch as from_torch
@@ -60,6 +70,7 @@ if TYPE_CHECKING:
     from .layers import ELU as ELU
     from .layers import GELU as GELU
     from .layers import SELU as SELU
+    from .layers import Activation as Activation
     from .layers import BatchNorm as BatchNorm
     from .layers import Columns as Columns
     from .layers import Dense as Dense
@@ -80,6 +91,7 @@ if TYPE_CHECKING:
     from .layers import Softplus as Softplus
     from .layers import Tanh as Tanh
     from .losses import BinaryCrossEntropy as BinaryCrossEntropy
+    from .losses import CompiledLoss as CompiledLoss
     from .losses import Huber as Huber
     from .losses import Loss as Loss
     from .losses import MeanAbsoluteError as MeanAbsoluteError
@@ -92,8 +104,11 @@ if TYPE_CHECKING:
     from .optimizers import Adagrad as Adagrad
     from .optimizers import Adam as Adam
     from .optimizers import AdamW as AdamW
+    from .optimizers import Factor as Factor
+    from .optimizers import Optimizer as Optimizer
     from .optimizers import RMSprop as RMSprop
     from .predictor import Predictor as Predictor
+    from .stepper import Stepper as Stepper
     from .trace import Trace as Trace
 
 

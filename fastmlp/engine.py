@@ -29,7 +29,8 @@ from .kernels.sums import n_parts
 from .kernels.threads import SPACING, sync_size
 from .kernels.tiles import TILE_ROWS, tile_width_of
 from .layers import Activation
-from .losses import BuiltInLoss, target_addresses
+from .layers.dropout import by_schedule
+from .losses import CompiledLoss, target_addresses
 from .lowering import Sharing, choose_kernels, first_trained, lower
 from .optimizers import SGD, Optimizer
 from .tables import Table, table_of
@@ -209,7 +210,7 @@ class Engine:
     def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
-        assert isinstance(loss, BuiltInLoss)
+        assert isinstance(loss, CompiledLoss)
         self.levels = loss.levels_as(dtype)
         self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
@@ -225,12 +226,13 @@ class Engine:
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
         self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
-        self.update["hyper_bytes"] = 8 * optimizer.n_numbers
+        n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
+        self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
         # As Python's numbers, too, since reading a record takes longer than using what it holds.
         self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
-        self.n_numbers = optimizer.n_numbers
+        self.n_numbers = n_numbers
 
     def read_from(self, table: Table) -> None:
         """Point at the samples; another table may follow if it is as readable in place as this."""
@@ -261,7 +263,7 @@ class Engine:
         if model["l1"] or model["l2"]:
             links += [(model, "penalties", whole.penalties), (model, "add_penalty", add_penalty)]
         if update["updates"]:
-            links.append((update, "update", optimizer.kernel))
+            links.append((update, "update", optimizer.kernel_of_step))
             if update["clip_norm"] > 0:
                 links.append((update, "clip", whole.clip))
             if (self.ops["max_norm"] > 0).any():
@@ -486,6 +488,7 @@ class Engine:
         self.point_at(order, encoded, weights, n_steps)
         if self.update["updates"]:
             self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
+        if step_numbers.size:
             n_numbers = n_steps * self.n_numbers
             self.update["hyper"] = address_of(
                 step_numbers, "numbers of steps", np.float64, n_numbers
@@ -523,12 +526,25 @@ class Engine:
         return Patience(*(self.call[name].item() for name in Patience._fields))
 
     def gradient(
-        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, total: float
+        self,
+        order: np.ndarray,
+        encoded: Encoded,
+        weights: np.ndarray,
+        total: float,
+        step: int = 0,
+        drops: np.ndarray | None = None,
     ) -> float:
-        """Loss of the samples in `order` as a part of `total`; the gradient goes to grads."""
+        """Loss of the samples in `order` as a part of `total`; the gradient goes to grads.
+
+        total: 0 stands for the sum of their weights; step, drops: which random numbers dropout
+        uses, and its rates where they follow schedules.
+        """
         self.loss["total_weight"] = total
-        no_state, no_numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
-        return float(self.train(order, encoded, weights, no_state, no_numbers, 0)[0])
+        no_state, numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
+        if drops is not None and drops.size:
+            numbers = np.zeros((1, self.n_numbers))
+            numbers[0, -drops.size :] = drops
+        return float(self.train(order, encoded, weights, no_state, numbers, step)[0])
 
 
 @functools.cache
@@ -578,7 +594,9 @@ def _work_space_key(network: Body, table: Table, link: bool) -> tuple[Any, ...]:
     )  # fmt: skip
     block = min(_PREDICT_BLOCK, 1 << (table.n_rows - 1).bit_length())
     in_place = table.usable_as(network.dtype)
-    return block, link, in_place, table.kind == SPARSE, network.loss, options
+    assert isinstance(network.loss, CompiledLoss)
+    link_kernel = network.loss.link_kernel if link else None
+    return block, link, in_place, table.kind == SPARSE, link_kernel, options
 
 
 def _work_space(network: Body, key: tuple[Any, ...], table: Table) -> Engine:

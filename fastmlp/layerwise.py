@@ -21,7 +21,8 @@ from .kernels.memory import address_of, laid_out
 from .kernels.sums import n_parts
 from .kernels.views import Block, Penalty, Weights
 from .layers import Dense, Dropout, Layer
-from .losses import BuiltInLoss
+from .layers.dropout import by_schedule
+from .losses import has_kernel
 from .optimizers import has_rule
 from .tables import is_sparse
 from .targets import Encoded
@@ -73,9 +74,9 @@ def _step(
     is_first: bool,
 ) -> float:
     """One batch; returns its loss."""
-    for number, (_, layer) in enumerate(network.leaves()):
-        if isinstance(layer, Dropout):
-            layer.at_step(network.seed, number + 1, step)
+    end = len(numbers) - len(by_schedule(network.layers))
+    numbers, drops = numbers[:end], numbers[end:]
+    begin_step(network, drops, step)
     batch_weights = weights[index] if weights.size else weights
     targets = encoded.rows(index, network.n_outputs)
     loss = gradient(network, X[index], targets, batch_weights, True, is_first)
@@ -85,6 +86,16 @@ def _step(
         optimizer.step(network.params, network.grads)
     limit_norms(network)
     return loss
+
+
+def begin_step(network: Body, drops: np.ndarray, step: int) -> None:
+    """Tell dropout which random numbers a step uses, and the rates of those by schedules."""
+    rates = iter(drops.tolist())
+    planned = set(map(id, by_schedule(network.layers)))
+    for number, (_, layer) in enumerate(network.leaves()):
+        if isinstance(layer, Dropout):
+            rate = next(rates) if id(layer) in planned else None
+            layer.at_step(network.seed, number + 1, step, rate)
 
 
 def gradient(
@@ -166,7 +177,7 @@ def loss_and_slopes(
     network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Mean loss, penalties left out, and its gradient with respect to the outputs."""
-    if isinstance(network.loss, BuiltInLoss):
+    if has_kernel(network.loss):
         return network.loss.rows(outputs, *encoded, weights)
     even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
     return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)

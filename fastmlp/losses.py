@@ -7,7 +7,7 @@ weighted by sample_weight, and over the outputs of a sample where there are seve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from . import checks
 from .errors import InputError, InputTypeError
 from .kernels import elementary
 from .kernels import losses as kernels
-from .kernels.calls import Kernel
+from .kernels.calls import Kernel, check_declared
+from .kernels.interfaces import LOSS
 from .kernels.memory import address_of, address_or_0, index_address, laid_out
 from .kernels.views import Rows, Setting, Targets
-from .registry import Registry
+from .registry import Registry, only_number
 
 _OTHER_NAMES = {
     **dict.fromkeys(
@@ -56,7 +57,7 @@ class Loss:
     """Base of all losses.
 
     A loss of your own derives from this, sets `task`, and defines `value_and_gradient` and, if
-    outputs are not predictions, `link`, in plain NumPy.
+    outputs are not predictions, `link`, in plain NumPy; or it derives from `CompiledLoss`.
 
     Attributes
     ----------
@@ -123,7 +124,7 @@ class Loss:
 def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
     """Predictions for outputs, one for each, whatever a loss of the user's own returns."""
     found = loss.link(outputs)
-    if not isinstance(loss, BuiltInLoss) and (
+    if type(loss).link is not CompiledLoss.link and (
         np.shape(found) != outputs.shape or np.asarray(found).dtype.kind not in "biuf"
     ):
         got = "None" if found is None else f"shape {np.shape(found)} of {np.asarray(found).dtype}"
@@ -146,6 +147,10 @@ def _check_own(loss: Loss) -> None:
     if type(loss).value_and_gradient is Loss.value_and_gradient:
         advice = "define value_and_gradient(self, outputs, targets, sample_weight)"
         raise InputTypeError(where, "a method", "none", advice)
+    if has_kernel(loss) and not hasattr(loss, "kernel"):
+        raise InputTypeError(
+            f"{name}.kernel", "a compiled rule", "none", "write kernel = compiled_loss(rule)"
+        )
     arguments = ("outputs", "targets", "sample_weight")
     checks.takes(where, "a method", loss.value_and_gradient, *arguments)
     checks.takes(f"{name}.link", "a method", loss.link, "outputs")
@@ -160,11 +165,50 @@ LINKS = {
 }
 
 
-class BuiltInLoss(Loss):
-    """A loss that has a kernel, with its link's name and its one option."""
+class CompiledLoss(Loss):
+    """Base of losses that have a kernel.
+
+    One of your own derives from this, sets `name`, `task` and `kernel = compiled_loss(rule)`, and
+    then runs in the compiled loop. The only field of a dataclass is the rule's `option`.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        What computes the loss of rows and its gradient.
+    link_name : {"identity", "softmax", "sigmoid", "exp"}
+        What turns linear outputs into predictions.
+    link_kernel : Kernel or None
+        The kernel of that; `compiled_link(rule)` for a link of your own.
+    reads_labels : bool
+        Whether the kernel takes labels where there are some, and not only targets.
+
+    Raises
+    ------
+    InputTypeError
+        When a class is defined whose `kernel` is no compiled rule.
+
+    Examples
+    --------
+    >>> import math
+    >>> import numpy as np
+    >>> from fastmlp import CompiledLoss, compiled_loss
+    >>> def log_cosh(z, t, option):
+    ...     r = z - t
+    ...     return math.log(math.cosh(r)), math.tanh(r)
+    >>> class LogCosh(CompiledLoss):
+    ...     name = "log_cosh"
+    ...     kernel = compiled_loss(log_cosh)
+    >>> value, slope = LogCosh().value_and_gradient([[1.0]], [[0.0]], [1.0])
+    >>> round(value, 4), slope.round(4)
+    (0.4338, array([[0.7616]]))
+    """
 
     kernel: ClassVar[Kernel]
-    reads_labels: ClassVar[bool] = False  # where there are some, and not only targets
+    reads_labels: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_declared(cls, LOSS, "compiled_loss")
 
     def kernel_for(self, has_labels: bool) -> Kernel:
         """The kernel for samples that come with labels, or with targets only.
@@ -191,7 +235,7 @@ class BuiltInLoss(Loss):
     @property
     def option(self) -> float:
         """The one number of the kernel's rule; 0 where there is none."""
-        return 0.0
+        return only_number(self)
 
     def levels_as(self, dtype: np.dtype) -> np.ndarray:
         """Quantile levels as an array.
@@ -286,8 +330,16 @@ class BuiltInLoss(Loss):
         return linked
 
 
+def has_kernel(loss: Loss) -> TypeGuard[CompiledLoss]:
+    """Whether a kernel computes the loss, unlike in classes with formulas of their own."""
+    return isinstance(loss, CompiledLoss) and all(
+        getattr(type(loss), name) is getattr(CompiledLoss, name)
+        for name in ("value_and_gradient", "rows")
+    )
+
+
 def target_addresses(
-    loss: BuiltInLoss,
+    loss: CompiledLoss,
     labels: np.ndarray,
     targets: np.ndarray,
     n: int,
@@ -301,17 +353,13 @@ def target_addresses(
 
 
 @dataclass(frozen=True)
-class _Smoothed(BuiltInLoss):
+class _Smoothed(CompiledLoss):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         checks.number(
             type(self).__name__, "label_smoothing", self.label_smoothing, 0, 1, high_open=True
         )
-
-    @property
-    def option(self) -> float:
-        return float(self.label_smoothing)
 
 
 @LOSSES.register
@@ -411,7 +459,7 @@ class BinaryCrossEntropy(_Smoothed):
 
 @LOSSES.register
 @dataclass(frozen=True)
-class MeanSquaredError(BuiltInLoss):
+class MeanSquaredError(CompiledLoss):
     """Squared error, whose best prediction is the mean of the target.
 
     Notes
@@ -436,7 +484,7 @@ class MeanSquaredError(BuiltInLoss):
 
 @LOSSES.register
 @dataclass(frozen=True)
-class MeanAbsoluteError(BuiltInLoss):
+class MeanAbsoluteError(CompiledLoss):
     """Absolute error, whose best prediction is the median of the target.
 
     Notes
@@ -461,7 +509,7 @@ class MeanAbsoluteError(BuiltInLoss):
 
 @LOSSES.register
 @dataclass(frozen=True)
-class Huber(BuiltInLoss):
+class Huber(CompiledLoss):
     """Half the squared error up to `delta`, linear beyond, so that outliers pull less.
 
     Parameters
@@ -498,14 +546,10 @@ class Huber(BuiltInLoss):
     def __post_init__(self) -> None:
         checks.number("Huber", "delta", self.delta, 0, low_open=True)
 
-    @property
-    def option(self) -> float:
-        return float(self.delta)
-
 
 @LOSSES.register
 @dataclass(frozen=True)
-class Quantile(BuiltInLoss):
+class Quantile(CompiledLoss):
     """Pinball loss, whose best prediction is a quantile of the target.
 
     Parameters
@@ -550,13 +594,18 @@ class Quantile(BuiltInLoss):
             raise InputError("Quantile", "at least one level", "none", "pass levels=0.5, say")
         object.__setattr__(self, "levels", levels)
 
+    @property
+    def option(self) -> float:
+        """None: the rule has a level of each output instead."""
+        return 0.0
+
     def levels_as(self, dtype: np.dtype) -> np.ndarray:
         return np.array(self.levels, dtype)
 
 
 @LOSSES.register
 @dataclass(frozen=True)
-class PoissonDeviance(BuiltInLoss):
+class PoissonDeviance(CompiledLoss):
     """Deviance of the Poisson distribution, for counts and rates of at least 0.
 
     Notes

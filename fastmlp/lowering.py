@@ -33,10 +33,11 @@ from .layers import (
     Residual,
     every_layer,
 )
-from .layers.compiled import describe
+from .layers.compiled import CompiledLayer, describe
 from .layers.dense import gradient_for_few, product_for
-from .losses import LOSSES, Loss
+from .losses import LOSSES, CompiledLoss, Loss
 from .optimizers import OPTIMIZERS, Group, Optimizer
+from .schedules import Schedule
 
 if TYPE_CHECKING:
     from .body import Body
@@ -64,11 +65,42 @@ class Sharing(NamedTuple):
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
-    """Whether everything has a kernel: exactly the built-in classes, none derived from them."""
+    """Whether everything has a kernel: built-in classes, and those that name one themselves."""
     return (
-        all(type(layer) in LAYERS for layer in every_layer(layers))
-        and type(loss) in LOSSES
-        and (optimizer is None or type(optimizer) in tuple(OPTIMIZERS))
+        all(_has_kernel(layer, LAYERS, *_parts_of(layer)) for layer in every_layer(layers))
+        and _has_kernel(loss, LOSSES, CompiledLoss, "kernel", _BYPASSED_LOSS)
+        and (
+            optimizer is None
+            or _has_kernel(optimizer, OPTIMIZERS, Optimizer, "kernel", _BYPASSED_OPTIMIZER)
+        )
+    )
+
+
+# Methods that are not called where kernels run.
+_BYPASSED_ACTIVATION = "forward", "backward", "build", "parameter_shapes", "initialize", "bind"
+_BYPASSED_LAYER = "forward", "backward", "bind", "bind_buffers"
+_BYPASSED_LOSS = "value_and_gradient", "rows", "link"
+_BYPASSED_OPTIMIZER = "step", "update", "initial_state"
+
+
+def _parts_of(layer: Layer) -> tuple[type, str, Sequence[str]]:
+    """From which base a layer of the user's own derives to run compiled, and what it names."""
+    if isinstance(layer, CompiledLayer):
+        return CompiledLayer, "kind", _BYPASSED_LAYER
+    return Activation, "kernel", _BYPASSED_ACTIVATION
+
+
+def _has_kernel(part: Any, built_in: Any, base: type, named: str, bypassed: Sequence[str]) -> bool:
+    """Whether a part is built in, or names a kernel and leaves the methods alone that it bypasses.
+
+    A class that is derived from another with a kernel may have changed anything, so it has to say
+    that its own does the same.
+    """
+    cls = type(part)
+    if cls in tuple(built_in):
+        return True
+    return named in vars(cls) and all(
+        getattr(cls, name, None) is getattr(base, name) for name in bypassed
     )
 
 
@@ -268,7 +300,7 @@ def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.nda
         )
     )
     starts: dict[str, Group] = {group.name: group for group in network.groups}
-    buffers = 0
+    buffers, column = 0, optimizer.n_columns(network.groups)
     for op, stage in zip(ops, stages, strict=True):
         op["n_in"], op["n_out"], op["source"] = stage.n_in, stage.n_out, stage.source
         op["elementwise"] = stage.main is None and stage.kind is None
@@ -285,7 +317,10 @@ def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.nda
         if stage.activation is not None:
             op["activation_option"] = stage.activation.option
         if stage.dropout is not None:
-            op["dropout"], op["dropout_stream"] = stage.dropout.rate, stage.number
+            follows = isinstance(stage.dropout.rate, Schedule)
+            op["dropout"] = 1 + column if follows else stage.dropout.rate
+            op["dropout_stream"] = stage.number
+            column += follows
     return ops
 
 
@@ -296,7 +331,7 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize:
         activates = identity_kernel if stage.activation is None else stage.activation.kernel
         chosen: dict[str, Kernel] = {"activate": activates}
         if training and op["dropout"] > 0:
-            chosen["drop"] = common.drop_values
+            chosen["drop"] = common.drop_values if op["dropout"] < 1 else common.drop_by_schedule
         chosen |= _forward(op, stage, s, sharing)
         if training:
             chosen |= _way_back(program, s, sharing, itemsize)

@@ -40,7 +40,7 @@ from .layers import (
     Softplus,
     Tanh,
 )
-from .losses import BuiltInLoss, Quantile
+from .losses import CompiledLoss, Quantile
 from .network import Network
 from .onnx_inputs import (
     Input,
@@ -193,7 +193,7 @@ def _is_int64(label: Any) -> bool:
 def _described(model: Any) -> tuple[Network, _Head]:
     """A model's network and what it answers with."""
     if isinstance(model, Network):
-        if not (model.is_built and isinstance(model.loss, BuiltInLoss)):
+        if not (model.is_built and isinstance(model.loss, CompiledLoss)):
             raise InputError(
                 "to_onnx", "a built network with a built-in loss",
                 "one with a loss of its own" if model.is_built else "one not built yet",

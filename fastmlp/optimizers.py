@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
+import itertools
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ from .errors import InputError, InputTypeError
 from .groups import Group as Group
 from .groups import groups_of, owner_of
 from .kernels import optimizers as kernels
+from .kernels.calls import check_declared
 from .kernels.denormals import flush_denormals, restore_denormals
+from .kernels.interfaces import UPDATE
 from .kernels.memory import address_of, aligned_zeros
 from .kernels.views import Factors, Memory, Run
-from .registry import Registry
-from .schedules import Schedule, rates_of, schedule_of
+from .registry import Registry, checked_keywords
+from .schedules import Schedule, number_or_schedule, rates_of, schedule_of, values_of
 
 _OTHER_NAMES = {"gd": "sgd", "gradient_descent": "sgd", "stochastic_gradient_descent": "sgd"}
 
@@ -35,14 +38,14 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
 T = TypeVar("T", bound="type[Optimizer]")
 
 _SHARED = """\
-weight_decay : float, default {weight_decay}
+weight_decay : float, Schedule or callable, default {weight_decay}
     Decoupled decay: before each step weights shrink by 1 - learning_rate * weight_decay; biases do
-    not.
+    not. It may follow a schedule, as the learning rate does.
 clip_norm : float, optional
     Largest Euclidean norm of the whole gradient; a longer one is scaled down to it.
-factors : mapping of str to float, optional
+factors : mapping of str to float or Factor, optional
     Learning-rate factors by parameter name, with wildcards: ``{{"*.b": 0.1, "0.W": 6.0}}``.
-    Later entries win.
+    Later entries win. A `Factor` is for the weight decay, too, and may follow schedules.
 
 Raises
 ------
@@ -73,32 +76,106 @@ class _Progress:
     n_steps: int = 0
 
 
+@checked_keywords
+@dataclass(frozen=True)
+class Factor:
+    """What a group of parameters multiplies the learning rate and the weight decay by.
+
+    Parameters
+    ----------
+    rate : float, Schedule or callable, default 1.0
+        Of the learning rate.
+    decay : float, Schedule or callable, optional
+        Of the weight decay; by default 1 for weights and 0 for biases.
+
+    Raises
+    ------
+    InputError
+        For numbers below 0, and what is neither a number nor a schedule.
+
+    Notes
+    -----
+    Schedules give the factor of each step from 0 on, as those of learning rates do. Before a step
+    the parameters of a group shrink by 1 - learning_rate rate weight_decay decay.
+
+    Examples
+    --------
+    >>> from fastmlp import Adam, Dense, Factor, Network, schedules
+    >>> factors = {"0.*": Factor(schedules.Linear(0.0, 1.0), decay=2.0), "*.b": 0.5}
+    >>> net = Network([Dense(1, 4), Dense(1)], loss="mean_squared_error")
+    >>> optimizer = Adam(0.05, weight_decay=1e-4, factors=factors)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], optimizer=optimizer, epochs=300)
+    >>> net.predict([[3.0]]).round()
+    array([7.], dtype=float32)
+    """
+
+    rate: Any = 1.0
+    decay: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", number_or_schedule("Factor", "rate", self.rate))
+        if self.decay is not None:
+            object.__setattr__(self, "decay", number_or_schedule("Factor", "decay", self.decay))
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """Those that it follows, if any."""
+        return tuple(value for value in (self.rate, self.decay) if isinstance(value, Schedule))
+
+
 @_documented
 @dataclass(frozen=True)
 class Optimizer:
-    """Base of the built-in optimizers.
+    """Base of all optimizers whose step is one rule for each parameter.
+
+    One of your own derives from this, as a frozen dataclass with the rule's numbers as fields, and
+    sets `name` and `kernel = compiled_optimizer(rule, ...)`; it then runs in the compiled loop.
 
     Parameters
     ----------
     learning_rate : float, Schedule or callable, default 0.001
         Step size, or what gives it for each step (see `fastmlp.schedules`).
     {shared}
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from fastmlp import Optimizer, compiled_optimizer
+    >>> def lion(p, g, mean, rate, h):
+    ...     step = np.sign(h.beta1 * mean + (1 - h.beta1) * g)
+    ...     return p - rate * step, h.beta2 * mean + (1 - h.beta2) * g
+    >>> @dataclass(frozen=True)
+    ... class Lion(Optimizer):
+    ...     name = "lion"
+    ...     kernel = compiled_optimizer(lion, n_states=1, numbers=("beta1", "beta2"))
+    ...     beta1: float = 0.9
+    ...     beta2: float = 0.99
+    >>> params = np.zeros(2)
+    >>> Lion(0.5).step(params, np.array([3.0, -4.0]))
+    >>> params
+    array([-0.5,  0.5])
     """
 
     name: ClassVar[str]
     kernel: ClassVar[kernels.Optimizer]
-    n_vectors: ClassVar[int] = 0  # of state, each as long as the parameters
+    # Whether a step stays the same if all gradients are multiplied by a number.
     ignores_gradient_scale: ClassVar[bool] = True
 
     learning_rate: Any = 1e-3
-    weight_decay: float = field(default=0.0, kw_only=True)
+    weight_decay: Any = field(default=0.0, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
-    factors: Mapping[str, float] | None = field(default=None, kw_only=True)
+    factors: Mapping[str, float | Factor] | None = field(default=None, kw_only=True)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_declared(cls, UPDATE, "compiled_optimizer")
 
     def __post_init__(self) -> None:
         where = type(self).__name__
         object.__setattr__(self, "learning_rate", schedule_of(self.learning_rate))
-        checks.number(where, "weight_decay", self.weight_decay, 0)
+        decay = number_or_schedule(where, "weight_decay", self.weight_decay)
+        object.__setattr__(self, "weight_decay", decay)
         if self.clip_norm is not None:
             checks.number(where, "clip_norm", self.clip_norm, 0, low_open=True)
         if self.factors is not None and not isinstance(self.factors, Mapping):
@@ -110,7 +187,8 @@ class Optimizer:
                 raise InputTypeError(
                     where, "names in factors", type(pattern).__name__, 'write {"*.b": 0.1}'
                 )
-            checks.number(where, f"factors[{pattern!r}]", factor, 0)
+            if not isinstance(factor, Factor):
+                checks.number(where, f"factors[{pattern!r}]", factor, 0)
 
     def _check(self, **bounds: tuple[float, float]) -> None:
         for name, (low, high) in bounds.items():
@@ -121,6 +199,30 @@ class Optimizer:
         """What gives the learning rate of each step."""
         rate: Schedule = self.learning_rate
         return rate
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """All that it follows: the learning rate's, and those of the weight decay and of groups."""
+        given = (self.factors or {}).values()
+        of_groups = [factor.schedules for factor in given if isinstance(factor, Factor)]
+        decay = [self.weight_decay] if isinstance(self.weight_decay, Schedule) else []
+        return (self.schedule, *decay, *itertools.chain.from_iterable(of_groups))
+
+    @property
+    def plans_factors(self) -> bool:
+        """Whether some group has another factor from step to step."""
+        given = (self.factors or {}).values()
+        return any(isinstance(factor, Factor) and factor.schedules for factor in given)
+
+    @property
+    def kernel_of_step(self) -> kernels.Optimizer:
+        """The kernel, or the one that has factors by schedules, where there are some."""
+        return self.kernel.by_schedule if self.plans_factors else self.kernel
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors of state, each as long as the parameters."""
+        return self.kernel.n_states
 
     def initial_state(self, n_params: int, dtype: np.dtype) -> np.ndarray:
         """The optimizer's memory before the first step.
@@ -139,7 +241,13 @@ class Optimizer:
         """
         return aligned_zeros(self.n_vectors * n_params, dtype)
 
-    def step_numbers(self, first_step: int, rates: np.ndarray) -> np.ndarray:
+    def step_numbers(
+        self,
+        first_step: int,
+        rates: np.ndarray,
+        n_steps: int | None = None,
+        groups: Sequence[Group] = (),
+    ) -> np.ndarray:
         """Hyperparameters of consecutive steps, as the kernels read them.
 
         Parameters
@@ -148,30 +256,110 @@ class Optimizer:
             Number of the first of them, from 0.
         rates : ndarray of shape (n,)
             Their learning rates, float64.
+        n_steps : int, optional
+            Steps of the whole run, for schedules of weight decay and factors; by default it ends
+            with these.
+        groups : sequence of Group, default ()
+            Those of the network, where their factors follow schedules.
 
         Returns
         -------
-        ndarray of shape (n, n_numbers)
+        ndarray of shape (n, n_columns(groups))
             One row per step, float64.
         """
-        table = np.zeros((rates.size, self.n_numbers))
-        table[:, kernels.DECAY] = rates * self.weight_decay
-        table[:, kernels.RATE], own = self._numbers(rates, first_step + 1.0 + np.arange(rates.size))
+        steps = first_step + np.arange(rates.size)
+        in_all = first_step + rates.size if n_steps is None else n_steps
+        table = np.zeros((rates.size, self.n_columns(groups)))
+        table[:, kernels.DECAY] = rates * values_of(self.weight_decay, steps, in_all)
+        table[:, kernels.RATE], own = self.rule_numbers(rates, steps + 1.0)
         for column, numbers in enumerate(own, kernels.DECAY + 1):
             table[:, column] = numbers
+        if self.plans_factors:
+            factors = [pair for factor in self._factors_of(groups) for pair in factor]
+            known = {id(value): value for value, _ in factors}  # a schedule is asked once
+            found = {key: values_of(value, steps, in_all) for key, value in known.items()}
+            for column, (value, shift) in enumerate(factors, self.n_numbers):
+                table[:, column] = found[id(value)] * shift
         return table
+
+    def numbers_at(
+        self, where: str, step: int, n_steps: int | None, groups: Sequence[Group]
+    ) -> np.ndarray:
+        """Hyperparameters of one step in a loop of the user's own.
+
+        Parameters
+        ----------
+        where : str
+            What errors call the loop.
+        step : int
+            Number of the step, from 0.
+        n_steps : int or None
+            Steps of the whole loop, if that is known.
+        groups : sequence of Group
+            Those of the network.
+
+        Returns
+        -------
+        ndarray of shape (n_columns(groups),)
+            A row of `step_numbers`.
+
+        Raises
+        ------
+        InputError
+            For a schedule that needs `n_steps` without it.
+        """
+        planning = [schedule for schedule in self.schedules if schedule.plans_all_steps]
+        if n_steps is None and planning:
+            raise InputError(
+                where, f"n_steps, over which {type(planning[0]).__name__} plans the rates",
+                "none", "pass how many steps your loop has",
+            )  # fmt: skip
+        in_all = n_steps or step + 1
+        rates = rates_of(self.schedule, np.array([step]), in_all)
+        row: np.ndarray = self.step_numbers(step, rates, in_all, groups)[0]
+        return row
 
     @property
     def n_numbers(self) -> int:
         """Hyperparameters of a step: the rate, the decay and those of the rule."""
         return kernels.DECAY + 1 + len(self.kernel.names._fields)
 
-    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
-        """The rates as the rule wants them and its own numbers; t counts steps from 1."""
-        return rates, kernels.NoNumbers()
+    def n_columns(self, groups: Sequence[Group]) -> int:
+        """Numbers of a step: its hyperparameters and, if they follow schedules, factors of groups.
+
+        Parameters
+        ----------
+        groups : sequence of Group
+            Those of the network.
+
+        Returns
+        -------
+        int
+            Columns of `step_numbers`.
+        """
+        return self.n_numbers + 2 * len(groups) * self.plans_factors
+
+    def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+        """What the rule reads at some steps: by default the fields of the same names.
+
+        Parameters
+        ----------
+        rates : ndarray of shape (n,)
+            Learning rates of the steps.
+        t : ndarray of shape (n,)
+            Their numbers, from 1.
+
+        Returns
+        -------
+        rates : ndarray of shape (n,)
+            As the rule wants them.
+        numbers : tuple of float or ndarray of shape (n,)
+            The rule's own, in the order of their names.
+        """
+        return rates, tuple(getattr(self, name) for name in self.kernel.names._fields)
 
     def group_factors(self, groups: Sequence[Group]) -> list[tuple[float, float]]:
-        """Learning-rate and decay factor of each group of parameters.
+        """Learning-rate and decay factor of each group of parameters, as the kernel reads them.
 
         Parameters
         ----------
@@ -181,30 +369,41 @@ class Optimizer:
         Returns
         -------
         list of (float, float)
-            In the order of the groups.
+            In the order of the groups. If some follow schedules, of each group the first of its two
+            columns in `step_numbers`, and 0.
 
         Raises
         ------
         InputError
             If an entry of `factors` fits no group.
         """
-        rates = {group.name: 1.0 for group in groups}
+        found = self._factors_of(groups)
+        if self.plans_factors:
+            return [(float(self.n_numbers + 2 * place), 0.0) for place in range(len(groups))]
+        return [(rate * shift, decay * back) for (rate, shift), (decay, back) in found]
+
+    def _factors_of(self, groups: Sequence[Group]) -> list[list[tuple[Any, float]]]:
+        """Rate and decay of each group, each with what the parametrisation multiplies it by."""
+        entries: dict[str, Factor] = {group.name: Factor() for group in groups}
         for pattern, factor in (self.factors or {}).items():
-            hits = fnmatch.filter(rates, pattern)
+            hits = fnmatch.filter(entries, pattern)
             if not hits:
-                names = ", ".join(rates)
+                names = ", ".join(entries)
                 raise InputError(
                     type(self).__name__,
                     f"factors for some of {names}",
                     repr(pattern),
                     "use a name or a pattern such as '*.b'",
                 )
-            rates.update(dict.fromkeys(hits, float(factor)))
+            entry = factor if isinstance(factor, Factor) else Factor(factor)
+            entries.update(dict.fromkeys(hits, entry))
         found = []
         for group in groups:
+            entry = entries[group.name]
             shift = group.scale if self.ignores_gradient_scale else group.scale**2
-            decay = 1.0 / shift if group.is_weight else 0.0
-            found.append((rates[group.name] * shift, decay))
+            decay = float(group.is_weight) if entry.decay is None else entry.decay
+            rate = entry.rate if isinstance(entry.rate, Schedule) else float(entry.rate)
+            found.append([(rate, shift), (decay, 1.0 / shift)])
         return found
 
     def step(self, params: np.ndarray, grads: np.ndarray, n_steps: int | None = None) -> None:
@@ -246,16 +445,9 @@ class Optimizer:
         checks.to_update(where, params, grads)
         if n_steps is not None:
             checks.whole_number(where, "n_steps", n_steps, 1)
-        elif self.schedule.plans_all_steps:
-            raise InputError(
-                where, f"n_steps, over which {type(self.schedule).__name__} plans the rates",
-                "none", "pass how many steps your loop has",
-            )  # fmt: skip
         groups = groups_of(params)
         progress = self._progress_with(params)
-        step = np.array([progress.n_steps])
-        rates = rates_of(self.schedule, step, n_steps or progress.n_steps + 1)
-        (numbers,) = self.step_numbers(progress.n_steps, rates)
+        numbers = self.numbers_at(where, progress.n_steps, n_steps, groups)
         gradient = grads if self.clip_norm is None else grads.copy()
         control = flush_denormals()
         try:
@@ -293,7 +485,7 @@ class Optimizer:
 
         Parameters
         ----------
-        numbers : ndarray of shape (n_numbers,)
+        numbers : ndarray of shape (n_columns(groups),)
             A row of `step_numbers`.
         groups : sequence of Group
             Those of the network.
@@ -307,13 +499,13 @@ class Optimizer:
         values = address_of(params, "params", dtype, n, written=True)
         gradient = address_of(grads, "grads", dtype, n, written=True)
         memory = address_of(state, "the optimizer's state", dtype, self.n_vectors * n, written=True)
-        row = address_of(numbers, "numbers of a step", np.float64, self.n_numbers)
+        row = address_of(numbers, "numbers of a step", np.float64, self.n_columns(groups))
         if self.clip_norm is not None:
             scale = kernels.clip_factor(n, gradient, float(self.clip_norm), one)
             if scale != 1:
                 kernels.rescale(n, gradient, scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
-            self.kernel(
+            self.kernel_of_step(
                 row, Factors(float(rate), float(decay)), Run(group.start, 1, group.size, 0),
                 Memory(values, memory, n), gradient + group.start * params.itemsize, 0, one,
             )  # fmt: skip
@@ -431,12 +623,7 @@ class SGD(Optimizer):
             return kernels.optimizer(kernels.momentum, 1, kernels.MomentumNumbers)
         return kernels.optimizer(kernels.sgd, 0)
 
-    @property
-    def n_vectors(self) -> int:  # type: ignore[override]
-        """Vectors of state, each as long as the parameters."""
-        return int(self.momentum > 0)
-
-    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         if self.momentum > 0:
             return rates, kernels.MomentumNumbers(self.momentum, self.nesterov)
         return rates, kernels.NoNumbers()
@@ -481,7 +668,6 @@ class RMSprop(Optimizer):
     kernel: ClassVar[kernels.Optimizer] = kernels.optimizer(
         kernels.rmsprop, 1, kernels.RMSpropNumbers
     )
-    n_vectors: ClassVar[int] = 1
     rho: float = 0.9
     epsilon: float = 1e-8
 
@@ -489,7 +675,7 @@ class RMSprop(Optimizer):
         super().__post_init__()
         self._check(rho=(0, 1), epsilon=(0, np.inf))
 
-    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         return rates, kernels.RMSpropNumbers(self.rho, self.epsilon, 1.0 - self.rho)
 
 
@@ -530,7 +716,6 @@ class Adagrad(Optimizer):
     kernel: ClassVar[kernels.Optimizer] = kernels.optimizer(
         kernels.adagrad, 1, kernels.AdagradNumbers
     )
-    n_vectors: ClassVar[int] = 1
     learning_rate: Any = 1e-2
     epsilon: float = 1e-10
 
@@ -538,7 +723,7 @@ class Adagrad(Optimizer):
         super().__post_init__()
         self._check(epsilon=(0, np.inf))
 
-    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         return rates, kernels.AdagradNumbers(self.epsilon)
 
 
@@ -583,7 +768,6 @@ class Adam(Optimizer):
 
     name: ClassVar[str] = "adam"
     kernel: ClassVar[kernels.Optimizer] = kernels.optimizer(kernels.adam, 2, kernels.AdamNumbers)
-    n_vectors: ClassVar[int] = 2
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -593,7 +777,7 @@ class Adam(Optimizer):
         super().__post_init__()
         self._check(beta1=(0, 1), beta2=(0, 1), epsilon=(0, np.inf))
 
-    def _numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         # m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), with the corrections taken out of the
         # loop over parameters.
         root = np.sqrt(1.0 - self.beta2**t)

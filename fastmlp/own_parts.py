@@ -14,7 +14,7 @@ import numpy as np
 from . import checks
 from .errors import InputError, InputTypeError
 from .layers import LAYERS, Layer, every_layer
-from .losses import BuiltInLoss, Loss, linked
+from .losses import CompiledLoss, Loss, has_kernel, linked
 from .optimizers import has_rule
 
 _NUMBERS = "biuf"
@@ -41,7 +41,9 @@ def check_backward(layer: Layer, dY: np.ndarray, dX: Any) -> None:
 
 def check_loss(loss: Loss, outputs: np.ndarray, found: Any) -> None:
     """Refuse what a loss must not return for outputs, and predictions of another shape."""
-    if isinstance(loss, BuiltInLoss):
+    if has_kernel(loss):
+        if type(loss).link is not CompiledLoss.link:
+            linked(loss, outputs)
         return
     where = f"{type(loss).__name__}.value_and_gradient"
     if not (isinstance(found, tuple | list) and len(found) == 2):

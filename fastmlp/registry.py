@@ -14,7 +14,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from .errors import InputError, InputTypeError, did_you_mean
+import numpy as np
+
+from .errors import InputError, InputTypeError, counted, did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,7 +91,25 @@ def specification(value: Any) -> Any:
         }
     if isinstance(value, tuple):
         return [specification(v) for v in value]
+    if isinstance(value, Mapping):
+        return {key: specification(v) for key, v in value.items()}
     return value
+
+
+def only_number(part: Any) -> float:
+    """What a part hands to its rule as the option: its only field, or 0 where there is none."""
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    values = [getattr(part, f.name) for f in fields if f.init]
+    if not values:
+        return 0.0
+    if len(values) > 1 or not isinstance(values[0], int | float | np.number):
+        name = type(part).__name__
+        got = counted(len(values), "field") if len(values) > 1 else type(values[0]).__name__
+        raise InputTypeError(
+            f"{name}.option", "one number as the only field", got,
+            "define a property option, which returns the number for the rule",
+        )  # fmt: skip
+    return float(values[0])
 
 
 class Registry(Generic[T]):

@@ -531,6 +531,21 @@ def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
     return found
 
 
+def number_or_schedule(where: str, name: str, value: Any, high: float = np.inf) -> Any:
+    """A number from 0 up to below `high` as it is; a schedule, or a function, as a schedule."""
+    if isinstance(value, Schedule | dict) or (callable(value) and not isinstance(value, type)):
+        return schedule_of(value, f"{where}, {name}")
+    checks.number(where, name, value, 0, high, high_open=high < np.inf)
+    return value
+
+
+def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
+    """What a number, or a schedule of numbers, is at some steps, float64."""
+    if isinstance(value, Schedule):
+        return rates_of(value, steps, n_steps)
+    return np.full(steps.shape, value, np.float64)
+
+
 def _check_own(schedule: Schedule) -> None:
     """A class of the user's own needs a method `rates`."""
     where = f"{type(schedule).__name__}.rates"
@@ -539,8 +554,11 @@ def _check_own(schedule: Schedule) -> None:
     checks.takes(where, "a method", schedule.rates, "steps", "n_steps")
 
 
-def schedule_of(value: Any) -> Schedule:
-    """A schedule from a number (constant), a schedule, its name or a function."""
+def schedule_of(value: Any, name: str = "learning_rate") -> Schedule:
+    """A schedule from a number (constant), a schedule, its name or a function.
+
+    name: what errors call it.
+    """
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return Constant(float(value))
     if callable(value) and not isinstance(value, Schedule | type):
@@ -554,7 +572,7 @@ def schedule_of(value: Any) -> Schedule:
     except InputTypeError as error:
         advice = error.advice if isinstance(value, type) else "see fastmlp.schedules"
         raise InputTypeError(
-            "learning_rate",
+            name,
             "a number, a schedule or a function of (step, n_steps)",
             error.got,
             advice,

@@ -21,6 +21,7 @@ from .losses import LOSSES
 from .optimizers import SGD, has_rule, optimizer_of
 from .registry import specification
 from .samples import adopt, read
+from .schedules import Schedule
 from .tables import is_sparse
 from .targets import Samples, TargetCoder
 from .trace import Outcome, Reference, Step, Trace
@@ -268,7 +269,7 @@ def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -
         rates = optimizer.schedule.rates(np.arange(1), 1)
         rate = float(rates[0])
         state = optimizer.initial_state(network.params.size, network.dtype)
-        numbers = optimizer.step_numbers(0, rates)[0]
+        numbers = optimizer.step_numbers(0, rates, 1, network.groups)[0]
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
         optimizer.step(network.params, network.grads)
@@ -279,6 +280,11 @@ def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -
             arrays[f"update_{name}"] = _kept(values - arrays[name])
             arrays[f"{name}_after"] = _kept(values)
     return rate
+
+
+def _drops(layer: Dropout) -> bool:
+    """Whether the layer does anything in training, so far as its rate says."""
+    return isinstance(layer.rate, Schedule) or layer.rate > 0
 
 
 # The reference --------------------------------------------------------------------------------
@@ -298,7 +304,7 @@ class _Oracle:
         if network.loss.name not in reference.LOSSES or type(network.loss) not in set(LOSSES):
             return f"the loss {network.loss.name}"
         for number, layer in enumerate(network.layers):
-            if isinstance(layer, Dropout) and not (training and layer.rate > 0):
+            if isinstance(layer, Dropout) and not (training and _drops(layer)):
                 continue  # it changes nothing
             if type(layer) is Dense:
                 self.stages.append((number, None))

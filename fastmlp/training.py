@@ -26,6 +26,7 @@ from .kernels import random
 from .kernels.cache import compile_seconds
 from .kernels.losses import means_of_epochs
 from .kernels.memory import address_of
+from .layers import dropout
 from .lowering import can_compile
 from .optimizers import has_rule, optimizer_of
 from .samples import adopt, read, undoing
@@ -242,7 +243,9 @@ class _Run:
         """The engine and, where nobody else looks at held-out rows, the judge within it."""
         network, held_out = self.network, self.validation
         judges = not watched and held_out is not None and judging.is_quick(network, held_out)
-        alone = is_built_in(self.optimizer.schedule)  # others may look at what happened so far
+        # Schedules of the user's own may look at what happened so far.
+        schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
+        alone = all(map(is_built_in, [*self.optimizer.schedules, *schedules]))
         if alone and not (watched or keep_finite) and (judges or held_out is None):
             work = engine.training_work(network, self.batch_size) * self.steps_per_epoch
             if held_out is not None:
@@ -408,12 +411,14 @@ class _Run:
     def _step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
         n_steps = self.steps_per_epoch * n_epochs
+        steps, in_all = self.step + np.arange(n_steps), self.steps_per_epoch * self.n_epochs
+        drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
         if not has_rule(self.optimizer):
-            return np.zeros((n_steps, 1)), np.full(n_epochs, np.nan)
-        in_all = self.steps_per_epoch * self.n_epochs
-        rates = rates_of(self.optimizer.schedule, self.step + np.arange(n_steps), in_all)
+            return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
+        rates = rates_of(self.optimizer.schedule, steps, in_all)
         last = rates[self.steps_per_epoch - 1 :: self.steps_per_epoch]
-        return self.optimizer.step_numbers(self.step, rates), last
+        numbers = self.optimizer.step_numbers(self.step, rates, in_all, self.network.groups)
+        return np.hstack([numbers, drops]) if drops.size else numbers, last
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
         """Losses after the first that is not finite mean nothing: there the epoch ended.

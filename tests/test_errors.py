@@ -10,6 +10,7 @@ import ast
 import builtins
 import contextlib
 import copy
+import dataclasses
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,14 +32,17 @@ from sklearn.preprocessing import SplineTransformer, StandardScaler
 from fastmlp import (
     ELU,
     SGD,
+    Activation,
     Adam,
     AdamW,
     Checkpoint,
     Columns,
+    CompiledLoss,
     Dense,
     Dropout,
     EarlyStopping,
     Embedding,
+    Factor,
     Huber,
     Layer,
     LeakyReLU,
@@ -53,9 +57,14 @@ from fastmlp import (
     Scale,
     SoftmaxCrossEntropy,
     Tanh,
+    check_part,
     checks,
     cli,
     commands,
+    compiled_activation,
+    compiled_link,
+    compiled_loss,
+    compiled_optimizer,
     files,
     from_sklearn,
     from_torch,
@@ -70,6 +79,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.initializers import INITIALIZERS, Normal
+from fastmlp.kernels.jit import JIT_ENABLED
 from fastmlp.kernels.memory import matrix_address, starts_address
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS, Group, Optimizer
@@ -2944,6 +2954,100 @@ def branch_rows() -> Iterator[Row]:
     )
 
 
+def own_rule_rows() -> Iterator[Row]:
+    """What is said of rules of the user's own, and of the classes that name them."""
+    advice = "compute with numbers, math, and plain functions of numbers only"
+    an_integer = "int64" if JIT_ENABLED else "int"
+
+    def of(rule: Callable[..., Any], kind: str = "float32") -> Callable[[Setting], Any]:
+        def call(s: Setting) -> Any:
+            made = type("Own", (Activation,), {"kernel": compiled_activation(rule)})
+            return made().forward(np.ones((1, 2), kind))
+
+        return call
+
+    def declared(base: type, **body: Any) -> Callable[[Setting], Any]:
+        return lambda s: type("Own", (base,), {"name": "own", **body})
+
+    def add_text(z: Any, alpha: Any) -> Any:
+        return z + "a", z
+
+    def nothing(z: Any, alpha: Any) -> Any:
+        pass
+
+    def one_number(z: Any, alpha: Any) -> Any:
+        return z
+
+    def whole_slope(z: Any, alpha: Any) -> Any:
+        return z, 1 if z > 0 else 0
+
+    text = "no way to compute add(float32, Literal[str](a)) in line {}, 'return z + \"a\", z'"
+    text = text.format(add_text.__code__.co_firstlineno + 1)
+    if not JIT_ENABLED:
+        text = "UFuncTypeError: ufunc 'add' did not contain a loop with signature matching types "
+        text += "(dtype('float32'), dtype('<U1')) -> None"
+    dropped = Network([Dense(2), Dropout(lambda step, n_steps: float(step)), Dense(2)])
+    two = dataclasses.make_dataclass("Two", [("a", float, 1.0), ("b", float, 2.0)])
+    for row in (
+        ("a rule that is no function", InputTypeError,
+         "compiled_loss: expected a function as the rule, got float; "
+         "pass a function of numbers, plain or decorated by numba.njit",
+         lambda s: compiled_loss(0.5)),
+        ("a rule of other arguments", InputTypeError,
+         "compiled_link(one_number): expected a rule of (z), got one of (z, alpha); "
+         "give it these arguments", lambda s: compiled_link(one_number)),
+        ("a rule that cannot be compiled", InputError,
+         f"compiled_activation(add_text): expected a rule that can be compiled, got {text}; "
+         f"{advice}", of(add_text)),
+        ("a rule that returns nothing", InputTypeError,
+         "compiled_activation(nothing): expected value and slope as what it returns, got nothing; "
+         "return value, slope", of(nothing)),
+        ("a rule that returns one number", InputTypeError,
+         "compiled_activation(one_number): expected value and slope as what it returns, "
+         "got 1 of 2; return value, slope", of(one_number, "float64")),
+        ("a rule that returns a whole number", InputTypeError,
+         "compiled_activation(whole_slope): expected a float as the slope, "
+         f"got {an_integer}; return type(z)(1) or 1.0 rather than 1, say", of(whole_slope)),
+        ("a rule with too many states", InputError,
+         "compiled_optimizer: expected n_states to be a whole number of at most 3, got 4; "
+         "choose a smaller one", lambda s: compiled_optimizer(one_number, 4)),
+        ("one text as names of numbers", InputTypeError,
+         "compiled_optimizer: expected numbers as a sequence of names, got str; "
+         'write ("mu",)', lambda s: compiled_optimizer(one_number, 0, "mu")),
+        ("a name of numbers twice", InputError,
+         "compiled_optimizer: expected numbers as names of fields, each once, got 'mu'; "
+         'write ("mu",)', lambda s: compiled_optimizer(one_number, 0, ["mu", "mu"])),
+        ("a plain function as a kernel", InputTypeError,
+         "Own.kernel: expected a compiled rule, got function; "
+         "write kernel = compiled_loss(rule)", declared(CompiledLoss, kernel=whole_slope)),
+        ("another part's kernel", InputTypeError,
+         "Own.kernel: expected a compiled rule, got one of another kind; "
+         "write kernel = compiled_optimizer(rule)", declared(Optimizer, kernel=ReLU.kernel)),
+        ("an activation without a kernel", InputTypeError,
+         "Own: expected a kernel, or methods forward and backward, got neither; "
+         "write kernel = compiled_activation(rule)",
+         lambda s: declared(Activation)(s)().forward(s.X)),
+        ("a compiled loss without a kernel", InputTypeError,
+         "Own.kernel: expected a compiled rule, got none; write kernel = compiled_loss(rule)",
+         lambda s: Network([Dense(2)], declared(CompiledLoss)(s)())),
+        ("a rule's number among two", InputTypeError,
+         "Own.option: expected one number as the only field, got 2 fields; "
+         "define a property option, which returns the number for the rule",
+         lambda s: type("Own", (two, Activation), {"kernel": ReLU.kernel})().forward(s.X)),
+        ("a factor below 0", InputError,
+         "Factor: expected rate to be a number at least 0, got -1; choose a value in that range",
+         lambda s: Factor(-1)),
+        ("a part to check that is none", InputTypeError,
+         "check_part: expected a layer or a loss, got Adam; pass an object such as ReLU()",
+         lambda s: check_part(Adam())),  # type: ignore[arg-type]
+        ("dropout of everything at a step", InputError,
+         "Dropout, rate: expected a schedule of rates below 1, got another at step 1; "
+         "a rate of 1 would drop everything",
+         lambda s: copy.deepcopy(dropped).fit(s.X, s.y, batch_size=4)),
+    ):  # fmt: skip
+        yield Row(*row)
+
+
 ROWS = [
     *classifier_rows(),
     *estimator_rows(),
@@ -2967,6 +3071,7 @@ ROWS = [
     *own_layer_rows(),
     *own_loss_rows(),
     *own_optimizer_rows(),
+    *own_rule_rows(),
 ]
 
 

@@ -148,13 +148,13 @@ def test_a_slope_off_by_half_a_thousandth_is_noticed(
 def test_a_gradient_of_the_loss_off_by_half_a_thousandth_is_noticed(
     case: Case, layer_path: pytest.MonkeyPatch
 ) -> None:
-    rows = losses.BuiltInLoss.rows
+    rows = losses.CompiledLoss.rows
 
     def off(*arguments: Any) -> tuple[float, np.ndarray]:
         value, gradient = rows(*arguments)
         return value, gradient * 1.0005
 
-    layer_path.setattr(losses.BuiltInLoss, "rows", off)
+    layer_path.setattr(losses.CompiledLoss, "rows", off)
     result = gradient_check.check(case)
     assert result.from_reference > 1e-12
     assert result.from_differences > 1e-6

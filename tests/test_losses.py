@@ -17,7 +17,7 @@ from fastmlp.layers import Dense, Tanh
 from fastmlp.losses import (
     LOSSES,
     BinaryCrossEntropy,
-    BuiltInLoss,
+    CompiledLoss,
     Huber,
     Loss,
     MeanAbsoluteError,
@@ -69,7 +69,7 @@ def formulas(loss: Loss) -> tuple[Callable[..., Any], Callable[..., Any], dict[s
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @ALL_CASES
 def test_value_and_gradient_agree_with_the_formulas(
-    loss: BuiltInLoss, dtype: str, rng: np.random.Generator
+    loss: CompiledLoss, dtype: str, rng: np.random.Generator
 ) -> None:
     Z, T, weight = (
         a.astype(dtype)
@@ -117,7 +117,7 @@ def test_value_and_gradient_agree_with_the_formulas(
     ],
 )
 def test_values_and_gradients_by_hand(
-    loss: BuiltInLoss, z: list[float], t: list[float], value: float, gradient: list[float]
+    loss: CompiledLoss, z: list[float], t: list[float], value: float, gradient: list[float]
 ) -> None:
     got = loss.value_and_gradient(np.array([z], float), np.array([t], float), np.ones(1))
     assert got[0] == pytest.approx(value, abs=1e-15)
@@ -138,7 +138,7 @@ def test_labels_and_one_hot_rows_are_the_same(smoothing: float, rng: np.random.G
 @pytest.mark.nojit
 @ALL_CASES
 def test_losses_of_parts_add_up_to_the_loss_of_all(
-    loss: BuiltInLoss, rng: np.random.Generator
+    loss: CompiledLoss, rng: np.random.Generator
 ) -> None:
     Z, T, weight = rng.normal(size=(N, 3)), targets(loss, rng), rng.uniform(0.5, 2, N)
     value, gradient = loss.value_and_gradient(Z, T, weight)
@@ -151,7 +151,9 @@ def test_losses_of_parts_add_up_to_the_loss_of_all(
 
 @pytest.mark.nojit
 @ALL_CASES
-def test_rows_without_weight_count_for_nothing(loss: BuiltInLoss, rng: np.random.Generator) -> None:
+def test_rows_without_weight_count_for_nothing(
+    loss: CompiledLoss, rng: np.random.Generator
+) -> None:
     Z, T = rng.normal(size=(N, 3)), targets(loss, rng)
     weight = np.array([0.0, 1, 2, 0, 1, 1, 0])
     Z[0] = 1e30  # its loss is infinite for some, and must not come through as inf times 0
@@ -191,7 +193,7 @@ def test_binary_cross_entropy_stays_exact_at_huge_outputs(dtype: str) -> None:
 
 @pytest.mark.nojit
 @ALL_CASES
-def test_nan_outputs_give_a_nan_loss(loss: BuiltInLoss, rng: np.random.Generator) -> None:
+def test_nan_outputs_give_a_nan_loss(loss: CompiledLoss, rng: np.random.Generator) -> None:
     Z = np.full((2, 3), np.nan)
     assert np.isnan(loss.value_and_gradient(Z, targets(loss, rng)[:2], np.ones(2))[0])
 
@@ -201,7 +203,7 @@ def test_nan_outputs_give_a_nan_loss(loss: BuiltInLoss, rng: np.random.Generator
 
 @pytest.mark.nojit
 @ALL_CASES
-def test_links_agree_with_the_formulas(loss: BuiltInLoss, rng: np.random.Generator) -> None:
+def test_links_agree_with_the_formulas(loss: CompiledLoss, rng: np.random.Generator) -> None:
     Z = rng.normal(0, 2, (N, 3))
     before = Z.copy()
     expected = reference.LOSSES[loss.name][0](Z.T).T

@@ -24,7 +24,7 @@ from fastmlp.losses import (
     LINKS,
     LOSSES,
     BinaryCrossEntropy,
-    BuiltInLoss,
+    CompiledLoss,
     Huber,
     MeanAbsoluteError,
     MeanSquaredError,
@@ -195,7 +195,7 @@ def test_activation_of_nothing(layer: Activation) -> None:
 
 # ---------------------------------------------------------------- losses
 
-LOSS_CASES: list[BuiltInLoss] = [
+LOSS_CASES: list[CompiledLoss] = [
     SoftmaxCrossEntropy(),
     SoftmaxCrossEntropy(0.2),
     BinaryCrossEntropy(),
@@ -219,7 +219,7 @@ def test_every_loss_has_a_case() -> None:
 
 
 def loss_truth(
-    loss: BuiltInLoss, Z: np.ndarray, T: np.ndarray, weight: np.ndarray
+    loss: CompiledLoss, Z: np.ndarray, T: np.ndarray, weight: np.ndarray
 ) -> tuple[Any, np.ndarray]:
     """Weighted mean loss and its gradient in the longest type."""
     Z, T, share = Z.astype(Long), T.astype(Long), weight.astype(Long)[:, np.newaxis]
@@ -255,7 +255,9 @@ def loss_truth(
     return (value * share).sum() * mean, slope * share * mean
 
 
-def loss_targets(loss: BuiltInLoss, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def loss_targets(
+    loss: CompiledLoss, rng: np.random.Generator, shape: tuple[int, int]
+) -> np.ndarray:
     match loss.task:
         case "classes":
             return rng.dirichlet(np.ones(shape[1]), shape[0])
@@ -269,7 +271,7 @@ def loss_targets(loss: BuiltInLoss, rng: np.random.Generator, shape: tuple[int, 
 @pytest.mark.nojit
 @every_loss
 @both_types
-def test_loss_and_gradient(loss: BuiltInLoss, dtype: Any, rng: np.random.Generator) -> None:
+def test_loss_and_gradient(loss: CompiledLoss, dtype: Any, rng: np.random.Generator) -> None:
     """Within 16 eps of the size of the terms, which are sums of up to six."""
     eps = np.finfo(dtype).eps
     for n_out in (1, 3, 6):
@@ -294,7 +296,7 @@ def test_loss_and_gradient(loss: BuiltInLoss, dtype: Any, rng: np.random.Generat
 
 @pytest.mark.nojit
 @every_loss
-def test_weights_count_rows(loss: BuiltInLoss, rng: np.random.Generator) -> None:
+def test_weights_count_rows(loss: CompiledLoss, rng: np.random.Generator) -> None:
     """A row of weight 3 is a row three times, a row of weight 0 is no row."""
     Z = rng.normal(size=(4, 3))
     T, times = loss_targets(loss, rng, Z.shape), np.array([1, 3, 0, 2])
@@ -308,7 +310,7 @@ def test_weights_count_rows(loss: BuiltInLoss, rng: np.random.Generator) -> None
 
 @pytest.mark.nojit
 @every_loss
-def test_no_weight_at_all(loss: BuiltInLoss, rng: np.random.Generator) -> None:
+def test_no_weight_at_all(loss: CompiledLoss, rng: np.random.Generator) -> None:
     Z = rng.normal(size=(4, 3))
     value, gradient = loss.rows(Z, NO_LABELS, loss_targets(loss, rng, Z.shape).ravel(), np.zeros(4))
     assert value == 0
@@ -319,7 +321,7 @@ def test_no_weight_at_all(loss: BuiltInLoss, rng: np.random.Generator) -> None:
 @every_loss
 @both_types
 def test_a_row_of_weight_0_has_no_say(
-    loss: BuiltInLoss, dtype: Any, rng: np.random.Generator
+    loss: CompiledLoss, dtype: Any, rng: np.random.Generator
 ) -> None:
     """Even where it is infinite or nan: zero means zero."""
     Z = rng.normal(size=(5, 3)).astype(dtype)
@@ -395,7 +397,7 @@ def test_nan_outputs_make_the_loss_nan() -> None:
 @pytest.mark.bounds
 @every_loss
 def test_rows_of_a_batch_in_any_order_and_in_parts(
-    loss: BuiltInLoss, rng: np.random.Generator
+    loss: CompiledLoss, rng: np.random.Generator
 ) -> None:
     """Row r is sample order[r]; a call writes its rows only; parts give the bits of the whole."""
     n, n_samples, n_out = 7, 12, 4

@@ -1,7 +1,7 @@
 """Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
 
 Value and slope stand side by side, so that backpropagation is one product for every activation.
-To add one: its rule here, and a class in `layers`; docs/extending.md shows it.
+To add one: its rule here, and a class in `layers`; docs/extending/activation.md shows it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from . import elementary as e
 from . import interfaces
 from .calls import Kernel
 from .jit import numbers, rule
+from .own_rule import OwnRule
 
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -132,10 +133,19 @@ def activation(rule: Any) -> Kernel:
 
     z[i] <- f(z[i]) and slope[i] <- f'(z[i]) for numbers at two addresses.
     """
+    return _activation(rule, f"activate_{rule.__name__}", None)
+
+
+def own_activation(own: OwnRule) -> Kernel:
+    """As `activation`, of a rule of the user's own."""
+    return _activation(own.compiled, f"activate_{own.name}", own)
+
+
+def _activation(rule: Any, name: str, own: OwnRule | None) -> Kernel:
 
     def activate(values, slopes, size, option, one):
         z, slope, alpha = numbers(values, size, one), numbers(slopes, size, one), type(one)(option)
         for i in range(size):
             z[i], slope[i] = rule(z[i], alpha)
 
-    return interfaces.ACTIVATION.kernel(activate, f"activate_{rule.__name__}")
+    return interfaces.ACTIVATION.kernel(activate, name, own)

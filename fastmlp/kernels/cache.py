@@ -1,9 +1,10 @@
 """Compiled kernels on disk, in one folder per user: the first process compiles, all others load.
 
 The folder's name is a hash of the kernels' sources and of the compiler's version, so a clone and an
-installed package of one release share it, and a changed kernel gets a new one. Processes that start
-together, like the workers of a grid search, compile each function once: one of them does, and the
-others wait for its file.
+installed package of one release share it, and a changed kernel gets a new one. A rule
+of the user's own, which these sources do not tell of, has a folder by a hash of its own. Processes
+that start together, like the workers of a grid search, compile each function once: one of them
+does, and the others wait for its file.
 """
 
 from __future__ import annotations
@@ -58,10 +59,14 @@ def _parents() -> Iterator[pathlib.Path]:
 
 
 @functools.cache
-def _folder() -> pathlib.Path | None:
-    """The folder for compiled code, made and marked as used; None if nowhere is writable."""
+def _folder(own: str = "") -> pathlib.Path | None:
+    """The folder for compiled code, made and marked as used; None if nowhere is writable.
+
+    own: the stamp of a rule of the user's own, whose kernels have a folder to themselves.
+    """
+    stamp = hashlib.sha256(f"{_STAMP} {own}".encode()).hexdigest() if own else _STAMP
     for parent in _parents():
-        folder = parent / f"{_PREFIX}{_STAMP[:20]}"
+        folder = parent / f"{_PREFIX}{stamp[:20]}"
         try:
             is_new = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +100,8 @@ class _Locator(caching._CacheLocator):
 
     @classmethod
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
-        folder = _folder()
+        own = getattr(py_func, "stamp", "")
+        folder = None if own is None else _folder(own)
         return None if folder is None else cls(folder, py_func.__code__.co_firstlineno)
 
     def get_cache_path(self) -> str:
@@ -226,7 +232,11 @@ compile_seconds = _CLOCK.seconds
 
 
 def cache_of(function: Callable[..., Any], suffix: str = "") -> KernelCache | None:
-    """Where a function's code is kept; None where no folder is writable."""
+    """Where a function's code is kept; None where no folder is writable.
+
+    A function with an attribute `stamp` is made from code outside of this package, of which that is
+    a hash; where it is None, nothing is kept.
+    """
     with contextlib.suppress(RuntimeError, OSError):
         return KernelCache(function, suffix)
     return None

@@ -16,8 +16,10 @@ from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from .cache import cache_of, compiling
+from ..errors import InputTypeError
+from .cache import cache_of, compiling, is_compiled
 from .jit import JIT_ENABLED, jit
+from .own_rule import OwnRule
 from .parts import compile_alone
 
 
@@ -91,9 +93,14 @@ class Interface:
 
         return call
 
-    def kernel(self, function: Callable[..., Any], name: str | None = None) -> Kernel:
+    def kernel(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        own: OwnRule | None = None,
+    ) -> Kernel:
         """A kernel of this kind; `name` tells it from others that the same code makes."""
-        return Kernel(function, self, name)
+        return Kernel(function, self, name, own)
 
 
 class Kernel:
@@ -104,7 +111,11 @@ class Kernel:
     Attributes
     ----------
     every : list of Kernel
-        All that were made in this process.
+        All built-in ones that were made in this process.
+    own : OwnRule or None
+        The rule of the user's own that it is made from.
+    made_by : tuple
+        A function and its arguments that make a kernel of the user's own anew, for pickles.
     loaded : dict
         Of each type of numbers that it has an address for, whether the code came from the cache.
     """
@@ -112,24 +123,46 @@ class Kernel:
     every: ClassVar[list[Kernel]] = []
 
     def __init__(
-        self, function: Callable[..., Any], interface: Interface, name: str | None = None
+        self,
+        function: Callable[..., Any],
+        interface: Interface,
+        name: str | None = None,
+        own: OwnRule | None = None,
     ) -> None:
+        if own is None:
+            Kernel.every.append(self)
+        else:
+            name = f"{name}_{own.mark}"
+            function.__dict__["stamp"] = own.stamp
         if name is not None:
             function.__name__ = function.__qualname__ = name
+        self.own, self.made_by, self._looked_at = own, tuple[Any, ...](), set[np.dtype]()
         self.interface, self.called = interface, jit(function)
-        Kernel.every.append(self)
         self.loaded: dict[np.dtype, bool] = {}
         self._addresses: dict[np.dtype, int] = {}
         self._results: list[Any] = []  # which own the code
         self._cache = cache_of(function, ".address") if JIT_ENABLED else None
 
     def __call__(self, *args: Any) -> None:
+        if self.own is not None:
+            self._check_own(np.dtype(type(args[-1])))
         self.called(*args)
+
+    def __reduce__(self) -> Any:
+        """A kernel of the user's own is made anew; one of the package's is found by its name."""
+        return self.made_by or super().__reduce__()
+
+    def _check_own(self, dtype: np.dtype) -> None:
+        """Look at a rule of the user's own, unless a kernel with it has been compiled before."""
+        if self.own is not None and dtype not in self._looked_at:
+            if not (JIT_ENABLED and is_compiled(self.called, dtype)):
+                self.own.check(dtype)
+            self._looked_at.add(dtype)
 
     def address(self, dtype: np.dtype) -> int:
         """Where its code for a type of numbers is; it stays there as long as the process."""
         if dtype not in self._addresses:
-            self._addresses[dtype] = self._load(dtype) if JIT_ENABLED else self._enlist()
+            self._addresses[dtype] = self._load(dtype) if JIT_ENABLED else self._enlist(dtype)
         return self._addresses[dtype]
 
     def is_compiled(self, dtype: np.dtype) -> bool:
@@ -141,7 +174,9 @@ class Kernel:
     def _signature(self, dtype: np.dtype) -> tuple[Any, ...]:
         return self.interface.signature(numba.from_dtype(dtype))
 
-    def _enlist(self) -> int:
+    def _enlist(self, dtype: np.dtype) -> int:
+        if self.own is not None:
+            self.own.check(dtype)
         _interpreted[len(_interpreted) + 1] = self.called
         return len(_interpreted)
 
@@ -151,8 +186,37 @@ class Kernel:
             result = cache and cache.load_overload(signature, cpu_target.target_context)
             self.loaded[dtype] = result is not None
             if result is None:
+                if self.own is not None:
+                    self.own.check(dtype)
                 result = compile_alone(self.called, signature)
                 if cache is not None:
                     cache.save_overload(signature, result)
         self._results.append(result)
         return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+
+def check_declared(cls: type, interface: Interface, maker: str) -> None:
+    """Refuse a class whose body names a kernel that cannot be called as one of its kind.
+
+    Parameters
+    ----------
+    cls : type
+        Of a part of the user's own, or of the package's.
+    interface : Interface
+        Of kernels of such parts.
+    maker : str
+        What makes one, for the advice.
+
+    Raises
+    ------
+    InputTypeError
+        For a kernel of another kind, or a function that is none.
+    """
+    kernel = vars(cls).get("kernel")
+    if kernel is None or isinstance(kernel, property):
+        return
+    if not isinstance(kernel, Kernel) or kernel.interface is not interface:
+        got = "one of another kind" if isinstance(kernel, Kernel) else type(kernel).__name__
+        raise InputTypeError(
+            f"{cls.__name__}.kernel", "a compiled rule", got, f"write kernel = {maker}(rule)"
+        )

@@ -2,6 +2,7 @@
 
 A loss over single outputs is one scalar rule `f(z, t, option) -> (loss, slope)` of the linear
 output z and the target t, averaged over a row; softmax cross-entropy needs the whole row.
+To add one: its rule here, and a class in `losses`; docs/extending/loss.md shows it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from . import elementary as e
 from . import interfaces
 from .calls import Kernel
 from .jit import doubles, integers, itemsize, jit, numbers, rule
+from .own_rule import OwnRule
 
 
 @rule
@@ -275,7 +277,15 @@ def per_output(rule: Any, option_of: Any = the_option) -> Kernel:
     option_of : function
         Which option that is, by default the loss's only one.
     """
+    return _per_output(rule, option_of, f"loss_{rule.__name__}", None)
 
+
+def own_loss(own: OwnRule) -> Kernel:
+    """As `per_output`, of a rule of the user's own."""
+    return _per_output(own.compiled, the_option, f"loss_{own.name}", own)
+
+
+def _per_output(rule: Any, option_of: Any, name: str, own: OwnRule | None) -> Kernel:
     def loss_rows(setting, z, n_out, rows, targets, gradient, row_losses, one):
         losses, option = doubles(row_losses, rows.last), type(one)(setting.option)
         levels = numbers(setting.levels, setting.n_levels, one)
@@ -288,7 +298,7 @@ def per_output(rule: Any, option_of: Any = the_option) -> Kernel:
         _sum_outputs(z, n_out, rows.first, rows.last, losses, one)
         _weigh_rows(n_out, rows, targets, targets.total * n_out, gradient, losses, one)
 
-    return interfaces.LOSS.kernel(loss_rows, f"loss_{rule.__name__}")
+    return interfaces.LOSS.kernel(loss_rows, name, own)
 
 
 @interfaces.LINK.kernel
@@ -300,13 +310,21 @@ def softmax_link(outputs, n_out, n_rows, sums, one):
 @functools.cache
 def link(rule: Any) -> Kernel:
     """The kernel of a link that is a rule for single outputs."""
+    return _link(rule, f"link_{rule.__name__}", None)
 
+
+def own_link(own: OwnRule) -> Kernel:
+    """As `link`, of a rule of the user's own."""
+    return _link(own.compiled, f"link_{own.name}", own)
+
+
+def _link(rule: Any, name: str, own: OwnRule | None) -> Kernel:
     def link_rows(outputs, n_out, n_rows, sums, one):
         values = numbers(outputs, n_rows * n_out, one)
         for i in range(values.size):
             values[i] = rule(values[i])
 
-    return interfaces.LINK.kernel(link_rows, f"link_{rule.__name__}")
+    return interfaces.LINK.kernel(link_rows, name, own)
 
 
 @jit

@@ -2,7 +2,8 @@
 
 What changes from step to step (learning rate, bias corrections) comes as one row of numbers, made
 for a whole epoch at once by the optimizer's class; what is kept (momenta) is one vector each.
-To add one: its rule and the names of its numbers here, and a class in `optimizers`.
+To add one: its rule and the names of its numbers here, and a class in `optimizers`;
+docs/extending/optimizer.md shows it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numba.extending import intrinsic
 from . import interfaces
 from .calls import Kernel
 from .jit import JIT_ENABLED, doubles, itemsize, jit, numbers, rule
+from .own_rule import OwnRule
 from .sums import input_part_start
 
 # A long sum in vectors has another order than one by one; whoever computes it, it is the same.
@@ -126,12 +128,49 @@ def _reader(names: type[NamedTuple]) -> Any:
     return read
 
 
-class Optimizer(Kernel):
-    """A kernel with the names of the hyperparameters that its rule reads."""
+@rule
+def _constant(hyper, factors):
+    """Factors of a group that has the same ones at all steps."""
+    return factors.rate, factors.decay
 
-    def __init__(self, function: Any, name: str, names: type[NamedTuple]) -> None:
-        super().__init__(function, interfaces.UPDATE, name)
-        self.names = names
+
+@rule
+def _of_the_step(hyper, factors):
+    """Those of a step: two columns of its row of hyperparameters, of which `rate` is the first."""
+    found = doubles(hyper + np.int64(factors.rate) * _FLOAT64_BYTES, 2)
+    return found[0], found[1]
+
+
+class Rule(NamedTuple):
+    """A rule of an optimizer, with its numbers of states and the names of its hyperparameters."""
+
+    step: Any
+    name: str
+    n_states: int
+    names: type[Any]
+    own: OwnRule | None = None
+
+
+class Optimizer(Kernel):
+    """A kernel with what its rule reads and keeps.
+
+    Parameters
+    ----------
+    rule : Rule
+    follows_schedules : bool, default False
+        Whether factors are columns among each step's hyperparameters, rather than numbers.
+    """
+
+    def __init__(self, rule: Rule, follows_schedules: bool = False) -> None:
+        factors = _of_the_step if follows_schedules else _constant
+        name = f"update_{rule.name}{'_by_schedule' * follows_schedules}"
+        super().__init__(_update(rule, factors), interfaces.UPDATE, name, rule.own)
+        self.rule, self.names, self.n_states = rule, rule.names, rule.n_states
+
+    @functools.cached_property
+    def by_schedule(self) -> Optimizer:
+        """The kernel for factors that are columns among each step's hyperparameters."""
+        return Optimizer(self.rule, follows_schedules=True)
 
 
 @functools.cache
@@ -147,17 +186,28 @@ def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> 
     ----------
     rule : function
         `rule(p, g, *states, rate, h)` returns the new p, or it and the new states.
-    n_states : {0, 1, 2}
+    n_states : {0, 1, 2, 3}
         How many numbers are kept for each parameter.
     names : NamedTuple class
         Names of the rule's hyperparameters, which it has as `h`.
     """
-    read, step = _reader(names), (_without_state, _with_one_state, _with_two_states)[n_states](rule)
+    return Optimizer(Rule(rule, rule.__name__, n_states, names))
+
+
+def own_optimizer(own: OwnRule, n_states: int) -> Optimizer:
+    """As `optimizer`, of a rule of the user's own."""
+    assert own.call.names is not None
+    return Optimizer(Rule(own.compiled, own.name, n_states, own.call.names, own))
+
+
+def _update(rule: Rule, factors_of: Any) -> Any:
+    read, step = _reader(rule.names), _WITH_STATES[rule.n_states](rule.step)
 
     def update(hyper, factors, run, memory, grads, grad_stride, one):
         kind, size, first, h = type(one), itemsize(one), doubles(hyper, 2), read(hyper, one)
-        rate = kind(first[RATE] * factors.rate)
-        shrink = kind(1.0 - first[DECAY] * factors.rate * factors.decay)
+        factor, decay = factors_of(hyper, factors)
+        rate = kind(first[RATE] * factor)
+        shrink = kind(1.0 - first[DECAY] * factor * decay)
         for row in range(run.n_rows):
             offset = (run.start + row * run.stride) * size
             p = numbers(memory.params + offset, run.n_columns, one)
@@ -167,7 +217,7 @@ def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> 
                     p[i] *= shrink
             step(p, g, memory.states + offset, memory.count * size, rate, h, one)
 
-    return Optimizer(update, f"update_{rule.__name__}", names)
+    return update
 
 
 def _without_state(rule: Any) -> Any:
@@ -197,6 +247,21 @@ def _with_two_states(rule: Any) -> Any:
             p[i], v[i], s[i] = rule(p[i], g[i], v[i], s[i], rate, h)
 
     return step
+
+
+def _with_three_states(rule: Any) -> Any:
+    @jit
+    def step(p, g, states, state_bytes, rate, h, one):
+        v, s = numbers(states, p.size, one), numbers(states + state_bytes, p.size, one)
+        w = numbers(states + 2 * state_bytes, p.size, one)
+        for i in range(p.size):
+            p[i], v[i], s[i], w[i] = rule(p[i], g[i], v[i], s[i], w[i], rate, h)
+
+    return step
+
+
+_WITH_STATES = _without_state, _with_one_state, _with_two_states, _with_three_states
+MOST_STATES = len(_WITH_STATES) - 1
 
 
 @interfaces.ADD_PENALTY.kernel

@@ -71,6 +71,12 @@ class Parts:
         dispatcher.get_call_template = self._call_template
         dispatcher.get_overload = self._overload
 
+    def returns(self, args: tuple[Any, ...]) -> Any:
+        """The type of what the kernel returns for arguments of such types."""
+        if args not in self.compiled:
+            self.compiled[args] = self._compile(args)
+        return self.compiled[args].signature.return_type
+
     def _call_template(self, args: Any, keywords: Any) -> tuple[Any, Any, tuple[Any, ...], Any]:
         """For a call with arguments of such types: what it returns, and how they are passed.
 
@@ -80,8 +86,7 @@ class Parts:
         general = tuple(types.unliteral(kind) for kind in args)
         python_signature, folded = self._dispatcher._compiler.fold_argument_types(general, keywords)
         folded = tuple(folded)
-        if folded not in self.compiled:
-            self.compiled[folded] = self._compile(folded)
+        self.returns(folded)
         signatures = [result.signature for result in self.compiled.values()]
         name = self._dispatcher.py_func.__name__
         template = typing.make_concrete_template(name, key=name, signatures=signatures)

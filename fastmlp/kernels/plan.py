@@ -48,6 +48,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   kept             address of what the forward pass keeps for the way back, as the kind says
 #   places, options  addresses of int64 and float64, as the kind says
 #   as_trained       whether it does what it does in training only
+#   dropout          its rate; or, if that follows a schedule, 1 and the column of hyper that has it
 #   penalty_parts    in how many parts the penalties of a row of W are summed, 0 if it has none:
 #                    those of the next sum over its units, so that threads which share that out
 #                    share these, too

@@ -1,47 +1,88 @@
 """Activations: each class names the rule for its values and slopes, and its option.
 
-To add one, its rule goes to `kernels.activations` and its class here; docs/extending.md shows it.
+To add one, its rule goes to `kernels.activations` and its class here; docs/extending/activation.md
+shows it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import checks
+from ..errors import InputTypeError
 from ..kernels import activations as rules
 from ..kernels.activations import activation
-from ..kernels.calls import Kernel
+from ..kernels.calls import Kernel, check_declared
+from ..kernels.interfaces import ACTIVATION
 from ..kernels.memory import address_of
+from ..registry import only_number
 from .base import LAYERS, Layer
 
 
 class Activation(Layer):
-    """Base of the built-in activations: an element-wise function and its slope.
+    """Base of all activations: an element-wise function and its slope, which one rule gives.
 
-    `forward` gives f(X) and keeps f'(X), `backward` gives dY f'(X). `kernel` does both.
+    One of your own derives from this and sets `name` and `kernel = compiled_activation(rule)`; it
+    then runs in the compiled loop. The only field of a dataclass is the rule's `alpha`.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        Both functions, compiled: `forward` gives f(X) and keeps f'(X), `backward` gives dY f'(X).
+
+    Raises
+    ------
+    InputTypeError
+        When a class is defined whose `kernel` is no compiled rule.
+
+    Examples
+    --------
+    >>> import math
+    >>> from fastmlp import Activation, compiled_activation
+    >>> def snake(z, alpha):
+    ...     return z + math.sin(z) ** 2, 1.0 + math.sin(2 * z)
+    >>> class Snake(Activation):
+    ...     name = "snake"
+    ...     kernel = compiled_activation(snake)
+    >>> Snake().forward([[0.0, 1.0]]).round(4)
+    array([[0.    , 1.7081]])
     """
 
     kernel: ClassVar[Kernel]
     keeps_width: ClassVar[bool] = True
     _slope: np.ndarray | None = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_declared(cls, ACTIVATION, "compiled_activation")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was kept of the last batch."""
+        return {key: value for key, value in super().__getstate__().items() if key != "_slope"}
+
     @property
     def option(self) -> float:
-        """The one number of the kernel's rule; 0 where there is none."""
-        return 0.0
+        """The one number of the kernel's rule, its `alpha`; 0 where there is none."""
+        return only_number(self)
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        if not hasattr(self, "kernel"):
+            raise InputTypeError(
+                type(self).__name__, "a kernel, or methods forward and backward", "neither",
+                "write kernel = compiled_activation(rule)",
+            )  # fmt: skip
         values = self._input(X).copy()
-        self._slope = np.empty_like(values)
+        slope = np.empty_like(values)
         n, dtype = values.size, values.dtype
         self.kernel(
             address_of(values, "values", dtype, n, written=True),
-            address_of(self._slope, "slopes", dtype, n, written=True),
+            address_of(slope, "slopes", dtype, n, written=True),
             n, float(self.option), dtype.type(1),
         )  # fmt: skip
+        self._slope = slope
         return values
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
@@ -132,10 +173,6 @@ class LeakyReLU(Activation):
     def __post_init__(self) -> None:
         checks.number("LeakyReLU", "negative_slope", self.negative_slope)
 
-    @property
-    def option(self) -> float:
-        return float(self.negative_slope)
-
 
 @LAYERS.register
 @dataclass
@@ -174,10 +211,6 @@ class ELU(Activation):
 
     def __post_init__(self) -> None:
         checks.number("ELU", "alpha", self.alpha, 0)
-
-    @property
-    def option(self) -> float:
-        return float(self.alpha)
 
 
 @LAYERS.register
@@ -397,7 +430,3 @@ class Rescaling(Activation):
 
     def __post_init__(self) -> None:
         checks.number("Rescaling", "scale", self.scale)
-
-    @property
-    def option(self) -> float:
-        return float(self.scale)

@@ -5,8 +5,11 @@ Kernels of ops take a turn (see `plan.Turn`) and the op's number.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import interfaces, random, shares
-from ..jit import integers, itemsize, jit, numbers
+from ..jit import doubles, integers, itemsize, jit, numbers
+from ..plan import FLOAT64_BYTES
 from ..views import Inputs
 
 activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
@@ -134,3 +137,13 @@ def drop_values(values, size, s, first, turn, one):
     op, call = turn.ops[s], turn.call
     key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
     random.drop(numbers(values, size, one), op["dropout"], key, first)
+
+
+@interfaces.DROP.kernel
+def drop_by_schedule(values, size, s, first, turn, one):
+    """As `drop_values`, with the step's rate: see `dropout` in `plan.OP`."""
+    op, call = turn.ops[s], turn.call
+    key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
+    row = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]
+    rate = doubles(row + (np.int64(op["dropout"]) - 1) * FLOAT64_BYTES, 1)[0]
+    random.drop(numbers(values, size, one), rate, key, first)
