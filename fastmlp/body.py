@@ -85,7 +85,7 @@ class Body:
         self.trained_on: dict[str, Any] | None = None
         self._groups: tuple[Group, ...] = ()
         self.spare_engines: dict[tuple[Any, ...], list[Any]] = {}
-        self._params = self._grads = self._buffers = np.empty(0, self._dtype)
+        self.learned = self._params = self._grads = self._buffers = np.empty(0, self._dtype)
         n_in = _known_width(self.layers)
         if n_in is not None:
             self.build(n_in)
@@ -132,15 +132,17 @@ class Body:
             raise InputError(
                 "Network", "parameters that fit into memory", f"{size:,}", "use smaller layers"
             )
-        self._params, self._grads = (aligned_zeros(size, self.dtype) for _ in range(2))
         self._n_features, self._n_outputs, self._groups = plan[:3]
         chain_sizes(self.layers, plan.n_features)
         shapes = [shape for _, layer in self.leaves() for shape in layer.buffer_shapes().values()]
-        self._buffers = aligned_zeros(sum(map(math.prod, shapes)), self.dtype)
+        self.learned = aligned_zeros(size + sum(map(math.prod, shapes)), self.dtype)
+        self._params, self._buffers = self.learned[:size], self.learned[size:]
+        self._grads = aligned_zeros(size, self.dtype)
         self._bind()
         rng = np.random.default_rng(self.seed)
         for _, layer in self.leaves():
             layer.initialize(rng)
+            layer.initialize_buffers()
 
     def leaves(self) -> list[tuple[str, Layer]]:
         """Layers that are not made of others.
@@ -173,16 +175,18 @@ class Body:
                 layer.bind_buffers(Views(kept))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the layers' views, which `__setstate__` makes anew."""
+        """Everything but views, which `__setstate__` makes anew."""
         state = self.__dict__ | {"spare_engines": {}}
+        del state["_params"], state["_buffers"]
         state["_layers"] = tuple(_unbound(layer) for layer in self.layers)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.__dict__.setdefault("_buffers", np.empty(0, self.dtype))  # of an older pickle
-        for name in ("_params", "_grads", "_buffers"):
-            setattr(self, name, aligned_copy(getattr(self, name)))
+        learned = state["learned"] if "learned" in state else state["_params"]  # older pickles
+        self.learned, n_params = aligned_copy(learned), sum(group.size for group in self.groups)
+        self._params, self._buffers = self.learned[:n_params], self.learned[n_params:]
+        self._grads = aligned_copy(self.grads)
         for layer in every_layer(self.layers):
             layer.is_taken = True
         if self.is_built:

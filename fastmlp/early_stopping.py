@@ -130,7 +130,7 @@ class EarlyStopping:
             Where the parameters of the best epoch go, if they are wanted.
         """
         self.best_epoch, self.n_stale, self._best = 0, 0, -np.inf
-        self._params = aligned_copy(body.params) if self.restore_best else None
+        self._params = aligned_copy(body.learned) if self.restore_best else None
         return self._params
 
     def look(self, body: Body, epoch: int, loss: float, score: float) -> None:
@@ -149,7 +149,7 @@ class EarlyStopping:
         if is_best:
             self._best, self.best_epoch = self.rule.value(loss, score), epoch
             if self._params is not None:
-                self._params[...] = body.params
+                self._params[...] = body.learned
         self.n_stale = self.n_stale + 1 if is_stale else 0
 
     def tell(self, judge: Judge) -> None:
@@ -185,7 +185,7 @@ class EarlyStopping:
             That was trained.
         """
         if self._params is not None and self.best_epoch:
-            body.params[...] = self._params
+            body.learned[...] = self._params
 
     def remembered(self, body: Body) -> tuple[dict[str, Any], np.ndarray]:
         """All that a fit needs to go on, for a checkpoint.

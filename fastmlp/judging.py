@@ -129,8 +129,8 @@ class Judge:
     rule : Rule
     n_epochs : int
         Of a call, at most.
-    best_params : ndarray of shape (n_params,), optional
-        Where the parameters of the best epoch go.
+    best_params : ndarray like `Body.learned`, optional
+        Where the parameters and buffers of the best epoch go.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class Judge:
         n_epochs: int,
         best_params: np.ndarray | None = None,
     ) -> None:
-        n_rows, n_params = held_out.X.shape[0], network.params.size
+        n_rows, n_kept = held_out.X.shape[0], network.learned.size
         self.record, self.n_epochs = engine.held_out, n_epochs
         self.order = np.arange(n_rows, dtype=np.int32)
         self.row_losses = np.empty(n_rows)
@@ -161,15 +161,16 @@ class Judge:
         record = self.record
         record["n_rows"], record["patience"] = n_rows, rule.patience
         record["tolerance"], record["by_loss"] = rule.tolerance, rule.by_loss
-        record["strict"], record["best_params"] = rule.strict, 0
+        record["strict"], record["best_params"], record["n_kept"] = rule.strict, 0, n_kept
         for field, own in (
             ("jobs", self.jobs), ("row_losses", self.row_losses), ("losses", self.losses),
             ("scores", self.scores), ("order", self.order),
         ):  # fmt: skip
             record[field] = address_of(own, field, own.dtype, own.size, written=True)
         if kept.size:
+            address_of(network.learned, "parameters and buffers", network.dtype, n_kept)
             record["best_params"] = address_of(
-                kept, "best parameters", network.dtype, n_params, written=True
+                kept, "best parameters", network.dtype, n_kept, written=True
             )
 
     def _answer(self, engine: Engine, network: Body, held_out: Samples) -> None:

@@ -113,7 +113,7 @@ def fit(
             undo()
             raise error from None
         if run.finite_params is not None:
-            network.params[...] = run.finite_params
+            network.learned[...] = run.finite_params
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
@@ -225,7 +225,7 @@ class _Run:
             if self.state.size == resumed.state.size:  # another optimizer starts with its own
                 self.state[...] = resumed.state
         # Those of the last epoch that ended well, if they are wanted.
-        self.finite_params = network.params.copy() if keep_finite else None
+        self.finite_params = network.learned.copy() if keep_finite else None
         # Those before the first epoch, for an optimizer that may do nothing.
         self.first_params = None if has_rule(optimizer) else network.params.copy()
         self.stopping, self.best_params = stopping, None
@@ -438,7 +438,7 @@ class _Run:
                 f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
             )
         if self.finite_params is not None:
-            self.finite_params[...] = self.network.params
+            self.finite_params[...] = self.network.learned
 
     def _check_first_epoch(self) -> None:
         if self.first_params is not None:

@@ -34,6 +34,10 @@ GOALS = {
     "activation.md": Goal(2, 9),
     "loss.md": Goal(2, 9),
     "optimizer.md": Goal(2, 21),
+    "per-column.md": Goal(2, 46),
+    "normalisation.md": Goal(2, 80),
+    "embedding.md": Goal(2, 30),
+    "augmentation.md": Goal(2, 55),
 }
 
 pytestmark = [

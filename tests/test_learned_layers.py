@@ -18,6 +18,7 @@ from fastmlp import (
     Checkpoint,
     Columns,
     Dense,
+    EarlyStopping,
     Embedding,
     InputError,
     LayerNorm,
@@ -27,15 +28,16 @@ from fastmlp import (
     Residual,
     Scale,
     Tanh,
+    check_part,
     from_torch,
     layerwise,
     to_onnx,
     to_torch,
 )
-from fastmlp.layers import LAYERS, CompiledLayer, leaves
+from fastmlp.layers import LAYERS, Activation, CompiledLayer, leaves
 from fastmlp.lowering import can_compile
 
-from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, loss_of, samples
+from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, example_of, loss_of, samples
 from .paths import layer_by_layer
 
 DTYPES = ("float32", "float64")
@@ -212,6 +214,13 @@ def test_the_gradient_of_the_inputs_is_that_of_the_differences(layer: Any) -> No
     assert np.abs(dX - expected).max() <= 1e-6
 
 
+@pytest.mark.parametrize("kind", [*LAYERS], ids=LAYERS.names)
+def test_every_layer_that_has_slopes_passes_the_check_of_parts(kind: Any) -> None:
+    if kind is Embedding or kind is Columns or issubclass(kind, Activation):
+        pytest.skip("numbers of categories have no slope; activations stand in test_gradients")
+    assert all(result.passed for result in check_part(example_of(kind)))
+
+
 # BatchNorm ------------------------------------------------------------------------------------
 
 
@@ -233,6 +242,27 @@ def test_a_batch_of_one_row_is_its_own_mean() -> None:
     assert np.isfinite(network.params).all()
     assert (network.buffers > 0).any()
     assert np.array_equal(BatchNorm().forward(np.array([[4.0]]), training=True), [[0.0]])
+
+
+def test_the_best_epoch_has_its_own_running_statistics() -> None:
+    """Judged within the compiled call, where nobody watches, or in Python."""
+    X, y = samples(60)
+    stopping, seen = EarlyStopping(100, monitor="validation_loss"), list[np.ndarray]()
+
+    def watch(network: Network, history: Any) -> None:
+        seen.append(network.buffers.copy())
+
+    found = []
+    for callbacks in ([stopping], [stopping, watch]):
+        network = made("batch norm")
+        network.fit(
+            X[:40], y[:40], epochs=30, optimizer=Adam(0.05), validation_data=(X[40:], y[40:]),
+            callbacks=callbacks,
+        )  # fmt: skip
+        found.append(network)
+    assert same(*found)
+    assert stopping.best_epoch < 30
+    assert np.array_equal(found[0].buffers, seen[stopping.best_epoch - 1])
 
 
 # Embedding and Columns ------------------------------------------------------------------------

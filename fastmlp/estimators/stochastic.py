@@ -125,7 +125,7 @@ class Run:
         network, n_rows = e.network_, samples.X.shape[0]
         batch_size = self._batch_size(n_rows)
         self._prepare(incremental)
-        self.best_params = aligned_copy(network.params) if e.early_stopping else None
+        self.best_params = aligned_copy(network.learned) if e.early_stopping else None
         n_epochs, engine = self._engine(batch_size, incremental)
         order = np.arange(n_rows)
         e.n_iter_, stops = 0, False
@@ -155,7 +155,7 @@ class Run:
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if self.best_params is not None:
-            network.params[...] = self.best_params
+            network.learned[...] = self.best_params
 
     def _engine(self, batch_size: int, incremental: bool) -> tuple[int, Engine]:
         """How many epochs share a call, and the engine, with a judge where nobody else looks."""
@@ -382,7 +382,7 @@ class Run:
             now.n_stale = now.n_stale + 1 if is_stale else 0
             if is_best:
                 e.best_validation_score_ = score
-                self.best_params = e.network_.params.copy()
+                self.best_params = e.network_.learned.copy()
 
     def _out_of_patience(self, message: str) -> bool:
         """Stop, or go on at a fifth of the rate where it adapts."""

@@ -107,6 +107,6 @@ def judge(turn, one):
     shares.meet(turn)
     is_best = held["best_epoch"] * batches_an_epoch(turn) == turn.step + 1
     if is_best and held["best_params"] != 0:
-        first, last = my_part(model["n_params"], turn.crew["n_threads"], turn.thread)
+        first, last = my_part(held["n_kept"], turn.crew["n_threads"], turn.thread)
         start = first * size
         _copy(model["params"] + start, held["best_params"] + start, last - first, one)

@@ -143,7 +143,7 @@ SPACE = _record(
 #               (n_params,), or 0 where nobody wants those
 HELD_OUT = _record(
     "judge jobs n_rows order row_losses grade score truth weights parts n_parts spread losses"
-    " scores n_judged by_loss strict patience n_stale best_epoch best_params",
+    " scores n_judged by_loss strict patience n_stale best_epoch best_params n_kept",
     "divisor tolerance best_value",
 )
 

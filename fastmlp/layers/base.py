@@ -168,6 +168,20 @@ class Layer:
         """
         self.buffers = buffers
 
+    def initialize_buffers(self) -> None:
+        """Write initial values into `self.buffers`."""
+
+    def bind_own_buffers(self, dtype: Any) -> None:
+        """Give a layer outside any network buffers of its own.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"} or numpy dtype
+            Type of the numbers.
+        """
+        self.bind_buffers(_memory(self.buffer_shapes(), dtype))
+        self.initialize_buffers()
+
     @classmethod
     def from_specification(cls, fields: dict[str, Any], make: Callable[[Any], Layer]) -> Layer:
         """A layer like the one that `specification` described.
@@ -206,7 +220,7 @@ class Layer:
         self.build(n_in)
         shapes = self.parameter_shapes()
         self.bind(_memory(shapes, dtype), _memory(shapes, dtype))
-        self.bind_buffers(_memory(self.buffer_shapes(), dtype))
+        self.bind_own_buffers(dtype)
         seed = checks.seed(type(self).__name__, random_state)
         self.initialize(np.random.default_rng(seed))
 

@@ -6,11 +6,12 @@ by differences, see the same arithmetic as the fused step.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..attributes import Views
 from ..kernels import plan
 from ..kernels.activations import activation, identity
 from ..kernels.alone import run_op
@@ -37,8 +38,10 @@ class CompiledLayer(Layer):
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         X = self._input(X)
-        if not isinstance(getattr(self, "parameters", None), Views):
+        if "parameters" not in vars(self):
             self.initialize_alone(X.shape[1], X.dtype)
+        if self.buffers.keys() != self.buffer_shapes().keys():
+            self.bind_own_buffers(X.dtype)
         dtype = next((values.dtype for values in self.parameters.values()), X.dtype)
         self._alone = _Alone(self, X.astype(dtype, copy=False), training)
         return self._alone.forward()
@@ -92,16 +95,16 @@ class _Alone:
             self.job[name][0] for name in ("model", "call", "crew", "space")
         )
         model["ops"], model["n_ops"] = self._at(self.ops), 2
-        for vector, views in (("params", "parameters"), ("grads", "gradients")):
-            found = getattr(self.layer, views).values()
-            places = [self._at(values) for values in found]
-            if places:
-                model[vector] = places[0]
-                self.ops[1]["biases"] = (places[-1] - places[0]) // self.X.itemsize
-        for values in list(self.layer.buffers.values())[:1]:
-            model["buffers"] = self._at(values)
-        for values in list(self.layer.buffers.values())[1:]:
-            self._at(values)
+        layer, dtype = self.layer, self.X.dtype
+        self.params = _flat(layer.parameters, dtype)
+        self.grads, self.buffers = self.params.copy(), _flat(layer.buffers, dtype)
+        for name, shapes in (
+            ("params", layer.parameter_shapes()), ("grads", layer.parameter_shapes()),
+            ("buffers", layer.buffer_shapes()),
+        ):  # fmt: skip
+            size = sum(map(math.prod, shapes.values()))
+            model[name] = address_of(getattr(self, name), name, dtype, size, written=True)
+        self.ops[1]["biases"] = self.ops[1]["weight_rows"] * self.ops[1]["weight_width"]
         call["batch_size"] = self.n
         crew["n_threads"], crew["shared"], crew["turns"] = 1, -1, self._at(self.turn)
         space["gradient"], space["gradient_width"] = self._at(self.gradient), self.gradient.shape[1]
@@ -113,6 +116,7 @@ class _Alone:
 
     def forward(self) -> np.ndarray:
         self._run(self.layer.kind.forward)
+        _spread(self.buffers, self.layer.buffers)
         return self.values.copy()
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
@@ -121,7 +125,21 @@ class _Alone:
         self.slopes[...] = dY
         if kind.gradient is not None:
             self._run(kind.gradient)
+            _spread(self.grads, self.layer.gradients)
         if kind.backward is None:
             return np.zeros_like(self.X)
         self._run(kind.backward)
         return self.gradient.reshape(-1)[: self.n * n_in].reshape(self.n, n_in).copy()
+
+
+def _flat(views: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """Copies of arrays one after the other, wherever the arrays themselves are."""
+    return np.concatenate([np.empty(0, dtype), *(values.reshape(-1) for values in views.values())])
+
+
+def _spread(flat: np.ndarray, views: Mapping[str, np.ndarray]) -> None:
+    """Write what `_flat` put together back to where it came from."""
+    start = 0
+    for values in views.values():
+        values[...] = flat[start : start + values.size].reshape(values.shape)
+        start += values.size

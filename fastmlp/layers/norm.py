@@ -136,6 +136,5 @@ class BatchNorm(_Norm):
         assert self.n_in is not None
         return {"mean": (self.n_in,), "variance": (self.n_in,)}
 
-    def initialize(self, rng: np.random.Generator) -> None:
-        super().initialize(rng)
+    def initialize_buffers(self) -> None:
         self.buffers["mean"][...], self.buffers["variance"][...] = 0, 1
