@@ -422,23 +422,22 @@ def _digits(row: np.ndarray) -> list[str]:
 
 
 def check_gradients(options: argparse.Namespace) -> int:
-    """Print the largest deviations of every loss and activation; exit code 1 if one fails."""
+    """Print the largest deviations of every loss and layer; exit code 1 if one fails."""
     checks.whole_number("--seed", "it", options.seed, 0)
-    print(
-        f"{'loss':<24}{'activation':<14}{'depths':<8}{'from reference':>16}{'from differences':>18}"
-    )
+    print(f"{'loss':<24}{'layer':<14}{'depths':<8}{'from reference':>16}{'from differences':>18}")
     worst: dict[tuple[str, str], list[gradient_check.Result]] = {}
     for result in gradient_check.check_all(options.seed):
-        worst.setdefault((result.case.loss, result.case.activation), []).append(result)
+        worst.setdefault((result.case.loss, result.case.layer), []).append(result)
     failed = 0
-    for (loss, activation), results in worst.items():
+    for (loss, layer), results in worst.items():
         passed = all(result.passed for result in results)
         failed += not passed
         depths = ",".join(str(result.case.depth) for result in results)
-        from_reference = max(result.from_reference for result in results)
+        known = [r.from_reference for r in results if r.from_reference is not None]
+        from_reference = f"{max(known):.1e}" if known else "-"
         from_differences = max(result.from_differences for result in results)
         print(
-            f"{loss:<24}{activation:<14}{depths:<8}{from_reference:>16.1e}"
+            f"{loss:<24}{layer:<14}{depths:<8}{from_reference:>16}"
             f"{from_differences:>18.1e}{'' if passed else '  FAILED'}"
         )
     print(

@@ -72,16 +72,3 @@ def samples(n: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def loss_of(name: str) -> str:
     """The loss that a network of that name can have with these labels."""
     return "mse" if name == "one output" else "softmax_cross_entropy"
-
-
-_EXAMPLES: dict[str, Callable[[], Layer]] = {
-    "dense": lambda: Dense(N_FEATURES),
-    "embedding": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)])),
-    "residual": lambda: Residual([Dense(N_FEATURES), ReLU()]),
-    "columns": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)]), ([1, 3], [])),
-}
-
-
-def example_of(kind: type[Layer]) -> Layer:
-    """A layer of a kind that reads the rows of `samples`; an Embedding stands in a branch."""
-    return _EXAMPLES.get(kind.name, kind)()

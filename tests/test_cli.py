@@ -45,7 +45,7 @@ from fastmlp import (
 from fastmlp.datasets import mnist
 from fastmlp.engine import Engine
 from fastmlp.kernels import jit, outputs, step
-from fastmlp.layers import ACTIVATIONS
+from fastmlp.layers import ACTIVATIONS, LAYERS
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
@@ -467,10 +467,10 @@ def test_check_gradients_has_a_row_for_every_pair(run: Run) -> None:
     done = run("check-gradients", "--seed", "1")
     assert done.code == 0
     head, *rows, last = done.out.splitlines()
-    assert head.split()[:2] == ["loss", "activation"]
+    assert head.split()[:2] == ["loss", "layer"]
     pairs = [tuple(row.split()[:2]) for row in rows]
     assert sorted(pairs) == sorted(
-        (loss, activation.name) for loss in LOSSES.names for activation in ACTIVATIONS
+        (loss, layer) for loss in LOSSES.names for layer in LAYERS.names if layer != "dense"
     )
     assert last.startswith(f"{len(rows)} of {len(rows)} agree")
 
@@ -478,7 +478,7 @@ def test_check_gradients_has_a_row_for_every_pair(run: Run) -> None:
 @pytest.mark.nojit
 def test_check_gradients_reports_a_wrong_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def check(case: gradient_check.Case, random_state: int = 0) -> gradient_check.Result:
-        wrong = (case.loss, case.activation, case.depth) == ("huber", "tanh", 2)
+        wrong = (case.loss, case.layer, case.depth) == ("huber", "tanh", 2)
         return gradient_check.Result(case, 1e-3 if wrong else 0.0, 0.0)
 
     monkeypatch.setattr(gradient_check, "check", check)
@@ -487,7 +487,7 @@ def test_check_gradients_reports_a_wrong_one(run: Run, monkeypatch: pytest.Monke
     failed = [line for line in done.out.splitlines() if "FAILED" in line]
     assert len(failed) == 1
     assert failed[0].split()[:2] == ["huber", "tanh"]
-    n_pairs = len(LOSSES.names) * len(ACTIVATIONS)
+    n_pairs = len(LOSSES.names) * (len(LAYERS.names) - 1)
     assert done.out.splitlines()[-1].startswith(f"{n_pairs - 1} of {n_pairs} agree")
 
 

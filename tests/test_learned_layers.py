@@ -34,10 +34,11 @@ from fastmlp import (
     to_onnx,
     to_torch,
 )
+from fastmlp.gradient_check import example_of
 from fastmlp.layers import LAYERS, Activation, CompiledLayer, leaves
 from fastmlp.lowering import can_compile
 
-from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, example_of, loss_of, samples
+from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, loss_of, samples
 from .paths import layer_by_layer
 
 DTYPES = ("float32", "float64")
@@ -218,7 +219,7 @@ def test_the_gradient_of_the_inputs_is_that_of_the_differences(layer: Any) -> No
 def test_every_layer_that_has_slopes_passes_the_check_of_parts(kind: Any) -> None:
     if kind is Embedding or kind is Columns or issubclass(kind, Activation):
         pytest.skip("numbers of categories have no slope; activations stand in test_gradients")
-    assert all(result.passed for result in check_part(example_of(kind)))
+    assert all(result.passed for result in check_part(example_of(kind.name)))
 
 
 # BatchNorm ------------------------------------------------------------------------------------

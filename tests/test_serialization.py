@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from fastmlp import Network, files, lowering, serialization
 from fastmlp.errors import FileError, InputError, InputTypeError
-from fastmlp.gradient_check import _activation_options
+from fastmlp.gradient_check import _activation_options, example_of
 from fastmlp.initializers import INITIALIZERS
 from fastmlp.layers import (
     LAYERS,
@@ -34,7 +34,7 @@ from fastmlp.layers import (
 from fastmlp.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
 from fastmlp.optimizers import Adam
 
-from .networks import example_of, samples
+from .networks import samples
 from .own import sealed
 
 N, N_FEATURES = 12, 4
@@ -127,7 +127,7 @@ def test_every_loss_comes_back(
 @pytest.mark.parametrize("cls", list(LAYERS), ids=LAYERS.names)
 def test_every_layer_comes_back(cls: type[Layer], X: np.ndarray, path: Path) -> None:
     X = samples(len(X))[0]
-    layers = [example_of(cls), example_of(cls)]
+    layers = [example_of(cls.name), example_of(cls.name)]
     if issubclass(cls, Activation):
         layers[1] = cls(**_activation_options(cls.name))
     if {"embedding"} & {leaf.name for _, leaf in leaves(layers)}:
