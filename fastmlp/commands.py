@@ -540,6 +540,7 @@ def warmup(options: argparse.Namespace) -> int:
         network = Network([Dense(4), LAYERS["relu"](), Dense(2)], dtype=dtype)
         network.fit(X, y, epochs=1, validation_data=(X, y))
         network.predict(X)
+        network.evaluate(X, y)
         network.compile_predictor()(X[0])
         network.loss_and_gradient(X, y)
         without_zeros(np.zeros((1, 1000)), network.dtype, 1000)

@@ -19,6 +19,11 @@ from .kernels.memory import aligned_copy
 from .registry import checked_keywords
 
 _MONITORED = ("validation_score", "validation_loss")
+# What other libraries call them.
+_MEANT = {
+    **dict.fromkeys(("score", "val_score", "val_accuracy", "val_acc"), "validation_score"),
+    **dict.fromkeys(("loss", "val_loss"), "validation_loss"),
+}
 
 
 @checked_keywords
@@ -90,9 +95,11 @@ class EarlyStopping:
         checks.whole_number("EarlyStopping", "patience", self.patience, 1)
         checks.number("EarlyStopping", "tolerance", self.tolerance, 0)
         if self.monitor not in _MONITORED:
+            name = str(self.monitor)
             raise InputError(
                 "EarlyStopping", f"monitor to be one of {', '.join(_MONITORED)}",
-                repr(self.monitor), did_you_mean(str(self.monitor), _MONITORED, "choose one"),
+                repr(self.monitor),
+                did_you_mean(_MEANT.get(name, name), _MONITORED, "choose one"),
             )  # fmt: skip
         if not isinstance(self.restore_best, bool | np.bool_):
             raise InputTypeError(

@@ -271,10 +271,15 @@ class Engine:
         if self.crew["shared"] > 0:
             links.append((self.crew, "move", shares.move_home))
 
-    def judge_with(self, kernels: Mapping[str, Kernel], answering: Sequence[Engine]) -> None:
-        """Let kernels judge each epoch by held-out rows, for which other engines answer."""
+    def judge_with(
+        self, kernels: Mapping[str, Kernel], answering: Sequence[Engine], held: Any
+    ) -> None:
+        """Let kernels judge each epoch by held-out rows, for which other engines answer.
+
+        held: owns what they read and write, which must live as long as the engine.
+        """
         self._links += [(self.held_out, field, kernel) for field, kernel in kernels.items()]
-        self._answering = answering
+        self._answering, self._held = answering, held
 
     def must_compile(self) -> bool:
         """Whether its first call has to wait for the compiler."""

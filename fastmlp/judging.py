@@ -66,10 +66,14 @@ def share_of_right(truth: np.ndarray, weights: np.ndarray | None) -> Grading:
 
 
 def r_squared(
-    truth: np.ndarray, spread: np.ndarray, weights: np.ndarray | None, divisor: float = 1.0
+    truth: np.ndarray,
+    spread: np.ndarray,
+    weights: np.ndarray | None,
+    divisor: float = 1.0,
+    *,
+    wide: bool = True,
 ) -> Grading:
-    """R^2, computed in the type of truth (n, n_outputs): float64, or that of the network."""
-    wide = truth.dtype == np.float64
+    """R^2, computed in the type of truth (n, n_outputs): float64 if wide, else the network's."""
     held = np.empty(0, truth.dtype) if weights is None else weights.astype(truth.dtype)
     return Grading(
         scores.grade_squares if wide else scores.grade_own_squares,
@@ -157,7 +161,7 @@ class Judge:
         self.best_params = kept
         self._answer(engine, network, held_out)
         kernels = {"judge": judge.judge} | self._grade_by(grading, n_rows, network)
-        engine.judge_with(kernels, self.answering)
+        engine.judge_with(kernels, self.answering, self)
         record = self.record
         record["n_rows"], record["patience"] = n_rows, rule.patience
         record["tolerance"], record["by_loss"] = rule.tolerance, rule.by_loss

@@ -72,8 +72,8 @@ def fit(
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     optimizer = optimizer_of(optimizer)
-    callbacks, on_batch, checkpoint, stopping = _checked_callbacks(where, callbacks)
-    if stopping is not None and validation_data is None:
+    asked = _checked_callbacks(where, callbacks)
+    if asked.stopping is not None and validation_data is None:
         raise InputError(
             where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
         )
@@ -88,21 +88,16 @@ def fit(
     undo = undoing(network)
     adopt(network, plan, coder)
     batch_size = min(batch_size, samples.X.shape[0])
-    resumed = None
-    if checkpoint is not None:
-        run_options = {
-            "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle,
-            **({} if stopping is None else {"early stopping": stopping}),
-        }  # fmt: skip
-        resumed = checkpoint.begin(network, samples, run_options)
-    if resumed is not None:
-        resumed.put_into(network)
+    run_options = {
+        "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle
+    }  # fmt: skip
+    resumed = _resumed(network, samples, asked, run_options)
     run = _Run(
         network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite, on_batch, bool(callbacks or progress or checkpoint), stopping,
+        keep_finite, asked, progress,
     )  # fmt: skip
     try:
-        return run.epochs(shuffle, callbacks, progress, checkpoint)
+        return run.epochs(shuffle)
     except InputError:
         if run.step == 0:  # by a part of the user's own, in the first epoch
             undo()
@@ -117,6 +112,29 @@ def fit(
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
+class _Callbacks(NamedTuple):
+    """Who is called: functions after epochs, others after batches, and what is built in."""
+
+    functions: tuple[Function, ...]
+    on_batch: tuple[OnBatch, ...]
+    checkpoint: Checkpoint | None
+    stopping: EarlyStopping | None
+
+
+def _resumed(
+    network: Body, samples: Samples, asked: _Callbacks, run_options: dict[str, Any]
+) -> Resumed | None:
+    """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
+    if asked.checkpoint is None:
+        return None
+    if asked.stopping is not None:
+        run_options = run_options | {"early stopping": asked.stopping}
+    resumed = asked.checkpoint.begin(network, samples, run_options)
+    if resumed is not None:
+        resumed.put_into(network)
+    return resumed
+
+
 class _EndsInEpoch(Exception):
     """A callback of batches, or Ctrl-C, ended the fit before its epoch was over."""
 
@@ -129,10 +147,7 @@ class _NotFinite(Exception):
         self.expected, self.got = expected, got
 
 
-def _checked_callbacks(
-    where: str, callbacks: Any
-) -> tuple[tuple[Function, ...], tuple[OnBatch, ...], Checkpoint | None, EarlyStopping | None]:
-    """The functions of epochs, those of batches, the checkpoint and the early stopping."""
+def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
@@ -161,7 +176,7 @@ def _checked_callbacks(
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
     checkpoint, stopping = next(iter(checkpoints), None), next(iter(stoppings), None)
-    return tuple(found), tuple(on_batch), checkpoint, stopping
+    return _Callbacks(tuple(found), tuple(on_batch), checkpoint, stopping)
 
 
 def _validation(
@@ -207,16 +222,16 @@ class _Run:
         resumed: Resumed | None,
         compiles: bool,
         keep_finite: bool,
-        on_batch: tuple[OnBatch, ...],
-        watched: bool,
-        stopping: EarlyStopping | None,
+        asked: _Callbacks,
+        progress: bool,
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
         self.batch_size, self.n_epochs = batch_size, n_epochs
         self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
         self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
-        self.on_batch, self.steps_per_call = on_batch, 1 if on_batch else self.steps_per_epoch
+        self.asked, self.shows_progress = asked, progress
+        self.steps_per_call = 1 if asked.on_batch else self.steps_per_epoch
         self.state = np.empty(0, network.dtype)
         if has_rule(optimizer):
             self.state = optimizer.initial_state(network.params.size, network.dtype)
@@ -228,20 +243,21 @@ class _Run:
         self.finite_params = network.learned.copy() if keep_finite else None
         # Those before the first epoch, for an optimizer that may do nothing.
         self.first_params = None if has_rule(optimizer) else network.params.copy()
-        self.stopping, self.best_params = stopping, None
-        if stopping is not None:
-            self.best_params = stopping.begin(network)
+        self.stopping, self.best_params = asked.stopping, None
+        if self.stopping is not None:
+            self.best_params = self.stopping.begin(network)
             if resumed is not None and resumed.stopping is not None:
-                stopping.recall(*resumed.stopping)
+                self.stopping.recall(*resumed.stopping)
         self.engine: engine.Engine | None = None
         self.judge: judging.Judge | None = None
         self.epochs_per_call = 1
         if compiles:
-            self._compile(n_threads, bool(watched or on_batch), keep_finite)
+            self._compile(n_threads, keep_finite)
 
-    def _compile(self, n_threads: int | None, watched: bool, keep_finite: bool) -> None:
-        """The engine and, where nobody else looks at held-out rows, the judge within it."""
-        network, held_out = self.network, self.validation
+    def _compile(self, n_threads: int | None, keep_finite: bool) -> None:
+        """The engine and, where nobody else looks at each epoch, the judge within it."""
+        network, held_out, asked = self.network, self.validation, self.asked
+        watched = bool(asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress)
         judges = not watched and held_out is not None and judging.is_quick(network, held_out)
         # Schedules of the user's own may look at what happened so far.
         schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
@@ -263,13 +279,7 @@ class _Run:
                 self.epochs_per_call, self.best_params,
             )  # fmt: skip
 
-    def epochs(
-        self,
-        shuffle: bool,
-        callbacks: Sequence[Function],
-        progress: bool,
-        checkpoint: Checkpoint | None,
-    ) -> History:
+    def epochs(self, shuffle: bool) -> History:
         """All epochs that are left, or those before a callback or Ctrl-C ends the fit.
 
         An epoch that is ended early leaves its steps in the parameters, and no entry in the
@@ -279,7 +289,7 @@ class _Run:
         compiles = self.engine is not None and self.engine.must_compile()
         if compiles:
             announce(self.network.dtype)  # above the bar, not across it
-        bar = _progress_bar(self.n_epochs, progress, history.epochs, compiles)
+        bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
         try:
             if self.engine is not None:
                 self.engine.compile()
@@ -288,12 +298,12 @@ class _Run:
                 if not ends and self._is_enough():  # already where a resumed fit goes on
                     ends, history.stopped = True, "early_stopping"
                 while not ends:
-                    history.stopped = self._epochs(shuffle, callbacks, bar)
+                    history.stopped = self._epochs(shuffle, bar)
                     if self.ctrl_c.pressed:
                         history.stopped = "interrupted"
                     ends = history.stopped != "finished" or history.epochs >= self.n_epochs
-                    if checkpoint is not None:
-                        self._save(checkpoint, ends)
+                    if self.asked.checkpoint is not None:
+                        self._save(self.asked.checkpoint, ends)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         except _EndsInEpoch as end:
@@ -312,7 +322,7 @@ class _Run:
     def _is_enough(self) -> bool:
         return self.stopping is not None and self.stopping.is_over
 
-    def _epochs(self, shuffle: bool, callbacks: Sequence[Function], bar: Any) -> str:
+    def _epochs(self, shuffle: bool, bar: Any) -> str:
         """The next epochs, up to where somebody looks: train, validate, record.
 
         Returns why they are the last, or "finished".
@@ -332,7 +342,7 @@ class _Run:
             raise end
         _show(bar, self.history)
         # All are called before any is heard: every callback sees every epoch.
-        wishes = [callback(self.network, self.history) for callback in callbacks]
+        wishes = [callback(self.network, self.history) for callback in self.asked.functions]
         if any(wishes) or trained.ended == "callback":
             return "callback"
         return "early_stopping" if self._is_enough() else "finished"
@@ -405,7 +415,7 @@ class _Run:
 
     def _after_batch(self, step: int, loss: float) -> bool:
         """Tell the callbacks of batches, where there are any; whether one asks for the end."""
-        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.on_batch]
+        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch]
         return any(wishes)
 
     def _step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:

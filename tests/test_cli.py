@@ -978,6 +978,13 @@ def test_a_training_goes_on_from_its_checkpoints(run: Run, tmp_path: Path) -> No
     assert run(*command, "--checkpoint", folder).code == 2
     assert run(*command, "--checkpoint", folder, "--resume", "--save", resumed).code == 0
     assert Network.load(resumed).params.tobytes() == Network.load(whole).params.tobytes()
+    early, folder = (*command, "--epochs", "9", "--early-stopping", "3"), tmp_path / "early"
+    assert run(*early, "--save", whole).code == 0
+    assert run(*early, "--checkpoint", folder).code == 0
+    newest = max(folder.glob("epoch-*"))
+    newest.unlink()
+    assert run(*early, "--checkpoint", folder, "--resume", "--save", resumed).code == 0
+    assert Network.load(resumed).params.tobytes() == Network.load(whole).params.tobytes()
     done = run(*command, "--resume")
     assert (done.code, done.err) == (
         2, "fastmlp: --resume: expected --checkpoint DIR with it, got none; name the folder\n",
@@ -1389,7 +1396,8 @@ def test_ctrl_c_in_a_validation_leaves_a_whole_history(
         return judged(*arguments)
 
     monkeypatch.setattr(evaluation, "judged", interrupted)
-    done = run("train", "--quiet", "--epochs", "5", "--json", tmp_path / "a.json")
+    # Without --quiet: to show each epoch, Python judges it.
+    done = run("train", "--epochs", "5", "--json", tmp_path / "a.json")
     if epoch == 1:
         assert done.code == 130
         assert not list(tmp_path.iterdir())

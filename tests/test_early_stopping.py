@@ -117,7 +117,6 @@ def both(made: Callable[[], Network], y: Any, *, X: Any = X, **options: Any) -> 
 # ---------------------------------------------------------------- networks
 
 
-@pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.thinned
 @pytest.mark.parametrize("monitor", ["validation_score", "validation_loss"])
@@ -144,6 +143,28 @@ def test_the_compiled_call_decides_as_python_does(
 
 
 @pytest.mark.nojit
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_few_epochs_and_rows_are_judged_alike(task: str, weighted: bool) -> None:
+    loss, y, n_out = TASKS[task]
+    few = slice(0, 30)
+    held = (X[few], y[few], *([WEIGHTS[few]] if weighted else []))
+    made: Any = lambda: net(loss, n_out, Dropout(0.2))  # noqa: E731
+    rule = {"monitor": "validation_loss", "patience": 2}
+    both(made, y, X=X, epochs=3, batch_size=90, validation_data=held, rule=rule)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("case", ["two classes", "labels", "numbers", "number in float32"])
+def test_few_epochs_of_estimators_are_judged_alike(case: str) -> None:
+    kind, y, options = ESTIMATORS[case]
+    settings = {"hidden_layer_sizes": (3,), "max_iter": 3, "random_state": 1} | options
+    settings |= {"early_stopping": True, "n_iter_no_change": 1, "tol": 0.1}
+    watched = kind(**settings, callbacks=lambda model, history: None)
+    found = [fitted_estimator(model, X[:60], y[:60]) for model in (kind(**settings), watched)]
+    assert found[0] == found[1]
+
+
 @pytest.mark.bounds
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize(
@@ -191,7 +212,6 @@ def layers_of(layers: list[Any]) -> list[Any]:
     return [ReLU() if isinstance(layer, ReLU) else Dense(layer.n_out) for layer in layers]
 
 
-@pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.parametrize("n_epochs", [1, 2, 3, 7, 100])
 def test_where_calls_end_changes_nothing(n_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +232,6 @@ def test_where_calls_end_changes_nothing(n_epochs: int, monkeypatch: pytest.Monk
     assert fitted() == whole
 
 
-@pytest.mark.nojit
 def test_layers_of_ones_own_stop_by_the_same_rule() -> None:
     network, stopping = net("softmax_cross_entropy", 3, Own()), EarlyStopping(3)
     history = fit(network, Y, stopping)
@@ -222,7 +241,6 @@ def test_layers_of_ones_own_stop_by_the_same_rule() -> None:
     assert network.score(X[HELD], Y[HELD]) == max(scores_)
 
 
-@pytest.mark.nojit
 @pytest.mark.parametrize("task", TASKS)
 def test_layer_by_layer_decides_alike(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loss, y, n_out = TASKS[task]
@@ -242,7 +260,6 @@ def test_layer_by_layer_decides_alike(task: str, monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.nojit
 def test_the_last_parameters_stay_where_they_are_wanted() -> None:
     last, best = net(), net()
     stopping = EarlyStopping(3, restore_best=False)
@@ -256,7 +273,6 @@ def test_the_last_parameters_stay_where_they_are_wanted() -> None:
     assert plain.params.tobytes() == last.params.tobytes()
 
 
-@pytest.mark.nojit
 @pytest.mark.parametrize("watches", [False, True])
 def test_small_gains_within_the_tolerance_are_none(watches: bool) -> None:
     network, stopping = net(), EarlyStopping(2, tolerance=0.5, monitor="validation_loss")
@@ -276,7 +292,6 @@ def test_the_best_is_kept_when_all_epochs_are_over(watches: bool) -> None:
     assert network.score(X[HELD], Y[HELD]) == max(history.validation_score)
 
 
-@pytest.mark.nojit
 def test_another_fit_begins_anew() -> None:
     stopping = EarlyStopping(3)
     first, second = net(), net()
@@ -295,7 +310,6 @@ def test_a_callback_may_end_the_fit_first() -> None:
     assert network.score(X[HELD], Y[HELD]) == max(history.validation_score)
 
 
-@pytest.mark.nojit
 def test_batch_callbacks_and_keep_finite_leave_it_as_it_is() -> None:
     class Batches:
         def on_batch(self, network: Any, step: int, loss: float) -> None: ...
@@ -308,12 +322,10 @@ def test_batch_callbacks_and_keep_finite_leave_it_as_it_is() -> None:
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.nojit
 def test_schedules_reach_the_same_epoch() -> None:
     both(net, Y, optimizer=Adam(schedules.Cosine(0.05)))
 
 
-@pytest.mark.nojit
 def test_many_rows_are_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiled call cannot hear Ctrl-C while it judges."""
     network, other, stopping = net(), net(), EarlyStopping(3)
@@ -336,7 +348,6 @@ def test_without_held_out_rows_nothing_of_it_is_compiled(monkeypatch: pytest.Mon
         fit(network, Y)
 
 
-@pytest.mark.nojit
 @pytest.mark.parametrize("watches", [False, True])
 def test_divergence_is_an_error_as_ever(watches: bool) -> None:
     network = net("mean_squared_error", 1)
@@ -374,7 +385,6 @@ class Crash(Exception):
     """Ends a fit the hard way."""
 
 
-@pytest.mark.nojit
 @pytest.mark.parametrize("restore_best", [True, False])
 @pytest.mark.parametrize("crash", [2, 5, 9])
 def test_a_resumed_fit_stops_where_the_whole_one_does(
@@ -396,7 +406,6 @@ def test_a_resumed_fit_stops_where_the_whole_one_does(
         assert told(resumed, history, stopping) == expected
 
 
-@pytest.mark.nojit
 def test_checkpoints_hold_the_last_epoch_and_tell_runs_apart(tmp_path: Path) -> None:
     network, stopping = net(), EarlyStopping(4)
     history = fit(network, Y, stopping, Checkpoint(tmp_path))
@@ -410,7 +419,6 @@ def test_checkpoints_hold_the_last_epoch_and_tell_runs_apart(tmp_path: Path) -> 
     assert fit(more, Y, stopping, checkpoint).epochs > history.epochs
 
 
-@pytest.mark.nojit
 def test_parameters_that_were_not_kept_are_not_restored(tmp_path: Path) -> None:
     first = fit(net(), Y, EarlyStopping(4, restore_best=False), Checkpoint(tmp_path), epochs=3)
     checkpoint = Checkpoint(tmp_path, resume=True, allow_changes=True)
@@ -452,7 +460,6 @@ ESTIMATORS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.nojit
 @pytest.mark.thinned
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -481,7 +488,6 @@ def test_estimators_decide_the_same_in_a_call_and_after_each_epoch(
     assert all(one == found[0] for one in found[1:])
 
 
-@pytest.mark.nojit
 @pytest.mark.parametrize("case", ["classes", "labels", "two classes", "number", "numbers"])
 def test_scores_are_those_of_scikit_learn(case: str) -> None:
     kind, y, options = ESTIMATORS[case]
@@ -495,7 +501,6 @@ def test_scores_are_those_of_scikit_learn(case: str) -> None:
     assert max(model.validation_scores_) == model.best_validation_score_
 
 
-@pytest.mark.nojit
 @pytest.mark.parametrize("options", [{"scoring": "f1_macro"}, {"scoring": lambda m, X, y: 0.5}])
 def test_other_scores_stay_in_python(options: dict[str, Any]) -> None:
     model = MLPClassifier((9,), early_stopping=True, max_iter=5, random_state=0, **options)
@@ -506,7 +511,6 @@ def test_other_scores_stay_in_python(options: dict[str, Any]) -> None:
     assert len(model.validation_scores_) == 5
 
 
-@pytest.mark.nojit
 def test_a_warm_start_goes_on_from_its_best_score() -> None:
     settings: dict[str, Any] = {
         "early_stopping": True, "warm_start": True, "random_state": 1, "n_iter_no_change": 3,
@@ -535,7 +539,6 @@ def test_an_estimator_that_diverges_goes_back_to_its_best_weights() -> None:
     assert repr(found[0]) == repr(found[1])
 
 
-@pytest.mark.nojit
 def test_ctrl_c_leaves_an_estimator_with_the_best_of_all_whole_epochs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -179,6 +179,11 @@ for dtype in ("float32", "float64"):
             fit(network(Dense(4), ReLU()), X)
         for optimizer in optimizers_:
             fit(network(Dense(2, max_norm=1), Dense(5, max_norm=0.5)), optimizer=optimizer)
+    # R^2 in the network's own type, where targets have it.
+    MLPRegressor(
+        hidden_layer_sizes=(2,), early_stopping=True, validation_fraction=0.5, max_iter=1,
+        learning_rate="cosine", dtype=dtype,
+    ).fit(single.astype(dtype), whole[:, 0].astype(dtype))
     for X in (single, sparse_read_only):
         for hidden in ((), (Dense(1), Tanh(), Dense(3)), (Dense(9), Tanh(), Dense(7), Tanh())):
             fit(Network([*hidden, Dense(1)], "mean_squared_error", dtype=dtype), X, whole[:, 0])

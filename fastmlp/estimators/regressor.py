@@ -265,8 +265,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if self.loss != "squared_error" or type(y) is not np.ndarray:
             return None
         true, most = targets_and_spread(y, dtype, weights)
-        is_known = true.dtype in (np.float64, dtype) and most.size and most.all()
-        return r_squared(true, most, weights) if is_known else None
+        if true.dtype not in (np.float64, dtype) or not (most.size and most.all()):
+            return None
+        return r_squared(true, most, weights, wide=true.dtype != dtype)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The part of the loss that the model saves beside a constant prediction.
