@@ -80,6 +80,7 @@ from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS, Group, Optimizer
 from fastmlp.schedules import SCHEDULES
 from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+from fastmlp.stepper import Stepper as Halves
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
 
@@ -2934,6 +2935,33 @@ def own_rule_rows() -> Iterator[Row]:
         yield Row(*row)
 
 
+def stepper_rows() -> Iterator[Row]:
+    """What is said of the step in two halves."""
+
+    def rows(given: Any) -> Callable[[Setting], Any]:
+        return lambda s: Halves(copy.deepcopy(s.fitted), s.X, s.y, batch_size=4).gradient(given)
+
+    expected = "Stepper.gradient: expected"
+    for name, text, call in (
+        ("rows that are no list",
+         f"{expected} rows as a list of whole numbers, got shape () and type int64; "
+         "pass numbers of samples", rows(np.int64(3))),
+        ("more rows than fit",
+         f"{expected} at most 4 rows, got 5; make batch_size larger", rows(range(5))),
+        ("rows that are not there",
+         f"{expected} rows from 0 to 7, got some outside; count from 0", rows([7, 8])),
+        ("a gradient of a total of 0",
+         f"{expected} total to be a number above 0, got 0; choose a value in that range",
+         lambda s: Halves(copy.deepcopy(s.fitted), s.X, s.y).gradient([0], total=0)),
+        ("a step of a schedule that plans",
+         "Stepper.apply: expected n_steps, over which Linear plans the rates, got none; "
+         "pass how many steps your loop has",
+         lambda s: Halves(copy.deepcopy(s.fitted), s.X, s.y,
+                           optimizer=SGD(schedules.Linear())).apply()),
+    ):  # fmt: skip
+        yield Row(name, InputError, text, call)
+
+
 ROWS = [
     *classifier_rows(),
     *estimator_rows(),
@@ -2957,6 +2985,7 @@ ROWS = [
     *own_loss_rows(),
     *own_optimizer_rows(),
     *own_rule_rows(),
+    *stepper_rows(),
 ]
 
 

@@ -136,23 +136,6 @@ def test_an_optimizer_of_ones_own_applies() -> None:
     np.testing.assert_allclose(one.params, two.params, 1e-12)
 
 
-@pytest.mark.parametrize(
-    ("rows", "text"),
-    [
-        ([], r"rows as a list of whole numbers, got shape \(0,\)"),
-        ([0.5], "rows as a list of whole numbers"),
-        (np.arange(9), "at most 8 rows, got 9"),
-        ([-1], "rows from 0 to 49, got some outside"),
-        ([50], "rows from 0 to 49, got some outside"),
-    ],
-)
-def test_wrong_rows_are_refused(rows: Any, text: str) -> None:
-    X, y, _ = data()
-    stepper = Stepper(network("float32"), X, y, batch_size=8)
-    with pytest.raises(InputError, match=text):
-        stepper.gradient(rows)
-
-
 def test_what_needs_the_number_of_steps_says_so() -> None:
     X, y, _ = data()
     stepper = Stepper(network("float32"), X, y, optimizer=Adam(schedules.Linear(0.1)))
