@@ -2874,6 +2874,9 @@ def own_rule_rows() -> Iterator[Row]:
         text = "UFuncTypeError: ufunc 'add' did not contain a loop with signature matching types "
         text += "(dtype('float32'), dtype('<U1')) -> None"
     dropped = Network([Dense(2), Dropout(lambda step, n_steps: float(step)), Dense(2)])
+    kernel = compiled_optimizer(lambda p, g, rate, h: p - rate * h.mu * g, 0, ("mu",))
+    no_field = type("Own", (Optimizer,), {"name": "own", "kernel": kernel})
+    in_numpy = type("Own", (ReLU,), {"forward": lambda self, X, training=False: X})
     two = dataclasses.make_dataclass("Two", [("a", float, 1.0), ("b", float, 2.0)])
     for row in (
         ("a rule that is no function", InputTypeError,
@@ -2921,6 +2924,13 @@ def own_rule_rows() -> Iterator[Row]:
          "Own.option: expected one number as the only field, got 2 fields; "
          "define a property option, which returns the number for the rule",
          lambda s: type("Own", (two, Activation), {"kernel": ReLU.kernel})().forward(s.X)),
+        ("an optimizer without its rule's number", InputTypeError,
+         "Own: expected a field 'mu', which its rule reads, got none; "
+         "write mu: float = ... in a frozen dataclass", lambda s: no_field()),
+        ("an estimator with an activation in NumPy", InputTypeError,
+         "MLPClassifier: expected activations that have a kernel, got Own; "
+         "use a Network, or write kernel = compiled_activation(rule)",
+         lambda s: MLPClassifier(activation=in_numpy()).fit(s.X, s.y)),
         ("a factor below 0", InputError,
          "Factor: expected rate to be a number at least 0, got -1; choose a value in that range",
          lambda s: Factor(-1)),
