@@ -2859,6 +2859,13 @@ def own_rule_rows() -> Iterator[Row]:
     def add_text(z: Any, alpha: Any) -> Any:
         return z + "a", z
 
+    def positive(z: Any) -> Any:
+        assert z > 0
+        return z
+
+    def raising(z: Any, alpha: Any) -> Any:
+        return positive(z), z
+
     def nothing(z: Any, alpha: Any) -> Any:
         pass
 
@@ -2889,6 +2896,9 @@ def own_rule_rows() -> Iterator[Row]:
         ("a rule that cannot be compiled", InputError,
          f"compiled_activation(add_text): expected a rule that can be compiled, got {text}; "
          f"{advice}", of(add_text)),
+        ("a rule that raises", InputError,
+         "compiled_activation(raising): expected a rule that can be compiled, got a rule that "
+         f"raises errors, for which there is no way; {advice}", of(raising)),
         ("a rule that returns nothing", InputTypeError,
          "compiled_activation(nothing): expected value and slope as what it returns, got nothing; "
          "return value, slope", of(nothing)),

@@ -451,6 +451,15 @@ def test_code_of_a_prompt_runs(tmp_path: Path) -> None:
     assert net.fit(X, y, epochs=2).epochs == 2
 
 
+@pytest.mark.nojit
+def test_a_rule_may_fail_for_some_numbers() -> None:
+    class Log(Activation):
+        name = "log"
+        kernel = compiled_activation(lambda z, alpha: (math.log(z), type(z)(1) / z))
+
+    np.testing.assert_allclose(Log().forward(np.full((1, 2), math.e)), np.ones((1, 2)))
+
+
 @needs_compiler
 def test_what_cannot_be_known_is_not_kept() -> None:
     holder = types.SimpleNamespace()
