@@ -64,6 +64,7 @@ def stepped(net: Network, optimizer: Any, X: Any, n_threads: int | None = 1) -> 
     return net
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("number", range(3))
