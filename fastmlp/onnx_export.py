@@ -40,7 +40,7 @@ from .layers import (
     Softplus,
     Tanh,
 )
-from .losses import CompiledLoss, Quantile
+from .losses import CompiledLoss, Loss, Quantile
 from .network import Network
 from .onnx_inputs import (
     Input,
@@ -190,10 +190,18 @@ def _is_int64(label: Any) -> bool:
     return -(2**63) <= label < 2**63 and label == int(label)
 
 
+def _has_known_link(loss: Loss) -> bool:
+    """Whether a loss turns outputs into predictions by one of the package's links."""
+    kind = type(loss)
+    return isinstance(loss, CompiledLoss) and all(
+        getattr(kind, name) is getattr(CompiledLoss, name) for name in ("link", "link_kernel")
+    )
+
+
 def _described(model: Any) -> tuple[Network, _Head]:
     """A model's network and what it answers with."""
     if isinstance(model, Network):
-        if not (model.is_built and isinstance(model.loss, CompiledLoss)):
+        if not (model.is_built and _has_known_link(model.loss)):
             raise InputError(
                 "to_onnx", "a built network with a built-in loss",
                 "one with a loss of its own" if model.is_built else "one not built yet",

@@ -189,6 +189,13 @@ class Optimizer:
                 )
             if not isinstance(factor, Factor):
                 checks.number(where, f"factors[{pattern!r}]", factor, 0)
+        if type(self).rule_numbers is Optimizer.rule_numbers and hasattr(self, "kernel"):
+            for name in self.kernel.names._fields:
+                if not hasattr(self, name):
+                    raise InputTypeError(
+                        where, f"a field {name!r}, which its rule reads", "none",
+                        f"write {name}: float = ... in a frozen dataclass",
+                    )  # fmt: skip
 
     def _check(self, **bounds: tuple[float, float]) -> None:
         for name, (low, high) in bounds.items():

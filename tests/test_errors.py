@@ -85,6 +85,7 @@ from fastmlp.losses import LOSSES
 from fastmlp.optimizers import OPTIMIZERS, Group, Optimizer
 from fastmlp.schedules import SCHEDULES
 from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
+from fastmlp.stepper import Stepper as Halves
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
 
@@ -2972,6 +2973,13 @@ def own_rule_rows() -> Iterator[Row]:
     def add_text(z: Any, alpha: Any) -> Any:
         return z + "a", z
 
+    def positive(z: Any) -> Any:
+        assert z > 0
+        return z
+
+    def raising(z: Any, alpha: Any) -> Any:
+        return positive(z), z
+
     def nothing(z: Any, alpha: Any) -> Any:
         pass
 
@@ -2987,6 +2995,9 @@ def own_rule_rows() -> Iterator[Row]:
         text = "UFuncTypeError: ufunc 'add' did not contain a loop with signature matching types "
         text += "(dtype('float32'), dtype('<U1')) -> None"
     dropped = Network([Dense(2), Dropout(lambda step, n_steps: float(step)), Dense(2)])
+    kernel = compiled_optimizer(lambda p, g, rate, h: p - rate * h.mu * g, 0, ("mu",))
+    no_field = type("Own", (Optimizer,), {"name": "own", "kernel": kernel})
+    in_numpy = type("Own", (ReLU,), {"forward": lambda self, X, training=False: X})
     two = dataclasses.make_dataclass("Two", [("a", float, 1.0), ("b", float, 2.0)])
     for row in (
         ("a rule that is no function", InputTypeError,
@@ -2999,6 +3010,9 @@ def own_rule_rows() -> Iterator[Row]:
         ("a rule that cannot be compiled", InputError,
          f"compiled_activation(add_text): expected a rule that can be compiled, got {text}; "
          f"{advice}", of(add_text)),
+        ("a rule that raises", InputError,
+         "compiled_activation(raising): expected a rule that can be compiled, got a rule that "
+         f"raises errors, for which there is no way; {advice}", of(raising)),
         ("a rule that returns nothing", InputTypeError,
          "compiled_activation(nothing): expected value and slope as what it returns, got nothing; "
          "return value, slope", of(nothing)),
@@ -3034,6 +3048,13 @@ def own_rule_rows() -> Iterator[Row]:
          "Own.option: expected one number as the only field, got 2 fields; "
          "define a property option, which returns the number for the rule",
          lambda s: type("Own", (two, Activation), {"kernel": ReLU.kernel})().forward(s.X)),
+        ("an optimizer without its rule's number", InputTypeError,
+         "Own: expected a field 'mu', which its rule reads, got none; "
+         "write mu: float = ... in a frozen dataclass", lambda s: no_field()),
+        ("an estimator with an activation in NumPy", InputTypeError,
+         "MLPClassifier: expected activations that have a kernel, got Own; "
+         "use a Network, or write kernel = compiled_activation(rule)",
+         lambda s: MLPClassifier(activation=in_numpy()).fit(s.X, s.y)),
         ("a factor below 0", InputError,
          "Factor: expected rate to be a number at least 0, got -1; choose a value in that range",
          lambda s: Factor(-1)),
@@ -3046,6 +3067,33 @@ def own_rule_rows() -> Iterator[Row]:
          lambda s: copy.deepcopy(dropped).fit(s.X, s.y, batch_size=4)),
     ):  # fmt: skip
         yield Row(*row)
+
+
+def stepper_rows() -> Iterator[Row]:
+    """What is said of the step in two halves."""
+
+    def rows(given: Any) -> Callable[[Setting], Any]:
+        return lambda s: Halves(copy.deepcopy(s.fitted), s.X, s.y, batch_size=4).gradient(given)
+
+    expected = "Stepper.gradient: expected"
+    for name, text, call in (
+        ("rows that are no list",
+         f"{expected} rows as a list of whole numbers, got shape () and type int64; "
+         "pass numbers of samples", rows(np.int64(3))),
+        ("more rows than fit",
+         f"{expected} at most 4 rows, got 5; make batch_size larger", rows(range(5))),
+        ("rows that are not there",
+         f"{expected} rows from 0 to 7, got some outside; count from 0", rows([7, 8])),
+        ("a gradient of a total of 0",
+         f"{expected} total to be a number above 0, got 0; choose a value in that range",
+         lambda s: Halves(copy.deepcopy(s.fitted), s.X, s.y).gradient([0], total=0)),
+        ("a step of a schedule that plans",
+         "Stepper.apply: expected n_steps, over which Linear plans the rates, got none; "
+         "pass how many steps your loop has",
+         lambda s: Halves(copy.deepcopy(s.fitted), s.X, s.y,
+                           optimizer=SGD(schedules.Linear())).apply()),
+    ):  # fmt: skip
+        yield Row(name, InputError, text, call)
 
 
 ROWS = [
@@ -3072,6 +3120,7 @@ ROWS = [
     *own_loss_rows(),
     *own_optimizer_rows(),
     *own_rule_rows(),
+    *stepper_rows(),
 ]
 
 

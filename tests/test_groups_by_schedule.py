@@ -68,6 +68,7 @@ def planned() -> dict[str, Any]:
     }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(

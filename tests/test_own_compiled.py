@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
 from fastmlp import (
@@ -450,6 +451,15 @@ def test_code_of_a_prompt_runs(tmp_path: Path) -> None:
     assert net.fit(X, y, epochs=2).epochs == 2
 
 
+@pytest.mark.nojit
+def test_a_rule_may_fail_for_some_numbers() -> None:
+    class Log(Activation):
+        name = "log"
+        kernel = compiled_activation(lambda z, alpha: (math.log(z), type(z)(1) / z))
+
+    np.testing.assert_allclose(Log().forward(np.full((1, 2), math.e)), np.ones((1, 2)))
+
+
 @needs_compiler
 def test_what_cannot_be_known_is_not_kept() -> None:
     holder = types.SimpleNamespace()
@@ -499,8 +509,37 @@ def test_wrong_slopes_fail_the_check() -> None:
 
 
 @pytest.mark.nojit
-def test_estimators_clone_and_trace_beside_own_parts() -> None:
-    assert clone(fastmlp.MLPClassifier()).get_params() == fastmlp.MLPClassifier().get_params()
+def test_estimators_take_own_activations() -> None:
+    class Plain(Activation):
+        name = "plain"
+        kernel = compiled_activation(snake)
+
+        @property
+        def option(self) -> float:
+            return 2.0
+
+    X, y = data()
+    options: dict[str, Any] = {"max_iter": 3, "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        one, two = (
+            clone(fastmlp.MLPRegressor(hidden_layer_sizes=6, activation=activation, **options)).fit(
+                X, y
+            )
+            for activation in (Snake(2.0), Plain())
+        )
+    np.testing.assert_array_equal(one.predict(X), two.predict(X))
+
+
+@pytest.mark.nojit
+def test_onnx_has_no_links_of_ones_own(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    net = fitted(network(Tanh, LogCosh(), "float32"), "sgd")
+    with pytest.raises(InputError, match="a built network with a built-in loss"):
+        fastmlp.to_onnx(net, tmp_path / "net.onnx")
+
+
+@pytest.mark.nojit
+def test_traces_have_no_reference_for_own_parts() -> None:
     step = network(lambda: Snake(), LogCosh(), "float64").trace(*(v[0] for v in data()))
     assert "snake" in step.no_reference or "log_cosh" in step.no_reference
 

@@ -64,6 +64,7 @@ def stepped(net: Network, optimizer: Any, X: Any, n_threads: int | None = 1) -> 
     return net
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("number", range(3))
@@ -134,23 +135,6 @@ def test_an_optimizer_of_ones_own_applies() -> None:
     stepped(one, Plain(), X)
     stepped(two, SGD(0.5), X)
     np.testing.assert_allclose(one.params, two.params, 1e-12)
-
-
-@pytest.mark.parametrize(
-    ("rows", "text"),
-    [
-        ([], r"rows as a list of whole numbers, got shape \(0,\)"),
-        ([0.5], "rows as a list of whole numbers"),
-        (np.arange(9), "at most 8 rows, got 9"),
-        ([-1], "rows from 0 to 49, got some outside"),
-        ([50], "rows from 0 to 49, got some outside"),
-    ],
-)
-def test_wrong_rows_are_refused(rows: Any, text: str) -> None:
-    X, y, _ = data()
-    stepper = Stepper(network("float32"), X, y, batch_size=8)
-    with pytest.raises(InputError, match=text):
-        stepper.gradient(rows)
 
 
 def test_what_needs_the_number_of_steps_says_so() -> None:

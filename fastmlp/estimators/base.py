@@ -25,11 +25,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import checks, evaluation, layerwise
 from ..engine import Convention
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 from ..judging import BY_LOSS, Grading
 from ..kernels.memory import aligned_copy
 from ..layers import Activation, Dense, Dropout, Layer
 from ..losses import Loss
+from ..lowering import can_compile
 from ..network import Network
 from ..predictor import Predictor
 from ..tables import is_sparse, sorted_csr, without_zeros
@@ -352,8 +353,14 @@ class BaseMLP(
             if rate > 0:
                 layers.append(Dropout(float(rate)))
         layers.append(Dense(sizes[-2], sizes[-1], initializer="zeros"))
-        alpha, ratio = float(self.alpha), float(self.l1_ratio)
-        return Network(layers, self._loss(), dtype, 0, l1=alpha * ratio, l2=alpha * (1 - ratio))
+        alpha, ratio, loss = float(self.alpha), float(self.l1_ratio), self._loss()
+        for layer in layers:
+            if not can_compile([layer], loss):
+                raise InputTypeError(
+                    where, "activations that have a kernel", type(layer).__name__,
+                    "use a Network, or write kernel = compiled_activation(rule)",
+                )  # fmt: skip
+        return Network(layers, loss, dtype, 0, l1=alpha * ratio, l2=alpha * (1 - ratio))
 
     def take_over(self, model: Any) -> Any:
         """Become fitted as an estimator of scikit-learn's is.

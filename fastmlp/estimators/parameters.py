@@ -5,6 +5,7 @@ Names and defaults of scikit-learn's MLP come first; those beyond it are keyword
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -141,7 +142,11 @@ def activation_of(value: Any) -> Activation:
     if isinstance(value, str):
         made: Activation = LAYERS[value]()  # type: ignore[assignment]
         return made
-    return dataclasses.replace(value)
+    if dataclasses.is_dataclass(type(value)):
+        return dataclasses.replace(value)
+    twin: Activation = copy.copy(value)
+    twin.n_in = twin.n_out = None
+    return twin
 
 
 def schedule_for(estimator: Any) -> Schedule | None:

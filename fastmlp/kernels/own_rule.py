@@ -7,6 +7,8 @@ compiled anew, and two of one name never meet. Plain functions that it calls are
 from __future__ import annotations
 
 import builtins
+import contextlib
+import dis
 import hashlib
 import linecache
 import re
@@ -51,6 +53,21 @@ class Call(NamedTuple):
     returns: tuple[str, ...]
 
 
+def _raises(function: FunctionType, seen: set[int]) -> bool:
+    """Whether a function, or a plain one that it calls, has a `raise` or an `assert`.
+
+    Kernels are called by address, where nobody would hear of it.
+    """
+    seen.add(id(function))
+    code, cells = function.__code__, filter(_is_full, function.__closure__ or ())
+    if any(one.opname == "RAISE_VARARGS" for one in dis.get_instructions(code)):
+        return True
+    known = [function.__globals__.get(name) for name in _names(code)]
+    parts = [getattr(part, "py_func", part) for part in known + [c.cell_contents for c in cells]]
+    own = [part for part in parts if isinstance(part, FunctionType) and id(part) not in seen]
+    return any(_raises(part, seen) for part in own if not _is_library(part.__module__))
+
+
 class _Unknown(Exception):
     """A rule uses something that nobody can tell from another of its kind."""
 
@@ -61,6 +78,14 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
+
+
+def _is_full(cell: CellType) -> bool:
+    """Whether the name that it stands for has a value yet."""
+    with contextlib.suppress(ValueError):
+        _ = cell.cell_contents
+        return True
+    return False
 
 
 def _is_library(name: str | None) -> bool:
@@ -128,6 +153,7 @@ class _Reader:
         self._seen[id(function)] = len(self._seen)
         self._code(function.__code__)
         self.read(function.__defaults__)
+        self.read(tuple(sorted((function.__kwdefaults__ or {}).items())))
         names = frozenset(_names(function.__code__))
         for cell in function.__closure__ or ():
             self.read(cell.cell_contents, names)
@@ -173,11 +199,12 @@ class _Compiler:
         used = {name: self._part(known[name]) for name in names & known.keys()}
         used |= {"__name__": known.get("__name__"), "__builtins__": builtins}
         cells = tuple(
-            CellType(self._part(cell.cell_contents)) for cell in function.__closure__ or ()
+            CellType(self._part(cell.cell_contents)) if _is_full(cell) else cell
+            for cell in function.__closure__ or ()
         )
         name = re.sub(r"\W", "", function.__name__)
         copy = FunctionType(function.__code__, used, name, function.__defaults__, cells)
-        copy.__qualname__ = f"{name}_{self._mark}"
+        copy.__qualname__, copy.__kwdefaults__ = f"{name}_{self._mark}", function.__kwdefaults__
         copy.__dict__["stamp"] = None  # its code is a part of kernels, and kept with them
         self._made[id(function)] = rule(copy)
         return self._made[id(function)]
@@ -245,7 +272,9 @@ class OwnRule:
         """
         if dtype in self._checked:
             return
-        found = self._inferred(dtype) if JIT_ENABLED else self._tried(dtype)
+        found: list[tuple[bool, str]] | str = "a rule that raises errors, for which there is no way"
+        if not _raises(self.function, set()):
+            found = self._inferred(dtype) if JIT_ENABLED else self._tried(dtype)
         if isinstance(found, str):
             raise InputError(self.where, "a rule that can be compiled", found, _ADVICE)
         self._check_results(found)
@@ -278,9 +307,8 @@ class OwnRule:
         return [(isinstance(kind, types.Float), str(kind)) for kind in kinds]
 
     def _tried(self, dtype: np.dtype) -> list[tuple[bool, str]] | str:
-        """As `_inferred`, of an interpreted rule."""
-        found: list[tuple[bool, str]] = []
-        names = self.call.names
+        """As `_inferred`, of an interpreted rule, which may fail for some numbers only."""
+        found, failure, names = list[tuple[bool, str]](), "", self.call.names
         for value in _SAMPLES:
             args: list[Any] = [dtype.type(value)] * self.call.n_numbers
             if names is not None:
@@ -288,14 +316,16 @@ class OwnRule:
             try:
                 returned = self.compiled(*args)
             except Exception as error:
-                return f"{type(error).__name__}: {error}"
+                failure = failure or f"{type(error).__name__}: {error}"
+                continue
             results = returned if isinstance(returned, tuple) else (returned,)
             kinds = [
                 (isinstance(result, float | np.floating), type(result).__name__)
                 for result in results
             ]
             found = found if any(not is_real for is_real, _ in found) else kinds
-        return [(is_real, "none" if kind == "NoneType" else kind) for is_real, kind in found]
+        kinds = [(is_real, "none" if kind == "NoneType" else kind) for is_real, kind in found]
+        return kinds or failure
 
 
 def _shortened(error: Exception) -> str:

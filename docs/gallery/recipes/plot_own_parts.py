@@ -4,7 +4,8 @@ A layer, a loss and an optimizer of your own
 
 Three small classes in NumPy, with an idea of your own in each: they work in a
 ``Network`` at once, beside the built-in ones. A network with such a part runs layer by
-layer, slower than a compiled one; :doc:`/extending` tells how a part becomes compiled.
+layer, slower than a compiled one; :doc:`/extending/without-the-package` tells how a
+part becomes compiled.
 """
 
 import matplotlib.pyplot as plt
