@@ -34,7 +34,7 @@ def _mixed() -> list[Layer]:
 
 
 def _deep() -> list[Layer]:
-    inner = Residual([BatchNorm(), Dense(2), Dropout(0.2)])
+    inner = Residual([BatchNorm(), Dense(2), LayerNorm(), Dropout(0.2)])
     middle = Columns(([0, 1, 2], [Dense(4), Tanh()]), ([2, 5], [Scale(), inner]))
     return [Dense(8), ReLU(), middle, PReLU(), Dropout(0.3), Dense(N_CLASSES)]
 

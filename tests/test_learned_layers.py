@@ -41,8 +41,11 @@ from fastmlp.lowering import can_compile
 from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, loss_of, samples
 from .paths import layer_by_layer
 
-DTYPES = ("float32", "float64")
-every_network = pytest.mark.parametrize("name", NETWORKS)
+# Each kind of layer is in one of these; the quick run needs no more.
+QUICK = ("deep", "columns")
+every_network = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in NETWORKS]
+)
 
 
 def made(name: str, dtype: str = "float64", **options: Any) -> Network:
@@ -77,12 +80,14 @@ FITS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.nojit
+@pytest.mark.bounds
 @pytest.mark.parametrize("fit", FITS)
 @every_network
 def test_threads_and_paths_train_to_the_same_bits(
     name: str, fit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dtype = DTYPES[len(name + fit) % 2]
+    dtype = "float32" if fit == "clipped" and name not in QUICK else "float64"
     assert can_compile(NETWORKS[name](), made(name).loss)
     found = [trained(name, dtype, n_threads=n, **FITS[fit]) for n in (1, 2, 3)]
     layer_by_layer(monkeypatch)
@@ -195,6 +200,7 @@ def test_batch_norm_in_training_has_the_gradient_of_the_differences() -> None:
     assert np.abs(gradient - expected).max() <= 1e-6 * np.abs(expected).max()
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize("layer", [Scale, PReLU, LayerNorm, BatchNorm])
 def test_the_gradient_of_the_inputs_is_that_of_the_differences(layer: Any) -> None:
     rng, made = np.random.default_rng(0), layer()
@@ -225,6 +231,7 @@ def test_every_layer_that_has_slopes_passes_the_check_of_parts(kind: Any) -> Non
 # BatchNorm ------------------------------------------------------------------------------------
 
 
+@pytest.mark.nojit
 def test_running_statistics_follow_the_batches() -> None:
     layer, X = BatchNorm(momentum=0.25), np.array([[1.0, 5.0], [3.0, 5.0], [8.0, 5.0]])
     layer.forward(X, training=True)
@@ -237,6 +244,7 @@ def test_running_statistics_follow_the_batches() -> None:
     assert np.allclose(found, scaled)
 
 
+@pytest.mark.nojit
 def test_a_batch_of_one_row_is_its_own_mean() -> None:
     network, (X, y) = made("batch norm"), samples(17)
     network.fit(X, y, epochs=1, batch_size=16)  # the last batch has one row
@@ -269,6 +277,7 @@ def test_the_best_epoch_has_its_own_running_statistics() -> None:
 # Embedding and Columns ------------------------------------------------------------------------
 
 
+@pytest.mark.nojit
 def test_an_embedding_gathers_gradients_of_one_category() -> None:
     layer = Embedding(3, 2)
     layer.forward(np.array([[1.0, 1.0], [0.0, 1.0]]))
@@ -305,6 +314,7 @@ def test_a_category_that_was_never_seen_keeps_its_vector() -> None:
     assert not np.array_equal(before[:3], after[:3])
 
 
+@pytest.mark.nojit
 def test_columns_that_no_branch_takes_are_passed_on() -> None:
     layer = Columns(([2, 0], []), (1, [Scale(3.0)]))
     X = np.arange(10.0).reshape(2, 5)
@@ -314,6 +324,7 @@ def test_columns_that_no_branch_takes_are_passed_on() -> None:
     )
 
 
+@pytest.mark.nojit
 def test_inner_layers_belong_to_one_network() -> None:
     inner = Dense(3, 3)
     Network([Residual([inner]), Dense(3, 2)])
@@ -324,6 +335,7 @@ def test_inner_layers_belong_to_one_network() -> None:
         Network([Residual([Dense(3), twice]), twice])
 
 
+@pytest.mark.nojit
 def test_layers_that_do_not_fit_change_nothing() -> None:
     network = Network([Residual([Dense(4)]), Dense(2)])
     with pytest.raises(InputError, match="Residual: expected layers that give 5 columns"):
@@ -332,6 +344,7 @@ def test_layers_that_do_not_fit_change_nothing() -> None:
     assert network.build(4).is_built
 
 
+@pytest.mark.nojit
 def test_summaries_show_inner_layers() -> None:
     lines = str(made("residual").build(N_FEATURES).summary()).splitlines()
     assert any(line.split()[:2] == ["1.0", "Dense(8,"] for line in lines)
