@@ -50,6 +50,10 @@ MORE_PAGES = {  # pages below others, which Markdown that is also read on GitHub
         "extending/activation",
         "extending/loss",
         "extending/optimizer",
+        "extending/per-column",
+        "extending/normalisation",
+        "extending/embedding",
+        "extending/augmentation",
         "extending/gradients",
     ],
 }
