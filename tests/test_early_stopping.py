@@ -524,6 +524,19 @@ def test_a_warm_start_goes_on_from_its_best_score() -> None:
 
 
 @pytest.mark.nojit
+def test_a_warm_start_may_begin_or_end_to_stop_early() -> None:
+    settings: dict[str, Any] = {"warm_start": True, "max_iter": 3, "random_state": 0}
+    model = MLPClassifier((5,), **settings).fit(X, Y)
+    model.set_params(early_stopping=True).fit(X, Y)
+    assert len(model.validation_scores_) == 3
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    model = MLPClassifier((5,), early_stopping=True, **settings).fit(X, Y)
+    model.set_params(early_stopping=False).fit(X, Y)
+    assert model.best_loss_ == min(model.loss_curve_[3:])
+    assert model._no_improvement_count == 0
+
+
+@pytest.mark.nojit
 def test_an_estimator_that_diverges_goes_back_to_its_best_weights() -> None:
     settings: dict[str, Any] = {
         "solver": "sgd", "learning_rate_init": 0.9, "early_stopping": True, "random_state": 0,

@@ -317,6 +317,17 @@ class BaseMLP(
         network = self._network_of(*checked_weights(self, self._fitted_dtype))
         network.seed = self._dropout_seed or self._seed_of_dropout(network)
         self._hold(network)
+        self._watch_from_now_on()
+
+    def _watch_from_now_on(self) -> None:
+        """Begin to count where the fit before this one stopped by the other of both losses."""
+        if self.early_stopping and getattr(self, "validation_scores_", None) is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        elif not self.early_stopping and getattr(self, "best_loss_", None) is None:
+            self.best_loss_ = np.inf
+        else:
+            return
+        self._no_improvement_count = 0
 
     def _own_memory(self) -> None:
         """Copy what training writes into: from a file it may be read-only, from a copy shared."""
