@@ -123,6 +123,9 @@ class Factor:
         return tuple(value for value in (self.rate, self.decay) if isinstance(value, Schedule))
 
 
+_PLAIN = Factor()
+
+
 @_documented
 @dataclass(frozen=True)
 class Optimizer:
@@ -391,7 +394,7 @@ class Optimizer:
 
     def _factors_of(self, groups: Sequence[Group]) -> list[list[tuple[Any, float]]]:
         """Rate and decay of each group, each with what the parametrisation multiplies it by."""
-        entries: dict[str, Factor] = {group.name: Factor() for group in groups}
+        entries = dict.fromkeys((group.name for group in groups), _PLAIN)
         for pattern, factor in (self.factors or {}).items():
             hits = fnmatch.filter(entries, pattern)
             if not hits:

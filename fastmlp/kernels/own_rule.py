@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.core import types
-from numba.core.dispatcher import Dispatcher
+from numba.core import dispatcher, types
 
 from ..errors import InputError, InputTypeError
 from .jit import JIT_ENABLED, rule
@@ -102,7 +101,7 @@ class _Reader:
     def read(self, value: Any, names: frozenset[str] = frozenset()) -> None:
         """Any value that a function uses; names: those by which it may use parts of a module."""
         self.words.append(type(value).__qualname__)
-        if isinstance(value, Dispatcher):
+        if isinstance(value, dispatcher.Dispatcher):
             value = value.py_func
         if isinstance(value, _PLAIN):
             self.words.append(repr(value))
@@ -210,7 +209,7 @@ class _Compiler:
         return self._made[id(function)]
 
     def _part(self, value: Any) -> Any:
-        function = value.py_func if isinstance(value, Dispatcher) else value
+        function = value.py_func if isinstance(value, dispatcher.Dispatcher) else value
         if isinstance(function, FunctionType) and not _is_library(function.__module__):
             return self.compiled(function)
         return value
