@@ -406,6 +406,8 @@ class Engine:
             for field, values, dtype in (
                 ("places", stage.places, np.int64), ("options", options, np.float64)
             ):  # fmt: skip
+                if not values:
+                    continue
                 self.numbers_of_ops.append(np.array(values, dtype))
                 op[field] = address_of(self.numbers_of_ops[-1], field, dtype, len(values))
         return places

@@ -124,6 +124,7 @@ class Stage:
     def __init__(self, source: int, width: int, main: Layer | None, kind: Kind | None) -> None:
         self.source, self.n_in, self.n_out, self.main, self.kind = source, width, width, main, kind
         self.name = ""
+        self.shapes = {} if main is None else main.parameter_shapes()
         self.activation: Activation | None = None
         self.dropout: Dropout | None = None
         self.number = 0
@@ -133,7 +134,7 @@ class Stage:
     @property
     def is_trained(self) -> bool:
         """Whether it has parameters."""
-        return self.main is not None and bool(self.main.parameter_shapes())
+        return bool(self.shapes)
 
     def takes(self, layer: Layer) -> bool:
         """Whether an activation or a dropout can be a part of this stage."""
@@ -265,8 +266,7 @@ def lower(network: Body, optimizer: Optimizer, as_trained: bool = True) -> Progr
         ops["dropout"] = 0.0
     after = 0
     for op, stage in zip(ops[::-1], stages[::-1], strict=True):
-        shapes = [] if stage.main is None else list(stage.main.parameter_shapes().values())
-        if shapes and len(shapes[0]) > 1:  # penalties are of matrices alone
+        if any(len(shape) > 1 for shape in stage.shapes.values()):  # penalties are of matrices
             width = int(op["weight_width"])
             op["penalty_parts"] = in_python(n_parts)(width, after) if after else 1
             after = width
@@ -290,8 +290,8 @@ def _without_first(stages: list[Stage]) -> list[Stage]:
 
 
 def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.ndarray:
-    """Each stage as a record."""
-    ops = np.zeros(len(stages), plan.OP)
+    """Each stage as a record, made of a dict: a record's own fields are slow to set."""
+    ops: list[dict[str, Any]] = [dict.fromkeys(plan.OP.names or (), 0) for _ in stages]
     factors = dict(
         zip(
             (group.name for group in network.groups),
@@ -306,7 +306,7 @@ def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.nda
         op["elementwise"] = stage.main is None and stage.kind is None
         if stage.main is not None:
             describe(stage.main, op)
-            names = [f"{stage.name}.{key}" for key in stage.main.parameter_shapes()]
+            names = [f"{stage.name}.{key}" for key in stage.shapes]
             for name, field in zip(names, ("weight", "bias"), strict=False):
                 op["weights" if field == "weight" else "biases"] = starts[name].start
                 op[f"{field}_rate"], op[f"{field}_decay"] = factors[name]
@@ -321,7 +321,7 @@ def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.nda
             op["dropout"] = 1 + column if follows else stage.dropout.rate
             op["dropout_stream"] = stage.number
             column += follows
-    return ops
+    return np.array([tuple(op.values()) for op in ops], plan.OP)
 
 
 def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize: int) -> list[Link]:
@@ -421,8 +421,7 @@ def _check_sizes(network: Body, stages: list[Stage]) -> None:
     wanted = {
         f"{stage.name}.{key}": math.prod(shape)
         for stage in stages
-        if stage.main is not None
-        for key, shape in stage.main.parameter_shapes().items()
+        for key, shape in stage.shapes.items()
     }
     found, end = {group.name: group.size for group in network.groups}, 0
     for group in network.groups:
