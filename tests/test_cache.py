@@ -139,11 +139,11 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
 def test_seconds_leave_the_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, validate = cache._CompileClock(), training._Run._validate
 
-    def slow(self: Any) -> Any:
+    def slow(self: Any, *args: Any) -> Any:
         if not self.history.epochs:  # as in a first epoch
             with clock:
                 time.sleep(0.3)
-        return validate(self)
+        return validate(self, *args)
 
     small().fit(X, Y, epochs=1)
     monkeypatch.setattr(training, "compile_seconds", clock.seconds)

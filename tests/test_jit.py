@@ -188,6 +188,19 @@ for dtype in ("float32", "float64"):
     for X in (single, sparse_read_only):
         for hidden in ((), (Dense(1), Tanh(), Dense(3)), (Dense(9), Tanh(), Dense(7), Tanh())):
             fit(Network([*hidden, Dense(1)], "mean_squared_error", dtype=dtype), X, whole[:, 0])
+    # Layers of kinds of their own, first and after others; what they learn stays as it is, so that
+    # numbers of categories do.
+    X, still = np.minimum(whole, 3).astype(dtype), {"optimizer": SGD(0), "n_threads": 2}
+    for layer in (
+        Scale(), PReLU(), LayerNorm(), BatchNorm(), Residual([Dense(6)]),
+        Columns((0, [Embedding(4, 2)]), ([1, 2], [PReLU()])),
+    ):
+        layer.forward(X, training=True)
+        layer.backward(layer.forward(X))
+    for first in ([], [Scale()]):
+        inner = Columns((0, [Embedding(4, 2)]), ([1, 2], [PReLU()]))
+        rest = [BatchNorm(), Residual([LayerNorm(), Scale()]), PReLU(), Dense(3)]
+        fit(Network([*first, inner, *rest], dtype=dtype), X, **still)
     # Threads that share out the inputs of the first op, of the second one, and columns.
     for widths in ((300, 40), (6, 40), (6, 300)):
         X = np.ones((n, widths[0]), dtype)
