@@ -32,6 +32,7 @@ _MODULES = {
     "history": ["History"],
     "checkpoint": ["Checkpoint"],
     "early_stopping": ["EarlyStopping"],
+    "rate_range": ["find_learning_rate", "RateRange"],
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
     ],
@@ -108,6 +109,8 @@ if TYPE_CHECKING:
     from .optimizers import Optimizer as Optimizer
     from .optimizers import RMSprop as RMSprop
     from .predictor import Predictor as Predictor
+    from .rate_range import RateRange as RateRange
+    from .rate_range import find_learning_rate as find_learning_rate
     from .stepper import Stepper as Stepper
     from .trace import Trace as Trace
 

@@ -46,6 +46,10 @@ class Body:
     groups = Fixed[tuple[Group, ...]]("Parts of `params`, by name.", "make a new network")
     params = Numbers("All parameters, in one vector.")
     grads = Numbers("The gradient of the last batch, in one vector.")
+    learned = Fixed[np.ndarray](
+        "All that training changes, in one vector: parameters, then buffers.",
+        "write into params or buffers",
+    )
     buffers = Numbers("Numbers that are saved with the parameters and not trained, in one vector.")
     loss = Checked[Loss](
         "What is minimised.", lambda body, where, value: _fitting_loss(body, value)
@@ -85,7 +89,7 @@ class Body:
         self.trained_on: dict[str, Any] | None = None
         self._groups: tuple[Group, ...] = ()
         self.spare_engines: dict[tuple[Any, ...], list[Any]] = {}
-        self.learned = self._params = self._grads = self._buffers = np.empty(0, self._dtype)
+        self._learned = self._params = self._grads = self._buffers = np.empty(0, self._dtype)
         n_in = _known_width(self.layers)
         if n_in is not None:
             self.build(n_in)
@@ -135,7 +139,7 @@ class Body:
         self._n_features, self._n_outputs, self._groups = plan[:3]
         chain_sizes(self.layers, plan.n_features)
         shapes = [shape for _, layer in self.leaves() for shape in layer.buffer_shapes().values()]
-        self.learned = aligned_zeros(size + sum(map(math.prod, shapes)), self.dtype)
+        self._learned = aligned_zeros(size + sum(map(math.prod, shapes)), self.dtype)
         self._params, self._buffers = self.learned[:size], self.learned[size:]
         self._grads = aligned_zeros(size, self.dtype)
         self._bind()
@@ -183,8 +187,8 @@ class Body:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        learned = state["learned"] if "learned" in state else state["_params"]  # older pickles
-        self.learned, n_params = aligned_copy(learned), sum(group.size for group in self.groups)
+        learned = state["_learned"] if "_learned" in state else state["_params"]  # older pickles
+        self._learned, n_params = aligned_copy(learned), sum(group.size for group in self.groups)
         self._params, self._buffers = self.learned[:n_params], self.learned[n_params:]
         self._grads = aligned_copy(self.grads)
         for layer in every_layer(self.layers):

@@ -335,6 +335,8 @@ def _reads_categories(name: str) -> bool:
 def _layers(case: Case, sizes: list[int]) -> list[Any]:
     """Dense layers of some sizes, with the case's layer between them or, if need be, first."""
     dense = [Dense(n_out) for n_out in sizes[1:]]
+    if LAYERS[case.layer] is Identity and case.depth == 0:
+        return dense
     if _reads_categories(case.layer) or case.depth == 0:
         return [example_of(case.layer), *dense]
     found: list[Any] = []

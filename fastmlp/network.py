@@ -42,6 +42,8 @@ class Network(Body):
     ----------
     params, grads : ndarray of shape (n_params,)
         All parameters, and the gradient of the last batch. Setting one copies finite numbers in.
+    buffers : ndarray of shape (n_buffers,)
+        Numbers that are kept and not trained: running statistics of `BatchNorm`. As `params`.
     layers : tuple of Layer
         As given. Neither they nor `dtype`, `n_features` and `n_outputs` can be set.
     loss : Loss

@@ -32,6 +32,7 @@ __all__ = [
     "plot_confusion",
     "plot_history",
     "plot_predictions",
+    "plot_rates",
     "plot_regression",
     "plot_trace",
     "plot_weights",
@@ -63,6 +64,52 @@ class Traced(Protocol):
 def require_matplotlib(where: str) -> None:
     """Say how to install matplotlib if it is missing; worth asking before a long training."""
     require("matplotlib.figure", where)
+
+
+def plot_rates(found: Any, ax: Axes | None = None) -> Axes:
+    """Draw the losses of a learning-rate range test by rate, and the rate that it suggests.
+
+    Parameters
+    ----------
+    found : RateRange
+        As `find_learning_rate` returns it.
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
+
+    Returns
+    -------
+    Axes
+        With a logarithmic axis of rates.
+
+    Raises
+    ------
+    InputError
+        Without matplotlib.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import RateRange
+    >>> from fastmlp.plotting import plot_rates
+    >>> losses = np.array([2.0, 1.0, 3.0])
+    >>> ax = plot_rates(RateRange(np.array([0.01, 0.1, 1.0]), losses, losses, 0.1))
+    >>> ax.get_xscale(), [line.get_label() for line in ax.lines]
+    ('log', ['loss of a batch', 'smoothed', 'suggestion: 0.1'])
+    """
+    ax = _axes("plot_rates", ax, (7, 4.5))
+    ax.plot(found.rates, found.losses, color=_BLUE, alpha=0.35, label="loss of a batch")
+    ax.plot(found.rates, found.smoothed, color=_BLUE, label="smoothed")
+    label = f"suggestion: {found.suggestion:.2g}"
+    ax.axvline(found.suggestion, color=_VERMILION, linestyle="--", label=label)
+    # Losses of a run that diverges would press all others to the bottom.
+    start, least = found.smoothed[0], found.smoothed.min()
+    ax.set_ylim(min(least, found.losses.min()) - 0.1 * abs(start - least), None)
+    if found.losses.max() > start + 2 * (start - least) and start > least:
+        ax.set_ylim(top=start + 2 * (start - least))
+    ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    ax.grid(alpha=0.3)
+    ax.legend(**_ABOVE)
+    return ax
 
 
 def plot_history(

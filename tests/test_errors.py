@@ -66,6 +66,7 @@ from fastmlp import (
     compiled_loss,
     compiled_optimizer,
     files,
+    find_learning_rate,
     from_sklearn,
     from_torch,
     heldout,
@@ -2881,6 +2882,26 @@ def trace_rows() -> Iterator[Row]:
     )
 
 
+def rate_range_rows() -> Iterator[Row]:
+    """The learning-rate range test."""
+    yield Row(
+        "a range test of an optimizer without a rate",
+        InputTypeError,
+        "find_learning_rate: expected an optimizer of fastmlp's, whose learning rate can be set, "
+        "got Own; pass a name or an Optimizer",
+        lambda s: find_learning_rate(s.new, s.X, s.y, optimizer=Own()),
+    )
+    yield Row(
+        "a range test of rates that are all too large",
+        InputError,
+        "find_learning_rate: expected finite losses for at least 3 rates, got 1; "
+        "choose a lower lowest, or scale the data",
+        lambda s: find_learning_rate(
+            s.line, s.X, s.y, optimizer="sgd", lowest=1e300, highest=1e301, batch_size=4
+        ),
+    )
+
+
 def branch_rows() -> Iterator[Row]:
     """Layers made of layers, and numbers of categories."""
     first = "call forward(X) first"
@@ -3107,6 +3128,7 @@ ROWS = [
     *network_rows(),
     *part_rows(),
     *branch_rows(),
+    *rate_range_rows(),
     *file_rows(),
     *mended_rows(),
     *predictor_rows(),

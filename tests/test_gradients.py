@@ -31,7 +31,7 @@ def named(case: Case) -> str:
 
 
 def one_for_each(part: str) -> list[Case]:
-    """The first case with hidden layers for every loss, or for every activation."""
+    """The first case with hidden layers for every loss, or for every layer."""
     found = {getattr(case, part): case for case in reversed(CASES) if case.depth == 1}
     return list(found.values())
 
@@ -126,7 +126,9 @@ def test_the_layer_path_passes_while_its_kernels_are_right(
     assert gradient_check.check(case).passed
 
 
-@pytest.mark.parametrize("case", one_for_each("layer"), ids=named)
+@pytest.mark.parametrize(
+    "case", [c for c in one_for_each("layer") if c.layer in reference.ACTIVATIONS], ids=named
+)
 def test_a_slope_off_by_half_a_thousandth_is_noticed(
     case: Case, layer_path: pytest.MonkeyPatch
 ) -> None:
