@@ -69,10 +69,8 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        is_known = self.from_reference is not None
-        return (
-            not is_known or self.from_reference <= REFERENCE_TOLERANCE  # type: ignore[operator]
-        ) and self.from_differences <= DIFFERENCE_TOLERANCE
+        found = 0.0 if self.from_reference is None else self.from_reference
+        return found <= REFERENCE_TOLERANCE and self.from_differences <= DIFFERENCE_TOLERANCE
 
 
 def cases() -> Iterator[Case]:

@@ -136,6 +136,11 @@ class Stage:
         """Whether it has parameters."""
         return bool(self.shapes)
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether it is an activation or dropout alone."""
+        return self.main is None and self.kind is None
+
     def takes(self, layer: Layer) -> bool:
         """Whether an activation or a dropout can be a part of this stage."""
         if isinstance(layer, Activation):
@@ -255,11 +260,10 @@ def lower(network: Body, optimizer: Optimizer, as_trained: bool = True) -> Progr
     as_trained: whether dropout is active and BatchNorm takes the batch's statistics.
     """
     stages, scale = stages_of(network.layers, network.n_features), 1.0
-    first = stages[0]
-    rescales = first.main is None and first.kind is None and isinstance(first.activation, Rescaling)
-    if rescales and first.dropout is None and len(stages) > 1:
+    first, begins = stages[0].activation, stages[0].is_elementwise and stages[0].dropout is None
+    if begins and isinstance(first, Rescaling) and len(stages) > 1:
         # Inputs are multiplied where they are gathered, not in an op of its own.
-        stages, scale = _without_first(stages), float(first.activation.option)  # type: ignore
+        stages, scale = _without_first(stages), first.option
     ops = _records(network, stages, optimizer)
     ops["as_trained"] = as_trained
     if not as_trained:
@@ -303,7 +307,7 @@ def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.nda
     buffers, column = 0, optimizer.n_columns(network.groups)
     for op, stage in zip(ops, stages, strict=True):
         op["n_in"], op["n_out"], op["source"] = stage.n_in, stage.n_out, stage.source
-        op["elementwise"] = stage.main is None and stage.kind is None
+        op["elementwise"] = stage.is_elementwise
         if stage.main is not None:
             describe(stage.main, op)
             names = [f"{stage.name}.{key}" for key in stage.shapes]

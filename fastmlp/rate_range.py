@@ -87,22 +87,26 @@ class _Recorder:
 
     def __init__(self, n_steps: int, most_growth: float) -> None:
         self.n_steps, self.most_growth, self.losses = n_steps, most_growth, list[float]()
+        self._mean, self._least = _RecentMean(), np.inf
 
     def on_batch(self, network: Any, step: int, loss: float) -> bool:
         self.losses.append(loss)
-        means = _smooth(np.array(self.losses))
-        least = means.min()
-        has_grown = means[-1] - least > (self.most_growth - 1) * abs(least)
-        return len(self.losses) >= self.n_steps or bool(has_grown)
+        mean = self._mean.add(loss)
+        self._least = min(self._least, mean)
+        has_grown = mean - self._least > (self.most_growth - 1) * abs(self._least)
+        return len(self.losses) >= self.n_steps or has_grown
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Weighted mean of each value and those before it, whose weights fall by a factor."""
-    found, mean = np.empty(values.size), 0.0
-    for i, value in enumerate(values):
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * value
-        found[i] = mean / (1 - _SMOOTHING ** (i + 1))
-    return found
+class _RecentMean:
+    """Weighted mean of values so far, whose weights fall by a factor with each new one."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, value: float) -> float:
+        """The mean with one value more."""
+        self._sum, self._count = _SMOOTHING * self._sum + (1 - _SMOOTHING) * value, self._count + 1
+        return self._sum / (1 - _SMOOTHING**self._count)
 
 
 def find_learning_rate(
@@ -211,7 +215,8 @@ def find_learning_rate(
         )  # fmt: skip
     untrained = run(0.0, losses.size, np.inf)
     rates = np.array([growing(step, 0) for step in range(losses.size)])
-    smoothed = _smooth(losses - untrained) + untrained.mean()
+    mean = _RecentMean()
+    smoothed = np.array([mean.add(change) for change in losses - untrained]) + untrained.mean()
     last = max(_FEWEST, int(np.argmin(smoothed)) + 1)
     slopes = np.gradient(smoothed[:last], np.log(rates[:last]))
     return RateRange(rates, losses, smoothed, float(rates[np.argmin(slopes)]))

@@ -1,15 +1,16 @@
 """Branches: copies of values, some of their columns, and the sum or the row of several ends.
 
-A program stays a list of ops in the order in which they run; an op that reads another than the one
-before it says so in its record, and an end that two branches share says in `places` which they are.
-On the way back one gradient flows at a time: what waits for its branch is kept where they join.
+A program stays a list of ops in the order in which they run, with one branch after the other. An
+op's record says which op it reads, and `places` which others it works with. On the way back one
+gradient flows at a time; those of the other branches wait in the op that joins them.
 """
 
 from __future__ import annotations
 
-from .. import interfaces, shares
-from ..jit import jit, longs
-from . import common
+from .. import interfaces, rows, shares
+from ..jit import itemsize, jit, longs
+from ..views import Inputs, Matrix
+from . import activation, common
 from .kind import Kind, Sizes
 
 # places of a fork: the sum that its branch ends in. Of a sum: the fork.
@@ -24,16 +25,11 @@ def _kept_bytes_of_join(sizes: Sizes) -> int:
     return sizes.batch_size * sizes.n_in * sizes.itemsize
 
 
-@interfaces.OP.kernel
-def fork(turn, s, one):
-    """A copy of this thread's rows, to which a sum comes back."""
-    block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
-    x = common.inputs_of(turn, s, one)
-    for r in range(block.first, block.last):
-        row, values = common.row_of(x, r, n, one), common.row_at(op["values"], r, n, one)
-        for j in range(n):
-            values[j] = row[j]
-    common.finish_forward(turn, s, block, one)
+@jit
+def _copy(turn, source, width, block, n, target, one):
+    """Copy n columns of this thread's rows, from an address in a matrix `width` wide to another."""
+    read = Inputs(source, width * itemsize(one), turn.space["positions"])
+    rows.copy_rows(read, block.first, block.last, n, target, one)
 
 
 @interfaces.OP.kernel
@@ -72,10 +68,7 @@ def add_backward(turn, s, one):
     """The gradient goes to the branch; the fork fetches it, too."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     gradient = common.source_gradient(turn, s, block.first, one)
-    for r in range(block.first, block.last):
-        found, slopes = common.row_at(gradient, r, n, one), common.row_at(op["slopes"], r, n, one)
-        for j in range(n):
-            found[j] = slopes[j]
+    _copy(turn, op["slopes"], n, block, n, Matrix(gradient, n), one)
 
 
 @interfaces.OP.kernel
@@ -94,15 +87,12 @@ def select(turn, s, one):
 
 
 @jit
-def _hand_to(turn, end, joined, left, first, last, one):
+def _hand_to(turn, end, joined, left, block, one):
     """Let the gradient of a branch's end flow: columns from `left` on of the join's slopes."""
     n, width = turn.ops[end]["n_out"], turn.ops[joined]["n_out"]
-    gradient, _ = common.gradient_of(turn, end, first, one)
-    for r in range(first, last):
-        found = common.row_at(gradient, r, n, one)
-        slopes = common.row_at(turn.ops[joined]["slopes"], r, width, one)
-        for j in range(n):
-            found[j] = slopes[left + j]
+    gradient, _ = common.gradient_of(turn, end, block.first, one)
+    slopes = turn.ops[joined]["slopes"] + left * itemsize(one)
+    _copy(turn, slopes, width, block, n, Matrix(gradient, n), one)
 
 
 @interfaces.OP.kernel
@@ -118,16 +108,10 @@ def select_backward(turn, s, one):
             for j in range(n):
                 gathered[places[COLUMNS + j]] += slopes[j]
     if places[BEFORE] >= 0:
-        _hand_to(
-            turn, places[BEFORE], places[JOIN], places[BEFORE_LEFT], block.first, block.last, one
-        )
+        _hand_to(turn, places[BEFORE], places[JOIN], places[BEFORE_LEFT], block, one)
     elif places[WANTED]:
         gradient = common.source_gradient(turn, s, block.first, one)
-        for r in range(block.first, block.last):
-            found = common.row_at(gradient, r, n_in, one)
-            gathered = common.row_at(joined["kept"], r, n_in, one)
-            for j in range(n_in):
-                found[j] = gathered[j]
+        _copy(turn, joined["kept"], n_in, block, n_in, Matrix(gradient, n_in), one)
 
 
 @interfaces.OP.kernel
@@ -138,14 +122,8 @@ def join(turn, s, one):
     ends = longs(op["places"], 1 + 2 * n_branches)
     for i in range(n_branches):
         end, left = ends[1 + 2 * i], ends[2 + 2 * i]
-        width, branch = turn.ops[end]["n_out"], turn.ops[end]["values"]
-        for r in range(block.first, block.last):
-            row, values = (
-                common.row_at(branch, r, width, one),
-                common.row_at(op["values"], r, n, one),
-            )
-            for j in range(width):
-                values[left + j] = row[j]
+        width, values = turn.ops[end]["n_out"], op["values"] + left * itemsize(one)
+        _copy(turn, turn.ops[end]["values"], width, block, width, Matrix(values, n), one)
     common.finish_forward(turn, s, block, one)
 
 
@@ -159,10 +137,10 @@ def join_backward(turn, s, one):
             gathered[j] = 0
     n_branches = longs(op["places"], 1)[0]
     ends = longs(op["places"], 1 + 2 * n_branches)
-    _hand_to(turn, ends[2 * n_branches - 1], s, ends[2 * n_branches], block.first, block.last, one)
+    _hand_to(turn, ends[2 * n_branches - 1], s, ends[2 * n_branches], block, one)
 
 
-FORK = Kind(fork, fork_backward)
+FORK = Kind(activation.forward, fork_backward)  # a copy, to which the sum comes back
 ADD = Kind(add, add_backward)
 SELECT = Kind(select, select_backward)
 JOINED = Kind(join, join_backward, None, _kept_bytes_of_join)
