@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import fastmlp
-from fastmlp.schedules import SCHEDULES
+from fastmlp.optim.schedules import SCHEDULES
 
 from . import data, rows
 from .cases import Accuracy, Recipe

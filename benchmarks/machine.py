@@ -86,7 +86,7 @@ def _memory_gb() -> float | None:
 
 def record() -> dict[str, Any]:
     """What stays the same while a machine and its software do."""
-    from fastmlp.kernels.jit import VECTOR_BYTES
+    from fastmlp.kernels.compiler.jit import VECTOR_BYTES
 
     keys = ("internal_api", "version", "num_threads", "architecture")
     pools = [pool for pool in _thread_pools().info() if pool["user_api"] == "blas"]

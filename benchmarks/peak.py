@@ -12,8 +12,8 @@ import time
 import numpy as np
 from numba import njit
 
-from fastmlp.kernels import memory
-from fastmlp.kernels.tiles import TILE_ROWS, tile_of_rows, tile_width
+from fastmlp.kernels.compiler import memory
+from fastmlp.kernels.products.tiles import TILE_ROWS, tile_of_rows, tile_width
 from fastmlp.kernels.views import Inputs, Matrix, Panel
 
 

@@ -15,13 +15,14 @@ from scipy import special
 from benchmarks.machine import blas_threads
 from benchmarks.peak import address_of
 from fastmlp import Adam
-from fastmlp.kernels import activations, matmul, narrow, optimizers
-from fastmlp.kernels.activations import activation
-from fastmlp.kernels.calls import Kernel
-from fastmlp.kernels.tiles import FEW_COLUMNS, tile_width
+from fastmlp.kernels.compiler.calls import Kernel
+from fastmlp.kernels.products import matmul, narrow
+from fastmlp.kernels.products.tiles import FEW_COLUMNS, tile_width
+from fastmlp.kernels.rules import activations, optimizers
+from fastmlp.kernels.rules.activations import activation
 from fastmlp.kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
-from fastmlp.layers.dense import product_for
-from fastmlp.optimizers import Group
+from fastmlp.nn.dense import product_for
+from fastmlp.optim.optimizers import Group
 
 ONE = np.float32(1)
 TOLERANCE = 1e-5  # of the largest result: float32 sums of about a thousand products

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastmlp
-from fastmlp.kernels import random
+from fastmlp.kernels.rules import random
 
 from .cases import OURS
 from .machine import n_cores

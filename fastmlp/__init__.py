@@ -12,114 +12,117 @@ from .version import __version__ as __version__
 
 _MODULES = {
     "network": ["Network"],
-    "layers": [
+    "nn": [
         "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
         "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout", "Activation", "PReLU", "Scale",
         "LayerNorm", "BatchNorm", "Embedding", "Residual", "Columns",
     ],
-    "losses": [
+    "nn.losses": [
         "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
         "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance", "CompiledLoss",
     ],
-    "optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "Factor", "Optimizer"],
-    "compiled": [
+    "optim.optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "Factor", "Optimizer"],
+    "extending.compiled": [
         "compiled_activation", "compiled_loss", "compiled_link", "compiled_optimizer",
     ],
-    "gradient_check": ["check_part"],
-    "stepper": ["Stepper"],
-    "predictor": ["Predictor"],
-    "trace": ["Trace"],
-    "history": ["History"],
-    "checkpoint": ["Checkpoint"],
-    "early_stopping": ["EarlyStopping"],
-    "rate_range": ["find_learning_rate", "RateRange"],
+    "tools.gradient_check": ["check_part"],
+    "training.stepper": ["Stepper"],
+    "serving.predictor": ["Predictor"],
+    "tracing.trace": ["Trace"],
+    "training.history": ["History"],
+    "training.checkpoint": ["Checkpoint"],
+    "training.early_stopping": ["EarlyStopping"],
+    "training.rate_range": ["find_learning_rate", "RateRange"],
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
     ],
-    "interchange": ["to_torch", "from_torch", "from_sklearn"],
-    "onnx_export": ["to_onnx"],
+    "io.interchange": ["to_torch", "from_torch", "from_sklearn"],
+    "io.onnx_export": ["to_onnx"],
     "errors": ["InputError"],
 }  # fmt: skip
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
-_SUBMODULES = ["datasets", "initializers", "plotting", "reference", "schedules"]
+_SUBMODULES = {
+    "datasets": "datasets", "initializers": "nn.initializers", "plotting": "plotting",
+    "reference": "reference", "schedules": "optim.schedules",
+}  # fmt: skip
 
 __all__ = [*_ORIGIN, *_SUBMODULES, "__version__"]
 
 if TYPE_CHECKING:
     from . import datasets as datasets
-    from . import initializers as initializers
     from . import plotting as plotting
     from . import reference as reference
-    from . import schedules as schedules
-    from .checkpoint import Checkpoint as Checkpoint
-    from .compiled import compiled_activation as compiled_activation
-    from .compiled import compiled_link as compiled_link
-    from .compiled import compiled_loss as compiled_loss
-    from .compiled import compiled_optimizer as compiled_optimizer
-    from .early_stopping import EarlyStopping as EarlyStopping
     from .errors import InputError as InputError
     from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
     from .estimators import WeightsDisplay as WeightsDisplay
     from .estimators import search_space as search_space
-    from .gradient_check import check_part as check_part
-    from .history import History as History
-    from .interchange import from_sklearn as from_sklearn
-    from .interchange import from_torch as from_torch
-    from .interchange import to_torch as to_torch
-    from .layers import ELU as ELU
-    from .layers import GELU as GELU
-    from .layers import SELU as SELU
-    from .layers import Activation as Activation
-    from .layers import BatchNorm as BatchNorm
-    from .layers import Columns as Columns
-    from .layers import Dense as Dense
-    from .layers import Dropout as Dropout
-    from .layers import Embedding as Embedding
-    from .layers import Identity as Identity
-    from .layers import Layer as Layer
-    from .layers import LayerNorm as LayerNorm
-    from .layers import LeakyReLU as LeakyReLU
-    from .layers import Mish as Mish
-    from .layers import PReLU as PReLU
-    from .layers import ReLU as ReLU
-    from .layers import Rescaling as Rescaling
-    from .layers import Residual as Residual
-    from .layers import Scale as Scale
-    from .layers import Sigmoid as Sigmoid
-    from .layers import SiLU as SiLU
-    from .layers import Softplus as Softplus
-    from .layers import Tanh as Tanh
-    from .losses import BinaryCrossEntropy as BinaryCrossEntropy
-    from .losses import CompiledLoss as CompiledLoss
-    from .losses import Huber as Huber
-    from .losses import Loss as Loss
-    from .losses import MeanAbsoluteError as MeanAbsoluteError
-    from .losses import MeanSquaredError as MeanSquaredError
-    from .losses import PoissonDeviance as PoissonDeviance
-    from .losses import Quantile as Quantile
-    from .losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+    from .extending.compiled import compiled_activation as compiled_activation
+    from .extending.compiled import compiled_link as compiled_link
+    from .extending.compiled import compiled_loss as compiled_loss
+    from .extending.compiled import compiled_optimizer as compiled_optimizer
+    from .io.interchange import from_sklearn as from_sklearn
+    from .io.interchange import from_torch as from_torch
+    from .io.interchange import to_torch as to_torch
     from .network import Network as Network
-    from .optimizers import SGD as SGD
-    from .optimizers import Adagrad as Adagrad
-    from .optimizers import Adam as Adam
-    from .optimizers import AdamW as AdamW
-    from .optimizers import Factor as Factor
-    from .optimizers import Optimizer as Optimizer
-    from .optimizers import RMSprop as RMSprop
-    from .predictor import Predictor as Predictor
-    from .rate_range import RateRange as RateRange
-    from .rate_range import find_learning_rate as find_learning_rate
-    from .stepper import Stepper as Stepper
-    from .trace import Trace as Trace
+    from .nn import ELU as ELU
+    from .nn import GELU as GELU
+    from .nn import SELU as SELU
+    from .nn import Activation as Activation
+    from .nn import BatchNorm as BatchNorm
+    from .nn import Columns as Columns
+    from .nn import Dense as Dense
+    from .nn import Dropout as Dropout
+    from .nn import Embedding as Embedding
+    from .nn import Identity as Identity
+    from .nn import Layer as Layer
+    from .nn import LayerNorm as LayerNorm
+    from .nn import LeakyReLU as LeakyReLU
+    from .nn import Mish as Mish
+    from .nn import PReLU as PReLU
+    from .nn import ReLU as ReLU
+    from .nn import Rescaling as Rescaling
+    from .nn import Residual as Residual
+    from .nn import Scale as Scale
+    from .nn import Sigmoid as Sigmoid
+    from .nn import SiLU as SiLU
+    from .nn import Softplus as Softplus
+    from .nn import Tanh as Tanh
+    from .nn import initializers as initializers
+    from .nn.losses import BinaryCrossEntropy as BinaryCrossEntropy
+    from .nn.losses import CompiledLoss as CompiledLoss
+    from .nn.losses import Huber as Huber
+    from .nn.losses import Loss as Loss
+    from .nn.losses import MeanAbsoluteError as MeanAbsoluteError
+    from .nn.losses import MeanSquaredError as MeanSquaredError
+    from .nn.losses import PoissonDeviance as PoissonDeviance
+    from .nn.losses import Quantile as Quantile
+    from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+    from .optim import schedules as schedules
+    from .optim.optimizers import SGD as SGD
+    from .optim.optimizers import Adagrad as Adagrad
+    from .optim.optimizers import Adam as Adam
+    from .optim.optimizers import AdamW as AdamW
+    from .optim.optimizers import Factor as Factor
+    from .optim.optimizers import Optimizer as Optimizer
+    from .optim.optimizers import RMSprop as RMSprop
+    from .serving.predictor import Predictor as Predictor
+    from .tools.gradient_check import check_part as check_part
+    from .tracing.trace import Trace as Trace
+    from .training.checkpoint import Checkpoint as Checkpoint
+    from .training.early_stopping import EarlyStopping as EarlyStopping
+    from .training.history import History as History
+    from .training.rate_range import RateRange as RateRange
+    from .training.rate_range import find_learning_rate as find_learning_rate
+    from .training.stepper import Stepper as Stepper
 
 
 def __getattr__(name: str) -> Any:
     if name in _ORIGIN:
         return getattr(importlib.import_module(f".{_ORIGIN[name]}", __name__), name)
     if name in _SUBMODULES:
-        return importlib.import_module(f".{name}", __name__)
+        return importlib.import_module(f".{_SUBMODULES[name]}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

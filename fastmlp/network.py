@@ -10,16 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, evaluation, layerwise, samples, serialization, tracing, training
-from .body import Body
-from .history import History
-from .lowering import can_compile
-from .objective import Objective
-from .predictor import Predictor
+from .engine import layerwise
+from .engine.lowering import can_compile
+from .inputs import checks, samples
+from .io import serialization
+from .model.body import Body
+from .model.summary import Summary, summary
 from .registry import checked_keywords
-from .summary import Summary, summary
-from .trace import Trace
-from .training import Callback
+from .serving import evaluation
+from .serving.predictor import Predictor
+from .tracing import recorder as tracing
+from .tracing.trace import Trace
+from .training import fit as training
+from .training.fit import Callback
+from .training.history import History
+from .training.objective import Objective
 
 
 class Network(Body):
@@ -357,7 +362,7 @@ class Network(Body):
         Returns
         -------
         Predictor
-            What gives outputs after the link; see `fastmlp.predictor`.
+            What gives outputs after the link; see `fastmlp.serving.predictor`.
 
         Raises
         ------

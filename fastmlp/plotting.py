@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from . import checks, evaluation
 from .errors import InputError, InputTypeError, require
-from .files import checked_path, replacing
+from .inputs import checks
+from .io.files import checked_path, replacing
+from .serving import evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .body import Body
     from .datasets import Split
-    from .history import History
-    from .layer_trace import LayerTrace
+    from .model.body import Body
+    from .tracing.layer_trace import LayerTrace
+    from .training.history import History
 
 __all__ = [
     "plot_confusion",
@@ -697,7 +698,7 @@ def _report(
 
 def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, str]:
     """Predictions of a regression; returns the axes for the curves, and what the score is."""
-    from .losses import Quantile
+    from .nn.losses import Quantile
 
     curves, axes = figure.subplots(1, 2)
     true = _numbers("training_report", "y_test", split.y_test)
@@ -732,7 +733,7 @@ def _draw_classes(
     figure: Figure, network: Body, split: Split, image_shape: tuple[int, int] | None
 ) -> Axes:
     """Hits and mistakes and, for images, pictures; returns the axes for the curves."""
-    from .layers import Dense
+    from .nn import Dense
 
     true, predicted, labels = _test_labels(network, split)
     if image_shape is None or true.ndim > 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels import memory
+from fastmlp.kernels.compiler import memory
 
 
 def address_of(array: np.ndarray) -> int:

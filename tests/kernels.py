@@ -7,11 +7,11 @@ import pkgutil
 from typing import Any
 
 import fastmlp.kernels
-from fastmlp.kernels.calls import Kernel
+from fastmlp.kernels.compiler.calls import Kernel
 from fastmlp.kernels.ops import gather
-from fastmlp.layers import LAYERS, Activation
-from fastmlp.losses import LINKS, LOSSES
-from fastmlp.optimizers import OPTIMIZERS, SGD
+from fastmlp.nn import LAYERS, Activation
+from fastmlp.nn.losses import LINKS, LOSSES
+from fastmlp.optim.optimizers import OPTIMIZERS, SGD
 
 
 def kernels_by_address() -> list[Kernel]:

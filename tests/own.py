@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import serialization
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.layers import Layer
+from fastmlp.io import serialization
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.nn import Layer
 
 
 class Own(Layer):

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import fastmlp.estimators  # noqa: F401  a module that asks must not come later
-from fastmlp import lowering
+from fastmlp.engine import lowering
 
 _can_compile = lowering.can_compile
 

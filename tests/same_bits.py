@@ -101,10 +101,10 @@ def _rows(recipe: Recipe, rng: np.random.Generator) -> Any:
 
 def _network(recipe: Recipe, X: Any, rng: np.random.Generator) -> bytes:
     from fastmlp import Dense, Network
-    from fastmlp.layers import LAYERS
-    from fastmlp.losses import LOSSES
-    from fastmlp.optimizers import OPTIMIZERS
-    from fastmlp.schedules import SCHEDULES
+    from fastmlp.nn import LAYERS
+    from fastmlp.nn.losses import LOSSES
+    from fastmlp.optim.optimizers import OPTIMIZERS
+    from fastmlp.optim.schedules import SCHEDULES
 
     n, task = len(X.indptr) - 1 if hasattr(X, "indptr") else len(X), LOSSES[recipe.loss].task
     if task == "classes":
@@ -164,10 +164,10 @@ def trained(recipe: Recipe) -> str:
 
 
 def _names() -> Names:
-    from fastmlp.layers import LAYERS
-    from fastmlp.losses import LOSSES
-    from fastmlp.optimizers import OPTIMIZERS
-    from fastmlp.schedules import SCHEDULES
+    from fastmlp.nn import LAYERS
+    from fastmlp.nn.losses import LOSSES
+    from fastmlp.optim.optimizers import OPTIMIZERS
+    from fastmlp.optim.schedules import SCHEDULES
 
     found = zip(REGISTRIES, (LAYERS, LOSSES, OPTIMIZERS, SCHEDULES), strict=True)
     return {name: list(registry.names) for name, registry in found}

@@ -15,12 +15,12 @@ from numba.core.runtime import _nrt_python, rtsys
 from scipy import sparse
 
 from fastmlp import GELU, Adam, Dense, Dropout, Network, Rescaling
-from fastmlp.engine import Engine
-from fastmlp.kernels import step
-from fastmlp.kernels.calls import Kernel
-from fastmlp.kernels.jit import JIT_ENABLED, jit
-from fastmlp.tables import table_of
-from fastmlp.targets import Encoded
+from fastmlp.engine.engine import Engine
+from fastmlp.inputs.tables import table_of
+from fastmlp.inputs.targets import Encoded
+from fastmlp.kernels.compiler.calls import Kernel
+from fastmlp.kernels.compiler.jit import JIT_ENABLED, jit
+from fastmlp.kernels.step import step
 
 from .kernels import kernels_by_address, name_of
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU, schedules, training
+from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU
 from fastmlp.errors import InputError
+from fastmlp.optim import schedules
+from fastmlp.training import fit as training
 
 from .own import Own
 

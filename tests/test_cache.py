@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Dense, Network, compiling, engine, training
-from fastmlp.history import History
-from fastmlp.kernels import cache, jit
+from fastmlp import Dense, Network
+from fastmlp.engine import compiling, engine
+from fastmlp.kernels.compiler import cache, jit
+from fastmlp.training import fit as training
+from fastmlp.training.history import History
 
 pytestmark = pytest.mark.slow  # each test starts processes
 
@@ -204,7 +206,7 @@ def test_a_predictor_is_compiled_before_its_first_row(monkeypatch: pytest.Monkey
     net = small()
     net.build(X.shape[1])
     predictor = net.compile_predictor()
-    monkeypatch.delattr("fastmlp.predictor.exactly")  # whoever compiles needs it
+    monkeypatch.delattr("fastmlp.serving.predictor.exactly")  # whoever compiles needs it
     assert predictor(X[0].astype(net.dtype)).shape == (net.n_outputs,)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fastmlp import Dense, InputError, Network, ReLU
-from fastmlp.kernels import calls
-from fastmlp.kernels.calls import ONE, Interface, Kernel
-from fastmlp.kernels.jit import JIT_ENABLED, doubles, itemsize, longs, numbers
+from fastmlp.kernels.compiler import calls
+from fastmlp.kernels.compiler.calls import ONE, Interface, Kernel
+from fastmlp.kernels.compiler.jit import JIT_ENABLED, doubles, itemsize, longs, numbers
 
 from .addresses import address_of
 from .kernels import kernels_by_address

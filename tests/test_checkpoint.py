@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU, Tanh, schedules
-from fastmlp.checkpoint import BEST
+from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU, Tanh
 from fastmlp.errors import FileError, InputError
-from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.training.checkpoint import BEST
 
 from .own import Own
 
@@ -178,7 +179,7 @@ def test_another_run_is_refused_unless_that_is_allowed(change: str, tmp_path: Pa
 @pytest.mark.nojit
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crashed(tmp_path, 4, network())
-    monkeypatch.setattr("fastmlp.checkpoint.__version__", "99.0")
+    monkeypatch.setattr("fastmlp.training.checkpoint.__version__", "99.0")
     with pytest.raises(InputError, match="another version of fastmlp; choose another folder, or"):
         fit(network(), Checkpoint(tmp_path, resume=True))
 

@@ -31,24 +31,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastmlp
-from fastmlp import (
-    InputError,
-    Network,
-    cli,
-    datasets,
-    evaluation,
-    files,
-    gradient_check,
-    to_onnx,
-    training,
-)
+from fastmlp import InputError, Network, datasets, to_onnx
 from fastmlp.datasets import mnist
-from fastmlp.engine import Engine
-from fastmlp.kernels import jit, outputs, step
-from fastmlp.layers import ACTIVATIONS, LAYERS
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
-from fastmlp.schedules import SCHEDULES
+from fastmlp.engine.engine import Engine
+from fastmlp.io import files
+from fastmlp.kernels.compiler import jit
+from fastmlp.kernels.step import outputs, step
+from fastmlp.nn import ACTIVATIONS, LAYERS
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim.optimizers import OPTIMIZERS
+from fastmlp.optim.schedules import SCHEDULES
+from fastmlp.serving import evaluation
+from fastmlp.tools import cli, gradient_check
+from fastmlp.training import fit as training
 
 pytestmark = pytest.mark.thinned(12)
 

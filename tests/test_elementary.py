@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import scipy.special
 
-from fastmlp.kernels import activations, elementary, losses
-from fastmlp.kernels.bits import fma
-from fastmlp.kernels.calls import Kernel
-from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, jit
-from fastmlp.losses import LINKS
+from fastmlp.kernels.compiler.bits import fma
+from fastmlp.kernels.compiler.calls import Kernel
+from fastmlp.kernels.compiler.jit import JIT_ENABLED, VECTOR_BYTES, jit
+from fastmlp.kernels.rules import activations, elementary, losses
+from fastmlp.nn.losses import LINKS
 
 from .addresses import address_of
 

@@ -58,37 +58,33 @@ from fastmlp import (
     SoftmaxCrossEntropy,
     Tanh,
     check_part,
-    checks,
-    cli,
-    commands,
     compiled_activation,
     compiled_link,
     compiled_loss,
     compiled_optimizer,
-    files,
     find_learning_rate,
     from_sklearn,
     from_torch,
-    heldout,
-    onnx_inputs,
-    onnx_runtime,
-    schedules,
     to_onnx,
 )
-from fastmlp.attributes import FixedError
 from fastmlp.datasets import Dataset
-from fastmlp.engine import Engine
+from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
-from fastmlp.initializers import INITIALIZERS, Normal
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.kernels.memory import matrix_address, starts_address
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS, Group, Optimizer
-from fastmlp.schedules import SCHEDULES
-from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs
-from fastmlp.stepper import Stepper as Halves
-from fastmlp.tables import table_of
-from fastmlp.targets import Encoded
+from fastmlp.inputs import checks
+from fastmlp.inputs.tables import table_of
+from fastmlp.inputs.targets import Encoded
+from fastmlp.io import files, heldout, onnx_inputs, onnx_runtime
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.compiler.memory import matrix_address, starts_address
+from fastmlp.model.attributes import FixedError
+from fastmlp.nn.initializers import INITIALIZERS, Normal
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import OPTIMIZERS, Group, Optimizer
+from fastmlp.optim.schedules import SCHEDULES
+from fastmlp.tools import cli, commands
+from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs
+from fastmlp.training.stepper import Stepper as Halves
 
 from .own import sealed
 
@@ -1003,7 +999,7 @@ def part_rows() -> Iterator[Row]:
             f"learning_rate {got}",
             InputTypeError,
             "learning_rate: expected a number, a schedule or a function of (step, n_steps), "
-            f"got {got}; see fastmlp.schedules",
+            f"got {got}; see fastmlp.optim.schedules",
             lambda s, value=value: Adam(value),
         )
     for value in (-1.0, np.nan, np.inf):

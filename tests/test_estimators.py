@@ -32,12 +32,12 @@ from fastmlp import (
     MLPClassifier,
     MLPRegressor,
     WeightsDisplay,
-    schedules,
     search_space,
 )
-from fastmlp.engine import Engine
+from fastmlp.engine.engine import Engine
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.tables import table_of
+from fastmlp.inputs.tables import table_of
+from fastmlp.optim import schedules
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -377,7 +377,7 @@ def test_tables_that_are_mostly_zero_are_read_without_zeros(
         return table_of(X, dtype)
 
     monkeypatch.setattr("fastmlp.estimators.stochastic.table_of", watch)
-    monkeypatch.setattr("fastmlp.objective.table_of", watch)
+    monkeypatch.setattr("fastmlp.training.objective.table_of", watch)
     model = MLPClassifier(max_iter=5, random_state=0, **options)
     fitted = clone(model).fit(rows, y)
     if not options:

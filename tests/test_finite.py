@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import SGD, Adam, Dense, Network, ReLU, checks
-from fastmlp.engine import Engine
+from fastmlp import SGD, Adam, Dense, Network, ReLU
+from fastmlp.engine.engine import Engine
 from fastmlp.errors import InputError
-from fastmlp.layers import ACTIVATIONS
-from fastmlp.losses import LOSSES
+from fastmlp.inputs import checks
+from fastmlp.nn import ACTIVATIONS
+from fastmlp.nn.losses import LOSSES
 
 from .own import Own
 

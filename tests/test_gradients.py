@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fastmlp import gradient_check, layers, losses, reference
-from fastmlp.gradient_check import Case, Result
-from fastmlp.layers import LAYERS, Activation, Dense, Layer
-from fastmlp.losses import LOSSES, Loss
+from fastmlp import nn as layers
+from fastmlp import reference
 from fastmlp.network import Network
+from fastmlp.nn import LAYERS, Activation, Dense, Layer, losses
+from fastmlp.nn.losses import LOSSES, Loss
+from fastmlp.tools import gradient_check
+from fastmlp.tools.gradient_check import Case, Result
 
 from .own import Own
 from .paths import layer_by_layer

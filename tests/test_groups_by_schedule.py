@@ -12,22 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import (
-    SGD,
-    Adam,
-    AdamW,
-    Checkpoint,
-    Dense,
-    Dropout,
-    Factor,
-    InputError,
-    Network,
-    ReLU,
-    schedules,
-)
-from fastmlp.initializers import INITIALIZERS
-from fastmlp.layers.dropout import rates_of_steps
-from fastmlp.optimizers import Optimizer
+from fastmlp import SGD, Adam, AdamW, Checkpoint, Dense, Dropout, Factor, InputError, Network, ReLU
+from fastmlp.nn.dropout import rates_of_steps
+from fastmlp.nn.initializers import INITIALIZERS
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import Optimizer
 
 pytestmark = pytest.mark.nojit
 
@@ -88,7 +77,7 @@ def test_all_paths_agree(
 
     optimizer = made(0.01, **planned(), **more)
     compiled = fitted(optimizer, net(), n_threads=n_threads)
-    monkeypatch.setattr("fastmlp.training.can_compile", lambda *parts: False)
+    monkeypatch.setattr("fastmlp.training.fit.can_compile", lambda *parts: False)
     np.testing.assert_array_equal(fitted(optimizer, net()).params, compiled.params)
 
 

@@ -23,7 +23,7 @@ from fastmlp import (
     ReLU,
     Tanh,
 )
-from fastmlp.layers import Layer
+from fastmlp.nn import Layer
 
 from .own import Own, assert_rows_alike
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from fastmlp.errors import InputError
-from fastmlp.initializers import (
+from fastmlp.network import Network
+from fastmlp.nn import ACTIVATIONS, Dense, Dropout, Tanh
+from fastmlp.nn.initializers import (
     INITIALIZERS,
     NTK,
     GlorotNormal,
@@ -22,9 +24,7 @@ from fastmlp.initializers import (
     Zeros,
     default_for,
 )
-from fastmlp.layers import ACTIVATIONS, Dense, Dropout, Tanh
-from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
+from fastmlp.optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
 from fastmlp.registry import specification
 
 pytestmark = pytest.mark.nojit

@@ -30,8 +30,8 @@ from fastmlp import (
     to_torch,
 )
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.layers import ACTIVATIONS
-from fastmlp.losses import LOSSES
+from fastmlp.nn import ACTIVATIONS
+from fastmlp.nn.losses import LOSSES
 
 from .own import Own
 

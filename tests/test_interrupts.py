@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import SGD, Adam, Dense, Dropout, MLPClassifier, Network, ReLU, engine, threads
+from fastmlp import SGD, Adam, Dense, Dropout, MLPClassifier, Network, ReLU
+from fastmlp.engine import engine, threads
 from fastmlp.estimators import lbfgs
-from fastmlp.interrupts import CtrlC
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.training.interrupts import CtrlC
 
 from .own import Own, assert_rows_alike
 

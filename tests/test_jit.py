@@ -21,11 +21,11 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from fastmlp.kernels.cache import cache_folder
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.kernels.tiles import TILE_ROWS, VECTORS
-from fastmlp.layers import GELU, Dense, Dropout
+from fastmlp.kernels.compiler.cache import cache_folder
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.products.tiles import TILE_ROWS, VECTORS
 from fastmlp.network import Network
+from fastmlp.nn import GELU, Dense, Dropout
 
 from .kernels import kernels_by_address, name_of
 
@@ -97,10 +97,10 @@ FITS = """
 import pathlib, tempfile
 from dataclasses import replace
 from scipy import sparse
-from fastmlp.layers import LAYERS, ACTIVATIONS
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
-from fastmlp.tables import without_zeros
+from fastmlp.nn import LAYERS, ACTIVATIONS
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim.optimizers import OPTIMIZERS
+from fastmlp.inputs.tables import without_zeros
 
 class Own(Layer):  # has no kernel, so that the network is trained layer by layer
     name = "own"

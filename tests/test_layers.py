@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy import sparse as scipy_sparse
 
-from fastmlp import evaluation, reference
+from fastmlp import reference
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.gradient_check import _activation_options, example_of
-from fastmlp.layers import (
+from fastmlp.network import Network
+from fastmlp.nn import (
     ACTIVATIONS,
     ELU,
     LAYERS,
@@ -31,8 +31,9 @@ from fastmlp.layers import (
     Tanh,
     chain_sizes,
 )
-from fastmlp.network import Network
-from fastmlp.optimizers import SGD, Adam
+from fastmlp.optim.optimizers import SGD, Adam
+from fastmlp.serving import evaluation
+from fastmlp.tools.gradient_check import _activation_options, example_of
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
 ALL_ACTIVATIONS = pytest.mark.parametrize(

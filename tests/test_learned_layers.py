@@ -30,13 +30,13 @@ from fastmlp import (
     Tanh,
     check_part,
     from_torch,
-    layerwise,
     to_onnx,
     to_torch,
 )
-from fastmlp.gradient_check import example_of
-from fastmlp.layers import LAYERS, Activation, CompiledLayer, leaves
-from fastmlp.lowering import can_compile
+from fastmlp.engine import layerwise
+from fastmlp.engine.lowering import can_compile
+from fastmlp.nn import LAYERS, Activation, CompiledLayer, leaves
+from fastmlp.tools.gradient_check import example_of
 
 from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, loss_of, samples
 from .paths import layer_by_layer

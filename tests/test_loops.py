@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import SGD, Adagrad, Adam, AdamW, Dense, Network, ReLU, RMSprop, groups, schedules
+from fastmlp import SGD, Adagrad, Adam, AdamW, Dense, Network, ReLU, RMSprop
 from fastmlp.errors import InputError
-from fastmlp.layers import Layer
-from fastmlp.losses import Loss
-from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.model import groups
+from fastmlp.nn import Layer
+from fastmlp.nn.losses import Loss
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import OPTIMIZERS, Optimizer
 
 pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 

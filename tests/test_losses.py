@@ -13,8 +13,9 @@ import pytest
 
 from fastmlp import reference
 from fastmlp.errors import InputError
-from fastmlp.layers import Dense, Tanh
-from fastmlp.losses import (
+from fastmlp.network import Network
+from fastmlp.nn import Dense, Tanh
+from fastmlp.nn.losses import (
     LOSSES,
     BinaryCrossEntropy,
     CompiledLoss,
@@ -26,10 +27,9 @@ from fastmlp.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from fastmlp.network import Network
-from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.optim.schedules import Linear
 from fastmlp.registry import specification
-from fastmlp.schedules import Linear
 
 N, N_OUTPUTS = 7, 3
 OTHER = {"label_smoothing": 0.2, "delta": 0.4, "levels": (0.1, 0.5, 0.8)}

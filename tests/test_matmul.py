@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from fastmlp.kernels import matmul, narrow, sums
-from fastmlp.kernels import rows as kernel_rows
-from fastmlp.kernels.jit import VECTOR_BYTES
-from fastmlp.kernels.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from fastmlp.kernels.compiler.jit import VECTOR_BYTES
+from fastmlp.kernels.products import matmul, narrow, sums
+from fastmlp.kernels.products.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from fastmlp.kernels.step import rows as kernel_rows
 from fastmlp.kernels.views import (
     Block,
     Inputs,
@@ -27,7 +27,7 @@ from fastmlp.kernels.views import (
     Tools,
     Weights,
 )
-from fastmlp.layers.dense import product_for
+from fastmlp.nn.dense import product_for
 
 from .addresses import address_of
 

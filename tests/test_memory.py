@@ -26,11 +26,12 @@ from fastmlp import (
     SoftmaxCrossEntropy,
 )
 from fastmlp.errors import InputError
-from fastmlp.kernels import losses, memory
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import Group
-from fastmlp.tables import table_of
+from fastmlp.inputs.tables import table_of
+from fastmlp.kernels.compiler import memory
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.rules import losses
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim.optimizers import Group
 
 from .addresses import address_of
 from .own import Own
@@ -130,13 +131,13 @@ WAYS = {
     "byte_bounds", "buffer_info", "_data", "c_void_p", "__basicsize__",
 }  # fmt: skip
 MAY = {
-    ("kernels/memory.py", "from_address"): "the gate itself",
-    ("kernels/memory.py", "c_void_p"): "the gate itself",
-    ("kernels/memory.py", "__basicsize__"): "the gate itself",
-    ("kernels/memory.py", "byte_bounds"): "the gate itself",
-    ("kernels/jit.py", "from_address"): "how interpreted kernels see memory",
-    ("kernels/threads.py", "c_void_p"): "of a function of the system, not of memory",
-    ("kernels/outputs.py", "ctypes"): "in a kernel, of arrays whose types numba has checked",
+    ("kernels/compiler/memory.py", "from_address"): "the gate itself",
+    ("kernels/compiler/memory.py", "c_void_p"): "the gate itself",
+    ("kernels/compiler/memory.py", "__basicsize__"): "the gate itself",
+    ("kernels/compiler/memory.py", "byte_bounds"): "the gate itself",
+    ("kernels/compiler/jit.py", "from_address"): "how interpreted kernels see memory",
+    ("kernels/step/threads.py", "c_void_p"): "of a function of the system, not of memory",
+    ("kernels/step/outputs.py", "ctypes"): "in a kernel, of arrays whose types numba has checked",
 }
 
 
@@ -159,7 +160,7 @@ def test_a_way_around_the_gate_is_seen(tmp_path: Path) -> None:
     (tmp_path / "network.py").write_text(text, encoding="utf-8")
     (tmp_path / "kernels" / "outputs.py").write_text(text, encoding="utf-8")
     assert list(ways_around(tmp_path)) == [
-        "kernels/outputs.py:2: __array_interface__",
+        "kernels/step/outputs.py:2: __array_interface__",
         "network.py:2: ctypes",
         "network.py:2: __array_interface__",
     ]

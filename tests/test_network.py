@@ -17,8 +17,9 @@ from scipy import sparse
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastmlp.errors import InputError
-from fastmlp.layers import Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
-from fastmlp.losses import (
+from fastmlp.network import Network
+from fastmlp.nn import Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh
+from fastmlp.nn.losses import (
     LOSSES,
     BinaryCrossEntropy,
     Loss,
@@ -27,8 +28,7 @@ from fastmlp.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from fastmlp.network import Network
-from fastmlp.optimizers import Adam
+from fastmlp.optim.optimizers import Adam
 
 from .paths import layer_by_layer
 
@@ -334,7 +334,7 @@ def test_blocks_of_rows_give_the_gradient_of_one(
     network = Network([Dense(3, 4), Tanh(), Dense(3)], dtype=dtype, l1=0.01, l2=0.1)
     loss, gradient = network.loss_and_gradient(X, y, weight)
     assert network.grads.tobytes() == gradient.tobytes()
-    monkeypatch.setattr("fastmlp.objective._BLOCK", n)
+    monkeypatch.setattr("fastmlp.training.objective._BLOCK", n)
     whole_loss, whole_gradient = network.loss_and_gradient(X, y, weight)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     assert loss == pytest.approx(whole_loss, rel=tolerance)
@@ -350,7 +350,7 @@ def test_blocks_of_rows_give_the_gradient_of_one(
 def test_penalties_are_added_once_and_to_weights_only(
     path: str, X: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastmlp.objective._BLOCK", 7)
+    monkeypatch.setattr("fastmlp.training.objective._BLOCK", 7)
     if path == "layers":
         layer_by_layer(monkeypatch)
     plain = Network([Dense(4, 5), Tanh(), Dense(3)], dtype="float64")

@@ -38,8 +38,9 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from fastmlp import Dense, MLPClassifier, MLPRegressor, Network, ReLU, onnx_runtime, to_onnx
+from fastmlp import Dense, MLPClassifier, MLPRegressor, Network, ReLU, to_onnx
 from fastmlp.errors import InputError
+from fastmlp.io import onnx_runtime
 
 pytestmark = [
     pytest.mark.thinned(2),
@@ -402,7 +403,7 @@ def test_a_file_that_would_answer_otherwise_is_not_written(
     X: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With rows or without: here, a layer whose node computes something else."""
-    from fastmlp import onnx_export
+    from fastmlp.io import onnx_export
 
     estimator, pipeline = fitted("estimator", LABELS["text"]), fitted("pipeline", LABELS["text"])
     network = fitted("network", LABELS["i1"])

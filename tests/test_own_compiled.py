@@ -43,11 +43,11 @@ from fastmlp import (
     compiled_loss,
     compiled_optimizer,
 )
+from fastmlp.engine.lowering import can_compile
 from fastmlp.errors import InputTypeError
-from fastmlp.kernels import cache
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.kernels.own_rule import stamp_of
-from fastmlp.lowering import can_compile
+from fastmlp.kernels.compiler import cache
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.compiler.own_rule import stamp_of
 
 DTYPES = ("float32", "float64")
 PACKAGE = Path(fastmlp.__file__).parent
@@ -144,7 +144,7 @@ def fitted(net: Network, optimizer: Any, **options: Any) -> Network:
 
 
 def layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastmlp.training.can_compile", lambda *parts: False)
+    monkeypatch.setattr("fastmlp.training.fit.can_compile", lambda *parts: False)
 
 
 # ------------------------------------------------------------------------------------- the loop

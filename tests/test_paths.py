@@ -17,12 +17,16 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import engine, layers, layerwise, lowering, reference, threads, training
-from fastmlp.gradient_check import _activation_options
-from fastmlp.kernels import random
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.kernels.threads import ABORTED, sync_size
-from fastmlp.layers import (
+from fastmlp import nn as layers
+from fastmlp import reference
+from fastmlp.engine import engine, layerwise, lowering, threads
+from fastmlp.inputs.tables import table_of
+from fastmlp.inputs.targets import Encoded
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.rules import random
+from fastmlp.kernels.step.threads import ABORTED, sync_size
+from fastmlp.network import Network
+from fastmlp.nn import (
     ACTIVATIONS,
     ELU,
     Dense,
@@ -34,12 +38,11 @@ from fastmlp.layers import (
     Rescaling,
     Tanh,
 )
-from fastmlp.losses import LOSSES, Loss, SoftmaxCrossEntropy
-from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
-from fastmlp.schedules import Linear
-from fastmlp.tables import table_of
-from fastmlp.targets import Encoded
+from fastmlp.nn.losses import LOSSES, Loss, SoftmaxCrossEntropy
+from fastmlp.optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
+from fastmlp.optim.schedules import Linear
+from fastmlp.tools.gradient_check import _activation_options
+from fastmlp.training import fit as training
 
 from .paths import layer_by_layer, who_asks
 

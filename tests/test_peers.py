@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.gradient_check import _activation_options
-from fastmlp.layers import ACTIVATIONS, Dense, Tanh
-from fastmlp.losses import LOSSES, Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.nn import ACTIVATIONS, Dense, Tanh
+from fastmlp.nn.losses import LOSSES, Loss
+from fastmlp.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.tools.gradient_check import _activation_options
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers

@@ -18,7 +18,7 @@ import pytest
 from fastmlp import Adam, Dense, History, Network, Quantile, plotting
 from fastmlp.datasets import Dataset, Split
 from fastmlp.errors import FileError, InputError, InputTypeError
-from fastmlp.layers import Layer
+from fastmlp.nn import Layer
 
 pytest.importorskip("matplotlib")
 from matplotlib.colors import to_rgba

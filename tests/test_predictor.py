@@ -25,13 +25,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import predictor, threads
+from fastmlp.engine import threads
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.layers import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
-from fastmlp.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.network import Network
-from fastmlp.predictor import Predictor
+from fastmlp.nn import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
+from fastmlp.nn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
+from fastmlp.serving import predictor
+from fastmlp.serving.predictor import Predictor
 
 from .own import Own
 

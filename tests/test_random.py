@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastmlp.kernels import random
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.rules import random
 
 KEY = np.uint64(0x0123456789ABCDEF)
 

@@ -27,16 +27,16 @@ from fastmlp import (
     MLPRegressor,
     Network,
     ReLU,
-    cli,
-    schedules,
 )
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.initializers import INITIALIZERS, Normal
-from fastmlp.layers import LAYERS
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.nn import LAYERS
+from fastmlp.nn.initializers import INITIALIZERS, Normal
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import OPTIMIZERS
+from fastmlp.optim.schedules import SCHEDULES
 from fastmlp.registry import checked_keywords
-from fastmlp.schedules import SCHEDULES
+from fastmlp.tools import cli
 
 pytestmark = pytest.mark.nojit
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from fastmlp.kernels import jit, rows
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.inputs.tables import Table, table_of
+from fastmlp.kernels.compiler import jit
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.plan import (
     JOB,
     OP,
@@ -28,11 +29,11 @@ from fastmlp.kernels.plan import (
     turn_of,
     turns_at,
 )
+from fastmlp.kernels.step import rows
 from fastmlp.kernels.views import Block, Strided
-from fastmlp.layers import Dense, ReLU
-from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
-from fastmlp.tables import Table, table_of
+from fastmlp.nn import Dense, ReLU
+from fastmlp.nn.losses import MeanSquaredError
 
 from .addresses import address_of
 

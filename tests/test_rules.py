@@ -15,12 +15,13 @@ import pytest
 from scipy import special
 
 from fastmlp.errors import InputError
-from fastmlp.initializers import NTK
-from fastmlp.kernels import losses, optimizers
-from fastmlp.kernels.jit import JIT_ENABLED
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.rules import losses, optimizers
 from fastmlp.kernels.views import Factors, Memory, Rows, Run, Setting, Targets
-from fastmlp.layers import ACTIVATIONS, ELU, Activation, Dense, LeakyReLU
-from fastmlp.losses import (
+from fastmlp.network import Network
+from fastmlp.nn import ACTIVATIONS, ELU, Activation, Dense, LeakyReLU
+from fastmlp.nn.initializers import NTK
+from fastmlp.nn.losses import (
     LINKS,
     LOSSES,
     BinaryCrossEntropy,
@@ -32,8 +33,16 @@ from fastmlp.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Group, Optimizer, RMSprop
+from fastmlp.optim.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Group,
+    Optimizer,
+    RMSprop,
+)
 
 from .addresses import address_of
 

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from fastmlp import Checkpoint, Dense, Dropout, Network, Quantile, ReLU
-from fastmlp.comparison import alike, loses_settings, same_labels
 from fastmlp.errors import FileError, InputError, InputTypeError
-from fastmlp.initializers import INITIALIZERS, Initializer, Normal
-from fastmlp.layers import LAYERS, Layer
-from fastmlp.losses import LOSSES, Loss, SoftmaxCrossEntropy
+from fastmlp.io.comparison import alike, loses_settings, same_labels
+from fastmlp.nn import LAYERS, Layer
+from fastmlp.nn.initializers import INITIALIZERS, Initializer, Normal
+from fastmlp.nn.losses import LOSSES, Loss, SoftmaxCrossEntropy
 
 pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 

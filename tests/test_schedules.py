@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import schedules
 from fastmlp.errors import InputError
-from fastmlp.layers import Dense
 from fastmlp.network import Network
-from fastmlp.optimizers import SGD, Adam
-from fastmlp.registry import specification
-from fastmlp.schedules import (
+from fastmlp.nn import Dense
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import SGD, Adam
+from fastmlp.optim.schedules import (
     SCHEDULES,
     Constant,
     Cosine,
@@ -32,6 +31,7 @@ from fastmlp.schedules import (
     at_rate,
     schedule_of,
 )
+from fastmlp.registry import specification
 
 pytestmark = pytest.mark.nojit
 EVERY = pytest.mark.parametrize("schedule", list(SCHEDULES), ids=SCHEDULES.names)
@@ -237,12 +237,12 @@ def fit_with(rate: Any) -> Callable[[], Any]:
         (
             lambda: SGD(None),
             "learning_rate: expected a number, a schedule or a function of (step, n_steps), "
-            "got NoneType; see fastmlp.schedules",
+            "got NoneType; see fastmlp.optim.schedules",
         ),
         (
             lambda: SGD(True),
             "learning_rate: expected a number, a schedule or a function of (step, n_steps), "
-            "got bool; see fastmlp.schedules",
+            "got bool; see fastmlp.optim.schedules",
         ),
         (
             lambda: SGD(-0.1),

@@ -24,9 +24,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
-from fastmlp import SGD, MLPClassifier, MLPRegressor, Network, gradient_check, reference
+from fastmlp import SGD, MLPClassifier, MLPRegressor, Network, reference
 from fastmlp.errors import InputError
-from fastmlp.kernels import random
+from fastmlp.kernels.rules import random
+from fastmlp.tools import gradient_check
 
 CASES = [case for case in gradient_check.cases() if case.layer in reference.ACTIVATIONS]
 SHAPES = {

@@ -16,23 +16,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from fastmlp import Network, files, lowering, serialization
+from fastmlp import Network
+from fastmlp.engine import lowering
 from fastmlp.errors import FileError, InputError, InputTypeError
-from fastmlp.gradient_check import N_CATEGORIES, _activation_options, example_of
-from fastmlp.initializers import INITIALIZERS
-from fastmlp.layers import (
-    LAYERS,
-    Activation,
-    Dense,
-    Dropout,
-    Layer,
-    LeakyReLU,
-    ReLU,
-    Tanh,
-    leaves,
-)
-from fastmlp.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
-from fastmlp.optimizers import Adam
+from fastmlp.io import files, serialization
+from fastmlp.nn import LAYERS, Activation, Dense, Dropout, Layer, LeakyReLU, ReLU, Tanh, leaves
+from fastmlp.nn.initializers import INITIALIZERS
+from fastmlp.nn.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
+from fastmlp.optim.optimizers import Adam
+from fastmlp.tools.gradient_check import N_CATEGORIES, _activation_options, example_of
 
 from .networks import samples
 from .own import sealed

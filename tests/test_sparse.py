@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from scipy import sparse as scipy_sparse
 
-from fastmlp import engine, layerwise
+from fastmlp.engine import engine, layerwise
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.kernels import matmul, narrow, sparse, views
-from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES
-from fastmlp.kernels.rows import SPARSE
-from fastmlp.kernels.tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, tile_width
+from fastmlp.inputs.tables import is_sparse, table_of, without_zeros
+from fastmlp.kernels import views
+from fastmlp.kernels.compiler.jit import JIT_ENABLED, VECTOR_BYTES
+from fastmlp.kernels.products import matmul, narrow, sparse
+from fastmlp.kernels.products.tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, tile_width
+from fastmlp.kernels.step.rows import SPARSE
 from fastmlp.kernels.views import (
     Block,
     ByColumns,
@@ -33,12 +35,11 @@ from fastmlp.kernels.views import (
     Tools,
     Weights,
 )
-from fastmlp.layers import Dense, Dropout, Layer, ReLU, Tanh
-from fastmlp.layers.dense import product_for
-from fastmlp.losses import Loss, MeanSquaredError
 from fastmlp.network import Network
-from fastmlp.optimizers import Adam
-from fastmlp.tables import is_sparse, table_of, without_zeros
+from fastmlp.nn import Dense, Dropout, Layer, ReLU, Tanh
+from fastmlp.nn.dense import product_for
+from fastmlp.nn.losses import Loss, MeanSquaredError
+from fastmlp.optim.optimizers import Adam
 
 from .addresses import address_of
 from .own import Own

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fastmlp.errors import InputError
-from fastmlp.layers import Dense, Dropout, ReLU, Tanh
-from fastmlp.losses import Huber, Quantile
 from fastmlp.network import Network
-from fastmlp.optimizers import Adam
-from fastmlp.standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
+from fastmlp.nn import Dense, Dropout, ReLU, Tanh
+from fastmlp.nn.losses import Huber, Quantile
+from fastmlp.optim.optimizers import Adam
+from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 
 pytestmark = pytest.mark.nojit
 N = 40

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import SGD, Adam, Dense, Dropout, Factor, InputError, Network, ReLU, Stepper, schedules
-from fastmlp.kernels import random
+from fastmlp import SGD, Adam, Dense, Dropout, Factor, InputError, Network, ReLU, Stepper
+from fastmlp.kernels.rules import random
+from fastmlp.optim import schedules
 
 from .own import Own
 

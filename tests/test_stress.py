@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Checkpoint, Network, serialization
-from fastmlp.history import History
+from fastmlp import Checkpoint, Network
+from fastmlp.io import serialization
+from fastmlp.training.history import History
 
 from .stress import TRIALS, files, fuzz, guarded, inputs, kills
 
@@ -52,7 +53,7 @@ def test_changed_files_find_a_reader_that_does_not_check(monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_bad_inputs_find_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastmlp.checks.answers", lambda where, outputs: outputs)
+    monkeypatch.setattr("fastmlp.inputs.checks.answers", lambda where, outputs: outputs)
     assert inputs.run(4000, 2).failures
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.losses import (
+from fastmlp.inputs.targets import Encoded, TargetCoder
+from fastmlp.nn.losses import (
     BinaryCrossEntropy,
     Huber,
     Loss,
@@ -20,7 +21,6 @@ from fastmlp.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from fastmlp.targets import Encoded, TargetCoder
 
 pytestmark = pytest.mark.nojit
 

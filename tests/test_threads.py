@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import engine
-from fastmlp.kernels import threads
-from fastmlp.kernels.denormals import _IS_X86 as IS_X86
-from fastmlp.kernels.denormals import flush_denormals, restore_denormals
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.kernels.threads import ABORTED, sync_size
-from fastmlp.layers import GELU, Dense, Dropout, Layer, ReLU, Tanh
-from fastmlp.losses import MeanSquaredError
+from fastmlp.engine import engine
+from fastmlp.inputs.tables import table_of
+from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
+from fastmlp.kernels.compiler.denormals import flush_denormals, restore_denormals
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.step import threads
+from fastmlp.kernels.step.threads import ABORTED, sync_size
 from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
-from fastmlp.tables import table_of
+from fastmlp.nn import GELU, Dense, Dropout, Layer, ReLU, Tanh
+from fastmlp.nn.losses import MeanSquaredError
+from fastmlp.optim.optimizers import OPTIMIZERS, SGD, Adam
 
 from .addresses import address_of
 
@@ -66,9 +66,9 @@ print(call())
 YIELD_ON_WINDOWS = """
 import ctypes, sys, types
 import numba
-import fastmlp.kernels.tiles
+import fastmlp.kernels.products.tiles
 
-assert "fastmlp.kernels.threads" not in sys.modules
+assert "fastmlp.kernels.step.threads" not in sys.modules
 calls = []
 
 @ctypes.CFUNCTYPE(ctypes.c_int32)
@@ -407,7 +407,7 @@ def test_a_failure_on_one_thread_ends_the_others() -> None:
     """
     code = """
 from fastmlp import engine
-from fastmlp.kernels.step import train_steps
+from fastmlp.kernels.step.step import train_steps
 run, wanted, answers = engine.Engine._run, fit().params, []
 class Broken(Exception):
     pass

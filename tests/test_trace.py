@@ -37,16 +37,16 @@ from fastmlp import (
     SoftmaxCrossEntropy,
     Tanh,
     Trace,
-    cli,
     datasets,
     plotting,
     reference,
-    schedules,
 )
 from fastmlp.errors import InputError
-from fastmlp.layers import ACTIVATIONS, LAYERS
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.nn import ACTIVATIONS, LAYERS
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim import schedules
+from fastmlp.optim.optimizers import OPTIMIZERS
+from fastmlp.tools import cli
 
 pytestmark = [pytest.mark.nojit, pytest.mark.thinned(2)]
 

@@ -21,16 +21,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fastmlp import training
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.history import History
-from fastmlp.kernels import step
-from fastmlp.kernels.jit import JIT_ENABLED
-from fastmlp.layers import Dense, Dropout, ReLU, Tanh
-from fastmlp.losses import LOSSES, Loss, MeanSquaredError
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.step import step
 from fastmlp.network import Network
-from fastmlp.optimizers import SGD, Adam
-from fastmlp.schedules import Linear
+from fastmlp.nn import Dense, Dropout, ReLU, Tanh
+from fastmlp.nn.losses import LOSSES, Loss, MeanSquaredError
+from fastmlp.optim.optimizers import SGD, Adam
+from fastmlp.optim.schedules import Linear
+from fastmlp.training import fit as training
+from fastmlp.training.history import History
 
 ROOT = Path(__file__).resolve().parents[1]
 N, N_FEATURES = 23, 4

@@ -6,7 +6,7 @@ import argparse
 import os
 from unittest import mock
 
-from fastmlp import cli
+from fastmlp.tools import cli
 
 COLUMNS = "84"  # as wide as a page of the site is
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 import fastmlp
-from fastmlp.schedules import SCHEDULES
+from fastmlp.optim.schedules import SCHEDULES
 from tests.test_errors import ROWS
 
 INTRODUCTION = """\

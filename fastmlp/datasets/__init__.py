@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import InputError, did_you_mean
-from ..files import as_path
+from ..io.files import as_path
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
 from .mnist import load_mnist, read_idx

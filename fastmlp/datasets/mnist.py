@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
-from ..files import as_path
+from ..io.files import as_path
 from .dataset import Dataset
 from .inputs import check_dtype
 

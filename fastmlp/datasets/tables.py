@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FileError, InputError, InputTypeError, counted
-from ..files import as_path
+from ..io.files import as_path
 from .columns import GAPS, problem_of
 from .dataset import Dataset
 from .dialect import Dialect, advice_for

@@ -23,18 +23,20 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .. import checks, evaluation, layerwise
-from ..engine import Convention
+from ..engine import layerwise
+from ..engine.engine import Convention
+from ..engine.judging import BY_LOSS, Grading
+from ..engine.lowering import can_compile
 from ..errors import InputError, InputTypeError
-from ..judging import BY_LOSS, Grading
-from ..kernels.memory import aligned_copy
-from ..layers import Activation, Dense, Dropout, Layer
-from ..losses import Loss
-from ..lowering import can_compile
+from ..inputs import checks
+from ..inputs.tables import is_sparse, sorted_csr, without_zeros
+from ..inputs.targets import Encoded, Samples, TargetCoder
+from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
-from ..predictor import Predictor
-from ..tables import is_sparse, sorted_csr, without_zeros
-from ..targets import Encoded, Samples, TargetCoder
+from ..nn import Activation, Dense, Dropout, Layer
+from ..nn.losses import Loss
+from ..serving import evaluation
+from ..serving.predictor import Predictor
 from . import lbfgs, parameters, stochastic
 from .callbacks import CallbackSupportMixin, Listeners
 from .edge import held_out_names, weights_of_samples

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .. import checks
 from ..errors import InputError, InputTypeError, counted
-from ..targets import label_numbers
+from ..inputs import checks
+from ..inputs.targets import label_numbers
 
 
 def of_samples(

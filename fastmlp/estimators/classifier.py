@@ -20,12 +20,12 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from .. import checks
+from ..engine.judging import Grading, share_of_right
 from ..errors import InputError
-from ..judging import Grading, share_of_right
-from ..losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from ..inputs import checks
+from ..inputs.targets import Encoded, TargetCoder, label_numbers
+from ..nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
-from ..targets import Encoded, TargetCoder, label_numbers
 from . import class_weights
 from .base import BaseMLP, is_stochastic
 from .docs import documented

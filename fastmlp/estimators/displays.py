@@ -81,8 +81,8 @@ class LossCurveDisplay:
         LossCurveDisplay
             Itself.
         """
-        from ..history import History
         from ..plotting import plot_history
+        from ..training.history import History
 
         found = self.history.get
         shown = History(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
-from .. import checks
 from ..errors import InputError
+from ..inputs import checks
 
 _HELD_OUT = re.compile(r"\b(X|y|sample_weight)\b")
 

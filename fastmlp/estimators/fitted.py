@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
 from ..errors import InputError, InputTypeError, counted
+from ..inputs import checks
 
 _ADVICE = "set arrays of the shapes that fit made"
 

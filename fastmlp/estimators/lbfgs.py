@@ -12,9 +12,9 @@ import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine import Convention
-from ..objective import Objective
-from ..targets import Samples
+from ..engine.engine import Convention
+from ..inputs.targets import Samples
+from ..training.objective import Objective
 from .callbacks import Listeners
 
 _STOPPED = 99  # SciPy's status of a search that its callback ended

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tables import is_sparse
+from ..inputs.tables import is_sparse
 
 # At most one ordinary fit in so many is warned of, if its rows were split at random: the test goes
 # by ranks, so neither heavy tails nor small parts raise that.

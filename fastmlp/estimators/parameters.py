@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ..checks import takes, whole_number
+from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError
-from ..layers import ACTIVATIONS, LAYERS, Activation
-from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from ..schedules import SCHEDULES, Schedule, schedule_of
-from ..threads import MOST_THREADS
+from ..inputs.checks import takes, whole_number
+from ..nn import ACTIVATIONS, LAYERS, Activation
+from ..optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from ..optim.schedules import SCHEDULES, Schedule, schedule_of
 from .callbacks import as_list
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")

@@ -16,12 +16,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
-from .. import checks
+from ..engine.judging import Grading, r_squared
 from ..errors import InputError
-from ..judging import Grading, r_squared
-from ..losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
+from ..inputs import checks
+from ..inputs.targets import Encoded, TargetCoder
+from ..nn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
 from ..registry import checked_keywords
-from ..targets import Encoded, TargetCoder
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .edge import weights_of_samples

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import evaluation
-from ..body import Body
-from ..checks import is_finite
-from ..lowering import can_compile
-from ..predictor import Predictor
+from ..engine.lowering import can_compile
+from ..inputs.checks import is_finite
+from ..model.body import Body
+from ..serving import evaluation
+from ..serving.predictor import Predictor
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _MOST_PARAMETERS = 200_000  # a single row of larger networks may as well let other threads run

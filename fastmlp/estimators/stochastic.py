@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .. import evaluation
-from ..engine import ENDLESS, Convention, Engine, Patience, epochs_per_call, training_work
-from ..judging import Grading, Judge, Rule, is_quick, work_of
-from ..kernels.memory import aligned_copy
-from ..optimizers import Optimizer
-from ..schedules import Schedule, rates_of
-from ..tables import table_of
-from ..targets import Samples
-from ..training import mean_losses
+from ..engine.engine import ENDLESS, Convention, Engine, Patience, epochs_per_call, training_work
+from ..engine.judging import Grading, Judge, Rule, is_quick, work_of
+from ..inputs.tables import table_of
+from ..inputs.targets import Samples
+from ..kernels.compiler.memory import aligned_copy
+from ..optim.optimizers import Optimizer
+from ..optim.schedules import Schedule, rates_of
+from ..serving import evaluation
+from ..training.fit import mean_losses
 from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 

@@ -6,7 +6,7 @@ is a number of the network's type.
 
 from __future__ import annotations
 
-from .calls import ONE, Interface
+from .compiler.calls import ONE, Interface
 from .plan import TURN_TYPE
 from .views import (
     Factors,

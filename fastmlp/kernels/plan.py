@@ -22,7 +22,7 @@ from numba.extending import (
     register_model,
 )
 
-from .jit import JIT_ENABLED, jit, longs, records
+from .compiler.jit import JIT_ENABLED, jit, longs, records
 
 FLOAT64_BYTES, INT32_BYTES = 8, 4
 
@@ -206,7 +206,7 @@ _NUMBERS = tuple(name for name in TURN.names or () if name != "job")
 TURN_TYPE: Any  # of compiled code
 
 if JIT_ENABLED:
-    from .jit import array_at
+    from .compiler.jit import array_at
 
     class _TurnType(types.Type):
         def __init__(self) -> None:

@@ -17,8 +17,8 @@ from scipy import sparse
 
 import fastmlp
 from fastmlp import Dense, MLPClassifier, MLPRegressor, Network, ReLU
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim.optimizers import OPTIMIZERS
 
 from .outcome import Outcome
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp import Adam, Checkpoint, Dense, Dropout, Network, ReLU, schedules
+from fastmlp import Adam, Checkpoint, Dense, Dropout, Network, ReLU
+from fastmlp.optim import schedules
 
 from .outcome import Outcome
 

@@ -18,9 +18,9 @@ import numpy as np
 
 import fastmlp
 from fastmlp import SGD, Dense, Network, ReLU
-from fastmlp.initializers import Normal
-from fastmlp.layers import ACTIVATIONS
-from fastmlp.losses import LOSSES
+from fastmlp.nn import ACTIVATIONS
+from fastmlp.nn.initializers import Normal
+from fastmlp.nn.losses import LOSSES
 
 plt.style.use("tableau-colorblind10")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp import SGD, Dense, InputError, Network, ReLU, Tanh
-from fastmlp.initializers import GlorotNormal, HeNormal, Normal, Zeros
+from fastmlp.nn.initializers import GlorotNormal, HeNormal, Normal, Zeros
 
 plt.style.use("tableau-colorblind10")
 
@@ -45,12 +45,12 @@ assert np.count_nonzero(gradient) == 10
 #
 # .. math:: \sigma^2 = \frac{2}{n_{in}} .
 #
-# That is :class:`He's rule <fastmlp.initializers.HeNormal>`.
+# That is :class:`He's rule <fastmlp.nn.initializers.HeNormal>`.
 #
 # On the way back :math:`\delta` is a sum too, over the :math:`n_{out}` units that a layer feeds,
 # with the same weights: it keeps its size if :math:`n_{out} \sigma^2 = 1` for the tanh. Both wishes
 # can only be met if a layer has as many units as inputs. The mean of the two is
-# :class:`Glorot's rule <fastmlp.initializers.GlorotNormal>`,
+# :class:`Glorot's rule <fastmlp.nn.initializers.GlorotNormal>`,
 #
 # .. math:: \frac{n_{in} + n_{out}}{2} \, \sigma^2 = 1 .
 #
@@ -157,7 +157,7 @@ plt.show()
 # to draw. With tanh the same mistakes cost less, since its values cannot exceed 1.
 #
 # A :class:`fastmlp.Dense` that is not told otherwise looks at the activation behind it and takes
-# the rule that suits it. All rules are in :mod:`fastmlp.initializers`.
+# the rule that suits it. All rules are in :mod:`fastmlp.nn.initializers`.
 
 assert losses[ReLU, "Normal(0.07)"][-1] > 2.2
 assert (ReLU, "Normal(0.21)") not in losses

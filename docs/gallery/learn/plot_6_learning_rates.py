@@ -26,7 +26,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp import SGD, Adam, Dense, Network, RMSprop, Tanh
-from fastmlp.schedules import SCHEDULES, Cosine, Linear, at_rate
+from fastmlp.optim.schedules import SCHEDULES, Cosine, Linear, at_rate
 
 plt.style.use("tableau-colorblind10")
 
@@ -148,7 +148,7 @@ assert np.allclose(moves[felt], 0.001 * np.sign(g[felt]), rtol=0.01)
 # ---------
 # Long steps find the valley, short ones its floor. A *schedule* lowers the learning rate as the
 # training goes on. These are all that the library has, from the first step to the last; their
-# formulas are in :mod:`fastmlp.schedules`.
+# formulas are in :mod:`fastmlp.optim.schedules`.
 
 n_steps = 1000
 steps = np.arange(n_steps)

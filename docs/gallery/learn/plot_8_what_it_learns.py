@@ -19,8 +19,8 @@ import numpy as np
 
 import fastmlp
 from fastmlp import AdamW, Dense, Network, ReLU, WeightsDisplay
+from fastmlp.optim.schedules import Linear
 from fastmlp.plotting import plot_confusion, plot_history, plot_predictions
-from fastmlp.schedules import Linear
 
 plt.style.use("tableau-colorblind10")
 

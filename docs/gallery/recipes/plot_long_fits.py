@@ -14,7 +14,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fastmlp import Adam, Checkpoint, Dense, Dropout, Network, ReLU, datasets, schedules
+from fastmlp import Adam, Checkpoint, Dense, Dropout, Network, ReLU, datasets
+from fastmlp.optim import schedules
 
 plt.style.use("tableau-colorblind10")
 

@@ -21,8 +21,8 @@ from fastmlp import (
     Network,
     ReLU,
     Residual,
-    schedules,
 )
+from fastmlp.optim import schedules
 
 plt.style.use("tableau-colorblind10")
 

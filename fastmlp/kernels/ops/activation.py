@@ -5,8 +5,9 @@ On the way back `common.scale_slopes` does all there is to do.
 
 from __future__ import annotations
 
-from .. import interfaces, rows, shares
-from ..jit import itemsize
+from .. import interfaces
+from ..compiler.jit import itemsize
+from ..step import rows, shares
 from ..views import Inputs, Matrix
 from . import common
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import interfaces, shares
-from ..jit import doubles, itemsize, jit, numbers
-from ..threads import my_part
+from .. import interfaces
+from ..compiler.jit import doubles, itemsize, jit, numbers
+from ..step import shares
+from ..step.threads import my_part
 from . import common
 from .kind import Kind, Sizes
 from .parameters import vector_gradient

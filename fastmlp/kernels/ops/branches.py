@@ -7,8 +7,9 @@ gradient flows at a time; those of the other branches wait in the op that joins 
 
 from __future__ import annotations
 
-from .. import interfaces, rows, shares
-from ..jit import itemsize, jit, longs
+from .. import interfaces
+from ..compiler.jit import itemsize, jit, longs
+from ..step import rows, shares
 from ..views import Inputs, Matrix
 from . import activation, common
 from .kind import Kind, Sizes

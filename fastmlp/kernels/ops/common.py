@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import interfaces, random, shares
-from ..jit import doubles, integers, itemsize, jit, numbers
+from .. import interfaces
+from ..compiler.jit import doubles, integers, itemsize, jit, numbers
 from ..plan import FLOAT64_BYTES
+from ..rules import random
+from ..step import shares
 from ..views import Inputs
 
 activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call

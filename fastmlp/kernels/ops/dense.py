@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import interfaces, matmul, narrow, rows, shares
-from ..calls import Kernel
-from ..jit import itemsize, jit
-from ..sums import n_parts
-from ..tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from .. import interfaces
+from ..compiler.calls import Kernel
+from ..compiler.jit import itemsize, jit
+from ..products import matmul, narrow
+from ..products.sums import n_parts
+from ..products.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from ..step import rows, shares
 from ..views import Block, Inputs, Matrix, Panels, Span, Sums, Tools, Weights
 from . import common
 from .parameters import HOT_NUMBERS, bias_gradient, gradient_place, use_gradient

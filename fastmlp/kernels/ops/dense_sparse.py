@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import interfaces, matmul, rows, shares, sparse
-from ..calls import Kernel
-from ..jit import itemsize, jit
+from .. import interfaces
+from ..compiler.calls import Kernel
+from ..compiler.jit import itemsize, jit
 from ..plan import INT32_BYTES
+from ..products import matmul, sparse
+from ..step import rows, shares
 from ..views import Block, ByColumns, Csr, Inputs, Matrix, Weights
 from . import common, dense, parameters
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import interfaces, shares
-from ..jit import itemsize, jit, numbers
+from .. import interfaces
+from ..compiler.jit import itemsize, jit, numbers
+from ..step import shares
 from ..views import Block
 from . import common
 from .kind import Kind

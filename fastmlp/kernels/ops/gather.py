@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import interfaces, rows, sparse
-from ..calls import Kernel
+from .. import interfaces
+from ..compiler.calls import Kernel
+from ..products import sparse
+from ..step import rows
 from ..views import Block, Csr, Rows, Strided
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..calls import Kernel
+from ..compiler.calls import Kernel
 
 
 class Sizes(NamedTuple):

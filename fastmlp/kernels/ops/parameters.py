@@ -5,8 +5,10 @@ Each thread owns a share of every op's parameters, and updates it while its grad
 
 from __future__ import annotations
 
-from .. import interfaces, matmul, shares
-from ..jit import itemsize, jit, numbers
+from .. import interfaces
+from ..compiler.jit import itemsize, jit, numbers
+from ..products import matmul
+from ..step import shares
 from ..views import Factors, Memory, Run
 
 # A gradient is computed and used in blocks, which do not leave the nearest cache in between.

@@ -6,7 +6,8 @@ batch of x dy where x is not above 0.
 
 from __future__ import annotations
 
-from .. import interfaces, shares
+from .. import interfaces
+from ..step import shares
 from . import common
 from .kind import Kind, one_each
 from .parameters import vector_gradient

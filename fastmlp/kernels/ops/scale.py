@@ -5,7 +5,8 @@ Forward y = g x, backward dx = g dy, and dg is the sum over the batch of x dy.
 
 from __future__ import annotations
 
-from .. import interfaces, shares
+from .. import interfaces
+from ..step import shares
 from . import common
 from .kind import Kind, one_each
 from .parameters import vector_gradient

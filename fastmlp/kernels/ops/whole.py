@@ -5,10 +5,12 @@ The step calls these beside the ops, where a network or an optimizer asks for th
 
 from __future__ import annotations
 
-from .. import interfaces, optimizers, shares
-from ..jit import itemsize, jit
+from .. import interfaces
+from ..compiler.jit import itemsize, jit
 from ..plan import FLOAT64_BYTES
-from ..threads import my_part
+from ..rules import optimizers
+from ..step import shares
+from ..step.threads import my_part
 from ..views import Block, Factors, Penalty, Run, Weights
 from . import parameters
 

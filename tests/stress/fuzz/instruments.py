@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import engine
+from fastmlp.engine import engine
 
 
 def _memory_without_slack() -> None:
     """`aligned_zeros` becomes `np.zeros` in every module that has it."""
     import fastmlp.estimators
-    import fastmlp.predictor
-    import fastmlp.training  # noqa: F401
+    import fastmlp.serving.predictor
+    import fastmlp.training.fit  # noqa: F401
 
     for name, module in list(sys.modules.items()):
         if name.startswith("fastmlp.") and hasattr(module, "aligned_zeros"):
@@ -42,7 +42,7 @@ def _parts_apart() -> None:
 
 
 def _no_check_of_width() -> None:
-    from fastmlp import checks
+    from fastmlp.inputs import checks
 
     matrix = checks.matrix
 
@@ -53,7 +53,7 @@ def _no_check_of_width() -> None:
 
 
 def _no_check_of_places() -> None:
-    from fastmlp import checks
+    from fastmlp.inputs import checks
 
     checks.valid_sparse = lambda where, name, value: None  # type: ignore[attr-defined]
 
@@ -85,7 +85,7 @@ def _wrong_slope() -> None:
 
 def _scaled_input() -> None:
     """Rows are scaled in place."""
-    from fastmlp import evaluation
+    from fastmlp.serving import evaluation
 
     answers = evaluation.answers
 

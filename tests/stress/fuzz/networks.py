@@ -16,9 +16,9 @@ import numpy as np
 from scipy import sparse
 
 from fastmlp import Dense, Network
-from fastmlp.layers import ELU, GELU, Dropout, Identity, LeakyReLU, ReLU, Rescaling, Sigmoid, Tanh
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.nn import ELU, GELU, Dropout, Identity, LeakyReLU, ReLU, Rescaling, Sigmoid, Tanh
+from fastmlp.nn.losses import LOSSES
+from fastmlp.optim.optimizers import OPTIMIZERS
 
 from ...own import Own
 from .. import guarded

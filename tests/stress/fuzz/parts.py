@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp import Dense, Dropout
-from fastmlp.layers import ACTIVATIONS, Activation
-from fastmlp.losses import LOSSES
+from fastmlp.nn import ACTIVATIONS, Activation
+from fastmlp.nn.losses import LOSSES
 
 from . import draw
 from .case import Case

@@ -1,0 +1,251 @@
+"""Judging by held-out rows: how each epoch is scored, when it is enough, and what is remembered.
+
+A judge works within the compiled call, so that epochs which nobody else watches can share one. What
+it says has the bits of what Python would find after each epoch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..inputs.tables import table_of
+from ..inputs.targets import Samples
+from ..kernels.compiler.calls import Kernel
+from ..kernels.compiler.memory import address_of, address_or_0
+from ..kernels.products.tiles import TILE_ROWS
+from ..kernels.rules.losses import total_weight
+from ..kernels.step import judge, scores
+from ..model.body import Body
+from .engine import Engine
+
+# A compiled call is not left for Ctrl-C while rows are judged: more multiplications than this, or a
+# block of more rows, are for Python to ask for.
+_MOST_WORK, _BLOCK = 500_000_000, 128
+
+
+class Grading(NamedTuple):
+    """How answers are scored: kernels of `kernels.step.scores` and what they compare answers with.
+
+    Attributes
+    ----------
+    grade, score : Kernel or None
+        None where the score is minus the loss.
+    truth : ndarray of shape (n, n_outputs) or (n,)
+        Classes or labels as int32, or numbers.
+    weights : ndarray of shape (n,)
+        Empty for equal ones.
+    spread : ndarray of shape (n_outputs,)
+        What R^2 compares the loss of each output with.
+    divisor : float
+        What the sum over rows is divided by.
+    """
+
+    grade: Kernel | None
+    score: Kernel | None
+    truth: np.ndarray
+    weights: np.ndarray
+    spread: np.ndarray
+    divisor: float
+
+
+_NOTHING = np.empty(0)
+BY_LOSS = Grading(None, None, _NOTHING, _NOTHING, _NOTHING, 1.0)
+
+
+def share_of_right(truth: np.ndarray, weights: np.ndarray | None) -> Grading:
+    """Accuracy. truth: classes (n,), or labels (n, n_outputs) that must all be right."""
+    held, divisor = _NOTHING, float(len(truth))
+    if weights is not None:
+        held = np.ascontiguousarray(weights, np.float64)
+        divisor = float(weights.sum(dtype=np.float64))
+    grade = scores.grade_classes if truth.ndim == 1 else scores.grade_labels
+    truth = np.ascontiguousarray(truth, np.int32)
+    return Grading(grade, scores.share_of_right, truth, held, np.empty(1), divisor)
+
+
+def r_squared(
+    truth: np.ndarray,
+    spread: np.ndarray,
+    weights: np.ndarray | None,
+    divisor: float = 1.0,
+    *,
+    wide: bool = True,
+) -> Grading:
+    """R^2, computed in the type of truth (n, n_outputs): float64 if wide, else the network's."""
+    held = np.empty(0, truth.dtype) if weights is None else weights.astype(truth.dtype)
+    return Grading(
+        scores.grade_squares if wide else scores.grade_own_squares,
+        scores.r_squared if wide else scores.own_r_squared,
+        np.ascontiguousarray(truth), held, np.ascontiguousarray(spread, truth.dtype), divisor,
+    )  # fmt: skip
+
+
+class Rule(NamedTuple):
+    """When held-out rows end a fit before all epochs are over.
+
+    Attributes
+    ----------
+    patience : int
+        How many epochs in a row may be stale; -1 stands for any number.
+    tolerance : float
+        An epoch is stale if it is worse than the best so far plus this.
+    by_loss : bool
+        Whether the loss decides, and not the score.
+    strict : bool
+        Whether an epoch is stale, too, if it is exactly as good as that; then only others count as
+        better. Else any that is better than the best takes its place.
+    """
+
+    patience: int = -1
+    tolerance: float = 0.0
+    by_loss: bool = False
+    strict: bool = False
+
+    def compare(self, loss: float, score: float, best: float) -> tuple[bool, bool]:
+        """Whether an epoch is better than the best value so far, and whether it is stale.
+
+        It is what the compiled call decides by.
+        """
+        value = self.value(loss, score)
+        if self.strict:
+            is_best = value > best + self.tolerance
+            return is_best, not is_best
+        return value > best, value < best + self.tolerance
+
+    def value(self, loss: float, score: float) -> float:
+        """What decides, the larger the better."""
+        return -loss if self.by_loss else score
+
+
+class Judge:
+    """Looks at held-out rows after each epoch of an engine's calls.
+
+    Parameters
+    ----------
+    engine : Engine
+        Not linked yet.
+    network : Body
+        What it trains.
+    held_out : Samples
+    grading : Grading
+    rule : Rule
+    n_epochs : int
+        Of a call, at most.
+    best_params : ndarray like `Body.learned`, optional
+        Where the parameters and buffers of the best epoch go.
+
+    Attributes
+    ----------
+    losses, scores : ndarray of shape (n_epochs,)
+        Of the epochs of the last call, of which there are `n_judged`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        network: Body,
+        held_out: Samples,
+        grading: Grading,
+        rule: Rule,
+        n_epochs: int,
+        best_params: np.ndarray | None = None,
+    ) -> None:
+        n_rows, n_kept = held_out.X.shape[0], network.learned.size
+        self.record, self.n_epochs = engine.held_out, n_epochs
+        self.order = np.arange(n_rows, dtype=np.int32)
+        self.row_losses = np.empty(n_rows)
+        self.losses, self.scores = np.empty(n_epochs), np.empty(n_epochs)
+        kept = best_params if best_params is not None else np.empty(0, network.dtype)
+        self.best_params = kept
+        self._answer(engine, network, held_out)
+        kernels = {"judge": judge.judge} | self._grade_by(grading, n_rows, network)
+        engine.judge_with(kernels, self.answering, self)
+        record = self.record
+        record["n_rows"], record["patience"] = n_rows, rule.patience
+        record["tolerance"], record["by_loss"] = rule.tolerance, rule.by_loss
+        record["strict"], record["best_params"], record["n_kept"] = rule.strict, 0, n_kept
+        for field, own in (
+            ("jobs", self.jobs), ("row_losses", self.row_losses), ("losses", self.losses),
+            ("scores", self.scores), ("order", self.order),
+        ):  # fmt: skip
+            record[field] = address_of(own, field, own.dtype, own.size, written=True)
+        if kept.size:
+            address_of(network.learned, "parameters and buffers", network.dtype, n_kept)
+            record["best_params"] = address_of(
+                kept, "best parameters", network.dtype, n_kept, written=True
+            )
+
+    def _answer(self, engine: Engine, network: Body, held_out: Samples) -> None:
+        """A job to answer with for each thread that has a block of rows."""
+        n_rows, n_threads, dtype = held_out.X.shape[0], engine.n_threads, network.dtype
+        share = -(-n_rows // n_threads)
+        block = min(_BLOCK, -(-share // TILE_ROWS) * TILE_ROWS)
+        table = table_of(held_out.X, dtype)
+        weights_at = address_or_0(held_out.weights, "sample weights", dtype, n_rows)
+        total = float(total_weight(self.order, weights_at, dtype.type(1)))
+        self.answering, self.copies = list[Engine](), list[np.ndarray]()
+        for _ in range(min(n_threads, -(-n_rows // block))):
+            answers = Engine(network, table, block, training=False)
+            answers.point_at(self.order, held_out.encoded, held_out.weights, -(-n_rows // block))
+            answers.loss["total_weight"] = total
+            copy = np.empty(block * network.n_outputs, dtype)
+            answers.space["gradient"] = address_of(copy, "answers", dtype, copy.size, written=True)
+            self.answering.append(answers)
+            self.copies.append(copy)
+        self.held_out = held_out  # is read as long as the judge lives
+        self.jobs = np.zeros(n_threads, np.int64)
+        self.jobs[: len(self.answering)] = [answers.job_address for answers in self.answering]
+
+    def _grade_by(self, grading: Grading, n_rows: int, network: Body) -> dict[str, Kernel]:
+        """Point at what answers are compared with; the kernels that do it."""
+        self.grading = grading
+        if grading.grade is None or grading.score is None:
+            return {}
+        n_outputs, record, kind = network.n_outputs, self.record, grading.spread.dtype
+        n_parts = grading.spread.size
+        self.parts = np.empty((n_rows + 1) * n_parts + scores.SPARE, kind)
+        n_truth = n_rows * (n_outputs if grading.truth.ndim == 2 else 1)
+        record["truth"] = address_of(grading.truth, "truth", grading.truth.dtype, n_truth)
+        record["weights"] = address_or_0(grading.weights, "weights", kind, n_rows)
+        record["spread"] = address_of(grading.spread, "spread", kind, n_parts)
+        record["parts"] = address_of(self.parts, "parts", kind, self.parts.size, written=True)
+        record["n_parts"], record["divisor"] = n_parts, grading.divisor
+        return {"grade": grading.grade, "score": grading.score}
+
+    def begin(self, best_value: float = -np.inf, n_stale: int = 0) -> None:
+        """Before each call: where the epochs before it have left off."""
+        record = self.record
+        record["n_judged"] = record["best_epoch"] = 0
+        record["best_value"], record["n_stale"] = best_value, n_stale
+
+    @property
+    def n_judged(self) -> int:
+        """How many epochs of the last call were judged."""
+        return int(self.record["n_judged"])
+
+    @property
+    def best_epoch(self) -> int:
+        """The best of the last call, from 1; 0 if none was better than all before."""
+        return int(self.record["best_epoch"])
+
+    @property
+    def best_value(self) -> float:
+        """What the best epoch so far has."""
+        return float(self.record["best_value"])
+
+    @property
+    def n_stale(self) -> int:
+        """How many epochs in a row were stale at last."""
+        return int(self.record["n_stale"])
+
+
+def work_of(network: Body, held_out: Samples) -> int:
+    """Multiplications of one look at held-out rows."""
+    return int(held_out.X.shape[0]) * int(network.params.size)
+
+
+def is_quick(network: Body, held_out: Samples) -> bool:
+    """Whether rows are few enough to be judged within the compiled call."""
+    return work_of(network, held_out) <= _MOST_WORK

@@ -1,0 +1,219 @@
+"""The layer-by-layer path: the training step in a dozen lines of Python over layer objects.
+
+It runs networks with layers, losses or optimizers of the user's own, and shows what the fused step
+does: for built-in parts the two agree bit for bit, which the tests check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, InputTypeError
+from ..extending import own_parts
+from ..inputs import checks
+from ..inputs.tables import is_sparse
+from ..inputs.targets import Encoded
+from ..kernels.compiler.denormals import flush_denormals, restore_denormals
+from ..kernels.compiler.memory import address_of, laid_out
+from ..kernels.products.sums import n_parts
+from ..kernels.rules import optimizers as kernels
+from ..kernels.rules.losses import sum_rows
+from ..kernels.views import Block, Penalty, Weights
+from ..model.body import Body
+from ..nn import Dense, Dropout, Layer
+from ..nn.dropout import by_schedule
+from ..nn.losses import has_kernel
+from ..optim.optimizers import has_rule
+
+
+def train(
+    network: Body,
+    X: np.ndarray,
+    order: np.ndarray,
+    batch_size: int,
+    encoded: Encoded,
+    weights: np.ndarray,
+    optimizer: Any,
+    state: np.ndarray,
+    numbers: np.ndarray,
+    first_step: int,
+    ends: Callable[[], bool],
+) -> np.ndarray:
+    """Walk through `order` once, a batch per step, unless `ends` asks for an end before.
+
+    Returns each batch's loss (n_steps,).
+    """
+    checks.valid_sparse("Network.fit", "X", X)  # callbacks may have changed it since the last call
+    losses = np.empty(numbers.shape[0])
+    control = flush_denormals()
+    try:
+        for step in range(losses.size):
+            if step > 0 and ends():
+                return losses[:step]
+            losses[step] = _step(
+                network, X, order[step * batch_size : (step + 1) * batch_size], encoded, weights,
+                optimizer, state, numbers[step], first_step + step, is_first=step == 0,
+            )  # fmt: skip
+    finally:
+        restore_denormals(control)
+    return losses
+
+
+def _step(
+    network: Body,
+    X: np.ndarray,
+    index: np.ndarray,
+    encoded: Encoded,
+    weights: np.ndarray,
+    optimizer: Any,
+    state: np.ndarray,
+    numbers: np.ndarray,
+    step: int,
+    is_first: bool,
+) -> float:
+    """One batch; returns its loss."""
+    end = len(numbers) - len(by_schedule(network.layers))
+    numbers, drops = numbers[:end], numbers[end:]
+    begin_step(network, drops, step)
+    batch_weights = weights[index] if weights.size else weights
+    targets = encoded.rows(index, network.n_outputs)
+    loss = gradient(network, X[index], targets, batch_weights, True, is_first)
+    if has_rule(optimizer):
+        optimizer.update(numbers, network.groups, network.params, network.grads, state)
+    else:
+        optimizer.step(network.params, network.grads)
+    limit_norms(network)
+    return loss
+
+
+def begin_step(network: Body, drops: np.ndarray, step: int) -> None:
+    """Tell dropout which random numbers a step uses, and the rates of those by schedules."""
+    rates = iter(drops.tolist())
+    planned = set(map(id, by_schedule(network.layers)))
+    for number, (_, layer) in enumerate(network.leaves()):
+        if isinstance(layer, Dropout):
+            rate = next(rates) if id(layer) in planned else None
+            layer.at_step(network.seed, number + 1, step, rate)
+
+
+def gradient(
+    network: Body,
+    X: np.ndarray,
+    encoded: Encoded,
+    weights: np.ndarray,
+    training: bool = False,
+    is_first: bool = True,
+) -> float:
+    """Forward, loss and backward for one batch: returns the loss, leaves grads in the network.
+
+    In the first batch, what parts of the user's own return is checked.
+    """
+    values = forward(network, X, training)
+    found = loss_and_slopes(network, values, encoded, weights)
+    if is_first:
+        own_parts.check_loss(network.loss, values, found)
+    loss, flowing = found
+    backward(network, flowing, is_first)
+    return loss + add_penalties(network)
+
+
+def backward(network: Body, flowing: np.ndarray, is_first: bool = True) -> np.ndarray:
+    """Gradient with respect to the inputs, given that of the outputs of the last forward pass."""
+    for layer in reversed(network.layers):
+        incoming, flowing = flowing, layer.backward(flowing)
+        if is_first:
+            own_parts.check_backward(layer, incoming, flowing)
+    return flowing
+
+
+def input_gradients(network: Body, where: str, X: np.ndarray, output: int) -> np.ndarray:
+    """Gradient of one linear output with respect to X, in the network's type; grads are kept."""
+    checks.whole_number(where, "output", output, 0)
+    if output >= network.n_outputs:
+        raise InputError(
+            where, f"output below {network.n_outputs}", f"{output}", "count outputs from 0"
+        )
+    own_parts.check_trainable(network.layers)
+    kept = network.grads.copy()  # backward passes write there
+    flowing = np.zeros_like(forward(network, X))
+    flowing[:, output] = 1
+    flowing = backward(network, flowing)
+    network.grads[...] = kept
+    return laid_out(flowing, network.dtype)
+
+
+def forward(network: Body, X: Any, training: bool = False) -> np.ndarray:
+    """Outputs of the last layer; sparse rows stay sparse if the first layer is Dense."""
+    values = X.astype(network.dtype)
+    if is_sparse(values) and type(network.layers[0]) is not Dense:
+        values = values.toarray()
+    for layer in network.layers:
+        values = outputs_of_layer(layer, values, training)
+    return values
+
+
+def outputs_of_layer(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
+    """Outputs in the network's type and row by row, whatever a user's own layer returns."""
+    result = layer.forward(values, training=training)
+    if np.shape(result) != (values.shape[0], layer.n_out):
+        raise InputError(
+            f"{layer!r}.forward",
+            f"outputs of shape ({values.shape[0]}, {layer.n_out})",
+            f"{np.shape(result)}",
+            "set n_out in build if the layer changes the width",
+        )
+    dtype = getattr(result, "dtype", None)
+    if dtype is not values.dtype and np.asarray(result).dtype.kind not in "biuf":
+        raise InputTypeError(
+            f"{layer!r}.forward", "outputs of real numbers", f"dtype {np.asarray(result).dtype}",
+            "convert them",
+        )  # fmt: skip
+    return laid_out(result, values.dtype)
+
+
+def loss_and_slopes(
+    network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Mean loss, penalties left out, and its gradient with respect to the outputs."""
+    if has_kernel(network.loss):
+        return network.loss.rows(outputs, *encoded, weights)
+    even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
+    return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
+
+
+def add_penalties(network: Body) -> float:
+    """Add the penalties' gradient to grads; returns their value."""
+    l1, l2, one = network.l1, network.l2, network.dtype.type(1)
+    if not (l1 or l2):
+        return 0.0
+    found, views = list[np.ndarray](), network.named_parameters()
+    weights = [group for group in network.groups if group.is_weight]
+    heights = [len(views[group.name]) for group in weights]
+    widths = [group.size // height for group, height in zip(weights, heights, strict=True)]
+    following = [*widths[1:], 0]
+    for group, height, width, after in zip(weights, heights, widths, following, strict=True):
+        params = address_of(views[group.name], group.name, network.dtype, height * width)
+        grads = network.grads[group.start : group.start + group.size]
+        gradient = address_of(grads, "grads", network.dtype, height * width, written=True)
+        kernels.add_penalty(l1, l2, group.size, params, gradient, one)
+        parts = int(n_parts(width, after)) if after else 1
+        found.append(np.empty(parts * height))
+        place = address_of(found[-1], "penalties", np.float64, parts * height, written=True)
+        weights_of_group = Weights(params, width, 0, height, width)
+        block = Block(0, height, 0, width)
+        kernels.penalties_in_parts(Penalty(l1, l2), weights_of_group, parts, block, place, one)
+    every = np.concatenate([np.empty(0), *found])
+    return float(sum_rows(address_of(every, "penalties", np.float64, every.size), every.size))
+
+
+def limit_norms(network: Body) -> None:
+    """Shrink weights into units to the largest norm that their layer allows."""
+    for _, layer in network.leaves():
+        if isinstance(layer, Dense) and layer.max_norm is not None:
+            n_in, n_out = layer.W.shape
+            address = address_of(layer.W, "W", network.dtype, n_in * n_out, written=True)
+            one = network.dtype.type(1)
+            kernels.limit_columns(address, n_in, n_out, 0, n_out, float(layer.max_norm), one)

@@ -1,0 +1,140 @@
+"""Threads that share a call of compiled code: how many, where they run, and how they end.
+
+They live for one call only, so nothing is left over to break in a forked child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..kernels.compiler.jit import JIT_ENABLED
+from ..kernels.step.threads import ABORTED
+
+# Numbers that are multiplied in a step before a second thread pays for its two meetings.
+WORK_A_THREAD = 1_000_000
+MOST_THREADS = 1024
+# How long a call of compiled code should last.
+_PIECE_SECONDS = 0.05
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def _core_function() -> Callable[[], int]:
+    """The C library's function for the number of the core that runs it; -1 where there is none."""
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (AttributeError, OSError, TypeError):  # macOS, and what Windows raises for None
+        return lambda: -1
+
+
+current_core = _core_function()
+
+
+def n_cores() -> int:
+    """Threads to use unless told otherwise: the cores of this process, or what its parent allows.
+
+    Pools of processes bound their workers by these variables; a thread that is not the main one is
+    taken for a worker, too, beside which others compute.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return 1
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    limits = [os.environ.get(name, "") for name in _THREAD_LIMITS]
+    return min([cores, *(max(1, int(limit)) for limit in limits if limit.isdecimal())])
+
+
+def choose_threads(requested: int | None, work: int) -> int:
+    """Threads for so many multiplications a step, at most as many as were asked for."""
+    if not JIT_ENABLED:
+        return 1
+    if requested is not None:
+        return requested
+    useful = work // WORK_A_THREAD
+    return min(useful, n_cores()) if useful > 1 else 1
+
+
+def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
+    """Ranges that cover 0 to `total`, each as much as takes about a twentieth of a second.
+
+    Python hears Ctrl-C between calls of compiled code only, so none may be long. `first` is how
+    much the first range holds; what the caller needs for one decides how much the next holds.
+    """
+    start, size = 0, max(1, first)
+    while start < total:
+        stop = min(total, start + size)
+        started = time.perf_counter()
+        yield start, stop
+        seconds = max(time.perf_counter() - started, 1e-6)
+        size = max(1, round((stop - start) * min(8.0, _PIECE_SECONDS / seconds)))
+        start = stop
+
+
+def leave_core(core: int) -> None:
+    """Move this thread elsewhere if it runs on that core.
+
+    Linux often starts a thread on the core of the one that started it, and takes some milliseconds
+    to notice that both are busy; many a fit is over by then.
+    """
+    if core < 0 or core != current_core():
+        return
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) > 1:
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.sched_setaffinity(0, allowed - {core})
+            os.sched_setaffinity(0, allowed)  # from now on wherever the system likes
+
+
+def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:
+    """Call run(0) here and run(1..) on new threads; wait for all, and raise what any raised.
+
+    Threads live for one call only, so nothing is left over to break in a forked child.
+    """
+    if n_threads == 1:
+        run(0)
+        return
+    failures: list[BaseException] = []
+    here = current_core()
+
+    def guarded(thread: int) -> None:
+        try:
+            if thread > 0:
+                leave_core(here)
+            run(thread)
+        except BaseException as failure:
+            sync[ABORTED] = 1  # the others must not wait for this one
+            failures.append(failure)
+
+    others = [threading.Thread(target=guarded, args=(i,)) for i in range(1, n_threads)]
+    try:
+        for thread in others:
+            thread.start()
+        guarded(0)
+    except BaseException:  # Ctrl-C in between, or no more threads to be had
+        sync[ABORTED] = 1
+        raise
+    finally:
+        _wait_for(others)
+    if failures:
+        raise failures[0]
+
+
+def _wait_for(threads: list[threading.Thread]) -> None:
+    """Wait until all that were started are done, and only then pass on an interruption."""
+    interruption: BaseException | None = None
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except BaseException as pressed:
+                interruption = pressed
+    if interruption is not None:
+        raise interruption

@@ -1,0 +1,80 @@
+"""How a network takes samples in: data are read and checked, and only then is anything changed.
+
+Training, judging and tracing all begin here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..model.body import Body, Plan, planned
+from ..nn import every_layer
+from . import checks, columns
+from .categories import check_categories
+from .targets import Samples, TargetCoder
+
+
+def matrix(body: Body, where: str, X: Any) -> np.ndarray:
+    """Rows to answer, with the columns that the network was built for, in its order."""
+    if not body.is_built:
+        raise InputError(
+            where,
+            "a network with known input columns",
+            "one not built yet",
+            "call fit or build(n_features) first",
+        )
+    order = columns.order_in(where, X, body.feature_names)
+    values = checks.matrix(where, "X", X, body.n_features)
+    values = values if order is None else values[:, order]
+    check_categories(where, body.layers, values)
+    return values
+
+
+def read(
+    body: Body, where: str, X: Any, y: Any, sample_weight: Any, search: bool = True
+) -> tuple[Samples, Plan, TargetCoder]:
+    """Samples to train on, with the sizes and the reading of y that they lead to.
+
+    Everything is checked and nothing changed, which `adopt` does after. Where X is not to be
+    searched for nan and infinities, a fit finds them by what they do.
+    """
+    names = columns.names_of(where, X) if body.feature_names is None else body.feature_names
+    order = columns.order_in(where, X, names)
+    X, weights = checks.rows(
+        where, X, y, sample_weight, body.n_features or None, body.dtype, search
+    )
+    X = X if order is None else X[:, order]
+    plan = planned(body, X.shape[1])._replace(feature_names=names)
+    check_categories(where, body.layers, X)
+    if not (plan.groups or body.is_built):
+        raise InputError(
+            where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
+        )
+    coder = body.coder or TargetCoder.learn(where, y, body.loss, plan.n_outputs)
+    return Samples(X, coder.encode(where, y, body.dtype), weights), plan, coder
+
+
+def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:
+    """Build the network if it is not built yet; remember how y is read and what X names."""
+    if not body.is_built:
+        body.build(plan.n_features)
+    body.coder = coder
+    if plan.feature_names is not None:
+        body.feature_names = plan.feature_names
+
+
+def undoing(body: Body) -> Callable[[], None]:
+    """What unbuilds a network that is not built yet, after a fit that fails by its data."""
+    owners = [body, *every_layer(body.layers)]
+    attributes = [vars(owner).copy() for owner in owners]
+
+    def undo() -> None:
+        for owner, kept in zip(owners, attributes, strict=True):
+            vars(owner).clear()
+            vars(owner).update(kept)
+
+    return undo

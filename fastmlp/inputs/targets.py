@@ -1,0 +1,266 @@
+"""Targets: labels, one-hot rows, probabilities and numbers become what the kernels read, and back.
+
+What y means follows from the loss's task and y's shape; the coder remembers it, so that validation
+data and predictions are read and written the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, InputTypeError, counted
+from ..nn.losses import Loss, PoissonDeviance, Quantile
+from . import checks
+
+
+class Encoded(NamedTuple):
+    """Targets as the kernels read them: labels, or else flat rows of numbers."""
+
+    labels: np.ndarray  # (n,) int32 or empty
+    targets: np.ndarray  # (n * n_outputs,) or empty
+
+    def rows(self, index: np.ndarray, n_outputs: int) -> Encoded:
+        """The targets of some samples."""
+        if self.labels.size:
+            return Encoded(self.labels[index], self.targets)
+        chosen = self.targets.reshape(-1, n_outputs)[index]
+        return Encoded(self.labels, chosen.reshape(-1))
+
+    def dense(self, n_outputs: int) -> np.ndarray:
+        """One row of numbers a sample; labels become one-hot rows."""
+        if self.labels.size:
+            return np.eye(n_outputs, dtype=self.targets.dtype)[self.labels]
+        return self.targets.reshape(-1, n_outputs)
+
+
+class Samples(NamedTuple):
+    """Rows that a network is trained or judged on, all checked."""
+
+    X: Any
+    encoded: Encoded
+    weights: np.ndarray  # (n,) or empty
+
+
+@dataclass
+class TargetCoder:
+    """How y is read for one network.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Outputs of the network.
+    task : str
+        The loss's task.
+    n_levels : int
+        Outputs for each target column; above 1 for several quantiles.
+    non_negative : bool
+        Whether targets below 0 are refused.
+    classes : ndarray or None
+        Labels in the order of the outputs; None for numbers, one-hot rows and multi-label targets.
+    flat : bool
+        Whether y, and so predictions, have one dimension.
+    """
+
+    n_outputs: int
+    task: str
+    n_levels: int = 1
+    non_negative: bool = False
+    classes: np.ndarray | None = None
+    flat: bool = False
+
+    @classmethod
+    def learn(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
+        """Decide how to read y from its shape and values."""
+        coder = cls(n_outputs, *_reading(loss))
+        values = _array(where, y)
+        coder.flat = values.ndim == 1
+        _refuse_labels_in_a_column(coder, where, values)
+        if coder.task != "regression" and coder.flat:
+            coder.classes = _classes(where, values, coder.task, n_outputs)
+        return coder
+
+    def suits(self, loss: Loss) -> bool:
+        """Whether targets mean the same to a loss."""
+        return (self.task, self.n_levels, self.non_negative) == _reading(loss)
+
+    @property
+    def n_columns(self) -> int:
+        """Target columns y has if it is two-dimensional."""
+        return self.n_outputs // self.n_levels
+
+    def encode(self, where: str, y: object, dtype: np.dtype) -> Encoded:
+        """y for the kernels, or an error that says what is wrong with it."""
+        values = _array(where, y)
+        if (values.ndim == 1) != self.flat:
+            wanted = "one dimension" if self.flat else f"shape (n, {self.n_columns})"
+            is_column = self.flat and values.shape[1] == 1
+            raise InputError(
+                where,
+                f"y of {wanted}, as in fit",
+                f"shape {values.shape}",
+                "use y.ravel()" if is_column else "pass targets of the same kind",
+            )
+        nothing = np.empty(0, dtype)
+        if self.classes is not None:
+            labels = label_numbers(where, values, self.classes)
+            if self.task == "classes":
+                return Encoded(labels, nothing)
+            return Encoded(np.empty(0, np.int32), labels.astype(dtype))
+        numbers = self._numbers(where, values)
+        if self.n_levels > 1:
+            numbers = np.repeat(numbers, self.n_levels, axis=1)
+        numbers = checks.converted(where, "y", numbers, dtype)
+        return Encoded(np.empty(0, np.int32), numbers.reshape(-1))
+
+    def _numbers(self, where: str, values: np.ndarray) -> np.ndarray:
+        """y as a finite matrix (n, n_columns) that suits the task."""
+        values = checks.numeric(where, "y", values)
+        values = values.reshape(-1, 1) if values.ndim == 1 else values
+        if values.shape[1] != self.n_columns or self.n_outputs % self.n_levels:
+            each = f", {self.n_levels} levels each" if self.n_levels > 1 else ""
+            outputs = counted(self.n_outputs, "output")
+            raise InputError(
+                where,
+                f"y with one column for every target of the {outputs}{each}",
+                counted(values.shape[1], "column"),
+                "give the last Dense layer as many units",
+            )
+        checks.finite(where, "y", values)
+        if self.task != "regression" and ((values < 0) | (values > 1)).any():
+            raise InputError(
+                where,
+                "y between 0 and 1",
+                "numbers outside",
+                "pass labels, one-hot rows or probabilities",
+            )
+        if self.task == "classes":
+            off = np.abs(values.sum(axis=1, dtype=np.float64) - 1) > 1e-3
+            if off.any():
+                raise InputError(
+                    where,
+                    "rows of y that sum to 1",
+                    f"another sum in row {int(np.argmax(off))}",
+                    "divide each row by its sum",
+                )
+        if self.non_negative and (values < 0).any():
+            raise InputError(
+                where,
+                "y of at least 0 for a Poisson deviance",
+                "negative numbers",
+                "use counts or rates, or another loss",
+            )
+        return values
+
+    def decode(self, linked: np.ndarray) -> np.ndarray:
+        """Predictions from the outputs after the link."""
+        if self.task == "regression":
+            return linked[:, 0] if self.flat and self.n_outputs == 1 else linked
+        if self.task == "binary":
+            yes = linked > 0.5
+            if self.classes is not None:
+                return self.classes[yes[:, 0].astype(np.intp)]
+            return yes.astype(np.int64)
+        best = np.argmax(linked, axis=1)
+        return best if self.classes is None else self.classes[best]
+
+
+def _reading(loss: Loss) -> tuple[str, int, bool]:
+    """How a loss reads targets: its task, outputs per target, and whether they may be negative."""
+    n_levels = len(loss.levels) if isinstance(loss, Quantile) else 1
+    return loss.task, n_levels, isinstance(loss, PoissonDeviance)
+
+
+def _refuse_labels_in_a_column(coder: TargetCoder, where: str, values: np.ndarray) -> None:
+    """Labels (n, 1) would be read as rows of yes and no."""
+    if coder.flat or values.shape[1] != 1 or coder.task == "regression":
+        return
+    if (coder.task == "classes" and coder.n_outputs > 1) or values.dtype.kind not in "biuf":
+        wanted = f"labels of shape (n,), or y of shape (n, {coder.n_outputs})"
+        raise InputError(where, wanted, f"shape {values.shape}", "use y.ravel() for labels")
+
+
+def _array(where: str, y: object) -> np.ndarray:
+    values = checks.array(where, "y", y)
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise InputError(
+            where,
+            "y of shape (n,) or (n, n_outputs) that is not empty",
+            f"shape {values.shape}",
+            "pass one target for each row of X",
+        )
+    return values
+
+
+def _unique(where: str, values: np.ndarray) -> np.ndarray:
+    """Sorted distinct labels."""
+    if values.dtype.kind == "f":
+        checks.finite(where, "y", values)
+        if (values != np.floor(values)).any():
+            raise InputError(
+                where,
+                "class labels in y",
+                "fractions",
+                "use a regression loss, or whole numbers as labels",
+            )
+    checks.complete(
+        where, "a label for every row of y", values, "drop such rows or give them a label"
+    )
+    try:
+        return np.unique(values)
+    except TypeError:
+        kinds = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise InputTypeError(
+            where,
+            "labels of one type in y",
+            kinds,
+            "turn all labels into strings or all into numbers",
+        ) from None
+
+
+def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.ndarray:
+    """The label of each output. Whole numbers 0..n-1 count as they are, even if some are absent."""
+    found = _unique(where, values)
+    if found.size < 2:
+        raise InputError(where, "at least 2 classes in y", "1", "check the data or use regression")
+    wanted = 2 if task == "binary" else n_outputs
+    if task == "binary" and n_outputs != 1:
+        raise InputError(
+            where,
+            f"y of shape (n, {n_outputs}), yes or no for each label",
+            "one label a row",
+            "give the last layer 1 unit, or use softmax_cross_entropy",
+        )
+    if task == "classes" and found.dtype.kind in "iu" and found[0] >= 0 and found[-1] < wanted:
+        return np.arange(wanted, dtype=found.dtype)
+    if found.size == wanted:
+        return found
+    if task == "binary":
+        advice = f"use softmax_cross_entropy and a last Dense layer of {found.size} units"
+        raise InputError(where, "y with 2 classes for one output", f"{found.size}", advice)
+    raise InputError(
+        where,
+        f"y with {wanted} class{'' if wanted == 1 else 'es'}, one for each output",
+        f"{found.size}",
+        "give the last Dense layer as many units as there are classes",
+    )
+
+
+def label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Position of each label among the classes, int32."""
+    found = _unique(where, values)
+    try:
+        unseen = ~np.isin(found, classes)
+        positions = np.searchsorted(classes, values)
+    except TypeError:
+        unseen = np.ones(1, bool)
+    if unseen.any():
+        raise InputError(
+            where,
+            "only labels seen in fit",
+            counted(int(unseen.sum()), "unseen label"),
+            "fit on data that holds every class",
+        )
+    return positions.astype(np.int32)

@@ -1,0 +1,493 @@
+"""ONNX files of networks, estimators and pipelines, which need nothing of fastmlp to run.
+
+Our nodes are made one by one with `onnx.helper`, in float32; of a pipeline, skl2onnx writes the
+other steps and asks for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, InputTypeError, require
+from ..inputs import checks, columns
+from ..inputs.tables import is_sparse
+from ..network import Network
+from ..nn import (
+    ELU,
+    GELU,
+    SELU,
+    BatchNorm,
+    Columns,
+    Dense,
+    Dropout,
+    Embedding,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    Mish,
+    PReLU,
+    ReLU,
+    Rescaling,
+    Residual,
+    Scale,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
+from ..nn.losses import CompiledLoss, Loss, Quantile
+from .files import checked_path, replacing
+from .interchange import held_network, network_of
+from .onnx_inputs import (
+    Input,
+    Layout,
+    connected,
+    inputs_of,
+    layouts,
+    refuse_names,
+    some_rows,
+    with_outputs,
+)
+from .onnx_runtime import check_answers, reason, session_of
+
+_OPSET = 20  # the first with GELU
+
+# One node for most activations: its name and attributes.
+_NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
+    Identity: lambda _: ("Identity", {}),
+    ReLU: lambda _: ("Relu", {}),
+    LeakyReLU: lambda layer: ("LeakyRelu", {"alpha": layer.option}),
+    ELU: lambda layer: ("Elu", {"alpha": layer.option}),
+    SELU: lambda _: ("Selu", {}),
+    GELU: lambda _: ("Gelu", {}),
+    Mish: lambda _: ("Mish", {}),
+    Softplus: lambda _: ("Softplus", {}),
+    Sigmoid: lambda _: ("Sigmoid", {}),
+    Tanh: lambda _: ("Tanh", {}),
+}
+_LINKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity": ("Identity", {}),
+    "softmax": ("Softmax", {"axis": 1}),
+    "sigmoid": ("Sigmoid", {}),
+    "exp": ("Exp", {}),
+}
+
+
+class _Graph:
+    """Nodes and constants that are added one after the other."""
+
+    def __init__(self, onnx: Any) -> None:
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def unique_name(self, kind: str) -> str:
+        """A name that nothing in the graph has."""
+        return f"{kind}_{len(self.nodes) + len(self.constants)}"
+
+    def add_node(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        """Add a node that computes the named outputs."""
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, outputs, **attributes))
+
+    def add_constant(self, name: str, values: np.ndarray) -> None:
+        """Add an array under a name."""
+        self.constants.append(self.onnx.numpy_helper.from_array(values, name))
+
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node; returns the name of its output."""
+        name = self.unique_name(kind.lower())
+        self.add_node(kind, list(inputs), [name], **attributes)
+        return name
+
+    def constant(self, values: Any, dtype: Any = np.float32) -> str:
+        """Add an array; returns its name."""
+        name = self.unique_name("constant")
+        with np.errstate(over="ignore"):
+            made = np.asarray(values, object if dtype is str else dtype)
+        if made.dtype.kind == "f" and not np.isfinite(made).all():
+            raise InputError(
+                "to_onnx", "parameters within float32", "larger ones",
+                "train on scaled data, or again with a lower learning rate",
+            )  # fmt: skip
+        self.add_constant(name, made)
+        return name
+
+
+class _PartOfGraph(_Graph):
+    """The same, as a part of a graph that skl2onnx builds."""
+
+    def __init__(self, onnx: Any, scope: Any, container: Any) -> None:
+        super().__init__(onnx)
+        self.scope, self.container = scope, container
+
+    def unique_name(self, kind: str) -> str:
+        name: str = self.scope.get_unique_variable_name(kind)
+        return name
+
+    def add_node(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        name = self.scope.get_unique_operator_name(kind)
+        self.container.add_node(kind, inputs, outputs, name=name, **attributes)
+
+    def add_constant(self, name: str, values: np.ndarray) -> None:
+        kind = self.onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        self.container.add_initializer(name, kind, values.shape, values.ravel().tolist())
+
+
+class _Head(NamedTuple):
+    """What users ask of a model: numbers, or labels and probabilities."""
+
+    kind: str  # "numbers", "classes", "binary" or "labels"
+    classes: Any
+    n_outputs: int
+    n_levels: int  # quantiles of each target
+
+    def outputs(self) -> dict[str, tuple[str, int | None]]:
+        """Type and columns of each output; one without columns is (n,)."""
+        if self.kind == "numbers":
+            return {"predictions": ("FLOAT", self.n_outputs)}
+        if self.kind == "labels":
+            label: tuple[str, int | None] = ("INT64", self.n_outputs)
+        else:
+            label = ("STRING" if isinstance(self.labels()[0], str) else "INT64", None)
+        n_classes = 2 if self.kind == "binary" else self.n_outputs
+        return {"label": label, "probabilities": ("FLOAT", n_classes)}
+
+    def labels(self) -> list[str] | list[int]:
+        """The classes as ONNX has them: text, or numbers of 64 bits."""
+        classes = np.asarray(self.classes).tolist()
+        if all(isinstance(label, str) for label in classes):
+            return classes
+        if all(isinstance(label, Real) and _is_int64(label) for label in classes):
+            return [int(label) for label in classes]
+        raise InputTypeError(
+            "to_onnx", "labels that are text or whole numbers of 64 bits",
+            f"dtype {np.asarray(self.classes).dtype}", "fit on labels of those types",
+        )  # fmt: skip
+
+    def add(self, graph: _Graph, linked: str) -> list[str]:
+        """Add what computes them from the network's outputs; returns their names."""
+        if self.kind == "numbers":
+            several = self.n_levels > 1
+            return [_sorted(graph, linked, self.n_outputs, self.n_levels) if several else linked]
+        if self.kind == "labels":
+            above = graph.node("Greater", linked, graph.constant(0.5))
+            return [graph.node("Cast", above, to=graph.onnx.TensorProto.INT64), linked]
+        if self.kind == "binary":
+            rest = graph.node("Sub", graph.constant(1.0), linked)
+            linked = graph.node("Concat", rest, linked, axis=1)
+        place = graph.node("ArgMax", linked, axis=1, keepdims=0)
+        labels = self.labels()
+        names = graph.constant(labels, str if isinstance(labels[0], str) else np.int64)
+        return [graph.node("Gather", names, place), linked]
+
+
+def _is_int64(label: Any) -> bool:
+    return -(2**63) <= label < 2**63 and label == int(label)
+
+
+def _has_known_link(loss: Loss) -> bool:
+    """Whether a loss turns outputs into predictions by one of the package's links."""
+    kind = type(loss)
+    return isinstance(loss, CompiledLoss) and all(
+        getattr(kind, name) is getattr(CompiledLoss, name) for name in ("link", "link_kernel")
+    )
+
+
+def _described(model: Any) -> tuple[Network, _Head]:
+    """A model's network and what it answers with."""
+    if isinstance(model, Network):
+        if not (model.is_built and _has_known_link(model.loss)):
+            raise InputError(
+                "to_onnx", "a built network with a built-in loss",
+                "one with a loss of its own" if model.is_built else "one not built yet",
+                "call fit first, or export with a built-in loss",
+            )  # fmt: skip
+        kind: str = model.loss.task if model.classes_ is not None else "numbers"
+        return model, _Head(kind, model.classes_, model.n_outputs, 1)
+    network = network_of("to_onnx", model)
+    classes, kind = getattr(model, "classes_", None), "numbers"
+    if classes is not None:
+        kind = "classes" if model.out_activation_ == "softmax" else "binary"
+        if kind == "binary" and model.n_outputs_ > 1:
+            kind = "labels"
+    n_levels = len(network.loss.levels) if isinstance(network.loss, Quantile) else 1
+    return network, _Head(kind, classes, network.n_outputs, n_levels)
+
+
+def _forward(graph: _Graph, network: Network, name: str) -> str:
+    """Nodes of all layers and of the loss's link; returns the name of the last output."""
+    name = _chain(graph, network.layers, name)
+    kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
+    return graph.node(kind, name, **attributes)
+
+
+def _chain(graph: _Graph, layers: Iterable[Layer], name: str) -> str:
+    """Nodes of layers in a row."""
+    for layer in layers:
+        name = _layer(graph, layer, name)
+    return name
+
+
+def _layer(graph: _Graph, layer: Any, name: str) -> str:
+    if type(layer) in _WRITERS:
+        return _WRITERS[type(layer)](graph, layer, name)
+    if type(layer) not in _NODES:
+        raise InputError("to_onnx", "built-in layers", repr(layer), "export without it")
+    kind, attributes = _NODES[type(layer)](layer)
+    return graph.node(kind, name, **attributes)
+
+
+def _layer_norm(graph: _Graph, layer: LayerNorm, name: str) -> str:
+    numbers = [graph.constant(layer.parameters[key]) for key in ("weight", "bias")]
+    return graph.node("LayerNormalization", name, *numbers, epsilon=layer.epsilon)
+
+
+def _batch_norm(graph: _Graph, layer: BatchNorm, name: str) -> str:
+    arrays = {**layer.parameters, **layer.buffers}
+    numbers = [graph.constant(arrays[key]) for key in ("weight", "bias", "mean", "variance")]
+    return graph.node("BatchNormalization", name, *numbers, epsilon=layer.epsilon)
+
+
+def _embedding(graph: _Graph, layer: Embedding, name: str) -> str:
+    numbers = graph.node("Cast", name, to=graph.onnx.TensorProto.INT64)
+    found = graph.node("Gather", graph.constant(layer.parameters["W"]), numbers)
+    return graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
+
+
+def _columns(graph: _Graph, layer: Columns, name: str) -> str:
+    ends = []
+    for columns_of_branch, layers in layer.all_branches:
+        some = graph.node("Gather", name, graph.constant(columns_of_branch, np.int64), axis=1)
+        ends.append(_chain(graph, layers, some))
+    return graph.node("Concat", *ends, axis=1)
+
+
+def _times(graph: _Graph, name: str, factors: Any) -> str:
+    return graph.node("Mul", name, graph.constant(factors))
+
+
+# Layers that take more than one node, or numbers of their own.
+_WRITERS: dict[type, Callable[[_Graph, Any, str], str]] = {
+    Dense: lambda graph, layer, name: graph.node(
+        "Gemm", name, graph.constant(layer.W), graph.constant(layer.b)
+    ),
+    Dropout: lambda graph, layer, name: name,
+    SiLU: lambda graph, layer, name: graph.node("Mul", name, graph.node("Sigmoid", name)),
+    Rescaling: lambda graph, layer, name: _times(graph, name, layer.scale),
+    Scale: lambda graph, layer, name: _times(graph, name, layer.parameters["weight"]),
+    PReLU: lambda graph, layer, name: graph.node(
+        "PRelu", name, graph.constant(layer.parameters["weight"])
+    ),
+    LayerNorm: _layer_norm,
+    BatchNorm: _batch_norm,
+    Embedding: _embedding,
+    Residual: lambda graph, layer, name: graph.node("Add", _chain(graph, layer.layers, name), name),
+    Columns: _columns,
+}
+
+
+def _sorted(graph: _Graph, linked: str, n_outputs: int, n_levels: int) -> str:
+    """Quantiles of each target in ascending order."""
+    shape = graph.constant([-1, n_outputs // n_levels, n_levels], np.int64)
+    by_target, count = graph.node("Reshape", linked, shape), graph.constant([n_levels], np.int64)
+    values, places = graph.unique_name("quantiles"), graph.unique_name("places")
+    graph.add_node("TopK", [by_target, count], [values, places], axis=2, largest=0, sorted=1)
+    return graph.node("Reshape", values, graph.constant([-1, n_outputs], np.int64))
+
+
+def to_onnx(model: Any, path: Any, X: Any = None) -> None:
+    """Write a network, a fitted estimator or a pipeline as an ONNX file.
+
+    The input "X" is float32 of shape (n, n_features). A classifier has the outputs "label", text or
+    int64, and "probabilities", float32, as `predict` and `predict_proba` return them; other models
+    have "predictions". Before the file is written it is loaded in ONNX Runtime, where onnxruntime
+    is installed, and has to answer as the model does on the first 200 rows of X.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor, or scikit-learn model that holds one of those
+        Other steps of a pipeline (scalers, encoders, column transformers) are written by skl2onnx.
+    path : str or path
+        A name that ends in .onnx, in a folder that exists.
+    X : data frame or array of shape (n, n_features), optional
+        Some rows, needed where inputs of a pipeline are not numbers in float32: inputs have the
+        types of X. The columns of a data frame of pandas, polars or another library become inputs
+        of their names, of shape (n, 1).
+
+    Raises
+    ------
+    InputError
+        If onnx or, for a pipeline, skl2onnx is not installed; if the model is not built or fitted,
+        or has layers or a loss of your own, a step that skl2onnx cannot write, labels that are
+        neither text nor whole numbers, or columns that are named as outputs; and if ONNX Runtime
+        refuses the file or answers otherwise than the model.
+    FileError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fastmlp import Dense, Network, ReLU, to_onnx
+    >>> path = Path(tempfile.mkdtemp(), "network.onnx")
+    >>> to_onnx(Network([Dense(4, 8), ReLU(), Dense(8, 2)]), path)
+    >>> path.is_file()
+    True
+    """
+    onnx = require("onnx", "to_onnx")
+    path = checked_path("to_onnx", path, (".onnx",))
+    X = None if X is None else some_rows(X)
+    if held_network(model) is not None or not hasattr(model, "get_params"):
+        written = _own_model(onnx, model, X)
+    else:
+        written = _with_skl2onnx(onnx, model, X)
+    with replacing("to_onnx", path) as temporary:
+        temporary.write_bytes(written.SerializeToString())
+
+
+def _tried(onnx: Any, made: Any, names: list[str], inputs: list[Input], model: Any, X: Any) -> Any:
+    """The same file, once it has been loaded and has answered for rows, given or made up."""
+    session = session_of(onnx, made)
+    if session is not None:
+        rows = inputs[0].values if X is None else X
+        check_answers(session, names, inputs, model, rows, given=X is not None)
+    return made
+
+
+def _made_up(n_features: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(20, n_features)).astype(np.float32)
+
+
+def _own_model(onnx: Any, model: Any, X: Any) -> Any:
+    """The file's content for a network or an estimator of ours."""
+    network, head = _described(model)
+    if (network.trained_on or {}).get("needs_float64"):
+        raise InputError(
+            "to_onnx",
+            "a network of which float32 holds inputs and outputs",
+            "one trained on columns that need float64",
+            "subtract a number near their mean and train again",
+        )
+    graph, helper, types = _Graph(onnx), onnx.helper, onnx.TensorProto
+    found = head.add(graph, _forward(graph, network, "X"))
+    outputs = []
+    for name, (output, (kind, width)) in zip(found, head.outputs().items(), strict=True):
+        graph.add_node("Identity", [name], [output])
+        shape = ["n"] if width is None else ["n", width]
+        outputs.append(helper.make_tensor_value_info(output, types.DataType.Value(kind), shape))
+    inputs = [helper.make_tensor_value_info("X", types.FLOAT, ["n", network.n_features])]
+    made = helper.make_graph(graph.nodes, "fastmlp", inputs, outputs, graph.constants)
+    opsets = [helper.make_opsetid("", _OPSET)]
+    whole = helper.make_model(made, opset_imports=opsets, producer_name="fastmlp", ir_version=9)
+    rows = _made_up(network.n_features) if X is None else _rows(network, X)
+    return _tried(onnx, whole, list(head.outputs()), [Input("X", "FLOAT", rows)], model, X)
+
+
+def _rows(network: Network, X: Any) -> np.ndarray:
+    """Rows in float32, in the order of the network's columns where both know their names."""
+    order = columns.order_in("to_onnx", X, network.feature_names)
+    values = checks.matrix("to_onnx", "X", X, network.n_features)
+    values = values.toarray() if is_sparse(values) else values
+    with np.errstate(over="ignore"):
+        return (values if order is None else values[:, order]).astype(np.float32)
+
+
+def _with_skl2onnx(onnx: Any, model: Any, X: Any) -> Any:
+    """The file's content for a scikit-learn model with one of our estimators in it."""
+    from sklearn.base import is_classifier
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(model)
+    skl2onnx = require("skl2onnx", "to_onnx")
+    _teach(onnx, skl2onnx)
+    inputs = inputs_of(_made_up(model.n_features_in_) if X is None else X)
+    outputs = ["label", "probabilities"] if is_classifier(model) else ["predictions"]
+    refuse_names(inputs, outputs)
+    errors: dict[bool, InputError] = {}
+    for layout in layouts(inputs) if X is not None else [Layout(inputs, "FLOAT", False)]:
+        try:
+            made = _laid_out(onnx, skl2onnx, model, layout, outputs)
+            names = [found.name for found in made.graph.output]
+            return _tried(onnx, made, names, inputs, model, X)
+        except InputError as error:
+            errors.setdefault(layout.joined, error)
+    raise errors[False]  # columns that were joined may be missed by their names only
+
+
+def _laid_out(onnx: Any, skl2onnx: Any, model: Any, layout: Layout, outputs: list[str]) -> Any:
+    """The file's content where inputs come in one of the ways that steps may need."""
+    kinds = skl2onnx.common.data_types
+    types = {
+        "STRING": kinds.StringTensorType,
+        "DOUBLE": kinds.DoubleTensorType,
+        "FLOAT": kinds.FloatTensorType,
+    }
+    declared = [(name, types[kind]([None, width])) for name, kind, width in layout.declared()]
+    options = {id(model): {"zipmap": False}} if len(outputs) > 1 else {}
+    try:
+        made = skl2onnx.to_onnx(model, initial_types=declared, options=options, target_opset=_OPSET)
+        made = connected(onnx, made, layout)
+    except InputError:
+        raise
+    except Exception as failure:  # skl2onnx raises errors of every kind
+        raise InputError(
+            "to_onnx", "steps that skl2onnx can write", f"one that it refuses ({reason(failure)})",
+            "leave out that step",
+        ) from failure  # fmt: skip
+    if len(made.graph.output) != len(outputs):  # such as one for each of several models
+        outputs = [f"output_{number}" for number, _ in enumerate(made.graph.output)]
+    return with_outputs(onnx, made, outputs)
+
+
+def _teach(onnx: Any, skl2onnx: Any) -> None:
+    """Tell skl2onnx how our estimators are written, so that they may be steps of anything."""
+    from skl2onnx.common.data_types import (
+        DoubleTensorType,
+        FloatTensorType,
+        Int64TensorType,
+        StringTensorType,
+    )
+
+    from ..estimators import MLPClassifier, MLPRegressor
+
+    types = {"FLOAT": FloatTensorType, "INT64": Int64TensorType, "STRING": StringTensorType}
+
+    def shapes(operator: Any) -> None:
+        """Meta-estimators compute with our outputs and their own inputs in one type."""
+        n, (_, head) = operator.inputs[0].get_first_dimension(), _described(operator.raw_operator)
+        numbers = DoubleTensorType if _is_double(operator) else FloatTensorType
+        for variable, (kind, width) in zip(operator.outputs, head.outputs().values(), strict=True):
+            made = numbers if kind == "FLOAT" else types[kind]
+            variable.set_type(made([n] if width is None else [n, width]))
+
+    def _is_double(operator: Any) -> bool:
+        return isinstance(operator.inputs[0].type, DoubleTensorType)
+
+    def convert(scope: Any, operator: Any, container: Any) -> None:
+        graph = _PartOfGraph(onnx, scope, container)
+        network, head = _described(operator.raw_operator)
+        X = graph.node("Cast", operator.inputs[0].full_name, to=onnx.TensorProto.FLOAT)
+        found = head.add(graph, _forward(graph, network, X))
+        for name, variable in zip(found, operator.outputs, strict=True):
+            if isinstance(variable.type, DoubleTensorType):
+                name = graph.node("Cast", name, to=onnx.TensorProto.DOUBLE)
+            graph.add_node("Identity", [name], [variable.full_name])
+
+    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+        """skl2onnx takes labels for text that are neither int32, int64 nor bool."""
+        operator = scope.declare_local_operator(f"Fastmlp{type(model).__name__}", model)
+        operator.inputs = inputs
+        for name, (kind, _) in _described(model)[1].outputs().items():
+            operator.outputs.append(scope.declare_local_variable(name, types[kind]()))
+        return operator.outputs
+
+    for kind in (MLPClassifier, MLPRegressor):
+        options = {"zipmap": [True, False, "columns"]} if kind is MLPClassifier else None
+        skl2onnx.update_registered_converter(
+            kind, f"Fastmlp{kind.__name__}", shapes, convert, parser=parse, options=options
+        )

@@ -1,0 +1,222 @@
+"""Kernels that a program calls by address: only those that it uses are compiled, each by itself.
+
+An interface says which arguments all kernels of one kind take. The address of one of them is a
+number in a record of the program, and compiled code calls it by that number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from ...errors import InputTypeError
+from .cache import cache_of, compiling, is_compiled
+from .jit import JIT_ENABLED, jit
+from .own_rule import OwnRule
+from .parts import compile_alone
+
+
+class NumberType:
+    """Stands in an interface for a number of the network's type."""
+
+
+ONE = NumberType()
+_interpreted: dict[int, Callable[..., Any]] = {}  # where kernels stay Python, by their addresses
+
+
+def _cast(context: Any, builder: Any, value: Any, before: Any, after: Any) -> Any:
+    """An argument as its kernel has it; numba casts no named tuples."""
+    if not isinstance(after, types.BaseNamedTuple):
+        return context.cast(builder, value, before, after)
+    if getattr(before, "instance_class", None) is not after.instance_class:
+        wrong = TypingError(f"a kernel takes {after}, not {before}")
+        raise wrong
+    fields = zip(cgutils.unpack_tuple(builder, value), before, after, strict=True)
+    return context.make_tuple(builder, after, [context.cast(builder, *field) for field in fields])
+
+
+class Interface:
+    """The arguments of one kind of kernel, given by examples of them.
+
+    Parameters
+    ----------
+    examples : int, float, bool, NamedTuple of these, numba type, or ONE
+        `ONE` is a number of the network's type, by which kernels know it.
+    """
+
+    def __init__(self, *examples: Any) -> None:
+        self._examples = examples
+        self.call = self._caller()
+
+    def signature(self, one: Any) -> tuple[Any, ...]:
+        """Types of the arguments, where a number of the network has the type `one`."""
+        return tuple(
+            one if given is ONE else given if isinstance(given, types.Type) else numba.typeof(given)
+            for given in self._examples
+        )
+
+    def _caller(self) -> Any:
+        """What compiled code calls a kernel with: `call(address, (argument, ...))`."""
+        if not JIT_ENABLED:
+            return lambda address, args: _interpreted[address](*args) and None
+
+        @intrinsic
+        def call(typingctx, address, args):
+            kinds = self.signature(args.types[-1])
+
+            def codegen(context, builder, signature, given):
+                function_type = context.call_conv.get_function_type(types.none, kinds)
+                function = builder.inttoptr(given[0], function_type.as_pointer())
+                values = [
+                    _cast(context, builder, value, before, after)
+                    for value, before, after in zip(
+                        cgutils.unpack_tuple(builder, given[1]), args.types, kinds, strict=True
+                    )
+                ]
+                # These return nothing, and raise only where bounds are checked.
+                status, _ = context.call_conv.call_function(
+                    builder, function, types.none, kinds, values
+                )
+                if numba.config.BOUNDSCHECK:
+                    with cgutils.if_unlikely(builder, status.is_error):
+                        context.call_conv.return_status_propagate(builder, status)
+                return context.get_dummy_value()
+
+            return types.none(address, args), codegen
+
+        return call
+
+    def kernel(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        own: OwnRule | None = None,
+    ) -> Kernel:
+        """A kernel of this kind; `name` tells it from others that the same code makes."""
+        return Kernel(function, self, name, own)
+
+
+class Kernel:
+    """A function that is compiled when its address is asked for, or loaded from the cache.
+
+    It can also be called from Python, for which it is compiled apart.
+
+    Attributes
+    ----------
+    every : list of Kernel
+        All built-in ones that were made in this process.
+    own : OwnRule or None
+        The rule of the user's own that it is made from.
+    made_by : tuple
+        A function and its arguments that make a kernel of the user's own anew, for pickles.
+    loaded : dict
+        Of each type of numbers that it has an address for, whether the code came from the cache.
+    """
+
+    every: ClassVar[list[Kernel]] = []
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        interface: Interface,
+        name: str | None = None,
+        own: OwnRule | None = None,
+    ) -> None:
+        if own is None:
+            Kernel.every.append(self)
+        else:
+            name = f"{name}_{own.mark}"
+            function.__dict__["stamp"] = own.stamp
+        if name is not None:
+            function.__name__ = function.__qualname__ = name
+        self.own, self.made_by, self._looked_at = own, tuple[Any, ...](), set[np.dtype]()
+        self.interface, self.called = interface, jit(function)
+        self.loaded: dict[np.dtype, bool] = {}
+        self._addresses: dict[np.dtype, int] = {}
+        self._results: list[Any] = []  # which own the code
+        self._cache = cache_of(function, ".address") if JIT_ENABLED else None
+
+    def __call__(self, *args: Any) -> None:
+        if self.own is not None:
+            self._check_own(np.dtype(type(args[-1])))
+        self.called(*args)
+
+    def __reduce__(self) -> Any:
+        """A kernel of the user's own is made anew; one of the package's is found by its name."""
+        return self.made_by or super().__reduce__()
+
+    def _check_own(self, dtype: np.dtype) -> None:
+        """Look at a rule of the user's own, unless a kernel with it has been compiled before."""
+        if self.own is not None and dtype not in self._looked_at:
+            if not (JIT_ENABLED and is_compiled(self.called, dtype)):
+                self.own.check(dtype)
+            self._looked_at.add(dtype)
+
+    def address(self, dtype: np.dtype) -> int:
+        """Where its code for a type of numbers is; it stays there as long as the process."""
+        if dtype not in self._addresses:
+            self._addresses[dtype] = self._load(dtype) if JIT_ENABLED else self._enlist(dtype)
+        return self._addresses[dtype]
+
+    def is_compiled(self, dtype: np.dtype) -> bool:
+        """Whether its code for a type of numbers need not be compiled any more."""
+        if not JIT_ENABLED or dtype in self._addresses:
+            return True
+        return self._cache is not None and self._signature(dtype) in self._cache.kept()
+
+    def _signature(self, dtype: np.dtype) -> tuple[Any, ...]:
+        return self.interface.signature(numba.from_dtype(dtype))
+
+    def _enlist(self, dtype: np.dtype) -> int:
+        if self.own is not None:
+            self.own.check(dtype)
+        _interpreted[len(_interpreted) + 1] = self.called
+        return len(_interpreted)
+
+    def _load(self, dtype: np.dtype) -> int:
+        signature, cache = self._signature(dtype), self._cache
+        with compiling(cache, signature):
+            result = cache and cache.load_overload(signature, cpu_target.target_context)
+            self.loaded[dtype] = result is not None
+            if result is None:
+                if self.own is not None:
+                    self.own.check(dtype)
+                result = compile_alone(self.called, signature)
+                if cache is not None:
+                    cache.save_overload(signature, result)
+        self._results.append(result)
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+
+def check_declared(cls: type, interface: Interface, maker: str) -> None:
+    """Refuse a class whose body names a kernel that cannot be called as one of its kind.
+
+    Parameters
+    ----------
+    cls : type
+        Of a part of the user's own, or of the package's.
+    interface : Interface
+        Of kernels of such parts.
+    maker : str
+        What makes one, for the advice.
+
+    Raises
+    ------
+    InputTypeError
+        For a kernel of another kind, or a function that is none.
+    """
+    kernel = vars(cls).get("kernel")
+    if kernel is None or isinstance(kernel, property):
+        return
+    if not isinstance(kernel, Kernel) or kernel.interface is not interface:
+        got = "one of another kind" if isinstance(kernel, Kernel) else type(kernel).__name__
+        raise InputTypeError(
+            f"{cls.__name__}.kernel", "a compiled rule", got, f"write kernel = {maker}(rule)"
+        )

@@ -1,0 +1,184 @@
+"""The gate to the kernels: every address that compiled code is given is checked here.
+
+A kernel trusts an address, a length and a type. Whoever hands an address over says what the memory
+must be, and an array that is anything else is refused before a kernel can read or write beyond it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+
+from ...errors import InputError
+
+CACHE_LINE = 64  # bytes
+_ADVICE = "use arrays as fastmlp hands them out, and set attributes rather than what they hold"
+
+
+def address_of(array: Any, what: str, dtype: Any, size: int, *, written: bool = False) -> int:
+    """Address of the first of `size` adjacent numbers, for kernels to read or also to write.
+
+    Whoever passes the address on keeps the array alive until the kernel has returned.
+
+    Parameters
+    ----------
+    array : ndarray
+        The memory.
+    what : str
+        What it holds, as the error calls it.
+    dtype : numpy dtype
+        Type of the numbers.
+    size : int
+        How many numbers the kernel will take to be there.
+    written : bool
+        Whether the kernel writes to them.
+
+    Raises
+    ------
+    InputError
+        If the array is of another type or length, strided, misaligned or read-only.
+    """
+    is_array = isinstance(array, np.ndarray)
+    if is_array and array.dtype == dtype and array.size == size:
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned and (flags.writeable or not written):
+            return _passed(array, array.nbytes)
+    leave = " that may be written to" if written else ""
+    raise InputError(
+        what, f"{size} adjacent numbers of type {np.dtype(dtype).name}{leave}", _look(array),
+        _ADVICE,
+    )  # fmt: skip
+
+
+def address_or_0(array: Any, what: str, dtype: Any, size: int) -> int:
+    """As `address_of`, or 0 for an empty array, which stands for none."""
+    if isinstance(array, np.ndarray) and array.size == 0:
+        return 0
+    return address_of(array, what, dtype, size)
+
+
+def index_address(array: Any, what: str, dtype: Any, size: int, below: int) -> int:
+    """As `address_of`, for numbers that are places in other memory: from 0 to `below` - 1."""
+    address = address_of(array, what, dtype, size)
+    # Without their signs, numbers below 0 are the greatest ones: one look at each is enough.
+    if size and array.view(f"u{array.itemsize}").max() >= below:
+        raise InputError(what, f"numbers from 0 to {below - 1}", "some outside", _ADVICE)
+    return address
+
+
+def starts_address(array: Any, what: str, n_rows: int, n_values: int) -> int:
+    """As `address_of`, for the int64 places at which the rows of a CSR matrix start and end."""
+    address = address_of(array, what, np.int64, n_rows + 1)
+    if array[0] < 0 or array[-1] > n_values or (np.diff(array) < 0).any():
+        raise InputError(what, f"ascending numbers up to {n_values}", "others", _ADVICE)
+    return address
+
+
+def matrix_address(
+    values: Any, what: str, dtype: Any, shape: tuple[int, int], strides: tuple[int, int]
+) -> int:
+    """Address of the first number of a matrix that kernels walk through by strides, in bytes.
+
+    A stride along an axis of length 1 is never used, so it may be any.
+    """
+    if (
+        isinstance(values, np.ndarray)
+        and (values.dtype, values.shape) == (dtype, shape)
+        and values.flags.aligned
+    ):
+        found = zip(values.strides, strides, shape, strict=True)
+        if all(is_so == wanted or n == 1 for is_so, wanted, n in found):
+            return _passed(values, 0)
+    raise InputError(
+        what, f"a matrix of shape {shape} and type {np.dtype(dtype).name}, strided as it was",
+        _look(values), _ADVICE,
+    )  # fmt: skip
+
+
+def _look(array: Any) -> str:
+    """What an array is like, without what it holds."""
+    if not isinstance(array, np.ndarray):
+        return type(array).__name__
+    spoilt = [
+        word
+        for word, is_so in (
+            ("strided", not array.flags.c_contiguous),
+            ("misaligned", not array.flags.aligned),
+            ("read-only", not array.flags.writeable),
+        )
+        if is_so
+    ]
+    return ", ".join([f"shape {array.shape} and type {array.dtype}", *spoilt])
+
+
+def laid_out(values: Any, dtype: Any) -> np.ndarray:
+    """Numbers as kernels read them: of a type, adjacent, aligned; a copy only if they are not."""
+    return np.require(values, dtype, ["C", "A", "E"])
+
+
+def _address(array: np.ndarray) -> int:
+    """Of the first number: in NumPy's C interface, the first field of an array.
+
+    `__array_interface__` tells it, too, but makes a dict for it, which takes ten times as long.
+    """
+    return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
+
+
+def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
+    """Zeros that start at a cache line: a vector across two of them takes twice as long."""
+    n_bytes = size * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + CACHE_LINE, np.uint8)
+    start = -_address(memory) % CACHE_LINE
+    return memory[start : start + n_bytes].view(dtype)
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """The same numbers (n,), starting at a cache line; NumPy's copies and pickles do not."""
+    copy = aligned_zeros(array.size, array.dtype)
+    copy[...] = array
+    return copy
+
+
+class Ranges:
+    """A set of addresses, as disjoint ranges in ascending order."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._lock = threading.Lock()
+
+    def add(self, start: int, end: int) -> None:
+        """Add the addresses from `start` up to `end`, joining ranges that touch."""
+        with self._lock:
+            first = bisect.bisect_left(self._ends, start)
+            last = bisect.bisect_right(self._starts, end)
+            if first < last:
+                start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+            self._starts[first:last], self._ends[first:last] = [start], [end]
+
+    def holds(self, start: int, end: int) -> bool:
+        """Whether all addresses from `start` up to `end` are in the set."""
+        with self._lock:
+            place = bisect.bisect_right(self._starts, start) - 1
+            return place >= 0 and end <= self._ends[place]
+
+
+# With the compiler off, interpreted kernels look up each address that they use: what did not come
+# through the gate, or lies outside the array that did, ends the test at once.
+PASSED: Ranges | None = Ranges() if numba.config.DISABLE_JIT else None
+
+
+def _passed(array: np.ndarray, n_bytes: int) -> int:
+    """The array's address, noted where kernels are interpreted."""
+    address = _address(array)
+    if PASSED is not None:
+        low, high = (
+            (address, address + n_bytes) if n_bytes else np.lib.array_utils.byte_bounds(array)
+        )
+        PASSED.add(low, high)
+    return address

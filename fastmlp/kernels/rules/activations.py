@@ -1,0 +1,151 @@
+"""Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
+
+Value and slope stand side by side, so that backpropagation is one product for every activation.
+To add one: its rule here, and a class in `layers`; docs/extending/activation.md shows it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from .. import interfaces
+from ..compiler.calls import Kernel
+from ..compiler.jit import numbers, rule
+from ..compiler.own_rule import OwnRule
+from . import elementary as e
+
+# Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+_MISH_IS_LINEAR = 40.0  # from there on, to the last bit of either type
+
+
+@rule
+def identity(z, alpha):
+    """z."""
+    return z, type(z)(1)
+
+
+@rule
+def relu(z, alpha):
+    """max(z, 0); a nan stays a nan."""
+    zero, one = type(z)(0), type(z)(1)
+    return (zero if z < 0 else z), (one if z > 0 else zero)
+
+
+@rule
+def leaky_relu(z, alpha):
+    """z, or alpha z below zero (Maas et al., 2013)."""
+    one = type(z)(1)
+    return (alpha * z if z < 0 else z), (one if z > 0 else alpha)
+
+
+@rule
+def elu(z, alpha):
+    """z, or alpha (exp(z) - 1) below zero (Clevert et al., 2016)."""
+    zero, one = type(z)(0), type(z)(1)
+    below = alpha * e.expm1(zero if z > 0 else z)
+    return (z if z > 0 else below), (one if z > 0 else below + alpha)
+
+
+@rule
+def selu(z, alpha):
+    """ELU with the constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+    scale = type(z)(_SELU_SCALE)
+    value, slope = elu(z, type(z)(_SELU_ALPHA))
+    return scale * value, scale * slope
+
+
+@rule
+def gelu(z, alpha):
+    """z times the normal distribution function at z (Hendrycks and Gimpel, 2016), exact.
+
+    The left tail is not 1 minus the right one, so it keeps its digits.
+    """
+    below, density = e.normal(z)
+    return z * below, below + z * density
+
+
+@rule
+def silu(z, alpha):
+    """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017).
+
+    Far below zero the sigmoid is less than any normal number where its product with z is not: so
+    its exponential comes in two halves, between which z is multiplied.
+    """
+    one = type(z)(1)
+    half = e.exp(type(z)(-0.5) * abs(z))
+    small = half * half
+    inverse = one / (one + small)
+    s = inverse if z >= 0 else small * inverse
+    value = z * inverse if z >= 0 else z * half * half * inverse
+    return value, s * (one + z * (one - s))
+
+
+@rule
+def mish(z, alpha):
+    """z tanh(log(1 + exp(z))) (Misra, 2020).
+
+    With u = exp(z) and w = u (u + 2) the tanh is w / (w + 2), by the addition theorem; its slope is
+    4 u (1 + u) / (w + 2)^2. Nothing cancels; u comes in two halves for the reason given in `silu`.
+    """
+    one, two, linear = type(z)(1), type(z)(2), type(z)(_MISH_IS_LINEAR)
+    bounded = linear if z > linear else z  # beyond, the slope's second term has vanished
+    half = e.exp(type(z)(0.5) * bounded)
+    u = half * half
+    w = u * (u + two)
+    inverse = one / (w + two)
+    t = w * inverse
+    value = z * t if z >= 0 else z * half * half * ((u + two) * inverse)
+    return value, t + bounded * (type(z)(4) * (u * inverse) * ((one + u) * inverse))
+
+
+@rule
+def softplus(z, alpha):
+    """log(1 + exp(z)) (Dugas et al., 2001)."""
+    return e.softplus(z), e.sigmoid(z)
+
+
+@rule
+def sigmoid(z, alpha):
+    """1 / (1 + exp(-z))."""
+    s = e.sigmoid(z)
+    return s, s * (type(z)(1) - s)
+
+
+@rule
+def tanh(z, alpha):
+    """Hyperbolic tangent."""
+    t = e.tanh(z)
+    return t, type(z)(1) - t * t
+
+
+@rule
+def rescaling(z, alpha):
+    """alpha z."""
+    return alpha * z, alpha
+
+
+@functools.cache
+def activation(rule: Any) -> Kernel:
+    """The kernel `activate(values, slopes, size, option, one)` of a rule.
+
+    z[i] <- f(z[i]) and slope[i] <- f'(z[i]) for numbers at two addresses.
+    """
+    return _activation(rule, f"activate_{rule.__name__}", None)
+
+
+def own_activation(own: OwnRule) -> Kernel:
+    """As `activation`, of a rule of the user's own."""
+    return _activation(own.compiled, f"activate_{own.name}", own)
+
+
+def _activation(rule: Any, name: str, own: OwnRule | None) -> Kernel:
+
+    def activate(values, slopes, size, option, one):
+        z, slope, alpha = numbers(values, size, one), numbers(slopes, size, one), type(one)(option)
+        for i in range(size):
+            z[i], slope[i] = rule(z[i], alpha)
+
+    return interfaces.ACTIVATION.kernel(activate, name, own)

@@ -1,0 +1,60 @@
+"""Random numbers by position: number i of a stream is a hash of the stream's key and i.
+
+The generator is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose state is a counter, so any
+number can be computed alone: shuffles and dropout are the same for any number of threads and need
+no state beyond the seed, the epoch and the step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compiler.jit import jit
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)
+_FACTOR_2 = np.uint64(0x94D049BB133111EB)
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_HALF = np.uint64(32)
+
+SHUFFLE_STREAM = 0  # dropout uses the number of its layer, counted from 1
+
+
+@jit
+def random_bits(key, position):
+    """64 random bits: number `position` of the stream `key`."""
+    z = key + (np.uint64(position) + np.uint64(1)) * _GAMMA
+    z = (z ^ (z >> _SHIFTS[0])) * _FACTOR_1
+    z = (z ^ (z >> _SHIFTS[1])) * _FACTOR_2
+    return z ^ (z >> _SHIFTS[2])
+
+
+@jit
+def stream_key(seed, stream, number):
+    """Key of the stream for one purpose (`stream`) at one time (`number`: an epoch or a step)."""
+    return random_bits(random_bits(np.uint64(seed), stream), number)
+
+
+@jit
+def shuffle(order, seed, epoch):
+    """Fisher-Yates: put `order` (int32) into the random order of this epoch, in place."""
+    key = stream_key(seed, SHUFFLE_STREAM, epoch)
+    for i in range(order.size - 1, 0, -1):
+        # The upper half of the bits times (i + 1) spreads evenly over 0..i.
+        high = random_bits(key, i) >> _HALF
+        j = np.int64((high * np.uint64(i + 1)) >> _HALF)
+        order[i], order[j] = order[j], order[i]
+
+
+@jit
+def drop(values, rate, key, first):
+    """Zero each of `values` with probability `rate` and scale the rest by 1 / (1 - rate).
+
+    Number i is decided by random number `first + i` of the stream. Inverted dropout: Srivastava et
+    al., JMLR 15 (2014).
+    """
+    scale = type(values[0])(1.0 / (1.0 - rate)) if values.size > 0 else 0
+    limit = np.uint64(rate * 4294967296.0)
+    for i in range(values.size):
+        kept = (random_bits(key, first + i) >> _HALF) >= limit
+        values[i] = values[i] * scale if kept else 0

@@ -1,0 +1,114 @@
+"""The end of an epoch where rows are held out: loss, score, patience and the best parameters.
+
+Threads share the rows out in blocks, each with a job of its own to answer with. The first adds up
+and decides, the others hear of it at a meeting, and all copy parameters worth keeping.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import interfaces
+from ..compiler.denormals import keep_denormals, restore_denormals
+from ..compiler.jit import doubles, itemsize, jit, longs, numbers
+from ..plan import FLOAT64_BYTES, INT32_BYTES, turn_address, turn_of, turns_at
+from ..rules import losses
+from . import shares
+from .step import batches_an_epoch, forward, loss_of_rows
+from .threads import my_part
+
+_grade, _score = interfaces.GRADE.call, interfaces.SCORE.call
+_link, _move = interfaces.LINK.call, interfaces.MOVE.call
+
+
+@jit
+def _copy(source, target, count, one):
+    read, written = numbers(source, count, one), numbers(target, count, one)
+    for i in range(count):
+        written[i] = read[i]
+
+
+@jit
+def _judge_block(turn, answering, first, one):
+    """Grades and losses of one block of held-out rows, in the job that answers."""
+    held, n_out, batch = turn.held_out, turn.model["n_outputs"], answering.batch
+    forward(answering, one)
+    control = keep_denormals()  # as where there is no training beside it
+    outputs = answering.ops[answering.ops.size - 1]["values"]
+    if held["grade"] != 0:
+        predicted = answering.space["gradient"]  # which the loss has yet to write
+        _copy(outputs, predicted, batch * n_out, one)
+        if answering.loss["link"] != 0:
+            sums = answering.space["row_losses"]
+            _link(answering.loss["link"], (predicted, n_out, batch, sums, one))
+        _grade(held["grade"], (
+            predicted, n_out, first, first + batch, held["truth"], held["weights"], held["parts"],
+            one,
+        ))  # fmt: skip
+    loss_of_rows(answering, held["row_losses"] + first * FLOAT64_BYTES, one)
+    restore_denormals(control)
+
+
+@jit
+def _judge_my_rows(turn, one):
+    """This thread's blocks of held-out rows: one in so many as there are threads."""
+    held, job = turn.held_out, longs(turn.held_out["jobs"], turn.thread + 1)[turn.thread]
+    if job == 0:
+        return
+    answering = turn_of(turn_address(job, 0))
+    record, block = turns_at(answering.at, 1)[0], answering.call["batch_size"]
+    record["step"], record["total"] = 0, answering.loss["total_weight"]
+    first = turn.thread * block
+    while first < held["n_rows"]:
+        record["batch"] = min(block, held["n_rows"] - first)
+        record["order"] = held["order"] + first * INT32_BYTES
+        _judge_block(turn, answering, first, one)
+        first += turn.crew["n_threads"] * block
+
+
+@jit
+def _decide(turn, one):
+    """Loss and score of the epoch; whether they are the best so far, and whether it is enough."""
+    held, epoch = turn.held_out, (turn.step + 1) // batches_an_epoch(turn)
+    found, place = doubles(held["losses"], epoch), held["scores"] + (epoch - 1) * FLOAT64_BYTES
+    found[epoch - 1] = losses.sum_rows(held["row_losses"], held["n_rows"]) * turn.loss["scale"]
+    score = doubles(place, 1)
+    score[0] = -found[epoch - 1]
+    if held["grade"] != 0:
+        _score(held["score"], (
+            held["parts"], held["n_rows"], held["n_parts"], held["spread"], held["divisor"], place,
+            one,
+        ))  # fmt: skip
+    held["n_judged"] = epoch
+    value, best = -found[epoch - 1] if held["by_loss"] else score[0], held["best_value"]
+    if held["strict"]:
+        is_best = value > best + held["tolerance"]
+        is_stale = not is_best
+    else:
+        is_best, is_stale = value > best, value < best + held["tolerance"]
+    if is_best:
+        held["best_value"], held["best_epoch"] = value, epoch
+    held["n_stale"] = held["n_stale"] + 1 if is_stale else 0
+    if 0 <= held["patience"] < held["n_stale"]:
+        turn.call["enough_after"] = epoch
+
+
+@interfaces.TURN.kernel
+def judge(turn, one):
+    """What every thread does when an epoch is over, after its last step."""
+    held, model, size = turn.held_out, turn.model, itemsize(one)
+    if turn.crew["move"] != 0:
+        _move(turn.crew["move"], (turn, False, one))
+    shares.meet(turn)
+    if not np.isfinite(doubles(turn.call["losses"], turn.step + 1)[turn.step]):
+        return
+    _judge_my_rows(turn, one)
+    shares.meet(turn)
+    if turn.thread == 0:
+        _decide(turn, one)
+    shares.meet(turn)
+    is_best = held["best_epoch"] * batches_an_epoch(turn) == turn.step + 1
+    if is_best and held["best_params"] != 0:
+        first, last = my_part(held["n_kept"], turn.crew["n_threads"], turn.thread)
+        start = first * size
+        _copy(model["params"] + start, held["best_params"] + start, last - first, one)

@@ -1,0 +1,211 @@
+"""The training step: all batches of an epoch in one call, on one thread or several.
+
+A step has two phases. *Rows*: each thread takes its rows of the batch through all ops, the loss and
+back again. *Parameters*: each thread owns a range of every W, sums its gradient over the whole
+batch and updates it while it is hot. Between them the threads meet. Of one op threads may share out
+the inputs: each multiplies those that meet its own rows of W, and only the sums change cores. With
+many inputs that is the first op; with few it is the second, and each thread computes its inputs,
+units of the first, for the whole batch. Where layers are wide, threads share out the columns of
+each op instead of rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import interfaces
+from ..compiler.denormals import flush_denormals, restore_denormals
+from ..compiler.jit import doubles, integers, jit
+from ..ops import common
+from ..plan import FLOAT64_BYTES, INT32_BYTES, turn_address, turn_of, turns_at
+from ..rules import losses
+from ..views import Rows, Setting, Targets
+from . import shares
+from .threads import my_part
+
+_op, _loss, _gather = interfaces.OP.call, interfaces.LOSS.call, interfaces.GATHER.call
+_turn, _move = interfaces.TURN.call, interfaces.MOVE.call
+
+
+@jit
+def batches_an_epoch(turn):
+    """Steps of one epoch."""
+    return -(-turn.samples["n_rows"] // turn.call["batch_size"])
+
+
+@jit
+def forward(turn, one):
+    """The batch through all ops; the outputs are the last one's values."""
+    crew, samples = turn.crew, turn.samples
+    if samples["gather"] != 0 and crew["shared"] != 0:
+        first, last = my_part(turn.batch, crew["n_threads"], turn.thread)
+        _gather(samples["gather"], (turn, first, last, 0, samples["n_features"], one))
+        if shares.shares_columns(turn, 0):
+            shares.meet(turn)
+    for s in range(turn.ops.size):
+        _op(turn.ops[s]["forward"], (turn, s, one))
+
+
+@jit
+def loss_of_rows(turn, row_losses, one):
+    """Loss of this thread's rows of the batch, to an address; the gradient of their outputs."""
+    loss, samples, n_out = turn.loss, turn.samples, turn.model["n_outputs"]
+    first, last = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
+    shift = 0 if turn.crew["by_columns"] else first
+    setting = Setting(loss["option"], loss["levels"], loss["n_levels"])
+    targets = Targets(
+        samples["labels"], samples["targets"], samples["weights"], turn.total / loss["scale"]
+    )
+    outputs, gradient = (
+        turn.ops[turn.ops.size - 1]["values"],
+        common.gradient_rows(turn, shift, n_out, one),
+    )
+    _loss(loss["rows"], (
+        setting, outputs, n_out, Rows(turn.order, first, last), targets, gradient,
+        row_losses, one,
+    ))  # fmt: skip
+
+
+@jit
+def _rows_phase(turn, one):
+    """Forward, loss and backward of this thread's part of the batch."""
+    forward(turn, one)
+    loss_of_rows(turn, turn.space["row_losses"], one)
+    if turn.crew["by_columns"]:
+        shares.meet(turn)
+    for s in range(turn.ops.size - 1, turn.model["first_trained"] - 1, -1):
+        if turn.ops[s]["scale"] != 0:
+            _op(turn.ops[s]["scale"], (turn, s, one))
+        if turn.ops[s]["backward"] != 0:
+            _op(turn.ops[s]["backward"], (turn, s, one))
+    if turn.model["penalties"] != 0:
+        _turn(turn.model["penalties"], (turn, one))
+
+
+@jit
+def _loss_of_batch(turn):
+    """Loss of a batch with the penalties of all weights, from the rows' parts of each."""
+    loss = losses.sum_rows(turn.space["row_losses"], turn.batch)
+    if turn.model["penalties"] == 0:
+        return loss
+    n_rows = turn.model["n_weight_rows"]
+    return loss + turn.penalty_scale * losses.sum_rows(turn.space["penalties"], n_rows)
+
+
+@jit
+def _was_enough(turn):
+    """Whether an epoch that ended before this step wore out the patience."""
+    return 0 < turn.call["enough_after"] * batches_an_epoch(turn) <= turn.step
+
+
+@jit
+def _judge_epoch(turn):
+    """At the end of an epoch, see whether its loss is better, and say when it is enough."""
+    call, n_batches, done = turn.call, batches_an_epoch(turn), turn.step + 1
+    if call["patience"] < 0 or done % n_batches != 0:
+        return
+    first = call["losses"] + (done - n_batches) * FLOAT64_BYTES
+    loss = losses.mean_of_batches(first, n_batches, call["batch_size"], turn.samples["n_rows"])
+    is_better = loss <= call["best_loss"] - call["tolerance"]
+    call["n_stale"] = 0 if is_better else call["n_stale"] + 1
+    call["best_loss"] = min(call["best_loss"], loss)
+    if call["n_stale"] > call["patience"]:
+        call["enough_after"] = done // n_batches
+
+
+@jit
+def _parameters_phase(turn, one):
+    """Gradients of this thread's share of the parameters and, where they are used, new values.
+
+    Returns False if another thread failed.
+    """
+    for s in range(turn.model["first_trained"], turn.ops.size):
+        if turn.ops[s]["gradient"] != 0:
+            _op(turn.ops[s]["gradient"], (turn, s, one))
+    update, shared = turn.update, turn.crew["shared"]
+    if not update["updates"]:
+        return True
+    if update["clip"] != 0:
+        _turn(update["clip"], (turn, one))
+    if update["limit"] != 0:
+        _turn(update["limit"], (turn, one))
+    elif shared == 0 or (shared == 1 and turn.samples["gather"] == 0):
+        return True  # this thread's part of the next step needs nothing but what is its own
+    return shares.meet(turn)
+
+
+@jit
+def _step(turn, one):
+    """One batch: rows, parameters, and what needs all gradients or all parameters at once.
+
+    Returns False if another thread failed.
+    """
+    _rows_phase(turn, one)
+    if not shares.meet(turn):
+        return False
+    step, found = turn.step, doubles(turn.call["losses"], turn.step + 1)
+    # What thread 0 found in earlier steps all see behind a barrier; what in this one, only some.
+    if step > 0 and (_was_enough(turn) or not np.isfinite(found[step - 1])):
+        return False
+    if turn.thread == 0:
+        found[step] = _loss_of_batch(turn)
+        _judge_epoch(turn)
+    return _parameters_phase(turn, one)
+
+
+@jit
+def _goes_on(turn, one):
+    """After the last step of an epoch: judge it by held-out rows, and see whether it is enough."""
+    if turn.held_out["judge"] == 0:
+        return True
+    _turn(turn.held_out["judge"], (turn, one))
+    return turn.call["enough_after"] == 0
+
+
+@jit
+def _weigh(record, samples, loss, one):
+    """Note what a batch's loss is a mean over: the sum of its weights, if the job does not say."""
+    total = loss["total_weight"]
+    if total <= 0:
+        order = integers(record["order"], record["batch"])
+        total = losses.total_weight(order, samples["weights"], one)
+    record["total"], record["penalty_scale"] = total, 1.0
+    if loss["shares_penalty"]:
+        record["penalty_scale"] = 1.0 / total if total > 0 else 0.0
+
+
+@jit
+def train_steps(job_at, thread, one):
+    """Walk through the order of each epoch a batch at a time, updating the parameters after each.
+
+    It does the steps from `from_step` up to `n_steps`; the caller comes back for the rest, and can
+    hear Ctrl-C in between. A job without updates is one batch, whose gradient is left in `grads`.
+    Thread 0 writes `losses`: the mean loss of each batch, penalties included, up to the first that
+    is not finite, or until it is enough. Every thread calls this with its own number. Returns False
+    if it ended early.
+    """
+    turn = turn_of(turn_address(job_at, thread))
+    control, record = flush_denormals(), turns_at(turn.at, 1)[0]
+    samples, call, crew = turn.samples, turn.call, turn.crew
+    if crew["move"] != 0:
+        _move(crew["move"], (turn, True, one))
+    n_rows, batch_size, n_batches = samples["n_rows"], call["batch_size"], batches_an_epoch(turn)
+    whole, rest = divmod(call["from_step"], n_batches)
+    met, visited = True, rest * batch_size
+    record["order"] = samples["order"] + (whole * n_rows + visited) * INT32_BYTES
+    for step in range(call["from_step"], call["n_steps"]):
+        record["step"], record["batch"] = step, min(batch_size, n_rows - visited)
+        _weigh(record, samples, turn.loss, one)
+        met = _step(turn, one)
+        if not met:
+            break
+        record["order"] += record["batch"] * INT32_BYTES
+        visited += record["batch"]
+        if visited == n_rows:
+            visited, met = 0, _goes_on(turn, one)
+            if not met:
+                break
+    if crew["move"] != 0:
+        _move(crew["move"], (turn, False, one))
+    restore_denormals(control)
+    return met

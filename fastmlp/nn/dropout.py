@@ -1,0 +1,134 @@
+"""Dropout: which units are dropped follows from seed, layer, step and place.
+
+So a run can be repeated for any number of threads, and nothing has to be stored to resume it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..kernels.rules import random
+from ..optim.schedules import Schedule, number_or_schedule, rates_of
+from .chain import every_layer
+from .layer import LAYERS, Layer
+
+
+@LAYERS.register
+@dataclass
+class Dropout(Layer):
+    """In training, drops each input at random and scales the rest to make up for it.
+
+    Which inputs are dropped depends on the network's seed, the layer's position and the step only.
+    Outside of training the layer changes nothing.
+
+    Parameters
+    ----------
+    rate : float in [0, 1), Schedule or callable, default 0.5
+        Probability of being dropped; a schedule gives that of each step of a fit.
+
+    Raises
+    ------
+    InputError
+        For a rate out of range.
+
+    Notes
+    -----
+    y = 0 with probability rate, else x / (1 - rate); the slope is 0 or 1 / (1 - rate) alike.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: A simple way to prevent
+    neural networks from overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dropout
+    >>> found = Dropout(0.5).forward(np.ones((10, 100)), training=True)
+    >>> np.unique(found), bool(400 < (found == 0).sum() < 600)
+    (array([0., 2.]), True)
+    """
+
+    name: ClassVar[str] = "dropout"
+    keeps_width: ClassVar[bool] = True
+    is_before_activation: ClassVar[bool] = True
+    rate: Any = 0.5
+
+    def __post_init__(self) -> None:
+        self.rate = number_or_schedule("Dropout", "rate", self.rate, 1)
+        self.seed, self.stream, self.step = 0, 1, -1
+        self._dropped = False
+        self._given_rate: float | None = None
+
+    def at_step(self, seed: int, stream: int, step: int, rate: float | None = None) -> None:
+        """Say which random numbers the next forward pass uses; else they move on by themselves.
+
+        Parameters
+        ----------
+        seed : int
+            The network's seed.
+        stream : int
+            The layer's number.
+        step : int
+            Steps done before, by all epochs.
+        rate : float, optional
+            What a schedule gives for the step; by default, what it gives for the last one of a run.
+        """
+        self.seed, self.stream, self.step = seed, stream, step - 1
+        self._given_rate = rate
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        values = self._input(X).copy()
+        self._dropped = False
+        self._last = values
+        if training:
+            self._used_rate = self._rate_of(self.step + 1)
+            self._dropped = self._used_rate > 0
+        if self._dropped:
+            self.step += 1
+            self._drop(values)
+        return values
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        if not hasattr(self, "_last"):
+            raise self._before_forward()
+        values = self._incoming(dY, self._last).copy()
+        if self._dropped:
+            self._drop(values)
+        return values
+
+    def _rate_of(self, step: int) -> float:
+        if self._given_rate is not None:
+            return self._given_rate
+        if isinstance(self.rate, Schedule):
+            return float(rates_of_steps([self], np.array([step]), step + 1)[0, 0])
+        return float(self.rate)
+
+    def _drop(self, values: np.ndarray) -> None:
+        key = np.uint64(random.stream_key(self.seed, self.stream, self.step))
+        random.drop(values.reshape(-1), self._used_rate, key, 0)
+
+
+def by_schedule(layers: Sequence[Layer]) -> list[Dropout]:
+    """Those whose rates follow schedules, in order."""
+    drops = [layer for layer in every_layer(layers) if isinstance(layer, Dropout)]
+    return [layer for layer in drops if isinstance(layer.rate, Schedule)]
+
+
+def rates_of_steps(layers: Sequence[Layer], steps: np.ndarray, n_steps: int) -> np.ndarray:
+    """The rates of all that follow schedules at some steps of a run: (steps, such layers)."""
+    table = np.empty((steps.size, len(by_schedule(layers))))
+    for column, layer in enumerate(by_schedule(layers)):
+        table[:, column] = rates_of(layer.rate, steps, n_steps)
+        if (table[:, column] >= 1).any():
+            place = int(steps[np.argmax(table[:, column] >= 1)])
+            raise InputError(
+                "Dropout, rate", "a schedule of rates below 1", f"another at step {place}",
+                "a rate of 1 would drop everything",
+            )  # fmt: skip
+    return table

@@ -1,0 +1,374 @@
+"""Initial weights: each rule draws a matrix (n_in, n_out) whose scale fits the layer's sizes.
+
+Xavier/Glorot keeps variances with symmetric activations, He with rectifiers, LeCun with SELU;
+`default_for` picks by the activation that follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..inputs import checks
+from ..registry import Registry
+
+__all__ = [
+    "NTK",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Zeros",
+]
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("glorot", "xavier", "xavier_uniform"), "glorot_uniform"),
+    "xavier_normal": "glorot_normal",
+    **dict.fromkeys(("he", "kaiming", "kaiming_uniform"), "he_uniform"),
+    "kaiming_normal": "he_normal",
+    "lecun": "lecun_normal",
+    **dict.fromkeys(("gaussian", "random_normal"), "normal"),
+    "zero": "zeros",
+}
+
+INITIALIZERS: Registry[Initializer] = Registry("initializer", _OTHER_NAMES)
+
+
+class Initializer:
+    """Base of all initializers; derive from it and define `draw` to add one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dense, initializers
+    >>> class Identity(initializers.Initializer):
+    ...     def draw(self, rng, n_in, n_out):
+    ...         return np.eye(n_in, n_out)
+    >>> Dense(2, 2, initializer=Identity()).forward(np.array([[3.0, 4.0]]))
+    array([[3., 4.]])
+    """
+
+    name: ClassVar[str]
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        """A new matrix of weights.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+            Source of random values.
+        n_in, n_out : int
+            Inputs and units of the layer.
+
+        Returns
+        -------
+        ndarray of shape (n_in, n_out)
+            Float64.
+        """
+        raise NotImplementedError
+
+    def parameter_scale(self, n_in: int) -> float:
+        """Weight per unit of the parameter that the optimizer is meant to see.
+
+        Parameters
+        ----------
+        n_in : int
+            Inputs of the layer.
+
+        Returns
+        -------
+        float
+            1 for all but `NTK`.
+        """
+        return 1.0
+
+
+def _uniform(rng: np.random.Generator, n_in: int, n_out: int, variance: float) -> np.ndarray:
+    limit = np.sqrt(3.0 * variance)  # the variance of U(-a, a) is a^2 / 3
+    return rng.uniform(-limit, limit, (n_in, n_out))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class GlorotUniform(Initializer):
+    """Uniform numbers that keep variances with symmetric activations; also called Xavier.
+
+    Notes
+    -----
+    W ~ U(-a, a) with a = sqrt(6 / (n_in + n_out)), of variance 2 / (n_in + n_out).
+
+    References
+    ----------
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.GlorotUniform().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.06)
+    """
+
+    name: ClassVar[str] = "glorot_uniform"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return _uniform(rng, n_in, n_out, 2.0 / max(n_in + n_out, 1))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class GlorotNormal(Initializer):
+    """Normal numbers that keep variances with symmetric activations; also called Xavier.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = 2 / (n_in + n_out).
+
+    References
+    ----------
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.GlorotNormal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.06)
+    """
+
+    name: ClassVar[str] = "glorot_normal"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return rng.normal(0.0, np.sqrt(2.0 / max(n_in + n_out, 1)), (n_in, n_out))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class HeUniform(Initializer):
+    """Uniform numbers that keep variances with rectifiers.
+
+    Notes
+    -----
+    W ~ U(-a, a) with a = sqrt(6 / n_in), of variance 2 / n_in.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving deep into rectifiers: Surpassing human-level performance on
+    ImageNet classification", ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.HeUniform().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.07)
+    """
+
+    name: ClassVar[str] = "he_uniform"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return _uniform(rng, n_in, n_out, 2.0 / n_in)
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class HeNormal(Initializer):
+    """Normal numbers that keep variances with rectifiers.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = 2 / n_in.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving deep into rectifiers: Surpassing human-level performance on
+    ImageNet classification", ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.HeNormal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.07)
+    """
+
+    name: ClassVar[str] = "he_normal"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class LeCunUniform(Initializer):
+    """Uniform numbers that keep variances forwards.
+
+    Notes
+    -----
+    W ~ U(-a, a) with a = sqrt(3 / n_in), of variance 1 / n_in.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade,
+    1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.LeCunUniform().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.05)
+    """
+
+    name: ClassVar[str] = "lecun_uniform"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return _uniform(rng, n_in, n_out, 1.0 / n_in)
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class LeCunNormal(Initializer):
+    """Normal numbers that keep variances forwards, which SELU builds on.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = 1 / n_in.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade,
+    1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.LeCunNormal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.05)
+    """
+
+    name: ClassVar[str] = "lecun_normal"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return rng.normal(0.0, np.sqrt(1.0 / n_in), (n_in, n_out))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """Normal numbers of one scale, whatever the sizes.
+
+    Parameters
+    ----------
+    scale : float, default 0.1
+        Standard deviation.
+
+    Raises
+    ------
+    InputError
+        For a scale below 0.
+
+    Notes
+    -----
+    W ~ N(0, variance) with variance = scale^2. The default is that of the published algorithm in
+    `fastmlp.reference`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.Normal().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.1)
+    """
+
+    name: ClassVar[str] = "normal"
+    scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks.number("Normal", "scale", self.scale, 0)
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return rng.normal(0.0, self.scale, (n_in, n_out))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class NTK(Initializer):
+    """Normal numbers in the neural tangent parametrisation.
+
+    Notes
+    -----
+    W = V / sqrt(n_in) with V ~ N(0, 1). The network stores W; its steps are scaled so that W moves
+    as if the optimizer had moved V: by 1 / sqrt(n_in) where steps do not depend on the gradient's
+    scale (Adam), by 1 / n_in else (SGD).
+
+    References
+    ----------
+    Jacot, Gabriel and Hongler, "Neural tangent kernel: Convergence and generalization in neural
+    networks", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.NTK().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.05)
+    """
+
+    name: ClassVar[str] = "ntk"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return rng.normal(0.0, self.parameter_scale(n_in), (n_in, n_out))
+
+    def parameter_scale(self, n_in: int) -> float:
+        return 1.0 / float(np.sqrt(n_in))
+
+
+@INITIALIZERS.register
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """All zeros, for biases and for an output layer that is to start without opinion.
+
+    Notes
+    -----
+    W = 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import initializers
+    >>> W = initializers.Zeros().draw(np.random.default_rng(0), 400, 200)
+    >>> W.shape, round(float(W.std()), 2)
+    ((400, 200), 0.0)
+    """
+
+    name: ClassVar[str] = "zeros"
+
+    def draw(self, rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        return np.zeros((n_in, n_out))
+
+
+def default_for(activation: str) -> Initializer:
+    """What suits the activation that follows, by its registered name."""
+    if activation in ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "softplus"):
+        return HeUniform()
+    if activation == "selu":
+        return LeCunNormal()
+    return GlorotUniform()

@@ -1,0 +1,325 @@
+"""What every layer is: sizes, options, views into flat parameters, `forward` and `backward`.
+
+A layer of the user's own derives from `Layer`; those with kernels stand in `LAYERS` by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, overload
+
+import numpy as np
+
+from ..errors import InputError, counted
+from ..inputs import checks
+from ..kernels.compiler.memory import aligned_zeros, laid_out
+from ..model.attributes import FixedError, Views
+from ..registry import Registry, specification
+
+_OTHER_NAMES = {
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "lrelu": "leaky_relu",
+    "swish": "silu",
+}
+
+LAYERS: Registry[Layer] = Registry("layer", _OTHER_NAMES)
+
+
+class Size:
+    """A layer's number of columns: None until it is known, and fixed once there are parameters."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, layer: None, cls: type) -> Size: ...
+
+    @overload
+    def __get__(self, layer: Layer, cls: type) -> int | None: ...
+
+    def __get__(self, layer: Layer | None, cls: type) -> Size | int | None:
+        return self if layer is None else vars(layer).get(self.name)
+
+    def __set__(self, layer: Layer, value: int | None) -> None:
+        kept = vars(layer)
+        if isinstance(kept.get("parameters"), Views) and value != kept.get(self.name):
+            raise FixedError(
+                f"{layer!r}.{self.name}", "a size that is only read", "another one",
+                "make a new layer for other sizes",
+            )  # fmt: skip
+        kept[self.name] = value
+
+
+class Layer:
+    """Base of all layers.
+
+    A layer of your own derives from this, defines `forward` and `backward` in plain NumPy and, if
+    it has parameters, `parameter_shapes` and `initialize`. It then works in any network at once.
+
+    Attributes
+    ----------
+    n_in, n_out : int or None
+        Columns of the input and the output, known once the layer is built.
+    parameters, gradients : dict of str to ndarray
+        Views by name; writing to them changes the network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Layer
+    >>> class Double(Layer):
+    ...     name = "double"
+    ...     def forward(self, X, training=False):
+    ...         return 2 * X
+    ...     def backward(self, dY):
+    ...         return 2 * dY
+    >>> Double().forward(np.ones((1, 2)))
+    array([[2., 2.]])
+    """
+
+    name: ClassVar[str] = "layer"
+    keeps_width: ClassVar[bool] = False  # whether as many columns come out as go in, whatever
+    is_before_activation: ClassVar[bool] = False  # whether an activation still follows a Dense
+    n_in, n_out = Size(), Size()
+    is_taken = False  # by a network, whose parameters it then views
+    buffers: Mapping[str, np.ndarray] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    @property
+    def inner(self) -> dict[str, Layer]:
+        """Layers in this one by their places; none, but for `Residual` and `Columns`."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of a layer is free for a network of its own."""
+        return {key: value for key, value in self.__dict__.items() if key != "is_taken"}
+
+    def build(self, n_in: int) -> int:
+        """Learn the number of input columns.
+
+        Parameters
+        ----------
+        n_in : int
+            Columns of the inputs.
+
+        Returns
+        -------
+        int
+            Columns of the outputs.
+
+        Raises
+        ------
+        InputError
+            If the layer was made, or built before, for another number.
+        """
+        if self.n_in is not None and self.n_in != n_in:
+            raise InputError(
+                repr(self),
+                f"an input of {counted(self.n_in, 'column')}",
+                f"{n_in}",
+                "make sizes of neighbouring layers match",
+            )
+        self.n_in = n_in
+        if self.n_out is None:
+            self.n_out = n_in
+        return self.n_out
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter by name; the layer is built by then.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            Empty for layers without parameters.
+        """
+        return {}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Write initial values into `self.parameters`.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+            Source of random values.
+        """
+
+    def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each buffer by name: numbers that are saved with a network and not trained.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            Empty for layers without buffers; the layer is built by then.
+        """
+        return {}
+
+    def bind_buffers(self, buffers: dict[str, np.ndarray]) -> None:
+        """Take views into the network's flat vector as this layer's buffers.
+
+        Parameters
+        ----------
+        buffers : dict of str to ndarray
+            One array of each name and shape that `buffer_shapes` lists.
+        """
+        self.buffers = buffers
+
+    def initialize_buffers(self) -> None:
+        """Write initial values into `self.buffers`."""
+
+    def bind_own_buffers(self, dtype: Any) -> None:
+        """Give a layer outside any network buffers of its own.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"} or numpy dtype
+            Type of the numbers.
+        """
+        self.bind_buffers(_memory(self.buffer_shapes(), dtype))
+        self.initialize_buffers()
+
+    @classmethod
+    def from_specification(cls, fields: dict[str, Any], make: Callable[[Any], Layer]) -> Layer:
+        """A layer like the one that `specification` described.
+
+        Parameters
+        ----------
+        fields : dict
+            The specification without its name.
+        make : callable
+            What makes an inner layer from its specification.
+
+        Returns
+        -------
+        Layer
+            Not built yet.
+        """
+        return cls(**fields)
+
+    def initialize_alone(self, n_in: int, dtype: Any = np.float64, random_state: Any = 0) -> None:
+        """Give a layer outside any network parameters of its own.
+
+        Parameters
+        ----------
+        n_in : int
+            Columns of the inputs.
+        dtype : {"float32", "float64"} or numpy dtype, default "float64"
+            Type of the parameters.
+        random_state : int, numpy Generator or None, default 0
+            Seed of the initial values.
+
+        Raises
+        ------
+        InputError
+            If the layer is made for another number of columns, or for a bad seed.
+        """
+        self.build(n_in)
+        shapes = self.parameter_shapes()
+        self.bind(_memory(shapes, dtype), _memory(shapes, dtype))
+        self.bind_own_buffers(dtype)
+        seed = checks.seed(type(self).__name__, random_state)
+        self.initialize(np.random.default_rng(seed))
+
+    def bind(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
+        """Take views into the network's flat vectors as this layer's parameters and gradients.
+
+        Parameters
+        ----------
+        parameters, gradients : dict of str to ndarray
+            One array of each name and shape that `parameter_shapes` lists.
+        """
+        self.parameters, self.gradients = parameters, gradients
+
+    def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+        """Outputs for a batch of inputs, keeping what `backward` will need.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_in)
+            Inputs; `Dense` also takes a sparse matrix.
+        training : bool, default False
+            Whether to do what is done in training only, as dropout is.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out)
+            Float32 or float64: as the parameters or, without any, as X; float64 for integers.
+
+        Raises
+        ------
+        InputError
+            For inputs of another width or not finite, in built-in layers.
+        """
+        raise NotImplementedError
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        """Gradient of a loss with respect to the last inputs, given that of the outputs.
+
+        Gradients of parameters are written into `self.gradients`.
+
+        Parameters
+        ----------
+        dY : array of shape (n, n_out)
+            Gradient with respect to the outputs.
+
+        Returns
+        -------
+        ndarray of shape (n, n_in)
+            Gradient with respect to the inputs.
+
+        Raises
+        ------
+        InputError
+            Without a forward pass before, or for another shape, in built-in layers.
+        """
+        raise NotImplementedError
+
+    def specification(self) -> dict[str, Any]:
+        """The layer without its parameters as plain data, for model files.
+
+        Returns
+        -------
+        dict
+            Its registered name as "name", and its options.
+        """
+        spec: dict[str, Any] = specification(self)
+        return spec if isinstance(spec, dict) else {"name": self.name}
+
+    def _input(self, X: Any) -> np.ndarray:
+        """X as a contiguous float matrix of the width the layer expects."""
+        where = f"{self!r}.forward"
+        values = checks.matrix(where, "X", checks.array(where, "X", X), self.n_in)
+        return laid_out(values, checks.compute_type(values.dtype))
+
+    def _incoming(self, dY: Any, wanted: np.ndarray) -> np.ndarray:
+        """dY as a contiguous matrix of the shape and type of the last outputs."""
+        where = f"{self!r}.backward"
+        given = checks.numeric(where, "dY", checks.array(where, "dY", dY))
+        values = laid_out(given, wanted.dtype)
+        if values.shape != wanted.shape:
+            raise InputError(
+                where,
+                f"dY of shape {wanted.shape}, as the last outputs",
+                f"{values.shape}",
+                "call forward on the same batch first",
+            )
+        return values
+
+    def _before_forward(self) -> InputError:
+        return InputError(
+            f"{self!r}.backward", "a forward pass before it", "none", "call forward(X) first"
+        )
+
+
+def _memory(shapes: dict[str, tuple[int, ...]], dtype: Any) -> Views:
+    """Views of one array for all of some shapes."""
+    sizes = {key: math.prod(shape) for key, shape in shapes.items()}
+    flat, views, start = aligned_zeros(sum(sizes.values()), dtype), {}, 0
+    for key, size in sizes.items():
+        views[key] = flat[start : start + size].reshape(shapes[key])
+        start += size
+    return Views(views)

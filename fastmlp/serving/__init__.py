@@ -1,0 +1,4 @@
+"""Answers: outputs, predictions and scores of a trained network, and predictors for single rows.
+
+Nothing here changes a network.
+"""

@@ -1,0 +1,113 @@
+"""What a network answers and how good that is: outputs, predictions, losses and scores.
+
+The compiled path computes outputs where every part has a kernel; elsewhere layers do, one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import engine, layerwise
+from ..engine.judging import BY_LOSS, Grading, r_squared, share_of_right
+from ..engine.lowering import can_compile
+from ..errors import InputError
+from ..inputs import checks, samples
+from ..inputs.targets import Encoded, Samples, TargetCoder
+from ..model.body import Body
+from ..nn.losses import Quantile, linked
+
+
+def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
+    """Outputs of rows as `samples` reads them, after the loss's link if wanted."""
+    if can_compile(body.layers, body.loss):
+        return engine.outputs(body, X, link)
+    checks.valid_sparse("Network.outputs", "X", X)  # callbacks may have changed held-out rows
+    values = layerwise.forward(body, X)
+    return linked(body.loss, values) if link else values
+
+
+def answers(body: Body, where: str, X: Any, link: bool) -> np.ndarray:
+    """Outputs of rows as users pass them, nan refused."""
+    return checks.answers(where, outputs(body, samples.matrix(body, where, X), link))
+
+
+def predict(body: Body, where: str, X: Any) -> np.ndarray:
+    """Labels, or numbers for a regression loss."""
+    coder = _coder(body, where)
+    return coder.decode(answers(body, where, X, link=True))
+
+
+def evaluate(body: Body, where: str, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
+    """Mean loss and score on samples as users pass them."""
+    _coder(body, where)
+    return judged(body, samples.read(body, where, X, y, sample_weight)[0])
+
+
+def _coder(body: Body, where: str) -> TargetCoder:
+    if body.coder is None:
+        raise InputError(
+            where, "a fitted network", "one that has seen no targets", "call fit first"
+        )
+    return body.coder
+
+
+def judged(body: Body, held_out: Samples) -> tuple[float, float]:
+    """Mean loss, penalties left out, and score on samples."""
+    X, encoded, weights = held_out
+    found = outputs(body, X, link=False)
+    loss, _ = layerwise.loss_and_slopes(body, found, encoded, weights)
+    return loss, _score(body, found, encoded, weights, loss)
+
+
+def _score(
+    body: Body, found: np.ndarray, encoded: Encoded, weights: np.ndarray, loss: float
+) -> float:
+    if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
+        return -loss
+    targets, predicted = encoded.dense(body.n_outputs), linked(body.loss, found)
+    if not np.isfinite(predicted).all():
+        return np.nan
+    even = weights if weights.size else None
+    if body.loss.task == "classes":
+        right = np.argmax(predicted, axis=1) == np.argmax(targets, axis=1)
+        return float(np.average(right, weights=even))
+    if body.loss.task == "binary":
+        right = ((predicted > 0.5) == (targets > 0.5)).all(axis=1)
+        return float(np.average(right, weights=even))
+    return _r_squared(predicted.astype(np.float64), targets.astype(np.float64), even)
+
+
+def grading(body: Body, held_out: Samples) -> Grading:
+    """How the compiled call finds the score that `judged` gives."""
+    _, encoded, weights = held_out
+    if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
+        return BY_LOSS
+    targets, even = encoded.dense(body.n_outputs), weights if weights.size else None
+    if body.loss.task == "classes":
+        return share_of_right(np.argmax(targets, axis=1), even)
+    if body.loss.task == "binary":
+        return share_of_right(targets > 0.5, even)
+    true = targets.astype(np.float64)
+    return r_squared(true, _spread(true, even), even, _total(true, even))
+
+
+def _spread(true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Variance of each output's targets."""
+    mean = np.average(true, axis=0, weights=weights)
+    return np.asarray(np.average((true - mean) ** 2, axis=0, weights=weights))
+
+
+def _total(true: np.ndarray, weights: np.ndarray | None) -> float:
+    """What such averages divide by."""
+    return float(np.average(true, axis=0, weights=weights, returned=True)[1][0])
+
+
+def _r_squared(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray | None) -> float:
+    """Coefficient of determination, averaged over the outputs; a constant target scores 0 or 1."""
+    residual = np.average((true - predicted) ** 2, axis=0, weights=weights)
+    spread = _spread(true, weights)
+    constant = np.where(residual == 0, 1.0, 0.0)
+    safe = np.where(spread > 0, spread, 1.0)
+    return float(np.mean(np.where(spread > 0, 1.0 - residual / safe, constant)))

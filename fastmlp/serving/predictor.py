@@ -1,0 +1,234 @@
+"""Serving: an immutable copy of a network that answers single rows in about a microsecond.
+
+Work spaces wait in a list that threads take from and give back to, so any number of threads may
+call one predictor, and a call with `out` allocates nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from ..engine import engine
+from ..engine.compiling import announce
+from ..engine.lowering import can_compile
+from ..errors import InputError, counted
+from ..inputs import checks, columns
+from ..inputs.tables import table_of
+from ..inputs.targets import TargetCoder
+from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
+from ..kernels.step.outputs import outputs_of_row
+from ..model.body import Body
+from . import evaluation
+
+
+class Predictor:
+    """Outputs after the link (probabilities, or predicted numbers) of one row or many.
+
+    Made by `Network.compile_predictor`; later changes of the network do not reach it. Inputs are
+    not searched for nan, which comes out as nan. `predict` gives labels.
+
+    Parameters
+    ----------
+    network : Network
+        Built, of built-in layers and a built-in loss.
+    coder : TargetCoder, optional
+        How `predict` reads outputs; by default as the network does.
+
+    Raises
+    ------
+    InputError
+        For a network that is not built or has parts without a kernel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dense, Network, ReLU
+    >>> predictor = Network([Dense(4, 8), ReLU(), Dense(8, 3)]).compile_predictor()
+    >>> row = np.ones(4, np.float32)
+    >>> predictor(row).shape, predictor(np.ones((5, 4))).shape
+    ((3,), (5, 3))
+    >>> predictor
+    Predictor(4 inputs, 3 outputs, float32)
+    """
+
+    __slots__ = ("_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
+
+    def __init__(self, network: Body, coder: TargetCoder | None = None) -> None:
+        if not network.is_built or not can_compile(network.layers, network.loss):
+            got = "parts of your own" if network.is_built else "a network not built yet"
+            raise InputError(
+                "compile_predictor", "a built network of built-in parts", got,
+                "use predict_proba" if network.is_built else "call fit first",
+            )  # fmt: skip
+        self._network = copy.deepcopy(network)
+        self._coder = copy.deepcopy(coder) or self._network.coder
+        if self._coder is not None and self._coder.classes is not None:
+            self._coder.classes.flags.writeable = False
+        # NumPy keeps one object for each built-in type, so that `is` can compare them.
+        self._dtype = np.dtype(network.dtype.name)
+        self._n_features, self._n_outputs = network.n_features, network.n_outputs
+        self._spare: list[tuple[int, engine.Engine]] = [self._new_space()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, also in other processes, make work spaces of their own: those hold addresses."""
+        return Predictor, (self._network, self._coder)
+
+    def __repr__(self) -> str:
+        sizes = [counted(self._n_features, "input"), counted(self._n_outputs, "output")]
+        classes = [] if self.classes_ is None else [f"{len(self.classes_)} classes"]
+        return f"Predictor({', '.join([*sizes, self._dtype.name, *classes])})"
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """Labels in the order of the outputs (of one output: no and yes), or None; read-only."""
+        return None if self._coder is None else self._coder.classes
+
+    def __call__(self, X: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """Outputs of one row or many.
+
+        Parameters
+        ----------
+        X : array of shape (n_features,) or (n, n_features), data frame or mapping
+            Fastest as a contiguous array of the network's dtype. Where the network knows its
+            `feature_names`, columns of a data frame, a row of a pandas frame and a mapping from
+            names to numbers are put in order by name.
+        out : ndarray of shape (n_outputs,) or (n, n_outputs), optional
+            Where the outputs go, of the network's dtype; for one row contiguous.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,) or (n, n_outputs)
+            In the network's dtype; `out` where it is given.
+
+        Raises
+        ------
+        InputError
+            For X of another width or not numbers, names that are missing or unknown, and an `out`
+            that does not fit.
+        """
+        if getattr(X, "dtype", None) is not self._dtype:  # the kernel would say so, too, but later
+            return self._otherwise(X, out)
+        result = np.empty(self._n_outputs, self._dtype) if out is None else out
+        try:
+            space = self._spare.pop()
+        except IndexError:
+            space = self._new_space()
+        try:
+            done = self._kernel(space[0], X, result)
+        except REFUSALS:
+            done = False
+        self._spare.append(space)
+        return result if done else self._otherwise(X, out)
+
+    def predict(self, X: Any) -> Any:
+        """Labels, or numbers for a regression loss, of one row or many.
+
+        Parameters
+        ----------
+        X : array of shape (n_features,) or (n, n_features)
+            As for a call.
+
+        Returns
+        -------
+        label, number or ndarray of shape (n,) or (n, n_targets)
+            What `predict` of the network or the estimator gives; of one row its only entry.
+
+        Raises
+        ------
+        InputError
+            For X of another width or not numbers, for rows whose outputs are nan, and if the
+            network has seen no targets.
+
+        Examples
+        --------
+        >>> from fastmlp import Dense, Network
+        >>> net = Network([Dense(2)])
+        >>> history = net.fit([[-1.0], [1.0]], ["cold", "warm"], optimizer="sgd", epochs=300)
+        >>> predictor = net.compile_predictor()
+        >>> str(predictor.predict([0.8])), predictor.predict([[-0.9], [0.8]]).tolist()
+        ('warm', ['cold', 'warm'])
+        """
+        if self._coder is None:
+            raise InputError(
+                "predictor", "a fitted network to predict labels with",
+                "one that had seen no targets", "call fit before compile_predictor",
+            )  # fmt: skip
+        outputs = self(X)
+        is_row = outputs.ndim == 1
+        found = self._coder.decode(
+            checks.answers("predictor", outputs.reshape(1, -1) if is_row else outputs)
+        )
+        return found[0] if is_row else found
+
+    def _new_space(self) -> tuple[int, engine.Engine]:
+        row = np.zeros((1, self._n_features), self._dtype)
+        kernel = holding_gil(outputs_of_row)
+        announce(self._dtype, kernel)
+        made = engine.Engine(self._network, table_of(row, self._dtype), 1, training=False)
+        made.link()
+        self._kernel = exactly(outputs_of_row, made.job_address, row[0], row[0])
+        return made.job_address, made
+
+    def _otherwise(self, X: Any, out: np.ndarray | None) -> np.ndarray:
+        """Outputs of what is not a contiguous row of the network's type, or into what is not."""
+        X = self._tidy(X)
+        if X.ndim == 2:
+            if X.shape[0] != 1 or out is not None:
+                return self._rows(X, out)
+            return self(X[0]).reshape(1, -1)  # one row needs no threads
+        if out is None:
+            return self(X)
+        self._check_out(out, (self._n_outputs,))
+        if type(out) is np.ndarray:
+            return self(X, out)
+        out[...] = self(X)
+        return out
+
+    def _tidy(self, X: Any) -> np.ndarray:
+        """X as a writeable contiguous row, or a matrix of numbers."""
+        X = columns.by_name("predictor", X, self._network.feature_names)
+        values = checks.numeric("predictor", "X", checks.array("predictor", "X", X))
+        if values.ndim not in (1, 2) or values.shape[-1] != self._n_features:
+            raise InputError(
+                "predictor", f"X of shape ({self._n_features},) or (n, {self._n_features})",
+                f"shape {values.shape}", "pass the columns the network was built for",
+            )  # fmt: skip
+        if values.ndim == 2:
+            return values
+        tidy = np.empty(self._n_features, self._dtype)
+        with np.errstate(over="ignore"):  # as for rows of a matrix, which kernels convert
+            tidy[...] = values
+        return tidy
+
+    def _rows(self, X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        shape = X.shape[0], self._n_outputs
+        if out is not None:
+            self._check_out(out, shape)
+        found = np.empty(shape, self._dtype)
+        if X.shape[0]:
+            found = evaluation.outputs(self._network, X, link=True)
+        if out is None:
+            return found
+        out[...] = found
+        return out
+
+    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        is_row = len(shape) == 1
+        if (
+            isinstance(out, np.ndarray)
+            and out.dtype == self._dtype
+            and out.shape == shape
+            and (out.flags.carray if is_row else out.flags.writeable)
+        ):
+            return
+        got = type(out).__name__
+        if isinstance(out, np.ndarray):
+            spoilt = "" if out.flags.carray else ", strided or read-only"
+            got = f"shape {out.shape} and type {out.dtype.name}{spoilt}"
+        raise InputError(
+            "predictor", f"out contiguous, of shape {shape} and type {self._dtype.name}", got,
+            "allocate it with np.empty",
+        )  # fmt: skip

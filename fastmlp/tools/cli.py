@@ -1,0 +1,420 @@
+"""The command line: `fastmlp train` and its siblings, as one table of commands and options.
+
+Choices come from the registries. Whatever is wrong with the input ends in one line on standard
+error and exit code 2; what the commands do is in `commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ..errors import InputError
+from ..version import __version__
+
+_EXAMPLES = """\
+examples:
+  fastmlp train --data table.csv --target price --save model.safetensors
+  fastmlp evaluate model.safetensors --data table.csv
+  fastmlp predict model.safetensors --data new.csv --output predictions.csv
+"""
+# What other programs call our options.
+_SYNONYMS = {
+    "--lr": "--learning-rate",
+    "--layers": "--hidden",
+    "--hidden-layers": "--hidden",
+    "--hidden-layer-sizes": "--hidden",
+    "--max-iter": "--epochs",
+    "--iterations": "--epochs",
+    "--random-state": "--seed",
+    "--patience": "--early-stopping",
+    "--sep": "--separator",
+    "--delimiter": "--separator",
+    "--label": "--target",
+    "--out": "--output",
+    "--proba": "--probabilities",
+    "--n-threads": "--threads",
+    "--jobs": "--threads",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it, and what may be meant."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_refuse(f"{message}; see {self.prog} --help", self.prog))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does it, with a suggestion."""
+        if action.choices is None or value in action.choices:
+            return
+        names = [str(choice) for choice in action.choices]
+        listed = ", ".join(map(repr, names))
+        message = f"invalid choice: {value!r} (choose from {listed}){_meant(value, names)}"
+        self.error(str(argparse.ArgumentError(action, message)))
+
+    def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
+        """End with the arguments that are no options of this command."""
+        known = [name for action in self._actions for name in action.option_strings]
+        options = [text.partition("=")[0] for text in arguments if text.startswith("-")]
+        meant = "".join(_meant(option, known) for option in options[:1])
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
+
+
+def _meant(name: object, known: Sequence[str]) -> str:
+    """A suggestion of the name that may be meant, or nothing."""
+    text = str(name).lower()
+    if text.startswith("-"):
+        text = text.replace("_", "-")
+    if _SYNONYMS.get(text) in known:
+        return f"; did you mean {_SYNONYMS[text]!r}?"
+    close = difflib.get_close_matches(text, known, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def parser() -> _Parser:
+    """All commands with their options."""
+    top = _Parser(
+        prog="fastmlp",
+        description="Train and use multi-layer perceptrons.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"fastmlp {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_trace(commands)
+    _add_others(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
+    return top
+
+
+def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
+    from ..datasets import DATASETS
+
+    names = ", ".join(DATASETS)
+    command.add_argument(
+        "--data",
+        default=default,
+        required=default is None,
+        metavar="NAME|FILE",
+        help=f"{names}, or a table: CSV, TSV, Parquet or npz" + _default(default),
+    )
+    command.add_argument("--data-home", metavar="DIR", help="folder with the files of MNIST")
+    command.add_argument(
+        "--target",
+        action="append",
+        metavar="COLUMN",
+        help="what to predict from a table; for several columns repeated, or with commas between",
+    )
+    written = command.add_argument_group("how a CSV or TSV file is written")
+    written.add_argument(
+        "--separator",
+        metavar="CHAR",
+        help="between columns (default: a comma, semicolon, tab or bar, as the file shows)",
+    )
+    written.add_argument(
+        "--decimal", metavar="CHAR", help=". or , before decimals (default: as the file shows)"
+    )
+    written.add_argument(
+        "--thousands", metavar="CHAR", help="between thousands (default: nothing is)"
+    )
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f" (default {value})"
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a network and report how good it is",
+        epilog="Ctrl-C ends the training with its epoch, or after two seconds if the epoch is "
+        "longer: the report says (interrupted), the files that were asked for are written and the "
+        "exit code is 0. Pressed twice, it ends at once. Before the end of the first epoch nothing "
+        "is written and the exit code is 130.",
+    )
+    _add_data(train, "digits")
+    train.add_argument(
+        "--drop",
+        action="append",
+        metavar="COLUMN",
+        help="leave a column of a table out; repeated, or with commas between",
+    )
+    _add_network(train.add_argument_group("network"))
+    fit = train.add_argument_group("training")
+    _add_steps(fit)
+    _add_rows(fit)
+    _add_results(train.add_argument_group("results"))
+
+
+def _add_network(network: Any) -> None:
+    from ..nn import ACTIVATIONS, LAYERS
+    from ..nn.losses import LOSSES
+
+    network.add_argument(
+        "--hidden", default="256", metavar="N[,N]", help="hidden units (default 256)"
+    )
+    network.add_argument(
+        "--activation",
+        default="relu",
+        type=LAYERS.resolve,
+        choices=[a.name for a in ACTIVATIONS],
+        metavar="NAME",
+        help=_choices([a.name for a in ACTIVATIONS], "relu"),
+    )
+    network.add_argument(
+        "--loss",
+        type=LOSSES.resolve,
+        choices=LOSSES.names,
+        metavar="NAME",
+        help=_choices(LOSSES.names, "by the target"),
+    )
+    network.add_argument(
+        "--dropout",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="part of the hidden units dropped in training (default 0)",
+    )
+    network.add_argument(
+        "--dtype",
+        choices=["float32", "float64"],
+        metavar="TYPE",
+        help="float32 or float64 (default float32, but float64 where a column needs its digits)",
+    )
+
+
+def _add_steps(fit: Any) -> None:
+    from ..optim.optimizers import OPTIMIZERS
+    from ..optim.schedules import SCHEDULES
+
+    fit.add_argument(
+        "--optimizer",
+        default="adam",
+        type=OPTIMIZERS.resolve,
+        choices=OPTIMIZERS.names,
+        metavar="NAME",
+        help=_choices(OPTIMIZERS.names, "adam"),
+    )
+    fit.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="highest rate (default 0.002; 0.1 for sgd, 0.03 for adagrad)",
+    )
+    fit.add_argument(
+        "--schedule",
+        default="linear",
+        type=SCHEDULES.resolve,
+        choices=SCHEDULES.names,
+        metavar="NAME",
+        help=_choices(SCHEDULES.names, "linear, down to 0"),
+    )
+    fit.add_argument("--epochs", type=int, default=60, metavar="N", help="(default 60)")
+    fit.add_argument("--batch-size", type=int, default=32, metavar="N", help="(default 32)")
+    fit.add_argument(
+        "--weight-decay",
+        type=float,
+        metavar="RATE",
+        help="decoupled decay of the weights (default: the optimizer's)",
+    )
+
+
+def _add_rows(fit: Any) -> None:
+    """Which rows are trained on, for how long, and what each counts."""
+    fit.add_argument(
+        "--validation",
+        type=float,
+        default=0.15,
+        metavar="PART",
+        help="part of the rows kept for validation (default 0.15)",
+    )
+    fit.add_argument(
+        "--test",
+        type=float,
+        metavar="PART",
+        help="part of the rows kept for the test (default 0.15, or the data's own test rows)",
+    )
+    fit.add_argument(
+        "--early-stopping",
+        type=int,
+        nargs="?",
+        const=10,
+        metavar="N",
+        help="stop after N epochs (10 if not said) without a lower validation loss, and go back to "
+        "the weights of the best epoch",
+    )
+    fit.add_argument(
+        "--class-weight",
+        action="append",
+        metavar="LABEL=WEIGHT",
+        help="weight of a class's rows in the loss (others have 1), or: balanced, for classes of "
+        "equal weight; repeated, or with commas between",
+    )
+    fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as pay)")
+    fit.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of split, weights, order and dropout (default 0)",
+    )
+
+
+def _add_results(results: Any) -> None:
+    results.add_argument("--save", metavar="FILE.safetensors", help="write the network")
+    results.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write figures and history as JSON; - is standard output, which nothing else goes to "
+        "then",
+    )
+    results.add_argument("--plot", metavar="FILE.png", help="draw curves, errors and weights")
+    results.add_argument(
+        "--checkpoint", metavar="DIR", help="save the training there after each epoch"
+    )
+    results.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint, if there is one"
+    )
+    results.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _choices(names: Sequence[str], default: str) -> str:
+    return f"{', '.join(names)} (default {default})"
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="score a saved network on data")
+    evaluate.add_argument("model", metavar="MODEL", help="file that train --save wrote")
+    _add_data(evaluate, None)
+    evaluate.add_argument(
+        "--rows",
+        choices=["test", "validation", "training", "all"],
+        metavar="PART",
+        help="test, validation, training or all, as the training dealt the rows (default test for "
+        "the data of the training, all for others)",
+    )
+    evaluate.add_argument(
+        "--json", metavar="FILE", help="write the figures as JSON; - is standard output"
+    )
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser("predict", help="predict with a saved network, as CSV")
+    predict.add_argument("model", metavar="MODEL", help="file that train --save wrote")
+    _add_data(predict, None)
+    predict.add_argument("--probabilities", action="store_true", help="also one column per class")
+    predict.add_argument(
+        "--output", metavar="FILE.csv", help="write there; - is standard output (default)"
+    )
+
+
+def _add_trace(commands: Any) -> None:
+    from ..nn import ACTIVATIONS
+    from ..optim.optimizers import OPTIMIZERS
+
+    activations = [a.name for a in ACTIVATIONS]
+    trace = commands.add_parser(
+        "trace",
+        help="follow one row forward, back and through an update",
+        epilog="Without --model the row goes through a new network in float64, for which the "
+        "columns of a table and numbers to predict are standardised. Of each array the first "
+        "numbers are printed; --json has them all, as network.trace(x, y) has in Python.",
+    )
+    _add_data(trace, "digits")
+    trace.add_argument("--row", type=int, default=0, metavar="N", help="from 0 (default 0)")
+    trace.add_argument("--model", metavar="MODEL", help="file that train --save wrote")
+    trace.add_argument("--hidden", metavar="N[,N]", help="units of a new network (default 16)")
+    trace.add_argument(
+        "--activation", choices=activations, metavar="NAME", help=_choices(activations, "tanh")
+    )
+    trace.add_argument("--seed", type=int, metavar="N", help="of its weights (default 0)")
+    trace.add_argument(
+        "--optimizer",
+        default="sgd",
+        choices=OPTIMIZERS.names,
+        metavar="NAME",
+        help=_choices(OPTIMIZERS.names, "sgd"),
+    )
+    trace.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="(default: the optimizer's)"
+    )
+    trace.add_argument("--json", metavar="FILE", help="write all arrays as JSON")
+    trace.add_argument("--plot", metavar="FILE.png", help="draw activations and deltas")
+
+
+def _add_others(commands: Any) -> None:
+    check = commands.add_parser(
+        "check-gradients", help="compare every gradient with the reference and with differences"
+    )
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of data and weights")
+    reference = commands.add_parser(
+        "reference", help="the per-sample algorithm, as published and corrected, on digits"
+    )
+    reference.add_argument("--epochs", type=int, default=5, metavar="N", help="(default 5)")
+    reference.add_argument("--seed", type=int, default=0, metavar="N", help="(default 0)")
+    commands.add_parser("warmup", help="compile everything now, so that no fit has to wait")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()  # now, while a closed pipe or a full disk can still be answered
+        return code
+    except InputError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("fastmlp: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        _end_output()
+        return 141
+    except OSError as error:
+        _end_output()
+        return _refuse(str(error))
+    except MemoryError as error:
+        return _refuse(f"not enough memory ({error}); use a smaller network or less data")
+    except UnicodeEncodeError as error:
+        return _refuse(f"the output has characters beyond {error.encoding}; set PYTHONUTF8=1")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    top = parser()
+    try:
+        chosen, unknown = top.parse_known_args(arguments)
+        if unknown:
+            command: _Parser = getattr(chosen, "parser", top)
+            command.refuse_unknown(unknown)
+    except SystemExit as done:  # help and version are printed, or the options were refused
+        return int(done.code or 0)
+    if chosen.command is None:
+        top.print_help()
+        return 0
+    from . import commands
+
+    return commands.COMMANDS[chosen.command](chosen)
+
+
+def _refuse(message: str, program: str = "fastmlp") -> int:
+    """Print one line, whatever a file's or column's name may hold; returns the exit code."""
+    print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr)
+    return 2
+
+
+def _end_output() -> None:
+    """Write what is left, or keep Python from trying that at exit, and from a complaint there."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

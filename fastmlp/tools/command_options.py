@@ -1,0 +1,186 @@
+"""What the command line's options mean: data to load, targets, sizes, rates and class weights.
+
+Everything here is refused with the option's name, before any training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import datasets
+from ..datasets.tables import column_names
+from ..errors import InputError
+from ..inputs import checks
+from ..nn.losses import LOSSES, Loss
+from ..optim.optimizers import OPTIMIZERS, Optimizer
+from ..optim.schedules import at_rate
+
+_DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
+_DEFAULT_RATE = 0.002
+_MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
+_TABS = ("\\t", "tab")  # what people type for a tab
+
+
+def table_options(options: argparse.Namespace) -> dict[str, Any]:
+    """How a text table is written, for the loaders."""
+    separator = "\t" if options.separator in _TABS else options.separator
+    return {
+        "separator": separator, "decimal": options.decimal, "thousands": options.thousands
+    }  # fmt: skip
+
+
+def load(options: argparse.Namespace, target: Any = None, **more: Any) -> datasets.Dataset:
+    """The data that --data names, with the target that --target does, or else `target`."""
+    found = targets(options)
+    return datasets.load(
+        options.data,
+        data_home=options.data_home,
+        target=target if found is None else found,
+        **table_options(options),
+        **more,
+    )
+
+
+def targets(options: argparse.Namespace) -> str | list[str] | None:
+    """One target column or several. A comma separates names unless a column is called that."""
+    names = split_names(options, options.target or [])
+    return (names[0] if len(names) == 1 else names) if names else None
+
+
+def split_names(options: argparse.Namespace, texts: Sequence[str]) -> list[str]:
+    """Names of columns, from options that may be repeated and may each hold several."""
+    known: Sequence[str] = ()
+    if any("," in text or '"' in text for text in texts) and options.data not in datasets.DATASETS:
+        known = column_names(options.data, table_options(options)["separator"]) or ()
+    names: list[str] = []
+    for text in texts:
+        is_one = text in known or not ("," in text or '"' in text)
+        names += [text] if is_one else next(csv.reader([text], skipinitialspace=True))
+    return names
+
+
+def loss_for(name: str | None, y: np.ndarray) -> Loss:
+    """The loss that was asked for, or what suits the target."""
+    if name is not None:
+        loss = LOSSES[name]()
+        if loss.task == "regression" and y.dtype.kind not in "biuf":
+            raise InputError(
+                "--loss", f"a target of numbers for {name}", "text", "use softmax_cross_entropy"
+            )
+        return loss
+    if y.ndim == 1 and (y.dtype.kind not in "iuf" or _looks_like_labels(y)):
+        return LOSSES["softmax_cross_entropy"]()
+    return LOSSES["mean_squared_error"]()
+
+
+def _looks_like_labels(y: np.ndarray) -> bool:
+    return y.dtype.kind in "iu" and np.unique(y).size <= _MAX_CLASSES
+
+
+def check_classes(loss: Loss, y: np.ndarray, y_train: np.ndarray) -> None:
+    """Refuse labels that no training row has, before the time that training takes."""
+    if loss.task == "regression" or y.ndim > 1:
+        return
+    labels = np.unique(y)
+    if loss.task == "binary" and labels.size > 2:
+        raise InputError(
+            "--loss",
+            f"a target with 2 classes for {loss.name}",
+            f"{labels.size}",
+            "use softmax_cross_entropy",
+        )
+    counted = labels.dtype.kind in "iu" and labels[0] >= 0 and labels[-1] < labels.size
+    n_missing = labels.size - np.unique(y_train).size
+    if n_missing and not counted:
+        raise InputError(
+            "--target",
+            f"each of {labels.size} classes among the training rows",
+            f"{n_missing} without any",
+            "add rows, drop rare classes or choose a loss for numbers",
+        )
+
+
+def sizes(text: str) -> list[int]:
+    """Hidden sizes from "32,16"; the empty text stands for none."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(re.fullmatch("0*[1-9][0-9]{0,5}", part) for part in parts):
+        raise InputError(
+            "--hidden",
+            "whole numbers from 1 to 999999 with commas between",
+            repr(text),
+            "write for example --hidden 64,32",
+        )
+    return [int(part) for part in parts]
+
+
+def optimizer_for(options: argparse.Namespace) -> Optimizer:
+    """The optimizer with its rate and schedule."""
+    rate = options.learning_rate
+    if rate is None:
+        rate = _DEFAULT_RATES.get(options.optimizer, _DEFAULT_RATE)
+    checks.number("--learning-rate", "it", rate, 0, low_open=True)
+    settings: dict[str, Any] = {}
+    if options.weight_decay is not None:
+        settings["weight_decay"] = options.weight_decay
+    if options.optimizer == "sgd":
+        settings["momentum"] = 0.9
+    made: Optimizer = OPTIMIZERS[options.optimizer](at_rate(options.schedule, rate), **settings)
+    return made
+
+
+def class_weights(
+    texts: Sequence[str] | None, loss: Loss, y_train: np.ndarray
+) -> np.ndarray | None:
+    """A weight for each training row (n,) from "balanced" or LABEL=WEIGHT; None without any."""
+    where = "--class-weight"
+    if not texts:
+        return None
+    if loss.task == "regression" or y_train.ndim > 1:
+        raise InputError(where, "one label for each row", "another target", "leave it out")
+    classes, numbers, counts = np.unique(y_train, return_inverse=True, return_counts=True)
+    if list(texts) == ["balanced"]:
+        return np.asarray((len(y_train) / (classes.size * counts))[numbers])
+    weights = np.ones(classes.size)
+    labels = [str(label) for label in classes]
+    for item in _items(where, texts, labels):
+        label, _, weight = item.rpartition("=")
+        if label not in labels:
+            close = difflib.get_close_matches(label, labels, n=1)
+            advice = f"did you mean {close[0]!r}?" if close else "check the spelling"
+            raise InputError(where, "labels of the target", repr(label), advice)
+        weights[labels.index(label)] = _weight(where, label, weight)
+    rows = weights[numbers]
+    if not rows.any():
+        raise InputError(where, "a class with a weight above 0", "none", "raise a weight")
+    return np.asarray(rows)
+
+
+def _items(where: str, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Each LABEL=WEIGHT; a comma separates them unless a label has it."""
+    items: list[str] = []
+    for text in texts:
+        is_one = text.rpartition("=")[0] in labels
+        items += [text] if is_one else next(csv.reader([text], skipinitialspace=True))
+    for item in items:
+        if "=" not in item:
+            raise InputError(
+                where, "balanced, or LABEL=WEIGHT", repr(item), "write for example yes=5"
+            )
+    return items
+
+
+def _weight(where: str, label: str, text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        raise InputError(
+            where, f"a number as the weight of {label!r}", repr(text), "write for example yes=5"
+        ) from None
+    return checks.number(where, f"the weight of {label!r}", weight, 0)

@@ -1,0 +1,212 @@
+"""A training step in two halves: the gradient of some rows, and an update by what was made of it.
+
+Between them gradients can be added up, over parts of a batch or over processes, clipped or noted.
+Both halves are those of `Network.fit`, so a loop that does nothing between has the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import layerwise
+from ..engine.engine import Engine
+from ..engine.lowering import can_compile
+from ..engine.threads import MOST_THREADS
+from ..errors import InputError
+from ..inputs import checks, samples
+from ..inputs.tables import table_of
+from ..kernels.compiler.denormals import flush_denormals, restore_denormals
+from ..model.body import Body
+from ..nn.dropout import rates_of_steps
+from ..optim.optimizers import has_rule, optimizer_of
+
+
+class Stepper:
+    """Trains a network by steps of your own, each in two halves.
+
+    Parameters
+    ----------
+    network : Network
+        What is trained; it is built if need be.
+    X : array of shape (n, n_features)
+        Samples, as for `Network.fit`.
+    y : array of shape (n,) or (n, n_targets)
+        Targets, as for `Network.fit`.
+    optimizer : str, Optimizer or object with a method step, default "adam"
+        What updates the parameters.
+    batch_size : int, default 32
+        The most rows that a gradient is asked of at once.
+    sample_weight : array of shape (n,), optional
+        Weights of the samples.
+    n_steps : int, optional
+        Steps of the whole loop, which some schedules need.
+    n_threads : int, optional
+        By default as many as pay; results are the same bits for any number.
+
+    Attributes
+    ----------
+    step : int
+        Steps done so far. With `state` and the network's `params` it is all that a loop needs to
+        go on elsewhere.
+    state : ndarray
+        The optimizer's memory.
+
+    Raises
+    ------
+    InputError
+        For samples and options that cannot be used.
+
+    Notes
+    -----
+    Where a part of the network has no kernel, both halves run layer by layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import Dense, Network, Stepper
+    >>> X, y = np.linspace(-1, 1, 40).reshape(-1, 1), np.linspace(1, 3, 40)
+    >>> net = Network([Dense(1)], loss="mse")
+    >>> stepper = Stepper(net, X, y, optimizer="sgd", batch_size=20)
+    >>> for _ in range(500):
+    ...     loss = stepper.gradient(np.arange(0, 20), total=40)
+    ...     first = net.grads.copy()
+    ...     loss += stepper.gradient(np.arange(20, 40), total=40)
+    ...     net.grads += first
+    ...     stepper.apply()
+    >>> net.predict([[0.0]]).round(2)
+    array([2.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        network: Body,
+        X: Any,
+        y: Any,
+        *,
+        optimizer: Any = "adam",
+        batch_size: int = 32,
+        sample_weight: Any = None,
+        n_steps: int | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        where = "Stepper"
+        checks.whole_number(where, "batch_size", batch_size, 1)
+        if n_threads is not None:
+            checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+        if n_steps is not None:
+            checks.whole_number(where, "n_steps", n_steps, 1)
+        self.network, self.optimizer, self.n_steps = network, optimizer_of(optimizer), n_steps
+        self._samples, plan, coder = samples.read(network, where, X, y, sample_weight)
+        samples.adopt(network, plan, coder)
+        self.step, self.state = 0, np.empty(0, network.dtype)
+        self._batch_size = min(batch_size, self._samples.X.shape[0])
+        self._engine: Engine | None = None
+        if has_rule(self.optimizer):
+            self.state = self.optimizer.initial_state(network.params.size, network.dtype)
+        if can_compile(network.layers, network.loss):
+            table = table_of(self._samples.X, network.dtype)
+            self._engine = Engine(network, table, self._batch_size, n_threads)
+
+    def gradient(self, rows: Any, total: float | None = None, penalties: bool = True) -> float:
+        """Loss of some samples; its gradient goes to the network's `grads`.
+
+        Dropout is on, as in a fit.
+
+        Parameters
+        ----------
+        rows : array of shape (n_rows,)
+            Numbers of samples, at most `batch_size` of them.
+        total : float, optional
+            What the loss is a mean over: the weights of the whole batch, of which these rows are a
+            part; by default the weights of the rows, which each count 1 without `sample_weight`.
+        penalties : bool, default True
+            Whether to add l1 and l2: of the parts of a batch, one should.
+
+        Returns
+        -------
+        float
+            The rows' part of the batch's mean loss.
+
+        Raises
+        ------
+        InputError
+            For rows that are none, or too many.
+        """
+        where, n = "Stepper.gradient", self._samples.X.shape[0]
+        order = np.asarray(rows)
+        if order.ndim != 1 or order.dtype.kind not in "iu" or not order.size > 0:
+            raise InputError(
+                where, "rows as a list of whole numbers",
+                f"shape {order.shape} and type {order.dtype}", "pass numbers of samples",
+            )  # fmt: skip
+        if order.size > self._batch_size:
+            got = f"{order.size}"
+            raise InputError(
+                where, f"at most {self._batch_size} rows", got, "make batch_size larger"
+            )
+        if order.min() < 0 or order.max() >= n:
+            raise InputError(where, f"rows from 0 to {n - 1}", "some outside", "count from 0")
+        if total is not None:
+            checks.number(where, "total", total, 0, low_open=True)
+        order, drops = order.astype(np.int32), self._dropout_rates()
+        if self._engine is None:
+            return self._layer_by_layer(order, drops, total, penalties)
+        self._engine.penalise(penalties)
+        return self._engine.gradient(
+            order, self._samples.encoded, self._samples.weights, total or 0.0, self.step, drops
+        )
+
+    def _dropout_rates(self) -> np.ndarray:
+        steps = np.array([self.step])
+        return rates_of_steps(self.network.layers, steps, self.n_steps or self.step + 1)[0]
+
+    def _layer_by_layer(
+        self, order: np.ndarray, drops: np.ndarray, total: float | None, penalties: bool
+    ) -> float:
+        network, (X, encoded, weights) = self.network, self._samples
+        control = flush_denormals()
+        try:
+            layerwise.begin_step(network, drops, self.step)
+            batch_weights = weights[order] if weights.size else weights
+            values = layerwise.forward(network, X[order], training=True)
+            targets = encoded.rows(order, network.n_outputs)
+            loss, flowing = layerwise.loss_and_slopes(network, values, targets, batch_weights)
+            if total is not None:
+                own = float(batch_weights.sum(dtype=np.float64)) if weights.size else order.size
+                loss, flowing = loss * (own / total), flowing * network.dtype.type(own / total)
+            layerwise.backward(network, flowing)
+            return loss + (layerwise.add_penalties(network) if penalties else 0.0)
+        finally:
+            restore_denormals(control)
+
+    def apply(self, step: int | None = None) -> None:
+        """Update the parameters by the network's `grads`.
+
+        Parameters
+        ----------
+        step : int, optional
+            Which step of the loop this is, from 0: for schedules, and for dropout in the gradients
+            after it; by default the one after the last.
+
+        Raises
+        ------
+        InputError
+            For a schedule that needs `n_steps` without it.
+        """
+        where, network = "Stepper.apply", self.network
+        if step is not None:
+            self.step = checks.whole_number(where, "step", step, 0)
+        control = flush_denormals()
+        try:
+            if has_rule(self.optimizer):
+                groups = network.groups
+                numbers = self.optimizer.numbers_at(where, self.step, self.n_steps, groups)
+                self.optimizer.update(numbers, groups, network.params, network.grads, self.state)
+            else:
+                self.optimizer.step(network.params, network.grads)
+            layerwise.limit_norms(network)
+        finally:
+            restore_denormals(control)
+        self.step += 1
