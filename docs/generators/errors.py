@@ -74,7 +74,8 @@ def _section(text: str) -> str:
 
 
 def _title(module: str) -> str:
-    return module.replace("_", " ").capitalize().replace("Onnx", "ONNX")
+    name = {"nn": "layers"}.get(module, module.rpartition(".")[2])
+    return name.replace("_", " ").capitalize().replace("Onnx", "ONNX")
 
 
 def _line(tag: str, cells: tuple[str, ...]) -> str:

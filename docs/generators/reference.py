@@ -32,11 +32,16 @@ class Group(NamedTuple):
 
 def groups() -> Iterator[Group]:
     """Names of the package itself by their modules, then the submodules with theirs."""
-    for page, names in fastmlp._MODULES.items():
-        yield Group(page, importlib.import_module(f"fastmlp.{page}"), "fastmlp", names)
-    for page in fastmlp._SUBMODULES:
-        module = importlib.import_module(f"fastmlp.{page}")
-        yield Group(page, module, module.__name__, module.__all__)
+    for place, names in fastmlp._MODULES.items():
+        yield Group(_page_of(place), importlib.import_module(f"fastmlp.{place}"), "fastmlp", names)
+    for place in fastmlp._SUBMODULES.values():
+        module = importlib.import_module(f"fastmlp.{place}")
+        yield Group(_page_of(place), module, module.__name__, module.__all__)
+
+
+def _page_of(place: str) -> str:
+    """The page of a module: its own name, without the rooms that it is in."""
+    return place.rpartition(".")[2]
 
 
 def pages() -> Iterator[tuple[str, str]]:

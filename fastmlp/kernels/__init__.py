@@ -1,5 +1,5 @@
 """Everything that is compiled, and nothing else: the only package that imports numba.
 
-Read `rules` upwards: scalar rules (activations, losses, optimizers), products of matrices over
-register tiles, then the step that strings them together for a whole epoch.
+README.md in this folder draws who calls whom. Read upwards: `rules` for one number, `products` over
+register tiles, `ops` for a kind of layer, then `step`, which strings them together.
 """

@@ -25,14 +25,16 @@ ROOT = Path(__file__).resolve().parents[2]
 KERNELS = "fastmlp/kernels"
 # The tests that know a kernel best; the others of the second list come after those.
 NEAR = {
-    "activations": "rules layers gradients", "elementary": "elementary rules", "bits": "elementary",
-    "losses": "rules losses gradients", "matmul": "matmul gradients", "random": "random layers",
-    "optimizers": "rules layers paths", "rows": "rows predictor", "sparse": "sparse",
-    "step": "gradients layers paths training rows", "tiles": "matmul", "narrow": "matmul gradients",
-    "outputs": "predictor network", "plan": "rows", "shares": "threads paths",
-    "ops/activation": "layers paths", "ops/common": "gradients layers paths",
-    "ops/dense": "gradients paths threads", "ops/dense_sparse": "sparse", "ops/gather": "rows",
-    "ops/whole": "paths layers threads",
+    "compiler/bits": "elementary", "ops/activation": "layers paths",
+    "ops/common": "gradients layers paths", "ops/dense": "gradients paths threads",
+    "ops/dense_sparse": "sparse", "ops/gather": "rows", "ops/whole": "paths layers threads",
+    "plan": "rows", "products/matmul": "matmul gradients",
+    "products/narrow": "matmul gradients", "products/sparse": "sparse",
+    "products/tiles": "matmul", "rules/activations": "rules layers gradients",
+    "rules/elementary": "elementary rules", "rules/losses": "rules losses gradients",
+    "rules/optimizers": "rules layers paths", "rules/random": "random layers",
+    "step/outputs": "predictor network", "step/rows": "rows predictor",
+    "step/shares": "threads paths", "step/step": "gradients layers paths training rows",
 }  # fmt: skip
 REST = (
     "rules rows sparse matmul random losses layers paths gradients network predictor training "
