@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import engine
+from fastmlp.engine import engine, outputs, spares
 from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.compiler.denormals import flush_denormals, restore_denormals
@@ -291,7 +291,8 @@ def test_one_thread_by_columns_computes_what_it_does_by_rows(
     options: dict[str, Any] = {"batch_size": 8, "optimizer": SGD(0.02, clip_norm=0.5)}
     results = []
     for kind in (engine.Engine, ByColumns):
-        monkeypatch.setattr(engine, "Engine", kind)
+        for module in (spares, outputs):
+            monkeypatch.setattr(module, "Engine", kind)
         network = all_in_one(FIRST[first]())
         history = network.fit(X, y, epochs=1, n_threads=1, **options)
         results.append((network.params, network.outputs(X), *network.loss_and_gradient(X, y)))
@@ -463,7 +464,7 @@ def test_a_prediction_that_fails_ends_all_threads(
 ) -> None:
     """The failure is raised when the others have ended, and the network goes on as before."""
     network, X = deep()().build(20), np.tile(data[0], (9, 1))
-    wanted, kernel = network.predict_proba(X), engine.outputs_of_table
+    wanted, kernel = network.predict_proba(X), outputs.outputs_of_table
     before, seen = threading.active_count(), set()
 
     def outputs_of_table(job: int, *args: Any) -> None:
@@ -474,7 +475,7 @@ def test_a_prediction_that_fails_ends_all_threads(
 
     monkeypatch.setattr(engine, "choose_threads", lambda *_: 3)
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "outputs_of_table", outputs_of_table)
+        patch.setattr(outputs, "outputs_of_table", outputs_of_table)
         with pytest.raises(MemoryError, match="no room"):
             network.predict_proba(X)
     assert threading.active_count() == before

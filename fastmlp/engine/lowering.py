@@ -247,6 +247,22 @@ class Program(NamedTuple):
     scale: float
 
 
+def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
+    """All that a program takes from layers and that may change after a network is built."""
+    found = list[Any]()
+    for layer in every_layer(layers):
+        found += layer.n_in, layer.n_out
+        if isinstance(layer, Activation):
+            found += layer.kernel, layer.option
+        elif isinstance(layer, Dense):
+            found.append(layer.max_norm)
+        elif isinstance(layer, Dropout):  # a schedule's values come with the steps
+            found.append("by schedule" if isinstance(layer.rate, Schedule) else layer.rate)
+        elif isinstance(layer, CompiledLayer):
+            found += layer.kind, *layer.options
+    return tuple(found)
+
+
 class Link(NamedTuple):
     """A field of an op's record that a kernel's address goes to."""
 

@@ -21,6 +21,8 @@ from ..kernels.step.threads import ABORTED
 # Numbers that are multiplied in a step before a second thread pays for its two meetings.
 WORK_A_THREAD = 1_000_000
 MOST_THREADS = 1024
+# The work of a first call, whose speed is not known yet, in multiplications.
+FIRST_WORK = 500_000_000
 # How long a call of compiled code should last.
 _PIECE_SECONDS = 0.05
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..engine import layerwise
-from ..engine.engine import Convention
+from ..engine.job import Convention
 from ..engine.judging import BY_LOSS, Grading
 from ..engine.lowering import can_compile
 from ..errors import InputError, InputTypeError

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine.engine import Convention
+from ..engine.job import Convention
 from ..inputs.targets import Samples
 from ..training.objective import Objective
 from .callbacks import Listeners

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine.engine import ENDLESS, Convention, Engine, Patience, epochs_per_call, training_work
+from ..engine.engine import ENDLESS, Engine, Patience, epochs_per_call
+from ..engine.job import Convention, training_work
 from ..engine.judging import Grading, Judge, Rule, is_quick, work_of
+from ..engine.spares import give_back, training_engine
 from ..inputs.tables import table_of
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import aligned_copy
@@ -154,6 +156,7 @@ class Run:
                 )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        give_back(network, [engine])
         if self.best_params is not None:
             network.learned[...] = self.best_params
 
@@ -169,9 +172,9 @@ class Run:
             judges = self.grading is not None and is_quick(network, held_out.samples)
         is_alone = not is_watched and (judges or held_out is None)
         n_epochs = self._epochs_a_call(work, n_rows) if is_alone else 1
-        engine = Engine(
+        engine = training_engine(
             network, table_of(self.samples.X, network.dtype), batch_size, e.n_threads,
-            self.rule.optimizer, convention=self.convention, steps_a_call=n_epochs * n_steps,
+            self.rule.optimizer, self.convention, steps_a_call=n_epochs * n_steps,
         )  # fmt: skip
         if is_alone and held_out is not None and self.grading is not None:
             rule = Rule()

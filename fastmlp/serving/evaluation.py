@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import engine, layerwise
+from ..engine import layerwise
+from ..engine import outputs as compiled_outputs
 from ..engine.judging import BY_LOSS, Grading, r_squared, share_of_right
 from ..engine.lowering import can_compile
 from ..errors import InputError
@@ -22,7 +23,7 @@ from ..nn.losses import Quantile, linked
 def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
     """Outputs of rows as `samples` reads them, after the loss's link if wanted."""
     if can_compile(body.layers, body.loss):
-        return engine.outputs(body, X, link)
+        return compiled_outputs.outputs(body, X, link)
     checks.valid_sparse("Network.outputs", "X", X)  # callbacks may have changed held-out rows
     values = layerwise.forward(body, X)
     return linked(body.loss, values) if link else values

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..engine import engine, judging, layerwise
+from ..engine import judging, layerwise
 from ..engine.compiling import announce
+from ..engine.engine import Engine, epochs_per_call
+from ..engine.job import training_work
 from ..engine.lowering import can_compile
+from ..engine.spares import give_back, training_engine
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
 from ..extending import own_parts
@@ -251,7 +254,7 @@ class _Run:
             self.best_params = self.stopping.begin(network)
             if resumed is not None and resumed.stopping is not None:
                 self.stopping.recall(*resumed.stopping)
-        self.engine: engine.Engine | None = None
+        self.engine: Engine | None = None
         self.judge: judging.Judge | None = None
         self.epochs_per_call = 1
         if compiles:
@@ -266,12 +269,12 @@ class _Run:
         schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
         alone = all(map(is_built_in, [*self.optimizer.schedules, *schedules]))
         if alone and not (watched or keep_finite) and (judges or held_out is None):
-            work = engine.training_work(network, self.batch_size) * self.steps_per_epoch
+            work = training_work(network, self.batch_size) * self.steps_per_epoch
             if held_out is not None:
                 work += judging.work_of(network, held_out)
-            most = engine.epochs_per_call(work, self.n_rows)
+            most = epochs_per_call(work, self.n_rows)
             self.epochs_per_call = min(most, self.n_epochs)
-        self.engine = engine.Engine(
+        self.engine = training_engine(
             network, table_of(self.samples.X, network.dtype), self.batch_size, n_threads,
             self.optimizer, steps_a_call=self.steps_per_call * self.epochs_per_call,
         )  # fmt: skip
@@ -314,6 +317,8 @@ class _Run:
         finally:
             if bar is not None:
                 bar.close()
+            if self.engine is not None:
+                give_back(self.network, [self.engine])
         if self.stopping is not None:
             self.stopping.restore(self.network)
         return history

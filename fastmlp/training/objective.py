@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine.engine import Convention, Engine, training_work
+from ..engine.engine import Engine
+from ..engine.job import Convention, training_work
 from ..engine.threads import choose_threads, on_threads
 from ..inputs.tables import table_of
 from ..inputs.targets import Samples

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.engine import engine
+from fastmlp.engine import outputs, workspace
 
 
 def _memory_without_slack() -> None:
@@ -29,16 +29,16 @@ def _memory_without_slack() -> None:
 
 def _parts_apart() -> None:
     """Each part of an engine's work space lies in an array of its own."""
-    allocate = engine.Engine._allocate
+    allocate = workspace.Workspace.__init__
 
-    def apart(self: Any, batch_size: int, training: bool) -> None:
-        allocate(self, batch_size, training)
+    def apart(self: Any, job: Any, training: bool) -> None:
+        allocate(self, job, training)
         self.apart = []
-        for record, field, size in self._places(batch_size, training):
+        for record, field, size in workspace.places_of(job, training):
             self.apart.append(np.zeros(size, np.uint8))
             record[field] = self.apart[-1].ctypes.data
 
-    engine.Engine._allocate = apart  # type: ignore[method-assign]
+    workspace.Workspace.__init__ = apart  # type: ignore[method-assign]
 
 
 def _no_check_of_width() -> None:
@@ -72,7 +72,7 @@ def _short_outputs() -> None:
                 return np.lib.stride_tricks.as_strided(empty(max(size - 1, 1), dtype), shape)
             return empty(shape, dtype)
 
-    engine.np = Numpy()  # type: ignore[attr-defined]
+    outputs.np = Numpy()  # type: ignore[attr-defined]
 
 
 def _wrong_slope() -> None:

@@ -1,0 +1,192 @@
+"""A job: what compiled code is told of a network that is trained, or asked, on a table of samples.
+
+It is one record, `plan.JOB`, whose parts are filled in here; kernels and memory come after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..inputs.tables import Table
+from ..kernels import plan
+from ..kernels.compiler.jit import in_python
+from ..kernels.compiler.memory import address_of
+from ..kernels.products.matmul import is_wide
+from ..kernels.products.sums import n_parts
+from ..kernels.step.rows import SPARSE
+from ..nn.dropout import by_schedule
+from ..nn.losses import CompiledLoss
+from ..optim.optimizers import SGD, Optimizer
+from .lowering import first_trained, lower
+from .threads import WORK_A_THREAD, choose_threads
+
+if TYPE_CHECKING:
+    from ..model.body import Body
+
+# As `threads.WORK_A_THREAD`, where only sums change cores, if a call has enough steps to pay for
+# starting the thread.
+_WORK_TO_SHARE_UNITS, _WORK_TO_START = 400_000, 50_000_000
+
+
+def training_work(network: Body, batch_size: int) -> int:
+    """Multiplications of a step of training: forward, and backward for inputs and for weights."""
+    return 3 * batch_size * int(network.params.size)
+
+
+class Convention(NamedTuple):
+    """How the loss and the penalties of a batch add up to what is minimised.
+
+    Attributes
+    ----------
+    loss_scale : float
+        Factor of the loss: the number of outputs turns their mean into their sum.
+    shares_penalty : bool
+        Whether penalties are divided by the batch's weight, as in scikit-learn.
+    """
+
+    loss_scale: float = 1.0
+    shares_penalty: bool = False
+
+
+class Job:
+    """The records of a job, and how many threads work at it.
+
+    Parameters
+    ----------
+    network : Body
+        Built; its layers and loss all have kernels.
+    table : Table
+        The samples.
+    batch_size : int
+        Rows of a step, at most.
+    n_threads : int, optional
+        None stands for as many as pay.
+    optimizer : Optimizer, optional
+        Needed to train; without one there are only gradients and outputs.
+    as_trained : bool
+        Whether dropout is active and BatchNorm takes the batch's statistics.
+    convention : Convention, optional
+        How losses and penalties of a batch add up; by default as `Network` documents.
+    steps_a_call : int, default 1
+        How many steps a call will have, for all of which threads start once.
+    """
+
+    def __init__(
+        self,
+        network: Body,
+        table: Table,
+        batch_size: int,
+        n_threads: int | None,
+        optimizer: Optimizer | None,
+        as_trained: bool,
+        convention: Convention | None,
+        steps_a_call: int,
+    ) -> None:
+        # Not the network itself, which keeps engines: they would only be freed by the collector.
+        self.dtype, self.memory = network.dtype, (network.params, network.grads, network.buffers)
+        self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
+        (
+            self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
+            self.held_out,
+        ) = (self.job[name][0] for name in plan.JOB.names or ())  # fmt: skip
+        self.update["updates"] = optimizer is not None
+        optimizer = optimizer or SGD()
+        self.program = lower(network, optimizer, as_trained)
+        self.ops = self.program.ops
+        self._describe(network, optimizer, batch_size)
+        self._describe_ops()
+        self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
+        self.table = table
+        self.work_per_step = work = training_work(network, batch_size)
+        self.n_threads = self._choose_threads(n_threads, work, work * steps_a_call)
+        self.crew["n_threads"] = self.n_threads
+        only_dense = bool((self.ops["dense"] | self.ops["elementwise"]).all())
+        self.crew["by_columns"] = self.n_threads > 1 and only_dense and self.is_wide()
+        self.read_from(table)
+        self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
+
+    def _choose_threads(self, requested: int | None, work_a_step: int, work_a_call: int) -> int:
+        """As many as were asked for, or as pay."""
+        if requested == 1:
+            return 1
+        if requested is None and self._shared_op(2) == 1:
+            pays = work_a_step >= _WORK_TO_SHARE_UNITS and work_a_call >= _WORK_TO_START
+            work_a_step = max(work_a_step, 2 * WORK_A_THREAD * pays)
+        return choose_threads(requested, work_a_step)
+
+    def is_wide(self) -> bool:
+        """Whether the widest op has so many outputs that its weights are packed."""
+        return in_python(is_wide)(self.widest_out(), self.dtype.itemsize)
+
+    def widest_out(self) -> int:
+        """Most outputs of an op."""
+        return int(self.ops["n_out"].max())
+
+    def _shared_op(self, n_threads: int) -> int:
+        """The op whose inputs threads share out: the first, or the second if inputs are few."""
+        ops = self.ops
+        if n_threads == 1 or self.is_wide() or self.table.kind == SPARSE:
+            return -1
+        needs_whole = self.update["clip_norm"] > 0 or (ops["max_norm"] > 0).any()
+        needs_whole = needs_whole or ops[0]["dropout"] > 0
+        for s, op in enumerate(ops[: 1 if needs_whole else 2]):
+            if not op["dense"]:
+                break
+            if in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) % n_threads == 0:
+                return s
+        return -1
+
+    def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
+        """What stands in the job for all calls, but for its memory and kernels."""
+        model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
+        assert isinstance(loss, CompiledLoss)
+        self.levels = loss.levels_as(dtype)
+        self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
+        self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
+        model["params"] = address_of(network.params, "Network.params", dtype, n, written=True)
+        model["grads"] = address_of(network.grads, "Network.grads", dtype, n, written=True)
+        model["n_params"], model["n_outputs"] = n, network.n_outputs
+        model["n_vectors"] = 1 + optimizer.n_vectors
+        model["l1"], model["l2"] = network.l1, network.l2
+        model["first_trained"] = first_trained(self.program)
+        model["buffers"] = address_of(
+            network.buffers, "Network.buffers", dtype, network.buffers.size, written=True
+        )
+        self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
+        self.update["clip_norm"] = optimizer.clip_norm or 0.0
+        self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
+        n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
+        self.update["hyper_bytes"] = 8 * n_numbers
+        self.call["seed"], self.call["batch_size"] = network.seed, batch_size
+        # As Python's numbers, too, since reading a record takes longer than using what it holds.
+        self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
+        self.n_outputs, self.loss_of = network.n_outputs, loss
+        self.n_numbers = n_numbers
+
+    def _describe_ops(self) -> None:
+        """The numbers that ops of some kinds find by an address in their records."""
+        self.numbers_of_ops = list[np.ndarray]()
+        for op, stage in zip(self.ops, self.program.stages, strict=True):
+            options = getattr(stage.main, "options", ())
+            for field, values, dtype in (
+                ("places", stage.places, np.int64), ("options", options, np.float64)
+            ):  # fmt: skip
+                if not values:
+                    continue
+                self.numbers_of_ops.append(np.array(values, dtype))
+                op[field] = address_of(self.numbers_of_ops[-1], field, dtype, len(values))
+
+    def read_from(self, table: Table) -> None:
+        """Point at the samples; another table may follow if it is as readable in place as this."""
+        self.table, samples = table, self.samples
+        samples["x"], samples["x_indices"], samples["x_indptr"] = table.addresses()
+        samples["n_rows"], samples["sparse"] = table.n_rows, table.kind == SPARSE
+        samples["row_stride"], samples["column_stride"] = table.row_stride, table.column_stride
+        self.gathers = not (
+            table.usable_as(self.dtype)
+            and (table.kind != SPARSE or bool(self.ops[0]["dense"]))
+            and self.program.scale == 1
+        )
+        self.crew["shared"] = self._shared_op(self.n_threads)

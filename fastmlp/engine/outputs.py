@@ -1,0 +1,72 @@
+"""Outputs of rows by compiled code: threads take blocks of them until none is left.
+
+Each thread has an engine of its own, which then waits for the next call.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..inputs.tables import Table, table_of
+from ..kernels.compiler.memory import address_of
+from ..kernels.step.outputs import outputs_of_table
+from ..kernels.step.rows import SPARSE
+from ..nn.losses import CompiledLoss
+from .compiling import announce
+from .engine import Engine
+from .lowering import settings_of
+from .spares import give_back, take
+from .threads import FIRST_WORK, choose_threads, in_pieces, on_threads
+
+if TYPE_CHECKING:
+    from ..model.body import Body
+
+PREDICT_BLOCK = 128
+
+
+def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
+    """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
+
+    Threads take blocks of rows, each with an engine of its own.
+    """
+    announce(network.dtype, outputs_of_table)
+    table, n = table_of(X, network.dtype), X.shape[0]
+    n_outputs, work_per_row = network.n_outputs, network.params.size
+    n_threads = min(choose_threads(None, n * work_per_row), -(-n // PREDICT_BLOCK))
+    out, taken = np.empty((n, n_outputs), network.dtype), np.zeros(1, np.int64)
+    engines = [_engine(network, table, link) for _ in range(n_threads)]
+    out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
+    taken_at = address_of(taken, "rows taken", np.int64, 1, written=True)
+
+    # held: what threads write to, kept alive as long as one of them may still run.
+    def run(thread: int, stop: int, held: Any = (out, taken)) -> None:
+        job, one = engines[thread].job_address, engines[thread].one
+        outputs_of_table(job, stop, taken_at, out_at, one)
+
+    blocks = -(-n // PREDICT_BLOCK)
+    first = FIRST_WORK // (PREDICT_BLOCK * max(1, work_per_row))
+    for start, stop in in_pieces(blocks, first):
+        taken[0] = start * PREDICT_BLOCK
+        end = min(n, stop * PREDICT_BLOCK)
+        on_threads(functools.partial(run, stop=end), n_threads, engines[0].sync)
+    give_back(network, engines)
+    return out
+
+
+def _engine(network: Body, table: Table, link: bool) -> Engine:
+    """One that waits, or a new one that is ready."""
+    block = min(PREDICT_BLOCK, 1 << (table.n_rows - 1).bit_length())
+    assert isinstance(network.loss, CompiledLoss)
+    link_kernel = network.loss.link_kernel if link else None
+    in_place, is_sparse = table.usable_as(network.dtype), table.kind == SPARSE
+    key = block, link, in_place, is_sparse, link_kernel, settings_of(network.layers)
+
+    def new() -> Engine:
+        engine = Engine(network, table, block, training=False, link=link)
+        engine.link()
+        return engine
+
+    return take(network, key, table, new)

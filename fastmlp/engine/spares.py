@@ -1,0 +1,81 @@
+"""Engines that wait in a network for the next call: many a call is shorter than setting one up.
+
+Each waits under a key: all that it depends on and that may have changed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..inputs.tables import Table
+from ..kernels.step.rows import SPARSE
+from ..nn.losses import CompiledLoss
+from ..optim.optimizers import Optimizer
+from .engine import Engine
+from .job import Convention
+from .lowering import settings_of
+from .threads import n_cores
+
+if TYPE_CHECKING:
+    from ..model.body import Body
+
+_MOST_KINDS = 8
+_MOST_BYTES = 8 * 2**20  # of a work space; a larger one is for calls that take longer anyway
+
+
+def training_engine(
+    network: Body,
+    table: Table,
+    batch_size: int,
+    n_threads: int | None,
+    optimizer: Optimizer,
+    convention: Convention | None = None,
+    steps_a_call: int = 1,
+) -> Engine:
+    """An engine for a fit, to be given back after it; `Engine` explains the parameters."""
+
+    def new() -> Engine:
+        return Engine(
+            network, table, batch_size, n_threads, optimizer, convention=convention,
+            steps_a_call=steps_a_call,
+        )  # fmt: skip
+
+    if table.kind == SPARSE:  # its work space depends on the longest rows
+        return new()
+    loss, groups = network.loss, network.groups
+    assert isinstance(loss, CompiledLoss)
+    threads = (n_threads,) if n_threads else (n_cores(), steps_a_call)
+    # An engine keeps its loss, so that no other has the same id.
+    of_loss = id(loss), loss.option, loss.levels_as(network.dtype).tobytes()
+    of_optimizer = (
+        optimizer.kernel_of_step, optimizer.clip_norm, optimizer.n_columns(groups),
+        tuple(optimizer.group_factors(groups)),
+    )  # fmt: skip
+    of_network = network.l1, network.l2, network.seed, settings_of(network.layers)
+    in_place = table.usable_as(network.dtype)
+    key = (batch_size, threads, in_place, convention, of_loss, of_optimizer, of_network)
+    return take(network, key, table, new)
+
+
+def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], Engine]) -> Engine:
+    """An engine that waits, which then reads from a table, or a new one."""
+    spare = network.spare_engines
+    try:
+        engine: Engine = spare[key].pop()
+    except LookupError:
+        if len(spare) > _MOST_KINDS:
+            spare.clear()
+        engine = new()
+        engine.key = key
+    else:
+        engine.read_from(table)
+    return engine
+
+
+def give_back(network: Body, engines: Iterable[Engine]) -> None:
+    """Let engines wait for the next call that needs one like them, unless they are large."""
+    for engine in engines:
+        if engine.key and engine.is_reusable and engine.workspace.memory.size <= _MOST_BYTES:
+            engine.let_go()
+            network.spare_engines.setdefault(engine.key, []).append(engine)

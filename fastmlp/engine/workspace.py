@@ -1,0 +1,158 @@
+"""The work space of a job: one block of memory, each part of it on cache lines of its own.
+
+How long each part is follows from the program's sizes and the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..kernels import plan
+from ..kernels.compiler.jit import in_python
+from ..kernels.compiler.memory import CACHE_LINE, address_of, aligned_zeros
+from ..kernels.ops import dense
+from ..kernels.ops.kind import Sizes
+from ..kernels.ops.parameters import HOT_NUMBERS
+from ..kernels.products.matmul import is_wide
+from ..kernels.products.sums import n_parts
+from ..kernels.products.tiles import TILE_ROWS, tile_width_of
+from ..kernels.step import shares
+from ..kernels.step.rows import SPARSE
+from ..kernels.step.threads import SPACING, sync_size
+from .job import Job
+
+
+def _whole_lines(n_bytes: int) -> int:
+    """Bytes rounded up to whole cache lines."""
+    return -(-n_bytes // CACHE_LINE) * CACHE_LINE
+
+
+class Workspace:
+    """Memory that a job's records point at.
+
+    Parameters
+    ----------
+    job : Job
+        Its records are told the addresses.
+    training : bool
+        Whether there will be a backward pass, for which every op keeps its slopes.
+    """
+
+    def __init__(self, job: Job, training: bool) -> None:
+        dtype, model = job.dtype, job.model
+        places = places_of(job, training)
+        self.memory = aligned_zeros(sum(_whole_lines(size) for _, _, size in places), np.uint8)
+        at = address_of(self.memory, "work space", np.uint8, self.memory.size, written=True)
+        for record, field, size in places:
+            record[field] = at
+            at += _whole_lines(size)
+        self.zeros = np.zeros(max(_tile_width(job), job.widest_out()), dtype)
+        self.row_losses = np.empty(job.batch_size)
+        model["n_weight_rows"] = sum(int(op["weight_rows"] * op["penalty_parts"]) for op in job.ops)
+        has_penalties = model["l1"] or model["l2"]
+        self.penalties = np.empty(int(model["n_weight_rows"]) if has_penalties else 0)
+        self.positions = np.arange(job.batch_size, dtype=np.int32)
+        self.sync = aligned_zeros(sync_size(job.n_threads), np.int64)
+        for record, field in (
+            *((job.space, name) for name in ("zeros", "row_losses", "penalties", "positions")),
+            (job.crew, "sync"),
+        ):
+            own = getattr(self, field)
+            record[field] = address_of(own, field, own.dtype, own.size, written=True)
+        model["ops"] = address_of(job.ops, "ops", plan.OP, job.ops.size, written=True)
+        model["n_ops"] = job.ops.size
+
+
+def _tile_width(job: Job) -> int:
+    width: int = in_python(tile_width_of)(job.dtype.itemsize)
+    return width
+
+
+def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
+    """What the work space holds: which field of which record is its address, and how long."""
+    crew, space, ops, itemsize = job.crew, job.space, job.ops, job.dtype.itemsize
+    row = job.batch_size * itemsize
+    spacing = SPACING * (job.n_threads > 1)
+    space["panel_bytes"] = _whole_lines(_panel(job, training) * itemsize) + spacing
+    apart = job.n_threads * spacing
+
+    def of_ops(field: str) -> list[tuple[Any, str, int]]:
+        return [
+            (op, field, row * int(op["n_out"]) + apart * int(s < crew["shared"]))
+            for s, op in enumerate(ops)
+        ]
+
+    places = [(crew, "turns", job.n_threads * plan.TURN_BYTES), *of_ops("values")]
+    places.append((space, "panels", job.n_threads * int(space["panel_bytes"])))
+    if job.gathers:
+        places.append((space, "inputs", row * job.table.n_columns))
+    places += _shared_places(job, row, spacing)
+    places += _kept_places(job)
+    if not training:
+        # Predictions write slopes, which nobody reads: all ops share one place for them.
+        return [*places, (ops, "slopes", row * job.widest_out())]
+    if job.table.kind == SPARSE and not job.gathers:
+        places += _places_by_column(job)
+    # The inputs themselves get no gradient, however many columns they have.
+    flowing = int(ops["n_out"][min(job.model["first_trained"], ops.size - 1) :].max())
+    space["gradient_width"] = flowing
+    block_width = dense.BLOCK_TILES * _tile_width(job)
+    block = max(HOT_NUMBERS, TILE_ROWS * block_width, job.widest_out())  # or all biases
+    space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
+    places += of_ops("slopes")
+    places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
+    places.append((space, "scratch", job.n_threads * int(space["scratch_bytes"])))
+    return places
+
+
+def _kept_places(job: Job) -> list[tuple[Any, str, int]]:
+    """What ops keep for the way back."""
+    places = list[tuple[Any, str, int]]()
+    for op, stage in zip(job.ops, job.program.stages, strict=True):
+        if stage.kind is not None:
+            sizes = Sizes(job.batch_size, int(op["n_in"]), int(op["n_out"]), job.dtype.itemsize)
+            places.append((op, "kept", stage.kind.kept_bytes(sizes)))
+    return places
+
+
+def _panel(job: Job, training: bool) -> int:
+    """Numbers of a thread's panel."""
+    width, widest_out = _tile_width(job), job.widest_out()
+    widest = max(int(job.ops["n_in"].max()), widest_out)
+    block_width = dense.BLOCK_TILES * width
+    block_height = max(TILE_ROWS, HOT_NUMBERS // block_width)
+    if training and in_python(is_wide)(widest_out, job.dtype.itemsize):
+        return max(widest * width, job.batch_size * (block_width + block_height))
+    return widest * width
+
+
+def _shared_places(job: Job, row: int, spacing: int) -> list[tuple[Any, str, int]]:
+    """For an op whose inputs threads share out."""
+    crew, ops, places = job.crew, job.ops, list[tuple[Any, str, int]]()
+    if crew["shared"] > 0:
+        n_vectors = int(job.model["n_vectors"])
+        own = (int(ops[0]["n_in"]) + 1) * int(ops[0]["n_out"]) * n_vectors
+        crew["own_bytes"] = _whole_lines(own * job.dtype.itemsize) + spacing
+        places.append((crew, "own", job.n_threads * int(crew["own_bytes"])))
+    if crew["shared"] >= 0:
+        shared = ops[crew["shared"]]
+        parts = in_python(n_parts)(int(shared["n_in"]), int(shared["n_out"]))
+        stored = in_python(shares.stored_part)(parts, job.n_threads, parts)
+        places.append((crew, "parts", stored * row * int(shared["n_out"])))
+    return places
+
+
+def _places_by_column(job: Job) -> list[tuple[Any, str, int]]:
+    """For a batch's non-zeros sorted by columns; each thread sorts those whose W it owns."""
+    space, counts = job.space, np.diff(job.table.indptr)
+    rest = max(0, counts.size - job.batch_size)
+    most = int(np.partition(counts, rest)[rest:].sum())
+    space["most_non_zeros"] = most
+    size = most * (job.n_threads if job.crew["by_columns"] else 1)
+    return [
+        (space, "column_starts", job.n_threads * (job.table.n_columns + 2) * 4),
+        (space, "column_places", size * 4),
+        (space, "column_factors", size * job.dtype.itemsize),
+    ]
