@@ -39,6 +39,7 @@ from fastmlp.kernels.step import judge as judge_kernels
 from fastmlp.kernels.step import scores
 from fastmlp.optim import schedules
 from fastmlp.serving import evaluation
+from fastmlp.training import fit as training_fit
 
 from .own import Own
 from .paths import layer_by_layer
@@ -220,7 +221,7 @@ def test_where_calls_end_changes_nothing(n_epochs: int, monkeypatch: pytest.Monk
 
     whole = fitted()
     assert whole[1]["stopped"] == "early_stopping"
-    monkeypatch.setattr(engine, "epochs_per_call", lambda work, n_rows: n_epochs)
+    monkeypatch.setattr(training_fit, "epochs_per_call", lambda work, n_rows: n_epochs)
     assert fitted() == whole
 
     def pieces(total: int, first: int) -> Iterator[tuple[int, int]]:

@@ -421,7 +421,7 @@ answer["asm of matmul.bias_gradient"] = "".join(kernel.inspect_asm().values())
 
 CACHED_FIT = f"""{KERNELS}{FIT}
 params, losses = fit("float32")
-from fastmlp.kernels import step
+from fastmlp.kernels.step import step
 {STATISTICS}
 answer["params"] = params
 """
@@ -642,7 +642,8 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     below = str(folder / "file" / "below")
     names = ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE")
     code = f"""{KERNELS}{FIT}
-from fastmlp.kernels import cache, step
+from fastmlp.kernels.compiler import cache
+from fastmlp.kernels.step import step
 params, losses = fit("float64")
 again, _ = fit("float64")
 assert again == params

@@ -155,10 +155,10 @@ def test_the_package_learns_addresses_at_the_gate_only() -> None:
 
 
 def test_a_way_around_the_gate_is_seen(tmp_path: Path) -> None:
-    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "step").mkdir(parents=True)
     text = "def f(X):\n    return X.ctypes.data, X.__array_interface__['data'][0]\n"
     (tmp_path / "network.py").write_text(text, encoding="utf-8")
-    (tmp_path / "kernels" / "outputs.py").write_text(text, encoding="utf-8")
+    (tmp_path / "kernels" / "step" / "outputs.py").write_text(text, encoding="utf-8")
     assert list(ways_around(tmp_path)) == [
         "kernels/step/outputs.py:2: __array_interface__",
         "network.py:2: ctypes",

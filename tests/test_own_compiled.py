@@ -394,7 +394,7 @@ def test_stamps_tell_code_apart_and_nothing_else() -> None:
 SCRIPT = """
 import numpy as np
 from fastmlp import Activation, compiled_activation
-from fastmlp.kernels import cache
+from fastmlp.kernels.compiler import cache
 from helping import helped
 
 def rule(z, alpha):

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from fastmlp import nn as layers
 from fastmlp import reference
-from fastmlp.engine import engine, layerwise, lowering, threads
+from fastmlp.engine import engine, layerwise, lowering, outputs, spares, threads
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
@@ -111,7 +111,8 @@ def fused_trace(make: Make, X: Any, y: Any, fit: dict[str, Any]) -> dict[str, An
 def layer_trace(make: Make, X: Any, y: Any, fit: dict[str, Any]) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         layer_by_layer(patch)
-        patch.setattr(engine, "Engine", forbidden)
+        for module in (spares, outputs):
+            patch.setattr(module, "Engine", forbidden)
         return trace(make, X, y, fit)
 
 
@@ -901,10 +902,10 @@ def test_shuffled_epochs_visit_the_reference_in_the_shuffled_order(
 @pytest.mark.nojit
 def test_the_path_is_chosen_where_the_modules_look_it_up() -> None:
     # The comparisons above replace these; if a module held its own copy, they would prove nothing.
-    assert training.engine is engine
+    assert training.training_engine is spares.training_engine
     assert training.layerwise is layerwise
     assert layers.LAYERS is lowering.LAYERS
-    assert {"training", "network", "evaluation", "predictor"} <= {
+    assert {"fit", "network", "evaluation", "predictor"} <= {
         module.__name__.rpartition(".")[2] for module in who_asks()
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import engine, outputs, spares
+from fastmlp.engine import engine, job, outputs, spares, workspace
 from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.compiler.denormals import flush_denormals, restore_denormals
@@ -46,7 +46,7 @@ CALL_A_MISSING_NAME = """
 import ctypes, sys
 import numba
 from numba.core import types
-from fastmlp.kernels import threads
+from fastmlp.kernels.step import threads
 
 @ctypes.CFUNCTYPE(ctypes.c_int32)
 def substitute():
@@ -79,7 +79,7 @@ def switch_to_thread():
 kernel32 = types.SimpleNamespace(SwitchToThread=switch_to_thread)
 ctypes.windll = types.SimpleNamespace(kernel32=kernel32)
 system, sys.platform = sys.platform, "win32"
-from fastmlp.kernels import threads
+from fastmlp.kernels.step import threads
 sys.platform = system
 
 sched_yield = threads._sched_yield
@@ -269,7 +269,8 @@ def test_bits_where_narrow_layers_are_shared_by_columns(
     """Layers narrower than a tile leave nothing to all threads but one."""
     X, y, optimizer = HOW[how](data[0]), data[1], Adam(0.02, clip_norm=0.5)
     by_rows, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
-    monkeypatch.setattr(engine, "is_wide", lambda *_: True)
+    for module in (job, workspace):
+        monkeypatch.setattr(module, "is_wide", lambda *_: True)
     by_columns = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
     np.testing.assert_array_equal(by_columns[0], by_rows)
     assert by_columns[1] == losses
@@ -407,7 +408,7 @@ def test_a_failure_on_one_thread_ends_the_others() -> None:
     The failing thread fails at once, so the others have nobody to meet.
     """
     code = """
-from fastmlp import engine
+from fastmlp.engine import engine
 from fastmlp.kernels.step.step import train_steps
 run, wanted, answers = engine.Engine._run, fit().params, []
 class Broken(Exception):
@@ -473,7 +474,7 @@ def test_a_prediction_that_fails_ends_all_threads(
             raise MemoryError("no room")
         kernel(job, *args)
 
-    monkeypatch.setattr(engine, "choose_threads", lambda *_: 3)
+    monkeypatch.setattr(outputs, "choose_threads", lambda *_: 3)
     with monkeypatch.context() as patch:
         patch.setattr(outputs, "outputs_of_table", outputs_of_table)
         with pytest.raises(MemoryError, match="no room"):

@@ -56,7 +56,8 @@ _LINKS = {
     "exp": "exp",
 }
 # Made when they are needed, from coefs_ and intercepts_, and so in no copy or file.
-_MADE_AGAIN = ("_held", "_rows", "_owns_memory")
+_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with")
+_SHAPE_NETWORK = ("activation", "dropout", "max_norm", "alpha", "l1_ratio", "dtype")
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -223,6 +224,7 @@ class BaseMLP(
         """Check all data and make the network; all samples, and those to train on and judge by."""
         hidden = parameters.hidden_sizes(self)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        is_alone = bool(self.__dict__.get("_owns_memory"))
         if not first_pass:
             self._own_memory()
             self._refuse_other_sizes(hidden, self.network_)
@@ -236,7 +238,7 @@ class BaseMLP(
         if first_pass:
             self._start(X.shape[1], hidden, self._dtype_for(X))
         else:
-            self._go_on()
+            self._go_on(is_alone)
         whole = X, y, sample_weight
         return whole, (whole, given) if given is not None else self._split(*whole)
 
@@ -312,14 +314,37 @@ class BaseMLP(
                 f"{hidden}", "start anew with a clone, or with warm_start=False",
             )  # fmt: skip
 
-    def _go_on(self) -> None:
-        """The same weights in a network of the parameters as they are now."""
+    def _go_on(self, is_alone: bool) -> None:
+        """The same weights in a network of the parameters as they are now.
+
+        is_alone: whether no copy of the model views the network's parameters, too.
+        """
         if self.dtype is not None:
             self._dtype_name = np.dtype(self.dtype).name
-        network = self._network_of(*checked_weights(self, self._fitted_dtype))
+        network = self._kept_network() if is_alone else None
+        if network is None:
+            network = self._network_of(*checked_weights(self, self._fitted_dtype))
         network.seed = self._dropout_seed or self._seed_of_dropout(network)
         self._hold(network)
         self._watch_from_now_on()
+
+    def _kept_network(self) -> Network | None:
+        """The network as it is, if neither weights nor parameters were set since it was made."""
+        network, views = self.__dict__.get("_held") or (None, ())
+        made_with = self.__dict__.get("_made_with")
+        if network is None or not made_with or made_with != self._network_parameters():
+            return None
+        is_same = _are_same((self.coefs_, self.intercepts_), views)
+        is_good = network.loss == self._loss() and np.isfinite(network.params).all()
+        return network if is_same and is_good else None
+
+    def _network_parameters(self) -> tuple[Any, ...] | None:
+        """All but sizes and loss that a network follows from, if that can be compared."""
+        found = [getattr(self, name) for name in _SHAPE_NETWORK]
+        found = [tuple(value) if isinstance(value, list) else value for value in found]
+        names = found[0] if isinstance(found[0], tuple) else found[:1]
+        # An object might have changed within.
+        return tuple(found) if all(isinstance(name, str) for name in names) else None
 
     def _watch_from_now_on(self) -> None:
         """Begin to count where the fit before this one stopped by the other of both losses."""
@@ -373,6 +398,7 @@ class BaseMLP(
                     where, "activations that have a kernel", type(layer).__name__,
                     "use a Network, or write kernel = compiled_activation(rule)",
                 )  # fmt: skip
+        self._made_with = self._network_parameters()
         return Network(layers, loss, dtype, 0, l1=alpha * ratio, l2=alpha * (1 - ratio))
 
     def take_over(self, model: Any) -> Any:
@@ -451,6 +477,7 @@ class BaseMLP(
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        self._owns_memory = False  # a shallow copy shares it
         for name in _MADE_AGAIN:
             state.pop(name, None)
         if self._progress is not None:
