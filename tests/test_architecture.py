@@ -283,7 +283,7 @@ def test_the_checks_report_a_wrong_package(tmp_path: Path) -> None:
         "datasets.py:2: datasets may not import fastmlp.registry.get",
         "datasets.py:3: datasets may not import sklearn here",
         "dense.py:3: kernels may not import fastmlp.layers",
-        "dense.py:9: fastmlp.kernels.products.tiles._t is private elsewhere",
+        "dense.py:9: fastmlp.kernels.tiles._t is private elsewhere",
         "dense.py:6: tiles._y is private elsewhere",
         "layers.py:2: layers may not import numba",
         "layers.py:5: layers may not import numba",
