@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 from fastmlp.kernels.compiler import memory
-from fastmlp.kernels.products.tiles import TILE_ROWS, tile_of_rows, tile_width
+from fastmlp.kernels.products.tiles import tile_of_rows, tile_width
+from fastmlp.kernels.tuning import TILE_ROWS
 from fastmlp.kernels.views import Inputs, Matrix, Panel
 
 

@@ -17,9 +17,10 @@ from benchmarks.peak import address_of
 from fastmlp import Adam
 from fastmlp.kernels.compiler.calls import Kernel
 from fastmlp.kernels.products import matmul, narrow
-from fastmlp.kernels.products.tiles import FEW_COLUMNS, tile_width
+from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.rules import activations, optimizers
 from fastmlp.kernels.rules.activations import activation
+from fastmlp.kernels.tuning import FEW_COLUMNS
 from fastmlp.kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
 from fastmlp.nn.dense import product_for
 from fastmlp.optim.optimizers import Group

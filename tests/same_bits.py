@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import warnings
@@ -101,12 +103,10 @@ def _rows(recipe: Recipe, rng: np.random.Generator) -> Any:
 
 def _network(recipe: Recipe, X: Any, rng: np.random.Generator) -> bytes:
     from fastmlp import Dense, Network
-    from fastmlp.nn import LAYERS
-    from fastmlp.nn.losses import LOSSES
-    from fastmlp.optim.optimizers import OPTIMIZERS
-    from fastmlp.optim.schedules import SCHEDULES
 
-    n, task = len(X.indptr) - 1 if hasattr(X, "indptr") else len(X), LOSSES[recipe.loss].task
+    kinds, losses, optimizers, schedules = _registries()
+
+    n, task = len(X.indptr) - 1 if hasattr(X, "indptr") else len(X), losses[recipe.loss].task
     if task == "classes":
         y, n_outputs = rng.integers(0, 3, n), 3
         y[:3] = np.arange(3)
@@ -116,13 +116,13 @@ def _network(recipe: Recipe, X: Any, rng: np.random.Generator) -> bytes:
         y, n_outputs = np.abs(rng.normal(size=n)), 1
     parts = {"rescaling": (0.5,), "dropout": (0.2,)}
     layers = [
-        Dense(part) if isinstance(part, int) else LAYERS[part](*parts.get(part, ()))
+        Dense(part) if isinstance(part, int) else kinds[part](*parts.get(part, ()))
         for part in recipe.layers
     ]
     net = Network([*layers, Dense(n_outputs)], recipe.loss, recipe.dtype, **recipe.network)
     name, options = recipe.optimizer
-    rate = SCHEDULES[options["schedule"]](0.01)
-    optimizer = OPTIMIZERS[name](rate, clip_norm=options["clip_norm"])
+    rate = schedules[options["schedule"]](0.01)
+    optimizer = optimizers[name](rate, clip_norm=options["clip_norm"])
     fit = dict(recipe.fit)
     weights = rng.random(n) + 0.1 if fit.pop("weighted") else None
     net.fit(X, y, optimizer=optimizer, sample_weight=weights, n_threads=recipe.n_threads, **fit)
@@ -163,13 +163,24 @@ def trained(recipe: Recipe) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def _names() -> Names:
-    from fastmlp.nn import LAYERS
-    from fastmlp.nn.losses import LOSSES
-    from fastmlp.optim.optimizers import OPTIMIZERS
-    from fastmlp.optim.schedules import SCHEDULES
+def _registries() -> list[Any]:
+    """Tables of layers, losses, optimizers and schedules, wherever a version has them."""
+    found = dict[str, Any]()
+    import fastmlp
 
-    found = zip(REGISTRIES, (LAYERS, LOSSES, OPTIMIZERS, SCHEDULES), strict=True)
+    for info in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."):
+        name = info.name.rpartition(".")[2]
+        if (
+            name in {"layers", "nn", "losses", "optimizers", "schedules"}
+            and ".kernels." not in info.name
+        ):
+            found |= vars(importlib.import_module(info.name))
+    return [found[name] for name in REGISTRIES]
+
+
+def _names() -> Names:
+
+    found = zip(REGISTRIES, _registries(), strict=True)
     return {name: list(registry.names) for name, registry in found}
 
 

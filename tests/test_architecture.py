@@ -288,7 +288,7 @@ def test_the_checks_report_a_wrong_package(tmp_path: Path) -> None:
         "layers.py:2: layers may not import numba",
         "layers.py:5: layers may not import numba",
         "layers.py:6: layers may not print",
-        "losses.py:2: fastmlp.nn._f is private elsewhere",
+        "losses.py:2: fastmlp.layers._f is private elsewhere",
         "losses.py:4: layers._g is private elsewhere",
         "network.py:3: net._d is private elsewhere",
         "network.py:4: self.x._e is private elsewhere",

@@ -330,7 +330,7 @@ def test_many_rows_are_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiled call cannot hear Ctrl-C while it judges."""
     network, other, stopping = net(), net(), EarlyStopping(3)
     whole = told(network, fit(network, Y, stopping), stopping)
-    monkeypatch.setattr(judging, "_MOST_WORK", 0)
+    monkeypatch.setattr(judging, "JUDGED_WORK", 0)
     with pytest.raises(AssertionError, match="judged in Python"), without_python():
         fit(net(), Y, stopping)
     assert told(other, fit(other, Y, stopping), stopping) == whole

@@ -23,7 +23,7 @@ import pytest
 
 from fastmlp.kernels.compiler.cache import cache_folder
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
-from fastmlp.kernels.products.tiles import TILE_ROWS, VECTORS
+from fastmlp.kernels.tuning import TILE_ROWS, VECTORS
 from fastmlp.network import Network
 from fastmlp.nn import GELU, Dense, Dropout
 

@@ -15,8 +15,9 @@ import pytest
 
 from fastmlp.kernels.compiler.jit import VECTOR_BYTES
 from fastmlp.kernels.products import matmul, narrow, sums
-from fastmlp.kernels.products.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.step import rows as kernel_rows
+from fastmlp.kernels.tuning import FEW_COLUMNS, TILE_ROWS
 from fastmlp.kernels.views import (
     Block,
     Inputs,

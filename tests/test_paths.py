@@ -669,7 +669,7 @@ def test_layers_fold_into_ops_of_dense_activation_and_dropout() -> None:
 def test_threads_are_as_many_as_pay_or_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "n_cores", lambda: 4)
     monkeypatch.setattr(threads, "JIT_ENABLED", True)
-    work = threads.WORK_A_THREAD
+    work = tuning.WORK_A_THREAD
     assert threads.choose_threads(None, 0) == 1
     assert threads.choose_threads(None, 2 * work - 1) == 1
     assert threads.choose_threads(None, 2 * work) == 2

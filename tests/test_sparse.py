@@ -22,8 +22,9 @@ from fastmlp.inputs.tables import is_sparse, table_of, without_zeros
 from fastmlp.kernels import views
 from fastmlp.kernels.compiler.jit import JIT_ENABLED, VECTOR_BYTES
 from fastmlp.kernels.products import matmul, narrow, sparse
-from fastmlp.kernels.products.tiles import FEW_COLUMNS, sparse_width, tile_of_sparse_row, tile_width
+from fastmlp.kernels.products.tiles import sparse_width, tile_of_sparse_row, tile_width
 from fastmlp.kernels.step.rows import SPARSE
+from fastmlp.kernels.tuning import FEW_COLUMNS
 from fastmlp.kernels.views import (
     Block,
     ByColumns,

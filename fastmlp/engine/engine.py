@@ -23,19 +23,17 @@ from ..kernels.ops import gather, whole
 from ..kernels.rules.optimizers import add_penalty
 from ..kernels.step import shares, step
 from ..kernels.step.rows import SPARSE
+from ..kernels.tuning import FIRST_WORK, ROWS_PER_CALL, WORK_OF_ANY_STEP, WORK_PER_CALL
 from ..nn.losses import target_addresses
 from ..optim.optimizers import SGD, Optimizer
 from .compiling import announce
 from .job import Convention, Job
 from .lowering import Sharing, choose_kernels
-from .threads import FIRST_WORK, in_pieces, on_threads
+from .threads import in_pieces, on_threads
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from ..model.body import Body
-
-_WORK_OF_ANY_STEP = 100_000  # the overhead of a step, in multiplications
-_ROWS_PER_CALL, _WORK_PER_CALL = 131_072, 2_000_000_000  # of several epochs
 
 
 def never() -> bool:
@@ -50,7 +48,7 @@ def epochs_per_call(work: int, n_rows: int) -> int:
 
     work: multiplications of an epoch.
     """
-    return max(1, min(_ROWS_PER_CALL // n_rows, _WORK_PER_CALL // max(1, work)))
+    return max(1, min(ROWS_PER_CALL // n_rows, WORK_PER_CALL // max(1, work)))
 
 
 class Patience(NamedTuple):
@@ -281,7 +279,7 @@ class Engine(Job):
         self.in_use = order, encoded, weights, state, step_numbers, losses
         self.compile()
         self.link_loss()
-        work = self.work_per_step + _WORK_OF_ANY_STEP
+        work = self.work_per_step + WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop
             on_threads(self._run, self.n_threads, self.sync)

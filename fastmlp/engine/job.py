@@ -16,18 +16,15 @@ from ..kernels.compiler.memory import address_of
 from ..kernels.products.matmul import is_wide
 from ..kernels.products.sums import n_parts
 from ..kernels.step.rows import SPARSE
+from ..kernels.tuning import WORK_A_THREAD, WORK_TO_SHARE_UNITS, WORK_TO_START
 from ..nn.dropout import by_schedule
 from ..nn.losses import CompiledLoss
 from ..optim.optimizers import SGD, Optimizer
 from .lowering import first_trained, lower
-from .threads import WORK_A_THREAD, choose_threads
+from .threads import choose_threads
 
 if TYPE_CHECKING:
     from ..model.body import Body
-
-# As `threads.WORK_A_THREAD`, where only sums change cores, if a call has enough steps to pay for
-# starting the thread.
-_WORK_TO_SHARE_UNITS, _WORK_TO_START = 400_000, 50_000_000
 
 
 def training_work(network: Body, batch_size: int) -> int:
@@ -112,7 +109,7 @@ class Job:
         if requested == 1:
             return 1
         if requested is None and self._shared_op(2) == 1:
-            pays = work_a_step >= _WORK_TO_SHARE_UNITS and work_a_call >= _WORK_TO_START
+            pays = work_a_step >= WORK_TO_SHARE_UNITS and work_a_call >= WORK_TO_START
             work_a_step = max(work_a_step, 2 * WORK_A_THREAD * pays)
         return choose_threads(requested, work_a_step)
 

@@ -14,15 +14,11 @@ from ..inputs.tables import table_of
 from ..inputs.targets import Samples
 from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.memory import address_of, address_or_0
-from ..kernels.products.tiles import TILE_ROWS
 from ..kernels.rules.losses import total_weight
 from ..kernels.step import judge, scores
+from ..kernels.tuning import JUDGED_ROWS, JUDGED_WORK, TILE_ROWS
 from ..model.body import Body
 from .engine import Engine
-
-# A compiled call is not left for Ctrl-C while rows are judged: more multiplications than this, or a
-# block of more rows, are for Python to ask for.
-_MOST_WORK, _BLOCK = 500_000_000, 128
 
 
 class Grading(NamedTuple):
@@ -181,7 +177,7 @@ class Judge:
         """A job to answer with for each thread that has a block of rows."""
         n_rows, n_threads, dtype = held_out.X.shape[0], engine.n_threads, network.dtype
         share = -(-n_rows // n_threads)
-        block = min(_BLOCK, -(-share // TILE_ROWS) * TILE_ROWS)
+        block = min(JUDGED_ROWS, -(-share // TILE_ROWS) * TILE_ROWS)
         table = table_of(held_out.X, dtype)
         weights_at = address_or_0(held_out.weights, "sample weights", dtype, n_rows)
         total = float(total_weight(self.order, weights_at, dtype.type(1)))
@@ -248,4 +244,4 @@ def work_of(network: Body, held_out: Samples) -> int:
 
 def is_quick(network: Body, held_out: Samples) -> bool:
     """Whether rows are few enough to be judged within the compiled call."""
-    return work_of(network, held_out) <= _MOST_WORK
+    return work_of(network, held_out) <= JUDGED_WORK

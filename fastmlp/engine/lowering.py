@@ -20,9 +20,10 @@ from ..kernels.ops import activation as activation_op
 from ..kernels.ops import branches, common, dense, dense_sparse
 from ..kernels.ops.kind import Kind
 from ..kernels.products import matmul
-from ..kernels.products.sums import PART_UNIT, n_parts
-from ..kernels.products.tiles import FEW_COLUMNS, tile_width_of
+from ..kernels.products.sums import n_parts
+from ..kernels.products.tiles import tile_width_of
 from ..kernels.rules.activations import activation, identity
+from ..kernels.tuning import BLOCK_TILES, FEW_COLUMNS, PART_UNIT
 from ..nn import (
     LAYERS,
     Activation,
@@ -431,7 +432,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     if s < sharing.shared:
         unit = PART_UNIT
     elif not sharing.by_columns:
-        unit = dense.BLOCK_TILES * tile_width
+        unit = BLOCK_TILES * tile_width
     if 0 < n_out % unit <= FEW_COLUMNS:
         found["narrow_gradient"] = gradient_for_few(n_out)
     return found

@@ -14,17 +14,16 @@ from ..inputs.tables import Table, table_of
 from ..kernels.compiler.memory import address_of
 from ..kernels.step.outputs import outputs_of_table
 from ..kernels.step.rows import SPARSE
+from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK
 from ..nn.losses import CompiledLoss
 from .compiling import announce
 from .engine import Engine
 from .lowering import settings_of
 from .spares import give_back, take
-from .threads import FIRST_WORK, choose_threads, in_pieces, on_threads
+from .threads import choose_threads, in_pieces, on_threads
 
 if TYPE_CHECKING:
     from ..model.body import Body
-
-PREDICT_BLOCK = 128
 
 
 def outputs(network: Body, X: Any, link: bool) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.tables import Table
 from ..kernels.step.rows import SPARSE
+from ..kernels.tuning import SPARE_BYTES, SPARE_KINDS
 from ..nn.losses import CompiledLoss
 from ..optim.optimizers import Optimizer
 from .engine import Engine
@@ -19,9 +20,6 @@ from .threads import n_cores
 
 if TYPE_CHECKING:
     from ..model.body import Body
-
-_MOST_KINDS = 8
-_MOST_BYTES = 8 * 2**20  # of a work space; a larger one is for calls that take longer anyway
 
 
 def training_engine(
@@ -64,7 +62,7 @@ def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], En
     try:
         engine: Engine = spare[key].pop()
     except LookupError:
-        if len(spare) > _MOST_KINDS:
+        if len(spare) > SPARE_KINDS:
             spare.clear()
         engine = new()
         engine.key = key
@@ -76,6 +74,6 @@ def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], En
 def give_back(network: Body, engines: Iterable[Engine]) -> None:
     """Let engines wait for the next call that needs one like them, unless they are large."""
     for engine in engines:
-        if engine.key and engine.is_reusable and engine.workspace.memory.size <= _MOST_BYTES:
+        if engine.key and engine.is_reusable and engine.workspace.memory.size <= SPARE_BYTES:
             engine.let_go()
             network.spare_engines.setdefault(engine.key, []).append(engine)

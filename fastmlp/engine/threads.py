@@ -17,14 +17,9 @@ import numpy as np
 
 from ..kernels.compiler.jit import JIT_ENABLED
 from ..kernels.step.threads import ABORTED
+from ..kernels.tuning import PIECE_SECONDS, WORK_A_THREAD
 
-# Numbers that are multiplied in a step before a second thread pays for its two meetings.
-WORK_A_THREAD = 1_000_000
 MOST_THREADS = 1024
-# The work of a first call, whose speed is not known yet, in multiplications.
-FIRST_WORK = 500_000_000
-# How long a call of compiled code should last.
-_PIECE_SECONDS = 0.05
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -76,7 +71,7 @@ def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
         started = time.perf_counter()
         yield start, stop
         seconds = max(time.perf_counter() - started, 1e-6)
-        size = max(1, round((stop - start) * min(8.0, _PIECE_SECONDS / seconds)))
+        size = max(1, round((stop - start) * min(8.0, PIECE_SECONDS / seconds)))
         start = stop
 
 

@@ -12,15 +12,14 @@ import numpy as np
 from ..kernels import plan
 from ..kernels.compiler.jit import in_python
 from ..kernels.compiler.memory import CACHE_LINE, address_of, aligned_zeros
-from ..kernels.ops import dense
 from ..kernels.ops.kind import Sizes
-from ..kernels.ops.parameters import HOT_NUMBERS
 from ..kernels.products.matmul import is_wide
 from ..kernels.products.sums import n_parts
-from ..kernels.products.tiles import TILE_ROWS, tile_width_of
+from ..kernels.products.tiles import tile_width_of
 from ..kernels.step import shares
 from ..kernels.step.rows import SPARSE
-from ..kernels.step.threads import SPACING, sync_size
+from ..kernels.step.threads import sync_size
+from ..kernels.tuning import BLOCK_TILES, HOT_NUMBERS, SPACING, TILE_ROWS
 from .job import Job
 
 
@@ -98,7 +97,7 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     # The inputs themselves get no gradient, however many columns they have.
     flowing = int(ops["n_out"][min(job.model["first_trained"], ops.size - 1) :].max())
     space["gradient_width"] = flowing
-    block_width = dense.BLOCK_TILES * _tile_width(job)
+    block_width = BLOCK_TILES * _tile_width(job)
     block = max(HOT_NUMBERS, TILE_ROWS * block_width, job.widest_out())  # or all biases
     space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
     places += of_ops("slopes")
@@ -121,7 +120,7 @@ def _panel(job: Job, training: bool) -> int:
     """Numbers of a thread's panel."""
     width, widest_out = _tile_width(job), job.widest_out()
     widest = max(int(job.ops["n_in"].max()), widest_out)
-    block_width = dense.BLOCK_TILES * width
+    block_width = BLOCK_TILES * width
     block_height = max(TILE_ROWS, HOT_NUMBERS // block_width)
     if training and in_python(is_wide)(widest_out, job.dtype.itemsize):
         return max(widest * width, job.batch_size * (block_width + block_height))

@@ -15,7 +15,8 @@ from ..inputs.tables import is_sparse, table_of
 from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.memory import address_of, laid_out
 from ..kernels.products import matmul, narrow, sparse
-from ..kernels.products.tiles import FEW_COLUMNS, tile_width
+from ..kernels.products.tiles import tile_width
+from ..kernels.tuning import FEW_COLUMNS
 from ..kernels.views import Block, Csr, Inputs, Matrix, Panels, Tools, Weights
 from ..registry import specification
 from . import initializers

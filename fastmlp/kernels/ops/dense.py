@@ -13,13 +13,12 @@ from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit
 from ..products import matmul, narrow
 from ..products.sums import n_parts
-from ..products.tiles import FEW_COLUMNS, TILE_ROWS, tile_width
+from ..products.tiles import tile_width
 from ..step import rows, shares
+from ..tuning import BLOCK_TILES, FEW_COLUMNS, HOT_NUMBERS, TILE_ROWS
 from ..views import Block, Inputs, Matrix, Panels, Span, Sums, Tools, Weights
 from . import common
-from .parameters import HOT_NUMBERS, bias_gradient, gradient_place, use_gradient
-
-BLOCK_TILES = 4
+from .parameters import bias_gradient, gradient_place, use_gradient
 
 OP = interfaces.OP.kernel
 _gather, _weight_gradient = interfaces.GATHER.call, interfaces.WEIGHT_GRADIENT.call

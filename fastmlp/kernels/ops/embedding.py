@@ -11,10 +11,11 @@ import numpy as np
 from .. import interfaces
 from ..compiler.jit import itemsize, jit, numbers
 from ..step import shares
+from ..tuning import HOT_NUMBERS
 from ..views import Block
 from . import common
 from .kind import Kind
-from .parameters import HOT_NUMBERS, gradient_place, use_gradient
+from .parameters import gradient_place, use_gradient
 
 
 @jit

@@ -11,9 +11,6 @@ from ..products import matmul
 from ..step import shares
 from ..views import Factors, Memory, Run
 
-# A gradient is computed and used in blocks, which do not leave the nearest cache in between.
-HOT_NUMBERS = 4096
-
 _update, _add_penalty = interfaces.UPDATE.call, interfaces.ADD_PENALTY.call
 
 

@@ -13,6 +13,7 @@ from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit, numbers
 from ..step import rows
+from ..tuning import PACK_ROWS, ROWS_AT_ONCE, WIDE_BYTES
 from ..views import Block, Inputs, Matrix, Panel, Span, Sums
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
@@ -24,11 +25,6 @@ from .tiles import (
     transposed_width,
 )
 
-# Rows further apart than this many bytes start on too few cache sets and too many pages to be read
-# in place; those of W, if at least so many rows of data share the cost of a copy.
-_WIDE_BYTES, _PACK_ROWS = 1024, 16
-_ROWS_AT_ONCE = 4  # whose sum takes one turn to memory
-
 
 @jit
 def is_wide(n_columns, n_bytes):
@@ -36,7 +32,7 @@ def is_wide(n_columns, n_bytes):
 
     n_bytes: of one number.
     """
-    return n_columns * n_bytes > _WIDE_BYTES
+    return n_columns * n_bytes > WIDE_BYTES
 
 
 @jit
@@ -94,7 +90,7 @@ def dense_forward(tools, inputs, block, weights, out, one):
     """
     size, width, n_in = itemsize(one), tile_width(one), weights.n_in
     parts, span = n_parts(n_in, weights.n_out), Span(block.first, block.last, 0)
-    packs = is_wide(weights.n_out, size) and block.last - block.first >= _PACK_ROWS
+    packs = is_wide(weights.n_out, size) and block.last - block.first >= PACK_ROWS
     for j in range(block.left, block.right, width):
         columns = min(width, block.right - j)
         at, stride = weights.at + j * size, weights.stride
@@ -117,7 +113,7 @@ def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     to a place of its own in out (batch, n_out), `part_bytes` apart, or where that is 0 their sum.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
-    packs = is_wide(n_out, size) and span.last >= _PACK_ROWS
+    packs = is_wide(n_out, size) and span.last >= PACK_ROWS
     k = input_part_start(sums.depth, sums.parts, sums.begin)
     stop = input_part_start(sums.depth, sums.parts, sums.end)
     for j in range(0, n_out, width):
@@ -234,8 +230,8 @@ def bias_gradient(d, batch, first, last, n_out, out, one):
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
-    whole = batch // _ROWS_AT_ONCE * _ROWS_AT_ONCE
-    for r in range(0, whole, _ROWS_AT_ONCE):
+    whole = batch // ROWS_AT_ONCE * ROWS_AT_ONCE
+    for r in range(0, whole, ROWS_AT_ONCE):
         a = _row(d, r, n_out, first, last, one)
         b = _row(d, r + 1, n_out, first, last, one)
         c = _row(d, r + 2, n_out, first, last, one)

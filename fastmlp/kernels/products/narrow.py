@@ -11,16 +11,10 @@ import numpy as np
 from .. import interfaces
 from ..compiler.bits import fma
 from ..compiler.jit import integers, itemsize, jit, numbers
+from ..tuning import FEW_COLUMNS
 from ..views import Matrix, Panel
 from . import matmul
-from .tiles import (
-    FEW_COLUMNS,
-    sparse_width,
-    tile_of_dots,
-    tile_of_few_columns,
-    tile_of_sparse_row,
-    tile_width,
-)
+from .tiles import sparse_width, tile_of_dots, tile_of_few_columns, tile_of_sparse_row, tile_width
 
 
 @jit

@@ -11,11 +11,10 @@ import numpy as np
 
 from ..compiler.bits import fma
 from ..compiler.jit import integers, itemsize, jit, longs, numbers
+from ..tuning import WORTH_SORTING
 from ..views import Panel
 from .sums import input_part_start, n_parts
 from .tiles import sparse_width, tile_of_sparse_row, transposed_width
-
-_WORTH_SORTING = 8  # non-zeros a column of the batch
 
 
 @jit
@@ -154,7 +153,7 @@ def fills_columns(indptr, order, batch, n_in):
     samples, count = integers(order, batch), 0
     for r in range(batch):
         count += _non_zeros(indptr, samples[r])[1]
-    return count >= _WORTH_SORTING * n_in
+    return count >= WORTH_SORTING * n_in
 
 
 @jit

@@ -7,25 +7,23 @@ bit: what the parts are depends on the layer alone.
 from __future__ import annotations
 
 from ..compiler.jit import jit
-
-_LEAST_PART, PART_UNIT = 96, 8  # inputs in a part of a sum: at least, and a multiple of
-_FEW_OUTPUTS, _LEAST_PART_FOR_FEW = 16, 16  # shorter parts cost little where sums are few
+from ..tuning import FEW_OUTPUTS, LEAST_PART, LEAST_PART_FOR_FEW, PART_UNIT
 
 
 @jit
 def n_parts(n_in, n_out):
     """How many parts the sum over a layer's inputs has; each is one chain, added in this order."""
-    if n_in >= 4 * _LEAST_PART:
+    if n_in >= 4 * LEAST_PART:
         return 4
-    if n_out <= _FEW_OUTPUTS and n_in >= 2 * _LEAST_PART_FOR_FEW:
+    if n_out <= FEW_OUTPUTS and n_in >= 2 * LEAST_PART_FOR_FEW:
         return 2
-    return 2 if n_in >= 2 * _LEAST_PART else 1
+    return 2 if n_in >= 2 * LEAST_PART else 1
 
 
 @jit
 def n_parts_of_any_width(depth):
     """How many parts a sum of so many products has in a matrix of any width."""
-    return n_parts(depth, _FEW_OUTPUTS + 1)
+    return n_parts(depth, FEW_OUTPUTS + 1)
 
 
 @jit

@@ -13,16 +13,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ..compiler.jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
+from ..tuning import FEW_COLUMNS, SPARSE_VECTORS, TILE_HEIGHTS, TILE_ROWS, VECTORS
 from ..views import Panel
 from .emitter import TileEmitter, pointer
-
-# Heights of tile that exist; the tallest fills most of the registers with accumulators (of 32 with
-# 64-byte vectors, of 16 else) and leaves room for two vectors of B and one broadcast number of A.
-TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
-TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
-VECTORS = 2
-FEW_COLUMNS = 4  # so narrow that vectors lie along the other side
-SPARSE_VECTORS = 8  # a single row needs more columns to hide the latency of its additions
 
 
 @jit

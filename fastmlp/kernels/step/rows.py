@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from ..compiler.bits import from_bits
 from ..compiler.jit import JIT_ENABLED, integers, itemsize, jit, numbers, rule
 from ..compiler.memory import CACHE_LINE
-from ..products.tiles import TILE_ROWS
+from ..tuning import TILE_ROWS
 
 FLOAT32, FLOAT64, UINT8, FLOAT16, SPARSE = range(5)
 KINDS = {

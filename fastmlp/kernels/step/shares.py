@@ -11,8 +11,9 @@ from .. import interfaces
 from ..compiler.jit import itemsize, jit, numbers
 from ..products.sums import input_part_start, n_parts
 from ..products.tiles import tile_width
+from ..tuning import SPACING
 from ..views import Block, Home
-from .threads import SPACING, barrier, my_part
+from .threads import barrier, my_part
 
 
 @jit

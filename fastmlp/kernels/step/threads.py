@@ -16,18 +16,12 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import JIT_ENABLED, jit, longs
-from ..products.tiles import TILE_ROWS
+from ..tuning import SPINS, TILE_ROWS
 
 # Threads meet at an int64 array: a flag, then how often each thread has arrived, each number on a
 # cache line of its own.
 ABORTED = 0
 _LINE = 8
-
-_SPINS = 4000
-
-# Bytes between the memory of one thread and the next. Processors read ahead of a thread that walks
-# through its memory, beyond its end, and what they read of another's must be fetched back.
-SPACING = 32768
 
 
 if JIT_ENABLED:
@@ -122,7 +116,7 @@ def barrier(sync, n_threads, thread):
     for other in range(n_threads):
         while _atomic_load(arrivals(sync, other)) < this_round:
             spins += 1
-            if spins > _SPINS:
+            if spins > SPINS:
                 if _atomic_load(sync + ABORTED * 8) != 0:
                     return False
                 _sched_yield()
