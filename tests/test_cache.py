@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow  # each test starts processes
 
 PACKAGE = Path(fastmlp.__file__).parent
 needs_compiler = pytest.mark.skipif(not jit.JIT_ENABLED, reason="nothing is compiled")
-FOLDER = "from fastmlp.kernels.compiler import cache; print(cache.cache_folder())"
+FOLDER = "from fastmlp.kernels.compiler import folder; print(folder.cache_folder())"
 
 
 def run(code: str, place: Path, **environment: str) -> str:

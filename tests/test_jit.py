@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from fastmlp.kernels.compiler.cache import cache_folder
+from fastmlp.kernels.compiler.folder import cache_folder
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.tuning import TILE_ROWS, VECTORS
 from fastmlp.network import Network
@@ -642,13 +642,13 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     below = str(folder / "file" / "below")
     names = ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE")
     code = f"""{KERNELS}{FIT}
-from fastmlp.kernels.compiler import cache
+from fastmlp.kernels.compiler import folder
 from fastmlp.kernels.step import step
 params, losses = fit("float64")
 again, _ = fit("float64")
 assert again == params
 {STATISTICS}
-answer |= {{"params": params, "losses": losses, "cache": cache.cache_folder()}}
+answer |= {{"params": params, "losses": losses, "cache": folder.cache_folder()}}
 print(json.dumps(answer))
 """
     return run(code, package, **dict.fromkeys(names, below))

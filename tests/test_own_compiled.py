@@ -45,7 +45,7 @@ from fastmlp import (
 )
 from fastmlp.engine.lowering import can_compile
 from fastmlp.errors import InputTypeError
-from fastmlp.kernels.compiler import cache
+from fastmlp.kernels.compiler import cache, folder
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.compiler.own_rule import stamp_of
 
@@ -436,7 +436,7 @@ def test_code_is_kept_and_a_changed_rule_is_compiled_anew(tmp_path: Path) -> Non
     unknown = unknown.replace("def rule", "known = np.ones(2)\ndef rule")
     assert run(unknown) == "False 44.0"
     folders = {path.parent.name for path in (tmp_path / "c").rglob("activations.activate_rule*")}
-    main = Path(cache.cache_folder() or "").name
+    main = Path(folder.cache_folder() or "").name
     assert len(folders) == 4
     assert main not in folders
 

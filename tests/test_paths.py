@@ -22,6 +22,7 @@ from fastmlp import reference
 from fastmlp.engine import engine, layerwise, lowering, outputs, spares, threads
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
+from fastmlp.kernels import tuning
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.rules import random
 from fastmlp.kernels.step.threads import ABORTED, sync_size

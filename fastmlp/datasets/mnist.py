@@ -12,7 +12,6 @@ import io
 import os
 import re
 import struct
-import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -26,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
-from ..io.files import as_path
+from ..io.files import as_path, user_cache_folder
 from .dataset import Dataset
 from .inputs import check_dtype
 
@@ -109,13 +108,7 @@ def default_data_home() -> Path:
     """Where data is kept: FASTMLP_DATA, else `fastmlp` in the user's cache folder."""
     if chosen := os.environ.get("FASTMLP_DATA"):
         return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "fastmlp"
+    return user_cache_folder()
 
 
 def read_idx(path: str | os.PathLike[str], *, md5: str | None = None) -> np.ndarray:

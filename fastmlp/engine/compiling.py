@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compiler.cache import cache_folder, is_compiled
+from ..kernels.compiler.cache import is_compiled
+from ..kernels.compiler.folder import cache_folder
 from ..kernels.compiler.jit import JIT_ENABLED
 from ..kernels.step import step
 

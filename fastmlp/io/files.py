@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,14 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # a name that cannot be made cannot be removed either
             temporary.unlink(missing_ok=True)
+
+
+def user_cache_folder() -> Path:
+    """The folder `fastmlp` among the user's caches, which need not exist."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fastmlp"

@@ -12,8 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.typing.templates import AttributeTemplate
+from numba import types
 from numba.extending import (
     infer_getattr,
     intrinsic,
@@ -23,6 +22,7 @@ from numba.extending import (
 )
 
 from .compiler.jit import JIT_ENABLED, jit, longs, records
+from .compiler.numba_internals import AttributeTemplate
 
 FLOAT64_BYTES, INT32_BYTES = 8, 4
 
@@ -206,7 +206,7 @@ _NUMBERS = tuple(name for name in TURN.names or () if name != "job")
 TURN_TYPE: Any  # of compiled code
 
 if JIT_ENABLED:
-    from .compiler.jit import array_at
+    from .compiler.numba_internals import array_at
 
     class _TurnType(types.Type):
         def __init__(self) -> None:

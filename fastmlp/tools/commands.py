@@ -525,8 +525,8 @@ def _trace_optimizer(options: argparse.Namespace) -> Optimizer:
 
 def warmup(options: argparse.Namespace) -> int:
     """Compile everything for both number types: all kernels, and by tiny uses what calls them."""
-    from ..kernels.compiler.cache import cache_folder
     from ..kernels.compiler.calls import Kernel
+    from ..kernels.compiler.folder import cache_folder
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 3)), np.arange(8) % 2

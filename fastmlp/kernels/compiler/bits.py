@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 from .jit import JIT_ENABLED
+from .numba_internals import cgutils
 
 if JIT_ENABLED:
 

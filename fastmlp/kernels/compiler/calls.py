@@ -11,16 +11,14 @@ from typing import Any, ClassVar
 
 import numba
 import numpy as np
-from numba.core import cgutils, types
-from numba.core.errors import TypingError
-from numba.core.registry import cpu_target
+from numba import TypingError, types
 from numba.extending import intrinsic
 
 from ...errors import InputTypeError
 from .cache import cache_of, compiling, is_compiled
 from .jit import JIT_ENABLED, jit
+from .numba_internals import address_of_code, cgutils, compile_alone, load_code
 from .own_rule import OwnRule
-from .parts import compile_alone
 
 
 class NumberType:
@@ -183,7 +181,7 @@ class Kernel:
     def _load(self, dtype: np.dtype) -> int:
         signature, cache = self._signature(dtype), self._cache
         with compiling(cache, signature):
-            result = cache and cache.load_overload(signature, cpu_target.target_context)
+            result = cache and load_code(cache, signature)
             self.loaded[dtype] = result is not None
             if result is None:
                 if self.own is not None:
@@ -192,7 +190,7 @@ class Kernel:
                 if cache is not None:
                     cache.save_overload(signature, result)
         self._results.append(result)
-        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        return address_of_code(result)
 
 
 def check_declared(cls: type, interface: Interface, maker: str) -> None:

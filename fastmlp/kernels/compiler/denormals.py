@@ -10,10 +10,11 @@ import platform
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 from .jit import JIT_ENABLED, jit
+from .numba_internals import cgutils
 
 # Bits of the x86 control register MXCSR: flush results to zero, take denormal inputs as zero.
 _FLUSH = 0x8040

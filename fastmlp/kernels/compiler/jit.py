@@ -15,15 +15,13 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import types
-from numba.core.errors import TypingError
+from numba import TypingError, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
 from . import memory
 from .cache import keep
+from .numba_internals import KernelCompiler, array_at, refuse_other_types
 from .parts import Parts
-from .pipeline import KernelCompiler
 
 JIT_ENABLED = not numba.config.DISABLE_JIT
 
@@ -105,8 +103,7 @@ def _only_for(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
     kernel = jit(function, nogil=False)
     kernel.compile(signature)
     kernel.disable_compile()
-    # Else numba looks for conversions and then for words, for 30 us.
-    kernel._search_new_conversions = kernel._explain_matching_error = _refuse
+    refuse_other_types(kernel, _refuse)
     return kernel
 
 
@@ -147,27 +144,6 @@ def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 if JIT_ENABLED:
-
-    def array_at(context, builder, array_type, address, size):
-        """A one-dimensional array over memory that somebody else owns.
-
-        It has no owner field, so it is not reference-counted: slices of one shared array make
-        threads fight over its count, these do not have one.
-        """
-        kind = array_type.dtype
-        n_bytes = kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8
-        itemsize = context.get_constant(types.intp, n_bytes)
-        array = make_array(array_type)(context, builder)
-        element = context.get_data_type(array_type.dtype).as_pointer()
-        populate_array(
-            array,
-            data=builder.inttoptr(address, element),
-            shape=(size,),
-            strides=(itemsize,),
-            itemsize=itemsize,
-            meminfo=None,
-        )
-        return array._getvalue()
 
     def records(dtype: np.dtype) -> Any:
         """An intrinsic `f(address, size)` for the array of such records at an address."""

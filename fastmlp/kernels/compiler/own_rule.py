@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.core import dispatcher, types
+from numba import types
 
 from ...errors import InputError, InputTypeError
 from .jit import JIT_ENABLED, rule
+from .numba_internals import Dispatcher
 
 _LIBRARIES = sys.stdlib_module_names | {"numpy", "numba", "scipy", "fastmlp"}
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
@@ -101,7 +102,7 @@ class _Reader:
     def read(self, value: Any, names: frozenset[str] = frozenset()) -> None:
         """Any value that a function uses; names: those by which it may use parts of a module."""
         self.words.append(type(value).__qualname__)
-        if isinstance(value, dispatcher.Dispatcher):
+        if isinstance(value, Dispatcher):
             value = value.py_func
         if isinstance(value, _PLAIN):
             self.words.append(repr(value))
@@ -209,7 +210,7 @@ class _Compiler:
         return self._made[id(function)]
 
     def _part(self, value: Any) -> Any:
-        function = value.py_func if isinstance(value, dispatcher.Dispatcher) else value
+        function = value.py_func if isinstance(value, Dispatcher) else value
         if isinstance(function, FunctionType) and not _is_library(function.__module__):
             return self.compiled(function)
         return value
@@ -237,15 +238,15 @@ class OwnRule:
         Tells it from all other rules of this process.
     """
 
-    _n_unknown = 0
+    n_unknown = 0
 
     def __init__(self, function: Any, call: Call, *more: Any) -> None:
         self.function = getattr(function, "py_func", function)
         self.call, self.stamp = call, stamp_of(self.function, *more)
         self.name = re.sub(r"\W", "", self.function.__name__)
         if self.stamp is None:
-            OwnRule._n_unknown += 1
-        self.mark = self.stamp or f"unknown{OwnRule._n_unknown}"
+            OwnRule.n_unknown += 1
+        self.mark = self.stamp or f"unknown{OwnRule.n_unknown}"
         self.compiled = rule(self.function)
         if JIT_ENABLED:
             self.compiled = _Compiler(self.mark).compiled(self.function)

@@ -7,9 +7,9 @@ order, is decided here.
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from ..compiler.jit import VECTOR_BYTES
+from ..compiler.numba_internals import cgutils
 
 
 def pointer(builder, address):

@@ -9,10 +9,11 @@ edges of a tile fall. Only dot products have a chain for each lane of a vector.
 from __future__ import annotations
 
 import numpy as np
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, numbers
+from ..compiler.numba_internals import cgutils
 from ..tuning import FEW_COLUMNS, SPARSE_VECTORS, TILE_HEIGHTS, TILE_ROWS, VECTORS
 from ..views import Panel
 from .emitter import TileEmitter, pointer

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.bits import from_bits
 from ..compiler.jit import JIT_ENABLED, integers, itemsize, jit, numbers, rule
 from ..compiler.memory import CACHE_LINE
+from ..compiler.numba_internals import cgutils
 from ..tuning import TILE_ROWS
 
 FLOAT32, FLOAT64, UINT8, FLOAT16, SPARSE = range(5)

@@ -12,7 +12,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import types
+from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import JIT_ENABLED, jit, longs

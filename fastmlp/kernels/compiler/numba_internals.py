@@ -1,0 +1,373 @@
+"""All that fastmlp uses of numba's inside, which may change from one version to the next.
+
+Other files use what numba documents for extensions. `NEEDED` lists what a new version must still
+have; a test reads it out and names what is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+from numba.core import caching, compiler, sigutils, types, typing
+from numba.core import cgutils as cgutils
+from numba.core import typed_passes as typed
+from numba.core import untyped_passes as untyped
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager
+from numba.core.dispatcher import Dispatcher as Dispatcher
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AttributeTemplate as AttributeTemplate
+from numba.np.arrayobj import make_array, populate_array
+
+from .folder import STAMP, folder_for
+
+try:
+    import fcntl
+except ImportError:  # Windows, where each process compiles
+    fcntl = None  # type: ignore[assignment]
+
+# ---------------------------------------------------------------- passes
+
+# Kernels have no closures, lists, `with` blocks or array expressions, so a third of numba's passes
+# would look at each function for nothing.
+_PASSES = (
+    (untyped.TranslateByteCode, "read the bytecode"),
+    (untyped.FixupArgs, "name the arguments"),
+    (untyped.IRProcessing, "make the intermediate representation"),
+    (untyped.RewriteSemanticConstants, "find constants"),
+    (untyped.DeadBranchPrune, "remove branches that constants rule out"),
+    (untyped.GenericRewrites, "find constant indices and fields"),
+    (untyped.ReconstructSSA, "assign each variable once"),
+    (untyped.DeadBranchPrune, "remove branches that are ruled out now"),
+    (typed.NopythonTypeInference, "infer types"),
+    (typed.PreLowerStripPhis, "remove phi nodes"),
+    (typed.IRLegalization, "check that all can be translated"),
+    (typed.NativeLowering, "translate to LLVM's language"),
+    (typed.NoPythonBackend, "compile"),
+)
+
+
+class KernelCompiler(CompilerBase):
+    """numba's compiler with the passes that kernels need."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        """The passes in order; numba calls this."""
+        manager = PassManager("kernel")
+        for kind, what in _PASSES:
+            manager.add_pass(kind, what)
+        manager.finalize()
+        return [manager]
+
+
+# ---------------------------------------------------------------- code, optimised once
+
+
+class WholeLibrary(JITCodeLibrary):
+    """Code that LLVM optimises once, when it is all there.
+
+    numba runs all passes on each function, then on all of them, and then once more, for the sake of
+    reference counts, which kernels do not have.
+    """
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
+
+
+class PartLibrary(WholeLibrary):
+    """A kernel's own code, which LLVM sees with that of all it calls."""
+
+    def finalize(self) -> None:
+        self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        """For the kernel that Python calls: this kernel and all below it, each of them once.
+
+        Callers come first, since LLVM links only what somebody before has asked for.
+        """
+        own_module = JITCodeLibrary._get_module_for_linking
+        whole, waiting = own_module(self).clone(), list(self._linking_libraries)
+        seen = {self}
+        for library in waiting:
+            if library in seen:
+                continue
+            seen.add(library)
+            whole.link_in(own_module(library), preserve=True)
+            if isinstance(library, PartLibrary):  # others come with all that is below them
+                waiting += library._linking_libraries
+        return whole
+
+
+def compile_alone(dispatcher: Any, args: tuple[Any, ...], library: Any = None) -> Any:
+    """The code of a kernel for arguments of such types, which Python cannot call.
+
+    library: what the code becomes a part of; without one it is ready to run.
+    """
+    flags = compiler.Flags()
+    cpu_target.options.parse_as_flags(flags, dispatcher.targetoptions)
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.no_compile = library is not None
+    if library is None:
+        name = dispatcher.py_func.__qualname__
+        library = WholeLibrary(cpu_target.target_context.codegen(), name)
+        library.enable_object_caching()
+    return compiler.compile_extra(
+        cpu_target.typing_context, cpu_target.target_context, dispatcher.py_func, args, None,
+        flags, {}, library=library, pipeline_class=KernelCompiler,
+    )  # fmt: skip
+
+
+def compile_part(dispatcher: Any, args: tuple[Any, ...]) -> Any:
+    """The code of a kernel for such arguments, which LLVM sees with that of its callers."""
+    name = dispatcher.py_func.__qualname__
+    library = PartLibrary(cpu_target.target_context.codegen(), name)
+    result = compile_alone(dispatcher, args, library)
+    cpu_target.target_context.insert_user_function(library, result.fndesc, [library])
+    return result
+
+
+def folded(dispatcher: Any, args: Any, keywords: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The signature in Python's terms, and the types of all arguments in their order.
+
+    Types of constants are those of numbers like them; else there would be code for each constant.
+    """
+    general = tuple(types.unliteral(kind) for kind in args)
+    python_signature, types_in_order = dispatcher._compiler.fold_argument_types(general, keywords)
+    return python_signature, tuple(types_in_order)
+
+
+def template_of(name: str, signatures: list[Any]) -> Any:
+    """What numba infers a call's type from."""
+    return typing.make_concrete_template(name, key=name, signatures=signatures)
+
+
+def arguments_of(signature: Any) -> tuple[Any, ...]:
+    """Types of the arguments of a signature."""
+    args, _ = sigutils.normalize_signature(signature)
+    return tuple(args)
+
+
+def refuse_other_types(kernel: Any, refuse: Callable[..., None]) -> None:
+    """Let arguments of other types raise at once: numba would look for conversions, for 30 us."""
+    kernel._search_new_conversions = kernel._explain_matching_error = refuse
+
+
+# ---------------------------------------------------------------- memory
+
+
+def array_at(context, builder, array_type, address, size):
+    """A one-dimensional array over memory that somebody else owns.
+
+    It has no owner field, so it is not reference-counted: slices of one shared array make
+    threads fight over its count, these do not have one.
+    """
+    kind = array_type.dtype
+    n_bytes = kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8
+    itemsize = context.get_constant(types.intp, n_bytes)
+    array = make_array(array_type)(context, builder)
+    element = context.get_data_type(array_type.dtype).as_pointer()
+    populate_array(
+        array,
+        data=builder.inttoptr(address, element),
+        shape=(size,),
+        strides=(itemsize,),
+        itemsize=itemsize,
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+# ---------------------------------------------------------------- code on disk
+
+
+class _Locator(caching._CacheLocator):
+    """Tells numba about the folder."""
+
+    def __init__(self, folder: pathlib.Path, line: int) -> None:
+        self._place, self._line = folder, line
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
+        own = getattr(py_func, "stamp", "")
+        folder = None if own is None else folder_for(own)
+        return None if folder is None else cls(folder, py_func.__code__.co_firstlineno)
+
+    def get_cache_path(self) -> str:
+        return str(self._place)
+
+    def get_source_stamp(self) -> str:
+        return STAMP
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+
+class _Files(caching.IndexDataCacheFile):
+    """The cache's files; damaged ones, which can raise anything, are as good as none."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return super()._load_index()
+        except Exception:
+            return {}
+
+    def load(self, key: Any) -> Any:
+        try:
+            return super().load(key)
+        except Exception:
+            return None
+
+
+class KernelCache(caching.FunctionCache):
+    """numba's on-disk cache of a function, apart under bounds checks.
+
+    Parameters
+    ----------
+    py_func : function
+    suffix : str, optional
+        Tells code of one function apart that is compiled in another way.
+
+    Raises
+    ------
+    RuntimeError, OSError
+        Where no folder is writable.
+    """
+
+    _impl_class = _Implementation
+
+    def __init__(self, py_func: Callable[..., Any], suffix: str = "") -> None:
+        super().__init__(py_func)
+        suffix += ".bounds" if numba.config.BOUNDSCHECK else ""
+        self._file_name = self._impl.filename_base + suffix
+        self._cache_file = _Files(self._cache_path, self._file_name, STAMP)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+        """What code is kept under: the folder tells sources apart, and file names functions.
+
+        numba would pickle what a function closes over, and other functions pickle differently in
+        each process.
+        """
+        return sig, codegen.magic_tuple()
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk costs the cache only
+            super().save_overload(sig, data)
+
+    def kept(self) -> list[tuple[Any, ...]]:
+        """Types of arguments that there is code for."""
+        return [key[0] for key in self._cache_file._load_index()]
+
+    @contextlib.contextmanager
+    def turn(self, signature: Any) -> Iterator[None]:
+        """Wait while another process compiles the function, unless there is code already.
+
+        The system takes the lock from a process that ends, however it ends. Where files cannot be
+        locked, nobody waits.
+        """
+        with contextlib.ExitStack() as held:
+            if fcntl is not None and signature not in self.kept():
+                with contextlib.suppress(OSError):
+                    self._impl.locator.ensure_cache_path()
+                    place = pathlib.Path(self._cache_path, self._file_name + ".lock")
+                    fcntl.lockf(held.enter_context(place.open("ab")), fcntl.LOCK_EX)
+            yield
+
+
+def load_code(cache: KernelCache, signature: Any) -> Any:
+    """What the cache has for a signature, or None."""
+    return cache.load_overload(signature, cpu_target.target_context)
+
+
+def address_of_code(result: Any) -> int:
+    """Where compiled code is."""
+    at: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    return at
+
+
+def use_cache(dispatcher: Any, cache: KernelCache) -> None:
+    """Let a dispatcher keep its code there."""
+    dispatcher._cache = cache
+
+
+def cache_in_use(dispatcher: Any) -> KernelCache | None:
+    """The cache that `use_cache` has set."""
+    found = getattr(dispatcher, "_cache", None)
+    return found if isinstance(found, KernelCache) else None
+
+
+# ---------------------------------------------------------------- what a new version must have
+
+# Methods and functions with their parameters, and names of other things.
+NEEDED: dict[Any, dict[str, str]] = {
+    JITCodeLibrary: {
+        "_optimize_functions": "self, ll_module",
+        "_optimize_final_module": "self",
+        "_get_module_for_linking": "self",
+        "finalize": "self",
+        "enable_object_caching": "self",
+        "get_pointer_to_function": "self, name",
+    },
+    caching.FunctionCache: {
+        "__init__": "self, py_func",
+        "_index_key": "self, sig, codegen",
+        "save_overload": "self, sig, data",
+        "load_overload": "self, sig, target_context",
+    },
+    caching.IndexDataCacheFile: {
+        "__init__": "self, cache_path, filename_base, source_stamp",
+        "_load_index": "self",
+        "load": "self, key",
+    },
+    caching._CacheLocator: {
+        "ensure_cache_path": "self",
+        "get_cache_path": "self",
+        "get_source_stamp": "self",
+        "get_disambiguator": "self",
+    },
+    Dispatcher: {
+        "_search_new_conversions": "self, *args, **kws",
+        "_explain_matching_error": "self, *args, **kws",
+        "get_call_template": "self, args, kws",
+        "get_overload": "self, sig",
+        "compile": "self, sig",
+    },
+    compiler: {
+        "compile_extra": "typingctx, targetctx, func, args, return_type, flags, locals, "
+        "library=None, pipeline_class=<class 'numba.core.compiler.Compiler'>",
+    },
+    populate_array: {
+        "__call__": "array, data, shape, strides, itemsize, meminfo, parent=None",
+    },
+}
+
+
+def changed() -> list[str]:
+    """What of `NEEDED` this version of numba does not have, or has with other parameters."""
+    found = []
+    for owner, wanted in NEEDED.items():
+        for name, parameters in wanted.items():
+            function = owner if name == "__call__" else getattr(owner, name, None)
+            place = f"{getattr(owner, '__name__', owner)}.{name}"
+            if function is None:
+                found.append(f"{place} is gone")
+                continue
+            given = ", ".join(
+                str(parameter).partition(":")[0] if "=" not in str(parameter) else str(parameter)
+                for parameter in inspect.signature(function).parameters.values()
+            )
+            if given != parameters:
+                found.append(f"{place} takes ({given}), not ({parameters})")
+    return found
