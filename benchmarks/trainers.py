@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastmlp
-from fastmlp.kernels.rules import random
 
 from .cases import OURS
 from .machine import n_cores
@@ -113,6 +112,8 @@ class OurTrainer(Trainer):
 
     def orders(self, n_epochs: int) -> list[np.ndarray]:
         """The order in which `fit` visits the rows in each of its epochs."""
+        from fastmlp.kernels.rules import random  # elsewhere in older versions; see `versions`
+
         found = []
         for epoch in range(n_epochs):
             order = np.arange(self.problem.n_rows, dtype=np.int32)
