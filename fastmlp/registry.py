@@ -147,6 +147,9 @@ class Registry(Generic[T]):
     def names(self) -> tuple[str, ...]:
         return tuple(self._classes)
 
+    def __contains__(self, cls: object) -> bool:
+        return self._classes.get(getattr(cls, "name", "")) is cls  # quick, as a fit asks often
+
     def __iter__(self) -> Iterator[type[T]]:
         return iter(self._classes.values())
 

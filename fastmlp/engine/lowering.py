@@ -99,7 +99,7 @@ def _has_kernel(part: Any, built_in: Any, base: type, named: str, bypassed: Sequ
     that its own does the same.
     """
     cls = type(part)
-    if cls in tuple(built_in):
+    if cls in built_in:
         return True
     return named in vars(cls) and all(
         getattr(cls, name, None) is getattr(base, name) for name in bypassed

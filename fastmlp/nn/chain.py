@@ -44,7 +44,8 @@ def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
     """All layers, each before those in it."""
     for layer in layers:
         yield layer
-        yield from every_layer(layer.inner.values())
+        if inner := layer.inner:
+            yield from every_layer(inner.values())
 
 
 def _build_own(layer: Layer, n_in: int) -> int:

@@ -122,8 +122,9 @@ def by_schedule(layers: Sequence[Layer]) -> list[Dropout]:
 
 def rates_of_steps(layers: Sequence[Layer], steps: np.ndarray, n_steps: int) -> np.ndarray:
     """The rates of all that follow schedules at some steps of a run: (steps, such layers)."""
-    table = np.empty((steps.size, len(by_schedule(layers))))
-    for column, layer in enumerate(by_schedule(layers)):
+    drops = by_schedule(layers)
+    table = np.empty((steps.size, len(drops)))
+    for column, layer in enumerate(drops):
         table[:, column] = rates_of(layer.rate, steps, n_steps)
         if (table[:, column] >= 1).any():
             place = int(steps[np.argmax(table[:, column] >= 1)])
