@@ -156,7 +156,7 @@ class Threads(Case):
 
 @dataclass(frozen=True)
 class PeakShare(Case):
-    """Arithmetic of a whole step a second, against register tiles that never leave the cache."""
+    """Arithmetic of a whole step per second, against register tiles that never leave the cache."""
 
     group: ClassVar[str] = "threads"
     net: Net

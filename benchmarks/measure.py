@@ -41,7 +41,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a repeat, one entry a round, by the name of the side."""
+    """Seconds per repeat, one entry per round, by the name of the side."""
 
     seconds: Mapping[str, Sequence[float]]
 

@@ -1,6 +1,6 @@
 """The libraries we are measured against in training, each used the way that suits it best.
 
-All work on arrays that are ready for them, permute the rows once an epoch and take slices after
+All work on arrays that are ready for them, permute the rows once per epoch and take slices after
 that. A package that is not installed is left out, and the results say so.
 """
 

@@ -1,4 +1,4 @@
-"""Our plain SGD against the per-sample NumPy program: the same gradients, then samples a second.
+"""Our plain SGD against the per-sample NumPy program: the same gradients, then samples per second.
 
 In float64 gradients must be equal to 1e-12 of the largest; in float32 to what float32 can hold.
 """

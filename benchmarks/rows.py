@@ -132,7 +132,7 @@ def from_timing(
     note: str = "",
     lenient: bool = False,
 ) -> Row:
-    """The row of two timed sides; `scale` turns seconds a repeat into the unit."""
+    """The row of two timed sides; `scale` turns seconds per repeat into the unit."""
     medians = timing.median(OURS) * scale, timing.median(peer) * scale
     return judged(case, peer, unit, medians, timing.ratio(peer, OURS), target, note, lenient)
 

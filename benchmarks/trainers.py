@@ -52,7 +52,7 @@ class Trainer:
         return contextlib.nullcontext()
 
     def epoch(self, order: np.ndarray) -> float:
-        """Go through the rows in this order, a batch a step; returns the mean loss."""
+        """Go through the rows in this order, a batch per step; returns the mean loss."""
         raise NotImplementedError
 
     def parameters(self) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Training cases: the same losses and parameters from the same start, then microseconds a step.
+"""Training cases: the same losses and parameters from the same start, then microseconds per step.
 
 Each peer uses one thread or all, whichever is faster for the case.
 """

@@ -189,7 +189,7 @@ def _score_limits(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _curve(ax: Axes, values: list[float], label: str, color: str, line: str) -> list[Any]:
-    """One value an epoch, with points where they are few, as one alone makes no line."""
+    """One value per epoch, with points where they are few, as one alone makes no line."""
     style = line + "o" * (len(values) <= 30)
     return ax.plot(range(1, len(values) + 1), values, style, color=color, label=label, ms=4)
 

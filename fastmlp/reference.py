@@ -305,7 +305,7 @@ class _Network:
         Parameters
         ----------
         X : array of shape (n_samples, n_0)
-            One sample a row.
+            One sample per row.
         labels : array of shape (n_samples,)
             Numbers of their classes, from 0.
 
@@ -404,7 +404,7 @@ class PublishedNetwork(_Network):
         Parameters
         ----------
         X : ndarray of shape (n, n_0)
-            One sample a row.
+            One sample per row.
         Y : ndarray of shape (n, n_L)
             Their one-hot targets.
         X_val, Y_val : ndarray of shape (n_val, n_0) and (n_val, n_L), optional
@@ -423,7 +423,7 @@ class PublishedNetwork(_Network):
         Parameters
         ----------
         X : array of shape (n_samples, n_0)
-            One sample a row.
+            One sample per row.
 
         Returns
         -------
@@ -566,7 +566,7 @@ class ReferenceNetwork(_Network):
         Parameters
         ----------
         X : ndarray of shape (n, n_0)
-            One sample a row.
+            One sample per row.
         T : ndarray of shape (n, n_L)
             Their targets.
         sample_weight : ndarray of shape (n,), optional
@@ -592,7 +592,7 @@ class ReferenceNetwork(_Network):
         Parameters
         ----------
         X : ndarray of shape (n, n_0)
-            One sample a row.
+            One sample per row.
         T : ndarray of shape (n, n_L)
             Their targets.
         sample_weight : ndarray of shape (n,), optional
@@ -615,7 +615,7 @@ class ReferenceNetwork(_Network):
         Parameters
         ----------
         X : ndarray of shape (n, n_0)
-            One sample a row.
+            One sample per row.
         T : ndarray of shape (n, n_L)
             Their targets.
         order : iterable of int
@@ -760,7 +760,7 @@ def demonstrate(
         say(f"{epoch:5d}  {accuracy[-1][0]:9.1%}  {accuracy[-1][1]:9.1%}")
     dead = published.dead_outputs(X_test)
     say(f"output units of the published network that are off on every test row: {dead or 'none'}")
-    # The published one also trains on the validation rows, so it sees more samples an epoch.
+    # The published one also trains on the validation rows, so it sees more samples per epoch.
     seconds /= epochs * (len(X) + len(X_val)), epochs * len(X)
     say(f"microseconds a training sample: {seconds[0] * 1e6:.0f} and {seconds[1] * 1e6:.0f}")
     figures = {

@@ -60,7 +60,7 @@ PATHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sparse": ({}, {"data": sparse.csr_array(X * (X > 0))}),
     "weighted": ({}, {"sample_weight": RNG.integers(1, 4, len(X))}),
     "in order": ({}, {"shuffle": False}),
-    "one batch an epoch": ({}, {"batch_size": 100}),
+    "one batch per epoch": ({}, {"batch_size": 100}),
     "judged": ({}, {"validation_data": (X, y)}),
 }
 

@@ -398,7 +398,7 @@ def test_units_are_shared_out_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> 
     def chosen(*layers: Layer, steps: int = 200, **options: Any) -> int:
         network = Network([*layers, Dense(3)], dtype="float64").build(13)
         built = engine.Engine(
-            network, table, 133, n_threads=None, optimizer=Adam(**options), steps_a_call=steps
+            network, table, 133, n_threads=None, optimizer=Adam(**options), steps_per_call=steps
         )
         return built.n_threads
 

@@ -93,7 +93,7 @@ class Engine(Job):
         Whether there will be a backward pass, for which every op keeps its slopes.
     convention : Convention, optional
         How losses and penalties of a batch add up; by default as `Network` documents.
-    steps_a_call : int, default 1
+    steps_per_call : int, default 1
         How many steps a call of `train` will have, for all of which threads start once.
     as_trained : bool, default True
         Whether dropout is active and BatchNorm takes the batch's statistics, which then move the
@@ -111,14 +111,14 @@ class Engine(Job):
         optimizer: Optimizer | None = None,
         training: bool = True,
         convention: Convention | None = None,
-        steps_a_call: int = 1,
+        steps_per_call: int = 1,
         as_trained: bool = True,
         link: bool = True,
     ) -> None:
         self._is_linked = False
         super().__init__(
             network, table, batch_size, n_threads, optimizer, training and as_trained, convention,
-            steps_a_call,
+            steps_per_call,
         )  # fmt: skip
         self._links = list[tuple[Any, str, Kernel]]()
         self._answering: Sequence[Engine] = ()

@@ -66,7 +66,7 @@ class Job:
         Whether dropout is active and BatchNorm takes the batch's statistics.
     convention : Convention, optional
         How losses and penalties of a batch add up; by default as `Network` documents.
-    steps_a_call : int, default 1
+    steps_per_call : int, default 1
         How many steps a call will have, for all of which threads start once.
     """
 
@@ -79,7 +79,7 @@ class Job:
         optimizer: Optimizer | None,
         as_trained: bool,
         convention: Convention | None,
-        steps_a_call: int,
+        steps_per_call: int,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.memory = network.dtype, (network.params, network.grads, network.buffers)
@@ -97,21 +97,21 @@ class Job:
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table = table
         self.work_per_step = work = training_work(network, batch_size)
-        self.n_threads = self._choose_threads(n_threads, work, work * steps_a_call)
+        self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
         only_dense = bool((self.ops["dense"] | self.ops["elementwise"]).all())
         self.crew["by_columns"] = self.n_threads > 1 and only_dense and self.is_wide()
         self.read_from(table)
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
-    def _choose_threads(self, requested: int | None, work_a_step: int, work_a_call: int) -> int:
+    def _choose_threads(self, requested: int | None, work_per_step: int, work_per_call: int) -> int:
         """As many as were asked for, or as pay."""
         if requested == 1:
             return 1
         if requested is None and self._shared_op(2) == 1:
-            pays = work_a_step >= WORK_TO_SHARE_UNITS and work_a_call >= WORK_TO_START
-            work_a_step = max(work_a_step, 2 * WORK_A_THREAD * pays)
-        return choose_threads(requested, work_a_step)
+            pays = work_per_step >= WORK_TO_SHARE_UNITS and work_per_call >= WORK_TO_START
+            work_per_step = max(work_per_step, 2 * WORK_A_THREAD * pays)
+        return choose_threads(requested, work_per_step)
 
     def is_wide(self) -> bool:
         """Whether the widest op has so many outputs that its weights are packed."""

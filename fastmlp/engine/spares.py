@@ -29,21 +29,21 @@ def training_engine(
     n_threads: int | None,
     optimizer: Optimizer,
     convention: Convention | None = None,
-    steps_a_call: int = 1,
+    steps_per_call: int = 1,
 ) -> Engine:
     """An engine for a fit, to be given back after it; `Engine` explains the parameters."""
 
     def new() -> Engine:
         return Engine(
             network, table, batch_size, n_threads, optimizer, convention=convention,
-            steps_a_call=steps_a_call,
+            steps_per_call=steps_per_call,
         )  # fmt: skip
 
     if table.kind == SPARSE:  # its work space depends on the longest rows
         return new()
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)
-    threads = (n_threads,) if n_threads else (n_cores(), steps_a_call)
+    threads = (n_threads,) if n_threads else (n_cores(), steps_per_call)
     # An engine keeps its loss, so that no other has the same id.
     of_loss = id(loss), loss.option, loss.levels_as(network.dtype).tobytes()
     of_optimizer = (

@@ -50,7 +50,7 @@ def n_cores() -> int:
 
 
 def choose_threads(requested: int | None, work: int) -> int:
-    """Threads for so many multiplications a step, at most as many as were asked for."""
+    """Threads for so many multiplications per step, at most as many as were asked for."""
     if not JIT_ENABLED:
         return 1
     if requested is not None:

@@ -22,7 +22,7 @@ solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop", "adagrad"}, default "adam"
 alpha : float, default 0.0001
     Strength of the penalty on weights, divided by the number of samples of a batch.
 batch_size : int or "auto", default "auto"
-    Samples a step; "auto" is the smaller of 200 and all.
+    Samples per step; "auto" is the smaller of 200 and all.
 learning_rate : str, Schedule or callable, default "constant"
     "constant"; "invscaling" and "adaptive", which like in scikit-learn do nothing for "adam"; or a
     schedule of every step by name ("linear", "cosine", "one_cycle", ...) or as an object, which

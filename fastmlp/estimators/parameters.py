@@ -150,7 +150,7 @@ def activation_of(value: Any) -> Activation:
 
 
 def schedule_for(estimator: Any) -> Schedule | None:
-    """The schedule of every step, or None for scikit-learn's rules, which change once an epoch."""
+    """The schedule of every step, or None for scikit-learn's rules, which change once per epoch."""
     rate, start = estimator.learning_rate, estimator.learning_rate_init
     if not isinstance(rate, str):
         return schedule_of(rate)

@@ -171,10 +171,10 @@ class Run:
             work += work_of(network, held_out.samples)
             judges = self.grading is not None and is_quick(network, held_out.samples)
         is_alone = not is_watched and (judges or held_out is None)
-        n_epochs = self._epochs_a_call(work, n_rows) if is_alone else 1
+        n_epochs = self._epochs_per_call(work, n_rows) if is_alone else 1
         engine = training_engine(
             network, table_of(self.samples.X, network.dtype), batch_size, e.n_threads,
-            self.rule.optimizer, self.convention, steps_a_call=n_epochs * n_steps,
+            self.rule.optimizer, self.convention, steps_per_call=n_epochs * n_steps,
         )  # fmt: skip
         if is_alone and held_out is not None and self.grading is not None:
             rule = Rule()
@@ -223,7 +223,7 @@ class Run:
             now.learning_rate = float(rates[-1])
         return rule.optimizer.step_numbers(now.n_steps, rates)
 
-    def _epochs_a_call(self, work: int, n_rows: int) -> int:
+    def _epochs_per_call(self, work: int, n_rows: int) -> int:
         """How many epochs may run without a look at them: one where the next has other rates.
 
         work: multiplications of an epoch.

@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
         return Encoded(self.labels, chosen.reshape(-1))
 
     def dense(self, n_outputs: int) -> np.ndarray:
-        """One row of numbers a sample; labels become one-hot rows."""
+        """One row of numbers per sample; labels become one-hot rows."""
         if self.labels.size:
             return np.eye(n_outputs, dtype=self.targets.dtype)[self.labels]
         return self.targets.reshape(-1, n_outputs)

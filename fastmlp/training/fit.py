@@ -1,6 +1,6 @@
 """The fit loop: epochs, validation, callbacks, history, Ctrl-C.
 
-Python is here once an epoch; all batches in between run in one compiled call where every part of
+Python is here once per epoch; all batches in between run in one compiled call where every part of
 the network has a kernel, and layer by layer where one is the user's own.
 """
 
@@ -276,7 +276,7 @@ class _Run:
             self.epochs_per_call = min(most, self.n_epochs)
         self.engine = training_engine(
             network, table_of(self.samples.X, network.dtype), self.batch_size, n_threads,
-            self.optimizer, steps_a_call=self.steps_per_call * self.epochs_per_call,
+            self.optimizer, steps_per_call=self.steps_per_call * self.epochs_per_call,
         )  # fmt: skip
         if judges and held_out is not None:
             rule = judging.Rule() if self.stopping is None else self.stopping.rule

@@ -1,4 +1,4 @@
-"""What happened in a fit, one entry an epoch.
+"""What happened in a fit, one entry per epoch.
 
 Written by the fit loop, handed to callbacks, kept in checkpoints and on the command line's JSON.
 """
@@ -13,7 +13,7 @@ from ..errors import counted
 
 @dataclass(repr=False)
 class History:
-    """What happened in a fit, one entry an epoch.
+    """What happened in a fit, one entry per epoch.
 
     Parameters
     ----------

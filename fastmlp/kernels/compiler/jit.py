@@ -41,7 +41,7 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
     `error_model="numpy"` drops the branch that would raise ZeroDivisionError and stop LLVM from
     vectorising. fastmath stays off, since it deletes nan checks and makes results depend on
     context; where an FMA or a sum in another order is wanted, a kernel asks for it. Where no folder
-    is writable, code is compiled once a process.
+    is writable, code is compiled once per process.
     """
     if not JIT_ENABLED:
         return _silent(function)

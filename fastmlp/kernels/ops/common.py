@@ -42,7 +42,7 @@ def gradient_rows(turn, first, n_columns, one):
 
 @jit
 def gradient_of(turn, s, first, one):
-    """Address and numbers a row of the gradient of op s's values, of which `first` is a row."""
+    """Address and numbers per row of the gradient of op s's values, of which `first` is a row."""
     offset, stride = shares.layout(turn, s, one)
     return gradient_rows(turn, first, stride, one) + offset, stride
 

@@ -34,7 +34,7 @@ class TileEmitter:
         return self.builder.gep(pointer, [index], source_etype=self.scalar)
 
     def rows_of(self, address, stride):
-        """A function of k: pointer to row k of a matrix with `stride` numbers a row."""
+        """A function of k: pointer to row k of a matrix with `stride` numbers per row."""
         start = pointer(self.builder, address)
         return lambda k: self.element(start, self.builder.mul(k, stride))
 
@@ -57,7 +57,7 @@ class TileEmitter:
         return a_rows
 
     def rows_written(self, address, stride):
-        """As `put` below: into the rows of a matrix with `stride` numbers a row."""
+        """As `put` below: into the rows of a matrix with `stride` numbers per row."""
         row_of = self.rows_of(address, stride)
 
         def put(r, v, vector, mask):

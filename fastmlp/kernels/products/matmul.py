@@ -86,7 +86,7 @@ def dense_forward(tools, inputs, block, weights, out, one):
     """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
     inputs: A (n, n_in) in its order, and weights read; out: Z (batch, n_out) written. The panel of
-    `tools` has n_in rows. 2 n_in n_out flops a row.
+    `tools` has n_in rows. 2 n_in n_out flops per row.
     """
     size, width, n_in = itemsize(one), tile_width(one), weights.n_in
     parts, span = n_parts(n_in, weights.n_out), Span(block.first, block.last, 0)
@@ -210,7 +210,7 @@ def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for i < n_in, j < n_out.
 
     inputs: A in its order, and slopes: dZ in panels read; out: dW written. Each may be a block of a
-    larger matrix. 2 batch n_out flops a row.
+    larger matrix. 2 batch n_out flops per row.
     """
     size, width = itemsize(one), tile_width(one)
     for j in range(0, n_out, width):

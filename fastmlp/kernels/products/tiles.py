@@ -82,7 +82,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def tile_of_dots(typingctx, a, i, rows, b, depth, base, c, one):
-        """`tile_of_rows` for one column: b and each row of C are single numbers a row.
+        """`tile_of_rows` for one column: b and each row of C are single numbers per row.
 
         b is the address of adjacent numbers, so vectors lie along the sum.
         """
@@ -161,7 +161,7 @@ if JIT_ENABLED:
     def transpose_block(typingctx, a, a_stride, b, b_stride, one):
         """B = A^T for a block of `transposed_width` rows and columns, in registers.
 
-        Addresses of numbers of the type of `one`, strides in numbers a row.
+        Addresses of numbers of the type of `one`, strides in numbers per row.
         """
         signature = types.void(*[types.intp] * 4, one)
 

@@ -106,7 +106,7 @@ def my_biases(turn, s):
 
 @jit
 def layout(turn, s, one):
-    """How the values of op s lie in its memory: what to add to the address, numbers a row.
+    """How the values of op s lie in its memory: what to add to the address, numbers per row.
 
     Columns that a thread owns are all that it reads, and lie in a block of their own, far from the
     next: rows of two threads next to each other would share cache lines. Counted from column 0 of
