@@ -275,7 +275,7 @@ def plot_weights(
     ax : matplotlib Axes, optional
         By default those of a new figure.
     n_max : int, default 64
-        At most so many units are shown.
+        How many units are shown at most.
 
     Returns
     -------

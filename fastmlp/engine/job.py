@@ -114,7 +114,7 @@ class Job:
         return choose_threads(requested, work_per_step)
 
     def is_wide(self) -> bool:
-        """Whether the widest op has so many outputs that its weights are packed."""
+        """Whether the widest op has enough outputs for its weights to be packed."""
         return in_python(is_wide)(self.widest_out(), self.dtype.itemsize)
 
     def widest_out(self) -> int:

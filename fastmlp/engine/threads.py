@@ -50,7 +50,7 @@ def n_cores() -> int:
 
 
 def choose_threads(requested: int | None, work: int) -> int:
-    """Threads for so many multiplications per step, at most as many as were asked for."""
+    """How many threads a step of this many multiplications uses: those asked for, or as pay."""
     if not JIT_ENABLED:
         return 1
     if requested is not None:

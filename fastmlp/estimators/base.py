@@ -492,7 +492,7 @@ class BaseMLP(
     # ------------------------------------------------------------------ samples
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
-        """Rows as kernels read them fastest so many times."""
+        """Rows in the form that kernels read fastest in this many passes."""
         dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
         held = checks.sample_weights(where, weights, X.shape[0], dtype)

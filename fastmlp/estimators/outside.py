@@ -68,7 +68,7 @@ def _range(A: Any) -> tuple[np.ndarray, np.ndarray]:
 def _beyond(
     B: Any, low: np.ndarray, high: np.ndarray, widened: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many rows lie below and above each column's range, widened by so many of its lengths.
+    """How many rows lie below and above each column's range, widened by this multiple of its length.
 
     0 where the range is a single number, which has no length to go by.
     """

@@ -94,7 +94,7 @@ class _Orders:
             self._random.shuffle(order)
 
     def after(self, n_epochs: int) -> np.ndarray:
-        """The order of the last of so many epochs, which are then all that were drawn."""
+        """The order of the last of `n_epochs` epochs, which are then all that were drawn."""
         if n_epochs < len(self.visits):
             self._random.set_state(self._before)
             again = np.arange(self.visits.shape[1])

@@ -68,7 +68,7 @@ def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:
 
 
 def undoing(body: Body) -> Callable[[], None]:
-    """What unbuilds a network that is not built yet, after a fit that fails by its data."""
+    """A function for a fit that its data spoil: it makes a network that was new as new again."""
     owners = [body, *every_layer(body.layers)]
     attributes = [vars(owner).copy() for owner in owners]
 

@@ -16,7 +16,7 @@ from .compiler.jit import VECTOR_BYTES
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
 TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
 VECTORS = 2  # vectors side by side in a tile
-# Layers with at most so many outputs have vectors along their inputs instead. (bits)
+# Layers with at most this many outputs have vectors along their inputs instead. (bits)
 FEW_COLUMNS = 4
 SPARSE_VECTORS = 8  # a single sparse row needs more columns to hide the latency of its additions
 
@@ -58,13 +58,13 @@ PIECE_SECONDS = 0.05
 # Multiplications of a first call, whose speed is not known yet, and what any step costs beside its
 # own.
 FIRST_WORK, WORK_OF_ANY_STEP = 500_000_000, 100_000
-# A call of several epochs ends after so many rows, whose order of visits takes memory, or so many
+# Limits of a call of several epochs: rows, since their shuffled order takes memory, and
 # multiplications.
 ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
 PREDICT_BLOCK = 128  # rows that a thread answers at a time
-# Held-out rows are judged within the call if that takes at most so many multiplications, in blocks
-# of so many rows.
+# Held-out rows are judged within the call up to this many multiplications, in blocks of this many
+# rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128
-# Work spaces that wait for the next call: so many kinds, of at most so many bytes each. Calls that
-# need a larger one take longer than setting it up.
+# Work spaces that wait for the next call: how many kinds, and of how many bytes each at most. A
+# call that needs a larger one takes longer than setting it up.
 SPARE_KINDS, SPARE_BYTES = 8, 8 * 2**20

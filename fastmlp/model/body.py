@@ -243,7 +243,7 @@ class Body:
 
 
 def planned(body: Body, n_features: int) -> Plan:
-    """Sizes for so many features, found on copies: what does not fit changes no layer."""
+    """Sizes for a number of features, found on copies: what does not fit changes no layer."""
     if n_features == body.n_features:
         return Plan(n_features, body.n_outputs, body.groups)
     trial = [copy.copy(layer) for layer in body.layers]

@@ -251,7 +251,7 @@ class Dense(Layer):
 
 
 def product_for(n_out: int) -> Kernel:
-    """The kernel that multiplies with panels of a W of so many columns."""
+    """The kernel that multiplies with panels of a W with `n_out` columns."""
     return narrow.product_of_one if n_out == 1 else matmul.product_of_panel
 
 

@@ -465,7 +465,7 @@ class _Run:
             self.first_params = None
 
     def _validate(self, n_epochs: int) -> list[tuple[float, float] | None]:
-        """Loss and score of so many epochs on the validation data, if there are any."""
+        """Loss and score of the last `n_epochs` epochs on the validation data, if there are any."""
         if self.validation is None or n_epochs == 0:
             return [None] * n_epochs
         before = self.history.epochs

@@ -77,7 +77,7 @@ def times_input_gradient(tools, slopes, block, weights, out, one):
 
 @interfaces.WEIGHT_GRADIENT.kernel
 def weight_gradient_of_one(inputs, batch, slopes, n_in, n_out, out, one):
-    """`weight_gradient` for one output: so many vectors at once that additions need not wait."""
+    """`weight_gradient` for one output: enough vectors at once to hide the latency of additions."""
     size, width = itemsize(one), sparse_width(one)
     for i in range(0, n_in, width):
         columns, place = min(width, n_in - i), out.at + i * size

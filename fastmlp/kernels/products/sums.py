@@ -22,7 +22,7 @@ def n_parts(n_in, n_out):
 
 @jit
 def n_parts_of_any_width(depth):
-    """How many parts a sum of so many products has in a matrix of any width."""
+    """How many parts a sum of `depth` products has in a matrix of any width."""
     return n_parts(depth, FEW_OUTPUTS + 1)
 
 

@@ -21,13 +21,13 @@ from .emitter import TileEmitter, pointer
 
 @jit
 def tile_height(rows):
-    """The tallest tile that fits into so many rows."""
+    """The tallest tile that fits into this number of rows."""
     return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
 @jit
 def tile_width_of(n_bytes):
-    """Columns of a full tile, for numbers of so many bytes."""
+    """Columns of a full tile, for numbers of `n_bytes` bytes."""
     return VECTORS * (VECTOR_BYTES // n_bytes)
 
 

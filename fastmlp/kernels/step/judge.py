@@ -51,7 +51,7 @@ def _judge_block(turn, answering, first, one):
 
 @jit
 def _judge_my_rows(turn, one):
-    """This thread's blocks of held-out rows: one in so many as there are threads."""
+    """This thread's blocks of held-out rows: every n-th, for n threads."""
     held, job = turn.held_out, longs(turn.held_out["jobs"], turn.thread + 1)[turn.thread]
     if job == 0:
         return

@@ -16,7 +16,7 @@ from ..compiler.calls import Kernel
 from ..compiler.jit import doubles, integers, itemsize, jit, numbers
 from ..plan import FLOAT64_BYTES, INT32_BYTES
 
-# NumPy adds up to so many numbers in eight chains, and halves longer sums.
+# NumPy adds up to 128 numbers in eight chains, and halves longer sums.
 _CHAINS, _LONGEST = 8, 128
 SPARE = 64  # numbers that scores need beyond the parts and one for each column of these
 
@@ -50,7 +50,7 @@ def _sum_of_some(values):
 
 @jit
 def _first_half(size):
-    """How many of so many numbers NumPy puts into the first of two sums."""
+    """How many of n numbers NumPy puts into the first of two sums."""
     half = size // 2
     return half - half % _CHAINS
 

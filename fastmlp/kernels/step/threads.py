@@ -91,7 +91,7 @@ else:  # interpreted kernels run on one thread only, which never waits
 
 
 def sync_size(n_threads: int) -> int:
-    """Numbers in the array that so many threads meet at."""
+    """Numbers in the array that `n_threads` threads meet at."""
     return _LINE * (n_threads + 1)
 
 
