@@ -68,9 +68,10 @@ def _range(A: Any) -> tuple[np.ndarray, np.ndarray]:
 def _beyond(
     B: Any, low: np.ndarray, high: np.ndarray, widened: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many rows lie below and above each column's range, widened by this multiple of its length.
+    """How many rows lie below and above each column's range, which is widened on both sides.
 
-    0 where the range is a single number, which has no length to go by.
+    widened: by how many times its length. Where the range is a single number, it has no length to
+    go by, and nothing counts.
     """
     with np.errstate(over="ignore"):
         length = high.astype(np.float64) - low

@@ -1,4 +1,4 @@
 """Everything that happens during a fit: the loop, validation, stopping, checkpoints, history.
 
-Begin with `fit`.
+`plain` is the algorithm in a dozen lines; `fit` is what `Network.fit` runs.
 """
