@@ -22,7 +22,7 @@ from fastmlp.kernels.jit import JIT_ENABLED, jit
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
 
-from .kernels import kernels_by_address, name_of
+from .support import kernels_by_address, name_of
 
 pytestmark = pytest.mark.skipif(not JIT_ENABLED, reason="counts what compiled code allocates")
 N, N_FEATURES = 20_000, 300

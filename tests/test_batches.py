@@ -12,7 +12,7 @@ from scipy import sparse
 from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU, schedules, training
 from fastmlp.errors import InputError
 
-from .own import Own
+from .support import Own
 
 pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 

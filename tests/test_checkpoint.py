@@ -20,7 +20,7 @@ from fastmlp.checkpoint import BEST
 from fastmlp.errors import FileError, InputError
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 
-from .own import Own
+from .support import Own
 
 ROOT = Path(__file__).resolve().parents[1]
 X = np.random.default_rng(0).normal(size=(70, 6))

@@ -41,8 +41,7 @@ from fastmlp.kernels import judge as judge_kernels
 from fastmlp.kernels import scores
 from fastmlp.kernels.memory import address_of
 
-from .own import Own
-from .paths import layer_by_layer
+from .support import Own, layer_by_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -23,7 +23,7 @@ from fastmlp.kernels.calls import Kernel
 from fastmlp.kernels.jit import JIT_ENABLED, VECTOR_BYTES, jit
 from fastmlp.losses import LINKS
 
-from .addresses import address_of
+from .support import address_of
 
 pytestmark = pytest.mark.thinned(1)
 

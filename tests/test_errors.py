@@ -90,7 +90,7 @@ from fastmlp.stepper import Stepper as Halves
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
 
-from .own import sealed
+from .support import sealed
 
 PACKAGE = Path(checks.__file__).parent
 # Their errors stand in tests/test_datasets.py and tests/test_plotting.py.

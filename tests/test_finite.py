@@ -18,7 +18,7 @@ from fastmlp.errors import InputError
 from fastmlp.layers import ACTIVATIONS
 from fastmlp.losses import LOSSES
 
-from .own import Own
+from .support import Own
 
 N, N_FEATURES = 40, 6
 BAD = {"nan": np.nan, "infinity": np.inf, "minus infinity": -np.inf}

@@ -18,8 +18,7 @@ from fastmlp.layers import LAYERS, Activation, Dense, Layer
 from fastmlp.losses import LOSSES, Loss
 from fastmlp.network import Network
 
-from .own import Own
-from .paths import layer_by_layer
+from .support import Own, layer_by_layer
 
 pytestmark = pytest.mark.thinned(4)
 

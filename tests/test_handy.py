@@ -25,7 +25,7 @@ from fastmlp import (
 )
 from fastmlp.layers import Layer
 
-from .own import Own, assert_rows_alike
+from .support import Own, assert_rows_alike
 
 pytestmark = pytest.mark.nojit
 

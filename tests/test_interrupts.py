@@ -21,7 +21,7 @@ from fastmlp.estimators import lbfgs
 from fastmlp.interrupts import CtrlC
 from fastmlp.kernels.jit import JIT_ENABLED
 
-from .own import Own, assert_rows_alike
+from .support import Own, assert_rows_alike
 
 X = np.random.default_rng(0).normal(size=(203, 6))
 Y = np.arange(203) % 3

@@ -27,7 +27,7 @@ from fastmlp.kernels.tiles import TILE_ROWS, VECTORS
 from fastmlp.layers import GELU, Dense, Dropout
 from fastmlp.network import Network
 
-from .kernels import kernels_by_address, name_of
+from .support import kernels_by_address, name_of
 
 pytestmark = [
     pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled"),
@@ -63,14 +63,14 @@ def copied(folder: Path) -> Path:
 
 
 # Every function of the kernels by name: the part after "fastmlp.kernels."; and those that programs
-# call by address, as tests.kernels names them, which is how the copies of the package come by it.
+# call by address, as tests.support names them, which is how the copies of the package come by it.
 KERNELS = f"""
 import importlib, json, pkgutil, sys
 import numpy as np
 import fastmlp.kernels
 from fastmlp import *
 sys.path.append({str(PACKAGE.parent)!r})
-from tests.kernels import kernels_by_address, name_of
+from tests.support import kernels_by_address, name_of
 
 def kernels():
     for info in pkgutil.walk_packages(fastmlp.kernels.__path__, "fastmlp.kernels."):

@@ -38,8 +38,7 @@ from fastmlp.gradient_check import example_of
 from fastmlp.layers import LAYERS, Activation, CompiledLayer, leaves
 from fastmlp.lowering import can_compile
 
-from .networks import N_CATEGORIES, N_FEATURES, NETWORKS, loss_of, samples
-from .paths import layer_by_layer
+from .support import N_CATEGORIES, N_FEATURES, NETWORKS, layer_by_layer, loss_of, samples
 
 # Each kind of layer is in one of these; the quick run needs no more.
 QUICK = ("deep", "columns")

@@ -29,7 +29,7 @@ from fastmlp.kernels.views import (
 )
 from fastmlp.layers.dense import product_for
 
-from .addresses import address_of
+from .support import address_of
 
 pytestmark = pytest.mark.thinned(1)
 

@@ -32,8 +32,7 @@ from fastmlp.losses import LOSSES
 from fastmlp.optimizers import Group
 from fastmlp.tables import table_of
 
-from .addresses import address_of
-from .own import Own
+from .support import Own, address_of
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)

@@ -41,7 +41,7 @@ from fastmlp.schedules import Linear
 from fastmlp.tables import table_of
 from fastmlp.targets import Encoded
 
-from .paths import layer_by_layer, who_asks
+from .support import layer_by_layer, who_asks
 
 pytestmark = pytest.mark.thinned
 

@@ -33,7 +33,7 @@ from fastmlp.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
 from fastmlp.network import Network
 from fastmlp.predictor import Predictor
 
-from .own import Own
+from .support import Own
 
 ROOT = Path(__file__).resolve().parents[1]
 N_FEATURES, N_OUTPUTS = 6, 3

@@ -34,7 +34,7 @@ from fastmlp.losses import MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.tables import Table, table_of
 
-from .addresses import address_of
+from .support import address_of
 
 pytestmark = pytest.mark.thinned(1)
 

@@ -35,7 +35,7 @@ from fastmlp.losses import (
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Group, Optimizer, RMSprop
 
-from .addresses import address_of
+from .support import address_of
 
 DTYPES = [np.float32, np.float64]
 both_types = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])

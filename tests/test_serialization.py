@@ -34,8 +34,7 @@ from fastmlp.layers import (
 from fastmlp.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
 from fastmlp.optimizers import Adam
 
-from .networks import samples
-from .own import sealed
+from .support import samples, sealed
 
 N, N_FEATURES = 12, 4
 LABELS = np.arange(N) % 3

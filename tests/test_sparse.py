@@ -40,9 +40,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Adam
 from fastmlp.tables import is_sparse, table_of, without_zeros
 
-from .addresses import address_of
-from .own import Own
-from .paths import layer_by_layer
+from .support import Own, address_of, layer_by_layer
 
 pytestmark = pytest.mark.thinned(1)
 

@@ -14,7 +14,7 @@ from scipy import sparse
 from fastmlp import SGD, Adam, Dense, Dropout, Factor, InputError, Network, ReLU, Stepper, schedules
 from fastmlp.kernels import random
 
-from .own import Own
+from .support import Own
 
 pytestmark = pytest.mark.nojit
 

@@ -31,7 +31,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
 from fastmlp.tables import table_of
 
-from .addresses import address_of
+from .support import address_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 120.0
