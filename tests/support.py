@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,29 @@ from fastmlp.layers import (
 )
 from fastmlp.losses import LINKS, LOSSES
 from fastmlp.optimizers import OPTIMIZERS, SGD
+
+# -------------------------------------------------------------------------------------------- cases
+
+
+def every_pair(**choices: Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrise a test so that each two values of two of its parameters meet in some case.
+
+    That needs far fewer cases than all combinations of three parameters or more.
+    """
+    values = [list(given) for given in choices.values()]
+    combinations = list(itertools.product(*(range(len(given)) for given in values)))
+
+    def pairs(case: tuple[int, ...]) -> set[Any]:
+        return set(itertools.combinations(enumerate(case), 2))
+
+    chosen, missing = list[tuple[int, ...]](), set[Any]().union(*map(pairs, combinations))
+    while missing:
+        best = max(combinations, key=lambda case: len(pairs(case) & missing))
+        chosen.append(best)
+        missing -= pairs(best)
+    cases = [[given[i] for given, i in zip(values, case, strict=True)] for case in chosen]
+    return pytest.mark.parametrize(list(choices), cases)
+
 
 # ------------------------------------------------------------------------------ layers and networks
 

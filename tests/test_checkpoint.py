@@ -55,6 +55,7 @@ def crashed(folder: Path, epoch: int, net: Network, **options: Any) -> None:
         fit(net, Checkpoint(folder, every), crash_at(epoch), **options)
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", list(OPTIMIZERS), ids=OPTIMIZERS.names)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -50,6 +50,7 @@ def refused(network: Network, X: Any, y: np.ndarray, **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("kind", ["dense", "sparse"])

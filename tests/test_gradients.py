@@ -128,7 +128,7 @@ def layer_path(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 @pytest.mark.nojit
 @pytest.mark.parametrize("case", FEW, ids=named)
 def test_the_layer_path_passes_while_its_kernels_are_right(

@@ -148,6 +148,7 @@ def ways_around(package: Path) -> Iterator[str]:
                 yield f"{place}:{node.lineno}: {name}"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow  # a rule for those who write modules
 def test_the_package_learns_addresses_at_the_gate_only() -> None:
     assert list(ways_around(PACKAGE)) == []
 
