@@ -231,7 +231,7 @@ def test_classification_with_text_labels(fit: Any, tmp_path: Path, name: str) ->
 @pytest.mark.nojit
 def test_several_targets(fit: Any, run: Run, diabetes: Path, tmp_path: Path) -> None:
     saved = tmp_path / "net.safetensors"
-    options = ("--hidden", "8", "--epochs", "5", "--save", saved)
+    options = ("--hidden", "32", "--epochs", "5", "--learning-rate", "0.01", "--save", saved)
     _, figures = fit("--data", diabetes, "--target", "target,bmi", *options)
     assert set(figures) >= {"test_rmse", "test_r2"}
     table = run("predict", saved, "--data", diabetes, "--target", "target,bmi").table()

@@ -51,6 +51,7 @@ def in_small_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 # ---------------------------------------------------------------- pieces
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
