@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 # Set before anything imports matplotlib, and inherited by the processes that tests start.
 os.environ["MPLBACKEND"] = "Agg"
@@ -102,8 +103,14 @@ def _choose_fast(tests: Iterable[list[pytest.Item]]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector leave alone what lives until the end: ten thousand tests."""
+    """Spend no time on what no test is about, now that all modules have been imported.
+
+    The garbage collector leaves alone what lives until the end, which is ten thousand tests. BLAS,
+    which the kernels do without, takes one thread: small products of scikit-learn's own and of
+    SciPy's L-BFGS would only keep others waiting.
+    """
     gc.freeze()
+    threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture
