@@ -35,7 +35,7 @@ MNIST_FILES = (
 
 
 # Of each file the fast run has no more tests than this, so that it stays fast as files grow.
-FAST_TESTS_OF_A_FILE = 20
+FAST_TESTS_OF_A_FILE = 12
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
