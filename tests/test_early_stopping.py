@@ -41,8 +41,7 @@ from fastmlp.optim import schedules
 from fastmlp.serving import evaluation
 from fastmlp.training import fit as training_fit
 
-from .own import Own
-from .paths import layer_by_layer
+from .support import Own, every_pair, layer_by_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -119,11 +118,13 @@ def both(made: Callable[[], Network], y: Any, *, X: Any = X, **options: Any) -> 
 
 @pytest.mark.bounds
 @pytest.mark.thinned
-@pytest.mark.parametrize("monitor", ["validation_score", "validation_loss"])
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("task", TASKS)
+@every_pair(
+    task=TASKS,
+    weighted=[False, True],
+    dtype=["float32", "float64"],
+    n_threads=[1, 2, 3],
+    monitor=["validation_score", "validation_loss"],
+)
 def test_the_compiled_call_decides_as_python_does(
     task: str, weighted: bool, dtype: str, n_threads: int, monitor: str
 ) -> None:
@@ -147,11 +148,11 @@ def test_the_compiled_call_decides_as_python_does(
 @pytest.mark.parametrize("task", TASKS)
 def test_few_epochs_and_rows_are_judged_alike(task: str, weighted: bool) -> None:
     loss, y, n_out = TASKS[task]
-    few = slice(0, 30)
-    held = (X[few], y[few], *([WEIGHTS[few]] if weighted else []))
+    few, held_few = slice(0, 60), slice(0, 30)
+    held = (X[held_few], y[held_few], *([WEIGHTS[held_few]] if weighted else []))
     made: Any = lambda: net(loss, n_out, Dropout(0.2))  # noqa: E731
     rule = {"monitor": "validation_loss", "patience": 2}
-    both(made, y, X=X, epochs=3, batch_size=90, validation_data=held, rule=rule)
+    both(made, y[few], X=X[few], epochs=3, batch_size=30, validation_data=held, rule=rule)
 
 
 @pytest.mark.nojit
@@ -286,8 +287,8 @@ def test_small_gains_within_the_tolerance_are_none(watches: bool) -> None:
 @pytest.mark.parametrize("watches", [False, True])
 def test_the_best_is_kept_when_all_epochs_are_over(watches: bool) -> None:
     network, stopping = net(), EarlyStopping(100)
-    history = fit(network, Y, stopping, *([watch] if watches else []), epochs=12)
-    assert (history.stopped, history.epochs) == ("finished", 12)
+    history = fit(network, Y, stopping, *([watch] if watches else []), epochs=5)
+    assert (history.stopped, history.epochs) == ("finished", 5)
     assert stopping.best_epoch == int(np.argmax(history.validation_score)) + 1
     assert network.score(X[HELD], Y[HELD]) == max(history.validation_score)
 
@@ -460,11 +461,8 @@ ESTIMATORS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.thinned
-@pytest.mark.parametrize("early", [True, False])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
-@pytest.mark.parametrize("case", ESTIMATORS)
+@pytest.mark.thinned(6)
+@every_pair(case=ESTIMATORS, n_threads=[1, 2, 3], weighted=[False, True], early=[True, False])
 def test_estimators_decide_the_same_in_a_call_and_after_each_epoch(
     case: str, n_threads: int, weighted: bool, early: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -526,12 +524,13 @@ def test_a_warm_start_goes_on_from_its_best_score() -> None:
 @pytest.mark.nojit
 def test_a_warm_start_may_begin_or_end_to_stop_early() -> None:
     settings: dict[str, Any] = {"warm_start": True, "max_iter": 3, "random_state": 0}
-    model = MLPClassifier((5,), **settings).fit(X, Y)
-    model.set_params(early_stopping=True).fit(X, Y)
+    few, labels = X[:90], Y[:90]
+    model = MLPClassifier((5,), **settings).fit(few, labels)
+    model.set_params(early_stopping=True).fit(few, labels)
     assert len(model.validation_scores_) == 3
     assert model.best_validation_score_ == max(model.validation_scores_)
-    model = MLPClassifier((5,), early_stopping=True, **settings).fit(X, Y)
-    model.set_params(early_stopping=False).fit(X, Y)
+    model = MLPClassifier((5,), early_stopping=True, **settings).fit(few, labels)
+    model.set_params(early_stopping=False).fit(few, labels)
     assert model.best_loss_ == min(model.loss_curve_[3:])
     assert model._no_improvement_count == 0
 

@@ -23,7 +23,7 @@ from fastmlp.kernels.compiler.jit import JIT_ENABLED, VECTOR_BYTES, jit
 from fastmlp.kernels.rules import activations, elementary, losses
 from fastmlp.nn.losses import LINKS
 
-from .addresses import address_of
+from .support import address_of
 
 pytestmark = pytest.mark.thinned(1)
 
@@ -131,7 +131,7 @@ def exact_error(function: Callable[..., Any], x: float, y: float, kind: type) ->
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors_are_as_documented(name: str, kind: type, rng: np.random.Generator) -> None:
     function, _, exact, single, double = FUNCTIONS[name]
-    x = sample(kind, rng, 2000 if JIT_ENABLED else 200)
+    x = sample(kind, rng, 1000 if JIT_ENABLED else 100)
     y = values(function, x)
     assert y.dtype == kind
     with mpmath.workprec(120):
@@ -176,7 +176,7 @@ EDGES = {
 }
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -187,7 +187,7 @@ def test_edges_are_exact(name: str, kind: type) -> None:
     assert np.array_equal(np.signbit(y[y == 0]), np.signbit(expected[y == 0]))
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 @pytest.mark.nojit
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)

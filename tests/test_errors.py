@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import copy
 import dataclasses
+import functools
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -86,7 +87,7 @@ from fastmlp.tools import cli, commands
 from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs
 from fastmlp.training.stepper import Stepper as Halves
 
-from .own import sealed
+from .support import sealed
 
 PACKAGE = Path(checks.__file__).parent
 # Their errors stand in tests/test_datasets.py and tests/test_plotting.py.
@@ -104,12 +105,19 @@ class Setting:
         self.y = np.arange(8) % 2
         self.rows = np.eye(2)[self.y]
         self.new = self.classifier()
-        self.fitted = self.classifier()
-        self.fitted.fit(self.X, self.y, epochs=1)
+        self.fitted, self.on_rows = copy.deepcopy(self.once_fitted())
         self.line = Network([Dense(1)], "mean_squared_error")
-        self.on_rows = self.classifier()
-        self.on_rows.fit(self.X, self.rows, epochs=1)
         self.networks = (self.new, self.fitted, self.line, self.on_rows)
+
+    @staticmethod
+    @functools.cache
+    def once_fitted() -> tuple[Network, Network]:
+        """Classifiers that were fitted to labels and to rows of them, to be copied."""
+        made = Setting.classifier(), Setting.classifier()
+        X, y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2
+        for network, targets in zip(made, (y, np.eye(2)[y]), strict=True):
+            network.fit(X, targets, epochs=1)
+        return made
 
     @staticmethod
     def classifier(**options: Any) -> Network:

@@ -25,7 +25,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from fastmlp import SGD, Dense, MLPClassifier, MLPRegressor, Network, ReLU
 from fastmlp.errors import InputError, InputTypeError
 
-from .own import assert_rows_alike
+from .support import assert_rows_alike
 
 pytestmark = [
     pytest.mark.thinned(2),

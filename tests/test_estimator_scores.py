@@ -27,6 +27,7 @@ from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.errors import InputError
 from fastmlp.estimators.outside import warn_of_other_scales
 from fastmlp.estimators.scores import accuracy, r2
+from fastmlp.kernels.compiler.jit import JIT_ENABLED
 
 pytestmark = [
     pytest.mark.thinned(3),
@@ -129,6 +130,7 @@ def test_targets_to_score_must_fit() -> None:
     assert model.score(X, COUNTS[:, None]) == model.score(X, COUNTS)
 
 
+@pytest.mark.skipif(not JIT_ENABLED, reason="many epochs of many rows")
 def test_an_early_stopped_quantile_covers_what_it_says() -> None:
     """By R^2 it would stop near the mean, which lies far below."""
     rng = np.random.default_rng(0)

@@ -409,7 +409,7 @@ CHECKED = [
     MLPClassifier(max_iter=60),
     MLPRegressor(max_iter=60),
     MLPClassifier((2,), "identity", solver="lbfgs", alpha=3.0, tol=1e-10, max_iter=5000),
-    MLPRegressor(solver="lbfgs"),
+    MLPRegressor(solver="lbfgs", max_iter=60),
     MLPRegressor("quantile", quantile=0.7, activation="gelu", dropout=0.1, max_iter=300),
 ]
 

@@ -19,7 +19,7 @@ from fastmlp.inputs import checks
 from fastmlp.nn import ACTIVATIONS
 from fastmlp.nn.losses import LOSSES
 
-from .own import Own
+from .support import Own
 
 N, N_FEATURES = 40, 6
 BAD = {"nan": np.nan, "infinity": np.inf, "minus infinity": -np.inf}
@@ -51,6 +51,7 @@ def refused(network: Network, X: Any, y: np.ndarray, **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("kind", ["dense", "sparse"])

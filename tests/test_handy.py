@@ -25,7 +25,7 @@ from fastmlp import (
 )
 from fastmlp.nn import Layer
 
-from .own import Own, assert_rows_alike
+from .support import Own, assert_rows_alike
 
 pytestmark = pytest.mark.nojit
 
@@ -213,9 +213,9 @@ def test_predictors_tell_what_they_are() -> None:
 
 def test_a_history_reads_at_a_glance() -> None:
     net = Network([Dense(8), ReLU(), Dense(3)])
-    history = net.fit(X, THREE, epochs=500, validation_data=(X, THREE))
+    history = net.fit(X, THREE, epochs=20, validation_data=(X, THREE))
     text = repr(history)
-    assert text.startswith("History(500 epochs in ")
+    assert text.startswith("History(20 epochs in ")
     assert f", finished: loss {history.loss[0]:.4g} to {history.loss[-1]:.4g}, " in text
     assert f"validation_score {history.validation_score[0]:.4g} to " in text
     assert len(text) < 160

@@ -33,7 +33,7 @@ from fastmlp.errors import InputError, InputTypeError
 from fastmlp.nn import ACTIVATIONS
 from fastmlp.nn.losses import LOSSES
 
-from .own import Own
+from .support import Own
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -22,7 +22,7 @@ from fastmlp.estimators import lbfgs
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.training.interrupts import CtrlC
 
-from .own import Own, assert_rows_alike
+from .support import Own, assert_rows_alike
 
 X = np.random.default_rng(0).normal(size=(203, 6))
 Y = np.arange(203) % 3
@@ -52,6 +52,7 @@ def in_small_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 # ---------------------------------------------------------------- pieces
 
 
+@pytest.mark.thinned
 @pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.parametrize("n_threads", [1, 2, 3])

@@ -27,7 +27,7 @@ from fastmlp.kernels.tuning import TILE_ROWS, VECTORS
 from fastmlp.network import Network
 from fastmlp.nn import GELU, Dense, Dropout
 
-from .kernels import kernels_by_address, name_of
+from .support import kernels_by_address, name_of
 
 pytestmark = [
     pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled"),
@@ -63,14 +63,14 @@ def copied(folder: Path) -> Path:
 
 
 # Every function of the kernels by name: the part after "fastmlp.kernels."; and those that programs
-# call by address, as tests.kernels names them, which is how the copies of the package come by it.
+# call by address, as tests.support names them, which is how the copies of the package come by it.
 KERNELS = f"""
 import importlib, json, pkgutil, sys
 import numpy as np
 import fastmlp.kernels
 from fastmlp import *
 sys.path.append({str(PACKAGE.parent)!r})
-from tests.kernels import kernels_by_address, name_of
+from tests.support import kernels_by_address, name_of
 
 def kernels():
     for info in pkgutil.walk_packages(fastmlp.kernels.__path__, "fastmlp.kernels."):
@@ -494,7 +494,7 @@ def test_a_changed_kernel_is_compiled_anew(cache: dict[str, Any], tmp_path: Path
     code = """
 import json
 import numpy as np
-from fastmlp.kernels import activations
+from fastmlp.kernels.rules import activations
 z, slope = np.ones(2, np.float32), np.empty(2, np.float32)
 kernel = activations.activation(activations.softplus)
 kernel(z.ctypes.data, slope.ctypes.data, 2, 0.0, np.float32(1))
@@ -527,7 +527,7 @@ ADDRESS = """
 import json
 import numpy as np
 import numba
-from fastmlp.kernels import activations
+from fastmlp.kernels.rules import activations
 from fastmlp.kernels.interfaces import ACTIVATION
 kernel, call = activations.activation(activations.tanh), ACTIVATION.call
 z, slope = np.ones(2, np.float32), np.empty(2, np.float32)
@@ -543,7 +543,7 @@ print(json.dumps([[int(not found), int(found)], z.tolist() + slope.tolist()]))
 SHUFFLE = """
 import json
 import numpy as np
-from fastmlp.kernels import random
+from fastmlp.kernels.rules import random
 order = np.arange(9, dtype=np.int32)
 random.shuffle(order, 0, 0)
 stats = random.shuffle.stats

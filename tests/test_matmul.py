@@ -30,7 +30,7 @@ from fastmlp.kernels.views import (
 )
 from fastmlp.nn.dense import product_for
 
-from .addresses import address_of
+from .support import address_of
 
 pytestmark = pytest.mark.thinned(1)
 

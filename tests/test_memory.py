@@ -33,8 +33,7 @@ from fastmlp.kernels.rules import losses
 from fastmlp.nn.losses import LOSSES
 from fastmlp.optim.optimizers import Group
 
-from .addresses import address_of
-from .own import Own
+from .support import Own, address_of
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -150,6 +149,7 @@ def ways_around(package: Path) -> Iterator[str]:
                 yield f"{place}:{node.lineno}: {name}"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow  # a rule for those who write modules
 def test_the_package_learns_addresses_at_the_gate_only() -> None:
     assert list(ways_around(PACKAGE)) == []
 

@@ -30,7 +30,7 @@ from fastmlp.nn.losses import (
 )
 from fastmlp.optim.optimizers import Adam
 
-from .paths import layer_by_layer
+from .support import layer_by_layer
 
 N, N_FEATURES = 30, 4
 LABELS = np.arange(N) % 3

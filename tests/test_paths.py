@@ -45,7 +45,7 @@ from fastmlp.optim.schedules import Linear
 from fastmlp.tools.gradient_check import _activation_options
 from fastmlp.training import fit as training
 
-from .paths import layer_by_layer, who_asks
+from .support import layer_by_layer, who_asks
 
 pytestmark = pytest.mark.thinned
 

@@ -539,6 +539,7 @@ def test_report_on_a_regression(rng: np.random.Generator, tmp_path: Path) -> Non
     assert (tmp_path / "a.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
 
+@pytest.mark.slow
 def test_report_names_its_targets(rng: np.random.Generator, tmp_path: Path) -> None:
     path, split = tmp_path / "report.svg", numbers(rng)
     network, history = fitted(split, Dense(1), loss="mean_squared_error")

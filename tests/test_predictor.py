@@ -34,7 +34,7 @@ from fastmlp.nn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
 from fastmlp.serving import predictor
 from fastmlp.serving.predictor import Predictor
 
-from .own import Own
+from .support import Own
 
 ROOT = Path(__file__).resolve().parents[1]
 N_FEATURES, N_OUTPUTS = 6, 3

@@ -35,7 +35,7 @@ from fastmlp.network import Network
 from fastmlp.nn import Dense, ReLU
 from fastmlp.nn.losses import MeanSquaredError
 
-from .addresses import address_of
+from .support import address_of
 
 pytestmark = pytest.mark.thinned(1)
 
@@ -412,7 +412,7 @@ slices = st.builds(slice, st.integers(-9, 9), st.none(), st.sampled_from([-3, -2
 
 
 @given(rows_=slices, columns=slices, transposed=st.booleans(), kind=st.sampled_from(KINDS))
-@settings(max_examples=200 if JIT_ENABLED else 30)
+@settings(max_examples=100 if JIT_ENABLED else 30)
 @pytest.mark.nojit
 def test_any_slice_reads_as_itself(
     rows_: slice, columns: slice, transposed: bool, kind: Any

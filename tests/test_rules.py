@@ -44,7 +44,7 @@ from fastmlp.optim.optimizers import (
     RMSprop,
 )
 
-from .addresses import address_of
+from .support import address_of
 
 DTYPES = [np.float32, np.float64]
 both_types = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])

@@ -96,6 +96,7 @@ def test_drops_come_at_the_first_step_of_each_part() -> None:
 # --------------------------------------------------------- what holds for every registered schedule
 
 
+@pytest.mark.core
 @EVERY
 @pytest.mark.parametrize("n_steps", [1, 2, 7, 100])
 def test_every_schedule_gives_a_rate_for_every_step(schedule: type, n_steps: int) -> None:

@@ -26,8 +26,7 @@ from fastmlp.nn.losses import LOSSES, Loss, Quantile, SoftmaxCrossEntropy
 from fastmlp.optim.optimizers import Adam
 from fastmlp.tools.gradient_check import N_CATEGORIES, _activation_options, example_of
 
-from .networks import samples
-from .own import sealed
+from .support import samples, sealed
 
 N, N_FEATURES = 12, 4
 LABELS = np.arange(N) % 3

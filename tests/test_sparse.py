@@ -42,9 +42,7 @@ from fastmlp.nn.dense import product_for
 from fastmlp.nn.losses import Loss, MeanSquaredError
 from fastmlp.optim.optimizers import Adam
 
-from .addresses import address_of
-from .own import Own
-from .paths import layer_by_layer
+from .support import Own, address_of, layer_by_layer
 
 pytestmark = pytest.mark.thinned(1)
 

@@ -15,7 +15,7 @@ from fastmlp import SGD, Adam, Dense, Dropout, Factor, InputError, Network, ReLU
 from fastmlp.kernels.rules import random
 from fastmlp.optim import schedules
 
-from .own import Own
+from .support import Own
 
 pytestmark = pytest.mark.nojit
 

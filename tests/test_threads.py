@@ -31,7 +31,7 @@ from fastmlp.nn import GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import MeanSquaredError
 from fastmlp.optim.optimizers import OPTIMIZERS, SGD, Adam
 
-from .addresses import address_of
+from .support import address_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 120.0
@@ -163,14 +163,16 @@ def test_bits_with_dropout_and_a_ragged_last_batch(dtype: str, data: Data) -> No
     check_threads(deep(dtype=dtype), *data, epochs=20)
 
 
-@pytest.mark.thinned(1)
 @needs_threads
-@pytest.mark.parametrize("hidden", [9, 64])
-def test_bits_of_many_short_calls(hidden: int, data: Data) -> None:
+@pytest.mark.parametrize(
+    ("hidden", "n_calls"),
+    [(9, 60), *(pytest.param(hidden, 600, marks=pytest.mark.slow) for hidden in (9, 64))],
+)
+def test_bits_of_many_short_calls(hidden: int, n_calls: int, data: Data) -> None:
     """Gradients of a call's last step stay where both threads can write, as in no other step."""
     X, y = data[0], data[1].astype(float)
     networks = [Network([Dense(hidden), ReLU(), Dense(1)], MeanSquaredError()) for _ in range(2)]
-    for call in range(600):
+    for call in range(n_calls):
         for network, n_threads in zip(networks, (1, 2), strict=True):
             network.fit(X, y, n_threads=n_threads, epochs=1, batch_size=100)
         np.testing.assert_array_equal(networks[1].params, networks[0].params, f"call {call}")
@@ -195,9 +197,9 @@ def test_as_many_threads_as_asked_for_take_part(
 
 
 @needs_threads
-@pytest.mark.parametrize("batch_size", [1, 2, 9, 130, 1000])
+@pytest.mark.parametrize("batch_size", [1, 2, 9, 40, 1000])
 def test_bits_for_batches_smaller_and_larger_than_the_work(batch_size: int, data: Data) -> None:
-    check_threads(deep(), *data, batch_size=batch_size)
+    check_threads(deep(), data[0][:40], data[1][:40], batch_size=batch_size)
 
 
 @needs_threads
@@ -260,6 +262,7 @@ HOW: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
+@pytest.mark.thinned
 @needs_threads
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("how", HOW)
@@ -377,6 +380,7 @@ def fit(n_threads=3):
 """
 
 
+@pytest.mark.slow
 @needs_threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_fits_after_its_parent() -> None:
@@ -401,6 +405,7 @@ print(json.dumps(answers))
     assert run_alone(PRELUDE + code) == [[0, True, 362]] * 3
 
 
+@pytest.mark.slow
 @needs_threads
 def test_a_failure_on_one_thread_ends_the_others() -> None:
     """Those that wait for it at the barrier return, its exception is raised, and a new fit works.
@@ -531,7 +536,7 @@ def test_every_call_leaves_the_callers_setting(data: Data) -> None:
 def test_nobody_passes_a_barrier_before_all_have_come() -> None:
     if not JIT_ENABLED:
         pytest.skip("the interpreted barrier knows one thread")
-    n_threads, n_rounds = 5, 300
+    n_threads, n_rounds = 5, 100
     sync, reached = np.zeros(sync_size(n_threads), np.int64), np.zeros(n_threads, np.int64)
     early: list[int] = []
 

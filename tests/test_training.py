@@ -353,7 +353,7 @@ print(history.stopped, np.isfinite(network.params).all(), threading.active_count
 """
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_signal_ends_a_long_fit_and_its_threads(n_threads: int) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(n_threads)]

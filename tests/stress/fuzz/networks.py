@@ -20,7 +20,7 @@ from fastmlp.nn import ELU, GELU, Dropout, Identity, LeakyReLU, ReLU, Rescaling,
 from fastmlp.nn.losses import LOSSES
 from fastmlp.optim.optimizers import OPTIMIZERS
 
-from ...own import Own
+from ...support import Own
 from .. import guarded
 from . import draw
 from .case import Case, Ended, Raised, Refused

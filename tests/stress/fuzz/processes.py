@@ -130,7 +130,7 @@ def _warm_up() -> None:
 
     from fastmlp import Adam, Dense, Dropout, MLPClassifier, Network, Tanh
 
-    from ...own import Own
+    from ...support import Own
 
     rows = np.random.default_rng(0).normal(size=(20, 3))
     for dtype in ("float32", "float64"):
