@@ -30,6 +30,7 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
+import fastmlp
 from fastmlp import (
     ELU,
     SGD,
@@ -71,7 +72,6 @@ from fastmlp import (
 from fastmlp.datasets import Dataset
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
-from fastmlp.inputs import checks
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
 from fastmlp.io import files, heldout, onnx_inputs, onnx_runtime
@@ -89,7 +89,7 @@ from fastmlp.training.stepper import Stepper as Halves
 
 from .support import sealed
 
-PACKAGE = Path(checks.__file__).parent
+PACKAGE = Path(fastmlp.__file__).parent
 # Their errors stand in tests/test_datasets.py and tests/test_plotting.py.
 ELSEWHERE = {"datasets", "plotting.py"}
 
