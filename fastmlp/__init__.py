@@ -32,6 +32,7 @@ _MODULES = {
     "history": ["History"],
     "checkpoint": ["Checkpoint"],
     "early_stopping": ["EarlyStopping"],
+    "averaging": ["EMA", "SWA", "Averaging"],
     "rate_range": ["find_learning_rate", "RateRange"],
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from . import plotting as plotting
     from . import reference as reference
     from . import schedules as schedules
+    from .averaging import EMA as EMA
+    from .averaging import SWA as SWA
+    from .averaging import Averaging as Averaging
     from .checkpoint import Checkpoint as Checkpoint
     from .compiled import compiled_activation as compiled_activation
     from .compiled import compiled_link as compiled_link

@@ -14,6 +14,7 @@ import numpy as np
 
 from .compiling import announce
 from .errors import InputError, counted
+from .kernels import accumulate as accumulated
 from .kernels import interfaces, plan, shares, step
 from .kernels.calls import Kernel
 from .kernels.jit import compile_for, in_python
@@ -140,6 +141,13 @@ class Engine:
         running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
+    accumulate : int, default 1
+        Of how many batches a step adds up the gradients before it updates the parameters.
+    averaged : ndarray like `Body.learned`, optional
+        What is moved towards parameters and buffers after each step, as far as the last of each
+        step's numbers says.
+    learned : ndarray like `Body.learned`, optional
+        Parameters and buffers to work with in place of the network's own.
     """
 
     def __init__(
@@ -154,9 +162,13 @@ class Engine:
         steps_a_call: int = 1,
         as_trained: bool = True,
         link: bool = True,
+        accumulate: int = 1,
+        averaged: np.ndarray | None = None,
+        learned: np.ndarray | None = None,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
-        self.dtype, self.memory = network.dtype, (network.params, network.grads, network.buffers)
+        self.dtype, self.averaged = network.dtype, averaged
+        self.learned, self.grads = network.learned if learned is None else learned, network.grads
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         (
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
@@ -166,11 +178,11 @@ class Engine:
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, training and as_trained)
         self.ops = self.program.ops
-        self._describe(network, optimizer, batch_size)
+        self._describe(network, optimizer, batch_size, accumulate)
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table, work = table, training_work(network, batch_size)
-        self.work_per_step = work
-        self.n_threads = self._choose_threads(n_threads, work, work * steps_a_call)
+        self.work_per_step = work * accumulate
+        self.n_threads = self._choose_threads(n_threads, work, work * accumulate * steps_a_call)
         self.crew["n_threads"] = self.n_threads
         only_dense = bool((self.ops["dense"] | self.ops["elementwise"]).all())
         self.crew["by_columns"] = self.n_threads > 1 and only_dense and self._is_wide()
@@ -199,6 +211,7 @@ class Engine:
         if n_threads == 1 or self._is_wide() or self.table.kind == SPARSE:
             return -1
         needs_whole = self.update["clip_norm"] > 0 or (ops["max_norm"] > 0).any()
+        needs_whole = needs_whole or self.accumulates or self.averaged is not None
         needs_whole = needs_whole or ops[0]["dropout"] > 0
         for s, op in enumerate(ops[: 1 if needs_whole else 2]):
             if not op["dense"]:
@@ -207,30 +220,38 @@ class Engine:
                 return s
         return -1
 
-    def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
+    def _describe(
+        self, network: Body, optimizer: Optimizer, batch_size: int, accumulate: int
+    ) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
         assert isinstance(loss, CompiledLoss)
         self.levels = loss.levels_as(dtype)
         self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
-        model["params"] = address_of(network.params, "Network.params", dtype, n, written=True)
-        model["grads"] = address_of(network.grads, "Network.grads", dtype, n, written=True)
+        params, buffers = self.learned[:n], self.learned[n:]
+        model["params"] = address_of(params, "Network.params", dtype, n, written=True)
+        model["grads"] = address_of(self.grads, "Network.grads", dtype, n, written=True)
         model["n_params"], model["n_outputs"] = n, network.n_outputs
         model["n_vectors"] = 1 + optimizer.n_vectors
         model["l1"], model["l2"] = network.l1, network.l2
         model["first_trained"] = first_trained(self.program)
         model["buffers"] = address_of(
-            network.buffers, "Network.buffers", dtype, network.buffers.size, written=True
+            buffers, "Network.buffers", dtype, network.buffers.size, written=True
         )
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
-        self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
+        self.accumulates, rows_a_step = accumulate > 1, accumulate * batch_size
+        at_once = self.update["updates"] and not (optimizer.clip_norm or self.accumulates)
+        self.update["at_once"] = at_once
         n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
+        n_numbers += self.averaged is not None
         self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
+        self.call["rows_a_step"] = rows_a_step
         # As Python's numbers, too, since reading a record takes longer than using what it holds.
-        self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
+        self.batch_size, self.rows_a_step = batch_size, rows_a_step
+        self.n_state = optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
         self.n_numbers = n_numbers
 
@@ -266,6 +287,12 @@ class Engine:
             links.append((update, "update", optimizer.kernel_of_step))
             if update["clip_norm"] > 0:
                 links.append((update, "clip", whole.clip))
+            elif self.accumulates:
+                links.append((update, "clip", whole.update_all))
+            if self.accumulates:
+                links.append((update, "accumulate", accumulated.accumulate))
+            if self.averaged is not None:
+                links.append((update, "average", whole.average))
             if (self.ops["max_norm"] > 0).any():
                 links.append((update, "limit", whole.limit))
         if self.crew["shared"] > 0:
@@ -337,7 +364,7 @@ class Engine:
         self.zeros = np.zeros(
             max(in_python(tile_width_of)(self.dtype.itemsize), self._widest_out()), self.dtype
         )
-        self.row_losses = np.empty(batch_size)
+        self.row_losses = np.empty(self.rows_a_step)
         model = self.model
         model["n_weight_rows"] = sum(
             int(op["weight_rows"] * op["penalty_parts"]) for op in self.ops
@@ -354,6 +381,11 @@ class Engine:
             own = getattr(self, field)
             record[field] = address_of(own, field, own.dtype, own.size, written=True)
         model["n_ops"] = self.ops.size
+        if self.averaged is not None:
+            self.update["n_averaged"] = n = self.learned.size
+            self.update["averaged"] = address_of(
+                self.averaged, "averaged weights", self.dtype, n, written=True
+            )
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
     def _widest_out(self) -> int:
@@ -393,6 +425,8 @@ class Engine:
         places += of_ops("slopes")
         places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
         places.append((space, "scratch", self.n_threads * int(space["scratch_bytes"])))
+        if self.accumulates:
+            places.append((self.update, "summed", int(self.model["n_params"]) * itemsize))
         return places
 
     def _kept_places(self, batch_size: int) -> list[tuple[Any, str, int]]:
@@ -456,7 +490,7 @@ class Engine:
         """Say which samples come, in which order, and their targets and weights."""
         samples, n, dtype = self.samples, self.table.n_rows, self.dtype
         n_epochs, n_visits = order.shape if order.ndim == 2 else (1, order.size)
-        if n_steps != n_epochs * -(-n_visits // self.batch_size):
+        if n_steps != n_epochs * -(-n_visits // self.rows_a_step):
             raise InputError(
                 "order", f"the samples of {counted(n_steps, 'step')}", "another number of them",
                 "pass the numbers of as many steps",

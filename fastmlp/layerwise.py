@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import checks, own_parts
+from .averaging import Averaging
 from .body import Body
 from .errors import InputError, InputTypeError
 from .kernels import optimizers as kernels
 from .kernels.denormals import flush_denormals, restore_denormals
-from .kernels.losses import sum_rows
-from .kernels.memory import address_of, laid_out
+from .kernels.losses import sum_rows, total_weight
+from .kernels.memory import address_of, address_or_0, laid_out
 from .kernels.sums import n_parts
 from .kernels.views import Block, Penalty, Weights
 from .layers import Dense, Dropout, Layer
@@ -40,11 +41,15 @@ def train(
     numbers: np.ndarray,
     first_step: int,
     ends: Callable[[], bool],
+    accumulate: int = 1,
+    averaging: Averaging | None = None,
 ) -> np.ndarray:
     """Walk through `order` once, a batch per step, unless `ends` asks for an end before.
 
-    Returns each batch's loss (n_steps,).
+    accumulate: how many batches a step has, whose gradients are added up; averaging: moves averaged
+    weights after each step, by the last of its numbers. Returns each step's loss (n_steps,).
     """
+    rows_a_step = batch_size * accumulate
     checks.valid_sparse("Network.fit", "X", X)  # callbacks may have changed it since the last call
     losses = np.empty(numbers.shape[0])
     control = flush_denormals()
@@ -52,10 +57,15 @@ def train(
         for step in range(losses.size):
             if step > 0 and ends():
                 return losses[:step]
+            index, row = order[step * rows_a_step : (step + 1) * rows_a_step], numbers[step]
+            if averaging is not None:
+                row = row[:-1]
             losses[step] = _step(
-                network, X, order[step * batch_size : (step + 1) * batch_size], encoded, weights,
-                optimizer, state, numbers[step], first_step + step, is_first=step == 0,
+                network, X, index, batch_size, encoded, weights, optimizer, state, row,
+                first_step + step, is_first=step == 0,
             )  # fmt: skip
+            if averaging is not None:
+                averaging.move(network, numbers[step, -1])
     finally:
         restore_denormals(control)
     return losses
@@ -65,6 +75,7 @@ def _step(
     network: Body,
     X: np.ndarray,
     index: np.ndarray,
+    batch_size: int,
     encoded: Encoded,
     weights: np.ndarray,
     optimizer: Any,
@@ -73,13 +84,16 @@ def _step(
     step: int,
     is_first: bool,
 ) -> float:
-    """One batch; returns its loss."""
+    """One batch, or the rows of several; returns its loss."""
     end = len(numbers) - len(by_schedule(network.layers))
     numbers, drops = numbers[:end], numbers[end:]
     begin_step(network, drops, step)
-    batch_weights = weights[index] if weights.size else weights
-    targets = encoded.rows(index, network.n_outputs)
-    loss = gradient(network, X[index], targets, batch_weights, True, is_first)
+    if len(index) > batch_size:
+        loss = _accumulated(network, X, index, batch_size, encoded, weights, drops, step, is_first)
+    else:
+        batch_weights = weights[index] if weights.size else weights
+        targets = encoded.rows(index, network.n_outputs)
+        loss = gradient(network, X[index], targets, batch_weights, True, is_first)
     if has_rule(optimizer):
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
@@ -88,14 +102,54 @@ def _step(
     return loss
 
 
-def begin_step(network: Body, drops: np.ndarray, step: int) -> None:
-    """Tell dropout which random numbers a step uses, and the rates of those by schedules."""
+def _accumulated(
+    network: Body,
+    X: np.ndarray,
+    index: np.ndarray,
+    batch_size: int,
+    encoded: Encoded,
+    weights: np.ndarray,
+    drops: np.ndarray,
+    step: int,
+    is_first: bool,
+) -> float:
+    """Loss of the rows of several batches, whose gradients add up to that of all rows at once."""
+    n, dtype, summed, penalties = len(index), network.dtype, np.zeros_like(network.grads), 0.0
+    weights_at = address_or_0(weights, "sample weights", dtype, X.shape[0])
+    total, row_losses = float(total_weight(index, weights_at, dtype.type(1))), np.zeros(n)
+    for first in range(0, n, batch_size):
+        rows = index[first : first + batch_size]
+        begin_step(network, drops, step, first)
+        values = forward(network, X[rows], training=True)
+        batch_weights = weights[rows] if weights.size else weights
+        found = loss_and_slopes(
+            network, values, encoded.rows(rows, network.n_outputs), batch_weights, total,
+            row_losses[first : first + batch_size],
+        )  # fmt: skip
+        if is_first and first == 0:
+            own_parts.check_loss(network.loss, values, found)
+        backward(network, found[1], is_first and first == 0)
+        if first == 0:
+            penalties = add_penalties(network)
+            summed[...] = network.grads
+        else:
+            summed += network.grads
+    network.grads[...] = summed
+    place = address_of(row_losses, "losses", np.float64, n)
+    return float(sum_rows(place, n)) + penalties
+
+
+def begin_step(network: Body, drops: np.ndarray, step: int, first_row: int = 0) -> None:
+    """Tell dropout which random numbers a batch uses, and the rates of those by schedules.
+
+    first_row: rows of the step that came in batches before.
+    """
     rates = iter(drops.tolist())
     planned = set(map(id, by_schedule(network.layers)))
     for number, (_, layer) in enumerate(network.leaves()):
         if isinstance(layer, Dropout):
             rate = next(rates) if id(layer) in planned else None
-            layer.at_step(network.seed, number + 1, step, rate)
+            layer.at_step(network.seed, number + 1, step, rate, first_row)
 
 
 def gradient(
@@ -174,13 +228,28 @@ def outputs_of_layer(layer: Layer, values: np.ndarray, training: bool) -> np.nda
 
 
 def loss_and_slopes(
-    network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
+    network: Body,
+    outputs: np.ndarray,
+    encoded: Encoded,
+    weights: np.ndarray,
+    total: float = 0.0,
+    row_losses: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Mean loss, penalties left out, and its gradient with respect to the outputs."""
+    """Mean loss, penalties left out, and its gradient with respect to the outputs.
+
+    total: what the loss is a mean over, if not over these rows; row_losses: where the parts go that
+    add up to it, (n,) float64.
+    """
     if has_kernel(network.loss):
-        return network.loss.rows(outputs, *encoded, weights)
+        return network.loss.rows(outputs, *encoded, weights, total, row_losses)
     even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
-    return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
+    loss, slopes = network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
+    if total > 0:
+        own = float(even.sum(dtype=np.float64)) / total
+        loss, slopes = loss * own, slopes * network.dtype.type(own)
+    if row_losses is not None:
+        row_losses[0] = loss
+    return loss, slopes
 
 
 def add_penalties(network: Body) -> float:

@@ -6,6 +6,7 @@ the network has a kernel, and layer by layer where one is the user's own.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from . import checks, columns, engine, evaluation, judging, layerwise, own_parts
+from .averaging import Averaging
 from .body import Body, Plan
 from .categories import check_categories
 from .checkpoint import Checkpoint, Resumed
@@ -46,7 +48,7 @@ class BatchCallback(Protocol):
 
 Function = Callable[[Any, History], Any]  # of the network
 OnBatch = Callable[[Any, int, float], Any]
-Callback = Function | Checkpoint | EarlyStopping | BatchCallback
+Callback = Function | Checkpoint | EarlyStopping | Averaging | BatchCallback
 
 
 def fit(
@@ -64,11 +66,15 @@ def fit(
     callbacks: Sequence[Callback],
     progress: bool,
     keep_finite: bool,
+    gradient_accumulation_steps: int,
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
     epochs = checks.whole_number(where, "epochs", epochs, 1)
     batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
+    accumulate = checks.whole_number(
+        where, "gradient_accumulation_steps", gradient_accumulation_steps, 1
+    )
     if n_threads is not None:
         checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     optimizer = optimizer_of(optimizer)
@@ -83,18 +89,23 @@ def fit(
     search = network.is_built or not compiles
     samples, plan, coder = read(network, where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
+    batch_size = min(batch_size, samples.X.shape[0])
+    if asked.averaging is not None:
+        steps_per_epoch = math.ceil(samples.X.shape[0] / (batch_size * accumulate))
+        asked.averaging.plan(where, epochs, steps_per_epoch)
     if has_rule(optimizer):
         optimizer.group_factors(plan.groups)
     undo = undoing(network)
     adopt(network, plan, coder)
-    batch_size = min(batch_size, samples.X.shape[0])
     run_options = {
         "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle
     }  # fmt: skip
+    if accumulate > 1:
+        run_options["gradient_accumulation_steps"] = accumulate
     resumed = _resumed(network, samples, asked, run_options)
     run = _Run(
-        network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite, asked, progress,
+        network, samples, validation, optimizer, batch_size, accumulate, epochs, n_threads, resumed,
+        compiles, keep_finite, asked, progress,
     )  # fmt: skip
     try:
         return run.epochs(shuffle)
@@ -119,6 +130,7 @@ class _Callbacks(NamedTuple):
     on_batch: tuple[OnBatch, ...]
     checkpoint: Checkpoint | None
     stopping: EarlyStopping | None
+    averaging: Averaging | None
 
 
 def _resumed(
@@ -129,6 +141,9 @@ def _resumed(
         return None
     if asked.stopping is not None:
         run_options = run_options | {"early stopping": asked.stopping}
+    if asked.averaging is not None:
+        averaging = {"of": type(asked.averaging).__name__, "as": asked.averaging}
+        run_options = run_options | {"averaging": averaging}
     resumed = asked.checkpoint.begin(network, samples, run_options)
     if resumed is not None:
         resumed.put_into(network)
@@ -153,12 +168,15 @@ def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
     given = tuple(callbacks)
-    others = [one for one in given if not isinstance(one, Checkpoint | EarlyStopping)]
-    checkpoints = [one for one in given if isinstance(one, Checkpoint)]
-    stoppings = [one for one in given if isinstance(one, EarlyStopping)]
-    for kind, some in (("Checkpoint", checkpoints), ("EarlyStopping", stoppings)):
+    others = [one for one in given if not isinstance(one, Checkpoint | EarlyStopping | Averaging)]
+    built_in: list[Any] = []
+    for kind, name in (
+        (Checkpoint, "Checkpoint"), (EarlyStopping, "EarlyStopping"), (Averaging, "EMA or SWA")
+    ):  # fmt: skip
+        some = [one for one in given if isinstance(one, kind)]
         if len(some) > 1:
-            raise InputError(where, f"one {kind}", f"{len(some)}", "pass one")
+            raise InputError(where, f"one {name}", f"{len(some)}", "pass one")
+        built_in.append(next(iter(some), None))
     found: list[Function] = []
     on_batch: list[OnBatch] = []
     for callback in others:
@@ -175,8 +193,7 @@ def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
-    checkpoint, stopping = next(iter(checkpoints), None), next(iter(stoppings), None)
-    return _Callbacks(tuple(found), tuple(on_batch), checkpoint, stopping)
+    return _Callbacks(tuple(found), tuple(on_batch), *built_in)
 
 
 def _validation(
@@ -217,6 +234,7 @@ class _Run:
         validation: Samples | None,
         optimizer: Any,
         batch_size: int,
+        accumulate: int,
         n_epochs: int,
         n_threads: int | None,
         resumed: Resumed | None,
@@ -227,8 +245,9 @@ class _Run:
     ) -> None:
         self.network, self.samples, self.optimizer = network, samples, optimizer
         self.validation, self.n_rows = validation, samples.X.shape[0]
-        self.batch_size, self.n_epochs = batch_size, n_epochs
-        self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
+        self.batch_size, self.accumulate, self.n_epochs = batch_size, accumulate, n_epochs
+        self.rows_a_step = batch_size * accumulate
+        self.steps_per_epoch = math.ceil(self.n_rows / self.rows_a_step)
         self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
         self.asked, self.shows_progress = asked, progress
         self.steps_per_call = 1 if asked.on_batch else self.steps_per_epoch
@@ -248,6 +267,11 @@ class _Run:
             self.best_params = self.stopping.begin(network)
             if resumed is not None and resumed.stopping is not None:
                 self.stopping.recall(*resumed.stopping)
+        self.averaging, self.average = asked.averaging, None
+        if self.averaging is not None:
+            self.average = self.averaging.begin(network)
+            if resumed is not None and resumed.average is not None:
+                self.average[...] = resumed.average
         self.engine: engine.Engine | None = None
         self.judge: judging.Judge | None = None
         self.epochs_per_call = 1
@@ -263,7 +287,7 @@ class _Run:
         schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
         alone = all(map(is_built_in, [*self.optimizer.schedules, *schedules]))
         if alone and not (watched or keep_finite) and (judges or held_out is None):
-            work = engine.training_work(network, self.batch_size) * self.steps_per_epoch
+            work = engine.training_work(network, self.rows_a_step) * self.steps_per_epoch
             if held_out is not None:
                 work += judging.work_of(network, held_out)
             most = engine.epochs_per_call(work, self.n_rows)
@@ -271,13 +295,18 @@ class _Run:
         self.engine = engine.Engine(
             network, table_of(self.samples.X, network.dtype), self.batch_size, n_threads,
             self.optimizer, steps_a_call=self.steps_per_call * self.epochs_per_call,
+            accumulate=self.accumulate, averaged=self.average,
         )  # fmt: skip
         if judges and held_out is not None:
             rule = judging.Rule() if self.stopping is None else self.stopping.rule
             self.judge = judging.Judge(
                 self.engine, network, held_out, evaluation.grading(network, held_out), rule,
-                self.epochs_per_call, self.best_params,
+                self.epochs_per_call, self.best_params, self._judged_average(),
             )  # fmt: skip
+
+    def _judged_average(self) -> np.ndarray | None:
+        """The average, if validation judges that."""
+        return self.average if self.averaging is not None and self.averaging.apply else None
 
     def epochs(self, shuffle: bool) -> History:
         """All epochs that are left, or those before a callback or Ctrl-C ends the fit.
@@ -311,13 +340,16 @@ class _Run:
         finally:
             if bar is not None:
                 bar.close()
-        if self.stopping is not None:
-            self.stopping.restore(self.network)
+        is_restored = self.stopping is not None and self.stopping.restore(self.network)
+        if self.averaging is not None:
+            self.averaging.finish(self.network, is_restored)
         return history
 
     def _save(self, checkpoint: Checkpoint, is_last: bool) -> None:
         stopping = None if self.stopping is None else self.stopping.remembered(self.network)
-        checkpoint.after_epoch(self.network, self.history, self.state, self.step, is_last, stopping)
+        checkpoint.after_epoch(
+            self.network, self.history, self.state, self.step, is_last, stopping, self.averaging
+        )
 
     def _is_enough(self) -> bool:
         return self.stopping is not None and self.stopping.is_over
@@ -381,7 +413,7 @@ class _Run:
         whole = done // self.steps_per_epoch
         of_epochs = losses[: whole * self.steps_per_epoch].reshape(whole, self.steps_per_epoch)
         return _Trained(
-            mean_losses(of_epochs, self.n_rows, self.batch_size) if whole else [],
+            mean_losses(of_epochs, self.n_rows, self.rows_a_step) if whole else [],
             rates[:whole].tolist(),
             ended=why,
             cut_short=why if done % self.steps_per_epoch else "",
@@ -399,7 +431,7 @@ class _Run:
         """
         samples, step, rows = self.samples, self.step + first, order
         if len(order) == 1:
-            rows = order[0, first * self.batch_size : last * self.batch_size]
+            rows = order[0, first * self.rows_a_step : last * self.rows_a_step]
         numbers = numbers[first:last]
         if self.judge is not None:
             self.stopping.tell(self.judge) if self.stopping is not None else self.judge.begin()
@@ -410,7 +442,8 @@ class _Run:
             )  # fmt: skip
         return layerwise.train(
             self.network, samples.X, rows, self.batch_size, samples.encoded, samples.weights,
-            self.optimizer, self.state, numbers, step, self.ctrl_c.ends_epoch,
+            self.optimizer, self.state, numbers, step, self.ctrl_c.ends_epoch, self.accumulate,
+            self.averaging,
         )  # fmt: skip
 
     def _after_batch(self, step: int, loss: float) -> bool:
@@ -423,6 +456,8 @@ class _Run:
         n_steps = self.steps_per_epoch * n_epochs
         steps, in_all = self.step + np.arange(n_steps), self.steps_per_epoch * self.n_epochs
         drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
+        if self.averaging is not None:
+            drops = np.hstack([drops, self.averaging.numbers(steps)])
         if not has_rule(self.optimizer):
             return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
         rates = rates_of(self.optimizer.schedule, steps, in_all)
@@ -466,9 +501,13 @@ class _Run:
                 self.stopping.hear(self.judge, before)
             found = self.judge.losses[:n_epochs], self.judge.scores[:n_epochs]
             return [*zip(*(values.tolist() for values in found), strict=True)]
-        loss, score = evaluation.judged(self.network, self.validation)
-        if self.stopping is not None:
-            self.stopping.look(self.network, before + 1, loss, score)
+        averages: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.averaging is not None:
+            averages = self.averaging.judged(self.network)
+        with averages:
+            loss, score = evaluation.judged(self.network, self.validation)
+            if self.stopping is not None:
+                self.stopping.look(self.network, before + 1, loss, score)
         return [(loss, score)]
 
 
