@@ -1,4 +1,4 @@
-"""Averaged weights: a mean of the parameters of many steps, which often predicts better than the last.
+"""Averaged weights: the mean of those of many steps, which often predicts better than the last.
 
 It is kept beside the network and moved after every step of a fit, within the compiled call; a class
 here only says how far at which step. To add one, write its `weights`; docs/extending/averaging.md

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU, schedules, training
+from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU, loop, schedules
 from fastmlp.errors import InputError
 
 from .own import Own
@@ -94,13 +94,13 @@ def test_an_epoch_has_the_same_bits_however_it_is_cut(
 ) -> None:
     alone, told = network(own), network(own)
     wanted = fitted(alone)
-    begin = training._Run.__init__
+    begin = loop.Trainer.__init__
 
     def cut(self: Any, *arguments: Any) -> None:
         begin(self, *arguments)
         self.steps_per_call, self.epochs_per_call = cuts, 1
 
-    monkeypatch.setattr(training._Run, "__init__", cut)
+    monkeypatch.setattr(loop.Trainer, "__init__", cut)
     assert fitted(told).loss == wanted.loss
     assert told.params.tobytes() == alone.params.tobytes()
 

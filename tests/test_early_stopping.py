@@ -483,7 +483,7 @@ def test_estimators_decide_the_same_in_a_call_and_after_each_epoch(
     watched = kind(**settings, callbacks=lambda model, history: None)
     found.append(fitted_estimator(watched, *data, **fit))
     for n_epochs in (1, 3):
-        monkeypatch.setattr(stochastic, "epochs_per_call", lambda work, n_rows, n=n_epochs: n)
+        monkeypatch.setattr(engine, "epochs_per_call", lambda work, n_rows, n=n_epochs: n)
         found.append(fitted_estimator(kind(**settings), *data, **fit))
     assert all(one == found[0] for one in found[1:])
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import engine, layers, layerwise, lowering, reference, threads, training
+from fastmlp import engine, layers, layerwise, loop, lowering, reference, threads
 from fastmlp.gradient_check import _activation_options
 from fastmlp.kernels import random
 from fastmlp.kernels.jit import JIT_ENABLED
@@ -898,8 +898,8 @@ def test_shuffled_epochs_visit_the_reference_in_the_shuffled_order(
 @pytest.mark.nojit
 def test_the_path_is_chosen_where_the_modules_look_it_up() -> None:
     # The comparisons above replace these; if a module held its own copy, they would prove nothing.
-    assert training.engine is engine
-    assert training.layerwise is layerwise
+    assert loop.engine is engine
+    assert loop.layerwise is layerwise
     assert layers.LAYERS is lowering.LAYERS
     assert {"training", "network", "evaluation", "predictor"} <= {
         module.__name__.rpartition(".")[2] for module in who_asks()
