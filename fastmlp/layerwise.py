@@ -122,13 +122,20 @@ def _accumulated(
         begin_step(network, drops, step, first)
         values = forward(network, X[rows], training=True)
         batch_weights = weights[rows] if weights.size else weights
-        found = loss_and_slopes(
-            network, values, encoded.rows(rows, network.n_outputs), batch_weights, total,
-            row_losses[first : first + batch_size],
-        )  # fmt: skip
-        if is_first and first == 0:
-            own_parts.check_loss(network.loss, values, found)
-        backward(network, found[1], is_first and first == 0)
+        targets, parts = (
+            encoded.rows(rows, network.n_outputs),
+            row_losses[first : first + len(rows)],
+        )
+        if has_kernel(network.loss):
+            _, flowing = network.loss.rows(values, *targets, batch_weights, total, parts)
+        else:
+            own = float(batch_weights.sum(dtype=np.float64)) if weights.size else float(len(rows))
+            found = loss_and_slopes(network, values, targets, batch_weights)
+            if is_first and first == 0:
+                own_parts.check_loss(network.loss, values, found)
+            share = own / total if total > 0 else 0.0
+            parts[0], flowing = found[0] * share, found[1] * dtype.type(share)
+        backward(network, flowing, is_first and first == 0)
         if first == 0:
             penalties = add_penalties(network)
             summed[...] = network.grads
@@ -228,28 +235,13 @@ def outputs_of_layer(layer: Layer, values: np.ndarray, training: bool) -> np.nda
 
 
 def loss_and_slopes(
-    network: Body,
-    outputs: np.ndarray,
-    encoded: Encoded,
-    weights: np.ndarray,
-    total: float = 0.0,
-    row_losses: np.ndarray | None = None,
+    network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Mean loss, penalties left out, and its gradient with respect to the outputs.
-
-    total: what the loss is a mean over, if not over these rows; row_losses: where the parts go that
-    add up to it, (n,) float64.
-    """
+    """Mean loss, penalties left out, and its gradient with respect to the outputs."""
     if has_kernel(network.loss):
-        return network.loss.rows(outputs, *encoded, weights, total, row_losses)
+        return network.loss.rows(outputs, *encoded, weights)
     even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
-    loss, slopes = network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
-    if total > 0:
-        own = float(even.sum(dtype=np.float64)) / total
-        loss, slopes = loss * own, slopes * network.dtype.type(own)
-    if row_losses is not None:
-        row_losses[0] = loss
-    return loss, slopes
+    return network.loss.value_and_gradient(outputs, encoded.dense(network.n_outputs), even)
 
 
 def add_penalties(network: Body) -> float:

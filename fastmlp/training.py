@@ -68,12 +68,7 @@ def fit(
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
     accumulate = gradient_accumulation_steps
-    for name, number in (
-        ("epochs", epochs), ("batch_size", batch_size), ("gradient_accumulation_steps", accumulate)
-    ):  # fmt: skip
-        checks.whole_number(where, name, number, 1)
-    if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+    _check_sizes(where, epochs, batch_size, accumulate, n_threads)
     optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
     if asked.stopping is not None and validation_data is None:
         raise InputError(
@@ -111,6 +106,16 @@ def fit(
         if run.finite_params is not None:
             network.learned[...] = run.finite_params
         raise InputError(where, found.expected, found.got, _CALMER) from None
+
+
+def _check_sizes(
+    where: str, epochs: int, batch_size: int, accumulate: int, n_threads: int | None
+) -> None:
+    checks.whole_number(where, "epochs", epochs, 1)
+    checks.whole_number(where, "batch_size", batch_size, 1)
+    checks.whole_number(where, "gradient_accumulation_steps", accumulate, 1)
+    if n_threads is not None:
+        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
 
 
 class _Callbacks(NamedTuple):
