@@ -133,8 +133,9 @@ def _accumulated(
             found = loss_and_slopes(network, values, targets, batch_weights)
             if is_first and first == 0:
                 own_parts.check_loss(network.loss, values, found)
-            share = own / total if total > 0 else 0.0
-            parts[0], flowing = found[0] * share, found[1] * dtype.type(share)
+            flowing = np.zeros_like(values)  # which they stay where no row counts
+            if own > 0:
+                parts[0], flowing = found[0] * (own / total), found[1] * dtype.type(own / total)
         backward(network, flowing, is_first and first == 0)
         if first == 0:
             penalties = add_penalties(network)
