@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -219,17 +220,20 @@ class Averaging:
             dtype.type(1),
         )  # fmt: skip
 
-    @contextlib.contextmanager
-    def judged(self, body: Body) -> Iterator[None]:
+    def judged(self, body: Body) -> contextlib.AbstractContextManager[Any]:
         """A block of code within which a network has what validation is to judge.
 
         Parameters
         ----------
         body : Network
             That is trained.
+
+        Returns
+        -------
+        context manager
+            To be used in a with statement.
         """
-        with self.averaged(body) if self.apply else contextlib.nullcontext():
-            yield
+        return self.averaged(body) if self.apply else contextlib.nullcontext()
 
     def finish(self, body: Body, is_restored: bool) -> None:
         """At the end of a fit, leave in the network what is wanted there.

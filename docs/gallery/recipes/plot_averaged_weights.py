@@ -3,9 +3,9 @@ Averaged weights and accumulated gradients
 ==========================================
 
 Single steps of gradient descent wander around a good place; the average of many lies
-nearer to its middle. ``EMA`` and ``SWA`` keep such averages during a fit, at the cost of
-one more copy of the weights. Accumulated gradients make steps of more rows than a batch
-has.
+nearer to its middle. ``EMA`` and ``SWA`` keep such averages during a fit, at the cost
+of one more copy of the weights. Accumulated gradients make steps of more rows than a
+batch has.
 """
 
 import matplotlib.pyplot as plt
@@ -38,7 +38,8 @@ def fit(*callbacks, **options):
 #
 # What the fit leaves in the network is also what validation judges after each epoch:
 # the average. All three fits take the same steps. ``SWA`` averages the weights at the
-# ends of epochs, here from a quarter of the fit on; until then it is the network itself.
+# ends of epochs, here from a quarter of the fit on; until then it is the network
+# itself.
 
 fits = {"single steps": fit(), "EMA(0.99)": fit(EMA(0.99)), "SWA(0.25)": fit(SWA(0.25))}
 
@@ -49,9 +50,8 @@ axes.set(xlabel="epoch", ylabel="validation loss", yscale="log")
 axes.legend()
 
 for name, (network, _history) in fits.items():
-    print(
-        f"{name:>14}: {network.score(digits.X_test, digits.y_test):.3f} of the test rows right"
-    )
+    right = network.score(digits.X_test, digits.y_test)
+    print(f"{name:>14}: {right:.3f} of the test rows right")
 
 # %%
 # Both in one network
@@ -64,9 +64,8 @@ ema = EMA(0.99, apply=False)
 network, _ = fit(ema)
 with ema.averaged(network):
     averaged = network.predict_proba(digits.X_test)
-print(
-    f"probabilities differ by up to {abs(averaged - network.predict_proba(digits.X_test)).max():.2f}"
-)
+difference = abs(averaged - network.predict_proba(digits.X_test)).max()
+print(f"probabilities differ by up to {difference:.2f}")
 
 # %%
 # Steps of more rows than a batch
