@@ -38,11 +38,33 @@ class Averaging:
         and early stopping judge, and what a `Checkpoint` saves as the best; else they see the
         network's own parameters, and `averaged` lends it the others.
 
+    Raises
+    ------
+    InputError
+        For a start that is none, and at `fit` for one after the last epoch and for weights that
+        are not numbers from 0 to 1.
+
     Notes
     -----
     After step t the average a of all parameters p moves by a <- a + w_t (p - a). Buffers (the
     running mean and variance of a `BatchNorm`) are averaged like parameters. Callbacks that are
     functions see the network's own parameters.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from fastmlp import Averaging, Dense, Network
+    >>> @dataclass
+    ... class Halves(Averaging):
+    ...     start: float = 0
+    ...     apply: bool = True
+    ...     def weights(self, steps, steps_per_epoch):
+    ...         return np.full(len(steps), 0.5)
+    >>> averaging, network = Halves(), Network([Dense(2)])
+    >>> history = network.fit(np.eye(4), [0, 1, 0, 1], epochs=3, callbacks=[averaging])
+    >>> bool((network.params == averaging.params).all())
+    True
     """
 
     start: float = 0
@@ -189,6 +211,11 @@ class Averaging:
         -------
         ndarray of shape (n, 1)
             A column for the table of what changes from step to step.
+
+        Raises
+        ------
+        InputError
+            For weights of a rule of one's own that are none.
         """
         since = steps - self._first_step
         found, later = np.ones(len(steps)), since >= 0

@@ -168,7 +168,11 @@ class Engine:
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.averaged = network.dtype, averaged
-        self.learned, self.grads = network.learned if learned is None else learned, network.grads
+        n = network.params.size
+        params, buffers = network.params, network.buffers
+        if learned is not None:
+            params, buffers = learned[:n], learned[n:]
+        self.memory = params, network.grads, buffers
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         (
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
@@ -229,9 +233,9 @@ class Engine:
         self.levels = loss.levels_as(dtype)
         self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
-        params, buffers = self.learned[:n], self.learned[n:]
+        params, grads, buffers = self.memory
         model["params"] = address_of(params, "Network.params", dtype, n, written=True)
-        model["grads"] = address_of(self.grads, "Network.grads", dtype, n, written=True)
+        model["grads"] = address_of(grads, "Network.grads", dtype, n, written=True)
         model["n_params"], model["n_outputs"] = n, network.n_outputs
         model["n_vectors"] = 1 + optimizer.n_vectors
         model["l1"], model["l2"] = network.l1, network.l2
@@ -382,7 +386,7 @@ class Engine:
             record[field] = address_of(own, field, own.dtype, own.size, written=True)
         model["n_ops"] = self.ops.size
         if self.averaged is not None:
-            self.update["n_averaged"] = n = self.learned.size
+            self.update["n_averaged"] = n = int(self.memory[0].size + self.memory[2].size)
             self.update["averaged"] = address_of(
                 self.averaged, "averaged weights", self.dtype, n, written=True
             )
