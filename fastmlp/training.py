@@ -80,9 +80,11 @@ def fit(
     search = network.is_built or not compiles
     samples, plan, coder = read(network, where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
+    batch_size = min(batch_size, samples.X.shape[0])
+    accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
     task = Task(
-        network, samples, validation, optimizer, min(batch_size, samples.X.shape[0]), accumulate,
-        asked.averaging, n_threads=n_threads,
+        network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
+        n_threads=n_threads,
     )  # fmt: skip
     if asked.averaging is not None:
         asked.averaging.plan(where, epochs, task.steps_per_epoch)

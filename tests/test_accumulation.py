@@ -83,6 +83,16 @@ def test_it_is_one_large_batch(layers: str, steps: int, optimizer: str, loss: st
     assert found.learning_rate == wanted.learning_rate
 
 
+def test_no_step_is_of_more_rows_than_there_are() -> None:
+    large, small = network(), network()
+    fit(large, N, 1)
+    fit(small, BATCH, 10**15)  # work space is for one batch, and not for this
+    np.testing.assert_allclose(small.params, large.params, rtol=0, atol=1e-12)
+    one = network()
+    fit(one, N, 7)
+    assert one.params.tobytes() == large.params.tobytes()
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_rows_count_by_their_weights(weighted: bool) -> None:
     weights = WEIGHTS if weighted else None

@@ -97,6 +97,8 @@ loss_ : float
     Of the last epoch, penalties included.
 loss_curve_, validation_scores_ : list of float
     By epoch; the second is None unless `early_stopping`.
+averaging_ : EMA or SWA
+    With the averaged weights, where `callbacks` has one.
 best_loss_, best_validation_score_ : float
     As in scikit-learn: with `early_stopping` the first is None, else the second.
 history_ : dict of str to list
