@@ -54,6 +54,7 @@ MORE_PAGES = {  # pages below others, which Markdown that is also read on GitHub
         "extending/normalisation",
         "extending/embedding",
         "extending/augmentation",
+        "extending/averaging",
         "extending/gradients",
     ],
 }

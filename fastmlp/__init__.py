@@ -32,6 +32,7 @@ _MODULES = {
     "training.history": ["History"],
     "training.checkpoint": ["Checkpoint"],
     "training.early_stopping": ["EarlyStopping"],
+    "optim.averaging": ["EMA", "SWA", "Averaging"],
     "training.rate_range": ["find_learning_rate", "RateRange"],
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
@@ -100,6 +101,9 @@ if TYPE_CHECKING:
     from .nn.losses import Quantile as Quantile
     from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
     from .optim import schedules as schedules
+    from .optim.averaging import EMA as EMA
+    from .optim.averaging import SWA as SWA
+    from .optim.averaging import Averaging as Averaging
     from .optim.optimizers import SGD as SGD
     from .optim.optimizers import Adagrad as Adagrad
     from .optim.optimizers import Adam as Adam

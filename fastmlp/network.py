@@ -100,6 +100,7 @@ class Network(Body):
         callbacks: Sequence[Callback] = (),
         progress: bool = False,
         keep_finite: bool = False,
+        gradient_accumulation_steps: int = 1,
     ) -> History:
         """Train on samples, from the parameters as they are.
 
@@ -115,7 +116,7 @@ class Network(Body):
         epochs : int, default 10
             How often all samples are visited.
         batch_size : int, default 32
-            Samples of a step.
+            Samples of a batch, after which parameters are updated.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Samples to judge by after each epoch.
         sample_weight : array of shape (n,), optional
@@ -127,16 +128,22 @@ class Network(Body):
             main one, and at most as OMP_NUM_THREADS or NUMBA_NUM_THREADS say.
         callbacks : sequence of callable, default ()
             Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
-            a `Checkpoint`, one an `EarlyStopping`. Of an object that has a method
-            `on_batch(network, step, loss)`, that is called after each batch, with steps counted
-            from 0; a true result ends the fit there, and the unfinished epoch is not in the
-            history. Each batch is then a call of compiled code of its own, which costs some 50
-            microseconds, and more with several threads, as they are started for each.
+            a `Checkpoint`, one an `EarlyStopping`, one an `EMA` or `SWA`. Of an object that has a
+            method `on_batch(network, step, loss)`, that is called after each batch, or after each
+            update where gradients are accumulated, with steps counted from 0; a true result ends
+            the fit there, and the unfinished epoch is not in the history. Each step is then a call
+            of compiled code of its own, which costs some 50 microseconds, and more with several
+            threads, as they are started for each.
         progress : bool, default False
             Whether to show a progress bar.
         keep_finite : bool, default False
             Whether a fit whose loss turns nan or infinite leaves the parameters of the last epoch
             that ended well, for which it keeps a copy of them.
+        gradient_accumulation_steps : int, default 1
+            Over how many batches gradients are added up before the parameters are updated. The
+            update is that of one batch of all their rows, with the memory of a small one: the
+            gradient of the mean loss of all rows, penalties added once, clipped as a whole.
+            Schedules, `on_batch` and losses count updates. Only `BatchNorm` sees single batches.
 
         Returns
         -------
@@ -163,6 +170,7 @@ class Network(Body):
             callbacks=callbacks,
             progress=progress,
             keep_finite=keep_finite,
+            gradient_accumulation_steps=gradient_accumulation_steps,
         )
 
     def outputs(self, X: Any) -> np.ndarray:

@@ -39,6 +39,13 @@ _SYNONYMS = (
     ("negative_slope", "alpha", "slope"),
     ("validation_data", "validation", "eval_set", "X_val"),
     ("callbacks", "callback"),
+    (
+        "gradient_accumulation_steps",
+        "accumulate_grad_batches",
+        "accumulate",
+        "accumulation_steps",
+        "grad_accum_steps",
+    ),
     ("progress", "verbose"),
     ("n_threads", "n_jobs", "num_threads"),
     ("hidden_layer_sizes", "hidden", "hidden_sizes", "hidden_units"),

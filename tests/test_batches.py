@@ -12,7 +12,7 @@ from scipy import sparse
 from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU
 from fastmlp.errors import InputError
 from fastmlp.optim import schedules
-from fastmlp.training import fit as training
+from fastmlp.training import loop
 
 from .support import Own
 
@@ -96,13 +96,13 @@ def test_an_epoch_has_the_same_bits_however_it_is_cut(
 ) -> None:
     alone, told = network(own), network(own)
     wanted = fitted(alone)
-    begin = training._Run.__init__
+    begin = loop.Trainer.__init__
 
     def cut(self: Any, *arguments: Any) -> None:
         begin(self, *arguments)
         self.steps_per_call, self.epochs_per_call = cuts, 1
 
-    monkeypatch.setattr(training._Run, "__init__", cut)
+    monkeypatch.setattr(loop.Trainer, "__init__", cut)
     assert fitted(told).loss == wanted.loss
     assert told.params.tobytes() == alone.params.tobytes()
 

@@ -139,17 +139,17 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
 
 @pytest.mark.nojit
 def test_seconds_leave_the_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, validate = cache._CompileClock(), training._Run._validate
+    clock, judge = cache._CompileClock(), training._Run.judge
 
     def slow(self: Any, *args: Any) -> Any:
         if not self.history.epochs:  # as in a first epoch
             with clock:
                 time.sleep(0.3)
-        return validate(self, *args)
+        return judge(self, *args)
 
     small().fit(X, Y, epochs=1)
     monkeypatch.setattr(training, "compile_seconds", clock.seconds)
-    monkeypatch.setattr(training._Run, "_validate", slow)
+    monkeypatch.setattr(training._Run, "judge", slow)
     assert max(small().fit(X, Y, epochs=2).seconds) < 0.25
 
 

@@ -39,7 +39,7 @@ from fastmlp.kernels.step import judge as judge_kernels
 from fastmlp.kernels.step import scores
 from fastmlp.optim import schedules
 from fastmlp.serving import evaluation
-from fastmlp.training import fit as training_fit
+from fastmlp.training import loop
 
 from .support import Own, every_pair, layer_by_layer
 
@@ -222,7 +222,7 @@ def test_where_calls_end_changes_nothing(n_epochs: int, monkeypatch: pytest.Monk
 
     whole = fitted()
     assert whole[1]["stopped"] == "early_stopping"
-    monkeypatch.setattr(training_fit, "epochs_per_call", lambda work, n_rows: n_epochs)
+    monkeypatch.setattr(loop, "epochs_per_call", lambda work, n_rows: n_epochs)
     assert fitted() == whole
 
     def pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
@@ -481,7 +481,7 @@ def test_estimators_decide_the_same_in_a_call_and_after_each_epoch(
     watched = kind(**settings, callbacks=lambda model, history: None)
     found.append(fitted_estimator(watched, *data, **fit))
     for n_epochs in (1, 3):
-        monkeypatch.setattr(stochastic, "epochs_per_call", lambda work, n_rows, n=n_epochs: n)
+        monkeypatch.setattr(loop, "epochs_per_call", lambda work, n_rows, n=n_epochs: n)
         found.append(fitted_estimator(kind(**settings), *data, **fit))
     assert all(one == found[0] for one in found[1:])
 

@@ -33,10 +33,13 @@ from sklearn.preprocessing import SplineTransformer, StandardScaler
 import fastmlp
 from fastmlp import (
     ELU,
+    EMA,
     SGD,
+    SWA,
     Activation,
     Adam,
     AdamW,
+    Averaging,
     Checkpoint,
     Columns,
     CompiledLoss,
@@ -3121,8 +3124,91 @@ def stepper_rows() -> Iterator[Row]:
         yield Row(name, InputError, text, call)
 
 
+def averaging_rows() -> Iterator[Row]:
+    """What averaged weights and accumulated gradients refuse."""
+
+    def fit(*callbacks: Any, **options: Any) -> Callable[[Setting], Any]:
+        return lambda s: s.new.fit(s.X, s.y, callbacks=callbacks, **options)
+
+    def estimated(callbacks: Any, **options: Any) -> Callable[[Setting], Any]:
+        return lambda s: MLPClassifier(callbacks=callbacks, **options).fit(s.X, s.y)
+
+    def lent(s: Setting) -> None:
+        averaging = EMA()
+        Network([Dense(2)]).fit(s.X, s.y, callbacks=[averaging])
+        with averaging.averaged(s.fitted):
+            pass
+
+    def own(weights: Any) -> Callable[[Setting], Any]:
+        return fit(type("Own", (Averaging,), {"weights": lambda self, steps, n: weights})())
+
+    start = "start as a number of epochs, or a float from 0 up to 1 as a share of them"
+    advice, whole = "write start=5 or start=0.5", "a whole number of at least"
+    for name, kind, text, call in (
+        ("a share of more than all epochs", InputError,
+         f"EMA: expected {start}, got 1.5; {advice}", lambda s: EMA(start=1.5)),
+        ("a start in words", InputError,
+         f"SWA: expected {start}, got 'late'; {advice}",
+         lambda s: SWA("late")),  # type: ignore[arg-type]
+        ("a start before the first epoch", InputError,
+         f"SWA: expected start to be {whole} 0, got -1; choose a larger one", lambda s: SWA(-1)),
+        ("an average applied in words", InputTypeError,
+         "SWA: expected apply to be True or False, got str; choose one",
+         lambda s: SWA(apply="yes")),  # type: ignore[arg-type]
+        ("no decay at all", InputError,
+         "EMA: expected decay to be a number at least 0 and below 1, got 1; "
+         "choose a value in that range", lambda s: EMA(1)),
+        ("a correction in words", InputTypeError,
+         "EMA: expected debias to be True or False, got str; choose one",
+         lambda s: EMA(debias="no")),  # type: ignore[arg-type]
+        ("an average of no steps", InputError,
+         f"SWA: expected every to be {whole} 1, got 0; choose a larger one",
+         lambda s: SWA(every=0)),
+        ("a start after the last epoch", InputError,
+         "Network.fit: expected EMA to start before the last of 3 epochs, got start=3; "
+         "let it start sooner", fit(EMA(start=3), epochs=3)),
+        ("steps that are too far apart", InputError,
+         "Network.fit: expected SWA every 4 steps or fewer, which are all from its start on, "
+         "got every=5; make it smaller, or let it start sooner",
+         fit(SWA(1, every=5), epochs=3, batch_size=4)),
+        ("two averages", InputError,
+         "Network.fit: expected one EMA or SWA, got 2; pass one", fit(EMA(), SWA())),
+        ("an average before a fit", InputError,
+         "EMA.params: expected weights that were averaged, got none; "
+         "pass it to Network.fit first, callbacks=[...]", lambda s: EMA().params),
+        ("an average of another network", InputError,
+         "EMA.averaged: expected a network of 8 parameters, got 26; pass the one that was trained",
+         lent),
+        ("a rule of averages that gives one number", InputError,
+         "Own.weights: expected numbers from 0 to 1, one for each step, in an array, "
+         "got shape (); return one for each of steps", own(0.5)),
+        ("a rule of averages that goes too far", InputError,
+         "Own.weights: expected numbers from 0 to 1, one for each step, in an array, "
+         "got others; return one for each of steps", own(np.full(10, 1.5))),
+        ("accumulating nothing", InputError,
+         f"Network.fit: expected gradient_accumulation_steps to be {whole} 1, got 0; "
+         "choose a larger one", fit(gradient_accumulation_steps=0)),
+        ("two averages of an estimator", InputError,
+         "MLPClassifier.fit: expected one EMA or SWA, got 2; pass one",
+         estimated([EMA(), SWA()])),
+        ("an average with partial_fit", InputError,
+         "MLPClassifier.fit: expected no EMA or SWA with partial_fit, got one; "
+         "call fit, which averages all its steps",
+         lambda s: MLPClassifier(callbacks=EMA()).partial_fit(s.X, s.y, classes=[0, 1])),
+        ("an average with L-BFGS", InputError,
+         "MLPClassifier.fit: expected no EMA or SWA with solver='lbfgs', got one; "
+         "leave it out or choose another solver, such as 'adam'",
+         estimated([EMA()], solver="lbfgs")),
+        ("an average of an estimator that starts too late", InputError,
+         "MLPClassifier.fit: expected EMA to start before the last of 5 epochs, got start=9; "
+         "let it start sooner", estimated([EMA(start=9)], max_iter=5)),
+    ):  # fmt: skip
+        yield Row(name, kind, text, call)
+
+
 ROWS = [
     *classifier_rows(),
+    *averaging_rows(),
     *estimator_rows(),
     *checkpoint_rows(),
     *interchange_rows(),

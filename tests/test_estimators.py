@@ -376,7 +376,7 @@ def test_tables_that_are_mostly_zero_are_read_without_zeros(
         kinds.append(sparse.issparse(X))
         return table_of(X, dtype)
 
-    monkeypatch.setattr("fastmlp.estimators.stochastic.table_of", watch)
+    monkeypatch.setattr("fastmlp.training.loop.table_of", watch)
     monkeypatch.setattr("fastmlp.training.objective.table_of", watch)
     model = MLPClassifier(max_iter=5, random_state=0, **options)
     fitted = clone(model).fit(rows, y)

@@ -171,6 +171,8 @@ for dtype in ("float32", "float64"):
         for activation in activations:
             fit(network(Dense(33), replace(activation), Dropout(0.5)), n_threads=2)
         fit(network(Dense(9), Dropout(lambda step, n_steps: 0.5)))
+        more = {"callbacks": [EMA()], "gradient_accumulation_steps": 2, "n_threads": 2}
+        fit(network(Dense(9), ReLU()), **more)
         for loss in losses_:
             y = LABELS.get(loss.task, whole[:, :1 if len(getattr(loss, "levels", "1")) > 1 else 3])
             net = network(Dense(2), Tanh(), Dense(300), loss=loss, l1=1, l2=0.5)

@@ -43,7 +43,7 @@ from fastmlp.nn.losses import LOSSES, Loss, SoftmaxCrossEntropy
 from fastmlp.optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
 from fastmlp.optim.schedules import Linear
 from fastmlp.tools.gradient_check import _activation_options
-from fastmlp.training import fit as training
+from fastmlp.training import loop
 
 from .support import layer_by_layer, who_asks
 
@@ -903,8 +903,8 @@ def test_shuffled_epochs_visit_the_reference_in_the_shuffled_order(
 @pytest.mark.nojit
 def test_the_path_is_chosen_where_the_modules_look_it_up() -> None:
     # The comparisons above replace these; if a module held its own copy, they would prove nothing.
-    assert training.training_engine is spares.training_engine
-    assert training.layerwise is layerwise
+    assert loop.training_engine is spares.training_engine
+    assert loop.layerwise is layerwise
     assert layers.LAYERS is lowering.LAYERS
     assert {"fit", "network", "evaluation", "predictor"} <= {
         module.__name__.rpartition(".")[2] for module in who_asks()

@@ -21,6 +21,7 @@ from ..kernels.compiler.jit import compile_for
 from ..kernels.compiler.memory import address_of, address_or_0, index_address
 from ..kernels.ops import gather, whole
 from ..kernels.rules.optimizers import add_penalty
+from ..kernels.step import accumulate as accumulated
 from ..kernels.step import shares, step
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import FIRST_WORK, ROWS_PER_CALL, WORK_OF_ANY_STEP, WORK_PER_CALL
@@ -100,6 +101,8 @@ class Engine(Job):
         running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
+    accumulate, averaged, learned
+        As for `Job`.
     """
 
     def __init__(
@@ -114,11 +117,14 @@ class Engine(Job):
         steps_per_call: int = 1,
         as_trained: bool = True,
         link: bool = True,
+        accumulate: int = 1,
+        averaged: np.ndarray | None = None,
+        learned: np.ndarray | None = None,
     ) -> None:
         self._is_linked = False
         super().__init__(
             network, table, batch_size, n_threads, optimizer, training and as_trained, convention,
-            steps_per_call,
+            steps_per_call, accumulate, averaged, learned,
         )  # fmt: skip
         self._links = list[tuple[Any, str, Kernel]]()
         self._answering: Sequence[Engine] = ()
@@ -127,7 +133,7 @@ class Engine(Job):
         self.workspace = Workspace(self, training)
         self.sync = self.workspace.sync
         self.key: tuple[Any, ...] = ()  # by which `spares` keeps it
-        self.is_reusable = True
+        self.is_reusable = averaged is None and learned is None
 
     def read_from(self, table: Table) -> None:
         """Point at the samples; another table may follow if it is as readable in place as this."""
@@ -152,6 +158,12 @@ class Engine(Job):
             links.append((update, "update", optimizer.kernel_of_step))
             if update["clip_norm"] > 0:
                 links.append((update, "clip", whole.clip))
+            elif self.accumulates:
+                links.append((update, "clip", whole.update_all))
+            if self.accumulates:
+                links.append((update, "accumulate", accumulated.accumulate))
+            if self.averaged is not None:
+                links.append((update, "average", whole.average))
             if (self.ops["max_norm"] > 0).any():
                 links.append((update, "limit", whole.limit))
         if self.crew["shared"] > 0:
@@ -226,7 +238,7 @@ class Engine(Job):
         """Say which samples come, in which order, and their targets and weights."""
         samples, n, dtype = self.samples, self.table.n_rows, self.dtype
         n_epochs, n_visits = order.shape if order.ndim == 2 else (1, order.size)
-        if n_steps != n_epochs * -(-n_visits // self.batch_size):
+        if n_steps != n_epochs * -(-n_visits // self.rows_per_step):
             raise InputError(
                 "order", f"the samples of {counted(n_steps, 'step')}", "another number of them",
                 "pass the numbers of as many steps",

@@ -68,6 +68,13 @@ class Job:
         How losses and penalties of a batch add up; by default as `Network` documents.
     steps_per_call : int, default 1
         How many steps a call will have, for all of which threads start once.
+    accumulate : int, default 1
+        Of how many batches a step adds up the gradients before it updates the parameters.
+    averaged : ndarray like `Body.learned`, optional
+        What is moved towards parameters and buffers after each step, as far as the last of each
+        step's numbers says.
+    learned : ndarray like `Body.learned`, optional
+        Parameters and buffers to work with in place of the network's own.
     """
 
     def __init__(
@@ -79,10 +86,15 @@ class Job:
         optimizer: Optimizer | None,
         as_trained: bool,
         convention: Convention | None,
-        steps_per_call: int,
+        steps_per_call: int = 1,
+        accumulate: int = 1,
+        averaged: np.ndarray | None = None,
+        learned: np.ndarray | None = None,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
-        self.dtype, self.memory = network.dtype, (network.params, network.grads, network.buffers)
+        self.dtype, self.averaged, n = network.dtype, averaged, network.params.size
+        learned = network.learned if learned is None else learned
+        self.memory = learned[:n], network.grads, learned[n:]
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         (
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
@@ -92,11 +104,11 @@ class Job:
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, as_trained)
         self.ops = self.program.ops
-        self._describe(network, optimizer, batch_size)
+        self._describe(network, optimizer, batch_size, accumulate)
         self._describe_ops()
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table = table
-        self.work_per_step = work = training_work(network, batch_size)
+        self.work_per_step = work = training_work(network, batch_size) * accumulate
         self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
         only_dense = bool((self.ops["dense"] | self.ops["elementwise"]).all())
@@ -127,6 +139,7 @@ class Job:
         if n_threads == 1 or self.is_wide() or self.table.kind == SPARSE:
             return -1
         needs_whole = self.update["clip_norm"] > 0 or (ops["max_norm"] > 0).any()
+        needs_whole = needs_whole or self.accumulates or self.averaged is not None
         needs_whole = needs_whole or ops[0]["dropout"] > 0
         for s, op in enumerate(ops[: 1 if needs_whole else 2]):
             if not op["dense"]:
@@ -135,30 +148,38 @@ class Job:
                 return s
         return -1
 
-    def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
+    def _describe(
+        self, network: Body, optimizer: Optimizer, batch_size: int, accumulate: int
+    ) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
         assert isinstance(loss, CompiledLoss)
         self.levels = loss.levels_as(dtype)
         self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
-        model["params"] = address_of(network.params, "Network.params", dtype, n, written=True)
-        model["grads"] = address_of(network.grads, "Network.grads", dtype, n, written=True)
+        params, grads, buffers = self.memory
+        model["params"] = address_of(params, "Network.params", dtype, n, written=True)
+        model["grads"] = address_of(grads, "Network.grads", dtype, n, written=True)
         model["n_params"], model["n_outputs"] = n, network.n_outputs
         model["n_vectors"] = 1 + optimizer.n_vectors
         model["l1"], model["l2"] = network.l1, network.l2
         model["first_trained"] = first_trained(self.program)
         model["buffers"] = address_of(
-            network.buffers, "Network.buffers", dtype, network.buffers.size, written=True
+            buffers, "Network.buffers", dtype, network.buffers.size, written=True
         )
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
-        self.update["at_once"] = self.update["updates"] and not optimizer.clip_norm
+        self.accumulates, rows_per_step = accumulate > 1, accumulate * batch_size
+        at_once = self.update["updates"] and not (optimizer.clip_norm or self.accumulates)
+        self.update["at_once"] = at_once
         n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
+        n_numbers += self.averaged is not None
         self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
+        self.call["rows_per_step"] = rows_per_step
         # As Python's numbers, too, since reading a record takes longer than using what it holds.
-        self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
+        self.batch_size, self.rows_per_step = batch_size, rows_per_step
+        self.n_state = optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
         self.n_numbers = n_numbers
 

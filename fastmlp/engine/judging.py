@@ -131,6 +131,8 @@ class Judge:
         Of a call, at most.
     best_params : ndarray like `Body.learned`, optional
         Where the parameters and buffers of the best epoch go.
+    judged : ndarray like `Body.learned`, optional
+        The parameters and buffers to judge, an average, say; by default the network's own.
 
     Attributes
     ----------
@@ -147,6 +149,7 @@ class Judge:
         rule: Rule,
         n_epochs: int,
         best_params: np.ndarray | None = None,
+        judged: np.ndarray | None = None,
     ) -> None:
         n_rows, n_kept = held_out.X.shape[0], network.learned.size
         self.record, self.n_epochs = engine.held_out, n_epochs
@@ -155,6 +158,7 @@ class Judge:
         self.losses, self.scores = np.empty(n_epochs), np.empty(n_epochs)
         kept = best_params if best_params is not None else np.empty(0, network.dtype)
         self.best_params = kept
+        self.judged = network.learned if judged is None else judged
         self._answer(engine, network, held_out)
         kernels = {"judge": judge.judge} | self._grade_by(grading, n_rows, network)
         engine.judge_with(kernels, self.answering, self)
@@ -168,7 +172,9 @@ class Judge:
         ):  # fmt: skip
             record[field] = address_of(own, field, own.dtype, own.size, written=True)
         if kept.size:
-            address_of(network.learned, "parameters and buffers", network.dtype, n_kept)
+            record["judged"] = address_of(
+                self.judged, "parameters and buffers", network.dtype, n_kept
+            )
             record["best_params"] = address_of(
                 kept, "best parameters", network.dtype, n_kept, written=True
             )
@@ -183,7 +189,7 @@ class Judge:
         total = float(total_weight(self.order, weights_at, dtype.type(1)))
         self.answering, self.copies = list[Engine](), list[np.ndarray]()
         for _ in range(min(n_threads, -(-n_rows // block))):
-            answers = Engine(network, table, block, training=False)
+            answers = Engine(network, table, block, training=False, learned=self.judged)
             answers.point_at(self.order, held_out.encoded, held_out.weights, -(-n_rows // block))
             answers.loss["total_weight"] = total
             copy = np.empty(block * network.n_outputs, dtype)

@@ -17,15 +17,16 @@ from ..inputs import checks
 from ..inputs.tables import is_sparse
 from ..inputs.targets import Encoded
 from ..kernels.compiler.denormals import flush_denormals, restore_denormals
-from ..kernels.compiler.memory import address_of, laid_out
+from ..kernels.compiler.memory import address_of, address_or_0, laid_out
 from ..kernels.products.sums import n_parts
 from ..kernels.rules import optimizers as kernels
-from ..kernels.rules.losses import sum_rows
+from ..kernels.rules.losses import sum_rows, total_weight
 from ..kernels.views import Block, Penalty, Weights
 from ..model.body import Body
 from ..nn import Dense, Dropout, Layer
 from ..nn.dropout import by_schedule
 from ..nn.losses import has_kernel
+from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule
 
 
@@ -41,11 +42,15 @@ def train(
     numbers: np.ndarray,
     first_step: int,
     ends: Callable[[], bool],
+    accumulate: int = 1,
+    averaging: Averaging | None = None,
 ) -> np.ndarray:
     """Walk through `order` once, a batch per step, unless `ends` asks for an end before.
 
-    Returns each batch's loss (n_steps,).
+    accumulate: how many batches a step has, whose gradients are added up; averaging: moves averaged
+    weights after each step, by the last of its numbers. Returns each step's loss (n_steps,).
     """
+    rows_per_step = batch_size * accumulate
     checks.valid_sparse("Network.fit", "X", X)  # callbacks may have changed it since the last call
     losses = np.empty(numbers.shape[0])
     control = flush_denormals()
@@ -53,10 +58,15 @@ def train(
         for step in range(losses.size):
             if step > 0 and ends():
                 return losses[:step]
+            index, row = order[step * rows_per_step : (step + 1) * rows_per_step], numbers[step]
+            if averaging is not None:
+                row = row[:-1]
             losses[step] = _step(
-                network, X, order[step * batch_size : (step + 1) * batch_size], encoded, weights,
-                optimizer, state, numbers[step], first_step + step, is_first=step == 0,
+                network, X, index, batch_size, encoded, weights, optimizer, state, row,
+                first_step + step, is_first=step == 0,
             )  # fmt: skip
+            if averaging is not None:
+                averaging.move(network, numbers[step, -1])
     finally:
         restore_denormals(control)
     return losses
@@ -66,6 +76,7 @@ def _step(
     network: Body,
     X: np.ndarray,
     index: np.ndarray,
+    batch_size: int,
     encoded: Encoded,
     weights: np.ndarray,
     optimizer: Any,
@@ -74,13 +85,16 @@ def _step(
     step: int,
     is_first: bool,
 ) -> float:
-    """One batch; returns its loss."""
+    """One batch, or the rows of several; returns its loss."""
     end = len(numbers) - len(by_schedule(network.layers))
     numbers, drops = numbers[:end], numbers[end:]
     begin_step(network, drops, step)
-    batch_weights = weights[index] if weights.size else weights
-    targets = encoded.rows(index, network.n_outputs)
-    loss = gradient(network, X[index], targets, batch_weights, True, is_first)
+    if len(index) > batch_size:
+        loss = _accumulated(network, X, index, batch_size, encoded, weights, drops, step, is_first)
+    else:
+        batch_weights = weights[index] if weights.size else weights
+        targets = encoded.rows(index, network.n_outputs)
+        loss = gradient(network, X[index], targets, batch_weights, True, is_first)
     if has_rule(optimizer):
         optimizer.update(numbers, network.groups, network.params, network.grads, state)
     else:
@@ -89,14 +103,62 @@ def _step(
     return loss
 
 
-def begin_step(network: Body, drops: np.ndarray, step: int) -> None:
-    """Tell dropout which random numbers a step uses, and the rates of those by schedules."""
+def _accumulated(
+    network: Body,
+    X: np.ndarray,
+    index: np.ndarray,
+    batch_size: int,
+    encoded: Encoded,
+    weights: np.ndarray,
+    drops: np.ndarray,
+    step: int,
+    is_first: bool,
+) -> float:
+    """Loss of the rows of several batches, whose gradients add up to that of all rows at once."""
+    n, dtype, summed, penalties = len(index), network.dtype, np.zeros_like(network.grads), 0.0
+    weights_at = address_or_0(weights, "sample weights", dtype, X.shape[0])
+    total, row_losses = float(total_weight(index, weights_at, dtype.type(1))), np.zeros(n)
+    for first in range(0, n, batch_size):
+        rows = index[first : first + batch_size]
+        begin_step(network, drops, step, first)
+        values = forward(network, X[rows], training=True)
+        batch_weights = weights[rows] if weights.size else weights
+        targets, parts = (
+            encoded.rows(rows, network.n_outputs),
+            row_losses[first : first + len(rows)],
+        )
+        if has_kernel(network.loss):
+            _, flowing = network.loss.rows(values, *targets, batch_weights, total, parts)
+        else:
+            own = float(batch_weights.sum(dtype=np.float64)) if weights.size else float(len(rows))
+            found = loss_and_slopes(network, values, targets, batch_weights)
+            if is_first and first == 0:
+                own_parts.check_loss(network.loss, values, found)
+            flowing = np.zeros_like(values)  # which they stay where no row counts
+            if own > 0:
+                parts[0], flowing = found[0] * (own / total), found[1] * dtype.type(own / total)
+        backward(network, flowing, is_first and first == 0)
+        if first == 0:
+            penalties = add_penalties(network)
+            summed[...] = network.grads
+        else:
+            summed += network.grads
+    network.grads[...] = summed
+    place = address_of(row_losses, "losses", np.float64, n)
+    return float(sum_rows(place, n)) + penalties
+
+
+def begin_step(network: Body, drops: np.ndarray, step: int, first_row: int = 0) -> None:
+    """Tell dropout which random numbers a batch uses, and the rates of those by schedules.
+
+    first_row: rows of the step that came in batches before.
+    """
     rates = iter(drops.tolist())
     planned = set(map(id, by_schedule(network.layers)))
     for number, (_, layer) in enumerate(network.leaves()):
         if isinstance(layer, Dropout):
             rate = next(rates) if id(layer) in planned else None
-            layer.at_step(network.seed, number + 1, step, rate)
+            layer.at_step(network.seed, number + 1, step, rate, first_row)
 
 
 def gradient(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..inputs.tables import Table
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import SPARE_BYTES, SPARE_KINDS
@@ -30,16 +32,19 @@ def training_engine(
     optimizer: Optimizer,
     convention: Convention | None = None,
     steps_per_call: int = 1,
+    accumulate: int = 1,
+    averaged: np.ndarray | None = None,
 ) -> Engine:
     """An engine for a fit, to be given back after it; `Engine` explains the parameters."""
 
     def new() -> Engine:
         return Engine(
             network, table, batch_size, n_threads, optimizer, convention=convention,
-            steps_per_call=steps_per_call,
+            steps_per_call=steps_per_call, accumulate=accumulate, averaged=averaged,
         )  # fmt: skip
 
-    if table.kind == SPARSE:  # its work space depends on the longest rows
+    # A work space for sparse rows depends on the longest of them, and an average is the caller's.
+    if table.kind == SPARSE or averaged is not None:
         return new()
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)
@@ -52,7 +57,7 @@ def training_engine(
     )  # fmt: skip
     of_network = network.l1, network.l2, network.seed, settings_of(network.layers)
     in_place = table.usable_as(network.dtype)
-    key = (batch_size, threads, in_place, convention, of_loss, of_optimizer, of_network)
+    key = (batch_size, accumulate, threads, in_place, convention, of_loss, of_optimizer, of_network)
     return take(network, key, table, new)
 
 

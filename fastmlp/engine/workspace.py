@@ -48,7 +48,7 @@ class Workspace:
             record[field] = at
             at += _whole_lines(size)
         self.zeros = np.zeros(max(_tile_width(job), job.widest_out()), dtype)
-        self.row_losses = np.empty(job.batch_size)
+        self.row_losses = np.empty(job.rows_per_step)
         model["n_weight_rows"] = sum(int(op["weight_rows"] * op["penalty_parts"]) for op in job.ops)
         has_penalties = model["l1"] or model["l2"]
         self.penalties = np.empty(int(model["n_weight_rows"]) if has_penalties else 0)
@@ -62,6 +62,11 @@ class Workspace:
             record[field] = address_of(own, field, own.dtype, own.size, written=True)
         model["ops"] = address_of(job.ops, "ops", plan.OP, job.ops.size, written=True)
         model["n_ops"] = job.ops.size
+        if job.averaged is not None:
+            job.update["n_averaged"] = n = int(job.memory[0].size + job.memory[2].size)
+            job.update["averaged"] = address_of(
+                job.averaged, "averaged weights", dtype, n, written=True
+            )
 
 
 def _tile_width(job: Job) -> int:
@@ -103,6 +108,8 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     places += of_ops("slopes")
     places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
     places.append((space, "scratch", job.n_threads * int(space["scratch_bytes"])))
+    if job.accumulates:
+        places.append((job.update, "summed", int(job.model["n_params"]) * itemsize))
     return places
 
 

@@ -35,10 +35,11 @@ from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
 from ..nn import Activation, Dense, Dropout, Layer
 from ..nn.losses import Loss
+from ..optim.averaging import Averaging
 from ..serving import evaluation
 from ..serving.predictor import Predictor
 from . import lbfgs, parameters, stochastic
-from .callbacks import CallbackSupportMixin, Listeners
+from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
 from .outside import warn_of_other_scales
@@ -176,7 +177,8 @@ class BaseMLP(
         classes: Any = None,
     ) -> Any:
         with self._unchanged_if_refused():
-            parameters.check_together(self, validates=validation_data[0] is not None)
+            validates = validation_data[0] is not None
+            parameters.check_together(self, validates, incremental)
             rule = stochastic.rule_of(self) if self.solver in STOCHASTIC_SOLVERS else None
             if incremental:
                 self._meet_classes(y, classes)
@@ -187,19 +189,30 @@ class BaseMLP(
                 names = held_out_names() if validation_data[0] is not None else None
                 with names or contextlib.nullcontext():
                     validation = Validation(*parts[1], self._samples(*parts[1], passes))
+            averaging = self._planned_averaging(samples)
         listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
             assert self._progress is not None
             stochastic.Run(
                 self, rule, convention, samples, validation, self._validation_score,
-                self._grading(validation), self._progress, self._random_state, listeners,
-            ).train(incremental)  # fmt: skip
+                self._grading(validation), self._progress, self._random_state, listeners, averaging,
+            ).fit(incremental)  # fmt: skip
         else:
             lbfgs.train(self, convention, samples, listeners)
         if not np.isfinite(self.network_.params).all():
             raise ValueError(NOT_FINITE)
         listeners.fit_ends()
         return self
+
+    def _planned_averaging(self, samples: Samples) -> Averaging | None:
+        """What averages weights in this fit, if something shall; `averaging_` has it then."""
+        averaging = averaging_of(self.callbacks)
+        self.__dict__.pop("averaging_", None)
+        if averaging is not None:
+            n_steps = -(-samples.X.shape[0] // stochastic.batch_size_of(self, samples))
+            averaging.plan(f"{type(self).__name__}.fit", self.max_iter, n_steps)
+            self.averaging_ = averaging
+        return averaging
 
     def _context(self) -> Any:
         """What scikit-learn's callbacks hear of this fit, if it has any."""

@@ -6,7 +6,10 @@ iteration of L-BFGS, for a task within it; either kind of callback may ask for t
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+from ..optim.averaging import Averaging
 
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
@@ -18,7 +21,14 @@ except ImportError:  # an older scikit-learn
 
 def as_list(callbacks: Any) -> list[Any]:
     """What an estimator's `callbacks` hold: one, some or none."""
-    return [callbacks] if callable(callbacks) else list(callbacks or ())
+    is_one = callable(callbacks) or isinstance(callbacks, Averaging)
+    return [callbacks] if is_one else list(callbacks or ())
+
+
+def averaging_of(callbacks: Any) -> Averaging | None:
+    """A copy of the `EMA` or `SWA` among them, if there is one: fits leave parameters alone."""
+    found = [one for one in as_list(callbacks) if isinstance(one, Averaging)]
+    return copy.copy(found[0]) if found else None
 
 
 class Listeners:
@@ -34,7 +44,8 @@ class Listeners:
     """
 
     def __init__(self, estimator: Any, context: Any, X: Any, y: Any, sample_weight: Any) -> None:
-        self._functions = as_list(estimator.callbacks)
+        given = as_list(estimator.callbacks)
+        self._functions = [one for one in given if not isinstance(one, Averaging)]
         self._estimator = estimator
         self._fit: Any = context
         self._epoch: Any = None

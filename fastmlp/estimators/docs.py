@@ -75,8 +75,10 @@ gradient_clip : float, optional
 scoring : str, callable or None, default None
     What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default what
     `score` gives.
-callbacks : callable or list of callable, optional
-    Called as ``f(estimator, history)`` after each epoch; a true result ends the fit.
+callbacks : callable, EMA, SWA or list of these, optional
+    Called as ``f(estimator, history)`` after each epoch; a true result ends the fit. One may be an
+    `EMA` or `SWA`, whose averaged weights the model ends with and early stopping judges; a copy of
+    it is in ``averaging_`` after `fit`.
 n_threads : int, optional
     By default as many as pay for the work of a step, but one in workers of a parallel search;
     results do not depend on it.
@@ -95,6 +97,8 @@ loss_ : float
     Of the last epoch, penalties included.
 loss_curve_, validation_scores_ : list of float
     By epoch; the second is None unless `early_stopping`.
+averaging_ : EMA or SWA
+    With the averaged weights, where `callbacks` has one.
 best_loss_, best_validation_score_ : float
     As in scikit-learn: with `early_stopping` the first is None, else the second.
 history_ : dict of str to list

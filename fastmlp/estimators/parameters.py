@@ -18,6 +18,7 @@ from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError
 from ..inputs.checks import takes, whole_number
 from ..nn import ACTIVATIONS, LAYERS, Activation
+from ..optim.averaging import Averaging
 from ..optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from ..optim.schedules import SCHEDULES, Schedule, schedule_of
 from .callbacks import as_list
@@ -65,7 +66,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_norm": [_positive, None],
     "gradient_clip": [_positive, None],
     "scoring": [str, callable, None],
-    "callbacks": ["array-like", None, callable],
+    "callbacks": ["array-like", None, callable, Averaging],
     "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
     "dtype": [StrOptions({"float32", "float64"}), None],
 }
@@ -84,13 +85,24 @@ def hidden_sizes(estimator: Any) -> list[int]:
     return [whole_number(where, "each of hidden_layer_sizes", s, 1) for s in sizes]
 
 
-def check_together(estimator: Any, validates: bool) -> None:
-    """Refuse parameters that would be ignored beside the others; validates: whether X_val is given.
+def check_together(estimator: Any, validates: bool, incremental: bool) -> None:
+    """Refuse parameters that would be ignored beside the others.
+
+    validates: whether X_val is given; incremental: whether it is partial_fit.
 
     Those of scikit-learn are left alone: there, they are ignored without a word.
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
+    averagings = [one for one in as_list(e.callbacks) if isinstance(one, Averaging)]
+    if len(averagings) > 1:
+        raise InputError(where, "one EMA or SWA", f"{len(averagings)}", "pass one")
+    if averagings and incremental:
+        raise InputError(
+            where, "no EMA or SWA with partial_fit", "one", "call fit, which averages all its steps"
+        )
     for callback in as_list(e.callbacks):
+        if isinstance(callback, Averaging):
+            continue
         if hasattr(callback, "on_batch"):
             raise InputError(
                 where, "callbacks of epochs", "one with on_batch", "pass it to Network.fit instead"
@@ -110,6 +122,7 @@ def check_together(estimator: Any, validates: bool) -> None:
             "scoring": e.scoring is not None,
             "schedule": e.learning_rate not in SKLEARN_RATES,
             "X_val": validates,
+            "EMA or SWA": averagings,
         }
         for name, given in ignored.items():
             if given:
@@ -150,7 +163,7 @@ def activation_of(value: Any) -> Activation:
 
 
 def schedule_for(estimator: Any) -> Schedule | None:
-    """The schedule of every step, or None for scikit-learn's rules, which change once per epoch."""
+    """The schedule of every step, or None for scikit-learn's rules, which change once an epoch."""
     rate, start = estimator.learning_rate, estimator.learning_rate_init
     if not isinstance(rate, str):
         return schedule_of(rate)

@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine.engine import ENDLESS, Engine, Patience, epochs_per_call
-from ..engine.job import Convention, training_work
-from ..engine.judging import Grading, Judge, Rule, is_quick, work_of
-from ..engine.spares import give_back, training_engine
-from ..inputs.tables import table_of
+from ..engine.engine import ENDLESS, Patience
+from ..engine.job import Convention
+from ..engine.judging import Grading, Rule
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import aligned_copy
+from ..optim.averaging import Averaging
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule, rates_of
 from ..serving import evaluation
-from ..training.fit import mean_losses
+from ..training import loop
+from ..training.loop import Looks, Task, Trainer
 from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
 
@@ -59,6 +59,12 @@ def rule_of(estimator: Any) -> Training:
     return Training(optimizer_for(estimator), schedule_for(estimator), estimator.max_iter)
 
 
+def batch_size_of(estimator: Any, samples: Samples) -> int:
+    """Samples of a step."""
+    size, n_rows = estimator.batch_size, samples.X.shape[0]
+    return min(200, n_rows) if isinstance(size, str) else int(np.clip(size, 1, n_rows))
+
+
 @dataclass(eq=False)
 class Progress:
     """How far training by mini-batches is, from where partial_fit and a warm start go on."""
@@ -68,6 +74,13 @@ class Progress:
     n_steps: int = 0
     learning_rate: float = 0.0
     n_stale: int = 0  # epochs in a row without improvement
+
+
+class _Trained(NamedTuple):
+    """How many epochs a call had, and whether the loss of the last is no longer a number."""
+
+    n_epochs: int
+    diverged: bool
 
 
 class _Orders:
@@ -94,7 +107,7 @@ class _Orders:
             self._random.shuffle(order)
 
     def after(self, n_epochs: int) -> np.ndarray:
-        """The order of the last of `n_epochs` epochs, which are then all that were drawn."""
+        """The order of the last of so many epochs, which are then all that were drawn."""
         if n_epochs < len(self.visits):
             self._random.set_state(self._before)
             again = np.arange(self.visits.shape[1])
@@ -117,37 +130,26 @@ class Run:
     progress: Progress
     random: np.random.RandomState
     listeners: Listeners
+    averaging: Averaging | None = None
     best_params: np.ndarray | None = None  # with early stopping
-    judge: Judge | None = None  # within the compiled call
     pressed: bool = False  # whether Ctrl-C ended a call after epochs that were judged
+    incremental: bool = False
+    stops: bool = False
 
-    def train(self, incremental: bool) -> None:
+    def fit(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
-        e, rule, samples, listeners = self.estimator, self.rule, self.samples, self.listeners
-        network, n_rows = e.network_, samples.X.shape[0]
+        e, rule = self.estimator, self.rule
+        network, n_rows = e.network_, self.samples.X.shape[0]
         batch_size = self._batch_size(n_rows)
         self._prepare(incremental)
+        self.incremental = incremental
         self.best_params = aligned_copy(network.learned) if e.early_stopping else None
-        n_epochs, engine = self._engine(batch_size, incremental)
-        order = np.arange(n_rows)
-        e.n_iter_, stops = 0, False
+        self.trainer = self._trainer(batch_size)
+        self.order = np.arange(n_rows)
+        e.n_iter_ = 0
         try:
-            while not stops and e.n_iter_ < e.max_iter:
-                started = time.perf_counter()
-                listeners.epoch_begins()
-                orders = _Orders(
-                    self.random, e.shuffle, order, min(n_epochs, e.max_iter - e.n_iter_)
-                )
-                losses = self._epochs(engine, orders.visits)
-                order = orders.after(len(losses))
-                diverged = self._count_epochs(losses, n_rows, time.perf_counter() - started)
-                found = self._judged(len(losses), diverged)
-                self._record_scores(found)
-                stops = self._after_epochs(found) or diverged
-                stops = listeners.epoch_ends() or stops or incremental
-                if self.pressed:
-                    raise KeyboardInterrupt
-            if not stops and rule.schedule is None:  # the end of a schedule is where it should end
+            loop.run(self)
+            if not self.stops and rule.schedule is None:  # a schedule ends where it should
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
@@ -156,46 +158,51 @@ class Run:
                 )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        give_back(network, [engine])
         if self.best_params is not None:
             network.learned[...] = self.best_params
+        self.trainer.finish(self.best_params is not None)
 
-    def _engine(self, batch_size: int, incremental: bool) -> tuple[int, Engine]:
-        """How many epochs share a call, and the engine, with a judge where nobody else looks."""
-        e, network, n_rows = self.estimator, self.estimator.network_, self.samples.X.shape[0]
-        held_out, n_steps = self.validation, -(-n_rows // batch_size)
-        work = training_work(network, batch_size) * n_steps
-        is_watched = incremental or bool(self.listeners) or e.verbose
-        judges = False
-        if held_out is not None:
-            work += work_of(network, held_out.samples)
-            judges = self.grading is not None and is_quick(network, held_out.samples)
-        is_alone = not is_watched and (judges or held_out is None)
-        n_epochs = self._epochs_per_call(work, n_rows) if is_alone else 1
-        engine = training_engine(
-            network, table_of(self.samples.X, network.dtype), batch_size, e.n_threads,
-            self.rule.optimizer, self.convention, steps_per_call=n_epochs * n_steps,
+    def _trainer(self, batch_size: int) -> Trainer:
+        """What runs the epochs: many a call, and judged within it, where nobody else looks."""
+        e, grading, held_out = self.estimator, self.grading, self.validation
+        rule = Rule()
+        if e.early_stopping:
+            rule = Rule(min(e.n_iter_no_change, np.iinfo(np.int32).max), e.tol)
+        task = Task(
+            e.network_, self.samples, None if held_out is None else held_out.samples,
+            self.rule.optimizer, batch_size, averaging=self.averaging, convention=self.convention,
+            n_threads=e.n_threads,
         )  # fmt: skip
-        if is_alone and held_out is not None and self.grading is not None:
-            rule = Rule()
-            if e.early_stopping:
-                rule = Rule(min(e.n_iter_no_change, np.iinfo(np.int32).max), e.tol)
-            self.judge = Judge(
-                engine, network, held_out.samples, self.grading, rule, n_epochs, self.best_params
-            )
-        return n_epochs, engine
+        looks = Looks(
+            e.max_iter,
+            watched=self.incremental or bool(self.listeners) or bool(e.verbose),
+            # Not where the next epoch has other rates.
+            may_share=self.rule.schedule is None and e.learning_rate != "invscaling",
+            grading=None if grading is None else lambda: grading,
+            rule=rule,
+            best_params=self.best_params,
+        )
+        return Trainer(task, looks, first_step=self.progress.n_steps)
+
+    @property
+    def n_left(self) -> int:
+        """Epochs that are left; none once it is enough."""
+        return 0 if self.stops else int(self.estimator.max_iter - self.estimator.n_iter_)
+
+    def begin(self) -> None:
+        """Tell that an epoch begins."""
+        self.started = time.perf_counter()
+        self.listeners.epoch_begins()
 
     def _batch_size(self, n_rows: int) -> int:
-        e = self.estimator
-        if isinstance(e.batch_size, str):
-            return min(200, n_rows)
-        if e.batch_size > n_rows:
+        size = self.estimator.batch_size
+        if not isinstance(size, str) and size > n_rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
                 stacklevel=5,
             )
-        return int(np.clip(e.batch_size, 1, n_rows))
+        return batch_size_of(self.estimator, self.samples)
 
     def _prepare(self, incremental: bool) -> None:
         """The optimizer's memory: partial_fit and, unlike in scikit-learn, a warm start keep it."""
@@ -223,62 +230,53 @@ class Run:
             now.learning_rate = float(rates[-1])
         return rule.optimizer.step_numbers(now.n_steps, rates)
 
-    def _epochs_per_call(self, work: int, n_rows: int) -> int:
-        """How many epochs may run without a look at them: one where the next has other rates.
+    def train(self, n_epochs: int) -> _Trained:
+        """All batches once in each of some orders, up to an epoch to decide after."""
+        orders = _Orders(self.random, self.estimator.shuffle, self.order, n_epochs)
+        losses = self._mean_losses(orders.visits)
+        self.order = orders.after(len(losses))
+        seconds = time.perf_counter() - self.started
+        diverged = self._count_epochs(losses, self.trainer.n_rows, seconds)
+        return _Trained(len(losses), diverged)
 
-        work: multiplications of an epoch.
-        """
-        e = self.estimator
-        if self.rule.schedule is not None or e.learning_rate == "invscaling":
-            return 1
-        return int(min(epochs_per_call(work, n_rows), e.max_iter))
-
-    def _epochs(self, engine: Engine, orders: np.ndarray) -> list[float]:
-        """All batches once in each order (n_epochs, n_rows), up to an epoch to decide after.
-
-        Returns the mean loss of each epoch.
-        """
-        e, now = self.estimator, self.progress
-        (n_epochs, n_rows), batch_size = orders.shape, engine.batch_size
-        n_steps = -(-n_rows // batch_size)
+    def _mean_losses(self, orders: np.ndarray) -> list[float]:
+        """Train all batches once in each order (n_epochs, n_rows); the mean loss of each epoch."""
+        e, now, trainer = self.estimator, self.progress, self.trainer
+        n_epochs, n_steps = len(orders), trainer.steps_per_epoch
         patience = ENDLESS
-        if self.judge is not None:
+        if trainer.judge is not None:
             best = e.best_validation_score_ if e.early_stopping else np.inf
-            self.judge.begin(best, now.n_stale)
+            trainer.judge.begin(best, now.n_stale)
         if not e.early_stopping:
             most = min(e.n_iter_no_change, np.iinfo(np.int32).max)  # it may be infinite
             patience = Patience(most, e.tol, e.best_loss_, now.n_stale)
-        losses = self._losses(engine, orders, self._step_numbers(n_epochs * n_steps), patience)
-        losses = losses.reshape(n_epochs, n_steps)
+        losses = self._losses(orders, self._step_numbers(n_epochs * n_steps), patience)
         if not e.early_stopping:
-            e.best_loss_, now.n_stale = engine.patience.best_loss, engine.patience.n_stale
-        n_done = int(engine.call["enough_after"]) or n_epochs
-        if self.pressed and self.judge is not None:
-            n_done = self.judge.n_judged
-        spoilt = ~np.isfinite(losses[:n_done]).all(axis=1)
+            left = trainer.patience
+            e.best_loss_, now.n_stale = left.best_loss, left.n_stale
+        n_done = trainer.enough_after or n_epochs
+        if self.pressed and trainer.judge is not None:
+            n_done = trainer.judge.n_judged
+        spoilt = ~np.isfinite(losses[: n_done * n_steps].reshape(n_done, n_steps)).all(axis=1)
         if e.early_stopping and spoilt.any():  # the epoch that it diverged in still counts
             n_done = int(np.argmax(spoilt)) + 1
         now.n_steps += n_done * n_steps
-        return mean_losses(losses[:n_done], n_rows, batch_size)
+        return trainer.mean_losses(losses[: n_done * n_steps])
 
-    def _losses(
-        self, engine: Engine, orders: np.ndarray, numbers: np.ndarray, patience: Patience
-    ) -> np.ndarray:
+    def _losses(self, orders: np.ndarray, numbers: np.ndarray, patience: Patience) -> np.ndarray:
         """Of each step of a call.
 
         If Ctrl-C ends it, epochs that were judged count, as the best weights may be theirs.
         """
-        samples, now = self.samples, self.progress
+        now, trainer = self.progress, self.trainer
         assert now.memory is not None
         try:
-            return engine.train(
-                orders, samples.encoded, samples.weights, now.memory, numbers, now.n_steps, patience
-            )
+            return trainer.train(orders, numbers, now.memory, now.n_steps, patience)
         except KeyboardInterrupt:
-            if self.judge is None or self.judge.n_judged == 0:
+            if trainer.judge is None or trainer.engine is None or trainer.judge.n_judged == 0:
                 raise
             self.pressed = True
-            return engine.losses
+            return trainer.engine.losses
 
     def _count_epochs(self, losses: list[float], n_rows: int, seconds: float) -> bool:
         """Take down the losses of some epochs, up to the first that is not finite.
@@ -311,25 +309,20 @@ class Run:
                 f"{place} The best weights before it are restored; lower the learning rate or "
                 "scale the data.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=8,
             )
         e.loss_ = losses[n_good - 1]
         return diverged
 
-    def _judged(self, n_epochs: int, diverged: bool) -> list[tuple[float, float]]:
+    def judge(self, trained: _Trained) -> list[tuple[float, float]]:
         """Loss and score of some epochs on the validation data, if there are any."""
         if self.validation is None:
             return []
-        found: list[tuple[float, float]] = []
-        n_good = n_epochs
-        if diverged:
-            n_good = 0 if self.judge is None else self.judge.n_judged
-        if self.judge is not None:
-            pairs = self.judge.losses[:n_good].tolist(), self.judge.scores[:n_good].tolist()
-            found += zip(*pairs, strict=True)
-        elif n_good:
-            found.append(self._loss_and_score())
-        return [*found, (np.nan, np.nan)] if diverged else found
+        judge, n_good = self.trainer.judge, trained.n_epochs
+        if trained.diverged:
+            n_good = 0 if judge is None else judge.n_judged
+        found = self.trainer.judged(n_good, self._loss_and_score)
+        return [*found, (np.nan, np.nan)] if trained.diverged else found
 
     def _loss_and_score(self) -> tuple[float, float]:
         """On the validation data; the score is minus the loss if that is wanted."""
@@ -342,7 +335,8 @@ class Run:
             return loss, -loss
         return loss, self.score(self.validation, outputs)
 
-    def _record_scores(self, found: list[tuple[float, float]]) -> None:
+    def record(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+        """Write down loss and score of each epoch."""
         e = self.estimator
         for score in found:
             for key, value in zip(("validation_loss", "validation_score"), score, strict=True):
@@ -351,6 +345,13 @@ class Run:
             print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
             for _, value in found:
                 print(f"Validation score: {value:f}")
+
+    def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+        """See whether it is enough, and tell who listens."""
+        stops = self._after_epochs(found) or trained.diverged
+        self.stops = self.listeners.epoch_ends() or stops or self.incremental
+        if self.pressed:
+            raise KeyboardInterrupt
 
     def _after_epochs(self, found: list[tuple[float, float]]) -> bool:
         """See whether patience is worn out, change the rate; says whether to stop.
@@ -374,7 +375,7 @@ class Run:
         return stops
 
     def _keep_best(self, scores: list[float]) -> None:
-        e, now, judge = self.estimator, self.progress, self.judge
+        e, now, judge = self.estimator, self.progress, self.trainer.judge
         e.validation_scores_ += scores
         n_judged = 0
         if judge is not None and judge.n_judged:
@@ -385,7 +386,7 @@ class Run:
             now.n_stale = now.n_stale + 1 if is_stale else 0
             if is_best:
                 e.best_validation_score_ = score
-                self.best_params = e.network_.learned.copy()
+                self.best_params = self.trainer.judged_params.copy()
 
     def _out_of_patience(self, message: str) -> bool:
         """Stop, or go on at a fifth of the rate where it adapts."""

@@ -52,7 +52,7 @@ MOVE = Interface(TURN_TYPE, False, ONE)
 GRADE = Interface(0, 0, 0, 0, 0, 0, 0, ONE)
 # score(parts, n_rows, n_parts, spread, divisor, found, one), see `scores`.
 SCORE = Interface(0, 0, 0, 0, 0.0, 0, ONE)
-# penalties, clip, limit, judge(turn, one).
+# penalties, clip, limit, accumulate, average, judge(turn, one).
 TURN = Interface(TURN_TYPE, ONE)
 
 # Which kind of kernel a field of a record holds the address of.
@@ -60,7 +60,7 @@ OF_FIELD = {
     **dict.fromkeys(("forward", "scale", "backward", "gradient"), OP),
     **dict.fromkeys(("product", "back_product"), PRODUCT),
     **dict.fromkeys(("weight_gradient", "narrow_gradient"), WEIGHT_GRADIENT),
-    **dict.fromkeys(("penalties", "clip", "limit", "judge"), TURN),
+    **dict.fromkeys(("penalties", "clip", "limit", "accumulate", "average", "judge"), TURN),
     "activate": ACTIVATION,
     "drop": DROP,
     "rows": LOSS,

@@ -95,16 +95,27 @@ LOSS = _record("rows link levels n_levels shares_penalty", "option scale total_w
 #   update      its kernel; hyper (n_steps, hyper_bytes / 8) float64
 #   updates     whether there is an update; without one a call leaves the gradient in grads
 #   at_once     whether a gradient is used where it is computed
-#   clip, limit kernels for clipping and for max-norm, or 0
-UPDATE = _record("update hyper hyper_bytes updates at_once clip limit", "clip_norm")
+#   clip, limit kernels for clipping and for max-norm, or 0; without clipping, `clip` updates all
+#               parameters where gradients of several batches are added up first
+#   accumulate  the kernel that adds them up, or 0; summed (n_params,) their sum so far
+#   average     the kernel that averages weights, or 0; averaged (n_averaged,) parameters and
+#               buffers, towards which the last number of each row of hyper moves them
+UPDATE = _record(
+    "update hyper hyper_bytes updates at_once clip limit accumulate summed average averaged"
+    " n_averaged",
+    "clip_norm",
+)
 
 # What a call does: the steps from from_step up to n_steps of those that order, hyper and losses
 # hold. first_step counts the steps of former calls, before all of these.
+#   batch_size  rows that work space is for; rows_per_step those of a step, several times as many
+#               where gradients are accumulated
 #   losses      (n_steps,) float64
 #   patience    how many epochs in a row may not improve best_loss by tolerance, of which n_stale
 #               have not, or -1; enough_after how many epochs of the call wore it out, or 0
 CALL = _record(
-    "batch_size seed first_step from_step n_steps losses patience n_stale enough_after",
+    "batch_size rows_per_step seed first_step from_step n_steps losses patience n_stale"
+    " enough_after",
     "tolerance best_loss",
 )
 
@@ -140,10 +151,11 @@ SPACE = _record(
 #   by_loss, strict  which of both decides, and whether a tie is stale, too
 #   patience    how many epochs in a row may be stale, of which n_stale are, or -1; best_epoch of
 #               the call, from 1, or 0; best_value what it has (minus a loss); best_params
-#               (n_params,), or 0 where nobody wants those
+#               (n_kept,), or 0 where nobody wants those; judged (n_kept,) what is judged and copied
+#               there: the network's parameters and buffers, or their average
 HELD_OUT = _record(
     "judge jobs n_rows order row_losses grade score truth weights parts n_parts spread losses"
-    " scores n_judged by_loss strict patience n_stale best_epoch best_params n_kept",
+    " scores n_judged by_loss strict patience n_stale best_epoch best_params judged n_kept",
     "divisor tolerance best_value",
 )
 
@@ -160,9 +172,10 @@ JOB = np.dtype(
     ]
 )
 
-# Which batch a thread is at. `order`: address of the numbers of its samples; `total`: the sum of
-# their weights; `penalty_scale`: what penalties are multiplied by.
-TURN = _record("job order batch step thread", "total penalty_scale")
+# Which batch a thread is at. `order`: address of the numbers of its samples; `first_row`: rows of
+# the step before them, where it has several batches; `total`: the sum of the weights of the step's
+# samples; `penalty_scale`: what penalties are multiplied by.
+TURN = _record("job order batch first_row step thread", "total penalty_scale")
 TURN_BYTES = 128  # two cache lines, so that no two threads write to the same one
 
 

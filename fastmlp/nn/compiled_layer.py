@@ -105,7 +105,7 @@ class _Alone:
             size = sum(map(math.prod, shapes.values()))
             model[name] = address_of(getattr(self, name), name, dtype, size, written=True)
         self.ops[1]["biases"] = self.ops[1]["weight_rows"] * self.ops[1]["weight_width"]
-        call["batch_size"] = self.n
+        call["batch_size"] = call["rows_per_step"] = self.n
         crew["n_threads"], crew["shared"], crew["turns"] = 1, -1, self._at(self.turn)
         space["gradient"], space["gradient_width"] = self._at(self.gradient), self.gradient.shape[1]
         space["positions"] = self._at(self.positions)

@@ -61,11 +61,13 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         self.rate = number_or_schedule("Dropout", "rate", self.rate, 1)
-        self.seed, self.stream, self.step = 0, 1, -1
+        self.seed, self.stream, self.step, self.first_row = 0, 1, -1, 0
         self._dropped = False
         self._given_rate: float | None = None
 
-    def at_step(self, seed: int, stream: int, step: int, rate: float | None = None) -> None:
+    def at_step(
+        self, seed: int, stream: int, step: int, rate: float | None = None, first_row: int = 0
+    ) -> None:
         """Say which random numbers the next forward pass uses; else they move on by themselves.
 
         Parameters
@@ -78,8 +80,10 @@ class Dropout(Layer):
             Steps done before, by all epochs.
         rate : float, optional
             What a schedule gives for the step; by default, what it gives for the last one of a run.
+        first_row : int, default 0
+            Rows of the step that came in batches before.
         """
-        self.seed, self.stream, self.step = seed, stream, step - 1
+        self.seed, self.stream, self.step, self.first_row = seed, stream, step - 1, first_row
         self._given_rate = rate
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
@@ -111,7 +115,8 @@ class Dropout(Layer):
 
     def _drop(self, values: np.ndarray) -> None:
         key = np.uint64(random.stream_key(self.seed, self.stream, self.step))
-        random.drop(values.reshape(-1), self._used_rate, key, 0)
+        first = self.first_row * values.shape[1]
+        random.drop(values.reshape(-1), self._used_rate, key, first)
 
 
 def by_schedule(layers: Sequence[Layer]) -> list[Dropout]:

@@ -272,6 +272,7 @@ class CompiledLoss(Loss):
         targets: np.ndarray,
         weights: np.ndarray,
         total: float = 0.0,
+        row_losses: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """As `value_and_gradient`, for targets in the kernels' form (see `kernels.views.Targets`).
 
@@ -287,6 +288,8 @@ class CompiledLoss(Loss):
             Sample weights; empty for equal ones.
         total : float, default 0
             If above 0, replaces the sum of the weights, for a part of a larger batch.
+        row_losses : ndarray of shape (n,), optional
+            Where each row's part of the value is written, float64.
 
         Returns
         -------
@@ -303,7 +306,8 @@ class CompiledLoss(Loss):
         (n, n_out), dtype = outputs.shape, checks.float_type(repr(self), outputs.dtype)
         one, levels = dtype.type(1), self.levels_as(dtype)
         order, scratch = np.arange(n, dtype=np.int32), np.array(outputs, order="C")
-        gradient, row_losses = np.empty_like(scratch), np.empty(n)
+        gradient = np.empty_like(scratch)
+        row_losses = np.empty(n) if row_losses is None else row_losses
         weights_at = address_or_0(weights, "sample weights", dtype, n)
         row_losses_at = address_of(row_losses, "losses", np.float64, n, written=True)
         if total <= 0:

@@ -24,6 +24,7 @@ from ..inputs.targets import Samples
 from ..io import serialization
 from ..io.files import as_path, remove_leftovers
 from ..model.body import Body
+from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule
 from ..registry import checked_keywords, specification
 from ..version import __version__
@@ -33,6 +34,7 @@ BEST = "best.safetensors"
 _NAME, _FILE = "epoch-{:06d}.safetensors", re.compile(r"epoch-\d{6,}\.safetensors")
 _STATE = serialization.EXTRA + "optimizer_state"
 _BEST_PARAMS = serialization.EXTRA + "best_params"
+_AVERAGE = serialization.EXTRA + "average"
 _ARCHITECTURE = "architecture"
 
 
@@ -45,6 +47,7 @@ class Resumed(NamedTuple):
     step: int
     history: History
     stopping: tuple[dict[str, Any], np.ndarray] | None  # as an `EarlyStopping` remembers
+    average: np.ndarray | None  # of parameters and buffers
 
     def put_into(self, body: Body) -> None:
         """Give a built network the parameters and the seed."""
@@ -65,7 +68,8 @@ class Checkpoint:
     ----------
     folder : str or path
         Made if it is not there. After an epoch of the best validation score so far, the network is
-        also saved as "best.safetensors" in it.
+        also saved as "best.safetensors" in it: with averaged weights, where an `EMA` or `SWA` lets
+        validation judge those.
     every : int, default 1
         Epochs between checkpoints; the last epoch of a fit is always saved.
     keep : int, default 3
@@ -74,8 +78,9 @@ class Checkpoint:
         Go on from the newest checkpoint in the folder, if there is one. Otherwise, the folder must
         hold none.
     allow_changes : bool, default False
-        Go on although data, optimizer, batch size, epochs, shuffling, early stopping or the version
-        of fastmlp are not those of the checkpoint. Another architecture is refused in any case.
+        Go on although data, optimizer, batch size, epochs, shuffling, early stopping, averaging or
+        the version of fastmlp are not those of the checkpoint. Another architecture is refused in
+        any case.
 
     Attributes
     ----------
@@ -202,6 +207,7 @@ class Checkpoint:
         step: int,
         is_last: bool,
         stopping: tuple[dict[str, Any], np.ndarray] | None = None,
+        averaging: Averaging | None = None,
     ) -> None:
         """What a fit calls when an epoch is whole: write what is due and remove the oldest.
 
@@ -219,15 +225,20 @@ class Checkpoint:
             Whether the fit ends here.
         stopping : (dict, ndarray), optional
             What an `EarlyStopping` remembers.
+        averaging : Averaging, optional
+            What averages weights in the fit.
         """
         folder, scores = Path(self.folder), history.validation_score
         if scores and all(scores[-1] > score for score in scores[:-1]):
-            self._write(network, folder / BEST)
+            with contextlib.nullcontext() if averaging is None else averaging.judged(network):
+                self._write(network, folder / BEST)
         if is_last or history.epochs % self.every == 0:
             fields = {"run": self._identity, "step": step, "history": history.to_dict()}
             tensors = {_STATE: state}
             if stopping is not None:
                 fields["stopping"], tensors[_BEST_PARAMS] = stopping
+            if averaging is not None:
+                tensors[_AVERAGE] = averaging.learned
             self._write(network, folder / _NAME.format(history.epochs), tensors, fields)
             for old in self._files()[self.keep :]:
                 old.unlink(missing_ok=True)
@@ -246,8 +257,8 @@ def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, 
     stopping = None
     if "stopping" in fields:
         stopping = dict(fields["stopping"]), tensors.pop(_BEST_PARAMS)
-    run, step = dict(fields["run"]), fields["step"]
-    return run, Resumed(tensors, state, header["seed"], step, history, stopping)
+    run, step, average = dict(fields["run"]), fields["step"], tensors.pop(_AVERAGE, None)
+    return run, Resumed(tensors, state, header["seed"], step, history, stopping, average)
 
 
 def _identity(network: Body, samples: Samples, run: dict[str, Any]) -> dict[str, Any]:

@@ -183,16 +183,23 @@ class EarlyStopping:
         if judge.best_epoch:
             self.best_epoch = epochs_before + judge.best_epoch
 
-    def restore(self, body: Body) -> None:
+    def restore(self, body: Body) -> bool:
         """Give a network the parameters of the best epoch, if they are wanted and there is one.
 
         Parameters
         ----------
         body : Network
             That was trained.
+
+        Returns
+        -------
+        bool
+            Whether it has them now.
         """
-        if self._params is not None and self.best_epoch:
-            body.learned[...] = self._params
+        if self._params is None or not self.best_epoch:
+            return False
+        body.learned[...] = self._params
+        return True
 
     def remembered(self, body: Body) -> tuple[dict[str, Any], np.ndarray]:
         """All that a fit needs to go on, for a checkpoint.

@@ -1,7 +1,7 @@
-"""The fit loop: epochs, validation, callbacks, history, Ctrl-C.
+"""`Network.fit`: what it refuses, and what is its own of the fit loop.
 
-Python is here once per epoch; all batches in between run in one compiled call where every part of
-the network has a kernel, and layer by layer where one is the user's own.
+Orders of visits by position, history, callbacks, checkpoints and Ctrl-C are here; how steps are
+made and epochs judged is in `loop`, which the estimators share.
 """
 
 from __future__ import annotations
@@ -13,33 +13,30 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..engine import judging, layerwise
+from ..engine import judging
 from ..engine.compiling import announce
-from ..engine.engine import Engine, epochs_per_call
-from ..engine.job import training_work
 from ..engine.lowering import can_compile
-from ..engine.spares import give_back, training_engine
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
 from ..extending import own_parts
 from ..inputs import checks, columns
 from ..inputs.categories import check_categories
 from ..inputs.samples import adopt, read, undoing
-from ..inputs.tables import table_of
 from ..inputs.targets import Samples, TargetCoder
 from ..kernels.compiler.cache import compile_seconds
-from ..kernels.compiler.memory import address_of
 from ..kernels.rules import random
-from ..kernels.rules.losses import means_of_epochs
 from ..model.body import Body, Plan
 from ..nn import dropout
+from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule, optimizer_of
 from ..optim.schedules import is_built_in, rates_of
 from ..serving import evaluation
+from . import loop
 from .checkpoint import Checkpoint, Resumed
 from .early_stopping import EarlyStopping
 from .history import History
 from .interrupts import CtrlC
+from .loop import Looks, Task, Trainer
 
 _CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
@@ -52,7 +49,7 @@ class BatchCallback(Protocol):
 
 Function = Callable[[Any, History], Any]  # of the network
 OnBatch = Callable[[Any, int, float], Any]
-Callback = Function | Checkpoint | EarlyStopping | BatchCallback
+Callback = Function | Checkpoint | EarlyStopping | Averaging | BatchCallback
 
 
 def fit(
@@ -70,15 +67,13 @@ def fit(
     callbacks: Sequence[Callback],
     progress: bool,
     keep_finite: bool,
+    gradient_accumulation_steps: int,
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
-    epochs = checks.whole_number(where, "epochs", epochs, 1)
-    batch_size = checks.whole_number(where, "batch_size", batch_size, 1)
-    if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
-    optimizer = optimizer_of(optimizer)
-    asked = _checked_callbacks(where, callbacks)
+    accumulate = gradient_accumulation_steps
+    _check_sizes(where, epochs, batch_size, accumulate, n_threads)
+    optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
     if asked.stopping is not None and validation_data is None:
         raise InputError(
             where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
@@ -89,21 +84,22 @@ def fit(
     search = network.is_built or not compiles
     samples, plan, coder = read(network, where, X, y, sample_weight, search)
     validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
+    batch_size = min(batch_size, samples.X.shape[0])
+    accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
+    task = Task(
+        network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
+        n_threads=n_threads,
+    )  # fmt: skip
+    if asked.averaging is not None:
+        asked.averaging.plan(where, epochs, task.steps_per_epoch)
     if has_rule(optimizer):
         optimizer.group_factors(plan.groups)
     undo = undoing(network)
     adopt(network, plan, coder)
-    batch_size = min(batch_size, samples.X.shape[0])
-    run_options = {
-        "optimizer": optimizer, "batch_size": batch_size, "epochs": epochs, "shuffle": shuffle
-    }  # fmt: skip
-    resumed = _resumed(network, samples, asked, run_options)
-    run = _Run(
-        network, samples, validation, optimizer, batch_size, epochs, n_threads, resumed, compiles,
-        keep_finite, asked, progress,
-    )  # fmt: skip
+    resumed = _resumed(task, asked, epochs, shuffle)
+    run = _Run(task, epochs, shuffle, resumed, compiles, keep_finite, asked, progress)
     try:
-        return run.epochs(shuffle)
+        return run.fit()
     except InputError:
         if run.step == 0:  # by a part of the user's own, in the first epoch
             undo()
@@ -118,6 +114,16 @@ def fit(
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
+def _check_sizes(
+    where: str, epochs: int, batch_size: int, accumulate: int, n_threads: int | None
+) -> None:
+    checks.whole_number(where, "epochs", epochs, 1)
+    checks.whole_number(where, "batch_size", batch_size, 1)
+    checks.whole_number(where, "gradient_accumulation_steps", accumulate, 1)
+    if n_threads is not None:
+        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+
+
 class _Callbacks(NamedTuple):
     """Who is called: functions after epochs, others after batches, and what is built in."""
 
@@ -125,19 +131,27 @@ class _Callbacks(NamedTuple):
     on_batch: tuple[OnBatch, ...]
     checkpoint: Checkpoint | None
     stopping: EarlyStopping | None
+    averaging: Averaging | None
 
 
-def _resumed(
-    network: Body, samples: Samples, asked: _Callbacks, run_options: dict[str, Any]
-) -> Resumed | None:
+def _resumed(task: Task, asked: _Callbacks, epochs: int, shuffle: bool) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
     if asked.checkpoint is None:
         return None
+    run_options = {
+        "optimizer": task.optimizer, "batch_size": task.batch_size, "epochs": epochs,
+        "shuffle": shuffle,
+    }  # fmt: skip
+    if task.accumulate > 1:
+        run_options["gradient_accumulation_steps"] = task.accumulate
     if asked.stopping is not None:
-        run_options = run_options | {"early stopping": asked.stopping}
-    resumed = asked.checkpoint.begin(network, samples, run_options)
+        run_options["early stopping"] = asked.stopping
+    if asked.averaging is not None:
+        kind = type(asked.averaging).__name__
+        run_options["averaging"] = {"kind": kind, "options": asked.averaging}
+    resumed = asked.checkpoint.begin(task.network, task.samples, run_options)
     if resumed is not None:
-        resumed.put_into(network)
+        resumed.put_into(task.network)
     return resumed
 
 
@@ -159,12 +173,15 @@ def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
     given = tuple(callbacks)
-    others = [one for one in given if not isinstance(one, Checkpoint | EarlyStopping)]
-    checkpoints = [one for one in given if isinstance(one, Checkpoint)]
-    stoppings = [one for one in given if isinstance(one, EarlyStopping)]
-    for kind, some in (("Checkpoint", checkpoints), ("EarlyStopping", stoppings)):
+    others = [one for one in given if not isinstance(one, Checkpoint | EarlyStopping | Averaging)]
+    built_in: list[Any] = []
+    for kind, name in (
+        (Checkpoint, "Checkpoint"), (EarlyStopping, "EarlyStopping"), (Averaging, "EMA or SWA")
+    ):  # fmt: skip
+        some = [one for one in given if isinstance(one, kind)]
         if len(some) > 1:
-            raise InputError(where, f"one {kind}", f"{len(some)}", "pass one")
+            raise InputError(where, f"one {name}", f"{len(some)}", "pass one")
+        built_in.append(next(iter(some), None))
     found: list[Function] = []
     on_batch: list[OnBatch] = []
     for callback in others:
@@ -181,8 +198,7 @@ def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
-    checkpoint, stopping = next(iter(checkpoints), None), next(iter(stoppings), None)
-    return _Callbacks(tuple(found), tuple(on_batch), checkpoint, stopping)
+    return _Callbacks(tuple(found), tuple(on_batch), *built_in)
 
 
 def _validation(
@@ -214,33 +230,21 @@ class _Trained(NamedTuple):
 
 
 class _Run:
-    """One fit: the optimizer's state, the step it is at, and the path it takes."""
+    """One fit: the optimizer's state, the step it is at, and what it has come to."""
 
     def __init__(
-        self,
-        network: Body,
-        samples: Samples,
-        validation: Samples | None,
-        optimizer: Any,
-        batch_size: int,
-        n_epochs: int,
-        n_threads: int | None,
-        resumed: Resumed | None,
-        compiles: bool,
-        keep_finite: bool,
-        asked: _Callbacks,
-        progress: bool,
-    ) -> None:
-        self.network, self.samples, self.optimizer = network, samples, optimizer
-        self.validation, self.n_rows = validation, samples.X.shape[0]
-        self.batch_size, self.n_epochs = batch_size, n_epochs
-        self.steps_per_epoch = math.ceil(self.n_rows / batch_size)
+        self, task: Task, n_epochs: int, shuffle: bool, resumed: Resumed | None, compiles: bool,
+        keep_finite: bool, asked: _Callbacks, progress: bool,
+    ) -> None:  # fmt: skip
+        network = task.network
+        self.task, self.network, self.optimizer = task, network, task.optimizer
+        self.n_epochs, self.shuffle = n_epochs, shuffle
         self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
         self.asked, self.shows_progress = asked, progress
-        self.steps_per_call = 1 if asked.on_batch else self.steps_per_epoch
+        self.bar: Any = None
         self.state = np.empty(0, network.dtype)
-        if has_rule(optimizer):
-            self.state = optimizer.initial_state(network.params.size, network.dtype)
+        if has_rule(self.optimizer):
+            self.state = self.optimizer.initial_state(network.params.size, network.dtype)
         if resumed is not None:
             self.step, self.history = resumed.step, resumed.history
             if self.state.size == resumed.state.size:  # another optimizer starts with its own
@@ -248,122 +252,83 @@ class _Run:
         # Those of the last epoch that ended well, if they are wanted.
         self.finite_params = network.learned.copy() if keep_finite else None
         # Those before the first epoch, for an optimizer that may do nothing.
-        self.first_params = None if has_rule(optimizer) else network.params.copy()
-        self.stopping, self.best_params = asked.stopping, None
+        self.first_params = None if has_rule(self.optimizer) else network.params.copy()
+        self.stopping, best_params = asked.stopping, None
         if self.stopping is not None:
-            self.best_params = self.stopping.begin(network)
+            best_params = self.stopping.begin(network)
             if resumed is not None and resumed.stopping is not None:
                 self.stopping.recall(*resumed.stopping)
-        self.engine: Engine | None = None
-        self.judge: judging.Judge | None = None
-        self.epochs_per_call = 1
-        if compiles:
-            self._compile(n_threads, keep_finite)
+        self.trainer = Trainer(task, self._looks(best_params, keep_finite), compiles)
+        if self.trainer.average is not None and resumed is not None and resumed.average is not None:
+            self.trainer.average[...] = resumed.average
 
-    def _compile(self, n_threads: int | None, keep_finite: bool) -> None:
-        """The engine and, where nobody else looks at each epoch, the judge within it."""
-        network, held_out, asked = self.network, self.validation, self.asked
-        watched = bool(asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress)
-        judges = not watched and held_out is not None and judging.is_quick(network, held_out)
+    def _looks(self, best_params: np.ndarray | None, keep_finite: bool) -> Looks:
+        network, held_out, asked = self.network, self.task.held_out, self.asked
         # Schedules of the user's own may look at what happened so far.
         schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
-        alone = all(map(is_built_in, [*self.optimizer.schedules, *schedules]))
-        if alone and not (watched or keep_finite) and (judges or held_out is None):
-            work = training_work(network, self.batch_size) * self.steps_per_epoch
-            if held_out is not None:
-                work += judging.work_of(network, held_out)
-            most = epochs_per_call(work, self.n_rows)
-            self.epochs_per_call = min(most, self.n_epochs)
-        self.engine = training_engine(
-            network, table_of(self.samples.X, network.dtype), self.batch_size, n_threads,
-            self.optimizer, steps_per_call=self.steps_per_call * self.epochs_per_call,
-        )  # fmt: skip
-        if judges and held_out is not None:
-            rule = judging.Rule() if self.stopping is None else self.stopping.rule
-            self.judge = judging.Judge(
-                self.engine, network, held_out, evaluation.grading(network, held_out), rule,
-                self.epochs_per_call, self.best_params,
-            )  # fmt: skip
+        own = self.optimizer.schedules if has_rule(self.optimizer) else ()
+        return Looks(
+            self.n_epochs,
+            bool(asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress),
+            bool(asked.on_batch),
+            not keep_finite and all(map(is_built_in, [*own, *schedules])),
+            None if held_out is None else lambda: evaluation.grading(network, held_out),
+            judging.Rule() if self.stopping is None else self.stopping.rule,
+            best_params,
+        )
 
-    def epochs(self, shuffle: bool) -> History:
+    def fit(self) -> History:
         """All epochs that are left, or those before a callback or Ctrl-C ends the fit.
 
         An epoch that is ended early leaves its steps in the parameters, and no entry in the
         history or among the checkpoints.
         """
-        history = self.history
-        compiles = self.engine is not None and self.engine.must_compile()
+        history, engine = self.history, self.trainer.engine
+        compiles = engine is not None and engine.must_compile()
         if compiles:
             announce(self.network.dtype)  # above the bar, not across it
-        bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
+        self.bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
         try:
-            if self.engine is not None:
-                self.engine.compile()
+            if engine is not None:
+                engine.compile()
             with self.ctrl_c:
-                ends = history.epochs >= self.n_epochs
-                if not ends and self._is_enough():  # already where a resumed fit goes on
-                    ends, history.stopped = True, "early_stopping"
-                while not ends:
-                    history.stopped = self._epochs(shuffle, bar)
-                    if self.ctrl_c.pressed:
-                        history.stopped = "interrupted"
-                    ends = history.stopped != "finished" or history.epochs >= self.n_epochs
-                    if self.asked.checkpoint is not None:
-                        self._save(self.asked.checkpoint, ends)
+                if self.n_left and self._is_enough():  # already where a resumed fit goes on
+                    history.stopped = "early_stopping"
+                loop.run(self)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         except _EndsInEpoch as end:
             history.stopped = str(end)
         finally:
-            if bar is not None:
-                bar.close()
-            if self.engine is not None:
-                give_back(self.network, [self.engine])
-        if self.stopping is not None:
-            self.stopping.restore(self.network)
+            if self.bar is not None:
+                self.bar.close()
+        self.trainer.finish(self.stopping is not None and self.stopping.restore(self.network))
         return history
 
-    def _save(self, checkpoint: Checkpoint, is_last: bool) -> None:
-        stopping = None if self.stopping is None else self.stopping.remembered(self.network)
-        checkpoint.after_epoch(self.network, self.history, self.state, self.step, is_last, stopping)
+    @property
+    def n_left(self) -> int:
+        """Epochs that are left; none once the fit has ended."""
+        if self.history.stopped != "finished":
+            return 0
+        return max(0, self.n_epochs - self.history.epochs)
 
     def _is_enough(self) -> bool:
         return self.stopping is not None and self.stopping.is_over
 
-    def _epochs(self, shuffle: bool, bar: Any) -> str:
-        """The next epochs, up to where somebody looks: train, validate, record.
+    def begin(self) -> None:
+        """Note when the epochs of a call begin."""
+        self.started, self.compiled = time.perf_counter(), compile_seconds()
 
-        Returns why they are the last, or "finished".
-        """
-        started, compiled = time.perf_counter(), compile_seconds()
-        n_epochs = min(self.epochs_per_call, self.n_epochs - self.history.epochs)
-        trained = self._train_epochs(self.history.epochs, n_epochs, shuffle)
-        if not trained.cut_short:
-            self._check_first_epoch()
-        judged = self._validate(len(trained.losses))
-        compiled = compile_seconds() - compiled
-        seconds = time.perf_counter() - started - compiled
-        for loss, rate, validation in zip(trained.losses, trained.rates, judged, strict=False):
-            self.history.add(loss, validation, rate, seconds / len(trained.losses))
-        if trained.cut_short:
-            end = _EndsInEpoch(trained.cut_short)
-            raise end
-        _show(bar, self.history)
-        # All are called before any is heard: every callback sees every epoch.
-        wishes = [callback(self.network, self.history) for callback in self.asked.functions]
-        if any(wishes) or trained.ended == "callback":
-            return "callback"
-        return "early_stopping" if self._is_enough() else "finished"
-
-    def _train_epochs(self, first: int, n_epochs: int, shuffle: bool) -> _Trained:
+    def train(self, n_epochs: int) -> _Trained:
         """All batches of some epochs, or up to a non-finite loss, a wish to end or Ctrl-C."""
-        order = np.empty((n_epochs, self.n_rows), np.int32)
-        order[...] = np.arange(self.n_rows, dtype=np.int32)
-        if shuffle:
+        trainer, first = self.trainer, self.history.epochs
+        order = np.empty((n_epochs, trainer.n_rows), np.int32)
+        order[...] = np.arange(trainer.n_rows, dtype=np.int32)
+        if self.shuffle:
             for number, visits in enumerate(order, first):
                 random.shuffle(visits, self.network.seed, number)
         numbers, rates = self._step_numbers(n_epochs)
-        n_steps, steps_per_call = len(numbers), self.steps_per_call * n_epochs
+        n_steps, steps_per_call = len(numbers), trainer.steps_per_call * n_epochs
         parts, done, why = list[np.ndarray](), 0, ""
         while done < n_steps and not why:
             stop = min(done + steps_per_call, n_steps)
@@ -372,9 +337,9 @@ class _Run:
                 part = self._train_steps(order, numbers, done, stop)
             finally:
                 self.ctrl_c.is_computing = False
-            enough = 0 if self.engine is None else int(self.engine.call["enough_after"])
+            enough = trainer.enough_after
             if enough:
-                part, why = part[: enough * self.steps_per_epoch], "early_stopping"
+                part, why = part[: enough * trainer.steps_per_epoch], "early_stopping"
             parts.append(part)
             done += part.size
             if not math.isfinite(part[-1]):
@@ -386,40 +351,31 @@ class _Run:
         losses = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self._refuse_divergence(losses, first, rates)
         self.step += done
-        whole = done // self.steps_per_epoch
-        of_epochs = losses[: whole * self.steps_per_epoch].reshape(whole, self.steps_per_epoch)
-        return _Trained(
-            mean_losses(of_epochs, self.n_rows, self.batch_size) if whole else [],
-            rates[:whole].tolist(),
-            ended=why,
-            cut_short=why if done % self.steps_per_epoch else "",
-        )
+        whole, rest = divmod(done, trainer.steps_per_epoch)
+        means = trainer.mean_losses(losses[: done - rest]) if whole else []
+        if not (rest and why):
+            self._check_first_epoch()
+        return _Trained(means, rates[:whole].tolist(), why, why if rest else "")
 
     def _train_steps(
         self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
     ) -> np.ndarray:
-        """Some steps, whose bits do not depend on where calls begin; returns their losses.
+        """Some steps; returns their losses.
 
         They are fewer if Ctrl-C ended an epoch. The steps are all those of `order`, or some of its
         only epoch.
 
         order: rows (n_epochs, n_rows) in the order of visits; numbers: of all steps.
         """
-        samples, step, rows = self.samples, self.step + first, order
+        rows, n = order, self.trainer.rows_per_step
         if len(order) == 1:
-            rows = order[0, first * self.batch_size : last * self.batch_size]
-        numbers = numbers[first:last]
-        if self.judge is not None:
-            self.stopping.tell(self.judge) if self.stopping is not None else self.judge.begin()
-        if self.engine is not None:
-            return self.engine.train(
-                rows, samples.encoded, samples.weights, self.state, numbers, step,
-                ends=self.ctrl_c.ends_epoch,
-            )  # fmt: skip
-        return layerwise.train(
-            self.network, samples.X, rows, self.batch_size, samples.encoded, samples.weights,
-            self.optimizer, self.state, numbers, step, self.ctrl_c.ends_epoch,
-        )  # fmt: skip
+            rows = order[0, first * n : last * n]
+        judge = self.trainer.judge
+        if judge is not None:
+            self.stopping.tell(judge) if self.stopping is not None else judge.begin()
+        return self.trainer.train(
+            rows, numbers[first:last], self.state, self.step + first, ends=self.ctrl_c.ends_epoch
+        )
 
     def _after_batch(self, step: int, loss: float) -> bool:
         """Tell the callbacks of batches, where there are any; whether one asks for the end."""
@@ -428,14 +384,15 @@ class _Run:
 
     def _step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
-        n_steps = self.steps_per_epoch * n_epochs
-        steps, in_all = self.step + np.arange(n_steps), self.steps_per_epoch * self.n_epochs
+        an_epoch = self.trainer.steps_per_epoch
+        n_steps, in_all = an_epoch * n_epochs, an_epoch * self.n_epochs
+        steps = self.step + np.arange(n_steps)
         drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
         if not has_rule(self.optimizer):
             return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
         rates = rates_of(self.optimizer.schedule, steps, in_all)
-        last = rates[self.steps_per_epoch - 1 :: self.steps_per_epoch]
         numbers = self.optimizer.step_numbers(self.step, rates, in_all, self.network.groups)
+        last = rates[an_epoch - 1 :: an_epoch]
         return np.hstack([numbers, drops]) if drops.size else numbers, last
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
@@ -443,14 +400,15 @@ class _Run:
 
         epoch: that of the first loss; rates: of it and those after it.
         """
+        an_epoch = self.trainer.steps_per_epoch
         if not np.isfinite(losses).all():
             step = int(np.argmin(np.isfinite(losses)))
-            later, in_epoch = divmod(step, self.steps_per_epoch)
+            later, in_epoch = divmod(step, an_epoch)
             place = f"in epoch {epoch + later + 1}, step {in_epoch + 1}"
             got = f"{losses[step]} {place}, at learning rate {rates[later]:g}"
             raise _NotFinite("a finite loss", got)
         if not np.isfinite(self.network.params).all():
-            epoch += (len(losses) - 1) // self.steps_per_epoch
+            epoch += (len(losses) - 1) // an_epoch
             raise _NotFinite(
                 "finite parameters",
                 f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
@@ -464,30 +422,49 @@ class _Run:
             own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
             self.first_params = None
 
-    def _validate(self, n_epochs: int) -> list[tuple[float, float] | None]:
-        """Loss and score of the last `n_epochs` epochs on the validation data, if there are any."""
-        if self.validation is None or n_epochs == 0:
-            return [None] * n_epochs
-        before = self.history.epochs
-        if self.judge is not None:
-            if self.stopping is not None:
-                self.stopping.hear(self.judge, before)
-            found = self.judge.losses[:n_epochs], self.judge.scores[:n_epochs]
-            return [*zip(*(values.tolist() for values in found), strict=True)]
-        loss, score = evaluation.judged(self.network, self.validation)
+    def judge(self, trained: _Trained) -> list[tuple[float, float]]:
+        """Loss and score of the epochs on the validation data, if there are any."""
+        before, n_epochs = self.history.epochs, len(trained.losses)
+        if self.trainer.judge is not None and self.stopping is not None and n_epochs:
+            self.stopping.hear(self.trainer.judge, before)
+        return self.trainer.judged(n_epochs, self._look_at_held_out)
+
+    def _look_at_held_out(self) -> tuple[float, float]:
+        assert self.task.held_out is not None
+        loss, score = evaluation.judged(self.network, self.task.held_out)
         if self.stopping is not None:
-            self.stopping.look(self.network, before + 1, loss, score)
-        return [(loss, score)]
+            self.stopping.look(self.network, self.history.epochs + 1, loss, score)
+        return loss, score
 
+    def record(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+        """Add the epochs to the history; an epoch that was cut short ends the fit."""
+        compiled = compile_seconds() - self.compiled
+        seconds = time.perf_counter() - self.started - compiled
+        judged: list[Any] = found or [None] * len(trained.losses)
+        for loss, rate, validation in zip(trained.losses, trained.rates, judged, strict=True):
+            self.history.add(loss, validation, rate, seconds / len(trained.losses))
+        if trained.cut_short:
+            end = _EndsInEpoch(trained.cut_short)
+            raise end
 
-def mean_losses(losses: np.ndarray, n_rows: int, batch_size: int) -> list[float]:
-    """Mean loss of each epoch from those of its batches (n_epochs, n_batches), the last smaller."""
-    (n_epochs, n_batches), means = losses.shape, np.empty(len(losses))
-    means_of_epochs(
-        address_of(losses, "losses", np.float64, n_epochs * n_batches), n_epochs, n_batches,
-        batch_size, n_rows, address_of(means, "means", np.float64, n_epochs, written=True),
-    )  # fmt: skip
-    return means.tolist()
+    def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+        """Show and tell how far it is, see whether it is enough, and save what is due."""
+        history = self.history
+        _show(self.bar, history)
+        # All are called before any is heard: every callback sees every epoch.
+        wishes = [callback(self.network, history) for callback in self.asked.functions]
+        if any(wishes) or trained.ended == "callback":
+            history.stopped = "callback"
+        elif self._is_enough():
+            history.stopped = "early_stopping"
+        if self.ctrl_c.pressed:
+            history.stopped = "interrupted"
+        if self.asked.checkpoint is not None:
+            stopping = None if self.stopping is None else self.stopping.remembered(self.network)
+            self.asked.checkpoint.after_epoch(
+                self.network, history, self.state, self.step, self.n_left == 0, stopping,
+                self.task.averaging,
+            )  # fmt: skip
 
 
 def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:

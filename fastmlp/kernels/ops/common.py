@@ -138,6 +138,7 @@ def drop_values(values, size, s, first, turn, one):
     """Dropout of an op's values or of their gradient, which loses the same ones."""
     op, call = turn.ops[s], turn.call
     key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
+    first += turn.first_row * op["n_out"]
     random.drop(numbers(values, size, one), op["dropout"], key, first)
 
 
@@ -148,4 +149,5 @@ def drop_by_schedule(values, size, s, first, turn, one):
     key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
     row = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]
     rate = doubles(row + (np.int64(op["dropout"]) - 1) * FLOAT64_BYTES, 1)[0]
+    first += turn.first_row * op["n_out"]
     random.drop(numbers(values, size, one), rate, key, first)

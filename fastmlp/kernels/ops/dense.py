@@ -52,13 +52,14 @@ def forward(turn, s, one):
 @jit
 def _gather_my_inputs(turn, s, one):
     """Convert the columns that are this thread's; returns up to which row to ask for rows ahead."""
-    samples, batch_size = turn.samples, turn.call["batch_size"]
+    samples, rows_per_step = turn.samples, turn.call["rows_per_step"]
     if s == 0 and samples["gather"] != 0:
         left, right = shares.my_inputs(turn)
         _gather(samples["gather"], (turn, 0, turn.batch, left, right, one))
     elif s == 0:
-        n_batches = -(-samples["n_rows"] // batch_size)
-        return samples["n_rows"] - turn.step % n_batches * batch_size  # left of the epoch
+        n_steps = -(-samples["n_rows"] // rows_per_step)
+        done = turn.step % n_steps * rows_per_step + turn.first_row
+        return samples["n_rows"] - done  # left of the epoch
     return 0
 
 

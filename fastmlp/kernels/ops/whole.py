@@ -1,14 +1,14 @@
-"""What needs all gradients or all parameters at once: penalties, clipping and max-norm.
+"""What needs all gradients or all parameters at once: penalties, clipping, max-norm, averages.
 
-The step calls these beside the ops, where a network or an optimizer asks for them.
+The step calls these beside the ops, where a network, an optimizer or a fit asks for them.
 """
 
 from __future__ import annotations
 
 from .. import interfaces
-from ..compiler.jit import itemsize, jit
+from ..compiler.jit import doubles, itemsize, jit
 from ..plan import FLOAT64_BYTES
-from ..rules import optimizers
+from ..rules import averages, optimizers
 from ..step import shares
 from ..step.threads import my_part
 from ..views import Block, Factors, Penalty, Run, Weights
@@ -69,6 +69,27 @@ def clip(turn, one):
     scale = optimizers.clip_factor(model["n_params"], model["grads"], limit, one)
     if shares.meet(turn):
         _update_all(turn, scale, one)
+
+
+@interfaces.TURN.kernel
+def update_all(turn, one):
+    """Update all parameters, once every thread has its part of the gradients."""
+    if shares.meet(turn):
+        _update_all(turn, 1.0, one)
+
+
+@interfaces.TURN.kernel
+def average(turn, one):
+    """Move this thread's part of the averaged weights; all parameters have been updated."""
+    update = turn.update
+    last = update["hyper_bytes"] // FLOAT64_BYTES - 1
+    row = update["hyper"] + turn.step * update["hyper_bytes"]
+    weight = doubles(row, last + 1)[last]
+    first, stop = my_part(update["n_averaged"], turn.crew["n_threads"], turn.thread)
+    start = first * itemsize(one)
+    averages.move(
+        update["averaged"] + start, turn.model["params"] + start, stop - first, weight, one
+    )
 
 
 @interfaces.TURN.kernel

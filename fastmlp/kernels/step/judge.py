@@ -96,7 +96,7 @@ def _decide(turn, one):
 @interfaces.TURN.kernel
 def judge(turn, one):
     """What every thread does when an epoch is over, after its last step."""
-    held, model, size = turn.held_out, turn.model, itemsize(one)
+    held, size = turn.held_out, itemsize(one)
     if turn.crew["move"] != 0:
         _move(turn.crew["move"], (turn, False, one))
     shares.meet(turn)
@@ -111,4 +111,4 @@ def judge(turn, one):
     if is_best and held["best_params"] != 0:
         first, last = my_part(held["n_kept"], turn.crew["n_threads"], turn.thread)
         start = first * size
-        _copy(model["params"] + start, held["best_params"] + start, last - first, one)
+        _copy(held["judged"] + start, held["best_params"] + start, last - first, one)

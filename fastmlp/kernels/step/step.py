@@ -30,7 +30,7 @@ _turn, _move = interfaces.TURN.call, interfaces.MOVE.call
 @jit
 def batches_an_epoch(turn):
     """Steps of one epoch."""
-    return -(-turn.samples["n_rows"] // turn.call["batch_size"])
+    return -(-turn.samples["n_rows"] // turn.call["rows_per_step"])
 
 
 @jit
@@ -67,10 +67,10 @@ def loss_of_rows(turn, row_losses, one):
 
 
 @jit
-def _rows_phase(turn, one):
-    """Forward, loss and backward of this thread's part of the batch."""
+def rows_phase(turn, row_losses, one):
+    """Forward, loss and backward of this thread's part of the batch; rows' losses to an address."""
     forward(turn, one)
-    loss_of_rows(turn, turn.space["row_losses"], one)
+    loss_of_rows(turn, row_losses, one)
     if turn.crew["by_columns"]:
         shares.meet(turn)
     for s in range(turn.ops.size - 1, turn.model["first_trained"] - 1, -1):
@@ -78,7 +78,7 @@ def _rows_phase(turn, one):
             _op(turn.ops[s]["scale"], (turn, s, one))
         if turn.ops[s]["backward"] != 0:
             _op(turn.ops[s]["backward"], (turn, s, one))
-    if turn.model["penalties"] != 0:
+    if turn.model["penalties"] != 0 and turn.first_row == 0:
         _turn(turn.model["penalties"], (turn, one))
 
 
@@ -105,7 +105,7 @@ def _judge_epoch(turn):
     if call["patience"] < 0 or done % n_batches != 0:
         return
     first = call["losses"] + (done - n_batches) * FLOAT64_BYTES
-    loss = losses.mean_of_batches(first, n_batches, call["batch_size"], turn.samples["n_rows"])
+    loss = losses.mean_of_batches(first, n_batches, call["rows_per_step"], turn.samples["n_rows"])
     is_better = loss <= call["best_loss"] - call["tolerance"]
     call["n_stale"] = 0 if is_better else call["n_stale"] + 1
     call["best_loss"] = min(call["best_loss"], loss)
@@ -114,33 +114,47 @@ def _judge_epoch(turn):
 
 
 @jit
+def gradients(turn, one):
+    """Gradients of this thread's share of the parameters and, where used at once, new values."""
+    for s in range(turn.model["first_trained"], turn.ops.size):
+        if turn.ops[s]["gradient"] != 0:
+            _op(turn.ops[s]["gradient"], (turn, s, one))
+
+
+@jit
 def _parameters_phase(turn, one):
     """Gradients of this thread's share of the parameters and, where they are used, new values.
 
     Returns False if another thread failed.
     """
-    for s in range(turn.model["first_trained"], turn.ops.size):
-        if turn.ops[s]["gradient"] != 0:
-            _op(turn.ops[s]["gradient"], (turn, s, one))
     update, shared = turn.update, turn.crew["shared"]
+    if update["accumulate"] == 0:
+        gradients(turn, one)
     if not update["updates"]:
         return True
     if update["clip"] != 0:
         _turn(update["clip"], (turn, one))
     if update["limit"] != 0:
         _turn(update["limit"], (turn, one))
-    elif shared == 0 or (shared == 1 and turn.samples["gather"] == 0):
+    elif update["average"] == 0 and (shared == 0 or (shared == 1 and turn.samples["gather"] == 0)):
         return True  # this thread's part of the next step needs nothing but what is its own
-    return shares.meet(turn)
+    met = shares.meet(turn)
+    if met and update["average"] != 0:
+        _turn(update["average"], (turn, one))
+    return met
 
 
 @jit
 def _step(turn, one):
     """One batch: rows, parameters, and what needs all gradients or all parameters at once.
 
+    Where gradients are accumulated it has several batches, whose sum is there before the update.
     Returns False if another thread failed.
     """
-    _rows_phase(turn, one)
+    if turn.update["accumulate"] == 0:
+        rows_phase(turn, turn.space["row_losses"], one)
+    else:
+        _turn(turn.update["accumulate"], (turn, one))
     if not shares.meet(turn):
         return False
     step, found = turn.step, doubles(turn.call["losses"], turn.step + 1)
@@ -189,7 +203,7 @@ def train_steps(job_at, thread, one):
     samples, call, crew = turn.samples, turn.call, turn.crew
     if crew["move"] != 0:
         _move(crew["move"], (turn, True, one))
-    n_rows, batch_size, n_batches = samples["n_rows"], call["batch_size"], batches_an_epoch(turn)
+    n_rows, batch_size, n_batches = samples["n_rows"], call["rows_per_step"], batches_an_epoch(turn)
     whole, rest = divmod(call["from_step"], n_batches)
     met, visited = True, rest * batch_size
     record["order"] = samples["order"] + (whole * n_rows + visited) * INT32_BYTES

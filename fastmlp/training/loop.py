@@ -1,0 +1,304 @@
+"""The fit loop, which `Network.fit` and the estimators share: the path that steps take, and `run`.
+
+A trainer runs epochs, compiled or layer by layer, and judges them by held-out rows within the
+compiled call where it can. Orders of visits, the numbers of each step, what is recorded and when it
+is enough are a fit's own: it says so in the methods of `Fit`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..engine import judging, layerwise
+from ..engine.engine import ENDLESS, Engine, Patience, epochs_per_call, never
+from ..engine.job import Convention, training_work
+from ..engine.spares import give_back, training_engine
+from ..inputs.tables import table_of
+from ..inputs.targets import Samples
+from ..kernels.compiler.memory import address_of
+from ..kernels.rules.losses import means_of_epochs
+from ..model.body import Body
+from ..optim.averaging import Averaging
+
+
+class Task(NamedTuple):
+    """What a fit trains, and what one of its steps is.
+
+    Attributes
+    ----------
+    network : Body
+        Built.
+    samples : Samples
+    held_out : Samples or None
+        What each epoch is judged by.
+    optimizer : object
+        One with a rule, or one of the user's own.
+    batch_size : int
+    accumulate : int
+        Batches of a step.
+    averaging : Averaging or None
+    convention : Convention or None
+        How losses add up; None stands for that of `Network`.
+    n_threads : int or None
+    """
+
+    network: Body
+    samples: Samples
+    held_out: Samples | None
+    optimizer: Any
+    batch_size: int
+    accumulate: int = 1
+    averaging: Averaging | None = None
+    convention: Convention | None = None
+    n_threads: int | None = None
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows after which parameters are updated."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates of an epoch."""
+        return -(-int(self.samples.X.shape[0]) // self.rows_per_step)
+
+
+class Looks(NamedTuple):
+    """Who looks at a fit on its way, which decides how much of it may be one call.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Of the fit, at most.
+    watched : bool
+        Whether somebody sees each epoch.
+    by_batches : bool
+        Whether somebody sees each step.
+    may_share : bool
+        Whether epochs may share a call where nobody looks.
+    grading : callable or None
+        Makes the grading by which the compiled call scores held-out rows; None if only Python can.
+    rule : Rule
+        When held-out rows end the fit.
+    best_params : ndarray like `Body.learned`, optional
+        Where the parameters of the best epoch go.
+    """
+
+    n_epochs: int
+    watched: bool
+    by_batches: bool = False
+    may_share: bool = True
+    grading: Callable[[], judging.Grading] | None = None
+    rule: judging.Rule = judging.Rule()
+    best_params: np.ndarray | None = None
+
+
+class Trainer:
+    """Runs steps of a fit, and judges its epochs.
+
+    Parameters
+    ----------
+    task : Task
+    looks : Looks
+    compiles : bool, default True
+        Whether all parts have kernels.
+    first_step : int, default 0
+        The number that the first step of the fit has, if steps were counted before.
+
+    Attributes
+    ----------
+    steps_per_epoch, rows_per_step, steps_per_call, epochs_per_call : int
+        A call is `epochs_per_call` epochs, or a part of one.
+    average : ndarray or None
+        The averaged parameters and buffers.
+    engine : Engine or None
+        None where steps run layer by layer.
+    judge : Judge or None
+        What judges within the compiled call.
+    """
+
+    def __init__(
+        self, task: Task, looks: Looks, compiles: bool = True, first_step: int = 0
+    ) -> None:
+        self.task, self.n_rows, self._first_step = task, task.samples.X.shape[0], first_step
+        self.rows_per_step, self.steps_per_epoch = task.rows_per_step, task.steps_per_epoch
+        self.steps_per_call = 1 if looks.by_batches else self.steps_per_epoch
+        self.epochs_per_call = 1
+        self.average = None if task.averaging is None else task.averaging.begin(task.network)
+        self.engine: Engine | None = None
+        self.judge: judging.Judge | None = None
+        if compiles:
+            self._compile(looks)
+
+    def _compile(self, looks: Looks) -> None:
+        """The engine and, where nobody else looks at each epoch, the judge within it."""
+        task, network, held_out = self.task, self.task.network, self.task.held_out
+        judges = not looks.watched and held_out is not None and looks.grading is not None
+        judges = judges and judging.is_quick(network, held_out)  # type: ignore[arg-type]
+        if looks.may_share and not looks.watched and (judges or held_out is None):
+            work = training_work(network, self.rows_per_step) * self.steps_per_epoch
+            if held_out is not None:
+                work += judging.work_of(network, held_out)
+            most = epochs_per_call(work, self.n_rows)
+            self.epochs_per_call = int(min(most, looks.n_epochs))
+        self.engine = training_engine(
+            network, table_of(task.samples.X, network.dtype), task.batch_size, task.n_threads,
+            task.optimizer, task.convention,
+            steps_per_call=self.steps_per_call * self.epochs_per_call,
+            accumulate=task.accumulate, averaged=self.average,
+        )  # fmt: skip
+        if judges and held_out is not None and looks.grading is not None:
+            self.judge = judging.Judge(
+                self.engine, network, held_out, looks.grading(), looks.rule, self.epochs_per_call,
+                looks.best_params, self.judged_params,
+            )  # fmt: skip
+
+    @property
+    def judged_params(self) -> np.ndarray:
+        """The parameters and buffers that are judged, and worth keeping where they are the best."""
+        averaging, average = self.task.averaging, self.average
+        if average is not None and averaging is not None and averaging.apply:
+            return average
+        return self.task.network.learned
+
+    def train(
+        self,
+        order: np.ndarray,
+        numbers: np.ndarray,
+        memory: np.ndarray,
+        step: int,
+        patience: Patience = ENDLESS,
+        ends: Callable[[], bool] = never,
+    ) -> np.ndarray:
+        """Some steps, whose bits do not depend on where calls begin.
+
+        Parameters
+        ----------
+        order : ndarray of shape (n_epochs, n_rows) or (n,)
+            Rows in the order of visits: of whole epochs, or of some steps of one.
+        numbers : ndarray of shape (n_steps, n_numbers)
+            Hyperparameters of each step.
+        memory : ndarray
+            The optimizer's.
+        step : int
+            The number of the first of these steps.
+        patience : Patience, default endless
+            When the loss of an epoch ends the call.
+        ends : callable, optional
+            Whether Ctrl-C asks for the end.
+
+        Returns
+        -------
+        ndarray of shape (n_steps,)
+            The loss of each step; fewer if Ctrl-C or a loss ended it.
+        """
+        task, samples = self.task, self.task.samples
+        if task.averaging is not None:
+            steps = step - self._first_step + np.arange(len(numbers))
+            numbers = np.hstack([numbers, task.averaging.numbers(steps)])
+        if self.engine is not None:
+            return self.engine.train(
+                order, samples.encoded, samples.weights, memory, numbers, step, patience, ends
+            )
+        return layerwise.train(
+            task.network, samples.X, order, task.batch_size, samples.encoded, samples.weights,
+            task.optimizer, memory, numbers, step, ends, task.accumulate, task.averaging,
+        )  # fmt: skip
+
+    @property
+    def enough_after(self) -> int:
+        """After how many epochs the last call found that it is enough; 0 if it did not."""
+        return 0 if self.engine is None else int(self.engine.call["enough_after"])
+
+    @property
+    def patience(self) -> Patience:
+        """How much of it the last call left."""
+        return ENDLESS if self.engine is None else self.engine.patience
+
+    def mean_losses(self, losses: np.ndarray) -> list[float]:
+        """Mean loss of each epoch from those of the steps of whole epochs (n_steps,)."""
+        n_steps = self.steps_per_epoch
+        losses, means = np.ascontiguousarray(losses), np.empty(len(losses) // n_steps)
+        means_of_epochs(
+            address_of(losses, "losses", np.float64, losses.size), means.size, n_steps,
+            self.rows_per_step, self.n_rows,
+            address_of(means, "means", np.float64, means.size, written=True),
+        )  # fmt: skip
+        return means.tolist()
+
+    def judged(
+        self, n_epochs: int, look: Callable[[], tuple[float, float]]
+    ) -> list[tuple[float, float]]:
+        """Loss and score of the epochs of the last call on the held-out rows, if there are any.
+
+        Parameters
+        ----------
+        n_epochs : int
+            How many of them; one where Python looks.
+        look : callable
+            Finds both for the network as it is.
+
+        Returns
+        -------
+        list of (float, float)
+        """
+        if self.task.held_out is None or n_epochs == 0:
+            return []
+        if self.judge is not None:
+            found = self.judge.losses[:n_epochs], self.judge.scores[:n_epochs]
+            return [*zip(*(values.tolist() for values in found), strict=True)]
+        averaging = self.task.averaging
+        with contextlib.nullcontext() if averaging is None else averaging.judged(self.task.network):
+            return [look()]
+
+    def finish(self, is_restored: bool) -> None:
+        """At the end of a fit: the average goes where it is wanted.
+
+        Parameters
+        ----------
+        is_restored : bool
+            Whether the network has the parameters of its best epoch.
+        """
+        if self.task.averaging is not None:
+            self.task.averaging.finish(self.task.network, is_restored)
+        if self.engine is not None:
+            give_back(self.task.network, [self.engine])
+
+
+class Fit(Protocol):
+    """What is a fit's own, in the order in which `run` asks for it."""
+
+    trainer: Trainer
+
+    @property
+    def n_left(self) -> int:
+        """How many epochs are left; 0 ends the fit."""
+
+    def begin(self) -> None:
+        """Before the epochs of a call."""
+
+    def train(self, n_epochs: int) -> Any:
+        """Train some epochs, or fewer; says what came of them."""
+
+    def judge(self, trained: Any) -> Any:
+        """Loss and score of them on held-out rows."""
+
+    def record(self, trained: Any, found: Any) -> None:
+        """Write down what happened."""
+
+    def look(self, trained: Any, found: Any) -> None:
+        """Tell who wants to know, and decide whether to go on."""
+
+
+def run(fit: Fit) -> None:
+    """All epochs of a fit, or those up to where it is enough: train, judge, record, decide."""
+    while fit.n_left > 0:
+        fit.begin()
+        trained = fit.train(min(fit.trainer.epochs_per_call, fit.n_left))
+        found = fit.judge(trained)
+        fit.record(trained, found)
+        fit.look(trained, found)
