@@ -93,7 +93,7 @@ from fastmlp.training.stepper import Stepper as Halves
 from .support import sealed
 
 PACKAGE = Path(fastmlp.__file__).parent
-# Their errors stand in tests/test_datasets.py and tests/test_plotting.py.
+# Their errors stand in tests/datasets/test_datasets.py and tests/test_plotting.py.
 ELSEWHERE = {"datasets", "plotting.py"}
 
 pytestmark = pytest.mark.nojit

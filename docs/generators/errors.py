@@ -22,7 +22,7 @@ that; do so*. What is of a wrong type is also a `TypeError`, what is wrong with 
 `OSError`. A refused call changes nothing, and no message shows the contents of data.
 
 Below is each of them as the tests provoke it ({count} mistakes). Loaders of data sets and pictures
-refuse in the same form; their messages stand in `tests/test_datasets.py` and
+refuse in the same form; their messages stand in `tests/datasets/test_datasets.py` and
 `tests/test_plotting.py`.
 """
 _ELSEWHERE = "Options by name, and the command line"

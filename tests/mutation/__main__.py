@@ -31,8 +31,9 @@ NEAR = {
     "plan": "rows", "products/matmul": "matmul gradients",
     "products/narrow": "matmul gradients", "products/sparse": "sparse",
     "products/tiles": "matmul", "rules/activations": "rules layers gradients",
-    "rules/elementary": "elementary rules", "rules/losses": "rules losses gradients",
-    "rules/optimizers": "rules layers paths", "rules/random": "random layers",
+    "rules/averages": "averaging", "rules/elementary": "elementary rules",
+    "rules/losses": "rules losses gradients", "rules/optimizers": "rules layers paths",
+    "rules/random": "random layers", "step/accumulate": "accumulation",
     "step/outputs": "predictor network", "step/rows": "rows predictor",
     "step/shares": "threads paths", "step/step": "gradients layers paths training rows",
 }  # fmt: skip
@@ -116,7 +117,7 @@ def judged(copies: queue.Queue[Path], module: str, mutant: Mutant) -> Verdict:
 
 def fails(place: Path, tests: list[str], compiled: bool = False) -> bool:
     """Whether some test of these fails, with the kernels as plain Python or compiled."""
-    files = [f"tests/test_{name}.py" for name in tests]
+    files = [str(next((place / "tests").rglob(f"test_{name}.py"))) for name in tests]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     if compiled:
