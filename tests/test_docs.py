@@ -26,7 +26,7 @@ ROOT = Path(fastmlp.__file__).parents[1]
 README = ROOT / "README.md"
 FIRST_PAGE = ROOT / "docs" / "get-started.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-# Those that show a change of the package run in a copy of it, see tests/extending/test_extending.py.
+# Those that show a change of the package run in a copy of it, see test_extending.
 CHANGES = sorted((ROOT / "docs" / "extending").glob("*.md"))
 PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md")), *CHANGES]
 MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
