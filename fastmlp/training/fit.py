@@ -72,7 +72,9 @@ def fit(
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
     accumulate = gradient_accumulation_steps
-    _check_sizes(where, epochs, batch_size, accumulate, n_threads)
+    epochs, batch_size, accumulate = _sizes(where, epochs, batch_size, accumulate)
+    if n_threads is not None:
+        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
     if asked.stopping is not None and validation_data is None:
         raise InputError(
@@ -114,14 +116,13 @@ def fit(
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
-def _check_sizes(
-    where: str, epochs: int, batch_size: int, accumulate: int, n_threads: int | None
-) -> None:
-    checks.whole_number(where, "epochs", epochs, 1)
-    checks.whole_number(where, "batch_size", batch_size, 1)
-    checks.whole_number(where, "gradient_accumulation_steps", accumulate, 1)
-    if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+def _sizes(where: str, epochs: int, batch_size: int, accumulate: int) -> tuple[int, int, int]:
+    """The same as Python's own numbers, or an error."""
+    return (
+        checks.whole_number(where, "epochs", epochs, 1),
+        checks.whole_number(where, "batch_size", batch_size, 1),
+        checks.whole_number(where, "gradient_accumulation_steps", accumulate, 1),
+    )
 
 
 class _Callbacks(NamedTuple):
