@@ -76,7 +76,7 @@ def kernels():
     for info in pkgutil.walk_packages(fastmlp.kernels.__path__, "fastmlp.kernels."):
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
-            if hasattr(value, "parts") and value.py_func.__module__ == module.__name__:
+            if hasattr(value, "py_func") and value.py_func.__module__ == module.__name__:
                 yield f"{{info.name.removeprefix('fastmlp.kernels.')}}.{{name}}", value
 
 def compilations(kernel):
