@@ -93,8 +93,10 @@ class Job:
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.averaged, n = network.dtype, averaged, network.params.size
-        learned = network.learned if learned is None else learned
-        self.memory = learned[:n], network.grads, learned[n:]
+        params, buffers = network.params, network.buffers
+        if learned is not None:
+            params, buffers = learned[:n], learned[n:]
+        self.memory = params, network.grads, buffers
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         (
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,

@@ -347,6 +347,8 @@ class BaseMLP(
         made_with = self.__dict__.get("_made_with")
         if network is None or not made_with or made_with != self._network_parameters():
             return None
+        if (network.n_features, network.n_outputs) != (self.n_features_in_, self.n_outputs_):
+            return None  # to be refused
         is_same = _are_same((self.coefs_, self.intercepts_), views)
         is_good = network.loss == self._loss() and np.isfinite(network.params).all()
         return network if is_same and is_good else None
