@@ -20,9 +20,10 @@ from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.jit import compile_for
 from ..kernels.compiler.memory import address_of, address_or_0, index_address
 from ..kernels.ops import gather, whole
+from ..kernels.rules.losses import weigh_rows
 from ..kernels.rules.optimizers import add_penalty
 from ..kernels.step import accumulate as accumulated
-from ..kernels.step import shares, step
+from ..kernels.step import optional, shares, step
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import FIRST_WORK, ROWS_PER_CALL, WORK_OF_ANY_STEP, WORK_PER_CALL
 from ..nn.losses import target_addresses
@@ -208,9 +209,11 @@ class Engine(Job):
             engine.link_loss()
 
     def link_loss(self) -> None:
-        """Compile the loss for the targets that were pointed at, or load it."""
+        """Compile the loss for the targets and weights that were pointed at, or load it."""
         rows = self.loss_of.kernel_for(self._has_labels)
         self.loss["rows"] = self._address("rows", rows)
+        for field, kernel in (("total", optional.sum_weights), ("weigh", weigh_rows)):
+            self.loss[field] = self._address(field, kernel) if self._has_weights else 0
 
     def penalise(self, wanted: bool) -> None:
         """Let the next calls add the penalties, if there are any, or leave them out."""
@@ -249,6 +252,7 @@ class Engine(Job):
             self.loss_of, *encoded, n, self.n_outputs, dtype
         )
         samples["weights"] = address_or_0(weights, "sample weights", dtype, n)
+        self._has_weights = bool(weights.size)
         self._has_labels = bool(encoded.labels.size)
 
     def train(
@@ -284,6 +288,8 @@ class Engine(Job):
             )
         call["losses"] = address_of(losses, "losses", np.float64, n_steps, written=True)
         call["first_step"], call["enough_after"] = first_step, 0
+        watches = patience.patience >= 0
+        call["watch"] = self._address("watch", optional.watch_loss) if watches else 0
         for name, value in zip(Patience._fields, patience, strict=True):
             call[name] = value
         # Threads hold on to the engine, and by this to all that they read and write: should Ctrl-C

@@ -24,7 +24,7 @@ from .views import (
 )
 
 _INPUTS, _MATRIX, _RUN = Inputs(0, 0, 0), Matrix(0, 0), Run(0, 0, 0, 0)
-_TARGETS, _FACTORS = Targets(0, 0, 0, 0.0), Factors(0.0, 0.0)
+_TARGETS, _FACTORS = Targets(0, 0, 0, 0, 0.0), Factors(0.0, 0.0)
 
 # forward, scale, backward, gradient(turn, s, one): an op's number is s.
 OP = Interface(TURN_TYPE, 0, ONE)
@@ -38,6 +38,8 @@ ACTIVATION = Interface(0, 0, 0, 0.0, ONE)
 DROP = Interface(0, 0, 0, 0, TURN_TYPE, ONE)
 # rows(setting, outputs, n_out, rows, targets, gradient, row_losses, one), see `losses`.
 LOSS = Interface(Setting(0.0, 0, 0), 0, 0, Rows(0, 0, 0), _TARGETS, 0, 0, ONE)
+# weigh(n_out, rows, targets, total, gradient, row_losses, one), see `losses.weigh_rows`.
+WEIGH = Interface(0, Rows(0, 0, 0), _TARGETS, 0.0, 0, 0, ONE)
 # link(outputs, n_out, n_rows, sums, one): linear outputs become what is predicted, in place.
 LINK = Interface(0, 0, 0, 0, ONE)
 # update(hyper, factors, run, memory, grads, grad_stride, one), see `optimizers`.
@@ -52,7 +54,7 @@ MOVE = Interface(TURN_TYPE, False, ONE)
 GRADE = Interface(0, 0, 0, 0, 0, 0, 0, ONE)
 # score(parts, n_rows, n_parts, spread, divisor, found, one), see `scores`.
 SCORE = Interface(0, 0, 0, 0, 0.0, 0, ONE)
-# penalties, clip, limit, accumulate, average, judge(turn, one).
+# penalties, clip, limit, accumulate, average, judge, total, watch(turn, one).
 TURN = Interface(TURN_TYPE, ONE)
 
 # Which kind of kernel a field of a record holds the address of.
@@ -60,7 +62,9 @@ OF_FIELD = {
     **dict.fromkeys(("forward", "scale", "backward", "gradient"), OP),
     **dict.fromkeys(("product", "back_product"), PRODUCT),
     **dict.fromkeys(("weight_gradient", "narrow_gradient"), WEIGHT_GRADIENT),
-    **dict.fromkeys(("penalties", "clip", "limit", "accumulate", "average", "judge"), TURN),
+    **dict.fromkeys(("penalties", "clip", "limit", "accumulate", "average"), TURN),
+    **dict.fromkeys(("judge", "total", "watch"), TURN),
+    "weigh": WEIGH,
     "activate": ACTIVATION,
     "drop": DROP,
     "rows": LOSS,

@@ -87,9 +87,10 @@ MODEL = _record(
 
 # The loss.
 #   rows, link   kernels; levels (n_levels,) quantile levels
+#   total, weigh kernels where samples have weights, or 0: the sum of a batch's, and their use
 #   shares_penalty  whether the penalties are divided by the batch's weight
 #   total_weight    what a batch's loss is a mean over, or 0 for the sum of its weights
-LOSS = _record("rows link levels n_levels shares_penalty", "option scale total_weight")
+LOSS = _record("rows link total weigh levels n_levels shares_penalty", "option scale total_weight")
 
 # The optimizer.
 #   update      its kernel; hyper (n_steps, hyper_bytes / 8) float64
@@ -113,9 +114,10 @@ UPDATE = _record(
 #   losses      (n_steps,) float64
 #   patience    how many epochs in a row may not improve best_loss by tolerance, of which n_stale
 #               have not, or -1; enough_after how many epochs of the call wore it out, or 0
+#   watch       the kernel that counts them, or 0
 CALL = _record(
     "batch_size rows_per_step seed first_step from_step n_steps losses patience n_stale"
-    " enough_after",
+    " enough_after watch",
     "tolerance best_loss",
 )
 

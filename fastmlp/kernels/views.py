@@ -126,12 +126,14 @@ class Rows(NamedTuple):
 class Targets(NamedTuple):
     """Addresses of labels (n_samples,) int32 or 0, targets (n_samples, n_outputs), weights or 0.
 
-    `total`: what the weights of the batch add up to.
+    `weigh`: the kernel that multiplies by weights, where there are some; `total`: what the weights
+    of the batch add up to.
     """
 
     labels: Any
     targets: Any
     weights: Any
+    weigh: Any
     total: Any
 
 

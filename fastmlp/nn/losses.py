@@ -309,6 +309,7 @@ class CompiledLoss(Loss):
         gradient = np.empty_like(scratch)
         row_losses = np.empty(n) if row_losses is None else row_losses
         weights_at = address_or_0(weights, "sample weights", dtype, n)
+        weigh = kernels.weigh_rows.address(dtype) if weights_at else 0
         row_losses_at = address_of(row_losses, "losses", np.float64, n, written=True)
         if total <= 0:
             total = kernels.total_weight(order, weights_at, one)
@@ -318,7 +319,7 @@ class CompiledLoss(Loss):
             Setting(float(self.option), levels_at, levels.size),
             address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out,
             Rows(address_of(order, "order", np.int32, n), 0, n),
-            Targets(*places, weights_at, float(total)),
+            Targets(*places, weights_at, weigh, float(total)),
             address_of(gradient, "gradient", dtype, n * n_out, written=True), row_losses_at, one,
         )  # fmt: skip
         return float(kernels.sum_rows(row_losses_at, n)), gradient

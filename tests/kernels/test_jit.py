@@ -62,7 +62,7 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(PACKAGE, folder / "fastmlp", ignore=ignored))
 
 
-# Every function of the kernels by name: the part after "fastmlp.kernels."; and those that programs
+# Every function of the kernels by its module and name; and those that programs
 # call by address, as tests.support names them, which is how the copies of the package come by it.
 KERNELS = f"""
 import importlib, json, pkgutil, sys
@@ -77,7 +77,7 @@ def kernels():
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
             if hasattr(value, "py_func") and value.py_func.__module__ == module.__name__:
-                yield f"{{info.name.removeprefix('fastmlp.kernels.')}}.{{name}}", value
+                yield f"{{info.name.rpartition('.')[2]}}.{{name}}", value
 
 def compilations(kernel):
     # How many types of arguments there is code for: of its own, or as a part of other kernels.
@@ -244,15 +244,15 @@ ONCE = {
 # Those that a small program is made of, which only compiled code calls.
 INSIDE = {
     "losses._softmax_rows",
-    "losses._weigh_rows",
+    "losses._share_out",
     "matmul.bias_gradient",
     "matmul.dense_forward",
     "narrow.input_gradient",
     "narrow.times_input_gradient",
-    "ops.common.finish_forward",
-    "ops.common.inputs_of",
-    "ops.dense.block_sizes",
-    "ops.parameters.update",
+    "common.finish_forward",
+    "common.inputs_of",
+    "dense.block_sizes",
+    "parameters.update",
     "random.drop",
     "rows.prefetch_tile",
     "shares.home",

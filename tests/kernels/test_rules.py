@@ -416,6 +416,7 @@ def test_rows_of_a_batch_in_any_order_and_in_parts(
     levels = loss.levels_as(np.dtype(np.float64))
     one, targets = np.float64(1), T.reshape(-1)
     total = losses.total_weight(order, address_of(weight), one)
+    weigh = losses.weigh_rows.address(np.dtype(type(one)))
     assert total == pytest.approx(weight[order].sum(), rel=1e-14)
 
     def run(*ends: int) -> tuple[np.ndarray, np.ndarray]:
@@ -424,7 +425,8 @@ def test_rows_of_a_batch_in_any_order_and_in_parts(
             loss.kernel(
                 Setting(loss.option, address_of(levels), levels.size), address_of(scratch), n_out,
                 Rows(address_of(order), first, last),
-                Targets(0, address_of(targets), address_of(weight), total), address_of(gradient),
+                Targets(0, address_of(targets), address_of(weight), weigh, total),
+                address_of(gradient),
                 address_of(row_losses), one,
             )  # fmt: skip
             np.testing.assert_array_equal(
@@ -452,7 +454,8 @@ def test_labels_are_read_by_sample(rng: np.random.Generator) -> None:
     one = np.float64(1)
     losses.cross_entropy_of_labels(
         Setting(0.0, 0, 0), address_of(Z), 3, Rows(address_of(order), 0, 3),
-        Targets(address_of(labels), 0, 0, losses.total_weight(order, 0, one)), address_of(gradient),
+        Targets(address_of(labels), 0, 0, 0, losses.total_weight(order, 0, one)),
+        address_of(gradient),
         address_of(row_losses), one,
     )  # fmt: skip
     wanted = -np.log(special.softmax(Z, axis=1)[range(3), [1, 0, 2]]) / 3

@@ -18,6 +18,8 @@ from ..compiler.jit import doubles, integers, itemsize, jit, numbers, rule
 from ..compiler.own_rule import OwnRule
 from . import elementary as e
 
+_weigh = interfaces.WEIGH.call
+
 
 @rule
 def binary_cross_entropy(z, t, smoothing):
@@ -167,7 +169,7 @@ def _cross_entropy(of_row: Any, name: str) -> Kernel:
             slope = numbers(gradient + r * row_bytes, n_out, one)
             sample, log_total = np.int64(order[r]), type(one)(losses[r])
             losses[r] = of_row(z_row, sample, targets, smoothing, log_total, slope)
-        _weigh_rows(n_out, rows, targets, targets.total, gradient, losses, one)
+        _share_out(n_out, rows, targets, targets.total, gradient, row_losses, one)
 
     return interfaces.LOSS.kernel(loss_rows, name)
 
@@ -211,20 +213,32 @@ def _sum_outputs(z, n_out, first, last, losses, one):
 
 
 @jit
-def _weigh_rows(n_out, rows, targets, total, gradient, losses, one):
-    """Losses and gradients of rows first..last, times each sample's share of the total weight."""
-    size, first, last = itemsize(one), rows.first, rows.last
-    if targets.weights == 0:
-        share = 1.0 / total
-        scale, block = type(one)(share), (last - first) * n_out
-        slopes = numbers(gradient + first * n_out * size, block, one)
-        for i in range(block):
-            slopes[i] *= scale
-        for r in range(first, last):
-            losses[r] *= share
+def _share_out(n_out, rows, targets, total, gradient, row_losses, one):
+    """Losses and gradients of rows first..last, times each sample's share of the total weight.
+
+    row_losses: address of (batch,) float64.
+    """
+    if targets.weights != 0:
+        _weigh(targets.weigh, (n_out, rows, targets, total, gradient, row_losses, one))
         return
-    order = integers(rows.order, last)
+    first, last, share = rows.first, rows.last, 1.0 / total
+    scale, block, losses = type(one)(share), (last - first) * n_out, doubles(row_losses, last)
+    slopes = numbers(gradient + first * n_out * itemsize(one), block, one)
+    for i in range(block):
+        slopes[i] *= scale
     for r in range(first, last):
+        losses[r] *= share
+
+
+@interfaces.WEIGH.kernel
+def weigh_rows(n_out, rows, targets, total, gradient, row_losses, one):
+    """As `_share_out`, where samples have weights."""
+    size, losses, order = (
+        itemsize(one),
+        doubles(row_losses, rows.last),
+        integers(rows.order, rows.last),
+    )
+    for r in range(rows.first, rows.last):
         weight = np.float64(numbers(targets.weights + np.int64(order[r]) * size, 1, one)[0])
         share = weight / total if total > 0 else 0.0
         scale = type(one)(share)
@@ -296,7 +310,7 @@ def _per_output(rule: Any, option_of: Any, name: str, own: OwnRule | None) -> Ke
             setting_of_i = option_of(option, levels, i, n_out)
             outputs[i], slopes[i] = rule(outputs[i], slopes[i], setting_of_i)
         _sum_outputs(z, n_out, rows.first, rows.last, losses, one)
-        _weigh_rows(n_out, rows, targets, targets.total * n_out, gradient, losses, one)
+        _share_out(n_out, rows, targets, targets.total * n_out, gradient, row_losses, one)
 
     return interfaces.LOSS.kernel(loss_rows, name, own)
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import interfaces
 from ..compiler.denormals import flush_denormals, restore_denormals
-from ..compiler.jit import doubles, integers, jit
+from ..compiler.jit import doubles, jit
 from ..ops import common
-from ..plan import FLOAT64_BYTES, INT32_BYTES, turn_address, turn_of, turns_at
+from ..plan import INT32_BYTES, turn_address, turn_of, turns_at
 from ..rules import losses
 from ..views import Rows, Setting, Targets
 from . import shares
@@ -54,8 +54,9 @@ def loss_of_rows(turn, row_losses, one):
     shift = 0 if turn.crew["by_columns"] else first
     setting = Setting(loss["option"], loss["levels"], loss["n_levels"])
     targets = Targets(
-        samples["labels"], samples["targets"], samples["weights"], turn.total / loss["scale"]
-    )
+        samples["labels"], samples["targets"], samples["weights"], loss["weigh"],
+        turn.total / loss["scale"],
+    )  # fmt: skip
     outputs, gradient = (
         turn.ops[turn.ops.size - 1]["values"],
         common.gradient_rows(turn, shift, n_out, one),
@@ -96,21 +97,6 @@ def _loss_of_batch(turn):
 def _was_enough(turn):
     """Whether an epoch that ended before this step wore out the patience."""
     return 0 < turn.call["enough_after"] * batches_an_epoch(turn) <= turn.step
-
-
-@jit
-def _judge_epoch(turn):
-    """At the end of an epoch, see whether its loss is better, and say when it is enough."""
-    call, n_batches, done = turn.call, batches_an_epoch(turn), turn.step + 1
-    if call["patience"] < 0 or done % n_batches != 0:
-        return
-    first = call["losses"] + (done - n_batches) * FLOAT64_BYTES
-    loss = losses.mean_of_batches(first, n_batches, call["rows_per_step"], turn.samples["n_rows"])
-    is_better = loss <= call["best_loss"] - call["tolerance"]
-    call["n_stale"] = 0 if is_better else call["n_stale"] + 1
-    call["best_loss"] = min(call["best_loss"], loss)
-    if call["n_stale"] > call["patience"]:
-        call["enough_after"] = done // n_batches
 
 
 @jit
@@ -163,7 +149,8 @@ def _step(turn, one):
         return False
     if turn.thread == 0:
         found[step] = _loss_of_batch(turn)
-        _judge_epoch(turn)
+        if turn.call["watch"] != 0:
+            _turn(turn.call["watch"], (turn, one))
     return _parameters_phase(turn, one)
 
 
@@ -177,15 +164,14 @@ def _goes_on(turn, one):
 
 
 @jit
-def _weigh(record, samples, loss, one):
+def _weigh(turn, record, one):
     """Note what a batch's loss is a mean over: the sum of its weights, if the job does not say."""
-    total = loss["total_weight"]
-    if total <= 0:
-        order = integers(record["order"], record["batch"])
-        total = losses.total_weight(order, samples["weights"], one)
-    record["total"], record["penalty_scale"] = total, 1.0
+    loss, total = turn.loss, turn.loss["total_weight"]
+    record["total"], record["penalty_scale"] = total if total > 0 else record["batch"], 1.0
+    if total <= 0 and loss["total"] != 0:
+        _turn(loss["total"], (turn, one))
     if loss["shares_penalty"]:
-        record["penalty_scale"] = 1.0 / total if total > 0 else 0.0
+        record["penalty_scale"] = 1.0 / record["total"] if record["total"] > 0 else 0.0
 
 
 @jit
@@ -209,7 +195,7 @@ def train_steps(job_at, thread, one):
     record["order"] = samples["order"] + (whole * n_rows + visited) * INT32_BYTES
     for step in range(call["from_step"], call["n_steps"]):
         record["step"], record["batch"] = step, min(batch_size, n_rows - visited)
-        _weigh(record, samples, turn.loss, one)
+        _weigh(turn, record, one)
         met = _step(turn, one)
         if not met:
             break
