@@ -50,7 +50,7 @@ class Body:
         "All that training changes, in one vector: parameters, then buffers.",
         "write into params or buffers",
     )
-    buffers = Numbers("Numbers that are saved with the parameters and not trained, in one vector.")
+    buffers = Numbers("Numbers that are saved with the parameters but not trained, in one vector.")
     loss = Checked[Loss](
         "What is minimised.", lambda body, where, value: _fitting_loss(body, value)
     )
@@ -345,10 +345,10 @@ def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
 
 
 def _unbound(layer: Layer) -> Layer:
-    """A shallow copy without views, caches or memory of the last batch."""
+    """A shallow copy without views, caches or values of the last batch."""
     twin: Layer
     twin = layer.with_layers(_unbound) if isinstance(layer, Container) else copy.copy(layer)
-    built_in = type(layer) in LAYERS  # in a layer of the user's own, nothing says what is a cache
+    built_in = type(layer) in LAYERS  # in other layers, caches cannot be told from state
     for key in list(twin.__dict__):
         if key in ("parameters", "gradients", "buffers") or (built_in and key.startswith("_")):
             del twin.__dict__[key]

@@ -380,8 +380,8 @@ class SoftmaxCrossEntropy(_Smoothed):
     Notes
     -----
     loss = -sum_j t_j log p_j, with p_j = exp(z_j) / sum_i exp(z_i); its gradient is p - t where the
-    targets sum to 1. Smoothing by e first replaces t_j by (1 - e) t_j + e / n_classes. The largest z
-    is subtracted first, so that no exponential overflows.
+    targets sum to 1. Smoothing by e first replaces t_j by (1 - e) t_j + e / n_classes. The largest
+    z is subtracted first, so that no exponential overflows.
 
     References
     ----------
