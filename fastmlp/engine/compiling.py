@@ -41,8 +41,8 @@ def announce(dtype: np.dtype, kernel: Any = step.train_steps) -> None:
     if cache_folder() is None:
         how_often = "in every process, as no cache folder is writable: set NUMBA_CACHE_DIR"
     _LOG.warning(
-        "compiling kernels for %s, %s: about %s seconds, longer beside other work "
-        "(`fastmlp warmup` does it ahead)",
+        "compiling kernels for %s, %s: about %s seconds, longer if the machine is busy "
+        "(`fastmlp warmup` does it in advance)",
         dtype.name,
         how_often,
         _FIT_WAIT if kernel is step.train_steps else _PREDICTIONS_WAIT,

@@ -42,9 +42,9 @@ def never() -> bool:
 
 
 def epochs_per_call(work: int, n_rows: int) -> int:
-    """How many epochs may share a call of `train` where nobody looks in between.
+    """How many epochs may share a call of `train` if nothing has to happen between them.
 
-    Their order of visits takes memory, and Ctrl-C should not wait long for the last of them.
+    Their shuffled order takes memory, and Ctrl-C should not wait long for the last epoch.
 
     work: multiplications of an epoch.
     """
@@ -261,7 +261,7 @@ class Engine(Job):
         n_steps, call = step_numbers.shape[0], self.call
         losses = self.losses = np.full(n_steps, np.nan)
         if self.table.kind == SPARSE:
-            self.table.addresses()  # once more: a callback may have changed their columns
+            self.table.addresses()  # check again: a callback may have changed their columns
         self.point_at(order, encoded, weights, n_steps)
         if self.update["updates"]:
             self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
@@ -274,8 +274,8 @@ class Engine(Job):
         call["first_step"], call["enough_after"] = first_step, 0
         for name, value in zip(Patience._fields, patience, strict=True):
             call[name] = value
-        # Threads hold on to the engine, and by this to all that they read and write: should Ctrl-C
-        # take the caller away, none of it is freed before the last of them is done.
+        # Threads hold references to the engine, and so to all memory that they use. If Ctrl-C ends
+        # the caller, nothing is freed before the last thread is done.
         self.in_use = order, encoded, weights, state, step_numbers, losses
         self.compile()
         self.link_loss()

@@ -136,7 +136,7 @@ class Job:
         return -1
 
     def _describe(self, network: Body, optimizer: Optimizer, batch_size: int) -> None:
-        """What stands in the job for all calls, but for its memory and kernels."""
+        """Fill in all fields that are the same in all calls, except memory and kernels."""
         model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
         assert isinstance(loss, CompiledLoss)
         self.levels = loss.levels_as(dtype)
@@ -157,7 +157,7 @@ class Job:
         n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
         self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
-        # As Python's numbers, too, since reading a record takes longer than using what it holds.
+        # Also as Python numbers, because reading a field of a record is slow.
         self.batch_size, self.n_state = batch_size, optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
         self.n_numbers = n_numbers

@@ -174,7 +174,7 @@ class Judge:
             )
 
     def _answer(self, engine: Engine, network: Body, held_out: Samples) -> None:
-        """A job to answer with for each thread that has a block of rows."""
+        """Make a job for predictions for each thread that has a block of rows."""
         n_rows, n_threads, dtype = held_out.X.shape[0], engine.n_threads, network.dtype
         share = -(-n_rows // n_threads)
         block = min(JUDGED_ROWS, -(-share // TILE_ROWS) * TILE_ROWS)
@@ -190,7 +190,7 @@ class Judge:
             answers.space["gradient"] = address_of(copy, "answers", dtype, copy.size, written=True)
             self.answering.append(answers)
             self.copies.append(copy)
-        self.held_out = held_out  # is read as long as the judge lives
+        self.held_out = held_out  # must live as long as the judge
         self.jobs = np.zeros(n_threads, np.int64)
         self.jobs[: len(self.answering)] = [answers.job_address for answers in self.answering]
 

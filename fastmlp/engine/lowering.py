@@ -1,7 +1,7 @@
 """Lowering: a network becomes a program, a table of ops with the kernels that compute them.
 
 A dense layer and the activation and dropout after it become one op; branches follow each other. If
-a layer, loss or optimizer has no kernel, `can_compile` is false and the layer-by-layer path is used.
+a layer, loss or optimizer has no kernel, `can_compile` is false and `layerwise` is used instead.
 """
 
 from __future__ import annotations
@@ -367,7 +367,7 @@ def first_trained(program: Program) -> int:
 
 
 def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
-    """Kernels that take op s's gradient in, hand its source's on, and use its parameters'."""
+    """Kernels of op s's backward pass: slopes, gradient of its source, and of its parameters."""
     ops, op, stage = program.ops, program.ops[s], program.stages[s]
     chosen: dict[str, Kernel] = {}
     if s < first_trained(program):
@@ -384,7 +384,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
         if op["dense"]:
             chosen |= _gradient(op, s, sharing, itemsize)
         return chosen
-    # The start of a branch also lets the gradient of the branch before it flow.
+    # The start of a branch also passes on the gradient of the branch before it.
     if stage.kind.backward is not None and (stage.follows_trained or stage.kind is branches.SELECT):
         chosen["backward"] = stage.kind.backward
     if stage.kind.gradient is not None:

@@ -39,7 +39,7 @@ def training_engine(
             steps_per_call=steps_per_call,
         )  # fmt: skip
 
-    if table.kind == SPARSE:  # its work space depends on the longest rows
+    if table.kind == SPARSE:  # its workspace depends on the longest rows
         return new()
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)

@@ -91,7 +91,7 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(_NAME_BYTES)}{path.suffix}")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # that of any new file, which some writers do not keep
+        mode = temporary.stat().st_mode  # the default mode of new files; some writers change it
         yield temporary
         temporary.chmod(mode)
         with temporary.open("rb+") as file:
