@@ -1,7 +1,7 @@
-"""The command line: `fastmlp train` and its siblings, as one table of commands and options.
+"""The command line: `fastmlp train` and the other commands with their options.
 
-Choices come from the registries. Whatever is wrong with the input ends in one line on standard
-error and exit code 2; what the commands do is in `commands`.
+Choices come from the registries. Invalid input gives one line on standard error and exit code 2.
+The commands themselves are in `commands`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ examples:
   fastmlp evaluate model.safetensors --data table.csv
   fastmlp predict model.safetensors --data new.csv --output predictions.csv
 """
-# What other programs call our options.
+# Names of our options in other programs.
 _SYNONYMS = {
     "--lr": "--learning-rate",
     "--layers": "--hidden",
@@ -43,13 +43,13 @@ _SYNONYMS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it, and what may be meant."""
+    """Reports errors in one line, without the usage, and suggests what may be meant."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(_refuse(f"{message}; see {self.prog} --help", self.prog))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse does it, with a suggestion."""
+        """As in argparse, with a suggestion."""
         if action.choices is None or value in action.choices:
             return
         names = [str(choice) for choice in action.choices]
@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
         self.error(str(argparse.ArgumentError(action, message)))
 
     def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
-        """End with the arguments that are no options of this command."""
+        """Report arguments that are not options of this command."""
         known = [name for action in self._actions for name in action.option_strings]
         options = [text.partition("=")[0] for text in arguments if text.startswith("-")]
         meant = "".join(_meant(option, known) for option in options[:1])
@@ -66,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _meant(name: object, known: Sequence[str]) -> str:
-    """A suggestion of the name that may be meant, or nothing."""
+    """A suggestion of the name that may be meant, or an empty string."""
     text = str(name).lower()
     if text.startswith("-"):
         text = text.replace("_", "-")
@@ -229,7 +229,7 @@ def _add_steps(fit: Any) -> None:
 
 
 def _add_rows(fit: Any) -> None:
-    """Which rows are trained on, for how long, and what each counts."""
+    """Options for the training rows, the number of epochs and class weights."""
     fit.add_argument(
         "--validation",
         type=float,
@@ -368,14 +368,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         code = _run(arguments)
-        sys.stdout.flush()  # now, while a closed pipe or a full disk can still be answered
+        sys.stdout.flush()  # now, while a closed pipe or a full disk can still be handled
         return code
     except InputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         print("fastmlp: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         _end_output()
         return 141
     except OSError as error:
@@ -394,7 +394,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if unknown:
             command: _Parser = getattr(chosen, "parser", top)
             command.refuse_unknown(unknown)
-    except SystemExit as done:  # help and version are printed, or the options were refused
+    except SystemExit as done:  # help or version was printed, or the options were refused
         return int(done.code or 0)
     if chosen.command is None:
         top.print_help()
@@ -405,13 +405,13 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _refuse(message: str, program: str = "fastmlp") -> int:
-    """Print one line, whatever a file's or column's name may hold; returns the exit code."""
+    """Print one line, even if names contain line breaks; returns the exit code."""
     print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
 
 
 def _end_output() -> None:
-    """Write what is left, or keep Python from trying that at exit, and from a complaint there."""
+    """Flush the output; if that fails, keep Python from trying again at exit and complaining."""
     try:
         sys.stdout.flush()
     except OSError:
