@@ -1,6 +1,6 @@
-"""One folder of compiled code for clones and installed packages, and what is said about waiting.
+"""One folder of compiled code for clones and installed packages, and the message about the wait.
 
-Processes of their own look for the folder; nothing here compiles more than one small kernel.
+Separate processes look for the folder; nothing here compiles more than one small kernel.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every refusal outside `datasets` and `plotting`: its class, its whole text, and nothing changed.
+"""Every error outside `datasets` and `plotting`: its class, its whole text, and no side effects.
 
-One table holds a row for each way to get something wrong; the last tests read the source to see
-that no error is left without a row, and that none shows more than names, shapes and counts.
+One table has a row for each mistake. The last tests read the source to check that every error has a
+row, and that messages show only names, shapes and counts.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Grading(NamedTuple):
     weights : ndarray of shape (n,)
         Empty if all are equal.
     spread : ndarray of shape (n_outputs,)
-        Variance of each output's targets, for R^2.
+        Squared deviations of each output's targets, for R^2: their sum, divided by `divisor`.
     divisor : float
         Divisor of the sum over rows.
     """

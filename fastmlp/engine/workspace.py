@@ -43,7 +43,7 @@ class Workspace:
         dtype, model = job.dtype, job.model
         places = places_of(job, training)
         self.memory = aligned_zeros(sum(_whole_lines(size) for _, _, size in places), np.uint8)
-        at = address_of(self.memory, "work space", np.uint8, self.memory.size, written=True)
+        at = address_of(self.memory, "workspace", np.uint8, self.memory.size, written=True)
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)

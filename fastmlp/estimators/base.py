@@ -340,7 +340,7 @@ class BaseMLP(
         return network if is_same and is_good else None
 
     def _network_parameters(self) -> tuple[Any, ...] | None:
-        """All but sizes and loss that a network follows from, if that can be compared."""
+        """The parameters (not sizes and loss) that determine a network, if comparable."""
         found = [getattr(self, name) for name in _SHAPE_NETWORK]
         found = [tuple(value) if isinstance(value, list) else value for value in found]
         names = found[0] if isinstance(found[0], tuple) else found[:1]
@@ -429,7 +429,7 @@ class BaseMLP(
 
     @property
     def _no_improvement_count(self) -> int:
-        """scikit-learn's name for `_n_stale`, which its tests use."""
+        """Epochs without improvement, under the name that scikit-learn's tests use."""
         return 0 if self._progress is None else self._progress.n_stale
 
     @_no_improvement_count.setter
@@ -446,7 +446,7 @@ class BaseMLP(
 
     @property
     def network_(self) -> Network:
-        """The network with `coefs_` and `intercepts_` as parameters, even if those were assigned."""
+        """The network whose parameters are `coefs_` and `intercepts_`, even if assigned."""
         held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
         if held is not None:
             network, views = held

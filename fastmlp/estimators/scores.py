@@ -53,11 +53,12 @@ def r2(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
 def targets_and_spread(
     y: np.ndarray, dtype: np.dtype, sample_weight: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Targets (n, n_targets) in the type that R^2 is computed in, and what they vary by.
+    """Targets (n, n_targets) in the type that R^2 is computed in, and their squared deviations.
 
-    The latter, of shape (n_targets,), is empty where only `r2_score` itself knows what to do.
+    The sums of squared deviations (n_targets,) are an empty array if only `r2_score` itself can
+    compute the score.
 
-    dtype: of the predictions.
+    dtype: that of the predictions.
     """
     kind = np.result_type(y, dtype, *([] if sample_weight is None else [sample_weight]))
     true = y.astype(kind).reshape(len(y), -1)
@@ -140,10 +141,10 @@ def _d2(
 
 
 def _huber_location(values: np.ndarray, delta: float, sample_weight: Any) -> float:
-    """The constant of least Huber loss: where slopes, which grow with it, add up to 0."""
+    """The constant with the least Huber loss: the root of the sum of slopes, which is monotonic."""
     weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight)
     low, high = float(values.min()), float(values.max())
-    for _ in range(200):  # a bisection, which ends when two floats are neighbours
+    for _ in range(200):  # bisection, until the bounds are adjacent floats
         middle = low + (high - low) / 2
         if not low < middle < high:
             break

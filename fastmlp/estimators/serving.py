@@ -22,8 +22,8 @@ _MOST_PARAMETERS = 200_000  # larger networks release the GIL even for a single 
 def is_plain(estimator: Any, X: Any) -> bool:
     """Whether validation of X can be skipped.
 
-    This is so for a finite matrix of float32 or float64 with as many columns as in fit, if these had
-    no names; everything else goes through scikit-learn's validation.
+    It can for a finite matrix of float32 or float64 with as many columns as in fit, if these had no
+    names; everything else goes through scikit-learn's validation.
     """
     known = vars(estimator)
     return (

@@ -86,7 +86,7 @@ class _Alone:
         op["activate"] = activation(identity).address(dtype)
         self._point()
 
-    def _at(self, array: np.ndarray, what: str = "work space") -> int:
+    def _at(self, array: np.ndarray, what: str = "workspace") -> int:
         return address_of(array, what, array.dtype, array.size, written=array is not self.X)
 
     def _point(self) -> None:
