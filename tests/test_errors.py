@@ -323,7 +323,7 @@ def fit_rows() -> Iterator[Row]:
         "sparse X with a column outside",
         InputError,
         "Network.fit: expected X as a valid sparse matrix, got one whose indices do not fit its "
-        "shape; build it anew, for example with scipy.sparse.csr_array",
+        "shape; build it again, for example with scipy.sparse.csr_array",
         lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
@@ -867,7 +867,7 @@ def network_rows() -> Iterator[Row]:
         lambda s: s.classifier().fit(1e10 * s.X, s.y, optimizer=SGD(1e30), batch_size=4),
     )
     yield Row(
-        "a layer of one's own with outputs of another width",
+        "a user-defined layer with outputs of another width",
         InputError,
         "Wide().forward: expected outputs of shape (8, 3), got (8, 6); "
         "set n_out in build if the layer changes the width",
@@ -1434,7 +1434,7 @@ def predictor_rows() -> Iterator[Row]:
         lambda s: s.new.compile_predictor(),
     )
     yield Row(
-        "a predictor of a layer of one's own",
+        "a predictor of a user-defined layer",
         InputError,
         "compile_predictor: expected a built network of built-in parts, got parts of your own; "
         "use predict_proba",
@@ -2194,7 +2194,7 @@ def own_layer_rows() -> Iterator[Row]:
     ]
     for name, members, kind, text in wrong:
         yield Row(
-            f"a layer of one's own with {name}",
+            f"a user-defined layer with {name}",
             kind,
             text,
             lambda s, members=members: Network(
@@ -2645,7 +2645,7 @@ def interchange_rows() -> Iterator[Row]:
         lambda s: to_onnx(7, s.folder / "model.onnx"),
     )
     yield Row(
-        "ONNX of a layer of one's own",
+        "ONNX of a user-defined layer",
         InputError,
         "to_onnx: expected built-in layers, got Undone(); export without it",
         lambda s: to_onnx(Network([Dense(3, 3), Undone()]), s.folder / "model.onnx"),

@@ -173,7 +173,7 @@ def test_any_labels_come_back_or_are_refused(seed: int, path: Path) -> None:
     assert loaded.predict(X).tolist() == saved.predict(X).tolist()
 
 
-# ----------------------------------------------------------------------------- parts of one's own
+# ----------------------------------------------------------------------------- user-defined parts
 
 
 class Pass(Layer):

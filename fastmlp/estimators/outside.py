@@ -14,8 +14,8 @@ import numpy as np
 
 from ..inputs.tables import is_sparse
 
-# At most one ordinary fit in so many is warned of, if its rows were split at random: the test goes
-# by ranks, so neither heavy tails nor small parts raise that.
+# Upper bound on false alarms for rows that were split at random: one fit in this many. The test
+# uses ranks, so neither heavy tails nor small parts increase it.
 _ONE_FALSE_ALARM_IN = 10_000
 # How far outside counts as far, as a fraction of the range of the training data: rows ordered by
 # time may well continue for half of that range.
@@ -38,7 +38,7 @@ def warn_of_other_scales(X: Any, y: Any, X_val: Any, y_val: Any, are_numbers: bo
                 f"{name} lies far outside of what {name.removesuffix('_val')} is, in column "
                 f"{columns[0]}{' and others' if len(columns) > 1 else ''}. Pipelines and "
                 "TransformedTargetRegressor transform training data only: pass validation data "
-                "transformed alike (of a pipeline, by its transform_input=['X_val']).",
+                "transformed in the same way (in a pipeline, by transform_input=['X_val']).",
                 UserWarning,
                 stacklevel=7,
             )
@@ -90,7 +90,7 @@ def _beyond(
 def _is_no_chance(
     below: np.ndarray, above: np.ndarray, n: int, m: int, n_columns: int
 ) -> np.ndarray:
-    """Whether so many of m rows outside of the range of n others are no chance of a random split.
+    """Whether the number of m rows outside of the range of n others rules out a random split.
 
     If a of the m are below all n and b above, then the a lowest and b highest of all are among
     the m. For a random split this has the probability m! (n + m - k)! / ((m - k)! (n + m)!), where

@@ -368,7 +368,7 @@ def valid_sparse(where: str, name: str, value: Any) -> None:
     except (ValueError, TypeError, AttributeError, IndexError):
         raise InputError(
             where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
-            "build it anew, for example with scipy.sparse.csr_array",
+            "build it again, for example with scipy.sparse.csr_array",
         ) from None  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def check_all(random_state: int = 0) -> Iterator[Result]:
     return (check(case, random_state) for case in cases())
 
 
-# ---------------------------------------------------------------- parts of the user's own
+# ---------------------------------------------------------------- user-defined parts
 
 PART_TOLERANCES = {"float32": 1e-4, "float64": DIFFERENCE_TOLERANCE}
 
