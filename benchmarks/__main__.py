@@ -17,7 +17,7 @@ from .rows import Row
 from .run import chosen, run_case
 from .settings import Settings
 
-BUSY = 0.5  # processes; more than that beside us bends every figure
+BUSY = 0.5  # load of other processes above which figures are distorted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
 
 def results_path(options: argparse.Namespace) -> Path | None:
-    """The JSON file; a quick run has one of its own, and only if it was given a folder."""
+    """The JSON file; a quick run writes a separate one, and only if a folder is given."""
     if options.quick:
         return options.output / "quick.json" if options.output else None
     return (options.output or machine.ROOT / machine.RESULTS_FOLDER) / "results.json"

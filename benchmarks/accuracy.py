@@ -1,6 +1,6 @@
 """Time to accuracy: a fixed recipe on the full MNIST, seconds inside `fit`, the mean of five seeds.
 
-The test rows are looked at once, when everything is over; nothing is chosen by them.
+The test rows are used once, at the end; nothing is chosen by them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SEEDS = range(5)
 
 
 def network(recipe: Recipe, seed: int) -> fastmlp.Network:
-    """The recipe's net, with a dropout layer wherever a rate is not 0."""
+    """The recipe's network, with a dropout layer for each rate that is not 0."""
     rates = (*recipe.dropout, *[0.0] * (len(recipe.hidden) + 1 - len(recipe.dropout)))
     layers: list[fastmlp.Layer] = [fastmlp.Dropout(rates[0])] if rates[0] else []
     for n_units, rate in zip(recipe.hidden, rates[1:], strict=True):
@@ -61,7 +61,7 @@ def run(case: Accuracy, settings: Settings) -> Iterator[Row]:
 
 
 def judged(case: Accuracy, seconds: list[float], scores: list[float]) -> Row:
-    """The means decide, here of seconds and not their median, and of the accuracies."""
+    """The row, judged by the mean (not the median) of seconds and of accuracies."""
     mean, accuracy = float(np.mean(seconds)), float(np.mean(scores))
     low, high = min(scores), max(scores)
     note = (

@@ -1,7 +1,7 @@
-"""The table of cases: what is measured, against whom, and the ratio that is to be reached.
+"""The table of cases: what is measured, compared with which library, and the target ratio.
 
-A target says how many times better we are to be than the side it names; where none is given it is
-1, because being slower than a peer is a defect anywhere. `run` knows how each kind is measured.
+A target is how many times better we should be than the side it names; the default is 1, because
+being slower than another library is a defect. `run` measures each kind of case.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Training(Case):
 
 @dataclass(frozen=True)
 class Reference(Case):
-    """Samples a second of plain SGD against the per-sample reference."""
+    """Samples per second of plain SGD against the per-sample reference."""
 
     group: ClassVar[str] = "reference"
     batch: int
@@ -79,7 +79,7 @@ class Reference(Case):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to reach an accuracy: everything that is free to choose, fixed before the fit.
+    """How to reach an accuracy: all choices, fixed before the fit.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Inference(Case):
 
 @dataclass(frozen=True)
 class Cost(Case):
-    """Seconds that a new process spends on something, against a limit and on packages."""
+    """Seconds that a new process spends on something, against a limit and other packages."""
 
     group: ClassVar[str] = "costs"
     kind: str
@@ -156,7 +156,7 @@ class Threads(Case):
 
 @dataclass(frozen=True)
 class PeakShare(Case):
-    """Arithmetic of a whole step per second, against register tiles that never leave the cache."""
+    """Arithmetic per second of a whole step, against register tiles that stay in the cache."""
 
     group: ClassVar[str] = "threads"
     net: Net

@@ -1,6 +1,6 @@
-"""Fixed costs: what a new process pays for importing, for its first fit, and for the first compile.
+"""Fixed costs: the time a new process takes to import, for its first fit, and to compile.
 
-Each is timed in processes of its own, by the process itself, so that starting Python is left out.
+Each is timed in a new process by the process itself, so that starting Python is not included.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ start = time.perf_counter()
 __import__(sys.argv[1])
 print(time.perf_counter() - start)
 """
-# The caller's arrays, and so NumPy, are there before.
+# The caller's arrays, and therefore NumPy, are loaded before.
 _FIT = """
 import sys, time
 import numpy as np
@@ -48,7 +48,7 @@ _TIMEOUT_SECONDS = 300
 
 
 def seconds_of(script: str, argument: str, **environment: str) -> float:
-    """Seconds that a script, run by a new process, says it took."""
+    """Run a script in a new process; returns the seconds that it reports."""
     here = str(Path(fastmlp.__file__).parents[1])
     paths = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
@@ -76,7 +76,7 @@ def run(case: Cost, settings: Settings) -> Iterator[Row]:
 
 
 def _imports(case: Cost, settings: Settings) -> Iterator[Row]:
-    """Our import against a limit and against the other libraries', in turn."""
+    """Our import against a limit and against those of other libraries, interleaved."""
     packages = {OURS: "fastmlp"}
     for name, package in case.packages.items():
         if is_installed(package.partition(".")[0]):
@@ -118,7 +118,7 @@ def _compiles(case: Cost, settings: Settings) -> Iterator[Row]:
 
 
 def _checks(case: Cost, settings: Settings) -> Iterator[Row]:
-    """What the training cases leave out: the part of a fit that is in none of its epochs."""
+    """The part of a fit outside of its epochs, which the training cases do not include."""
     table = data.digits(settings.data_home, 60_000)
     ours = OurTrainer(Problem.of(SMALL, table, 128))
     ours.fit(1)

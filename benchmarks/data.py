@@ -1,6 +1,6 @@
-"""Rows to train on: MNIST from a folder, else the 5,000 digits of a package, else random pixels.
+"""Training rows: MNIST from a folder, otherwise the 5,000 digits of a package, or random pixels.
 
-Which of them it was is kept beside the rows and printed with every result.
+The source is stored with the rows and printed with every result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MNIST_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-_NON_ZERO = 0.19  # the share of MNIST's pixels that is not zero
+_NON_ZERO = 0.19  # the fraction of MNIST's pixels that are not zero
 
 
 class Table(NamedTuple):
@@ -42,7 +42,7 @@ def has_mnist(folder: Path | None) -> bool:
 
 @functools.cache
 def digits(data_home: Path | None, n_rows: int) -> Table:
-    """So many rows of 784 pixels and their labels, the best that can be had."""
+    """`n_rows` rows of 784 pixels and their labels, from the best source available."""
     if has_mnist(data_home):
         X, y = mnist(data_home)[:2]
         return Table(X[:n_rows], y[:n_rows], "MNIST")

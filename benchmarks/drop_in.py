@@ -1,7 +1,7 @@
-"""A scikit-learn script with one import changed: default fits of tables that everybody has.
+"""A scikit-learn script with one import changed: default fits of well-known tables.
 
-Loss curves are compared before anything is timed. Then both fit five seeds in turn, and their
-scores on held-out rows must agree within the noise between seeds.
+Loss curves are compared before anything is timed. Then both sides alternately fit five seeds, and
+their scores on held-out rows must agree within the noise between seeds.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .settings import Settings
 
 SEEDS = range(5)
 _CHECKED_EPOCHS = 3
-_NOISE = 3.0  # standard errors that two means of scores may lie apart
-_SCORE_STEP = 0.002  # or so much, where five seeds happen to agree
+_NOISE = 3.0  # allowed difference of two mean scores, in standard errors
+_SCORE_STEP = 0.002  # allowed difference if five seeds happen to agree
 
 
 class Split(NamedTuple):
@@ -53,7 +53,7 @@ def _diabetes(_: Path | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _texts(_: Path | None) -> tuple[Any, np.ndarray]:
-    """Like counts of words: 4,000 sparse rows of four topics, each with words of its own."""
+    """Similar to word counts: 4,000 sparse rows of four topics with different words."""
     from scipy import sparse
 
     rng = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def models(case: DropIn, **options: Any) -> dict[str, Any]:
 
 
 def fit(model: Any, split: Split) -> float:
-    """Seconds of a fit that may well not converge: the default is 200 epochs."""
+    """Seconds of a fit, which need not converge in the default 200 epochs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         start = time.perf_counter()
@@ -112,7 +112,7 @@ def fit(model: Any, split: Split) -> float:
 
 
 def compare(case: DropIn, split: Split) -> str:
-    """Fit some epochs from one seed; says how close the losses stayed."""
+    """Fit some epochs from one seed; returns a text on how close the losses are."""
     both = models(case, max_iter=_CHECKED_EPOCHS, random_state=0)
     for model in both.values():
         fit(model, split)
@@ -121,7 +121,7 @@ def compare(case: DropIn, split: Split) -> str:
 
 
 def timed(case: DropIn, split: Split, checked: Row) -> Row:
-    """The row of five default fits; theirs with the number of threads that suits it."""
+    """The row of five default fits; scikit-learn uses its best number of threads."""
     n_threads = measure.fastest({n: brief(case, split, n) for n in one_or_all_cores()})
     seconds: dict[str, list[float]] = {OURS: [], SKLEARN: []}
     scores: dict[str, list[float]] = {OURS: [], SKLEARN: []}
@@ -139,7 +139,7 @@ def timed(case: DropIn, split: Split, checked: Row) -> Row:
 
 
 def brief(case: DropIn, split: Split, n_threads: int) -> measure.Sample:
-    """scikit-learn's first epochs on so many threads, to see which number suits it."""
+    """scikit-learn's first epochs on `n_threads` threads, to find its best number."""
     model = models(case, max_iter=10, random_state=0)[SKLEARN]
 
     def sample(repeats: int) -> float:
@@ -150,7 +150,7 @@ def brief(case: DropIn, split: Split, n_threads: int) -> measure.Sample:
 
 
 def same_scores(scores: dict[str, list[float]]) -> str:
-    """Compare mean scores; says what they are."""
+    """Compare mean scores; returns them as text."""
     ours, theirs = (np.asarray(scores[name]) for name in (OURS, SKLEARN))
     noise = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / ours.size)
     if not abs(ours.mean() - theirs.mean()) <= max(_NOISE * noise, _SCORE_STEP):

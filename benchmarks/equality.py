@@ -1,6 +1,6 @@
-"""Whether two sides computed the same: checked before anything is timed, with reasons for bounds.
+"""Checks that two sides computed the same before anything is timed, with reasons for the bounds.
 
-A comparison that fails raises `Mismatch`, which ends that comparison.
+A comparison that fails raises `Mismatch`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# A float32 sum of some hundred products is right to about 1e-6 of its size, and sides add in
-# different orders. Training enlarges that in two ways. Adam's first steps divide each gradient by
-# its own size, so a gradient that is only rounding noise may send its parameter either way. And a
-# unit whose sum is within rounding of 0 may be on for one side and off for the other, which moves
-# its whole column a little. So what is compared is a loss over a whole epoch, and of parameters the
-# distance between the two ends as a part of the way from the start. Sides that do the same were
-# seen to stay within 1e-5 of both without such a unit, and within 1e-4 and 1e-2 with one in a wide
-# net; a wrong order, rate or bias shows as a tenth or more of the way.
+# A float32 sum of some hundred products is accurate to about 1e-6 of its size, and sides add in
+# different orders. Training amplifies this in two ways. Adam's first steps divide each gradient by
+# its own size, so a gradient that is only rounding noise may move its parameter in either
+# direction. And a unit whose sum is within rounding of 0 may be on for one side and off for the
+# other, which moves its whole column slightly. So losses are compared over a whole epoch, and
+# parameters by the distance between both results relative to the distance from the start. Sides
+# that do the same stayed within 1e-5 of both without such a unit, and within 1e-4 and 1e-2 with one
+# in a wide net; a wrong order, rate or bias gives a tenth or more.
 LOSS_TOLERANCE = 1e-4
 PARAMETER_TOLERANCE = 1e-2
-# Probabilities are below 1 and predicted numbers are compared with their size.
+# Probabilities are below 1; predicted numbers are compared relative to their size.
 OUTPUT_TOLERANCE = 1e-5
 
 
@@ -48,7 +48,7 @@ def check_parameters(
     theirs: Sequence[np.ndarray],
     tolerance: float = PARAMETER_TOLERANCE,
 ) -> float:
-    """Compare where two trainings ended, as a part of the way from the start, array by array."""
+    """Compare two trainings' parameters array by array, relative to the distance from the start."""
     worst = 0.0
     for number, (first, a, b) in enumerate(zip(start, ours, theirs, strict=True)):
         if a.shape != b.shape:
@@ -83,7 +83,7 @@ def check_same_bits(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 
 def check_relative(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> float:
-    """Largest difference as a part of the largest number."""
+    """Largest difference relative to the largest number."""
     worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
     if not worst <= tolerance:
         raise Mismatch(f"a relative difference of {worst:.2g}, allowed {tolerance:g}")

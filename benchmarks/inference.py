@@ -1,7 +1,6 @@
-"""Inference cases: the same outputs for the same rows, then microseconds a call from Python.
+"""Inference cases: the same outputs for the same rows, then microseconds per call from Python.
 
-The rows are real digits where the net takes 784 numbers; each peer uses its better number of
-threads.
+The rows are real digits if the net takes 784 numbers; each library uses its best number of threads.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def run(
 
 
 def compare(expected: np.ndarray, side: Predictor) -> str:
-    """Check a side's outputs; says how close they are."""
+    """Check a side's outputs; returns a text on how close they are."""
     return f"outputs within {equality.check_outputs(expected, side.output()):.1g}"
 
 

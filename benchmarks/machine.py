@@ -1,6 +1,6 @@
 """The machine and the software that results were measured with.
 
-Without these a number means nothing; results from different machines are kept apart by them.
+Results are only meaningful together with them, and those of different machines are kept separate.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _thread_pools() -> Any:
 
 
 def blas_threads(n_threads: int) -> contextlib.AbstractContextManager[Any]:
-    """Hold NumPy's and SciPy's BLAS to so many threads in a block."""
+    """Limit NumPy's and SciPy's BLAS to `n_threads` threads in a block."""
     return _thread_pools().limit(limits=n_threads, user_api="blas")
 
 
@@ -85,7 +85,7 @@ def _memory_gb() -> float | None:
 
 
 def record() -> dict[str, Any]:
-    """What stays the same while a machine and its software do."""
+    """Properties that stay the same as long as the machine and its software do."""
     from fastmlp.kernels.compiler.jit import VECTOR_BYTES
 
     keys = ("internal_api", "version", "num_threads", "architecture")
@@ -113,7 +113,7 @@ def name_of(machine: dict[str, Any]) -> str:
 
 
 def load() -> float | None:
-    """Processes that ran or waited in the last minute, or None where nobody counts them."""
+    """Processes that ran or waited in the last minute; None if the system does not count them."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -121,7 +121,7 @@ def load() -> float | None:
 def commit() -> str:
     """The commit of the tree, with a plus if files other than results differ from it.
 
-    Nothing where there is no repository.
+    Empty if there is no repository.
     """
     changed = ("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS_FOLDER}")
     try:

@@ -1,7 +1,7 @@
-"""Timing that a noisy machine cannot bend one way: sides take turns, ratios are taken pair by pair.
+"""Timing without bias from a noisy machine: sides take turns, and ratios are taken per pair.
 
-Each sample repeats its work until it takes long enough to be timed well, after a pause in which
-the worker threads of the side before it go to sleep; garbage collection is off.
+Each sample repeats its work until it takes long enough to be timed well, after a pause in which the
+worker threads of the previous side go to sleep; garbage collection is off.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Sample = Callable[[int], float]
 Clock = Callable[[], float]
 
 MIN_SECONDS = 0.05
-PAUSE_SECONDS = 0.25  # OpenBLAS and its kin go on spinning for about 0.1 s
-_MAX_GROWTH = 100  # of the number of repeats between two trials
+PAUSE_SECONDS = 0.25  # OpenBLAS and similar libraries keep spinning for about 0.1 s
+_MAX_GROWTH = 100  # maximum growth of the number of repeats between two trials
 
 
 class Spread(NamedTuple):
-    """Five numbers that say how a quantity varied."""
+    """Five numbers that describe how a quantity varied."""
 
     low: float
     lower_quartile: float
@@ -67,7 +67,7 @@ def timed(function: Callable[..., Any], *args: Any, clock: Clock = time.perf_cou
 
 
 def repeats_for(sample: Sample, min_seconds: float = MIN_SECONDS) -> int:
-    """How many repeats take `min_seconds`; the trials warm the side up."""
+    """How many repeats take `min_seconds`; the trials also warm the side up."""
     repeats = 1
     sample(repeats)
     while (seconds := sample(repeats)) < min_seconds:
@@ -95,7 +95,7 @@ def interleave(
     min_seconds: float = MIN_SECONDS,
     pause: float = PAUSE_SECONDS,
 ) -> Timing:
-    """Time all sides in turn, A B C A B C, as often as there are rounds."""
+    """Time all sides alternately, A B C A B C, for a number of rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     with no_garbage_collection():
         repeats = {name: repeats_for(sample, min_seconds) for name, sample in sides.items()}

@@ -1,7 +1,8 @@
 """Peak memory of a fit above the caller's data, against what a step needs: run in a new process.
 
-As a program it makes the data, fits once on a few rows so that code and threads are loaded, resets
-the kernel's record of the peak, fits again and prints by how many bytes the peak exceeds the start.
+Run as a program, it makes the data, fits once on a few rows so that code and threads are loaded,
+resets the kernel's record of the peak, fits again and prints by how many bytes the peak exceeds the
+start.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ SLACK = 1.1
 _PEAK, _NOW = "VmHWM", "VmRSS"
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _WARM_ROWS = 256
-REFUSED = 3  # exit code of a fit that does not take such an input
+REFUSED = 3  # exit code of a fit that does not accept such an input
 
 
 def allowed_bytes(net: Net, batch: int, kind: str) -> int:
-    """Parameters, gradient, optimizer state and one batch of work space in float32, and a tenth.
+    """Parameters, gradient, optimizer state and the workspace of a batch in float32, plus a tenth.
 
-    Work space: the batch's inputs where they have to be converted; values and slopes of each layer;
-    the gradient on its way back.
+    Workspace: the batch's inputs if they have to be converted; values and slopes of each layer; the
+    gradient that is passed back.
     """
     inputs = 0 if kind in ("float32", "mapped") else net.sizes[0]
     numbers_a_row = inputs + 2 * sum(net.sizes[1:]) + max(net.sizes)
@@ -71,7 +72,7 @@ def measure_in_new_process(case: Memory) -> subprocess.CompletedProcess[str]:
     """Run this file as a program on a case."""
     settings = [case.kind, str(case.n_rows), str(case.batch), *map(str, case.net.sizes)]
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    # A fixed threshold hands large blocks back to the system as soon as they are freed.
+    # A fixed threshold returns large blocks to the system as soon as they are freed.
     environment = {"PYTHONPATH": paths, "MALLOC_MMAP_THRESHOLD_": "65536"}
     return subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", *settings],
@@ -100,7 +101,7 @@ def inputs(kind: str, n_rows: int, n_features: int, folder: str) -> Any:
     path = Path(folder) / "X.npy"
     np.save(path, X)
     mapped = np.load(path, mmap_mode="r")
-    mapped.sum()  # its pages count as the caller's, so they are all here before
+    mapped.sum()  # loads all its pages, which count as the caller's memory
     return mapped
 
 

@@ -1,7 +1,7 @@
-"""The practical peak of all cores: register tiles that run on numbers which never leave the cache.
+"""The practical peak of all cores: register tiles on numbers that stay in the cache.
 
 It is the most that any matrix product made of these tiles could reach, so a whole training step is
-measured against it.
+compared with it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _tiles(n_calls, a, a_stride, order, b, width, depth, bias, c, one):
 
 
 class Tiles:
-    """One core's tile and its operands, each core with its own memory."""
+    """One core's tile and its operands; each core has its own memory."""
 
     def __init__(self) -> None:
         self.width = int(tile_width(_ONE))
@@ -53,7 +53,7 @@ class Tiles:
 
     @property
     def flops(self) -> int:
-        """Of one tile: a multiplication and an addition for each of its products."""
+        """Operations of one tile: a multiplication and an addition for each of its products."""
         return 2 * TILE_ROWS * self.width * self.depth
 
     def run(self, n_calls: int) -> None:
@@ -77,18 +77,18 @@ class Tiles:
 
 
 class Peak:
-    """So many cores that compute tiles at the same time."""
+    """Several cores that compute tiles at the same time."""
 
     def __init__(self, n_threads: int) -> None:
         self.tiles = [Tiles() for _ in range(n_threads)]
 
     @property
     def flops(self) -> int:
-        """Of one repeat, over all cores."""
+        """Operations of one repeat on all cores."""
         return sum(tile.flops for tile in self.tiles) * _CALLS
 
     def sample(self, repeats: int) -> float:
-        """Seconds of so many repeats on all cores at once: the mean of what each core took."""
+        """Seconds of `repeats` repeats on all cores together: the mean over the cores."""
         seconds = [0.0] * len(self.tiles)
         start_line = threading.Barrier(len(self.tiles))
 

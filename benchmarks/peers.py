@@ -1,7 +1,7 @@
-"""The libraries we are measured against in training, each used the way that suits it best.
+"""The libraries that training is compared with, each used in the way that suits it best.
 
-All work on arrays that are ready for them, permute the rows once per epoch and take slices after
-that. A package that is not installed is left out, and the results say so.
+All work on prepared arrays, permute the rows once per epoch and then take slices. A package that is
+not installed is skipped, and the results say so.
 """
 
 from __future__ import annotations
@@ -143,10 +143,10 @@ def _jax_epoch(problem: Problem) -> Any:
 
 
 class SklearnTrainer(Trainer):
-    """scikit-learn's MLP, an epoch by `partial_fit`.
+    """scikit-learn's MLP, one epoch per `partial_fit`.
 
-    It is given permuted rows with its own shuffling off, which is faster than letting it gather
-    every batch, and the same work as the others do.
+    It gets permuted rows with its own shuffling off, which is faster than letting it gather every
+    batch, and is the same work as for the others.
     """
 
     name, package = cases.SKLEARN, "sklearn"
@@ -191,9 +191,10 @@ class SklearnTrainer(Trainer):
         return float(self.model.loss_) * (1 if self.problem.net.task == "classes" else 2)
 
     def curve(self, orders: Sequence[np.ndarray]) -> list[float]:
-        """As `epoch`, but a call a batch, to move epsilon to where the others add it.
+        """As `epoch`, but with one call per batch, to change epsilon to match the others.
 
-        It adds epsilon to the root of the second moment before correcting it, the others after.
+        scikit-learn adds epsilon to the root of the second moment before correcting it, the others
+        after.
         """
         batch, steps, losses = self.problem.batch, 0, []
         for order in orders:

@@ -1,6 +1,6 @@
 """Our plain SGD against the per-sample NumPy program: the same gradients, then samples per second.
 
-In float64 gradients must be equal to 1e-12 of the largest; in float32 to what float32 can hold.
+In float64 gradients must be equal to 1e-12 of the largest; in float32 to float32's precision.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PerSample:
         return self.net.flat_gradient(self.X[:n_rows], self.T[:n_rows])
 
     def sample(self, n_epochs: int) -> float:
-        """Seconds of so many epochs."""
+        """Seconds of `n_epochs` epochs."""
         order = np.arange(len(self.X))
         start = time.perf_counter()
         for _ in range(n_epochs):

@@ -1,7 +1,7 @@
-"""Pictures of the results: a bar for each comparison, and its spread.
+"""Plots of the results: a bar for each comparison, and its spread.
 
-Peers are told apart by colours that colour-blind readers can tell apart too, and by their names.
-The pictures are narrow, so that their words can be read on a phone.
+Libraries are distinguished by names and by colours that colour-blind readers can tell apart. The
+plots are narrow, so that their text can be read on a phone.
 """
 
 from __future__ import annotations

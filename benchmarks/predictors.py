@@ -1,7 +1,7 @@
-"""Our side and the peers in inference: a function and its argument, ready to be called from Python.
+"""Our side and the others in inference: a function and its argument, ready to call from Python.
 
-Everything that can be done before a call is done: data in the library's own form, gradients off,
-sessions open. All return class probabilities, or numbers.
+Everything that can be prepared before a call is prepared: data in the library's own form, gradients
+off, sessions open. All return class probabilities, or numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Predictor:
     net : Net
     weights : list of (W, b)
     X : ndarray
-        The rows that every call is given.
+        The rows for every call.
 
     Attributes
     ----------
@@ -59,13 +59,13 @@ class Predictor:
             return np.atleast_2d(np.asarray(self.function(self.argument)))
 
     def sample(self, n_calls: int) -> float:
-        """Seconds of so many calls."""
+        """Seconds of `n_calls` calls."""
         with self.on_threads():
             return measure.timed(self.function, self.argument)(n_calls)
 
 
 class OurPredictor(Predictor):
-    """fastmlp: its compiled predictor, or `predict_proba` where there is none."""
+    """fastmlp: its compiled predictor, or `predict_proba` if it has none."""
 
     name, package = OURS, "fastmlp"
 

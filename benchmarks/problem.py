@@ -1,6 +1,6 @@
-"""One training problem in plain arrays, which every side starts from: weights, rows, batch, rate.
+"""One training problem in plain arrays, the same for every side: weights, rows, batch, rate.
 
-Nobody draws initial weights or orders of their own, so results can be compared number by number.
+No side draws its own initial weights or orders, so results can be compared number by number.
 """
 
 from __future__ import annotations

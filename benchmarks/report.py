@@ -1,6 +1,6 @@
 """Results on disk: a JSON file that partial runs are merged into, and a table made from it.
 
-Each row remembers the commit, the date and the machine that it was measured with.
+Each row stores the commit, the date and the machine of its measurement.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TITLES = {
 
 
 def title(group: str) -> str:
-    """What a group of cases is called."""
+    """The title of a group of cases."""
     return _TITLES[group]
 
 
@@ -101,7 +101,7 @@ class Results:
         self.machines = {name: self.machines[name] for name in self.machines if name in used}
 
     def write(self) -> None:
-        """Write the JSON file and the table beside it, whole or not at all."""
+        """Write the JSON file and the table next to it, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = {"machines": self.machines, "rows": self._kept}
         _replace(self.path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")

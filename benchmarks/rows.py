@@ -1,8 +1,8 @@
-"""A row of the results: our figure, the other side's, their ratio and what came of the comparison.
+"""A row of the results: our figure, the other side's, their ratio and the status.
 
-A row passes when its ratio reaches the target that we set ourselves, and is a mismatch when the two
-sides did not compute the same, in which case nothing was timed. Whether a peer is faster is another
-question: `verdict` answers it.
+A row passes if its ratio reaches our own target. It is a mismatch if the two sides did not compute
+the same; then nothing is timed. Whether another library is faster is a separate question, which
+`verdict` answers.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Row:
     Parameters
     ----------
     group, case, peer : str
-        What was compared with whom; "limit" for a fixed bound.
+        What was compared with which library; "limit" for a fixed bound.
     status : str
         One of `STATUSES`.
     unit : str
-        Of `ours` and `theirs`.
+        Unit of `ours` and `theirs`.
     ours, theirs : float, optional
         Medians.
     ratio : Spread, optional
         How many times better ours is.
     target : float, optional
-        What the median of the ratio is to reach.
+        Target for the median of the ratio.
     note : str
         For the reader.
     """
@@ -75,17 +75,17 @@ class Row:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Row:
-        """The row that `to_dict` wrote; what it does not know is left out."""
+        """The row that `to_dict` wrote; unknown fields are ignored."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         ratio = known.get("ratio")
         return cls(**known | {"ratio": None if ratio is None else Spread(*ratio)})
 
 
 def verdict(row: Row) -> str:
-    """What a reader wants to know of a row: who is faster, or whether a limit was kept.
+    """The summary of a row: which side is faster, or whether a limit was kept.
 
-    Two sides are level where the middle half of the ratios includes 1. Rows that were not timed
-    say why not.
+    Two sides are level if the middle half of the ratios includes 1. Rows that were not timed say
+    why.
     """
     if row.ratio is None or row.status in BAD:
         return row.status
@@ -115,7 +115,7 @@ def judged(
 ) -> Row:
     """A measured row, passed if the median reaches the target; if `lenient`, the upper quartile.
 
-    Lenient is for "never worse": two equal things are on either side of 1 half of the time.
+    Lenient is for "never worse": the ratio of equal things is below 1 half of the time.
     """
     reached = ratio.upper_quartile if lenient else ratio.median
     status = PASS if reached >= target else MISSED

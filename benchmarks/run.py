@@ -1,6 +1,6 @@
-"""Which code measures which kind of case, and the loop over the cases that were asked for.
+"""The code that measures each kind of case, and the loop over the requested cases.
 
-A case that fails ends in a row with its error; the others go on.
+A case that fails gives a row with its error; the others continue.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ RUNNERS: dict[type[Case], Callable[[Any, Settings], Iterator[Row]]] = {
 
 
 def chosen(pattern: str) -> list[Case]:
-    """Cases whose key (group/name) holds the pattern, or matches it if it has wildcards."""
+    """Cases whose key (group/name) contains the pattern, or matches it if it has wildcards."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
     return [case for case in cases.CASES if fnmatch.fnmatchcase(case.key, pattern)]

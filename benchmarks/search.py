@@ -1,7 +1,7 @@
 """A grid search on two workers against one, in new processes, with a warm cache and a cold one.
 
-With one thread a fit, two workers can halve the time; by default, one worker alone uses all cores
-where that pays. Both must find the same scores, and a warning of a worker ends the case.
+With one thread per fit, two workers can halve the time; by default, a single worker uses all cores
+if that is worthwhile. Both must find the same scores, and a warning from a worker ends the case.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _QUICK_EPOCHS, _EPOCHS = 1, 80
 
 
 def run(case: Search, settings: Settings) -> Iterator[Row]:
-    """Compare the scores of both on few rows, then time whole searches in turn."""
+    """Compare the scores of both on few rows, then time whole searches alternately."""
     if settings.quick and (case.cold or case.n_threads):  # the other case checks the same
         return
     table = data.digits(settings.data_home, 200 if settings.quick else 5000)
@@ -54,7 +54,7 @@ def run(case: Search, settings: Settings) -> Iterator[Row]:
         epochs = _QUICK_EPOCHS if settings.quick else _EPOCHS
         if not case.cold:
             searched(case, place, 1, _QUICK_EPOCHS)
-        # Once is enough for what takes a minute.
+        # Once is enough for a search that takes a minute.
         sides = ((OURS, 2), (PEER, 1))
         timing = Timing({name: [searched(case, place, n, epochs)] for name, n in sides})
         same_scores(place)
@@ -67,7 +67,7 @@ def run(case: Search, settings: Settings) -> Iterator[Row]:
 
 
 def searched(case: Search, place: Path, workers: int, epochs: int) -> float:
-    """Seconds of one search; its scores are left in the folder."""
+    """Seconds of one search; its scores are written to the folder."""
     environment = {
         "EPOCHS": f"{epochs}",
         "WORKERS": f"{workers}",
@@ -81,7 +81,7 @@ def searched(case: Search, place: Path, workers: int, epochs: int) -> float:
 
 
 def same_scores(place: Path) -> None:
-    """Refuse a search whose workers came to other scores than one did alone."""
+    """Refuse a search if several workers found other scores than one worker."""
     one, two = (np.load(place / f"scores{workers}.npy") for workers in (1, 2))
     if not np.array_equal(one, two):
         raise Mismatch("scores depend on the number of workers")

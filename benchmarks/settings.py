@@ -1,6 +1,6 @@
-"""What a run was asked to do, passed to every case.
+"""The options of a run, passed to every case.
 
-Quick means: check that all sides compute the same, on little data, and time nothing.
+A quick run only checks on little data that all sides compute the same, without timing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Settings:
     rounds : int
         How often each side is timed.
     min_seconds : float
-        How long a timed sample is to take at least.
+        Minimum duration of a timed sample.
     """
 
     quick: bool = False

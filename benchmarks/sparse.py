@@ -1,6 +1,6 @@
 """A CSR input trained without making it dense, against the same numbers as a dense array.
 
-Where `fit` does not take CSR the row says so.
+If `fit` does not accept CSR, the row says so.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def dense(of: Problem) -> Problem:
 
 
 def compare(small: Problem) -> str:
-    """Train on both inputs; says how close they stayed."""
+    """Train on both inputs; returns a text on how close they are."""
     ends, losses = [], []
     for at in (small, dense(small)):
         ours = OurTrainer(at)

@@ -1,6 +1,6 @@
-"""The one picture that matters: how many times faster a training step is, for every net and peer.
+"""The summary plot: how many times faster a training step is, for every network and library.
 
-`python -m benchmarks.summary` makes all pictures and tables anew from the results on disk, without
+`python -m benchmarks.summary` regenerates all plots and tables from the results on disk, without
 measuring.
 """
 
@@ -20,7 +20,7 @@ _MARKS = {cases.TORCH: "o", cases.JAX: "s", cases.SKLEARN: "D"}
 def draw(found: Sequence[Row], folder: Path) -> Path | None:
     """A point for each training case and peer, with a line from its lowest to its highest.
 
-    None is drawn where no training was measured.
+    Nothing is drawn if no training was measured.
     """
     from matplotlib.figure import Figure
 

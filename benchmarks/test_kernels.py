@@ -1,6 +1,6 @@
 """Micro benchmarks of the kernels against NumPy, one thread each: `pytest benchmarks`.
 
-Each pair first proves that both compute the same, then pytest-benchmark times them side by side.
+Each pair is first checked to compute the same, then pytest-benchmark times both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastmlp.nn.dense import product_for
 from fastmlp.optim.optimizers import Group
 
 ONE = np.float32(1)
-TOLERANCE = 1e-5  # of the largest result: float32 sums of about a thousand products
+TOLERANCE = 1e-5  # relative to the largest result: float32 sums of about a thousand products
 FORWARD = [
     (32, 32, 784), (128, 32, 784), (128, 128, 784), (32, 16, 32), (126, 1024, 1020),
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Thread scaling: the same bits with one thread and two, then the time of one against the other.
 
-The widest net's step is also measured against the tile peak of the cores that it runs on.
+The widest network's step is also compared with the tile peak of the cores that it runs on.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(case: Threads, settings: Settings) -> Iterator[Row]:
 
 
 def run_peak_share(case: PeakShare, settings: Settings) -> Iterator[Row]:
-    """One row: the step's arithmetic a second as a part of the tiles'."""
+    """One row: the step's arithmetic per second as a fraction of the tiles'."""
     peak = Peak(n_cores())
     if settings.quick:
         status = rows.EQUAL if all(tile.is_right() for tile in peak.tiles) else rows.MISMATCH
@@ -60,8 +60,8 @@ def run_peak_share(case: PeakShare, settings: Settings) -> Iterator[Row]:
 
 
 def step_flops(net: Net, batch: int) -> int:
-    """Of the matrix products of a step: forward and weight gradient of each layer, and the input
-    gradient of all but the first."""
+    """Operations of a step's matrix products: forward and weight gradient of each layer, and the
+    input gradient of all but the first."""
     products = [n_in * n_out for n_in, n_out in net.layers]
     return 2 * batch * (2 * sum(products) + sum(products[1:]))
 

@@ -1,6 +1,6 @@
-"""Our own side of a training case, and the small interface that it shares with the peers.
+"""Our side of a training case, and the interface that it shares with the other libraries.
 
-A trainer starts from a problem's weights, goes through epochs, and shows its losses and parameters.
+A trainer starts from a problem's weights, trains for epochs, and returns losses and parameters.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Trainer:
     Attributes
     ----------
     name, package : str
-        How tables call the side, and what must be installed for it.
+        The side's name in tables, and the package that it needs.
     threads : int
         Set to the best of `thread_choices` before timing.
     """
@@ -64,7 +64,7 @@ class Trainer:
         return [self.epoch(order) for order in orders]
 
     def sample(self, n_epochs: int) -> float:
-        """Seconds of so many epochs. Their random orders are drawn before, at no cost to it."""
+        """Seconds of `n_epochs` epochs. Their random orders are drawn before and not counted."""
         orders = [self._rng.permutation(self.problem.n_rows) for _ in range(n_epochs)]
         with self.on_threads():
             start = time.perf_counter()
@@ -86,7 +86,7 @@ def network_for(problem: Problem, dtype: str = "float32") -> fastmlp.Network:
 
 
 class OurTrainer(Trainer):
-    """fastmlp, whose epochs come from one call of `fit`, random orders included."""
+    """fastmlp, whose epochs are one call of `fit` and include drawing random orders."""
 
     name, package = OURS, "fastmlp"
 
@@ -106,7 +106,7 @@ class OurTrainer(Trainer):
         }
 
     def fit(self, n_epochs: int) -> fastmlp.History:
-        """Train on; the optimizer starts anew at each call."""
+        """Continue training; the optimizer starts from zero in each call."""
         problem = self.problem
         return self.net.fit(problem.X, problem.y, epochs=n_epochs, **self.options)
 
@@ -125,5 +125,5 @@ class OurTrainer(Trainer):
         return [part for layer in self.net.layers[::2] for part in (layer.W, layer.b)]
 
     def sample(self, n_epochs: int) -> float:
-        """Seconds inside the epochs; the checks of the data before them are a case of their own."""
+        """Seconds inside the epochs; checking the data before them is a separate case."""
         return sum(self.fit(n_epochs).seconds)

@@ -1,6 +1,6 @@
 """Training cases: the same losses and parameters from the same start, then microseconds per step.
 
-Each peer uses one thread or all, whichever is faster for the case.
+Each library uses one thread or all, whichever is faster for the case.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from .settings import Settings
 from .trainers import OurTrainer, Trainer
 
 CHECKED_STEPS, CHECKED_EPOCHS, CHECKED_ROWS = 4, 2, 64
-# In a narrow net one unit within rounding of 0 can be too much (see `equality`), so another start
-# is tried. Sides that do not do the same agree from none.
+# In a narrow net, one unit within rounding of 0 can exceed the bounds (see `equality`), so other
+# starts are tried. Sides that do not do the same agree from none of them.
 STARTS = 3
 
 
 def run(
     case: Training, settings: Settings, trainers: Mapping[str, type[Trainer]] = TRAINERS
 ) -> Iterator[Row]:
-    """Check all peers, then time those that computed the same as we."""
+    """Check all libraries, then time those whose results equal ours."""
     table = data.rows_for(
         case.net, settings.data_home, max(CHECKED_STEPS * case.batch, CHECKED_ROWS)
     )
@@ -53,7 +53,7 @@ def compare_any(problems: Sequence[Problem], trainer: type[Trainer]) -> str:
 
 
 def compare(problem: Problem, trainer: type[Trainer]) -> str:
-    """Train both sides from the same weights in the same order; says how close they stayed."""
+    """Train both sides from the same weights in the same order; returns how close they are."""
     ours, theirs = OurTrainer(problem), trainer(problem)
     orders = ours.orders(CHECKED_EPOCHS)
     losses = ours.fit(CHECKED_EPOCHS).loss
@@ -84,14 +84,14 @@ def _timed(
 
 
 def threads_used(side: Trainer | Predictor) -> str:
-    """How many threads a peer that lets us choose was given, for a note."""
+    """A note on how many threads a library used, if it lets us choose."""
     if not side.thread_choices:
         return ""
     return f", {side.threads} thread{'s' if side.threads > 1 else ''}"
 
 
 def choose_threads(side: Trainer | Predictor, min_seconds: float) -> None:
-    """Settle on the number of threads with which a peer is fastest."""
+    """Choose the number of threads with which a library is fastest."""
 
     def sample_on(threads: int) -> measure.Sample:
         def sample(repeats: int) -> float:

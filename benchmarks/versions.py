@@ -1,9 +1,8 @@
 """Two versions of fastmlp side by side: `python -m benchmarks.versions OLD NEW` compares speeds.
 
-OLD and NEW are folders that hold a `fastmlp` package each. Each version works in a process of its
-own, which stays alive and sleeps while the other is timed; which of them begins changes from round
-to round. Our side of the training, inference, sparse and drop-in cases is measured, and short
-calls.
+OLD and NEW are folders that each contain a `fastmlp` package. Each version runs in a separate
+process, which sleeps while the other is timed; they take turns in going first. Measured are our
+side of the training, inference, sparse and drop-in cases, and short calls.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ import numpy as np
 from . import cases, data, measure
 from .measure import Sample
 
-MOST_ROWS = 20_000  # of a training table: what a step costs does not depend on more
+MOST_ROWS = 20_000  # of a training table: the cost of a step does not depend on more
 
 
 def samples() -> Iterator[tuple[str, Callable[[], Sample]]]:
-    """Every row's name, and what prepares it."""
+    """Every row's name, and the function that prepares it."""
     for case in cases.CASES:
         if isinstance(case, cases.Training):
             for n_threads in (1, None):
@@ -101,7 +100,7 @@ def _partial_fit(n_rows: int) -> Sample:
 
 
 def _serve(place: str) -> None:
-    """Prepare the row that a line names, or time it so many times."""
+    """Read lines: prepare the row with that name, or time a number of repeats."""
     import fastmlp
 
     assert Path(fastmlp.__file__).parents[1] == Path(place), fastmlp.__file__
@@ -124,7 +123,7 @@ class Version:
 
     def __init__(self, place: Path) -> None:
         root = Path(__file__).resolve().parents[1]
-        # Of the version only fastmlp: these rows are prepared by this checkout's benchmarks.
+        # Only fastmlp is taken from the version; this checkout's benchmarks prepare the rows.
         start = (
             f"import sys; sys.path.insert(0, {str(place)!r}); import fastmlp;"
             f"sys.path[0] = {str(root)!r};"
@@ -147,7 +146,7 @@ class Version:
 
 
 def compare(old: Version, new: Version, row: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds per repeat of both, a pair per round."""
+    """Seconds per repeat of both, one pair per round."""
     both = (old, new)
     seconds: tuple[list[float], list[float]] = ([], [])
     repeats = int(max(version.ask(row) for version in both))

@@ -42,7 +42,7 @@ default_role = "py:obj"  # single backquotes in docstrings link where there is s
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3  # links such as page.md#a-heading, as on GitHub
 MORE_PAGES = {  # pages below others, which Markdown that is also read on GitHub cannot say itself
-    "performance": ["benchmarks/results"],
+    "performance": ["performance-log", "benchmarks/results"],
     "learn/index": ["published-algorithm"],
     "architecture": ["extending"],
     "extending": [

@@ -1,6 +1,6 @@
-"""Multi-layer perceptrons on a CPU: trained and served fast, from pure Python.
+"""Multi-layer perceptrons on a CPU, with fast training and serving, in pure Python.
 
-Names are imported when first used, so `import fastmlp` itself costs next to nothing.
+Names are imported when first used, so `import fastmlp` itself takes almost no time.
 """
 
 from __future__ import annotations

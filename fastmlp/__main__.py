@@ -1,6 +1,6 @@
 """Makes `python -m fastmlp` the same as the command `fastmlp`.
 
-Everything is in `cli`; this file only calls it.
+This file only calls `fastmlp.tools.cli`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Every error a user can cause, worded in one way: `where: expected this, got that; do so`.
+"""All errors that users can cause, in one form: `where: expected this, got that; do so`.
 
-Checks at the library's edges raise these; the command line prints them as one line and exits with
-code 2.
+Checks of users' input raise them; the command line prints them as one line and exits with code 2.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something given to fastmlp cannot be used.
+    """Something passed to fastmlp cannot be used.
 
     Parameters
     ----------
     where : str
         The function, parameter or file at fault.
     expected, got : str
-        What was needed and what came instead: shapes, types and counts, never an array's contents.
+        What was needed and what was passed: shapes, types and counts, never an array's contents.
     advice : str
         What the user can do about it.
 
@@ -44,16 +43,16 @@ class InputTypeError(InputError, TypeError):
 
 
 class FileError(InputError, OSError):
-    """A file is missing, unreadable, truncated or not what its name says."""
+    """A file is missing, unreadable, truncated or not of the kind that its name says."""
 
 
 def counted(number: int, thing: str) -> str:
-    """As a sentence needs it: "1 column", "2 columns"."""
+    """A count with its noun in singular or plural: "1 column", "2 columns"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, quoted: bool = True) -> str:
-    """Advice for a name that is not known: the closest known one, or something else."""
+    """Advice for an unknown name: the closest known one, or else `otherwise`."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     if not close:
         return otherwise
@@ -61,7 +60,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, quoted: bool =
 
 
 def require(module: str, where: str) -> Any:
-    """Import a module of an optional package, or say how to install that."""
+    """Import a module of an optional package, or raise an error that says how to install it."""
     try:
         return import_module(module)
     except ImportError as error:

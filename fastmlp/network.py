@@ -1,6 +1,6 @@
-"""Network: layers in a row and a loss that can be trained, asked, explained and saved.
+"""Network: a sequence of layers and a loss, with methods to train, predict, trace and save.
 
-What it is made of is a `Body`; each method hands over to the module that does the work.
+Its data are in the base class `Body`; each method calls the module that does the work.
 """
 
 from __future__ import annotations
@@ -33,34 +33,35 @@ class Network(Body):
     Parameters
     ----------
     layers : sequence of Layer
-        Dense layers, activations, dropout and layers of your own, in order.
+        Dense layers, activations, dropout and your own layers, in order.
     loss : str or Loss, default "softmax_cross_entropy"
-        What to minimise; it also says what targets and predictions are.
+        What to minimise; it also defines what targets and predictions are.
     dtype : {"float32", "float64"}, default "float32"
         Type of all parameters and computations.
     random_state : int, numpy Generator or None, default 0
         Seed of initial weights, of shuffling and of dropout; None draws a new one.
     l1, l2 : float, default 0
-        Factors of the penalties on weights, not on biases, which are added to the loss.
+        Factors of the penalties on weights (not on biases) that are added to the loss.
 
     Attributes
     ----------
     params, grads : ndarray of shape (n_params,)
-        All parameters, and the gradient of the last batch. Setting one copies finite numbers in.
+        All parameters, and the gradient of the last batch. An assignment copies finite numbers in.
     buffers : ndarray of shape (n_buffers,)
-        Numbers that are kept and not trained: running statistics of `BatchNorm`. As `params`.
+        Numbers that are kept but not trained: running statistics of `BatchNorm`. Assigned like
+        `params`.
     layers : tuple of Layer
-        As given. Neither they nor `dtype`, `n_features` and `n_outputs` can be set.
+        As given. `layers`, `dtype`, `n_features` and `n_outputs` cannot be set.
     loss : Loss
-        May be set to another that reads targets in the same way.
+        May be set to another loss that reads targets in the same way.
     classes_ : ndarray or None
         Labels in the order of the outputs, once fitted on labels.
     feature_names : tuple of str or None
-        Names of the input columns, kept in model files: those of the first data frame that `fit`
-        is given, or as set; None until then. Columns of data frames are put into this order by
-        name from then on, and missing or other ones are refused; arrays are taken as they stand.
+        Names of the input columns, saved in model files: set by the user or taken from the first
+        data frame passed to `fit`; None before. From then on, columns of data frames are put into
+        this order by name, and missing or unknown columns are refused; arrays are used unchanged.
     trained_on : dict or None
-        What the command line writes down about the training's data, kept in model files.
+        What the command line stores about the training data, saved in model files.
 
     Raises
     ------
@@ -69,8 +70,8 @@ class Network(Body):
 
     Notes
     -----
-    What is minimised is the mean loss over samples plus `l1 sum |W| + l2 / 2 sum W^2` over the
-    weights of all layers.
+    The objective is the mean loss over samples plus `l1 sum |W| + l2 / 2 sum W^2` over the weights
+    of all layers.
 
     Examples
     --------
@@ -102,30 +103,30 @@ class Network(Body):
         keep_finite: bool = False,
         gradient_accumulation_steps: int = 1,
     ) -> History:
-        """Train on samples, from the parameters as they are.
+        """Train on samples, starting from the current parameters.
 
         Parameters
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
-            One row for each sample: finite numbers, converted to the network's dtype by batches.
-            Names of a frame's columns become `feature_names`, where there are none yet.
+            One row for each sample: finite numbers, converted to the network's dtype batch by
+            batch. Names of a frame's columns become `feature_names` if there are none yet.
         y : array of shape (n,) or (n, n_targets)
-            Labels, one-hot rows, probabilities or numbers, as the loss takes them.
+            Labels, one-hot rows, probabilities or numbers, depending on the loss.
         optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
-            What turns gradients into steps.
+            The optimizer that updates the parameters.
         epochs : int, default 10
-            How often all samples are visited.
+            Number of passes over all samples.
         batch_size : int, default 32
             Samples of a batch, after which parameters are updated.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples to judge by after each epoch.
+            Samples for evaluation after each epoch.
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         shuffle : bool, default True
             Whether to visit samples in a new order each epoch.
         n_threads : int, optional
-            By default as many as pay for the work of a step, but one in a thread that is not the
-            main one, and at most as OMP_NUM_THREADS or NUMBA_NUM_THREADS say.
+            By default as many as are worthwhile for the work of a step, limited by OMP_NUM_THREADS
+            and NUMBA_NUM_THREADS; one if called from a thread other than the main one.
         callbacks : sequence of callable, default ()
             Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
             a `Checkpoint`, one an `EarlyStopping`, one an `EMA` or `SWA`. Of an object that has a
@@ -154,7 +155,7 @@ class Network(Body):
         ------
         InputError
             For data that do not fit the network, before anything is changed, and for a loss that
-            turns nan or infinite, which names the epoch and the learning rate.
+            becomes nan or infinite; it names the epoch and the learning rate.
         """
         return training.fit(
             self,
@@ -224,8 +225,8 @@ class Network(Body):
         Returns
         -------
         ndarray of shape (n,) or (n, n_targets)
-            Labels as fit was given them; of one-hot rows and probabilities, numbers of classes; of
-            several labels, 1 and 0; all other numbers in the network's dtype.
+            Labels as passed to fit; class numbers if fitted on one-hot rows or probabilities; 1 and
+            0 for several labels; otherwise numbers in the network's dtype.
 
         Raises
         ------
@@ -266,16 +267,16 @@ class Network(Body):
         X : array, data frame or sparse matrix of shape (n, n_features)
             One row for each sample.
         y : array of shape (n,) or (n, n_targets)
-            What fit takes: labels, rows or numbers.
+            As for `fit`: labels, rows or numbers.
         sample_weight : array of shape (n,), optional
             Weights of the samples; by default equal ones.
 
         Returns
         -------
         loss : float
-            Penalties left out.
+            Without penalties.
         score : float
-            As `score` gives it.
+            As from `score`.
 
         Raises
         ------
@@ -305,7 +306,7 @@ class Network(Body):
         loss : float
             Of all samples.
         gradient : ndarray of shape (n_params,)
-            With respect to `params`: a copy of `grads`, which holds it too.
+            With respect to `params`: a copy of `grads`, which holds it as well.
 
         Raises
         ------
@@ -324,25 +325,25 @@ class Network(Body):
     def trace(self, x: Any, y: Any, *, optimizer: Any = "sgd", training: bool = False) -> Trace:
         """Follow one sample forward, through the loss, back and through an update.
 
-        The network itself stays as it is: the trace is made with a copy of it.
+        The network itself is not changed: the trace is made with a copy.
 
         Parameters
         ----------
         x : array of shape (n_features,) or (1, n_features), data frame or sparse matrix of one row
             The sample.
         y : label, number or array of shape (n_outputs,)
-            Its target, as an entry of what `fit` takes. A network that is not fitted takes whole
-            numbers for classes, from 0.
+            Its target, as one entry of the y for `fit`. A network that is not fitted reads whole
+            numbers as class numbers, from 0.
         optimizer : str, Optimizer, object with `step(params, grads)` or None, default "sgd"
-            What makes the update: its first step. None leaves the update out.
+            The optimizer whose first step is the update. None omits the update.
         training : bool, default False
             Whether Dropout drops units, as it does in the first step of `fit`.
 
         Returns
         -------
         Trace
-            For each layer z, a, slope, delta, dW, db and the update as named arrays, with the
-            numbers of `fastmlp.reference` beside them.
+            For each layer z, a, slope, delta, dW, db and the update as named arrays, together with
+            the numbers of `fastmlp.reference`.
 
         Raises
         ------
@@ -370,20 +371,20 @@ class Network(Body):
         Returns
         -------
         Predictor
-            What gives outputs after the link; see `fastmlp.serving.predictor`.
+            Returns outputs after the link; see `fastmlp.serving.predictor`.
 
         Raises
         ------
         InputError
-            If the network is not built or has parts of your own.
+            If the network is not built or has user-defined parts.
         """
         return Predictor(self)
 
     def save(self, path: Any) -> None:
-        """Write the network to a safetensors file, whole or not at all.
+        """Write the network to a safetensors file atomically.
 
-        What `load` could not give back is refused, and the file is read again before it takes the
-        place of an older one.
+        Anything that `load` could not restore exactly is refused, and the new file is read back
+        before it replaces an older one.
 
         Parameters
         ----------
@@ -394,8 +395,8 @@ class Network(Body):
         ------
         InputError
             If the network is not built, has parameters that are not finite, labels that are neither
-            numbers nor text, or layers, losses or initializers of your own without a name of their
-            own or with settings that are neither numbers nor text.
+            numbers nor text, or user-defined layers, losses or initializers that have no `name` or
+            have settings that are neither numbers nor text.
         FileError
             If the file cannot be written.
         """
@@ -403,7 +404,7 @@ class Network(Body):
 
     @classmethod
     def load(cls, path: Any, custom: Iterable[type] = ()) -> Network:
-        """Read a network that `save` or a `Checkpoint` wrote; runs nothing that is in the file.
+        """Read a network that `save` or a `Checkpoint` wrote; runs no code from the file.
 
         Parameters
         ----------
@@ -420,7 +421,7 @@ class Network(Body):
         Raises
         ------
         FileError
-            If the file is missing, damaged, foreign or of a newer format.
+            If the file is missing, damaged, of a newer format, or not a model file.
         """
         return serialization.load(Network, path, custom)
 
@@ -430,7 +431,7 @@ class Network(Body):
         Returns
         -------
         str
-            A table, which a prompt shows as it is; elsewhere `print` it.
+            A table, which a prompt shows directly; elsewhere `print` it.
 
         Examples
         --------
@@ -448,14 +449,14 @@ class Network(Body):
     def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
         """Gradient of one linear output (before the loss's link) with respect to X.
 
-        Dropout is off, and `grads` stays as it is.
+        Dropout is off, and `grads` is not changed.
 
         Parameters
         ----------
         X : array or data frame of shape (n, n_features)
             One row for each sample.
         output : int, default 0
-            Which output: the class's place in `classes_`, or the target's.
+            Index of the output: that of the class in `classes_`, or of the target.
 
         Returns
         -------

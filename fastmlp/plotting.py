@@ -1,7 +1,7 @@
-"""Pictures of a fit: its curves, its mistakes, its weights, and one report that holds them all.
+"""Plots of a fit: curves, confusion matrix, weights, and a report with all of them.
 
-Each function draws on the axes it is given or on a figure of its own that pyplot never hears of;
-matplotlib, an optional package, is imported when the first picture is drawn.
+Each function draws on the given axes, or on a new figure that is not registered with pyplot.
+matplotlib, an optional package, is imported when the first plot is drawn.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 class Traced(Protocol):
-    """What pictures need of a `Trace`, whose module imports this one."""
+    """The parts of `Trace` that plots use; its module imports this one."""
 
     target: np.ndarray
     prediction: np.ndarray
@@ -63,12 +63,12 @@ class Traced(Protocol):
 
 
 def require_matplotlib(where: str) -> None:
-    """Say how to install matplotlib if it is missing; worth asking before a long training."""
+    """Raise an error if matplotlib is missing; to be called before a long training."""
     require("matplotlib.figure", where)
 
 
 def plot_rates(found: Any, ax: Axes | None = None) -> Axes:
-    """Draw the losses of a learning-rate range test by rate, and the rate that it suggests.
+    """Draw the losses of a learning-rate range test against the rate, and the suggested rate.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def plot_rates(found: Any, ax: Axes | None = None) -> Axes:
     ax.plot(found.rates, found.smoothed, color=_BLUE, label="smoothed")
     label = f"suggestion: {found.suggestion:.2g}"
     ax.axvline(found.suggestion, color=_VERMILION, linestyle="--", label=label)
-    # Losses of a run that diverges would press all others to the bottom.
+    # The losses of a diverging run would squeeze all others to the bottom.
     start, least = found.smoothed[0], found.smoothed.min()
     ax.set_ylim(min(least, found.losses.min()) - 0.1 * abs(start - least), None)
     if found.losses.max() > start + 2 * (start - least) and start > least:
@@ -119,10 +119,10 @@ def plot_history(
     score_name: str = "score",
     loss_name: str = "loss",
 ) -> Axes:
-    """Draw losses by epoch and, on a second axis at the right, the validation score.
+    """Draw losses by epoch and, on a second axis on the right, the validation score.
 
-    The axis of losses starts at 0 and that of scores ends at the best possible one, so that noise
-    looks as small as it is.
+    The loss axis starts at 0 and the score axis ends at the best possible score, so that noise is
+    not exaggerated.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def plot_history(
     ax : matplotlib Axes, optional
         By default those of a new figure.
     score_name : str, default "score"
-        What the score is, for its label.
+        Name of the score, for its label.
     loss_name : str, default "loss"
-        What the loss is, for its label.
+        Name of the loss, for its label.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def plot_history(
     if history.validation_score:
         label, current = f"validation {score_name}", ax.figure.gca()
         twin = ax.twinx()
-        ax.figure.sca(current)  # a new axes makes itself pyplot's current one
+        ax.figure.sca(current)  # new axes become pyplot's current ones
         twin.set_ylabel(label)
         lines += _curve(twin, history.validation_score, label, _GREEN, "-.")
         twin.set_ylim(*_score_limits(history.validation_score))
@@ -172,12 +172,12 @@ def plot_history(
         ax.set_ylim(bottom=0)
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.grid(alpha=0.3)
-    ax.legend(handles=lines, **_ABOVE)  # where no line can pass
+    ax.legend(handles=lines, **_ABOVE)  # where it covers no line
     return ax
 
 
 def _score_limits(scores: Sequence[float]) -> tuple[float, float]:
-    """Of an axis on which a change by 0.01 of an accuracy or an R² looks like one."""
+    """Limits of the score axis, on which a change of 0.01 must look small."""
     low, high = min(scores), max(scores)
     if high > 1:  # some other score
         wide = max(high - low, 0.2 * high)
@@ -189,7 +189,7 @@ def _score_limits(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _curve(ax: Axes, values: list[float], label: str, color: str, line: str) -> list[Any]:
-    """One value per epoch, with points where they are few, as one alone makes no line."""
+    """One value per epoch, with markers if there are few, because a single one makes no line."""
     style = line + "o" * (len(values) <= 30)
     return ax.plot(range(1, len(values) + 1), values, style, color=color, label=label, ms=4)
 
@@ -197,7 +197,7 @@ def _curve(ax: Axes, values: list[float], label: str, color: str, line: str) -> 
 def plot_confusion(
     true: Any, predicted: Any, labels: Sequence[Any] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw how often each class was taken for each: counts, shaded by their share of the row.
+    """Draw a confusion matrix: counts, shaded by their share of the row.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def plot_confusion(
     Returns
     -------
     Axes
-        With one image, of a row for each true class, and a text in each cell.
+        With one image, which has a row for each true class, and a text in each cell.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def plot_confusion(
         size = _font_size(side / len(classes), len(str(counts.max())))
         luminance = image.cmap(shares)[..., :3] @ [0.299, 0.587, 0.114]
         for (row, column), count in np.ndenumerate(counts):
-            # Zeros step back, so that the few mistakes stand out.
+            # Zeros are drawn lighter, so that the few mistakes stand out.
             color = "white" if luminance[row, column] < 0.5 else "black" if count else "0.45"
             ax.text(column, row, str(count), ha="center", va="center", size=size, color=color)
     ticks = range(0, len(classes), math.ceil(len(classes) / _MAX_NUMBERED))
@@ -264,7 +264,7 @@ def _confusion(
 def plot_weights(
     W: Any, image_shape: tuple[int, int], ax: Axes | None = None, n_max: int = 64
 ) -> Axes:
-    """Draw the incoming weights of each unit as a picture, largest norm first.
+    """Draw the incoming weights of each unit as an image, largest norm first.
 
     Parameters
     ----------
@@ -275,18 +275,18 @@ def plot_weights(
     ax : matplotlib Axes, optional
         By default those of a new figure.
     n_max : int, default 64
-        How many units are shown at most.
+        Maximum number of units that are shown.
 
     Returns
     -------
     Axes
-        With one image: units row by row, a masked pixel between them. The colours are symmetric
-        about 0; at most the 0.5 % largest weights are beyond their ends.
+        With one image: units row by row, separated by a masked pixel. The colour scale is symmetric
+        about 0; at most the 0.5 % largest weights exceed it.
 
     Raises
     ------
     InputError
-        If the weights are not finite or no such images, or without matplotlib.
+        If the weights are not finite or do not have that shape, or without matplotlib.
 
     Examples
     --------
@@ -301,7 +301,7 @@ def plot_weights(
     order = np.argsort(-np.linalg.norm(W, axis=0), kind="stable")[:n_max]
     images = _images("plot_weights", W.T[order], image_shape)
     n, height, width = images.shape
-    n_columns = min(n, math.ceil(math.sqrt(n * height / width)))  # about square as a whole
+    n_columns = min(n, math.ceil(math.sqrt(n * height / width)))  # the whole is about square
     largest = float(np.abs(images).max())
     limit = float(np.quantile(np.abs(images), 0.995)) or largest or 1.0
     ax = _axes("plot_weights", ax, (6, 5.5))
@@ -404,7 +404,7 @@ def plot_regression(
     ax : matplotlib Axes, optional
         By default those of a new figure.
     names : sequence of n_targets str, optional
-        For the legend, which several targets have.
+        For the legend, which is drawn for several targets.
 
     Returns
     -------
@@ -437,7 +437,7 @@ def plot_regression(
     margin = 0.04 * (high - low) or 1.0
     limits = (low - margin, high + margin)
     ax.plot(limits, limits, "--", color="0.4", linewidth=1)
-    # Rasterized, as thousands of vector points make a file that is slow to show.
+    # Rasterized, because files with thousands of vector points are slow to display.
     style: Any = {"ms": 4, "mew": 0, "alpha": min(0.8, 0.15 + 100 / len(x)), "rasterized": True}
     for i, name in enumerate(names or [f"target {i + 1}" for i in range(x.shape[1])]):
         marker, color = "os^D"[i % 4], _SERIES[i % len(_SERIES)]
@@ -452,11 +452,12 @@ def plot_regression(
 def plot_trace(
     trace: Traced, image_shape: tuple[int, int] | None = None, figure: Figure | None = None
 ) -> Figure:
-    """Draw one sample's way through a network: activations above, below them the way back.
+    """Draw one sample's forward pass through a network, and below it the backward pass.
 
-    Above, from left to right: the sample, the activations of each hidden layer, and the prediction
-    beside the target. Below each: the gradient of the loss with respect to it, which for layers is
-    delta. Of more than four hidden layers the first and the last two are shown.
+    In the upper row, from left to right: the sample, the activations of each hidden layer, and the
+    prediction next to the target. Below each is the gradient of the loss with respect to it, which
+    for layers is delta. If there are more than four hidden layers, the first and the last two are
+    shown.
 
     Parameters
     ----------
@@ -529,7 +530,7 @@ def _trace_size(trace: Traced) -> tuple[float, float]:
 
 
 def _hidden_blocks(trace: Traced) -> tuple[list[list[LayerTrace]], int]:
-    """Those before the last that change something, and how many more there are in their middle."""
+    """The hidden blocks to draw, and how many are omitted in the middle."""
     blocks = [
         block
         for block in trace.blocks()[:-1]
@@ -584,7 +585,7 @@ def _draw_units(ax: Axes, values: np.ndarray, color: str) -> None:
 
 
 def _draw_outputs(above: Axes, below: Axes, trace: Traced) -> None:
-    """Prediction beside target, and the delta that this makes."""
+    """Prediction next to target, and below it delta."""
     places = np.arange(trace.prediction.size)
     above.bar(places - 0.2, trace.prediction, 0.4, color=_BLUE, label="prediction")
     above.bar(places + 0.2, trace.target, 0.4, color=_GREEN, label="target")
@@ -616,7 +617,7 @@ def training_report(
     *,
     scaled: bool = False,
 ) -> Figure:
-    """Write one figure with the curves of a fit and what the network makes of the test rows.
+    """Write one figure with the curves of a fit and the network's results on the test rows.
 
     Classes get a confusion matrix and, for images, the first Dense layer's weights and some test
     images, wrong ones first; a regression gets its predictions against the true numbers.
@@ -624,7 +625,7 @@ def training_report(
     Parameters
     ----------
     path : str or path
-        A file named .png, .svg or .pdf in a folder that exists; replaced whole or not at all.
+        A file named .png, .svg or .pdf in a folder that exists; an old file is replaced atomically.
     network : Network
         Fitted on the split's training rows.
     history : History
@@ -634,7 +635,7 @@ def training_report(
     image_shape : tuple of two ints, optional
         Height and width of an image, in pixels; by default the split's.
     scaled : bool, default False
-        Whether the losses of the history are those of a standardised target, which their axis says.
+        Whether the losses of the history are those of a standardised target, for the axis label.
 
     Returns
     -------
@@ -666,7 +667,7 @@ def training_report(
 
 
 def write_figure(where: str, path: str | os.PathLike[str], figure: Figure) -> None:
-    """Write a picture whole or not at all."""
+    """Write a figure to a file atomically."""
     with replacing(where, checked_path(where, path, SUFFIXES)) as temporary:
         figure.savefig(temporary, dpi=figure.dpi)
 
@@ -720,7 +721,7 @@ def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, st
 
 
 def _target_names(split: Split, n_targets: int) -> list[str]:
-    """The columns of y by their names, or else by number."""
+    """The names of y's columns, or their numbers."""
     names = split.target_name
     if isinstance(names, str) and n_targets == 1:
         return [_name(names, 30)]
@@ -732,7 +733,7 @@ def _target_names(split: Split, n_targets: int) -> list[str]:
 def _draw_classes(
     figure: Figure, network: Body, split: Split, image_shape: tuple[int, int] | None
 ) -> Axes:
-    """Hits and mistakes and, for images, pictures; returns the axes for the curves."""
+    """Confusion matrix and, for images, examples; returns the axes for the curves."""
     from .nn import Dense
 
     true, predicted, labels = _test_labels(network, split)
@@ -771,7 +772,7 @@ def _test_labels(network: Body, split: Split) -> tuple[np.ndarray, np.ndarray, A
 def _draw_images(
     X: np.ndarray, true: np.ndarray, predicted: np.ndarray, image_shape: tuple[int, int], ax: Axes
 ) -> None:
-    """Two rows of test images, up to half of them wrong ones."""
+    """Two rows of test images, up to half of them misclassified."""
     n, wrong = 14, true != predicted
     n_wrong = int(wrong.sum())
     rows = np.r_[np.flatnonzero(wrong)[:n], np.flatnonzero(~wrong)][: 2 * n]
@@ -821,7 +822,7 @@ def _images(where: str, X: np.ndarray, image_shape: Any) -> np.ndarray:
 
 
 def _grid(images: np.ndarray, n_columns: int, below: int, beside: int) -> np.ndarray:
-    """Images row by row in one, with masked pixels between them."""
+    """One image with all images row by row, separated by masked pixels."""
     n, height, width = images.shape
     n_rows = math.ceil(n / n_columns)
     grid = np.full((n_rows, height + below, n_columns, width + beside), np.nan)
@@ -832,18 +833,18 @@ def _grid(images: np.ndarray, n_columns: int, below: int, beside: int) -> np.nda
 
 
 def _extent(ax: Axes) -> tuple[float, float]:
-    """Width and height of the axes in points, about: a layout may still change them."""
+    """Approximate width and height of the axes in points; a layout may still change them."""
     box, dpi = ax.get_window_extent(), ax.figure.dpi
     return box.width * 72 / dpi, box.height * 72 / dpi
 
 
 def _font_size(points: float, n_chars: int) -> float:
-    """For characters that must fit into a cell as wide as high, from 4 to 10 points."""
+    """Font size, from 4 to 10 points, with which characters fit into a square cell."""
     return min(max(0.8 * points / max(1.2, 0.62 * n_chars), 4), 10)
 
 
 def _name(label: Any, longest: int = 18) -> str:
-    """A label as text, not too long, in which a pair of dollars does not make a formula."""
+    """A label as shortened text, with dollar signs escaped so that they start no formula."""
     text = f"{label:g}" if isinstance(label, float) else str(label)
     text = text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
     return text.replace("$", r"\$")

@@ -1,8 +1,8 @@
-"""Backpropagation one sample at a time, in plain NumPy, to be read beside the mathematics.
+"""Backpropagation one sample at a time, in plain NumPy, written to be read next to the mathematics.
 
-`forward` and `backward` below are all of it. `PublishedNetwork` keeps a published program's
-algorithm with its faults, `ReferenceNetwork` mends them, and being simple enough to check by eye it
-is the oracle the compiled engine is tested with.
+`forward` and `backward` below are the whole algorithm. `PublishedNetwork` is a published program
+with its faults; `ReferenceNetwork` corrects them. It is simple enough to check by eye, and is the
+oracle that the compiled engine is tested with.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _softmax_gradient(z: Array, t: Array, label_smoothing: float = 0.0) -> Array
 
 
 def _quantile_loss(z: Array, t: Array, levels: Sequence[float] = (0.5,)) -> Any:
-    """Mean of max(q (t - z), (q - 1)(t - z)): too low costs q a unit, too high 1 - q."""
+    """Mean of max(q (t - z), (q - 1)(t - z)): too low costs q per unit, too high 1 - q."""
     q = np.resize(levels, z.shape)  # repeats the levels: output o is at level o mod n_levels
     return np.mean(np.maximum(q * (t - z), (q - 1.0) * (t - z)))
 
@@ -210,7 +210,7 @@ def _poisson_loss(z: Array, t: Array) -> Any:
 
 
 # Name -> (link from z to the prediction, loss(z, t) of one sample, its gradient with respect to z).
-# z and t hold n_out = z.size numbers; the mean over outputs is what divides the gradients by n_out.
+# z and t hold n_out = z.size numbers; gradients are divided by n_out because losses are means.
 LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Any], Callable[..., Array]]] = {
     "softmax_cross_entropy": (softmax, _softmax_loss, _softmax_gradient),
     # mean of -t' log s - (1 - t') log(1 - s) with s = sigmoid(z), which is softplus(z) - z t'
@@ -233,7 +233,7 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Any], Callable[..., 
         lambda z, t: np.mean(np.abs(z - t)),
         lambda z, t: np.sign(z - t) / z.size,
     ),
-    # the gradient is that of the squared error until |z - t| = delta and no larger beyond
+    # the gradient is z - t, limited to the range from -delta to delta
     "huber": (
         lambda z: z,
         _huber_loss,
@@ -243,17 +243,17 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Any], Callable[..., 
     "poisson_deviance": (np.exp, _poisson_loss, lambda z, t: 2.0 * (np.exp(z) - t) / z.size),
 }
 
-# These lose or weaken negative inputs, about half of all; He's variance 2 / n_in makes up for it.
+# These lose or weaken negative inputs, about half of all; He's variance 2 / n_in compensates.
 RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
 
 
 def column(x: npt.ArrayLike) -> Array:
-    """One sample as the column vector the formulas are written for."""
+    """One sample as a column vector, as in the formulas."""
     return np.asarray(x, dtype=np.float64).reshape(-1, 1)
 
 
 class _Network:
-    """Layers z_l = W_l a_(l-1) + b_l, a_l = f_l(z_l), and what both networks do with them."""
+    """Layers z_l = W_l a_(l-1) + b_l, a_l = f_l(z_l), with the methods of both networks."""
 
     weights: list[Array]  # W_l of shape (n_l, n_(l-1))
     biases: list[Array]  # b_l of shape (n_l, 1)
@@ -326,7 +326,7 @@ def _softmax_as_published(a: Array) -> Array:
 
 
 class PublishedNetwork(_Network):
-    """The published algorithm as it stands, faults included; use it to compare, not to work with.
+    """The published algorithm with its faults, for comparison only.
 
     Parameters
     ----------
@@ -335,9 +335,9 @@ class PublishedNetwork(_Network):
     learning_rate : float, default 0.05
         Step of every update.
     reg_lambda : float, default 0.01
-        Kept for the record: the published program stores it and never reads it.
+        Not used: the published program stores it and never reads it.
     random_state : int, Generator or None, default None
-        Source of the weights and the shuffles; None draws others each time.
+        Source of the weights and the shuffles; None draws new ones each time.
 
     Examples
     --------
@@ -379,7 +379,7 @@ class PublishedNetwork(_Network):
             Shaped as `biases`.
         """
         z, a = self._forward(column(x))
-        # (p - t) relu'(z_L); fault: an output unit that is off learns nothing, even if t wants it
+        # (p - t) relu'(z_L); fault: an output unit that is off learns nothing, even if it should
         delta = (self.link(a[-1]) - column(t)) * (z[-1] > 0)
         return self._backward(z, a, delta)
 
@@ -410,15 +410,15 @@ class PublishedNetwork(_Network):
         X_val, Y_val : ndarray of shape (n_val, n_0) and (n_val, n_L), optional
             Validation samples.
         epochs : int, default 10
-            How often all are visited.
+            Number of passes over all samples.
         """
         for _ in range(epochs):
             self._train_once(X, Y)
             if X_val is not None and Y_val is not None:
-                self._train_once(X_val, Y_val)  # fault: what is trained on cannot validate
+                self._train_once(X_val, Y_val)  # fault: rows used for training cannot validate
 
     def dead_outputs(self, X: npt.ArrayLike) -> list[int]:
-        """Output units with z_L <= 0 on every row of X: none of these rows can teach them again.
+        """Output units with z_L <= 0 on every row of X: they get no gradient from these rows.
 
         Parameters
         ----------
@@ -434,7 +434,7 @@ class PublishedNetwork(_Network):
 
 
 def bind(table: Mapping[str, tuple[Any, ...]], name: str, given: Mapping[str, Any]) -> Any:
-    """Look `name` up and fix its keyword parameters, which its last two functions take."""
+    """Look `name` up and bind keyword parameters to its last two functions."""
     if name not in table:
         names = ", ".join(table)
         raise ValueError(f"ReferenceNetwork: expected one of {names}, got {name!r}; choose one")
@@ -442,7 +442,7 @@ def bind(table: Mapping[str, tuple[Any, ...]], name: str, given: Mapping[str, An
 
 
 class ReferenceNetwork(_Network):
-    """The algorithm with its faults mended: a linear output layer, a stable loss, real penalties.
+    """The corrected algorithm: a linear output layer, a stable loss, real penalties.
 
     Parameters
     ----------
@@ -453,7 +453,7 @@ class ReferenceNetwork(_Network):
     loss : str, default "softmax_cross_entropy"
         A name of `LOSSES`.
     random_state : int, Generator or None, default None
-        Source of the weights; None draws others each time.
+        Source of the weights; None draws new ones each time.
     l1, l2 : float, default 0
         Factors of the penalties in the `objective`; biases are not penalised.
     label_smoothing : float, default 0
@@ -536,7 +536,7 @@ class ReferenceNetwork(_Network):
         Returns
         -------
         float
-            The mean over outputs where each has a loss of its own.
+            The mean over outputs if each has a separate loss.
         """
         return float(self._loss(column(self.output(x)), column(t)))
 
@@ -675,7 +675,7 @@ class ReferenceNetwork(_Network):
 def _digits(random_state: int, data: Sequence[npt.ArrayLike] | None) -> list[Array]:
     """Return X, T, X_val, T_val, X_test, T_test as float64, each T one-hot rows of the labels."""
     if data is None:
-        # Imported here, so that for all else this module needs nothing but NumPy.
+        # Imported here, so that the rest of this module needs only NumPy.
         from fastmlp.datasets import load_seed_protocol
 
         split = load_seed_protocol(random_state)
@@ -704,18 +704,18 @@ def demonstrate(
         Seed of the split, the weights and the orders.
     data : sequence of six arrays, optional
         X_train, y_train, X_val, y_val, X_test, y_test, with X (n, n_0) and y (n,) integer labels;
-        without it `fastmlp.datasets` gives 5,000 real digits with pixels 0 and 1.
+        by default 5,000 real digits with pixels 0 and 1 from `fastmlp.datasets`.
     learning_rate : float, default 0.01
-        Step of the corrected network; the published one has its own, 0.05.
+        Step of the corrected network; the published one uses 0.05.
     show : callable, optional
-        Called with each line of the report as soon as it is known, such as `print`.
+        Called with each line of the report as soon as it is ready, such as `print`.
 
     Returns
     -------
     figures : dict
-        Test accuracies per epoch, dead output units and seconds a training sample.
+        Test accuracies per epoch, dead output units and seconds per training sample.
     report : str
-        The same to read.
+        The same as text.
 
     Raises
     ------
@@ -736,8 +736,8 @@ def demonstrate(
     X, T, X_val, T_val, X_test, T_test = _digits(random_state, data)
     sizes, labels = (X.shape[1], 32, T.shape[1]), T_test.argmax(axis=1)
     published = PublishedNetwork(sizes, random_state=random_state)
-    # Why not 0.05 here too: about 150 lit pixels make each step of the first layer that much
-    # longer, and a third of the hidden units were off for good after five epochs.
+    # Not 0.05 here as well, because about 150 lit pixels make each step of the first layer that
+    # much longer, and a third of the hidden units were permanently off after five epochs.
     corrected = ReferenceNetwork(sizes, random_state=random_state)
     rng = np.random.default_rng(random_state)
     accuracy: list[tuple[float, float]] = []
@@ -760,7 +760,7 @@ def demonstrate(
         say(f"{epoch:5d}  {accuracy[-1][0]:9.1%}  {accuracy[-1][1]:9.1%}")
     dead = published.dead_outputs(X_test)
     say(f"output units of the published network that are off on every test row: {dead or 'none'}")
-    # The published one also trains on the validation rows, so it sees more samples per epoch.
+    # The published one also trains on the validation rows, so it has more samples per epoch.
     seconds /= epochs * (len(X) + len(X_val)), epochs * len(X)
     say(f"microseconds a training sample: {seconds[0] * 1e6:.0f} and {seconds[1] * 1e6:.0f}")
     figures = {
@@ -783,7 +783,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         demonstrate(arguments.epochs, arguments.random_state, show=print)
-    except ValueError as error:  # every error a user can cause is one
+    except ValueError as error:  # all errors that users can cause are ValueErrors
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -1,8 +1,8 @@
-"""Things with a name: losses, optimizers, schedules, initializers and layers, each in one table.
+"""Tables of named parts: losses, optimizers, schedules, initializers and layers.
 
-Strings in the API, choices on the command line, headers of model files and the cases of the tests
-all come from these tables, so a new entry is known everywhere at once. Names that other libraries
-use are understood, and a misspelt name or argument is answered with the one that is meant.
+Strings in the API, choices on the command line, headers of model files and test cases all use these
+tables, so a new entry is available everywhere. Names from other libraries are understood, and
+errors for misspelt names and arguments suggest the correct one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import InputError, InputTypeError, counted, did_you_mean
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Arguments that mean the same here and elsewhere; the first that a function has is suggested.
+# Groups of arguments with the same meaning; the first one that a function has is suggested.
 _SYNONYMS = (
     ("learning_rate_init", "learning_rate", "start", "peak", "lr", "rate", "eta", "step_size"),
     ("epochs", "max_iter", "n_epochs", "num_epochs", "nb_epoch", "n_iter"),
@@ -56,9 +56,9 @@ _SYNONYMS = (
 
 
 def checked_keywords(target: F) -> F:
-    """Decorator: answer an unknown keyword argument with the one that is meant.
+    """Decorator: errors for unknown keyword arguments suggest the one that may be meant.
 
-    Of a class, its constructor is meant. Signatures, annotations and docstrings stay as they are.
+    For a class, it checks the constructor. Signatures, annotations and docstrings do not change.
     """
     if isinstance(target, type):
         if "__init__" in vars(target):
@@ -89,7 +89,7 @@ def _unknown_argument(where: str, word: str, known: tuple[str, ...]) -> InputTyp
 
 
 def specification(value: Any) -> Any:
-    """A named thing as plain data, `{"name": ..., field: ...}`; other values as they are."""
+    """A named part as plain data, `{"name": ..., field: ...}`; other values unchanged."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
         return {
@@ -104,7 +104,7 @@ def specification(value: Any) -> Any:
 
 
 def only_number(part: Any) -> float:
-    """What a part hands to its rule as the option: its only field, or 0 where there is none."""
+    """The option that a part passes to its rule: its only field, or 0 if there is none."""
     fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
     values = [getattr(part, f.name) for f in fields if f.init]
     if not values:
@@ -125,11 +125,11 @@ class Registry(Generic[T]):
     Parameters
     ----------
     kind : str
-        What the things are, as errors call them: "loss", "optimizer".
+        What the parts are, for errors: "loss", "optimizer".
     other_names : mapping of str to str, optional
-        What people also call them, with the name that each stands for.
+        Other names in common use, with the registered name of each.
     check : callable, optional
-        Called with an object of the user's own class; raises if it cannot work.
+        Called with an object of a user-defined class; raises if it cannot work.
     """
 
     def __init__(
@@ -142,12 +142,12 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
 
     def register(self, cls: type[T]) -> type[T]:
-        """Class decorator: enter the class under its attribute `name`, and check its keywords."""
+        """Class decorator: register the class under its `name`, and check its keywords."""
         self.add(cls)
         return checked_keywords(cls)
 
     def add(self, cls: type[T]) -> None:
-        """Enter a class as it is under its attribute `name`."""
+        """Register a class unchanged under its `name`."""
         self._classes[cls.name] = cls  # type: ignore[attr-defined]
 
     @property
@@ -155,15 +155,15 @@ class Registry(Generic[T]):
         return tuple(self._classes)
 
     def __contains__(self, cls: object) -> bool:
-        return self._classes.get(getattr(cls, "name", "")) is cls  # quick, as a fit asks often
+        return self._classes.get(getattr(cls, "name", "")) is cls  # fast: a fit calls it often
 
     def __iter__(self) -> Iterator[type[T]]:
         return iter(self._classes.values())
 
     def resolve(self, name: str) -> str:
-        """The registered name that a name stands for, or the name itself if that is unknown.
+        """The registered name for a name, or the name itself if it is unknown.
 
-        Capitals, hyphens, underscores and the kind at the end do not matter: "ReLU" is "relu",
+        Case, hyphens, underscores and the kind at the end do not matter: "ReLU" is "relu",
         "HuberLoss" is "huber".
         """
         if name in self._classes:
@@ -172,7 +172,7 @@ class Registry(Generic[T]):
         return self.other_names.get(meant, meant)
 
     def _words(self) -> Iterable[str]:
-        """All names that are understood; where two read the same, the registered one is last."""
+        """All names that are understood; if two are equivalent, the registered one is last."""
         return [*self.other_names, *self._classes]
 
     def _key(self, name: str) -> str:
@@ -187,7 +187,7 @@ class Registry(Generic[T]):
         return self._classes[found]
 
     def make(self, value: Any, base: type) -> Any:
-        """The thing itself from a name, a specification or an instance of `base`."""
+        """The object for a name, a specification or an instance of `base`."""
         if isinstance(value, str):
             return self[value]()
         if isinstance(value, dict) and "name" in value:

@@ -1,6 +1,6 @@
-"""The version of fastmlp: in files, on the command line and in the name of a release.
+"""The version of fastmlp, for files, the command line and releases.
 
-Nothing else stands here, so that any module can import it.
+This module has no imports, so that any other module can import it.
 """
 
 __version__ = "0.1.0"

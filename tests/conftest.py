@@ -1,6 +1,6 @@
-"""Settings shared by all tests: seeded randomness, the full MNIST, no display, what is slow.
+"""Settings shared by all tests: seeded randomness, the full MNIST, no display, which are slow.
 
-Nothing here imports fastmlp, so that a test can still check what importing it does.
+Nothing here imports fastmlp, so that tests can check the effects of importing it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ MNIST_FILES = (
 )
 
 
-# Of each file the fast run has no more tests than this, so that it stays fast as files grow.
+# Maximum number of tests per file in the fast run, so that it stays fast as files grow.
 FAST_TESTS_OF_A_FILE = 12
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what a quick run can do without as slow, and what a fast run has as fast.
+    """Mark tests that the quick run omits as slow, and tests of the fast run as fast.
 
-    Which ones follows from their names, so that it stays the same when others come or go.
+    The choice depends only on a test's name, so it does not change when others are added.
     """
     tests: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _by_name(item: pytest.Item) -> int:
-    """A number that sorts items as if by chance, and always alike."""
+    """A sort key that is pseudo-random but always the same."""
     return zlib.crc32(item.nodeid.encode())
 
 

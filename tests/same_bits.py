@@ -1,8 +1,8 @@
 """Whether two versions of fastmlp train to the same bits: `python -m tests.same_bits OLD NEW`.
 
-OLD and NEW are folders that hold a `fastmlp` package each, a checkout of an older commit, say. The
-same networks and estimators are drawn for both from the names that OLD knows, trained in a process
-for each, and their parameters compared.
+OLD and NEW are folders that each contain a `fastmlp` package, such as a checkout of an older
+commit. The same networks and estimators are drawn for both from the names that OLD knows, trained
+in one process for each version, and their parameters compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What several test files share: layers and networks, kernels and addresses, paths, model files."""
+"""Helpers for several test files: layers, networks, kernels, addresses, paths and model files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The shape of the package, read from its source: no circles, nothing private shared.
+"""The structure of the package, read from its source: no import cycles, no private names shared.
 
-Every import statement counts, also one within a function or for types only. The checks take any
-package's folder, so that the last tests can prove that they would fail.
+Every import statement counts, including those within functions or for types only. The checks take
+any package's folder, so that the last tests can prove that they would fail.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The benchmarks' own promises: sides take turns, wrong results are caught, tables are well formed.
+"""The benchmarks: sides take turns, wrong results are caught, tables are well formed.
 
-Nothing here depends on how fast anything is.
+No test depends on speed.
 """
 
 from __future__ import annotations

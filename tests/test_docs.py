@@ -1,6 +1,6 @@
-"""What the documentation shows is run: docstring examples, Python blocks, commands and links.
+"""Runs the examples of the documentation: docstrings, Python blocks, commands and links.
 
-Blocks of one page share a namespace and run in order, in a folder of their own.
+Blocks of one page share a namespace and run in order, in a separate folder.
 """
 
 from __future__ import annotations

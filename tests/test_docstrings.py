@@ -1,7 +1,7 @@
 """Docstrings of all public names are complete: shapes, defaults, errors, examples and sources.
 
-numpydoc judges the form of each; what it does not look at is checked beside it. The names come from
-`fastmlp.__all__` and what it leads to.
+numpydoc checks the form of each; the other checks are for what numpydoc does not cover. The names
+come from `fastmlp.__all__` and the public methods of its classes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every refusal outside `datasets` and `plotting`: its class, its whole text, and nothing changed.
+"""Every error outside `datasets` and `plotting`: its class, its whole text, and no side effects.
 
-One table holds a row for each way to get something wrong; the last tests read the source to see
-that no error is left without a row, and that none shows more than names, shapes and counts.
+One table has a row for each mistake. The last tests read the source to check that every error has a
+row, and that messages show only names, shapes and counts.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def fit_rows() -> Iterator[Row]:
         "sparse X with a column outside",
         InputError,
         "Network.fit: expected X as a valid sparse matrix, got one whose indices do not fit its "
-        "shape; build it anew, for example with scipy.sparse.csr_array",
+        "shape; build it again, for example with scipy.sparse.csr_array",
         lambda s: s.new.fit(outside_its_shape(), [0, 1]),
     )
     encode = "encode text and categories as numbers first, or drop those columns"
@@ -870,7 +870,7 @@ def network_rows() -> Iterator[Row]:
         lambda s: s.classifier().fit(1e10 * s.X, s.y, optimizer=SGD(1e30), batch_size=4),
     )
     yield Row(
-        "a layer of one's own with outputs of another width",
+        "a user-defined layer with outputs of another width",
         InputError,
         "Wide().forward: expected outputs of shape (8, 3), got (8, 6); "
         "set n_out in build if the layer changes the width",
@@ -1437,7 +1437,7 @@ def predictor_rows() -> Iterator[Row]:
         lambda s: s.new.compile_predictor(),
     )
     yield Row(
-        "a predictor of a layer of one's own",
+        "a predictor of a user-defined layer",
         InputError,
         "compile_predictor: expected a built network of built-in parts, got parts of your own; "
         "use predict_proba",
@@ -2197,7 +2197,7 @@ def own_layer_rows() -> Iterator[Row]:
     ]
     for name, members, kind, text in wrong:
         yield Row(
-            f"a layer of one's own with {name}",
+            f"a user-defined layer with {name}",
             kind,
             text,
             lambda s, members=members: Network(
@@ -2648,7 +2648,7 @@ def interchange_rows() -> Iterator[Row]:
         lambda s: to_onnx(7, s.folder / "model.onnx"),
     )
     yield Row(
-        "ONNX of a layer of one's own",
+        "ONNX of a user-defined layer",
         InputError,
         "to_onnx: expected built-in layers, got Undone(); export without it",
         lambda s: to_onnx(Network([Dense(3, 3), Undone()]), s.folder / "model.onnx"),

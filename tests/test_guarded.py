@@ -1,4 +1,4 @@
-"""Guard pages: one number too far is a crash each time, on either side, and nothing else is one."""
+"""Guard pages: every access out of bounds, on either side, crashes, and nothing else does."""
 
 from __future__ import annotations
 

@@ -716,12 +716,12 @@ def test_errors_in_full(
     assert message(call) == text
 
 
-# ---------------------------------------------------------------- work spaces that wait
+# ---------------------------------------------------------------- spare workspaces
 
 
 @pytest.mark.nojit
 def test_a_second_prediction_sees_what_has_changed(rng: np.random.Generator) -> None:
-    """The work space of the first prediction waits for the next, which may be another one."""
+    """The workspace of the first prediction is kept for the next, which may differ."""
     X = rng.normal(size=(40, 4))
 
     def trained(*layers: Any) -> Network:

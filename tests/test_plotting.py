@@ -1,6 +1,6 @@
-"""Each picture holds the numbers it claims to, and a report is on disk as a whole or not at all.
+"""Each plot shows the right numbers, and a report is written atomically.
 
-The figures are asked for their lines, texts and pixels; how they look is for eyes to judge.
+The tests check lines, texts and pixels of figures, not how they look.
 """
 
 from __future__ import annotations

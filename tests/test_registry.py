@@ -1,4 +1,4 @@
-"""Names and arguments as people type them: understood, or answered with the one that is meant."""
+"""Names and arguments as people type them: understood, or refused with a suggestion."""
 
 from __future__ import annotations
 

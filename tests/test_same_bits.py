@@ -1,4 +1,4 @@
-"""The comparison of two versions finds differences in what they train, and only those."""
+"""The comparison of two versions finds differences in their trained parameters, and only those."""
 
 from __future__ import annotations
 

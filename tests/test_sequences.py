@@ -1,6 +1,6 @@
-"""Calls in any order: whatever came before, a network is where its oracle is.
+"""Calls in any order: after any sequence, a network agrees with its oracle.
 
-Hypothesis draws the sequences. A network goes in step with the per-sample reference, an estimator
+Hypothesis draws the sequences. A network is compared with the per-sample reference, an estimator
 with scikit-learn's; refused calls in between must change nothing.
 """
 

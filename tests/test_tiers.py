@@ -1,4 +1,4 @@
-"""The quick run and the rest are all tests, each of them once; the fast run has a bit of each."""
+"""The quick and slow runs together contain every test once; the fast run has some of each file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Data to learn from: digits that come with other packages, MNIST, and the user's own tables.
+"""Data sets: digits that come with other packages, MNIST, and users' tables.
 
-Every loader gives a `Dataset`, and `load` finds the loader for a name or a file, for the command
-line.
+Every loader returns a `Dataset`; `load` chooses the loader for a name or a file.
 """
 
 from __future__ import annotations
@@ -52,16 +51,16 @@ def load(
     name_or_path : str or path
         "digits", "mnist-5k" or "mnist"; anything else is the path of a table.
     data_home : str or path, optional
-        The folder of MNIST's files (see `load_mnist`); other data do not look at it.
+        The folder of MNIST's files (see `load_mnist`); not used for other data.
     target : str or sequence of str, optional
         What to predict from a table (see `load_table`).
     **options : object
-        Others of `load_table`, for a table.
+        Other options of `load_table`, for a table.
 
     Returns
     -------
     Dataset
-        As the loader gives it.
+        As the loader returns it.
 
     Raises
     ------

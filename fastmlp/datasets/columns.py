@@ -1,6 +1,6 @@
-"""What stands in a column of a table, and what can be done about one that holds no numbers.
+"""What a table's column contains, and advice for columns that are not numbers.
 
-All columns of a table are looked at before any is refused, so that one message names them all.
+All columns of a table are checked before any is refused, so that one message lists them all.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GAPS = "empty cells, NA, None, null and nan are gaps"
-_LOOKED_AT = 1000  # texts of a column, to say what they are
+_LOOKED_AT = 1000  # number of texts in a column that are checked to find their kind
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]+\d{1,2}:.*)?\s*|\s*\d{1,2}:\d{2}.*")
-# float32 keeps 24 binary digits. Where rounding is worth more than this part of a deviation, two
-# values of a column that differ can look alike to a network.
+# float32 has 24 binary digits. If rounding exceeds this fraction of the deviation, different values
+# of a column may look the same to a network.
 _ROUNDING = 2.0**-10
-_LARGEST_EXACT = 2**53  # of the whole numbers in float64
+_LARGEST_EXACT = 2**53  # all integers up to this one are exact in float64
 
 
 class Problem(NamedTuple):
-    """Why a column cannot be used as it is."""
+    """Why a column cannot be used."""
 
     kind: str  # in words, without values
     advice: tuple[str, ...]
@@ -40,7 +40,7 @@ _ADVICE = {
 
 
 def problem_of(column: pd.Series, decimal: str) -> Problem | None:
-    """What keeps a column from being numbers, or None."""
+    """Why a column is not numbers, or None if it is."""
     from pandas.api import types
 
     missing = column.isna().to_numpy()
@@ -59,7 +59,7 @@ def problem_of(column: pd.Series, decimal: str) -> Problem | None:
 
 
 def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str, str]:
-    """In words what the cells of a column without numbers are, and what to do."""
+    """What the cells of a column without numbers are, in words, and what to do."""
     import pandas
     from pandas.api import types
 
@@ -94,10 +94,10 @@ def _text(present: pd.Series) -> tuple[str, str]:
 
 
 def needs_float64(values: np.ndarray) -> np.ndarray:
-    """Which columns (n, n_columns), or whether one (n,), would lose their digits in float32.
+    """Which columns (n, n_columns), or whether one (n,), would lose digits in float32.
 
-    That is where numbers are large beside their deviation, such as times in milliseconds, or beyond
-    the range of float32.
+    This happens if numbers are large compared with their deviation, such as times in milliseconds,
+    or beyond the range of float32.
     """
     values = np.asarray(values, np.float64)
     with np.errstate(over="ignore"):
@@ -110,7 +110,7 @@ def needs_float64(values: np.ndarray) -> np.ndarray:
 
 
 def loses_integers(values: np.ndarray) -> bool:
-    """Whether whole numbers (n,) are so long that float64 cannot tell them apart."""
+    """Whether integers (n,) are so large that float64 cannot tell them apart."""
     low, high = int(values.min()), int(values.max())
     largest = max(abs(low), abs(high))
     if largest <= _LARGEST_EXACT or low == high:

@@ -1,6 +1,6 @@
-"""A data set is two arrays and what is known about them; a split is the same rows in three parts.
+"""Data sets (two arrays with a description) and splits (the same rows in three parts).
 
-Both are frozen: loaders make them, and nothing later changes what a result was measured on.
+Both are frozen, so nothing can change the data that a result was measured on.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Features, targets and what is known about them.
+    """Features, targets and their description.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Dataset:
     n_test : int, default 0
         How many rows at the end are the data's own standard test set; 0 if it has none.
     notes : tuple of str, default ()
-        What a loader found out or decided by itself, each as a sentence's part for the user.
+        What a loader detected or decided, each as a phrase for the user.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class Dataset:
         random_state: int | None = 0,
         stratify: bool | None = None,
     ) -> Split:
-        """Shuffle the rows and deal them into training, validation and test parts.
+        """Shuffle the rows and split them into training, validation and test parts.
 
         A set with its own test rows (`n_test` > 0) keeps them as the test part: `test` is then
         ignored, and `validation` is a fraction of the other rows.
@@ -150,7 +150,7 @@ class Dataset:
         random_state : int or None, default 0
             Seed of the shuffle; None draws another split at every call.
         stratify : bool, optional
-            True keeps the share of every class equal in all parts, False does not look at y.
+            True keeps the share of every class equal in all parts, False ignores y.
             None stratifies class labels (text, booleans or whole numbers, at most 100 different
             ones) wherever each class has 2 rows and each part has room for all classes.
 
@@ -197,7 +197,7 @@ class Dataset:
 
 
 def cut(data: Dataset, train: np.ndarray, val: np.ndarray, test: np.ndarray | slice) -> Split:
-    """Put the given rows of a data set into the three parts."""
+    """Make a split from the given rows of a data set."""
     X, y = data.X, data.y
     about = (data.name, data.image_shape, data.feature_names, data.target_name)
     return Split(X[train], y[train], X[val], y[val], X[test], y[test], *about)
@@ -242,7 +242,7 @@ def _deal(
 
 
 def _classes(labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """The class of each row as a number and the rows in each class; none if not classes."""
+    """The class number of each row and the size of each class; None if y is not classes."""
     if labels.ndim != 1 or labels.dtype.kind not in "OTUSbiu":
         return None, _NONE
     # Objects are compared as text: numpy cannot sort objects of mixed types.

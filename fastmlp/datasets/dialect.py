@@ -1,7 +1,7 @@
-"""How a text table is written: what separates its columns, its decimals and its thousands.
+"""The dialect of a text table: its column separator, decimal mark and thousands separator.
 
 `csv.Sniffer` takes the commas of `1,5;2,5` for separators, so the separator is found by reading the
-first rows with each candidate: the right one gives rows of one width, with the most numbers.
+first rows with each candidate: the right one gives rows of equal width, with the most numbers.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import IO, NamedTuple
 from ..errors import InputError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_ROWS = 20  # read to find the separator
+_ROWS = 20  # number of rows that are read to find the separator
 _SAMPLE = 1 << 16  # characters
 _NUMBER = re.compile(r"\s*[+-]?\d[\d.,]*([eE][+-]?\d+)?\s*")
 _PLAIN = r"[+-]?\d+"
-# Commas that can only be decimal ones, and commas that may also group thousands.
+# Commas that must be decimal marks, and commas that may also group thousands.
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
 _GROUPED_BY_COMMA = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
 
 
 class Dialect(NamedTuple):
-    """The characters of a text table; None where the reader is to find out."""
+    """The special characters of a text table; None if they are to be detected."""
 
     separator: str | None = None
     decimal: str | None = None
     thousands: str | None = None
 
     def checked(self, where: str) -> Dialect:
-        """The same, refused if a character is not one or means two things."""
+        """The same dialect; refuses options that are not single characters, or ambiguous."""
         for name, value in self._asdict().items():
             if value is not None and (not isinstance(value, str) or len(value) != 1):
                 raise InputError(
@@ -52,7 +52,7 @@ class Dialect(NamedTuple):
         return self
 
     def described(self) -> str:
-        """For the user, who did not say it: what was found in the file."""
+        """A text for the user about what was detected in the file."""
         name = SEPARATORS.get(self.separator or "", repr(self.separator))
         comma = " and a decimal comma" if self.decimal == "," else ""
         return f"read with a {name} between columns{comma}"
@@ -73,7 +73,7 @@ def find_separator(file: Path, encoding: str, usual: str) -> str:
     tables = {mark: _rows(sample, mark, is_whole) for mark in SEPARATORS}
     fitting = [mark for mark, rows in tables.items() if len({*map(len, rows)}) == 1]
     fitting = [mark for mark in fitting if len(tables[mark][0]) > 1]
-    if not fitting:  # rows of different widths, or one column: the header decides
+    if not fitting:  # rows of different widths, or a single column: the header decides
         in_header = [mark for mark, rows in tables.items() if rows and len(rows[0]) > 1]
         return in_header[0] if len(in_header) == 1 else usual
 
@@ -92,7 +92,7 @@ def _opened(file: Path) -> IO[bytes]:
 
 
 def _rows(sample: str, mark: str, is_whole: bool) -> list[list[str]]:
-    """The first rows as the mark cuts them, without empty ones and one that may be cut short."""
+    """The first rows split at the mark, without empty rows and an incomplete last one."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=mark)
     try:
         rows = [row for row in itertools.islice(reader, _ROWS + 1) if row]
@@ -102,7 +102,7 @@ def _rows(sample: str, mark: str, is_whole: bool) -> list[list[str]]:
 
 
 def has_decimal_commas(cells: list[str]) -> bool:
-    """Whether all texts are numbers and some of their commas can only be decimal ones."""
+    """Whether all texts are numbers and some of their commas must be decimal marks."""
     commas = [cell for cell in cells if "," in cell]
     numbers = all(
         _DECIMAL_COMMA.fullmatch(cell) or re.fullmatch(rf"\s*{_PLAIN}\s*", cell) for cell in cells
@@ -118,7 +118,7 @@ def grouped_numbers(cells: list[str], thousands: str, decimal: str) -> bool:
 
 
 def advice_for(cells: list[str], decimal: str) -> str:
-    """Which option would make numbers of these texts, or nothing."""
+    """The option with which these texts would be read as numbers, or an empty string."""
     if grouped_numbers(cells, ",", "."):
         if all(_GROUPED_BY_COMMA.fullmatch(cell) for cell in cells if "," in cell):
             return "say what their commas are: thousands (--thousands ,) or decimals (--decimal ,)"

@@ -1,6 +1,6 @@
-"""Handwritten digits that come inside other packages, so they load at once and offline.
+"""Handwritten digits that are included in other packages, so they load quickly and offline.
 
-Pixels are scaled to [0, 1] here, once, so that every example and benchmark starts from one scale.
+Pixels are scaled to [0, 1] here, so that all examples and benchmarks use the same scale.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def load_mnist_5k() -> Dataset:
 def load_seed_protocol(random_state: int | None = 0) -> Split:
     """Load the data exactly as the per-sample reference algorithm was trained on it.
 
-    5,000 MNIST digits, each pixel reduced to "ink or not", shuffled by a plain permutation (no
-    regard to classes) and cut into 70 % training, 15 % validation and 15 % test rows.
+    5,000 MNIST digits, each pixel reduced to "ink or not", shuffled by a plain permutation (without
+    stratification) and split into 70 % training, 15 % validation and 15 % test rows.
 
     Parameters
     ----------

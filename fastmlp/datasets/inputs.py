@@ -1,6 +1,6 @@
-"""The questions loaders ask first: is this a seed, a known dtype?
+"""Checks shared by all loaders: seeds and dtypes.
 
-Each is answered here once, so that all loaders refuse in the same words.
+They are in one place, so that all loaders raise the same errors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..errors import InputError, InputTypeError
 
 
 def check_seed(where: str, random_state: int | None) -> None:
-    """Refuse what is neither None nor a seed that every generator takes."""
+    """Refuse anything but None and seeds that every generator accepts."""
     whole = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
     if random_state is None or (whole and 0 <= random_state < 2**32):
         return
@@ -27,7 +27,7 @@ def check_seed(where: str, random_state: int | None) -> None:
 
 
 def check_dtype(where: str, dtype: str, allowed: Sequence[str]) -> None:
-    """Refuse a dtype that the caller cannot give."""
+    """Refuse a dtype that the caller does not support."""
     if dtype not in allowed:
         got = repr(dtype) if isinstance(dtype, str) else type(dtype).__name__
         raise InputError(

@@ -1,7 +1,7 @@
 """The 70,000 digits of MNIST, always read from the four original idx files and checked by md5.
 
-A download of OpenML's copy is turned into those same files, byte for byte, so one reader and one
-list of checksums serve the user's own files, the cache and the network alike.
+A download of OpenML's copy is converted to those same files, byte for byte, so one reader and one
+list of checksums serve for users' files, the cache and downloads.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MNIST_MD5 = {
 # OpenML's mnist_784: rows of 784 pixels and the digit, in the original order.
 MNIST_URL = "https://www.openml.org/data/v1/download/52667/mnist_784.arff"
 N_TRAIN = 60_000
-# The plain ARFF text has about 128 MB; anything twice as long is something else.
+# The ARFF text has about 128 MB; a file of twice that size is not it.
 MAX_BYTES = 2**28
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 2**16
@@ -74,7 +74,7 @@ def load_mnist(
     InputError
         The dtype is not one of the two.
     FileError
-        A file is damaged, or none is there and the download failed.
+        A file is damaged, or files are missing and the download failed.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def read_idx(path: str | os.PathLike[str], *, md5: str | None = None) -> np.ndar
     Returns
     -------
     ndarray of shape (n,), (n, m) or (n, m, k)
-        Uint8 and read-only, of the shape that the file says: (n, 28, 28) for MNIST's images.
+        Uint8 and read-only, with the shape given in the file: (n, 28, 28) for MNIST's images.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def read_idx(path: str | os.PathLike[str], *, md5: str | None = None) -> np.ndar
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file of that name in the folder, as the original or as mirrors name it."""
+    """The file in the folder, with its original name or that of a mirror; None if missing."""
     for stem in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
             if (path := folder / (stem + suffix)).is_file():
@@ -188,7 +188,7 @@ def _read_plain(path: Path, limit: int = -1) -> bytes:
 
 
 def _download(folder: Path) -> None:
-    """Download MNIST and put its four idx files into the folder, whole or not at all."""
+    """Download MNIST and write its four idx files to the folder atomically."""
     try:
         with _temporary(folder) as part:
             _fetch(MNIST_URL, part)
@@ -199,7 +199,7 @@ def _download(folder: Path) -> None:
                 os.replace(part, folder / name)
     except (OSError, HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
-            error.close()  # It keeps the connection open for who wants to read the server's page.
+            error.close()  # The exception keeps the connection open, to let callers read the page.
         raise FileError(
             "load_mnist",
             f"MNIST's four idx files in {folder} or a good download of {MNIST_URL}",
@@ -211,7 +211,7 @@ def _download(folder: Path) -> None:
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """A new name in the folder, whose file is gone afterwards unless it was moved."""
+    """A new name in the folder; a file of that name is removed afterwards unless it was moved."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"download-{uuid.uuid4().hex}.part"
     try:
@@ -224,7 +224,7 @@ def _fetch(url: str, path: Path) -> None:
     """Copy what the server sends (perhaps gzip-compressed) into a file, with a progress bar."""
     from tqdm import tqdm
 
-    # The text shrinks to an eighth, and OpenML compresses it when asked.
+    # Compression shrinks the text to an eighth; OpenML compresses it on request.
     headers = {"Accept-Encoding": "gzip", "User-Agent": "fastmlp"}
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
@@ -274,5 +274,5 @@ def _idx_bytes(array: np.ndarray) -> bytes:
 
 
 def _md5(content: bytes) -> str:
-    # Against damage, not against attack; the flag keeps it working on FIPS systems.
+    # To detect damage, not attacks; the flag makes it work on FIPS systems.
     return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,6 +1,6 @@
-"""Columns as finite numbers of one type, or an error that names the place in the way.
+"""Converts columns to finite numbers of one type, or raises an error that names the position.
 
-Whole numbers of any length and decimals of Parquet are among what comes in.
+The input may include integers of any length and Parquet decimals.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def as_float(number: int | float | Decimal) -> float:
 
 
 def tidy(column: pd.Series) -> pd.Series:
-    """The column as pandas' numbers if it has nothing else but gaps."""
+    """The column as pandas numbers if it contains only numbers and gaps."""
     present = column.dropna() if column.dtype == object else column
-    # Whole numbers beyond 64 bits and decimals come as Python objects.
+    # Integers beyond 64 bits and decimals are Python objects.
     if column.dtype == object and all(isinstance(v, int | float | Decimal) for v in present):
         return column.map(as_float, na_action="ignore").astype(float)
     return column
 
 
 def floats(values: Any) -> Any:
-    """Python's whole numbers of any length as float64; everything else as it is."""
+    """Python integers of any length as float64; everything else unchanged."""
     if isinstance(values, np.ndarray) and values.dtype == object:
         return np.array([as_float(value) for value in values])
     return as_float(values) if isinstance(values, int) else values
 
 
 def numeric_array(file: Path, values: np.ndarray, label: str, dtype: str) -> np.ndarray:
-    """The values in the dtype, all finite and apart, or an error that names the first bad place."""
+    """The values in the dtype, finite and distinct, or an error with the first bad position."""
     with np.errstate(over="ignore"):
         numbers = floats(values).astype(dtype, order="C")
     finite = np.isfinite(numbers)

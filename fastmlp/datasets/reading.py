@@ -1,6 +1,6 @@
-"""Files of tables become data frames: text in any usual dialect, and Parquet.
+"""Reads tables into data frames: text in common dialects, and Parquet.
 
-What is wrong with a file, its header or its encoding is refused here, in one sentence.
+Errors in a file, its header or its encoding are reported here in one sentence.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".npz")
-# In a column of labels these words are labels: only what stands for no text at all is a gap.
+# In a column of labels these words are labels; only empty text is a gap.
 _NO_LABEL = ("", "nan", "NaN", "NAN", "<NA>", "#N/A")
 
 
 class Table(NamedTuple):
-    """A table as pandas has it, and how it was read."""
+    """A table as a pandas frame, and how it was read."""
 
     file: Path
     frame: pd.DataFrame
     dialect: Dialect
-    found: tuple[str, ...]  # what the reader found out by itself, in sentences
+    found: tuple[str, ...]  # what the reader detected, in sentences
     csv_options: dict[str, Any] | None = None  # None for Parquet
 
     @property
@@ -43,7 +43,7 @@ class Table(NamedTuple):
         return [str(name) for name in self.frame.columns]
 
     def labels(self, name: str) -> pd.Series:
-        """A column as text, as it stands in the file, with only truly empty cells missing."""
+        """A column as text, exactly as in the file; only empty cells are missing."""
         if self.csv_options is None:
             column = self.frame[name]
             return column.where(column.isna(), column.astype(str)).astype(object)
@@ -56,7 +56,7 @@ class Table(NamedTuple):
 
 
 def table_suffix(path: Path) -> str | None:
-    """The ending that names the table's format, or None if it is not one of `SUFFIXES`."""
+    """The suffix that tells the table's format, or None if it is not one of `SUFFIXES`."""
     return next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
 
 
@@ -79,7 +79,7 @@ def check_file(file: Path) -> str:
 
 @contextmanager
 def reading(file: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises about a bad file into one FileError."""
+    """Turn any error of a reader about a bad file into a FileError."""
     try:
         yield
     except (InputError, MemoryError):
@@ -102,7 +102,7 @@ def read(
     columns: Sequence[str] | None,
     targets: Sequence[str],
 ) -> Table:
-    """All columns, or those asked for and the targets."""
+    """Read all columns, or the requested ones and the targets."""
     wanted = None if columns is None else list(dict.fromkeys([*columns, *targets]))
     if suffix == ".parquet":
         if any(dialect):
@@ -116,7 +116,7 @@ def read(
 
 
 def header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialect, dict[str, Any]]:
-    """The names as they stand in a text table, its dialect with a separator, pandas' options."""
+    """The names in a text table's header, its dialect with the separator, options for pandas."""
     pandas = require("pandas", "load_table")
     kind = suffix[1:4].upper()
     with reading(file, kind):
@@ -140,7 +140,7 @@ def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | 
 
     def read(decimal: str) -> pd.DataFrame:
         with reading(file, suffix[1:4].upper()):
-            # Whole columns at once: in chunks one column could get several types.
+            # Whole columns: read in chunks, a column could get several types.
             frame: pd.DataFrame = pandas.read_csv(
                 file, low_memory=False, usecols=columns, decimal=decimal, **options
             )
@@ -160,7 +160,7 @@ def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | 
 
 
 def text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """Columns in which all cells but gaps are text, and those cells."""
+    """Columns in which all cells except gaps are text, with those cells."""
     from pandas.api import types
 
     for name in frame.columns:
@@ -171,7 +171,7 @@ def text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
 
 
 def _remove_thousands(frame: pd.DataFrame, thousands: str, decimal: str) -> None:
-    """Make numbers of the text columns that hold nothing else; pandas would do it to dates, too."""
+    """Convert text columns that hold only numbers; pandas would also convert dates."""
     import pandas
 
     for name, cells in list(text_columns(frame)):
@@ -190,7 +190,7 @@ def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pd.DataFra
 
 
 def _check_names(file: Path, names: list[str], columns: Sequence[str] | None) -> None:
-    """Each column has a name of its own, or at least each of those asked for."""
+    """Refuse missing and repeated column names, at least among the requested columns."""
     if columns is not None:
         for wanted in columns:
             check_known(file, "a column", wanted, names)
@@ -209,7 +209,7 @@ def _check_names(file: Path, names: list[str], columns: Sequence[str] | None) ->
 
 
 def check_known(file: Path, kind: str, wanted: str, names: list[str]) -> None:
-    """Refuse a name that is not there, and show what is."""
+    """Refuse a name that does not exist, and list those that do."""
     if wanted in names:
         return
     close = difflib.get_close_matches(wanted, names)

@@ -1,7 +1,7 @@
-"""A user's own table becomes two arrays, or one sentence saying which columns are in the way.
+"""Loads a user's table as two arrays, or raises one error that lists the unusable columns.
 
-Nothing is guessed: text features and missing values are refused by column and row (and kind, never
-value), because silently encoded or filled they would change what the network learns.
+Nothing is guessed: text features and missing values are refused, naming column, row and kind but
+never the value, because encoding or filling them silently would change what the network learns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .reading import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# In a column of labels these words are labels, which the user is told.
+# In a column of labels these words are labels; the user is told so.
 _WORDS = ("None", "NA", "N/A", "n/a", "NULL", "null", "#NA")
 
 
@@ -54,31 +54,31 @@ def load_table(
     """Load a table: CSV, TSV (each also `.gz`), Parquet or npz.
 
     CSV and TSV need a header row with a distinct name for every column. Empty cells, NA, None, null
-    and nan count as missing, except that None, NA and null are labels where they stand among other
+    and nan count as missing, except that None, NA and null are labels if they occur among other
     labels.
 
     Parameters
     ----------
     path : str or path
-        The file; its suffix says its format.
+        The file; its suffix tells the format.
     target : str or sequence of str, optional
         The column to predict, or several numeric columns for a regression with several outputs.
         None only for npz, where it means "y".
     dtype : {"float32", "float64"}, default "float64"
-        The dtype of X. For float32, numbers that are too large for it and columns whose differences
-        it cannot hold, such as times in milliseconds, are refused.
+        The dtype of X. With float32, numbers that are too large for it are refused, and so are
+        columns whose differences it cannot represent, such as times in milliseconds.
     columns : sequence of str, optional
         The features, in this order; by default all columns but the target. An npz file has no
         names, so all of its X is read.
     drop : sequence of str, default ()
         Columns to leave out of the features; not for npz.
     text_labels : bool, default False
-        Whether to read the target as text even where all of it looks like numbers, for a network
+        Whether to read the target as text even if all of it looks like numbers, for a network
         whose labels are text.
     separator, decimal, thousands : str, optional
-        Of CSV and TSV, the characters between columns, before decimals and between thousands. By
-        default the first rows say what separates columns (a comma, semicolon, tab or bar), a
-        decimal comma is recognised where no comma separates columns, and thousands have no
+        For CSV and TSV, the characters between columns, before decimals and between thousands. By
+        default the separator (a comma, semicolon, tab or bar) is detected from the first rows, a
+        decimal comma is recognised unless commas separate columns, and thousands have no
         separator.
 
     Returns
@@ -133,17 +133,17 @@ def load_features(
     decimal: str | None = None,
     thousands: str | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Load only the features of a table, to predict from: some columns, or all but those to drop.
+    """Load only the features of a table, for predictions: some columns, or all except dropped ones.
 
     Parameters
     ----------
     path : str or path
-        A table as `load_table` reads; of an npz file, the array `X`.
+        A table that `load_table` can read; from an npz file, the array `X`.
     drop : sequence of str, default ()
-        Columns to leave out, such as the target; one that is not there is no error.
+        Columns to leave out, such as the target; they need not exist.
     columns : sequence of str, optional
-        The columns to read, in this order; whatever the others hold is no error. An npz file has
-        no names, so all of its X is read.
+        The columns to read, in this order; the others may contain anything. An npz file has no
+        names, so all of its X is read.
     dtype : {"float32", "float64"}, default "float64"
         The dtype of X.
     separator, decimal, thousands : str, optional
@@ -189,12 +189,12 @@ def load_features(
 def column_names(
     path: str | os.PathLike[str], separator: str | None = None
 ) -> tuple[str, ...] | None:
-    """The names in a table's header, as they stand there; None for npz, which has none.
+    """The names in a table's header, unchanged; None for npz, which has none.
 
     Parameters
     ----------
     path : str or path
-        A table as `load_table` reads.
+        A table that `load_table` can read.
     separator : str, optional
         As for `load_table`.
 
@@ -269,7 +269,7 @@ def _from_frame(
 def _feature_matrix(
     table: Table, names: Sequence[str], dtype: str, targets: Sequence[str] = ()
 ) -> np.ndarray:
-    """The named columns as a finite matrix; all that are no numbers are refused at once."""
+    """The named columns as a finite matrix; one error lists all columns that are not numbers."""
     file, frame = table.file, table.frame
     if not names:
         raise InputError(str(file), "a feature column", "only the target", "add features")
@@ -283,7 +283,7 @@ def _feature_matrix(
 
 
 def _refuse_problems(table: Table, names: Sequence[str], targets: Sequence[str]) -> None:
-    """Name every feature column without numbers in every row, and what can be done about them."""
+    """Raise an error that lists all feature columns without numbers in every row, with advice."""
     decimal = table.dialect.decimal or "."
     columns = {name: tidy(table.frame[name]) for name in names}
     found = {name: problem_of(column, decimal) for name, column in columns.items()}
@@ -365,7 +365,7 @@ def _target(table: Table, name: str, text_labels: bool, notes: list[str]) -> np.
 
 
 def _refuse_numbers_as_text(table: Table, column: pd.Series, label: str) -> None:
-    """Numbers such as 1,234.50 would be as many classes as there are rows."""
+    """Refuse numbers such as 1,234.50, which as text would be a class for each row."""
     advice = _advice_for_target(table, column)
     if advice:
         got = "numbers with commas or points in them"
@@ -409,7 +409,7 @@ def _from_npz(file: Path, target: str | Sequence[str], dtype: str, text_labels: 
 
 def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
     """The named arrays of an npz file."""
-    # Opened here: given a path, np.load leaves a damaged zip file open.
+    # Opened here, because np.load with a path leaves a damaged zip file open.
     with reading(file, "npz"), file.open("rb") as stream:
         archive: Any = np.load(stream, allow_pickle=False)
         if isinstance(archive, np.ndarray):
@@ -421,7 +421,7 @@ def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def _check_features(file: Path, X: np.ndarray) -> None:
-    """X alone, without targets that it must have as many rows as."""
+    """Check the X of a file without looking at targets."""
     if X.ndim != 2 or 0 in X.shape:
         expected = "X of shape (n_rows, n_features) that is not empty"
         advice = "reshape the array and write it again"

@@ -1,6 +1,6 @@
-"""Waiting for the compiler: whether a call has to, and the message that says why.
+"""Waiting for the compiler: whether a call has to wait, and the message that says why.
 
-It is logged once for each type of numbers, before the wait.
+The message is logged once for each number type, before the wait.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _FIT_WAIT, _PREDICTIONS_WAIT = "5 to 15", "5 to 10"  # seconds
 
 
 def must_compile(dtype: np.dtype, kernel: Any = step.train_steps) -> bool:
-    """Whether the first call of a kernel in this type, by default a fit, waits for the compiler."""
+    """Whether the first call of a kernel (by default a fit) in this type waits for the compiler."""
     return JIT_ENABLED and not is_compiled(kernel, dtype)
 
 
 def announce(dtype: np.dtype, kernel: Any = step.train_steps) -> None:
-    """Say, once, why the first fit or prediction of a machine takes so long.
+    """Log once why the first fit or prediction on a machine takes so long.
 
-    A prediction says nothing after a fit that did: it then takes only some seconds more. Nor does
-    a network whose parts have yet to be compiled where others were.
+    Nothing is logged for a prediction after a fit that logged it, which then takes only a few
+    seconds, or for a network some of whose parts were compiled for other networks.
     """
     fits = step.train_steps, dtype
     if {(kernel, dtype), fits} & _ANNOUNCED:
@@ -41,8 +41,8 @@ def announce(dtype: np.dtype, kernel: Any = step.train_steps) -> None:
     if cache_folder() is None:
         how_often = "in every process, as no cache folder is writable: set NUMBA_CACHE_DIR"
     _LOG.warning(
-        "compiling kernels for %s, %s: about %s seconds, longer beside other work "
-        "(`fastmlp warmup` does it ahead)",
+        "compiling kernels for %s, %s: about %s seconds, longer if the machine is busy "
+        "(`fastmlp warmup` does it in advance)",
         dtype.name,
         how_often,
         _FIT_WAIT if kernel is step.train_steps else _PREDICTIONS_WAIT,

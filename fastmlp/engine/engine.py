@@ -1,6 +1,6 @@
-"""The compiled path: a job with its kernels and its work space, and the calls that run it.
+"""The compiled path: a job with its kernels and its workspace, and the calls that run it.
 
-An engine lays everything out once, for tables of one kind; its calls allocate nothing.
+An engine allocates everything once, for tables of one kind; its calls allocate nothing.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 def never() -> bool:
-    """What asks for no early end."""
+    """Never end early."""
     return False
 
 
 def epochs_per_call(work: int, n_rows: int) -> int:
-    """How many epochs may share a call of `train` where nobody looks in between.
+    """How many epochs may share a call of `train` if nothing has to happen between them.
 
-    Their order of visits takes memory, and Ctrl-C should not wait long for the last of them.
+    Their shuffled order takes memory, and Ctrl-C should not wait long for the last epoch.
 
     work: multiplications of an epoch.
     """
@@ -59,13 +59,13 @@ class Patience(NamedTuple):
     Attributes
     ----------
     patience : int
-        How many epochs in a row may bring no better loss; -1 stands for any number.
+        How many epochs in a row may fail to improve the loss; -1 means any number.
     tolerance : float
-        By how much a better loss is less.
+        By how much the loss must improve.
     best_loss : float
-        The least so far.
+        The smallest loss so far.
     n_stale : int
-        Epochs in a row without a better one so far.
+        Number of epochs in a row without an improvement so far.
     """
 
     patience: int
@@ -88,17 +88,17 @@ class Engine(Job):
         The samples.
     batch_size : int
     n_threads : int, optional
-        None stands for as many as pay.
+        None means as many as are worthwhile.
     optimizer : Optimizer, optional
-        Needed to train; without one there are only gradients and outputs.
+        Needed for training; without one the engine computes only gradients and outputs.
     training : bool
         Whether there will be a backward pass, for which every op keeps its slopes.
     convention : Convention, optional
-        How losses and penalties of a batch add up; by default as `Network` documents.
+        How loss and penalties of a batch are combined; by default as `Network` documents.
     steps_per_call : int, default 1
-        How many steps a call of `train` will have, for all of which threads start once.
+        How many steps a call of `train` will have; threads are started once per call.
     as_trained : bool, default True
-        Whether dropout is active and BatchNorm takes the batch's statistics, which then move the
+        Whether dropout is active and BatchNorm uses the batch's statistics, which then update the
         running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
@@ -143,7 +143,7 @@ class Engine(Job):
             self._link_gather()
 
     def _choose_kernels(self, loss: Any, optimizer: Optimizer, training: bool, link: bool) -> None:
-        """Say which kernel goes to which field, once it is compiled."""
+        """Choose the kernel for each field; they are compiled later."""
         links, model, update = self._links, self.model, self.update
         sparse = self.table.kind == SPARSE and not self.gathers
         sharing = Sharing(bool(self.crew["by_columns"]), int(self.crew["shared"]), sparse)
@@ -173,16 +173,16 @@ class Engine(Job):
     def judge_with(
         self, kernels: Mapping[str, Kernel], answering: Sequence[Engine], held: Any
     ) -> None:
-        """Let kernels judge each epoch by held-out rows, for which other engines answer.
+        """Let kernels judge each epoch by held-out rows, which other engines predict.
 
-        held: owns what they read and write, which must live as long as the engine.
+        held: owns the memory that they read and write, which must live as long as the engine.
         """
         self.is_reusable = False
         self._links += [(self.held_out, field, kernel) for field, kernel in kernels.items()]
         self._answering, self._held = answering, held
 
     def must_compile(self) -> bool:
-        """Whether its first call has to wait for the compiler."""
+        """Whether the first call has to wait for the compiler."""
         kernels = [self.loss_of.kernel_for(True)]
         if not self._is_linked:
             kernels += [kernel for _, _, kernel in self._links]
@@ -192,12 +192,12 @@ class Engine(Job):
         return waits or any(engine.must_compile() for engine in self._answering)
 
     def let_go(self) -> None:
-        """Forget the samples and all else of the caller's, until the next call of `read_from`."""
+        """Release the samples and all other objects of the caller, until the next `read_from`."""
         del self.table
         self.in_use, self.losses = (), np.empty(0)
 
     def link(self) -> None:
-        """Compile the program's kernels, or load them, unless that was done."""
+        """Compile or load the program's kernels, unless that has been done."""
         if self._is_linked:
             return
         for record, field, kernel in self._links:
@@ -216,7 +216,7 @@ class Engine(Job):
             self.loss[field] = self._address(field, kernel) if self._has_weights else 0
 
     def penalise(self, wanted: bool) -> None:
-        """Let the next calls add the penalties, if there are any, or leave them out."""
+        """Choose whether the next calls add the penalties, if there are any."""
         self.link()
         for record, field, kernel in self._links:
             if field in ("penalties", "add_penalty"):
@@ -227,7 +227,7 @@ class Engine(Job):
         self.samples["gather"] = self._address("gather", kernel) if self.gathers else 0
 
     def _address(self, field: str, kernel: Kernel) -> int:
-        """Of a kernel for a field; one of another kind would read arguments that are not there."""
+        """Address of a kernel for a field; one of another kind would read missing arguments."""
         if kernel.interface is not interfaces.OF_FIELD[field]:
             raise InputError(
                 "Network", f"a kernel that can be called for {field!r}", "one of another kind",
@@ -238,7 +238,7 @@ class Engine(Job):
     def point_at(
         self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, n_steps: int
     ) -> None:
-        """Say which samples come, in which order, and their targets and weights."""
+        """Set the samples, their order, targets and weights."""
         samples, n, dtype = self.samples, self.table.n_rows, self.dtype
         n_epochs, n_visits = order.shape if order.ndim == 2 else (1, order.size)
         if n_steps != n_epochs * -(-n_visits // self.rows_per_step):
@@ -266,18 +266,18 @@ class Engine(Job):
         patience: Patience = ENDLESS,
         ends: Callable[[], bool] = never,
     ) -> np.ndarray:
-        """Walk through each row of `order` (n_epochs, n_rows), or the only one, a batch per step.
+        """Train on all batches of `order` (n_epochs, n_rows) or (n_rows,), one step per batch.
 
-        Python is back about every twentieth of a second, so that signals are heard, and asks `ends`
-        whether to stop there.
+        Compiled code returns to Python about every twentieth of a second, so that signals are
+        handled; `ends` is then asked whether to stop.
 
-        Returns each batch's loss (n_steps,): nan after the first that is not finite and after the
-        epoch that wears out the patience; fewer of them if `ends` said so.
+        Returns each batch's loss (n_steps,): nan after the first loss that is not finite and after
+        the epoch in which patience runs out; fewer numbers if `ends` asked to stop.
         """
         n_steps, call = step_numbers.shape[0], self.call
         losses = self.losses = np.full(n_steps, np.nan)
         if self.table.kind == SPARSE:
-            self.table.addresses()  # once more: a callback may have changed their columns
+            self.table.addresses()  # check again: a callback may have changed their columns
         self.point_at(order, encoded, weights, n_steps)
         if self.update["updates"]:
             self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
@@ -292,8 +292,8 @@ class Engine(Job):
         call["watch"] = self._address("watch", optional.watch_loss) if watches else 0
         for name, value in zip(Patience._fields, patience, strict=True):
             call[name] = value
-        # Threads hold on to the engine, and by this to all that they read and write: should Ctrl-C
-        # take the caller away, none of it is freed before the last of them is done.
+        # Threads hold references to the engine, and so to all memory that they use. If Ctrl-C ends
+        # the caller, nothing is freed before the last thread is done.
         self.in_use = order, encoded, weights, state, step_numbers, losses
         self.compile()
         self.link_loss()
@@ -308,7 +308,7 @@ class Engine(Job):
         return losses
 
     def compile(self) -> None:
-        """Compile all that `train` needs, or load it, unless it is there already."""
+        """Compile or load everything that `train` needs, unless that has been done."""
         compile_step(self.dtype)
         self.link()
 
@@ -317,7 +317,7 @@ class Engine(Job):
 
     @property
     def patience(self) -> Patience:
-        """How much of it the last call of `train` left."""
+        """The state of patience after the last call of `train`."""
         return Patience(*(self.call[name].item() for name in Patience._fields))
 
     def gradient(
@@ -329,10 +329,10 @@ class Engine(Job):
         step: int = 0,
         drops: np.ndarray | None = None,
     ) -> float:
-        """Loss of the samples in `order` as a part of `total`; the gradient goes to grads.
+        """Loss of the samples in `order` as a part of `total`; the gradient is written to grads.
 
-        total: 0 stands for the sum of their weights; step, drops: which random numbers dropout
-        uses, and its rates where they follow schedules.
+        total: 0 means the sum of their weights; step, drops: the random numbers of dropout, and its
+        rates if they follow schedules.
         """
         self.loss["total_weight"] = total
         no_state, numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
@@ -344,6 +344,6 @@ class Engine(Job):
 
 @functools.cache
 def compile_step(dtype: np.dtype) -> None:
-    """Compile what all programs share, or load it."""
+    """Compile or load the code that all programs share."""
     announce(dtype)
     compile_for(step.train_steps, 0, 0, dtype.type(1))

@@ -1,6 +1,6 @@
-"""A job: what compiled code is told of a network that is trained, or asked, on a table of samples.
+"""A job: the description, for compiled code, of training or prediction on a table of samples.
 
-It is one record, `plan.JOB`, whose parts are filled in here; kernels and memory come after.
+It is one record, `plan.JOB`, which is filled in here; kernels and memory are added later.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def training_work(network: Body, batch_size: int) -> int:
 
 
 class Convention(NamedTuple):
-    """How the loss and the penalties of a batch add up to what is minimised.
+    """How loss and penalties of a batch are combined.
 
     Attributes
     ----------
     loss_scale : float
-        Factor of the loss: the number of outputs turns their mean into their sum.
+        Factor of the loss; the number of outputs turns a mean over outputs into a sum.
     shares_penalty : bool
         Whether penalties are divided by the batch's weight, as in scikit-learn.
     """
@@ -48,7 +48,7 @@ class Convention(NamedTuple):
 
 
 class Job:
-    """The records of a job, and how many threads work at it.
+    """The records of a job, and its number of threads.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ class Job:
     table : Table
         The samples.
     batch_size : int
-        Rows of a step, at most.
+        Maximum number of rows per step.
     n_threads : int, optional
-        None stands for as many as pay.
+        None means as many as are worthwhile.
     optimizer : Optimizer, optional
-        Needed to train; without one there are only gradients and outputs.
+        Needed for training; without one the job computes only gradients and outputs.
     as_trained : bool
-        Whether dropout is active and BatchNorm takes the batch's statistics.
+        Whether dropout is active and BatchNorm uses the batch's statistics.
     convention : Convention, optional
-        How losses and penalties of a batch add up; by default as `Network` documents.
+        How loss and penalties of a batch are combined; by default as `Network` documents.
     steps_per_call : int, default 1
         How many steps a call will have, for all of which threads start once.
     accumulate : int, default 1
@@ -119,7 +119,7 @@ class Job:
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
     def _choose_threads(self, requested: int | None, work_per_step: int, work_per_call: int) -> int:
-        """As many as were asked for, or as pay."""
+        """The requested number, or as many as are worthwhile."""
         if requested == 1:
             return 1
         if requested is None and self._shared_op(2) == 1:
@@ -132,7 +132,7 @@ class Job:
         return in_python(is_wide)(self.widest_out(), self.dtype.itemsize)
 
     def widest_out(self) -> int:
-        """Most outputs of an op."""
+        """Number of outputs of the widest op."""
         return int(self.ops["n_out"].max())
 
     def _shared_op(self, n_threads: int) -> int:
@@ -186,7 +186,7 @@ class Job:
         self.n_numbers = n_numbers
 
     def _describe_ops(self) -> None:
-        """The numbers that ops of some kinds find by an address in their records."""
+        """Arrays of numbers that ops of some kinds read through an address in their records."""
         self.numbers_of_ops = list[np.ndarray]()
         for op, stage in zip(self.ops, self.program.stages, strict=True):
             options = getattr(stage.main, "options", ())
@@ -199,7 +199,7 @@ class Job:
                 op[field] = address_of(self.numbers_of_ops[-1], field, dtype, len(values))
 
     def read_from(self, table: Table) -> None:
-        """Point at the samples; another table may follow if it is as readable in place as this."""
+        """Set the table of samples; a later one must be readable in place if this one is."""
         self.table, samples = table, self.samples
         samples["x"], samples["x_indices"], samples["x_indptr"] = table.addresses()
         samples["n_rows"], samples["sparse"] = table.n_rows, table.kind == SPARSE

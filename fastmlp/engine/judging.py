@@ -1,7 +1,7 @@
-"""Judging by held-out rows: how each epoch is scored, when it is enough, and what is remembered.
+"""Judging epochs by held-out rows: scores, early stopping, and the best parameters.
 
-A judge works within the compiled call, so that epochs which nobody else watches can share one. What
-it says has the bits of what Python would find after each epoch.
+A judge works within the compiled call, so that several epochs can share one. Its results are
+bit for bit those that Python would compute after each epoch.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .engine import Engine
 
 
 class Grading(NamedTuple):
-    """How answers are scored: kernels of `kernels.step.scores` and what they compare answers with.
+    """How predictions are scored: kernels of `kernels.step.scores` and the data for them.
 
     Attributes
     ----------
     grade, score : Kernel or None
-        None where the score is minus the loss.
+        None if the score is minus the loss.
     truth : ndarray of shape (n, n_outputs) or (n,)
         Classes or labels as int32, or numbers.
     weights : ndarray of shape (n,)
-        Empty for equal ones.
+        Empty if all are equal.
     spread : ndarray of shape (n_outputs,)
-        What R^2 compares the loss of each output with.
+        Squared deviations of each output's targets, for R^2: their sum, divided by `divisor`.
     divisor : float
-        What the sum over rows is divided by.
+        Divisor of the sum over rows.
     """
 
     grade: Kernel | None
@@ -51,7 +51,7 @@ BY_LOSS = Grading(None, None, _NOTHING, _NOTHING, _NOTHING, 1.0)
 
 
 def share_of_right(truth: np.ndarray, weights: np.ndarray | None) -> Grading:
-    """Accuracy. truth: classes (n,), or labels (n, n_outputs) that must all be right."""
+    """Accuracy. truth: classes (n,), or labels (n, n_outputs), all of which must be right."""
     held, divisor = _NOTHING, float(len(truth))
     if weights is not None:
         held = np.ascontiguousarray(weights, np.float64)
@@ -79,19 +79,19 @@ def r_squared(
 
 
 class Rule(NamedTuple):
-    """When held-out rows end a fit before all epochs are over.
+    """When held-out rows end a fit early.
 
     Attributes
     ----------
     patience : int
-        How many epochs in a row may be stale; -1 stands for any number.
+        How many epochs in a row may be stale; -1 means any number.
     tolerance : float
         An epoch is stale if it is worse than the best so far plus this.
     by_loss : bool
-        Whether the loss decides, and not the score.
+        Whether the loss decides instead of the score.
     strict : bool
-        Whether an epoch is stale, too, if it is exactly as good as that; then only others count as
-        better. Else any that is better than the best takes its place.
+        Whether an epoch that exactly reaches that limit is stale as well. Then only epochs that are
+        not stale become the best; otherwise any epoch that is better than the best does.
     """
 
     patience: int = -1
@@ -100,9 +100,9 @@ class Rule(NamedTuple):
     strict: bool = False
 
     def compare(self, loss: float, score: float, best: float) -> tuple[bool, bool]:
-        """Whether an epoch is better than the best value so far, and whether it is stale.
+        """Whether an epoch is better than the best so far, and whether it is stale.
 
-        It is what the compiled call decides by.
+        The compiled call decides in the same way.
         """
         value = self.value(loss, score)
         if self.strict:
@@ -111,24 +111,24 @@ class Rule(NamedTuple):
         return value > best, value < best + self.tolerance
 
     def value(self, loss: float, score: float) -> float:
-        """What decides, the larger the better."""
+        """The value that decides; larger is better."""
         return -loss if self.by_loss else score
 
 
 class Judge:
-    """Looks at held-out rows after each epoch of an engine's calls.
+    """Evaluates held-out rows after each epoch of an engine's calls.
 
     Parameters
     ----------
     engine : Engine
         Not linked yet.
     network : Body
-        What it trains.
+        The network that the engine trains.
     held_out : Samples
     grading : Grading
     rule : Rule
     n_epochs : int
-        Of a call, at most.
+        Maximum number per call.
     best_params : ndarray like `Body.learned`, optional
         Where the parameters and buffers of the best epoch go.
     judged : ndarray like `Body.learned`, optional
@@ -137,7 +137,7 @@ class Judge:
     Attributes
     ----------
     losses, scores : ndarray of shape (n_epochs,)
-        Of the epochs of the last call, of which there are `n_judged`.
+        Results of the last call, for `n_judged` epochs.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Judge:
             )
 
     def _answer(self, engine: Engine, network: Body, held_out: Samples) -> None:
-        """A job to answer with for each thread that has a block of rows."""
+        """Make a job for predictions for each thread that has a block of rows."""
         n_rows, n_threads, dtype = held_out.X.shape[0], engine.n_threads, network.dtype
         share = -(-n_rows // n_threads)
         block = min(JUDGED_ROWS, -(-share // TILE_ROWS) * TILE_ROWS)
@@ -196,12 +196,12 @@ class Judge:
             answers.space["gradient"] = address_of(copy, "answers", dtype, copy.size, written=True)
             self.answering.append(answers)
             self.copies.append(copy)
-        self.held_out = held_out  # is read as long as the judge lives
+        self.held_out = held_out  # must live as long as the judge
         self.jobs = np.zeros(n_threads, np.int64)
         self.jobs[: len(self.answering)] = [answers.job_address for answers in self.answering]
 
     def _grade_by(self, grading: Grading, n_rows: int, network: Body) -> dict[str, Kernel]:
-        """Point at what answers are compared with; the kernels that do it."""
+        """Set the data that predictions are compared with; returns the kernels."""
         self.grading = grading
         if grading.grade is None or grading.score is None:
             return {}
@@ -217,7 +217,7 @@ class Judge:
         return {"grade": grading.grade, "score": grading.score}
 
     def begin(self, best_value: float = -np.inf, n_stale: int = 0) -> None:
-        """Before each call: where the epochs before it have left off."""
+        """Set the state after earlier epochs; called before each call of the engine."""
         record = self.record
         record["n_judged"] = record["best_epoch"] = 0
         record["best_value"], record["n_stale"] = best_value, n_stale
@@ -229,22 +229,22 @@ class Judge:
 
     @property
     def best_epoch(self) -> int:
-        """The best of the last call, from 1; 0 if none was better than all before."""
+        """The best epoch of the last call, counted from 1; 0 if none was the best so far."""
         return int(self.record["best_epoch"])
 
     @property
     def best_value(self) -> float:
-        """What the best epoch so far has."""
+        """The value of the best epoch so far."""
         return float(self.record["best_value"])
 
     @property
     def n_stale(self) -> int:
-        """How many epochs in a row were stale at last."""
+        """How many of the last epochs in a row were stale."""
         return int(self.record["n_stale"])
 
 
 def work_of(network: Body, held_out: Samples) -> int:
-    """Multiplications of one look at held-out rows."""
+    """Multiplications for one evaluation of held-out rows."""
     return int(held_out.X.shape[0]) * int(network.params.size)
 
 

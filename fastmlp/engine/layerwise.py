@@ -1,7 +1,7 @@
 """The layer-by-layer path: the training step in a dozen lines of Python over layer objects.
 
-It runs networks with layers, losses or optimizers of the user's own, and shows what the fused step
-does: for built-in parts the two agree bit for bit, which the tests check.
+It runs networks with user-defined layers, losses or optimizers, and shows what the fused step does.
+For built-in parts the two agree bit for bit, which the tests check.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def train(
     accumulate: int = 1,
     averaging: Averaging | None = None,
 ) -> np.ndarray:
-    """Walk through `order` once, a batch per step, unless `ends` asks for an end before.
+    """Train on the samples in `order`, one step per batch, until `ends` asks to stop.
 
     accumulate: how many batches a step has, whose gradients are added up; averaging: moves averaged
     weights after each step, by the last of its numbers. Returns each step's loss (n_steps,).
@@ -171,7 +171,7 @@ def gradient(
 ) -> float:
     """Forward, loss and backward for one batch: returns the loss, leaves grads in the network.
 
-    In the first batch, what parts of the user's own return is checked.
+    In the first batch, the results of user-defined parts are checked.
     """
     values = forward(network, X, training)
     found = loss_and_slopes(network, values, encoded, weights)
@@ -192,14 +192,14 @@ def backward(network: Body, flowing: np.ndarray, is_first: bool = True) -> np.nd
 
 
 def input_gradients(network: Body, where: str, X: np.ndarray, output: int) -> np.ndarray:
-    """Gradient of one linear output with respect to X, in the network's type; grads are kept."""
+    """Gradient of one linear output with respect to X, in the network's type; keeps grads."""
     checks.whole_number(where, "output", output, 0)
     if output >= network.n_outputs:
         raise InputError(
             where, f"output below {network.n_outputs}", f"{output}", "count outputs from 0"
         )
     own_parts.check_trainable(network.layers)
-    kept = network.grads.copy()  # backward passes write there
+    kept = network.grads.copy()  # the backward pass overwrites it
     flowing = np.zeros_like(forward(network, X))
     flowing[:, output] = 1
     flowing = backward(network, flowing)
@@ -218,7 +218,7 @@ def forward(network: Body, X: Any, training: bool = False) -> np.ndarray:
 
 
 def outputs_of_layer(layer: Layer, values: np.ndarray, training: bool) -> np.ndarray:
-    """Outputs in the network's type and row by row, whatever a user's own layer returns."""
+    """Outputs as a contiguous array of the network's type; checks user-defined layers."""
     result = layer.forward(values, training=training)
     if np.shape(result) != (values.shape[0], layer.n_out):
         raise InputError(
@@ -239,7 +239,7 @@ def outputs_of_layer(layer: Layer, values: np.ndarray, training: bool) -> np.nda
 def loss_and_slopes(
     network: Body, outputs: np.ndarray, encoded: Encoded, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Mean loss, penalties left out, and its gradient with respect to the outputs."""
+    """Mean loss without penalties, and its gradient with respect to the outputs."""
     if has_kernel(network.loss):
         return network.loss.rows(outputs, *encoded, weights)
     even = weights if weights.size else np.ones(outputs.shape[0], outputs.dtype)
@@ -272,7 +272,7 @@ def add_penalties(network: Body) -> float:
 
 
 def limit_norms(network: Body) -> None:
-    """Shrink weights into units to the largest norm that their layer allows."""
+    """Scale the incoming weights of units down to the norm that their layer allows."""
     for _, layer in network.leaves():
         if isinstance(layer, Dense) and layer.max_norm is not None:
             n_in, n_out = layer.W.shape

@@ -1,7 +1,7 @@
 """Lowering: a network becomes a program, a table of ops with the kernels that compute them.
 
-Dense, activation and dropout in a row become one op, and branches follow each other. A layer, loss
-or optimizer that has no kernel makes `can_compile` false, and the layer-by-layer path takes over.
+A dense layer and the activation and dropout after it become one op; branches follow each other. If
+a layer, loss or optimizer has no kernel, `can_compile` is false and `layerwise` is used instead.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ identity_kernel = activation(identity)
 
 
 class Sharing(NamedTuple):
-    """How threads share the work out, as far as it decides on kernels.
+    """How threads divide the work, as far as the choice of kernels depends on it.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Sharing(NamedTuple):
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
-    """Whether everything has a kernel: built-in classes, and those that name one themselves."""
+    """Whether everything has a kernel: built-in classes, and classes that name one."""
     return (
         all(_has_kernel(layer, LAYERS, *_parts_of(layer)) for layer in every_layer(layers))
         and _has_kernel(loss, LOSSES, CompiledLoss, "kernel", _BYPASSED_LOSS)
@@ -78,7 +78,7 @@ def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -
     )
 
 
-# Methods that are not called where kernels run.
+# Methods that kernels bypass.
 _BYPASSED_ACTIVATION = "forward", "backward", "build", "parameter_shapes", "initialize", "bind"
 _BYPASSED_LAYER = "forward", "backward", "bind", "bind_buffers"
 _BYPASSED_LOSS = "value_and_gradient", "rows", "link"
@@ -86,17 +86,17 @@ _BYPASSED_OPTIMIZER = "step", "update", "initial_state"
 
 
 def _parts_of(layer: Layer) -> tuple[type, str, Sequence[str]]:
-    """From which base a layer of the user's own derives to run compiled, and what it names."""
+    """The base class for compiled user-defined layers, the attribute to set, bypassed methods."""
     if isinstance(layer, CompiledLayer):
         return CompiledLayer, "kind", _BYPASSED_LAYER
     return Activation, "kernel", _BYPASSED_ACTIVATION
 
 
 def _has_kernel(part: Any, built_in: Any, base: type, named: str, bypassed: Sequence[str]) -> bool:
-    """Whether a part is built in, or names a kernel and leaves the methods alone that it bypasses.
+    """Whether a part is built in, or names a kernel and overrides no method that this bypasses.
 
-    A class that is derived from another with a kernel may have changed anything, so it has to say
-    that its own does the same.
+    A subclass of a class with a kernel may have changed anything, so it must name the kernel again
+    to confirm that it still applies.
     """
     cls = type(part)
     if cls in built_in:
@@ -107,20 +107,20 @@ def _has_kernel(part: Any, built_in: Any, base: type, named: str, bypassed: Sequ
 
 
 class Stage:
-    """What becomes one op: a dense product or another kind, with activation and dropout after it.
+    """The layers of one op: a dense product or another kind, then activation and dropout.
 
     Attributes
     ----------
     main : Layer or None
-        What has parameters; None for an activation or dropout alone, and for ends of branches.
+        The layer with parameters; None for only an activation or dropout, and for ends of branches.
     kind : Kind or None
-        Its kernels; None for Dense and for an activation or dropout alone.
+        Its kernels; None for Dense and for only an activation or dropout.
     source : int
         The stage whose values it reads, or -1 for the samples.
     number : int
-        That of its dropout among all layers, from 1.
+        Number of its dropout layer among all layers, counted from 1.
     places : list of int
-        What an op of its kind finds in its record.
+        Numbers for an op of its kind, in its record.
     """
 
     def __init__(self, source: int, width: int, main: Layer | None, kind: Kind | None) -> None:
@@ -140,18 +140,18 @@ class Stage:
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether it is an activation or dropout alone."""
+        """Whether it is only an activation or dropout."""
         return self.main is None and self.kind is None
 
     def takes(self, layer: Layer) -> bool:
-        """Whether an activation or a dropout can be a part of this stage."""
+        """Whether an activation or dropout layer can be added to this stage."""
         if isinstance(layer, Activation):
             return self.activation is None and self.dropout is None
         return self.dropout is None
 
 
 class _Stages:
-    """Stages of layers, in the order in which they run; branches one after the other."""
+    """Stages of layers in execution order; branches one after the other."""
 
     def __init__(self) -> None:
         self.every: list[Stage] = []
@@ -166,7 +166,7 @@ class _Stages:
         return len(self.every) - 1
 
     def chain(self, layers: Sequence[Layer], place: str, source: int, width: int) -> int:
-        """Add layers in a row, which read a stage of some width; returns the last stage."""
+        """Add a sequence of layers that reads from a stage; returns the last stage."""
         is_open = False  # whether activations and dropout may join the last stage
         for number, layer in enumerate(layers):
             if not layer.inner:
@@ -224,7 +224,7 @@ class _Stages:
 
 
 def stages_of(layers: Sequence[Layer], n_features: int) -> list[Stage]:
-    """What each op of a network is made of."""
+    """The stages of a network, one for each op."""
     stages = _Stages()
     stages.chain(layers, "", -1, n_features)
     return stages.every
@@ -236,11 +236,11 @@ class Program(NamedTuple):
     Attributes
     ----------
     ops : ndarray of plan.OP
-        Records of sizes and options; kernels are yet to be chosen.
+        Records of sizes and options; kernels are chosen later.
     stages : list of Stage
-        What each op is made of.
+        The layers of each op.
     scale : float
-        What inputs are multiplied by before the first op.
+        Factor of the inputs before the first op.
     """
 
     ops: np.ndarray
@@ -249,7 +249,7 @@ class Program(NamedTuple):
 
 
 def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
-    """All that a program takes from layers and that may change after a network is built."""
+    """All settings of layers that a program uses and that may change after `build`."""
     found = list[Any]()
     for layer in every_layer(layers):
         found += layer.n_in, layer.n_out
@@ -257,7 +257,7 @@ def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
             found += layer.kernel, layer.option
         elif isinstance(layer, Dense):
             found.append(layer.max_norm)
-        elif isinstance(layer, Dropout):  # a schedule's values come with the steps
+        elif isinstance(layer, Dropout):  # a schedule's values are passed with the steps
             found.append("by schedule" if isinstance(layer.rate, Schedule) else layer.rate)
         elif isinstance(layer, CompiledLayer):
             found += layer.kind, *layer.options
@@ -265,7 +265,7 @@ def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
 
 
 class Link(NamedTuple):
-    """A field of an op's record that a kernel's address goes to."""
+    """A field of an op's record that holds a kernel's address."""
 
     op: int
     field: str
@@ -275,12 +275,12 @@ class Link(NamedTuple):
 def lower(network: Body, optimizer: Optimizer, as_trained: bool = True) -> Program:
     """The program of a built network, with the optimizer's factors for each op's parameters.
 
-    as_trained: whether dropout is active and BatchNorm takes the batch's statistics.
+    as_trained: whether dropout is active and BatchNorm uses the batch's statistics.
     """
     stages, scale = stages_of(network.layers, network.n_features), 1.0
     first, begins = stages[0].activation, stages[0].is_elementwise and stages[0].dropout is None
     if begins and isinstance(first, Rescaling) and len(stages) > 1:
-        # Inputs are multiplied where they are gathered, not in an op of its own.
+        # Inputs are scaled while they are gathered, not in a separate op.
         stages, scale = _without_first(stages), first.option
     ops = _records(network, stages, optimizer)
     ops["as_trained"] = as_trained
@@ -288,7 +288,7 @@ def lower(network: Body, optimizer: Optimizer, as_trained: bool = True) -> Progr
         ops["dropout"] = 0.0
     after = 0
     for op, stage in zip(ops[::-1], stages[::-1], strict=True):
-        if any(len(shape) > 1 for shape in stage.shapes.values()):  # penalties are of matrices
+        if any(len(shape) > 1 for shape in stage.shapes.values()):  # only matrices have penalties
             width = int(op["weight_width"])
             op["penalty_parts"] = in_python(n_parts)(width, after) if after else 1
             after = width
@@ -297,7 +297,7 @@ def lower(network: Body, optimizer: Optimizer, as_trained: bool = True) -> Progr
 
 
 def _without_first(stages: list[Stage]) -> list[Stage]:
-    """The stages after the first, which count from there."""
+    """The stages after the first, renumbered."""
     for stage in stages[1:]:
         stage.source -= 1
         if stage.kind in (branches.FORK, branches.ADD):
@@ -312,7 +312,7 @@ def _without_first(stages: list[Stage]) -> list[Stage]:
 
 
 def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.ndarray:
-    """Each stage as a record, made of a dict: a record's own fields are slow to set."""
+    """Each stage as a record, built from a dict because setting fields of a record is slow."""
     ops: list[dict[str, Any]] = [dict.fromkeys(plan.OP.names or (), 0) for _ in stages]
     factors = dict(
         zip(
@@ -362,12 +362,12 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize:
 
 
 def first_trained(program: Program) -> int:
-    """The first op that has parameters; before it nobody wants a gradient."""
+    """The first op that has parameters; ops before it need no gradient."""
     return next((s for s, stage in enumerate(program.stages) if stage.is_trained), len(program.ops))
 
 
 def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
-    """Kernels that take op s's gradient in, hand its source's on, and use its parameters'."""
+    """Kernels of op s's backward pass: slopes, gradient of its source, and of its parameters."""
     ops, op, stage = program.ops, program.ops[s], program.stages[s]
     chosen: dict[str, Kernel] = {}
     if s < first_trained(program):
@@ -384,7 +384,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
         if op["dense"]:
             chosen |= _gradient(op, s, sharing, itemsize)
         return chosen
-    # The start of a branch also lets the gradient of the branch before it flow.
+    # The start of a branch also passes on the gradient of the branch before it.
     if stage.kind.backward is not None and (stage.follows_trained or stage.kind is branches.SELECT):
         chosen["backward"] = stage.kind.backward
     if stage.kind.gradient is not None:
@@ -405,7 +405,7 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kerne
 
 
 def _backward(op: Any, before: Any) -> dict[str, Kernel]:
-    """Of a dense op and the one before it."""
+    """Backward kernels of a dense op, given the op before it."""
     if _scales_slopes(op, before):
         return {"backward": dense.backward_times_slopes}
     if op["n_out"] <= FEW_COLUMNS:
@@ -414,7 +414,7 @@ def _backward(op: Any, before: Any) -> dict[str, Kernel]:
 
 
 def _scales_slopes(op: Any, before: Any) -> bool:
-    """Whether an op, on its way back, multiplies the slopes of the one before by their gradient."""
+    """Whether an op's backward pass multiplies the slopes of the op before by their gradient."""
     few = op["dense"] and op["n_out"] <= FEW_COLUMNS
     return bool(few and before["dense"] and before["dropout"] == 0)
 
@@ -427,7 +427,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     found = {"gradient": dense.gradient_of_wide if packs else dense.gradient}
     if n_out > FEW_COLUMNS:
         found["weight_gradient"] = matmul.weight_gradient
-    # The last block of columns, or of those that a thread owns, may be narrow.
+    # The last block of columns, or of a thread's columns, may be narrow.
     unit = tile_width = in_python(tile_width_of)(itemsize)
     if s < sharing.shared:
         unit = PART_UNIT
@@ -439,7 +439,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
 
 
 def _check_sizes(network: Body, stages: list[Stage]) -> None:
-    """Refuse layers and groups that no longer have the sizes that the parameters were made for."""
+    """Refuse layers and groups whose sizes have changed since the parameters were allocated."""
     wanted = {
         f"{stage.name}.{key}": math.prod(shape)
         for stage in stages

@@ -1,6 +1,6 @@
-"""Outputs of rows by compiled code: threads take blocks of them until none is left.
+"""Outputs of rows by compiled code: threads take blocks of rows until none is left.
 
-Each thread has an engine of its own, which then waits for the next call.
+Each thread has its own engine, which is kept for the next call.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     """Outputs (n_rows, n_outputs) of a built network, after the loss's link if wanted.
 
-    Threads take blocks of rows, each with an engine of its own.
+    Threads take blocks of rows; each has its own engine.
     """
     announce(network.dtype, outputs_of_table)
     table, n = table_of(X, network.dtype), X.shape[0]
@@ -40,7 +40,7 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
     taken_at = address_of(taken, "rows taken", np.int64, 1, written=True)
 
-    # held: what threads write to, kept alive as long as one of them may still run.
+    # held: memory that threads write to, kept alive as long as one of them may still run.
     def run(thread: int, stop: int, held: Any = (out, taken)) -> None:
         job, one = engines[thread].job_address, engines[thread].one
         outputs_of_table(job, stop, taken_at, out_at, one)
@@ -56,7 +56,7 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
 
 
 def _engine(network: Body, table: Table, link: bool) -> Engine:
-    """One that waits, or a new one that is ready."""
+    """A spare engine, or a new one with its kernels loaded."""
     block = min(PREDICT_BLOCK, 1 << (table.n_rows - 1).bit_length())
     assert isinstance(network.loss, CompiledLoss)
     link_kernel = network.loss.link_kernel if link else None

@@ -1,6 +1,6 @@
-"""Engines that wait in a network for the next call: many a call is shorter than setting one up.
+"""Spare engines, kept in a network for the next call: many calls are shorter than setting one up.
 
-Each waits under a key: all that it depends on and that may have changed in between.
+Each is kept under a key with everything that it depends on and that may change between calls.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def training_engine(
     accumulate: int = 1,
     averaged: np.ndarray | None = None,
 ) -> Engine:
-    """An engine for a fit, to be given back after it; `Engine` explains the parameters."""
+    """An engine for a fit, to be given back afterwards; `Engine` explains the parameters."""
 
     def new() -> Engine:
         return Engine(
@@ -62,7 +62,7 @@ def training_engine(
 
 
 def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], Engine]) -> Engine:
-    """An engine that waits, which then reads from a table, or a new one."""
+    """A spare engine, set to read from a table, or a new one."""
     spare = network.spare_engines
     try:
         engine: Engine = spare[key].pop()
@@ -77,7 +77,7 @@ def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], En
 
 
 def give_back(network: Body, engines: Iterable[Engine]) -> None:
-    """Let engines wait for the next call that needs one like them, unless they are large."""
+    """Keep engines for the next call that needs the same kind, unless they are large."""
     for engine in engines:
         if engine.key and engine.is_reusable and engine.workspace.memory.size <= SPARE_BYTES:
             engine.let_go()

@@ -1,6 +1,6 @@
 """Threads that share a call of compiled code: how many, where they run, and how they end.
 
-They live for one call only, so nothing is left over to break in a forked child.
+They live for one call only, so there are no threads that a forked child would lose.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def _core_function() -> Callable[[], int]:
-    """The C library's function for the number of the core that runs it; -1 where there is none."""
+    """The C library's function that returns the current core; if missing, one that returns -1."""
     try:
         return ctypes.CDLL(None).sched_getcpu
-    except (AttributeError, OSError, TypeError):  # macOS, and what Windows raises for None
+    except (AttributeError, OSError, TypeError):  # macOS; on Windows None is a TypeError
         return lambda: -1
 
 
@@ -35,10 +35,10 @@ current_core = _core_function()
 
 
 def n_cores() -> int:
-    """Threads to use unless told otherwise: the cores of this process, or what its parent allows.
+    """Default number of threads: the cores of this process, or fewer if its parent limits them.
 
-    Pools of processes bound their workers by these variables; a thread that is not the main one is
-    taken for a worker, too, beside which others compute.
+    Pools of processes limit their workers by these environment variables. A thread other than the
+    main one is assumed to be a worker among others, and gets one.
     """
     if threading.current_thread() is not threading.main_thread():
         return 1
@@ -50,7 +50,7 @@ def n_cores() -> int:
 
 
 def choose_threads(requested: int | None, work: int) -> int:
-    """How many threads a step of this many multiplications uses: those asked for, or as pay."""
+    """Number of threads for a step with `work` multiplications: as requested, or worthwhile."""
     if not JIT_ENABLED:
         return 1
     if requested is not None:
@@ -60,10 +60,10 @@ def choose_threads(requested: int | None, work: int) -> int:
 
 
 def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
-    """Ranges that cover 0 to `total`, each as much as takes about a twentieth of a second.
+    """Ranges that cover 0 to `total`, each of which takes about a twentieth of a second.
 
-    Python hears Ctrl-C between calls of compiled code only, so none may be long. `first` is how
-    much the first range holds; what the caller needs for one decides how much the next holds.
+    Python handles Ctrl-C only between calls of compiled code, so none may be long. `first` is the
+    size of the first range; the time that the caller takes for one decides the size of the next.
     """
     start, size = 0, max(1, first)
     while start < total:
@@ -78,8 +78,8 @@ def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
 def leave_core(core: int) -> None:
     """Move this thread elsewhere if it runs on that core.
 
-    Linux often starts a thread on the core of the one that started it, and takes some milliseconds
-    to notice that both are busy; many a fit is over by then.
+    Linux often starts a thread on its creator's core, and takes some milliseconds to notice that
+    both are busy; many fits are over by then.
     """
     if core < 0 or core != current_core():
         return
@@ -87,13 +87,13 @@ def leave_core(core: int) -> None:
     if len(allowed) > 1:
         with contextlib.suppress(OSError):  # a sandbox may forbid it
             os.sched_setaffinity(0, allowed - {core})
-            os.sched_setaffinity(0, allowed)  # from now on wherever the system likes
+            os.sched_setaffinity(0, allowed)  # it has moved, and may use all cores again
 
 
 def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:
-    """Call run(0) here and run(1..) on new threads; wait for all, and raise what any raised.
+    """Call run(0) here and run(1..) on new threads; wait for all, and raise the first failure.
 
-    Threads live for one call only, so nothing is left over to break in a forked child.
+    Threads live for one call only, so there are no threads that a forked child would lose.
     """
     if n_threads == 1:
         run(0)
@@ -115,7 +115,7 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
         for thread in others:
             thread.start()
         guarded(0)
-    except BaseException:  # Ctrl-C in between, or no more threads to be had
+    except BaseException:  # Ctrl-C in between, or no more threads can be started
         sync[ABORTED] = 1
         raise
     finally:
@@ -125,7 +125,7 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
 
 
 def _wait_for(threads: list[threading.Thread]) -> None:
-    """Wait until all that were started are done, and only then pass on an interruption."""
+    """Wait until all threads that were started are done, and only then raise an interruption."""
     interruption: BaseException | None = None
     for thread in threads:
         while thread.is_alive():

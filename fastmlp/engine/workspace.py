@@ -1,6 +1,6 @@
-"""The work space of a job: one block of memory, each part of it on cache lines of its own.
+"""The workspace of a job: one block of memory, with each part on separate cache lines.
 
-How long each part is follows from the program's sizes and the number of threads.
+The sizes of the parts follow from the program's sizes and the number of threads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Workspace:
     Parameters
     ----------
     job : Job
-        Its records are told the addresses.
+        The addresses are written to its records.
     training : bool
         Whether there will be a backward pass, for which every op keeps its slopes.
     """
@@ -43,7 +43,7 @@ class Workspace:
         dtype, model = job.dtype, job.model
         places = places_of(job, training)
         self.memory = aligned_zeros(sum(_whole_lines(size) for _, _, size in places), np.uint8)
-        at = address_of(self.memory, "work space", np.uint8, self.memory.size, written=True)
+        at = address_of(self.memory, "workspace", np.uint8, self.memory.size, written=True)
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)
@@ -75,7 +75,7 @@ def _tile_width(job: Job) -> int:
 
 
 def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
-    """What the work space holds: which field of which record is its address, and how long."""
+    """The parts of the workspace: the record and field for the address, and the size in bytes."""
     crew, space, ops, itemsize = job.crew, job.space, job.ops, job.dtype.itemsize
     row = job.batch_size * itemsize
     spacing = SPACING * (job.n_threads > 1)
@@ -95,11 +95,11 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     places += _shared_places(job, row, spacing)
     places += _kept_places(job)
     if not training:
-        # Predictions write slopes, which nobody reads: all ops share one place for them.
+        # Predictions also write slopes, which are never read: all ops write to the same memory.
         return [*places, (ops, "slopes", row * job.widest_out())]
     if job.table.kind == SPARSE and not job.gathers:
         places += _places_by_column(job)
-    # The inputs themselves get no gradient, however many columns they have.
+    # The network's inputs get no gradient, so their number of columns does not count.
     flowing = int(ops["n_out"][min(job.model["first_trained"], ops.size - 1) :].max())
     space["gradient_width"] = flowing
     block_width = BLOCK_TILES * _tile_width(job)
@@ -114,7 +114,7 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
 
 
 def _kept_places(job: Job) -> list[tuple[Any, str, int]]:
-    """What ops keep for the way back."""
+    """Memory for values that ops keep for the backward pass."""
     places = list[tuple[Any, str, int]]()
     for op, stage in zip(job.ops, job.program.stages, strict=True):
         if stage.kind is not None:
@@ -124,7 +124,7 @@ def _kept_places(job: Job) -> list[tuple[Any, str, int]]:
 
 
 def _panel(job: Job, training: bool) -> int:
-    """Numbers of a thread's panel."""
+    """Size of a thread's panel, in numbers."""
     width, widest_out = _tile_width(job), job.widest_out()
     widest = max(int(job.ops["n_in"].max()), widest_out)
     block_width = BLOCK_TILES * width
@@ -135,7 +135,7 @@ def _panel(job: Job, training: bool) -> int:
 
 
 def _shared_places(job: Job, row: int, spacing: int) -> list[tuple[Any, str, int]]:
-    """For an op whose inputs threads share out."""
+    """Memory for an op whose inputs threads share out."""
     crew, ops, places = job.crew, job.ops, list[tuple[Any, str, int]]()
     if crew["shared"] > 0:
         n_vectors = int(job.model["n_vectors"])
@@ -151,7 +151,7 @@ def _shared_places(job: Job, row: int, spacing: int) -> list[tuple[Any, str, int
 
 
 def _places_by_column(job: Job) -> list[tuple[Any, str, int]]:
-    """For a batch's non-zeros sorted by columns; each thread sorts those whose W it owns."""
+    """Memory for a batch's non-zeros sorted by columns; each thread sorts those for its rows."""
     space, counts = job.space, np.diff(job.table.indptr)
     rest = max(0, counts.size - job.batch_size)
     most = int(np.partition(counts, rest)[rest:].sum())

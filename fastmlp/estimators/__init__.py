@@ -1,6 +1,6 @@
 """scikit-learn estimators: its MLPClassifier and MLPRegressor, trained by the compiled engine.
 
-Parameters, attributes and numbers are scikit-learn's; what its users ask for beyond is added.
+Parameters, attributes and numbers are scikit-learn's, with additional features.
 """
 
 from .classifier import MLPClassifier

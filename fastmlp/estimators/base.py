@@ -1,7 +1,7 @@
-"""What classifier and regressor share: validation of inputs, the network, warm starts, prediction.
+"""The common base of both estimators: input validation, the network, warm starts, prediction.
 
 Fitted state is arrays and plain values; the network is made from them when it is needed, so models
-pickle, copy and compare like scikit-learn's own.
+can be pickled, copied and compared like scikit-learn's own.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ from .stochastic import NOT_FINITE, Progress, Validation
 
 Part = tuple[Any, Any, Any]  # X, y and sample_weight
 
-# scikit-learn's names for what turns outputs into predictions.
+# scikit-learn's names for links.
 _LINKS = {
     "identity": "identity",
     "softmax": "softmax",
     "sigmoid": "logistic",
     "exp": "exp",
 }
-# Made when they are needed, from coefs_ and intercepts_, and so in no copy or file.
+# Made from coefs_ and intercepts_ when needed, so they are not copied or pickled.
 _MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with")
 _SHAPE_NETWORK = ("activation", "dropout", "max_norm", "alpha", "l1_ratio", "dtype")
 
 
 def is_stochastic(estimator: Any) -> bool:
-    """Whether `partial_fit` is there, in scikit-learn's words if not."""
+    """Whether `partial_fit` is available; if not, raises scikit-learn's error."""
     if estimator.solver not in STOCHASTIC_SOLVERS:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
@@ -94,14 +94,14 @@ class BaseMLP(
         raise NotImplementedError
 
     def _convention(self) -> Convention:
-        """How losses add up: scikit-learn's penalties are shared by the samples of a batch."""
+        """How loss and penalties are combined: as in scikit-learn, penalties are per sample."""
         return Convention(self._loss_scale(), shares_penalty=True)
 
     def _loss_scale(self) -> float:
         return 1.0
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        """X and y checked; learns the classes where there are any."""
+        """X and y after validation; sets the classes if there are any."""
         raise NotImplementedError
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
@@ -109,11 +109,11 @@ class BaseMLP(
         raise NotImplementedError
 
     def _coder(self) -> TargetCoder:
-        """How a predictor turns outputs into what `predict` gives."""
+        """How a predictor turns outputs into the results of `predict`."""
         raise NotImplementedError
 
     def _stratification(self, y: Any) -> Any:
-        """Labels whose shares a split keeps, or None."""
+        """Labels for a stratified split, or None."""
         return None
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
@@ -121,7 +121,7 @@ class BaseMLP(
         raise NotImplementedError
 
     def _default_grading(self, validation: Validation) -> Grading | None:
-        """How a compiled call finds that score; None if it cannot."""
+        """How a compiled call computes that score; None if it cannot."""
         return None
 
     # ------------------------------------------------------------------ fitting
@@ -144,12 +144,13 @@ class BaseMLP(
         X : array, data frame or sparse matrix of shape (n, n_features)
             One row for each sample: finite numbers.
         y : array of shape (n,) or (n, n_outputs)
-            Of a classifier labels, or yes and no for each of several; of a regressor numbers.
+            For a classifier labels, or rows of 0 and 1 for several labels; for a regressor numbers.
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         X_val, y_val, sample_weight_val : array of shape as X, y and sample_weight, optional
-            Samples to judge by after each epoch, instead of a part set aside. A warning says where
-            they lie far outside of the training data, as if a scaler had been left out.
+            Samples for evaluation after each epoch, instead of a part of the training data. A
+            warning is given if they are far outside the range of the training data, as if a scaler
+            had been left out.
 
         Returns
         -------
@@ -160,9 +161,9 @@ class BaseMLP(
         ------
         ValueError
             For data or parameters that cannot be used, before the model changes, and for a loss
-            that is no longer finite.
+            that is not finite.
         InputError
-            The same, where scikit-learn itself has no such check. It is a ValueError.
+            For checks that scikit-learn does not have. It is a ValueError.
         """
         held_out = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_data=held_out)
@@ -215,14 +216,14 @@ class BaseMLP(
         return averaging
 
     def _context(self) -> Any:
-        """What scikit-learn's callbacks hear of this fit, if it has any."""
+        """The context of this fit for scikit-learn's callbacks, if it has any."""
         if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
             return self._init_callback_context(max_subtasks=self.max_iter)
         return None
 
     @contextlib.contextmanager
     def _unchanged_if_refused(self) -> Iterator[None]:
-        """Whatever is refused before the first step leaves the model as it was."""
+        """A context that restores the model if an error occurs before the first step."""
         before = self.__dict__.copy()
         try:
             yield
@@ -234,7 +235,7 @@ class BaseMLP(
     def _begin(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, held_out: Part
     ) -> tuple[Part, tuple[Part, Part | None]]:
-        """Check all data and make the network; all samples, and those to train on and judge by."""
+        """Check all data and make the network; returns all, training and validation samples."""
         hidden = parameters.hidden_sizes(self)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         is_alone = bool(self.__dict__.get("_owns_memory"))
@@ -256,14 +257,14 @@ class BaseMLP(
         return whole, (whole, given) if given is not None else self._split(*whole)
 
     def _meet_classes(self, y: Any, classes: Any) -> None:
-        """Learn the classes at the first call of partial_fit, where there are any."""
+        """Set the classes at the first call of partial_fit, if there are any."""
 
     def _read(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool, goes_on: bool
     ) -> tuple[Any, Any, Any]:
-        """X, y and weights, checked before anybody converts them.
+        """X, y and weights, checked before they are converted.
 
-        goes_on: whether it is training data for a model that has its classes already.
+        goes_on: whether they are training data for a model that already has its classes.
         """
         where = f"{type(self).__name__}.fit"
         checks.valid_sparse(where, "X", X)
@@ -275,10 +276,10 @@ class BaseMLP(
         return X, y, weights_of_samples(where, sample_weight, X)
 
     def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
-        """Refuse labels that the model was not made for, in scikit-learn's words."""
+        """Refuse labels that the model was not made for, with scikit-learn's error."""
 
     def _read_held_out(self, X: Any, y: Any, given: Part) -> Part | None:
-        """The validation data that `fit` was given, checked as all data are."""
+        """The validation data passed to `fit`, checked like all data."""
         X_val, y_val, weights = given
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -298,7 +299,7 @@ class BaseMLP(
         return np.dtype(self.dtype if self.dtype is not None else X.dtype)
 
     def _start(self, n_features: int, hidden: list[int], dtype: np.dtype) -> None:
-        """A new network with weights drawn in scikit-learn's order; counts and curves at zero."""
+        """Make a new network with weights drawn in scikit-learn's order, and reset all counts."""
         sizes = [n_features, *hidden, self.n_outputs_]
         network = self._make_network(sizes, dtype)
         network.seed = self._seed_of_dropout(network)
@@ -328,9 +329,9 @@ class BaseMLP(
             )  # fmt: skip
 
     def _go_on(self, is_alone: bool) -> None:
-        """The same weights in a network of the parameters as they are now.
+        """Continue with the same weights in a network with the estimator's current parameters.
 
-        is_alone: whether no copy of the model views the network's parameters, too.
+        is_alone: whether no copy of the model shares the network's parameters.
         """
         if self.dtype is not None:
             self._dtype_name = np.dtype(self.dtype).name
@@ -342,7 +343,7 @@ class BaseMLP(
         self._watch_from_now_on()
 
     def _kept_network(self) -> Network | None:
-        """The network as it is, if neither weights nor parameters were set since it was made."""
+        """The existing network, if weights and parameters have not been set since it was made."""
         network, views = self.__dict__.get("_held") or (None, ())
         made_with = self.__dict__.get("_made_with")
         if network is None or not made_with or made_with != self._network_parameters():
@@ -354,7 +355,7 @@ class BaseMLP(
         return network if is_same and is_good else None
 
     def _network_parameters(self) -> tuple[Any, ...] | None:
-        """All but sizes and loss that a network follows from, if that can be compared."""
+        """The parameters (not sizes and loss) that determine a network, if comparable."""
         found = [getattr(self, name) for name in _SHAPE_NETWORK]
         found = [tuple(value) if isinstance(value, list) else value for value in found]
         names = found[0] if isinstance(found[0], tuple) else found[:1]
@@ -362,7 +363,7 @@ class BaseMLP(
         return tuple(found) if all(isinstance(name, str) for name in names) else None
 
     def _watch_from_now_on(self) -> None:
-        """Begin to count where the fit before this one stopped by the other of both losses."""
+        """Reset the counts if the previous fit was stopped by the other of both losses."""
         if self.early_stopping and getattr(self, "validation_scores_", None) is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         elif not self.early_stopping and getattr(self, "best_loss_", None) is None:
@@ -372,7 +373,7 @@ class BaseMLP(
         self._no_improvement_count = 0
 
     def _own_memory(self) -> None:
-        """Copy what training writes into: from a file it may be read-only, from a copy shared."""
+        """Copy arrays that training writes to: they may be read-only (from a file) or shared."""
         if self.__dict__.get("_owns_memory"):
             return
         before = self._progress or Progress()
@@ -386,7 +387,7 @@ class BaseMLP(
         self._owns_memory = True
 
     def _seed_of_dropout(self, network: Network) -> int:
-        """Drawn only where it is used, so that batches are scikit-learn's without dropout."""
+        """The seed of dropout; drawn only if used, so that otherwise batches are scikit-learn's."""
         drops = any(isinstance(layer, Dropout) for layer in network.layers)
         self._dropout_seed = int(self._random_state.randint(2**31 - 1)) if drops else 0
         return self._dropout_seed
@@ -417,12 +418,12 @@ class BaseMLP(
         return Network(layers, loss, dtype, 0, l1=alpha * ratio, l2=alpha * (1 - ratio))
 
     def take_over(self, model: Any) -> Any:
-        """Become fitted as an estimator of scikit-learn's is.
+        """Copy the fitted state of one of scikit-learn's estimators.
 
         Parameters
         ----------
         model : sklearn.neural_network.MLPClassifier or MLPRegressor
-            Fitted, with parameters like those of this one.
+            Fitted, with the same parameters as this one.
 
         Returns
         -------
@@ -443,7 +444,7 @@ class BaseMLP(
 
     @property
     def _no_improvement_count(self) -> int:
-        """What scikit-learn and its tests call it."""
+        """Epochs without improvement, under the name that scikit-learn's tests use."""
         return 0 if self._progress is None else self._progress.n_stale
 
     @_no_improvement_count.setter
@@ -460,7 +461,7 @@ class BaseMLP(
 
     @property
     def network_(self) -> Network:
-        """The network whose parameters are `coefs_` and `intercepts_`, also if those were set."""
+        """The network whose parameters are `coefs_` and `intercepts_`, even if assigned."""
         held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
         if held is not None:
             network, views = held
@@ -469,13 +470,13 @@ class BaseMLP(
         arrays = checked_weights(self, self._fitted_dtype)
         if held is not None and _sizes(_dense(held[0])) == _sizes(arrays[0]):
             network = held[0]
-            _fill(network, *arrays)  # in place, as a fit that goes on may work there
+            _fill(network, *arrays)  # in place, because a running fit may use that memory
         else:
             network = self._network_of(*arrays)
         return self._hold(network)
 
     def _network_of(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Network:
-        """A network of the parameters as they are now, with these weights."""
+        """A network for the estimator's current parameters, with these weights."""
         sizes = [coefs[0].shape[0], *(W.shape[1] for W in coefs)]
         network = self._make_network(sizes, coefs[0].dtype)
         _fill(network, coefs, intercepts)
@@ -507,7 +508,7 @@ class BaseMLP(
     # ------------------------------------------------------------------ samples
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
-        """Rows in the form that kernels read fastest in this many passes."""
+        """Samples in the form that kernels read fastest for this number of passes."""
         dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
         held = checks.sample_weights(where, weights, X.shape[0], dtype)
@@ -519,11 +520,11 @@ class BaseMLP(
         return Samples(readable, self._encode(y, dtype), held)
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
-        """Sample weights, times those of classes where there are any."""
+        """Sample weights, multiplied by class weights if there are any."""
         return sample_weight
 
     def _split(self, X: Any, y: Any, sample_weight: Any) -> tuple[Part, Part | None]:
-        """Samples to train on, and a part set aside to judge by where there shall be one."""
+        """Training samples, and a part set aside for validation if needed."""
         if not (self.early_stopping and self.solver in STOCHASTIC_SOLVERS):
             return (X, y, sample_weight), None
         from sklearn.model_selection import train_test_split
@@ -555,7 +556,7 @@ class BaseMLP(
         return (parts[0], parts[2], parts[4]), (parts[1], parts[3], parts[5])
 
     def _name_classes(self, error: ValueError) -> None:
-        """Let the error of a split name classes as the user does."""
+        """Put the user's labels into the error of a split."""
 
     def _validation_score(self, validation: Validation, outputs: np.ndarray) -> float:
         if self.scoring is None:
@@ -571,7 +572,7 @@ class BaseMLP(
         return float(scorer(self, validation.X, validation.y, **options))
 
     def _grading(self, validation: Validation | None) -> Grading | None:
-        """How a compiled call finds the score; None if only Python can."""
+        """How a compiled call computes the score; None if only Python can."""
         if validation is None or self.scoring not in (None, "loss"):
             return None
         return BY_LOSS if self.scoring == "loss" else self._default_grading(validation)
@@ -580,11 +581,11 @@ class BaseMLP(
 
     @property
     def _n_features_out(self) -> int:
-        """Columns that `transform` returns, which its names are made for."""
+        """Number of columns that `transform` returns, for the names of its outputs."""
         return int(self.coefs_[-1].shape[0])
 
     def _checked(self, X: Any, accept_sparse: bool = True) -> Any:
-        """X of the columns that fit saw, in float32 or float64; sparse ones as sorted CSR."""
+        """X with the columns of fit, in float32 or float64; a sparse one as sorted CSR."""
         where, formats = type(self).__name__, ["csr", "csc"] if accept_sparse else False
         checks.valid_sparse(where, "X", X)
         checks.numeric_type(f"{where}.predict", "X", X)
@@ -614,28 +615,28 @@ class BaseMLP(
         return checks.answers(f"{type(self).__name__}.predict", found)
 
     def _row_predictor(self, network: Network) -> RowPredictor:
-        """What answers single rows from the network as it is, kept for the next one."""
+        """The predictor for single rows with the network's current weights; it is kept."""
         kept: RowPredictor | None = self.__dict__.get("_rows")
         if kept is None or kept.network is not network:
             kept = self._rows = RowPredictor(network)
         return kept
 
     def compile_predictor(self) -> Predictor:
-        """An immutable copy for serving, which answers a single row in about a microsecond.
+        """An immutable copy for serving, which predicts a single row in about a microsecond.
 
         Returns
         -------
         Predictor
-            Called, it gives a regressor's numbers or a classifier's probabilities in the order of
-            `classes_`, for two classes the second one's alone; its `predict` gives labels. Several
-            quantiles come as the network gives them, so they may cross; `predict` sorts them.
+            Called, it returns a regressor's numbers or a classifier's probabilities in the order of
+            `classes_`, for two classes only that of the second; its `predict` returns labels.
+            Several quantiles are the network's outputs, so they may cross; `predict` sorts them.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         InputError
-            For `coefs_` or `intercepts_` that were set and do not fit, or are not finite.
+            If `coefs_` or `intercepts_` were assigned and do not fit, or are not finite.
 
         Examples
         --------
@@ -698,7 +699,7 @@ class BaseMLP(
         X : array or data frame of shape (n, n_features)
             One row for each sample.
         output : int, default 0
-            Which output: the class's place in `classes_`, or the target's.
+            Index of the output: that of the class in `classes_`, or of the target.
 
         Returns
         -------
@@ -728,7 +729,7 @@ def _are_same(lists: tuple[Any, ...], views: tuple[np.ndarray, ...]) -> bool:
     """Whether the lists hold exactly these arrays, in order."""
     try:
         found = [array for arrays in lists for array in arrays]
-    except TypeError:  # somebody set what is no list
+    except TypeError:  # something else than a list was assigned
         return False
     return len(found) == len(views) and all(map(operator.is_, found, views))
 

@@ -1,7 +1,7 @@
-"""Who hears of a fit's epochs: functions given as `callbacks`, and scikit-learn's own callbacks.
+"""Callbacks of a fit: functions passed as `callbacks`, and scikit-learn's own callbacks.
 
-scikit-learn's protocol (experimental, from 1.9 on) takes a fit for a task and each epoch, or
-iteration of L-BFGS, for a task within it; either kind of callback may ask for the end.
+In scikit-learn's protocol (experimental, from 1.9 on) a fit is a task, and each epoch or iteration
+of L-BFGS is a subtask; both kinds of callbacks can end the fit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ try:
 except ImportError:  # an older scikit-learn
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands for scikit-learn's: no `set_callbacks` where there are no such callbacks."""
+        """A substitute without `set_callbacks` for scikit-learn versions without callbacks."""
 
 
 def as_list(callbacks: Any) -> list[Any]:
@@ -38,9 +38,9 @@ class Listeners:
     ----------
     estimator : MLPClassifier or MLPRegressor
     context
-        scikit-learn's own of this fit, or None where it has no callbacks to call.
+        scikit-learn's context of this fit, or None if it has no callbacks.
     X, y, sample_weight
-        What it is trained on.
+        The training data.
     """
 
     def __init__(self, estimator: Any, context: Any, X: Any, y: Any, sample_weight: Any) -> None:
@@ -63,18 +63,18 @@ class Listeners:
         return bool(self._functions) or self._fit is not None
 
     def _copied_weights(self) -> dict[str, Any]:
-        """What tells the model as it is now from the one that trains on."""
+        """Copies of the weights, so that callbacks see the model as it is now."""
         e = self._estimator
         return {name: [a.copy() for a in getattr(e, name)] for name in ("coefs_", "intercepts_")}
 
     def epoch_begins(self) -> None:
-        """Before each epoch."""
+        """To be called before each epoch."""
         if self._fit is not None:
             self._epoch = self._fit.subcontext(task_name="epoch")
             self._epoch.call_on_fit_task_begin(**self._about)
 
     def epoch_ends(self) -> bool:
-        """After each epoch, when `history_` has it; whether somebody asks for the end."""
+        """To be called after each epoch is in `history_`; whether a callback ends the fit."""
         e = self._estimator
         wishes = [function(e, e.history_) for function in self._functions]  # each sees each epoch
         if self._epoch is not None:
@@ -82,6 +82,6 @@ class Listeners:
         return any(wishes)
 
     def fit_ends(self) -> None:
-        """After the last epoch, with the weights that the model keeps."""
+        """To be called after the last epoch, with the model's final weights."""
         if self._fit is not None:
             self._fit.call_on_fit_task_end(**self._about)

@@ -1,7 +1,7 @@
-"""Weights of classes, from a dict, a list of dicts or "balanced", as weights of samples.
+"""Converts class weights (a dict, a list of dicts or "balanced") to sample weights.
 
-A class without an entry counts once. Entries for classes that are not there are refused, because
-they are most often labels of another type.
+A class without an entry has weight 1. Entries for classes that do not occur are refused, because
+they are usually labels of the wrong type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..inputs.targets import label_numbers
 def of_samples(
     where: str, class_weight: Any, y: Any, classes: np.ndarray, is_multilabel: bool
 ) -> np.ndarray:
-    """Weight (n,) of each sample by its class, or the product over its labels."""
+    """The class weight (n,) of each sample; for several labels the product over them."""
     if isinstance(class_weight, str):
         balanced: np.ndarray = compute_sample_weight(class_weight, y)
         return balanced
@@ -35,7 +35,7 @@ def of_samples(
 
 
 def _of_rows(where: str, class_weight: Any, y: Any, n_labels: int) -> np.ndarray:
-    """Products over the labels of a row."""
+    """Products of the weights over the labels of each row."""
     if not isinstance(class_weight, list):
         raise InputTypeError(
             where, f"class_weight as 'balanced' or a list of {counted(n_labels, 'dict')}, one for "
@@ -60,7 +60,7 @@ def _of_rows(where: str, class_weight: Any, y: Any, n_labels: int) -> np.ndarray
 
 
 def _by_class(where: str, name: str, weights: dict[Any, Any], classes: list[Any]) -> np.ndarray:
-    """The weight of each class: finite, none below 0, not all 0."""
+    """The weight of each class; they are checked to be finite, not negative and not all 0."""
     places = {label: place for place, label in enumerate(classes)}
     unknown = [label for label in weights if label not in places]
     if unknown:

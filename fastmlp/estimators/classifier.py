@@ -1,6 +1,6 @@
-"""MLPClassifier: labels in, labels and probabilities out.
+"""MLPClassifier: trains on labels, predicts labels and probabilities.
 
-Two classes and several labels have logistic outputs, more classes a softmax, as in scikit-learn.
+As in scikit-learn, outputs are logistic for two classes and for several labels, otherwise softmax.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     {parameters}
     label_smoothing : float in [0, 1), default 0
-        Part of each target that is spread evenly over all classes (see `SoftmaxCrossEntropy`).
+        Share of each target that is spread evenly over all classes (see `SoftmaxCrossEntropy`).
     class_weight : dict, list of dict, "balanced" or None, default None
-        Weights of classes, at least 0, which multiply those of samples; classes left out count
-        once. For several labels a list of dicts, one for each, with the weights of 0 and 1.
+        Weights of classes, at least 0, which are multiplied by sample weights; missing classes have
+        weight 1. For several labels a list of dicts, one for each, with the weights of 0 and 1.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one epoch more, without starting anew.
+        """Train for one more epoch, continuing from the current state.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         sample_weight : array of shape (n,), optional
             As for `fit`.
         classes : array of shape (n_classes,), optional
-            All labels that will ever come; needed at the first call only.
+            All labels that will occur; needed only in the first call.
 
         Returns
         -------
@@ -155,12 +155,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n,) or (n, n_labels)
-            Labels in their own dtype; for several labels at once, yes and no as 1 and 0.
+            Labels in their own dtype; for several labels per sample, 1 and 0.
         """
         return self._decode(self._outputs(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of classes, or of yes for each of several labels.
+        """Probabilities of classes, or of each of several labels.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not y.dtype.isnative:  # no sparse matrix can be made of such labels, as scores do
+        if not y.dtype.isnative:  # scores make a sparse matrix of labels, which fails for these
             y = y.astype(y.dtype.newbyteorder("="))
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._binarizer = LabelBinarizer().fit(y)
@@ -223,7 +223,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return X, y
 
     def _refuse_other_kind(self, y: Any) -> None:
-        """Labels are not read as rows of yes and no, nor the other way round."""
+        """Refuse labels where rows of 0 and 1 were fitted, and the other way round."""
         n_labels = len(self.classes_)
         was_multilabel = self._binarizer.y_type_.startswith("multilabel")
         is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
@@ -272,7 +272,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return TargetCoder(self.n_outputs_, "binary")
         if self.n_outputs_ > 1:
             return TargetCoder(self.n_outputs_, "classes", classes=self.classes_, flat=True)
-        both = np.resize(self.classes_, 2)  # of one class alone, twice the same
+        both = np.resize(self.classes_, 2)  # a single class is repeated
         return TargetCoder(1, "binary", classes=both, flat=True)
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
@@ -290,17 +290,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return weights
 
     def _stratification(self, y: Any) -> Any:
-        """Of the part set aside: as scikit-learn for two classes only, but for every scorer.
+        """Labels for the validation split: as in scikit-learn, only two classes are stratified.
 
-        Scorers that see all probabilities fail where a class has no sample.
+        With a scorer all classes are, because some scorers fail if a class has no sample.
         """
         if self.n_outputs_ == 1:
-            return (y == self.classes_[-1]).reshape(-1, 1)  # a table, as scikit-learn hands on
+            return (y == self.classes_[-1]).reshape(-1, 1)  # a column, as in scikit-learn
         scores_classes = self.scoring not in (None, "loss")
         return y if scores_classes and self._binarizer.y_type_ == "multiclass" else None
 
     def _name_classes(self, error: ValueError) -> None:
-        """For scikit-learn, two classes are False and True: say which labels those are."""
+        """Replace False and True, scikit-learn's names of two classes, by the user's labels."""
         text, classes = str(error), self.classes_.tolist()
         if self.n_outputs_ == 1 and len(classes) == 2:
             for place, name in enumerate(("'False'", "'True'")):

@@ -1,7 +1,7 @@
-"""Pictures of a fitted estimator in scikit-learn's form: `from_estimator`, `plot`, `ax_`.
+"""Plots of a fitted estimator with scikit-learn's interface: `from_estimator`, `plot`, `ax_`.
 
-Decision boundaries and calibration curves are scikit-learn's own `DecisionBoundaryDisplay` and
-`CalibrationDisplay`, which take these estimators as they are.
+For decision boundaries and calibration curves, scikit-learn's own `DecisionBoundaryDisplay` and
+`CalibrationDisplay` accept these estimators.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _new_axes(where: str) -> Axes:
-    """Of a figure that pyplot knows and shows, as scikit-learn's displays have."""
+    """Axes of a new pyplot figure, as in scikit-learn's displays."""
     from ..plotting import require_matplotlib
 
     require_matplotlib(where)
@@ -94,14 +94,14 @@ class LossCurveDisplay:
 
 
 class WeightsDisplay:
-    """The weights into the units of a layer, each as an image or a strip.
+    """The incoming weights of the units of a layer, each as an image or a strip.
 
     Parameters
     ----------
     weights : array of shape (n_features, n_units)
         One column for each unit.
     image_shape : (int, int), optional
-        Height and width of the features if they are pixels; else each unit is a strip.
+        Height and width of the features if they are pixels; otherwise each unit is a strip.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class WeightsDisplay:
         layer : int, default 0
             Which of `coefs_`.
         image_shape : (int, int), optional
-            As of the class.
+            As for the class.
         ax : matplotlib Axes, optional
             By default those of a new figure.
 

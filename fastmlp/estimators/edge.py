@@ -1,7 +1,7 @@
-"""What scikit-learn's validation lets through and estimators do not, and names in its messages.
+"""Checks in addition to scikit-learn's validation, and argument names in its messages.
 
-Weights of samples must be numbers of at least 0. Errors about validation data say X_val, y_val and
-sample_weight_val, although the same checks serve training data.
+Sample weights must be numbers of at least 0. Errors about validation data name X_val, y_val and
+sample_weight_val, although the same checks are used for training data.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def weights_of_samples(where: str, value: Any, X: Any) -> Any:
 
 @contextlib.contextmanager
 def held_out_names() -> Iterator[None]:
-    """Let errors speak of X_val, y_val and sample_weight_val instead of X, y and sample_weight."""
+    """Make errors name X_val, y_val and sample_weight_val instead of X, y and sample_weight."""
     try:
         yield
     except InputError as error:

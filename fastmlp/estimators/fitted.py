@@ -1,7 +1,7 @@
-"""Weights as users set them: checked, and copied into memory of the model's own.
+"""Weights that users assign: checked, and copied into the model's own memory.
 
-Averages of several models, pruned layers and arrays from a file come in by `coefs_` and
-`intercepts_`. Kernels are only ever given what passed here.
+Users assign averages of models, pruned layers or arrays from a file to `coefs_` and `intercepts_`.
+Kernels only get arrays that were checked here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ADVICE = "set arrays of the shapes that fit made"
 def checked_weights(estimator: Any, dtype: np.dtype) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Copies of `coefs_` and `intercepts_` in `dtype`, whose shapes fit the model and each other.
 
-    Hidden layers may have other sizes than in fit, as after pruning.
+    Hidden layers may have other sizes than in fit, for example after pruning.
     """
     e, where = estimator, type(estimator).__name__
     n_layers = e.n_layers_ - 1 if hasattr(e, "n_layers_") else len(e.coefs_)
@@ -64,7 +64,7 @@ def _expect(
     sizes: tuple[int | None, ...],
     words: tuple[str, ...],
 ) -> None:
-    """Refuse another shape; None stands for any number of at least 1."""
+    """Refuse another shape; None in the shape means any number of at least 1."""
     fits = values.ndim == len(sizes) and all(
         n == size or (size is None and n > 0) for n, size in zip(values.shape, sizes, strict=True)
     )

@@ -1,6 +1,6 @@
-"""Training by L-BFGS: SciPy's minimiser on the network's flat parameters, all samples at a time.
+"""Training by L-BFGS: SciPy's minimiser on the network's flat parameters, with all samples.
 
-Loss and gradient come from `objective`, in float64 whatever the network's type.
+Loss and gradient come from `objective`, in float64 for any type of network.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..inputs.targets import Samples
 from ..training.objective import Objective
 from .callbacks import Listeners
 
-_STOPPED = 99  # SciPy's status of a search that its callback ended
+_STOPPED = 99  # SciPy's status if a callback has ended the search
 
 
 def train(estimator: Any, convention: Convention, samples: Samples, listeners: Listeners) -> None:
-    """Minimise the estimator's objective from where its network is.
+    """Minimise the estimator's objective, starting from its network's parameters.
 
-    Ctrl-C ends the search with the parameters of the last whole iteration.
+    Ctrl-C ends the search with the parameters of the last complete iteration.
     """
     e, network = estimator, estimator.network_
     objective = Objective(network, samples, convention, e.n_threads)
@@ -31,7 +31,7 @@ def train(estimator: Any, convention: Convention, samples: Samples, listeners: L
 
     def report(intermediate_result: Any) -> None:
         reached[...] = intermediate_result.x
-        network.params[...] = reached  # the line search left other ones
+        network.params[...] = reached  # the line search may have left others
         e.loss_curve_.append(float(intermediate_result.fun))
         e.history_.setdefault("loss", []).append(e.loss_curve_[-1])
         if e.verbose:
@@ -52,7 +52,7 @@ def train(estimator: Any, convention: Convention, samples: Samples, listeners: L
                 "maxfun": e.max_fun,
                 "maxiter": e.max_iter,
                 "gtol": e.tol,
-                # SciPy's own limit, unless that would end the search before a small `tol` does.
+                # SciPy's default, unless it would end the search before a small `tol` does.
                 "ftol": min(1e7 * np.finfo(np.float64).eps, 1e-4 * e.tol),
             },
         )

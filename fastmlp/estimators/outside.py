@@ -1,7 +1,7 @@
-"""Whether validation data can be of the same kind as training data, or were left unscaled.
+"""Detects validation data that were not scaled like the training data.
 
 Inside a pipeline or a `TransformedTargetRegressor` only the training data are transformed, and
-early stopping would go by nonsense without a word.
+early stopping would silently use meaningless scores.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 
 from ..inputs.tables import is_sparse
 
-# At most one ordinary fit in so many is warned of, if its rows were split at random: the test goes
-# by ranks, so neither heavy tails nor small parts raise that.
+# Upper bound on false alarms for rows that were split at random: one fit in this many. The test
+# uses ranks, so neither heavy tails nor small parts increase it.
 _ONE_FALSE_ALARM_IN = 10_000
-# How far outside is far, in lengths of the range of training data: rows in order of time may well
-# go on for half as long again.
+# How far outside counts as far, as a fraction of the range of the training data: rows ordered by
+# time may well continue for half of that range.
 _FAR = 0.5
-# A scaler that was left out shows in most columns, a trend in one or two.
+# A missing scaler affects most columns, a trend only one or two.
 _SHARE_OF_COLUMNS = 0.25
-# Validation data far too narrow are warned of if training data lie outside them widened so often,
-# as data of the next hour, say, may well be narrower than those of a year.
+# A validation range is too narrow if training data lie outside it even when it is widened by this
+# factor. Data of one hour, for example, may well be narrower than those of a year.
 _WIDENED = 50.0
 
 
 def warn_of_other_scales(X: Any, y: Any, X_val: Any, y_val: Any, are_numbers: bool) -> None:
-    """Warn if most validation rows, or their targets, are far from all those of training."""
+    """Warn if most validation rows, or their targets, are far outside the training range."""
     named = {"X_val": _far_columns(X, X_val)}
     if are_numbers:
         named["y_val"] = _far_columns(_columns(y), _columns(y_val))
@@ -38,7 +38,7 @@ def warn_of_other_scales(X: Any, y: Any, X_val: Any, y_val: Any, are_numbers: bo
                 f"{name} lies far outside of what {name.removesuffix('_val')} is, in column "
                 f"{columns[0]}{' and others' if len(columns) > 1 else ''}. Pipelines and "
                 "TransformedTargetRegressor transform training data only: pass validation data "
-                "transformed alike (of a pipeline, by its transform_input=['X_val']).",
+                "transformed in the same way (in a pipeline, by transform_input=['X_val']).",
                 UserWarning,
                 stacklevel=7,
             )
@@ -49,7 +49,7 @@ def _columns(y: Any) -> np.ndarray:
 
 
 def _far_columns(A: Any, B: Any) -> list[int]:
-    """Columns in which most rows of B are far outside of A, or B is a point beside A."""
+    """Columns in which most rows of B are far outside of A, or B is far too narrow for A."""
     n, m, d = A.shape[0], B.shape[0], A.shape[1]
     low, high = _range(A)
     far = _is_no_chance(*_beyond(B, low, high, _FAR), n, m, d)
@@ -68,10 +68,10 @@ def _range(A: Any) -> tuple[np.ndarray, np.ndarray]:
 def _beyond(
     B: Any, low: np.ndarray, high: np.ndarray, widened: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many rows lie below and above each column's range, which is widened on both sides.
+    """How many rows lie below and above each column's range, after widening it on both sides.
 
-    widened: by how many times its length. Where the range is a single number, it has no length to
-    go by, and nothing counts.
+    widened: by how many times its length. If the range is a single number it has no length, and no
+    rows are counted.
     """
     with np.errstate(over="ignore"):
         length = high.astype(np.float64) - low
@@ -90,11 +90,11 @@ def _beyond(
 def _is_no_chance(
     below: np.ndarray, above: np.ndarray, n: int, m: int, n_columns: int
 ) -> np.ndarray:
-    """Whether so many of m rows outside of the range of n others cannot come from a random split.
+    """Whether the number of m rows outside of the range of n others rules out a random split.
 
     If a of the m are below all n and b above, then the a lowest and b highest of all are among
-    the m. For a random split that has the probability m! (n + m - k)! / ((m - k)! (n + m)!), where
-    k = a + b, whatever the distribution is; there are k + 1 ways to share k between the sides.
+    the m. For a random split this has the probability m! (n + m - k)! / ((m - k)! (n + m)!), where
+    k = a + b, for any distribution; there are k + 1 ways to divide k between the sides.
     """
     counts = below + above
     by_count = {int(k): _log_chance(int(k), n, m) for k in np.unique(counts)}

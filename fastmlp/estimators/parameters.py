@@ -1,6 +1,6 @@
-"""The parameters both estimators share: what each may be, in scikit-learn's own terms.
+"""The parameters of both estimators: what values each may have, in scikit-learn's terms.
 
-Names and defaults of scikit-learn's MLP come first; those beyond it are keyword-only.
+Names and defaults of scikit-learn's MLP come first; additional ones are keyword-only.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def hidden_sizes(estimator: Any) -> list[int]:
-    """Units of each hidden layer, from `width` and `depth` where given."""
+    """Units of each hidden layer, from `width` and `depth` if given."""
     sizes = estimator.hidden_layer_sizes
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
     if estimator.width is not None or estimator.depth is not None:
@@ -90,7 +90,7 @@ def check_together(estimator: Any, validates: bool, incremental: bool) -> None:
 
     validates: whether X_val is given; incremental: whether it is partial_fit.
 
-    Those of scikit-learn are left alone: there, they are ignored without a word.
+    Those that scikit-learn has and silently ignores are accepted.
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
     averagings = [one for one in as_list(e.callbacks) if isinstance(one, Averaging)]
@@ -138,7 +138,7 @@ def check_together(estimator: Any, validates: bool, incremental: bool) -> None:
 
 
 def per_layer(where: str, name: str, value: Any, n_layers: int) -> list[Any]:
-    """One value for each hidden layer, from one for all or a list."""
+    """One value for each hidden layer, from a single value or a list."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [value] * n_layers
     values = list(value)
@@ -151,7 +151,7 @@ def per_layer(where: str, name: str, value: Any, n_layers: int) -> list[Any]:
 
 
 def activation_of(value: Any) -> Activation:
-    """An activation layer from its name, scikit-learn's or ours, or another such layer."""
+    """An activation layer from a name (scikit-learn's or ours) or from another such layer."""
     if isinstance(value, str):
         made: Activation = LAYERS[value]()  # type: ignore[assignment]
         return made

@@ -1,6 +1,6 @@
-"""MLPRegressor: numbers in, numbers out, by squared, absolute, Huber, quantile or Poisson loss.
+"""MLPRegressor: predicts numbers, with squared, absolute, Huber, quantile or Poisson loss.
 
-Losses of several targets are added up, so that loss and gradient belong together.
+Losses of several targets are summed, so that loss and gradient are consistent.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ _LOSSES |= {
 
 
 def _rearranged(linked: np.ndarray, n_levels: int) -> np.ndarray:
-    """Quantiles of each target in ascending order."""
+    """Sort the quantiles of each target in ascending order."""
     by_target = linked.reshape(len(linked), -1, n_levels)
     return np.sort(by_target, axis=2).reshape(len(linked), -1)
 
 
 class _Rearranged(TargetCoder):
-    """Of several quantiles of each target."""
+    """The coder for several quantiles of each target, which sorts them."""
 
     def decode(self, linked: np.ndarray) -> np.ndarray:
         return _rearranged(linked, self.n_levels)
@@ -78,12 +78,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     loss : str, default "squared_error"
         What to minimise: "squared_error" or "poisson", which are halved as in scikit-learn,
-        "absolute_error", "huber" or "quantile". With several targets their losses are added up, so
-        that loss and gradient belong together.
+        "absolute_error", "huber" or "quantile". The losses of several targets are summed, so that
+        loss and gradient are consistent.
     {parameters}
     quantile : float or sequence of float in (0, 1), default 0.5
         Level of the quantile loss. With several, `predict` returns a column for each, in ascending
-        order and never crossing, as they are rearranged.
+        order; they are rearranged, so they never cross.
     delta : float, default 1.0
         Where the Huber loss turns from a parabola into a line, in the units of the target.
 
@@ -159,7 +159,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch more, without starting anew.
+        """Train for one more epoch, continuing from the current state.
 
         Parameters
         ----------
@@ -188,8 +188,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n,), (n, n_targets) or (n, n_targets * n_levels)
-            In the dtype of the model. Several quantiles of a target stand side by side, in
-            ascending order, before those of the next one.
+            In the dtype of the model. The quantiles of a target are adjacent columns in ascending
+            order, followed by those of the next target.
         """
         return self._decode(self._outputs(X))
 
@@ -222,7 +222,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
-        checks.finite(where, "y", y)  # scikit-learn does not look for None
+        checks.finite(where, "y", y)  # scikit-learn does not check for None
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._refuse_negative_counts(y)
@@ -270,7 +270,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return r_squared(true, most, weights, wide=true.dtype != dtype)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The part of the loss that the model saves beside a constant prediction.
+        """The fraction by which the model's loss is lower than that of a constant prediction.
 
         Parameters
         ----------
@@ -285,9 +285,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         -------
         float
             R^2 for the squared error. For other losses D^2, which is
-            1 - loss / (loss of the best constant): of the pinball loss, averaged over levels, of
-            the absolute error, the Huber loss or the Poisson deviance. Several targets are
-            averaged.
+            1 - loss / (loss of the best constant), for the pinball loss (averaged over levels), the
+            absolute error, the Huber loss or the Poisson deviance. Several targets are averaged.
 
         Raises
         ------
@@ -322,7 +321,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._score(y, predicted, weights_of_samples(where, sample_weight, y))
 
     def _score(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
-        """Of predictions as `predict` gives them."""
+        """Score of predictions that `predict` returned."""
         if self.loss == "quantile":
             return d2_of_quantiles(y, predicted, self._levels, sample_weight)
         if self.loss == "absolute_error":

@@ -1,7 +1,7 @@
-"""Scores that belong to losses: the part of the loss that a model saves beside a constant one.
+"""Scores for losses: the fraction by which a model's loss is lower than that of the best constant.
 
-R^2 is that for the squared error, and D^2 for the other losses. A model that predicts the best
-constant scores 0, a perfect one 1.
+This is R^2 for the squared error, and D^2 for the other losses. Predicting the best constant scores
+0, perfect predictions score 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _is_plain(y: Any, predicted: np.ndarray) -> bool:
-    """Whether scikit-learn's checks, which take most of the time of its scores, find nothing."""
+    """Whether scikit-learn's checks, which take most of the time of its scores, can be skipped."""
     return type(y) is np.ndarray and y.dtype.kind in "biufU" and y.shape == predicted.shape
 
 
@@ -33,7 +33,7 @@ def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
     if not _is_plain(y, predicted):
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
     are_right = y == predicted
-    if y.ndim == 2:  # several labels, all of which must be right
+    if y.ndim == 2:  # several labels, which must all be right
         are_right = are_right.all(axis=1)
     return float(np.average(are_right, weights=sample_weight))
 
@@ -42,7 +42,7 @@ def r2(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
     """`r2_score` to the last bit, in a tenth of its time for plain arrays."""
     if _is_plain(y, predicted):
         true, most = targets_and_spread(y, predicted.dtype, sample_weight)
-        if most.size and most.all():  # it has rules for targets that do not vary
+        if most.size and most.all():  # `r2_score` has special rules for constant targets
             weights = 1.0 if sample_weight is None else np.reshape(sample_weight, (-1, 1))
             found = predicted.astype(true.dtype).reshape(true.shape)
             lost = (weights * (true - found) ** 2).sum(axis=0)
@@ -53,11 +53,12 @@ def r2(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
 def targets_and_spread(
     y: np.ndarray, dtype: np.dtype, sample_weight: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Targets (n, n_targets) in the type that R^2 is computed in, and what they vary by.
+    """Targets (n, n_targets) in the type that R^2 is computed in, and their squared deviations.
 
-    The latter, of shape (n_targets,), is empty where only `r2_score` itself knows what to do.
+    The sums of squared deviations (n_targets,) are an empty array if only `r2_score` itself can
+    compute the score.
 
-    dtype: of the predictions.
+    dtype: that of the predictions.
     """
     kind = np.result_type(y, dtype, *([] if sample_weight is None else [sample_weight]))
     true = y.astype(kind).reshape(len(y), -1)
@@ -93,7 +94,7 @@ def d2_of_absolute_error(y: np.ndarray, predicted: np.ndarray, sample_weight: An
 def d2_of_poisson(y: np.ndarray, predicted: np.ndarray, sample_weight: Any) -> float:
     """D^2 of the Poisson deviance, averaged over targets.
 
-    scikit-learn's `d2_tweedie_score` with power=1 takes one target, and no prediction of 0.
+    scikit-learn's `d2_tweedie_score` with power=1 accepts only one target and no predictions of 0.
     """
 
     def mean(column: np.ndarray) -> float:
@@ -122,7 +123,7 @@ def _d2(
     loss: Rule,
     best: Callable[[np.ndarray], float],
 ) -> float:
-    """1 - loss / loss of the best constant of each target; both 0 score 1, as in R^2."""
+    """1 - loss / loss of the best constant for each target; 1 if both are 0, as in R^2."""
     if len(y) < 2:
         message = "D^2 score is not well-defined with less than two samples."
         warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
@@ -140,10 +141,10 @@ def _d2(
 
 
 def _huber_location(values: np.ndarray, delta: float, sample_weight: Any) -> float:
-    """The constant of least Huber loss: where slopes, which grow with it, add up to 0."""
+    """The constant with the least Huber loss: the root of the sum of slopes, which is monotonic."""
     weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight)
     low, high = float(values.min()), float(values.max())
-    for _ in range(200):  # a bisection, which ends when two floats are neighbours
+    for _ in range(200):  # bisection, until the bounds are adjacent floats
         middle = low + (high - low) / 2
         if not low < middle < high:
             break

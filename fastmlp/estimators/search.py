@@ -1,6 +1,6 @@
-"""Where to look for good parameters, for any of scikit-learn's searches.
+"""Parameter ranges for scikit-learn's searches.
 
-The ranges suit most tables of up to some hundred thousand rows.
+The ranges suit most tables of up to about a hundred thousand rows.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from scipy import stats
 
 
 def search_space(prefix: str = "") -> dict[str, Any]:
-    """Distributions for `RandomizedSearchCV` and kin, by parameter name.
+    """Distributions for `RandomizedSearchCV` and similar searches, by parameter name.
 
     Parameters
     ----------
     prefix : str, default ""
-        Put before each name: ``"mlp__"`` for a step of a pipeline called "mlp".
+        Prefix of each name: ``"mlp__"`` for a step of a pipeline called "mlp".
 
     Returns
     -------
     dict of str to distribution or list
-        What to draw each parameter from.
+        The distribution or values of each parameter.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The short way to predictions: rows that need no conversion, and single ones without set-up.
+"""Fast paths for predictions: rows that need no validation, and single rows without set-up.
 
-Most of the time of one row would go into validation that finds nothing and into making an engine.
+For a single row, most of the time would be spent on validation and on making an engine.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..serving import evaluation
 from ..serving.predictor import Predictor
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-_MOST_PARAMETERS = 200_000  # a single row of larger networks may as well let other threads run
+_MOST_PARAMETERS = 200_000  # larger networks release the GIL even for a single row
 
 
 def is_plain(estimator: Any, X: Any) -> bool:
-    """Whether validation would find nothing and change nothing.
+    """Whether validation of X can be skipped.
 
-    That is a finite matrix of float32 or float64 with as many columns as the model was fitted on,
-    which had no names; for all else scikit-learn's validation has the word.
+    It can for a finite matrix of float32 or float64 with as many columns as in fit, if these had no
+    names; everything else goes through scikit-learn's validation.
     """
     known = vars(estimator)
     return (
@@ -40,12 +40,12 @@ def is_plain(estimator: Any, X: Any) -> bool:
 
 
 class RowPredictor(Predictor):
-    """Answers single rows from a network as it is at the moment, unlike other predictors.
+    """Predicts single rows with a network's current parameters, unlike other predictors.
 
     Parameters
     ----------
     network : Network
-        Built; not copied, so that its later parameters count.
+        Built; it is not copied, so later changes of its parameters take effect.
     """
 
     __slots__ = ("is_short",)
@@ -60,7 +60,7 @@ class RowPredictor(Predictor):
 
     @property
     def network(self) -> Body:
-        """Whose answers these are."""
+        """The network that it predicts with."""
         return self._network
 
     def answer(self, X: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Parts that users write themselves: how they are compiled, and what is asked of them.
+"""User-defined parts: how they are compiled and checked.
 
-docs/extending.md shows how to use them.
+docs/extending.md shows how to write them.
 """

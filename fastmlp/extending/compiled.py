@@ -1,7 +1,7 @@
-"""Compiled parts of your own, from one rule for one number.
+"""User-defined compiled parts, made from one rule for single numbers.
 
-A class that names such a kernel runs in the compiled loop, as the built-in ones do: it derives from
-`Activation`, `CompiledLoss` or `Optimizer`, and may stand in a script or a notebook.
+A class that names such a kernel runs in the compiled loop like the built-in ones: it derives from
+`Activation`, `CompiledLoss` or `Optimizer`, and may be defined in a script or a notebook.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STATES = ("first state", "second state", "third state")
 
 
 def _rule(function: Any, call: Call, arguments: Sequence[str], *more: Any) -> OwnRule:
-    """A rule of such arguments."""
+    """A rule that takes these arguments."""
     found = own_rule(function, call, *more)
     given = inspect.signature(found.function).parameters.values()
     kinds = {parameter.kind for parameter in given}
@@ -41,20 +41,20 @@ def compiled_activation(rule: Callable[..., Any]) -> Kernel:
     ----------
     rule : callable
         `rule(z, alpha)` returns f(z) and its slope f'(z), two floats; `alpha` is the layer's
-        `option`. A plain function, compiled here, or one decorated by `numba.njit`, whose options
-        are left out. Functions that it calls are compiled with it. To stay in float32, write
-        ``type(z)(2)`` rather than ``2``; else a rule computes in float64, and takes longer.
+        `option`. A plain function, or one decorated by `numba.njit`, whose options are ignored.
+        Functions that it calls are compiled with it. To stay in float32, write ``type(z)(2)``
+        rather than ``2``; otherwise a rule computes in float64, which is slower.
 
     Returns
     -------
     Kernel
-        What an `Activation` names as `kernel`. It is compiled at the first use in each dtype, and
-        kept on disk where its code can be told from any other; a changed rule is compiled anew.
+        The `kernel` of an `Activation`. It is compiled at the first use in each dtype, and cached
+        on disk if its code can be hashed; a changed rule is compiled again.
 
     Raises
     ------
     InputError
-        For what is no function of two numbers; when the kernel is first used, for a rule that
+        If it is not a function of two numbers; when the kernel is first used, for a rule that
         cannot be compiled or returns anything but two floats.
 
     Examples
@@ -82,19 +82,19 @@ def compiled_loss(rule: Callable[..., Any]) -> Kernel:
     Parameters
     ----------
     rule : callable
-        `rule(z, t, option)` returns the loss of an output z with its target t, and the slope of
-        that in z, two floats; `option` is the loss's. As for `compiled_activation`, it may be
-        plain.
+        `rule(z, t, option)` returns the loss of an output z with its target t, and its derivative
+        with respect to z, two floats; `option` is the loss's. It may be plain, as for
+        `compiled_activation`.
 
     Returns
     -------
     Kernel
-        What a `CompiledLoss` names as `kernel`.
+        The `kernel` of a `CompiledLoss`.
 
     Raises
     ------
     InputError
-        As `compiled_activation` does.
+        As for `compiled_activation`.
 
     Examples
     --------
@@ -124,17 +124,17 @@ def compiled_link(rule: Callable[..., Any]) -> Kernel:
     Parameters
     ----------
     rule : callable
-        `rule(z)` returns the prediction that an output z stands for, a float.
+        `rule(z)` returns the prediction for an output z, a float.
 
     Returns
     -------
     Kernel
-        What a `CompiledLoss` names as `link_kernel`.
+        The `link_kernel` of a `CompiledLoss`.
 
     Raises
     ------
     InputError
-        As `compiled_activation` does.
+        As for `compiled_activation`.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def compiled_optimizer(
     ----------
     rule : callable
         `rule(p, g, *states, rate, h)` returns the new value of a parameter p with the gradient g,
-        and after it the new states, all of them floats. States begin at 0; `rate` is the step's
+        followed by the new states, all of them floats. States begin at 0; `rate` is the step's
         learning rate times the group's factor, and `h` has the rule's numbers by name.
     n_states : {0, 1, 2, 3}, default 0
         How many numbers are kept for each parameter.
@@ -176,13 +176,13 @@ def compiled_optimizer(
     Returns
     -------
     Kernel
-        What an `Optimizer` names as `kernel`. Weight decay, clipping and factors of groups are
-        added to every rule.
+        The `kernel` of an `Optimizer`. Weight decay, clipping and factors of groups are added to
+        every rule.
 
     Raises
     ------
     InputError
-        As `compiled_activation` does; for another number of states, and names that are none.
+        As for `compiled_activation`; also for another number of states and invalid names.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""What layers, losses and optimizers of the user's own hand back, looked at once.
+"""Checks of the results of user-defined layers, losses and optimizers.
 
-Methods that are missing are found before a fit begins, results of a wrong shape or type in the
-first batch; the batches after cost nothing.
+Missing methods are found before a fit begins, results of a wrong shape or type in the first batch;
+later batches are not checked.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def check_trainable(layers: Sequence[Layer]) -> None:
 
 
 def check_backward(layer: Layer, dY: np.ndarray, dX: Any) -> None:
-    """Refuse a gradient with respect to inputs that is not one number for each input."""
+    """Refuse a gradient with respect to inputs of another shape than the inputs."""
     if type(layer) not in LAYERS:
         _check_array(f"{layer!r}.backward", "a gradient", dX, (dY.shape[0], layer.n_in))
 
 
 def check_loss(loss: Loss, outputs: np.ndarray, found: Any) -> None:
-    """Refuse what a loss must not return for outputs, and predictions of another shape."""
+    """Refuse invalid results of a loss, and predictions of another shape."""
     if has_kernel(loss):
         if type(loss).link is not CompiledLoss.link:
             linked(loss, outputs)
@@ -73,7 +73,7 @@ def _check_array(where: str, what: str, values: Any, shape: tuple[Any, ...]) -> 
 
 
 def check_moved(optimizer: Any, before: np.ndarray, params: np.ndarray, grads: np.ndarray) -> None:
-    """Refuse an optimizer of one's own that left the parameters alone for a whole epoch."""
+    """Refuse a user-defined optimizer that has not changed the parameters in a whole epoch."""
     if not has_rule(optimizer) and grads.any() and np.array_equal(before, params):
         raise InputError(
             f"{type(optimizer).__name__}.step", "params to be changed in place",

@@ -1,6 +1,6 @@
-"""Columns of numbers of categories: those that an Embedding reads are checked at the edge.
+"""Columns of category numbers: input columns that an Embedding reads are checked here.
 
-A kernel makes nan of a number that is not a category's, which would be hard to understand later.
+A kernel turns an invalid category number into nan, which would be hard to understand later.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .tables import is_sparse
 
 
 def category_columns(layers: Sequence[Layer], columns: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Input columns that an Embedding reads as they are, each with its number of categories.
+    """Input columns that an Embedding reads directly, each with its number of categories.
 
-    columns: those that the first of the layers reads.
+    columns: the columns that the first layer reads.
     """
     first = layers[0] if layers else None
     if isinstance(first, Embedding):
@@ -32,7 +32,7 @@ def category_columns(layers: Sequence[Layer], columns: Sequence[int]) -> Iterato
 
 
 def check_categories(where: str, layers: Sequence[Layer], X: Any) -> None:
-    """Refuse rows with other numbers than those of categories where an Embedding reads them."""
+    """Refuse rows with numbers that are not categories in columns that an Embedding reads."""
     for column, n_categories in category_columns(layers, range(X.shape[1])):
         values = X[:, [column]].toarray()[:, 0] if is_sparse(X) else X[:, column]
         good = (values >= 0) & (values < n_categories) & (values == np.floor(values))

@@ -1,6 +1,6 @@
-"""The edge: what users pass in is turned into clean arrays and numbers here, or refused.
+"""Input validation: users' arguments are turned into clean arrays and numbers, or refused.
 
-Everything behind these functions may rely on shapes, types and finite values.
+All other code can rely on shapes, types and finite values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..kernels.step.rows import KINDS
 from .tables import is_sparse, sorted_csr
 
 _PASS_THROUGH = tuple(KINDS)
-# What NumPy would turn into numbers from an array of objects, though not from one of its own type.
+# Objects that NumPy converts to numbers in an object array, but not in an array of their own type.
 _NOT_REAL = (str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64)
 
 
@@ -34,7 +34,7 @@ def number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """A finite real number in a range, `low` and `high` included unless open."""
+    """A finite real number in a range that includes `low` and `high` unless they are open."""
     left = f"{'above' if low_open else 'at least'} {low:g}" if np.isfinite(low) else ""
     right = f"{'below' if high_open else 'at most'} {high:g}" if np.isfinite(high) else ""
     wanted = " and ".join(part for part in (left, right) if part)
@@ -43,7 +43,7 @@ def number(
         raise InputTypeError(where, expected, type(value).__name__, "pass a number")
     try:
         real = float(value)
-    except OverflowError:  # a whole number beyond every float
+    except OverflowError:  # an integer too large for a float
         real = -np.inf if value < 0 else np.inf
     inside = (real > low if low_open else real >= low) and (
         real < high if high_open else real <= high
@@ -68,7 +68,7 @@ def whole_number(where: str, name: str, value: Any, low: int, high: float = np.i
 
 
 def answers(where: str, outputs: np.ndarray) -> np.ndarray:
-    """Outputs, if no sum of large inputs grew beyond their type and became nan."""
+    """Outputs, or an error if large inputs overflowed and gave nan."""
     bad = np.isnan(outputs)
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
@@ -80,10 +80,10 @@ def answers(where: str, outputs: np.ndarray) -> np.ndarray:
 
 
 def takes(where: str, what: str, function: Any, *names: str, **options: Any) -> None:
-    """Refuse a function that cannot be called with arguments of these names, and these options."""
+    """Refuse a function that cannot be called with these arguments and options."""
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of a builtin, which does not tell
+    except (TypeError, ValueError):  # a builtin without a signature
         return
     try:
         signature.bind(*names, **options)
@@ -96,7 +96,7 @@ def takes(where: str, what: str, function: Any, *names: str, **options: Any) -> 
 
 
 def to_update(where: str, params: Any, grads: Any) -> None:
-    """Arrays that an optimizer's step may go through as one run of numbers."""
+    """Refuse arrays that an optimizer's step cannot treat as one contiguous run of numbers."""
     for name, value, needs in (("params", params, "carray"), ("grads", grads, "c_contiguous")):
         wanted = f"{name} as a contiguous array of float32 or float64"
         if needs == "carray":
@@ -116,7 +116,7 @@ def to_update(where: str, params: Any, grads: Any) -> None:
 
 
 def array(where: str, name: str, value: Any) -> np.ndarray:
-    """Anything array-like that is dense and rectangular."""
+    """An array from anything array-like that is dense and rectangular."""
     if hasattr(value, "toarray"):
         raise InputTypeError(
             where, f"{name} as a dense array", type(value).__name__, "call its .toarray() first"
@@ -135,9 +135,9 @@ def array(where: str, name: str, value: Any) -> np.ndarray:
 
 
 def _number_columns(value: Any) -> list[np.ndarray] | None:
-    """Columns of a pandas frame whose types are nullable, if all of them hold numbers.
+    """Columns of a pandas frame with nullable types, if all of them hold numbers.
 
-    Such a frame as a whole would become an array of objects; gaps in a column become nan.
+    The whole frame would become an array of objects; in single columns, gaps become nan.
     """
     if not hasattr(value, "iloc") or np.ndim(value) != 2:
         return None
@@ -152,7 +152,7 @@ def _shape(values: np.ndarray) -> str:
 
 
 def numeric(where: str, name: str, values: np.ndarray) -> np.ndarray:
-    """float16, float32, float64 and uint8 as they are, other integers and booleans as float64."""
+    """float16, float32, float64 and uint8 unchanged, other integers and booleans as float64."""
     if values.dtype in _PASS_THROUGH:
         return values
     if values.dtype.kind in "biuf":
@@ -170,7 +170,7 @@ def complete(
     values: np.ndarray,
     advice: str = "remove, replace or impute it",
 ) -> None:
-    """Refuse None, pd.NA, NaT and nan among objects, texts and dates, naming the first's place."""
+    """Refuse None, pd.NA, NaT and nan among objects, text and dates; names the first position."""
     if values.dtype.kind in "mM":
         missing = np.isnat(values)
     elif values.dtype.kind in "OT":
@@ -196,7 +196,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _spot(place: Any) -> str:
-    """Where an entry stands: "row 3", or "row 3, column 1" of a matrix."""
+    """The position of an entry: "row 3", or "row 3, column 1" in a matrix."""
     if not len(place):
         return "its only entry"
     row, *column = (int(i) for i in place)
@@ -204,9 +204,9 @@ def _spot(place: Any) -> str:
 
 
 def real_numbers(where: str, name: str, value: Any) -> None:
-    """Refuse text, dates and durations, which NumPy might make numbers of.
+    """Refuse text, dates and durations, which NumPy might convert to numbers.
 
-    Whatever else is wrong is left to whoever converts them, as are arrays of complex numbers.
+    Other errors, such as complex numbers, are found in the conversion.
     """
     values = array(where, name, value)
     kind = values.dtype.kind
@@ -219,13 +219,13 @@ def real_numbers(where: str, name: str, value: Any) -> None:
 
 
 def numeric_type(where: str, name: str, table: Any) -> None:
-    """Refuse rows of text, dates or durations by their type; scikit-learn may make numbers of them.
+    """Refuse rows of text, dates or durations by type; scikit-learn may convert them to numbers.
 
-    One row tells the type of lists and frames. Objects are left to whoever converts them.
+    For lists and frames, the type of one row is checked. Objects are checked in the conversion.
     """
     dtype = getattr(table, "dtype", None)
     if dtype is None:
-        with contextlib.suppress(Exception):  # whatever is wrong is found again in all rows
+        with contextlib.suppress(Exception):  # other errors will be found again in all rows
             dtype = np.asarray(table[:1]).dtype
     if isinstance(dtype, np.dtype) and dtype.kind not in "biufcO":
         raise _not_numbers(where, name, dtype)
@@ -241,7 +241,7 @@ def _not_numbers(where: str, name: str, dtype: np.dtype) -> InputTypeError:
 
 
 def not_finite(where: str, name: str, values: Any) -> InputError | None:
-    """The error that names the first nan or infinity, of CSR form in its order, if there is any."""
+    """The error that names the first nan or infinity (in storage order if CSR), or None."""
     stored = values.data if is_sparse(values) else values
     place = _first_not_finite(stored)
     if place is None:
@@ -257,7 +257,7 @@ def not_finite(where: str, name: str, values: Any) -> InputError | None:
 
 
 def is_finite(values: np.ndarray) -> bool:
-    """Whether all numbers certainly are: also false where their sum is too large.
+    """Whether all numbers are certainly finite; also False if their sum overflows.
 
     A sum is nan or infinite if any term is, and takes one pass over memory without a mask.
     """
@@ -275,14 +275,14 @@ def _first_not_finite(values: np.ndarray) -> tuple[int, ...] | None:
 
 
 def finite(where: str, name: str, values: Any) -> None:
-    """Refuse nan and infinities, naming the first one's place."""
+    """Refuse nan and infinities; names the position of the first."""
     error = not_finite(where, name, values)
     if error is not None:
         raise error
 
 
 def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Finite numbers, contiguous and of another type, which must have room for them."""
+    """Convert finite numbers to a contiguous array of another type; refuses overflow."""
     with np.errstate(over="ignore", under="ignore"):
         result = laid_out(values, dtype)
     if result.dtype.itemsize < values.dtype.itemsize and not np.isfinite(result).all():
@@ -295,7 +295,7 @@ def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.
 
 
 def assign(where: str, target: np.ndarray, value: Any) -> None:
-    """Copy finite numbers into an array: of its shape, or one number for all of it."""
+    """Copy finite numbers into an array: values of its shape, or one number for all entries."""
     values = array(where, "values", value)
     if values.ndim == 0:
         values = np.broadcast_to(values, target.shape)
@@ -312,9 +312,9 @@ def assign(where: str, target: np.ndarray, value: Any) -> None:
 def matrix(
     where: str, name: str, value: Any, n_columns: int | None = None, search: bool = True
 ) -> Any:
-    """A matrix of numbers with at least one row and column: an array, or in CSR form.
+    """A matrix of numbers with at least one row and column, as an array or in CSR form.
 
-    Finite, unless it shall not be searched because whoever computes with it will notice.
+    It is checked to be finite, unless the computation will detect numbers that are not.
     """
     sparse = is_sparse(value)
     values: Any = _sparse_matrix(where, name, value) if sparse else array(where, name, value)
@@ -346,7 +346,7 @@ def matrix(
 
 
 def _sparse_matrix(where: str, name: str, value: Any) -> Any:
-    """CSR form of numbers with sorted columns that stand inside the matrix."""
+    """A CSR matrix of numbers with sorted, valid column indices."""
     valid_sparse(where, name, value)
     values = sorted_csr(value)
     if values.dtype.kind not in "biuf":
@@ -355,20 +355,20 @@ def _sparse_matrix(where: str, name: str, value: Any) -> Any:
 
 
 def valid_sparse(where: str, name: str, value: Any) -> None:
-    """Refuse a sparse matrix whose parts do not fit each other or its shape; pass all else.
+    """Refuse a sparse matrix whose arrays do not fit each other or its shape; accept all else.
 
-    SciPy itself may crash when it converts such a matrix, so this comes before anything else.
+    SciPy itself may crash when it converts such a matrix, so this must come first.
     """
     if not is_sparse(value):
         return
     try:
         _check_parts(value)
-        if value.format not in ("csr", "csc", "bsr", "coo"):  # rarer ones are checked as converted
+        if value.format not in ("csr", "csc", "bsr", "coo"):  # others are checked when converted
             _check_parts(value.tocsr())
     except (ValueError, TypeError, AttributeError, IndexError):
         raise InputError(
             where, f"{name} as a valid sparse matrix", "one whose indices do not fit its shape",
-            "build it anew, for example with scipy.sparse.csr_array",
+            "build it again, for example with scipy.sparse.csr_array",
         ) from None  # fmt: skip
 
 
@@ -394,7 +394,7 @@ def _check_parts(matrix: Any) -> None:
 
 
 def same_length(where: str, name: str, values: np.ndarray, n_rows: int) -> None:
-    """As many rows as X has."""
+    """Refuse values with another number of rows than X."""
     found = values.shape[0] if values.ndim else "a single value"
     if found != n_rows:
         raise InputError(
@@ -414,14 +414,14 @@ def rows(
     dtype: np.dtype,
     search: bool = True,
 ) -> tuple[Any, np.ndarray]:
-    """X, searched or not, and the weights of samples for which y has as many entries."""
+    """X (searched for nan or not) and the sample weights, for a y of the same length."""
     X = matrix(where, "X", X, n_columns, search)
     same_length(where, "y", array(where, "y", y), X.shape[0])
     return X, sample_weights(where, sample_weight, X.shape[0], dtype)
 
 
 def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
-    """Weights (n_rows,), finite, none negative, not all zero; an empty array stands for None."""
+    """Weights (n_rows,), finite, none negative, not all zero; an empty array if None."""
     if value is None:
         return np.empty(0, dtype)
     weights = numeric(where, "sample_weight", array(where, "sample_weight", value))
@@ -443,7 +443,7 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             "weights count how often a row is seen",
         )
     weights = converted(where, "sample_weight", weights, dtype)
-    if not (weights > 0).any():  # or too small for it
+    if not (weights > 0).any():  # all are zero, or too small for the type
         raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
     return weights
 
@@ -451,7 +451,7 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
 def float_type(where: str, value: Any) -> np.dtype:
     """float32 or float64."""
     try:
-        dtype = None if value is None else np.dtype(value)  # NumPy takes None for float64
+        dtype = None if value is None else np.dtype(value)  # to NumPy, None would mean float64
     except (TypeError, ValueError):
         dtype = None
     if dtype not in (np.float32, np.float64) or dtype is None:
@@ -461,7 +461,7 @@ def float_type(where: str, value: Any) -> np.dtype:
 
 
 def compute_type(dtype: np.dtype) -> np.dtype:
-    """What to compute in where only the data says: float32 for float16, float64 for integers."""
+    """The type to compute in if only the data decide: float32 for float16, float64 for integers."""
     return np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
 
 

@@ -1,7 +1,7 @@
-"""Columns by name: those of a data frame are put into the order that a network was trained on.
+"""Columns by name: a data frame's columns are put into the order that a network was trained on.
 
-Frames of pandas, polars, pyarrow and every other library that names columns are read alike, by
-scikit-learn's rules; arrays have no names, so their columns count in the order they have.
+Frames of pandas, polars, pyarrow and other libraries that name columns are read in the same way, by
+scikit-learn's rules; arrays have no names, so the order of their columns counts.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..errors import InputError, InputTypeError, counted
 
 Names = tuple[str, ...]
 
-_LISTED = 10  # names at most in one message
-_COMPARED = 1000  # names at most that a missing one is compared with
+_LISTED = 10  # maximum number of names in a message
+_COMPARED = 1000  # maximum number of names that a missing one is compared with
 
 
 def names_of(where: str, X: Any) -> Names | None:
-    """Names of a frame's columns where all of them are text; None for arrays and other names."""
+    """Names of a frame's columns if all of them are text; None for arrays and other names."""
     labels = _labels(X)
     if not labels:
         return None
@@ -46,7 +46,7 @@ def names_of(where: str, X: Any) -> Names | None:
 
 
 def _labels(X: Any) -> Sequence[Any] | None:
-    """What a table calls its columns, or None for anything that is not a table with such names."""
+    """A table's column names, or None if it is not a table with names."""
     if isinstance(X, np.ndarray) or len(getattr(X, "shape", ())) != 2:
         return None
     labels = getattr(X, "column_names", None)  # in pyarrow, `columns` are the columns themselves
@@ -56,9 +56,9 @@ def _labels(X: Any) -> Sequence[Any] | None:
 
 
 def order_in(where: str, X: Any, wanted: Names | None) -> np.ndarray | None:
-    """Places of the wanted columns in a frame, or None where X can be used as it stands.
+    """Positions of the wanted columns in a frame, or None if X can be used unchanged.
 
-    X must have all of them and no others, in any order, as scikit-learn's users are used to.
+    X must have exactly these columns; any order is accepted.
     """
     found = names_of(where, X)
     if found is None or wanted is None:
@@ -69,9 +69,9 @@ def order_in(where: str, X: Any, wanted: Names | None) -> np.ndarray | None:
 def places(
     where: str, found: Names, wanted: Names, *, what: str = "the", extra: bool = False
 ) -> np.ndarray | None:
-    """Where each wanted name stands among those found; None if they are the same ones in order.
+    """Positions of the wanted names among those found; None if both are equal, in order.
 
-    Every missing name is told, and every other one too unless `extra` columns may be left unused.
+    The error lists all missing names, and all unknown ones unless `extra` columns are allowed.
     """
     if found == wanted:
         return None
@@ -89,7 +89,7 @@ def places(
 def _misfit(
     where: str, expected: str, missing: list[str], others: list[str], extra: bool
 ) -> InputError:
-    """Which names are missing, which are new, and which of those may be meant."""
+    """The error that lists missing and new names, and suggests which new ones may be meant."""
     parts = [f"none named {_listed(missing)}"] if missing else []
     if others and not extra:
         parts.append(f"others named {_listed(others)}")
@@ -105,7 +105,7 @@ def _misfit(
 
 
 def _near(missing: list[str], others: list[str]) -> list[tuple[str, str]]:
-    """Missing names with the new name that looks most like each, whatever the case of letters."""
+    """Missing names, each with the most similar new name, ignoring case."""
     if len(missing) > _LISTED or len(others) > _COMPARED:
         return []
     folded = {name.casefold(): name for name in others if isinstance(name, str)}
@@ -117,15 +117,15 @@ def _near(missing: list[str], others: list[str]) -> list[tuple[str, str]]:
 
 
 def _listed(names: list[str]) -> str:
-    """Names in quotes with commas between, the first few of many."""
+    """Names in quotes, separated by commas; only the first few of many."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(map(repr, names[:_LISTED])) + more
 
 
 def by_name(where: str, X: Any, wanted: Names | None) -> Any:
-    """A frame, a row of a pandas frame or a mapping from names to numbers, in order of training.
+    """A frame, a row of a pandas frame or a mapping from names to numbers, in training order.
 
-    Whatever has no names comes back as it is.
+    Values without names are returned unchanged.
     """
     if isinstance(X, Mapping):
         return _row_of_mapping(where, X, wanted)
@@ -150,7 +150,7 @@ def _row_of_mapping(where: str, X: Mapping[Any, Any], wanted: Names | None) -> n
 
 
 def _order_of_series(where: str, X: Any, wanted: Names) -> np.ndarray | None:
-    """Of a row taken from a pandas frame, whose index has the names of columns."""
+    """As `order_in`, for a row of a pandas frame, whose index has the column names."""
     index = getattr(X, "index", None)
     if isinstance(X, np.ndarray) or len(getattr(X, "shape", ())) != 1 or callable(index):
         return None

@@ -1,6 +1,6 @@
-"""How a network takes samples in: data are read and checked, and only then is anything changed.
+"""Reading samples for a network: data are read and checked before anything is changed.
 
-Training, judging and tracing all begin here.
+Training, evaluation and tracing all start here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .targets import Samples, TargetCoder
 
 
 def matrix(body: Body, where: str, X: Any) -> np.ndarray:
-    """Rows to answer, with the columns that the network was built for, in its order."""
+    """Rows to predict, with the network's columns in its order."""
     if not body.is_built:
         raise InputError(
             where,
@@ -39,8 +39,8 @@ def read(
 ) -> tuple[Samples, Plan, TargetCoder]:
     """Samples to train on, with the sizes and the reading of y that they lead to.
 
-    Everything is checked and nothing changed, which `adopt` does after. Where X is not to be
-    searched for nan and infinities, a fit finds them by what they do.
+    Everything is checked and nothing is changed; `adopt` does that later. If X is not searched for
+    nan and infinities here, a fit detects them by their effect.
     """
     names = columns.names_of(where, X) if body.feature_names is None else body.feature_names
     order = columns.order_in(where, X, names)
@@ -59,7 +59,7 @@ def read(
 
 
 def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:
-    """Build the network if it is not built yet; remember how y is read and what X names."""
+    """Build the network if needed, and store how y is read and the names of X's columns."""
     if not body.is_built:
         body.build(plan.n_features)
     body.coder = coder
@@ -68,7 +68,7 @@ def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:
 
 
 def undoing(body: Body) -> Callable[[], None]:
-    """A function for a fit that its data spoil: it makes a network that was new as new again."""
+    """A function that resets a new network, for a fit that fails because of its data."""
     owners = [body, *every_layer(body.layers)]
     attributes = [vars(owner).copy() for owner in owners]
 

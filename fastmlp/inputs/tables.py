@@ -1,7 +1,7 @@
 """A user's matrix as an address, strides and a number type, which compiled code reads in place.
 
-Whatever the memory order or number type, compiled code sees the same few integers, so nothing is
-compiled anew and nothing is copied whole.
+For any memory order and number type, compiled code gets the same few integers, so nothing has to be
+compiled again and no matrix has to be copied as a whole.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..kernels.compiler.memory import (
 from ..kernels.products.sparse import non_zeros_of_rows
 from ..kernels.step.rows import KINDS, SPARSE
 
-# A table is worth reading without its zeros if at most this part of it is not zero; below so many
-# columns, or outputs to multiply them with, finding the non-zeros takes what skipping zeros saves.
+# Skipping zeros pays if at most this fraction of a table is not zero. With fewer columns or outputs
+# than this, finding the non-zeros takes as long as skipping the zeros saves.
 _FEW_NON_ZEROS, _LEAST_COLUMNS, _LEAST_VECTORS = 0.2, 128, 4
 _LOOKED_AT, _BLOCK = 64, 1024  # rows
 DTYPES = {kind: dtype for dtype, kind in KINDS.items()}
@@ -31,8 +31,8 @@ DTYPES = {kind: dtype for dtype, kind in KINDS.items()}
 class Table(NamedTuple):
     """A matrix: its memory, strides in bytes, and the code of its number type.
 
-    For a CSR matrix `values` are the non-zeros, `indices` their columns and `indptr` where each
-    row starts; both are empty for a dense one.
+    For a CSR matrix, `values` are the non-zeros, `indices` their columns and `indptr` the start of
+    each row; the last two are empty for a dense matrix.
     """
 
     values: np.ndarray
@@ -45,13 +45,13 @@ class Table(NamedTuple):
     n_columns: int
 
     def usable_as(self, dtype: np.dtype) -> bool:
-        """Whether tiles can read it in place: this type, columns next to each other."""
+        """Whether tiles can read it in place: it has this type and adjacent columns."""
         if self.kind == SPARSE:
             return True
         return self.kind == KINDS[dtype] and self.column_stride == dtype.itemsize
 
     def addresses(self) -> tuple[int, int, int]:
-        """Of the numbers and, in CSR form, of their columns and of each row's start; else 0."""
+        """Addresses of the numbers and, in CSR form, of columns and row starts; otherwise 0."""
         shape = self.n_rows, self.n_columns
         if self.kind != SPARSE:
             dtype, strides = DTYPES[self.kind], (self.row_stride, self.column_stride)
@@ -66,11 +66,11 @@ class Table(NamedTuple):
 
 def is_sparse(X: Any) -> bool:
     """Whether X is a SciPy sparse matrix or array."""
-    return hasattr(X, "tocsr") and hasattr(type(X), "nnz")  # a damaged one cannot be counted
+    return hasattr(X, "tocsr") and hasattr(type(X), "nnz")  # X.nnz may fail in an invalid matrix
 
 
 def sorted_csr(X: Any) -> Any:
-    """A sparse matrix in CSR form with the columns of each row in order, as kernels read it."""
+    """A sparse matrix in CSR form with sorted columns in each row, as kernels need it."""
     X = X.tocsr()
     size = int(X.indptr[-1])
     if X.data.size > size:  # SciPy allows more behind the last row
@@ -79,9 +79,9 @@ def sorted_csr(X: Any) -> Any:
 
 
 def without_zeros(X: np.ndarray, dtype: np.dtype, n_outputs: int) -> Any:
-    """A dense matrix as CSR in `dtype` if a product with `n_outputs` columns is faster so.
+    """A dense matrix as CSR in `dtype` if products with `n_outputs` columns are faster, else X.
 
-    The product has the same bits, as a zero adds nothing. Else X itself.
+    The products have the same bits, because zeros add nothing.
     """
     few = n_outputs * dtype.itemsize < _LEAST_VECTORS * VECTOR_BYTES
     if few or X.shape[1] < _LEAST_COLUMNS:
@@ -117,9 +117,9 @@ def _compressed(X: np.ndarray, n_values: int, dtype: np.dtype) -> Any:
 def table_of(X: Any, dtype: np.dtype) -> Table:
     """Description of a float16, float32, float64 or uint8 matrix, or of a CSR matrix.
 
-    Dense memory is not copied, unless its numbers are misaligned; of a CSR matrix the non-zeros
-    are, if they are not of `dtype`. The table views the memory through arrays of its own, so that
-    nobody else can give these another type or shape.
+    Dense memory is not copied unless it is misaligned; the non-zeros of a CSR matrix are copied if
+    they are not of `dtype`. The table has its own views of the memory, so that no other code can
+    change their type or shape.
     """
     if is_sparse(X):
         values = laid_out(X.data, dtype).view()

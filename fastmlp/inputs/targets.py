@@ -1,7 +1,7 @@
-"""Targets: labels, one-hot rows, probabilities and numbers become what the kernels read, and back.
+"""Targets: converts labels, one-hot rows, probabilities and numbers for the kernels, and back.
 
-What y means follows from the loss's task and y's shape; the coder remembers it, so that validation
-data and predictions are read and written the same way.
+The loss's task and y's shape determine what y means. The coder stores it, so that validation data
+and predictions are read and written in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import checks
 
 
 class Encoded(NamedTuple):
-    """Targets as the kernels read them: labels, or else flat rows of numbers."""
+    """Targets as the kernels read them: either labels or flat rows of numbers."""
 
     labels: np.ndarray  # (n,) int32 or empty
     targets: np.ndarray  # (n * n_outputs,) or empty
@@ -37,7 +37,7 @@ class Encoded(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Rows that a network is trained or judged on, all checked."""
+    """Checked rows for training or evaluating a network."""
 
     X: Any
     encoded: Encoded
@@ -61,7 +61,7 @@ class TargetCoder:
     classes : ndarray or None
         Labels in the order of the outputs; None for numbers, one-hot rows and multi-label targets.
     flat : bool
-        Whether y, and so predictions, have one dimension.
+        Whether y, and therefore predictions, have one dimension.
     """
 
     n_outputs: int
@@ -73,7 +73,7 @@ class TargetCoder:
 
     @classmethod
     def learn(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
-        """Decide how to read y from its shape and values."""
+        """Decide from y's shape and values how to read it."""
         coder = cls(n_outputs, *_reading(loss))
         values = _array(where, y)
         coder.flat = values.ndim == 1
@@ -83,12 +83,12 @@ class TargetCoder:
         return coder
 
     def suits(self, loss: Loss) -> bool:
-        """Whether targets mean the same to a loss."""
+        """Whether a loss reads targets in the same way."""
         return (self.task, self.n_levels, self.non_negative) == _reading(loss)
 
     @property
     def n_columns(self) -> int:
-        """Target columns y has if it is two-dimensional."""
+        """Number of columns of a two-dimensional y."""
         return self.n_outputs // self.n_levels
 
     def encode(self, where: str, y: object, dtype: np.dtype) -> Encoded:
@@ -174,7 +174,7 @@ def _reading(loss: Loss) -> tuple[str, int, bool]:
 
 
 def _refuse_labels_in_a_column(coder: TargetCoder, where: str, values: np.ndarray) -> None:
-    """Labels (n, 1) would be read as rows of yes and no."""
+    """Refuse labels of shape (n, 1), which would be read as rows of yes and no."""
     if coder.flat or values.shape[1] != 1 or coder.task == "regression":
         return
     if (coder.task == "classes" and coder.n_outputs > 1) or values.dtype.kind not in "biuf":
@@ -221,7 +221,7 @@ def _unique(where: str, values: np.ndarray) -> np.ndarray:
 
 
 def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.ndarray:
-    """The label of each output. Whole numbers 0..n-1 count as they are, even if some are absent."""
+    """The label of each output. Integers 0..n-1 stand for themselves, even if some are absent."""
     found = _unique(where, values)
     if found.size < 2:
         raise InputError(where, "at least 2 classes in y", "1", "check the data or use regression")

@@ -1,4 +1,4 @@
-"""Models in files, and models from and for other libraries.
+"""Model files, and exchange of models with other libraries.
 
-A file is written whole or not at all, and reading one runs no code that came with it.
+Files are written atomically, and reading one runs no code from it.
 """

@@ -1,7 +1,7 @@
-"""Whether values that come back from a file are those that went into it.
+"""Checks whether values read back from a file equal those that were written.
 
-JSON has neither tuples nor NumPy's numbers, so equal lists and plain numbers count as the same;
-another type, class or element type does not.
+JSON has neither tuples nor NumPy numbers, so equal lists and plain numbers count as the same; other
+types, classes or element types do not.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 _PLAIN = (type(None), bool, numbers.Number, np.generic, str, list, tuple)
-_OF_ITS_PLACE = ("n_in", "n_out", "is_taken")  # what a layer has from its network
+_OF_ITS_PLACE = ("n_in", "n_out", "is_taken")  # attributes that a layer gets from its network
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether a setting came back as it was; of objects without settings the class decides."""
+    """Whether a setting was read back unchanged; objects without settings compare by class."""
     if dataclasses.is_dataclass(one) and not isinstance(one, type):
         names = [field.name for field in dataclasses.fields(one) if field.init]
         return type(one) is type(other) and all(
@@ -44,10 +44,10 @@ def _all_alike(one: Any, other: Any) -> bool:
 
 
 def loses_settings(value: Any, made: Any, specification: dict[str, Any]) -> bool:
-    """Whether an object has settings beside its specification that one made from that has not.
+    """Whether an object has settings that its specification, and so its copy `made`, lacks.
 
-    Only a class with arguments that the specification does not tell can have them; they are looked
-    for among the plain values that its constructor sets.
+    This is possible only in a class with arguments that are not in the specification; they are
+    looked for among the plain values that its constructor sets.
     """
     parameters = inspect.signature(type(value)).parameters.values()
     if all(p.name in specification for p in parameters if p.kind in _NAMED):

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: written beside their place, then moved into it.
+"""Atomic file writes: a temporary file is written next to the target, then renamed.
 
-A reader, or a run after a crash, sees the old file or the new one and never half of either.
+A reader, or a run after a crash, sees either the old file or the new one, never a part of one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import FileError, InputTypeError
 
-# Of a temporary name: as short as it can be, since the longest name of a file leaves no room.
+# Prefix of temporary names, as short as possible because file names may have the maximum length.
 _NAME_BYTES = 4
 
 
@@ -29,7 +29,7 @@ def as_path(where: str, value: str | os.PathLike[str]) -> Path:
             got = "one with a NUL"
     except UnicodeEncodeError:
         got = "one with characters that it does not know"
-    except RuntimeError:  # of expanduser
+    except RuntimeError:  # from expanduser
         got = "the home folder of an unknown user"
     if got:
         raise FileError(where, "a path that the system can hold", got, "choose another one")
@@ -70,7 +70,7 @@ def checked_path(where: str, path: str | os.PathLike[str], suffixes: tuple[str, 
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the file's new name survive a power failure, too, where folders can be flushed."""
+    """Make a file's new name survive a power failure, if the system can flush folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -80,7 +80,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, suffix: str) -> None:
-    """Remove the temporary files of writes into a folder that a crash cut short."""
+    """Remove temporary files of writes into a folder that were interrupted by a crash."""
     for leftover in folder.glob(f".{'?' * 2 * _NAME_BYTES}{suffix}"):
         leftover.unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(_NAME_BYTES)}{path.suffix}")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # that of any new file, which some writers do not keep
+        mode = temporary.stat().st_mode  # the default mode of new files; some writers change it
         yield temporary
         temporary.chmod(mode)
         with temporary.open("rb+") as file:
@@ -113,7 +113,7 @@ def replacing(where: str, path: Path) -> Iterator[Path]:
 
 
 def user_cache_folder() -> Path:
-    """The folder `fastmlp` among the user's caches, which need not exist."""
+    """The folder `fastmlp` in the user's cache folder; it need not exist."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

@@ -1,6 +1,6 @@
-"""What a model file knows about its data, so that it is later judged on rows it never saw.
+"""What a model file stores about its data, so that it can be evaluated on rows it has not seen.
 
-It holds how the rows were dealt and hashes of all rows and of the test rows, but no row itself.
+It stores how the rows were split and hashes of all rows and of the test rows, but no rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PARTS = ("test", "validation", "training", "all")
 
 
 class Chosen(NamedTuple):
-    """Rows of a data set, and in words which ones they are."""
+    """Rows of a data set, and a text that describes which ones."""
 
     X: np.ndarray
     y: np.ndarray
@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
 def description(
     data: Dataset, split: Split, validation: float, test: float, seed: int, wide: list[str]
 ) -> dict[str, Any]:
-    """What to write down about a training's data, and its columns that need float64."""
+    """The description of the training data for the file, and columns that need float64."""
     names = data.target_name
     return {
         "name": data.name,
@@ -45,7 +45,7 @@ def description(
 
 
 def target_of(network: Network) -> str | list[str] | None:
-    """The target column, or columns, that a network was trained for, if its file says so."""
+    """The target column or columns that a network was trained for, if its file has them."""
     target = (network.trained_on or {}).get("target")
     if isinstance(target, list) and target and all(isinstance(name, str) for name in target):
         return target
@@ -53,20 +53,20 @@ def target_of(network: Network) -> str | list[str] | None:
 
 
 def choose(network: Network, data: Dataset, part: str | None) -> Chosen:
-    """The rows to judge a network on: by default those that its training held out.
+    """The rows for evaluating a network: by default those held out in training.
 
     Parameters
     ----------
     network : Network
     data : Dataset
-        With its columns in the order of the training.
+        With its columns in the order of the training data.
     part : {"test", "validation", "training", "all"} or None
-        None takes the test rows if they are known, or else all.
+        None means the test rows if they are known, otherwise all rows.
 
     Raises
     ------
     InputError
-        If a part is asked for that the model file does not know of these data.
+        If the model file does not know the requested part of these data.
     """
     split, why = _known_split(network, data)
     if part == "all" or (part is None and split is None):
@@ -92,7 +92,7 @@ def _all_rows(data: Dataset, part: str | None, split: Split | None, why: str) ->
 
 
 def _known_split(network: Network, data: Dataset) -> tuple[Split | None, str]:
-    """How the training dealt these rows; if that is not known, why."""
+    """How these rows were split in training; if that is not known, why."""
     known = network.trained_on
     if known is None:
         return None, "a model file that does not say which rows it was trained on"

@@ -1,4 +1,4 @@
-"""Models to and from other libraries: PyTorch state dicts and fitted scikit-learn models.
+"""Exchange with other libraries: PyTorch state dicts and fitted scikit-learn models.
 
 PyTorch's parameters are those of a `torch.nn.Sequential` of the same layers; `onnx_export` writes
 ONNX files.
@@ -29,13 +29,13 @@ _TORCH_NAMES = {
 
 
 def held_network(model: Any) -> Network | None:
-    """The network that a model is, or has, if there is one of ours."""
+    """The fastmlp network that a model is or contains, or None."""
     network = model if isinstance(model, Network) else getattr(model, "network_", None)
     return network if isinstance(network, Network) else None
 
 
 def network_of(where: str, model: Any) -> Network:
-    """The network that a model is, or has."""
+    """The fastmlp network that a model is or contains; anything else is refused."""
     network = held_network(model)
     if network is None:
         raise InputTypeError(
@@ -57,8 +57,8 @@ def to_torch(model: Any) -> dict[str, Any]:
     -------
     dict of str to torch.Tensor
         "0.weight" (n_out, n_in) and "0.bias" (n_out,) of layer 0, and so on; copies. Layers in a
-        `Residual` or `Columns` have their places, such as "1.0.weight"; `Scale`, which PyTorch
-        lacks, has "weight" (n_in,), too.
+        `Residual` or `Columns` have their places as prefixes, such as "1.0.weight"; `Scale`, which
+        PyTorch lacks, has "weight" (n_in,).
 
     Raises
     ------
@@ -86,7 +86,7 @@ def to_torch(model: Any) -> dict[str, Any]:
 
 
 def _as_in_torch(layer: Layer) -> dict[str, np.ndarray]:
-    """Views of a layer's parameters and buffers in the shapes and by the names of PyTorch."""
+    """Views of a layer's parameters and buffers, with PyTorch's shapes and names."""
     arrays = {**getattr(layer, "parameters", {}), **layer.buffers}
     if isinstance(layer, Dense):
         arrays["W"] = arrays["W"].T
@@ -94,13 +94,13 @@ def _as_in_torch(layer: Layer) -> dict[str, np.ndarray]:
 
 
 def from_torch(state: Mapping[str, Any], network: Network) -> Network:
-    """Take over the numbers of a PyTorch model's state dict, in the order of its layers.
+    """Copy the numbers of a PyTorch model's state dict into a network, in the order of its layers.
 
     Parameters
     ----------
     state : mapping of str to torch.Tensor or ndarray
-        As ``module.state_dict()`` returns it: those of linear layers, normalisation with its
-        running statistics, PReLU and embeddings.
+        As ``module.state_dict()`` returns it: linear layers, normalisation with its running
+        statistics, PReLU and embeddings.
     network : Network
         Built, with layers of the same kinds and sizes; its parameters are overwritten.
 
@@ -122,7 +122,7 @@ def from_torch(state: Mapping[str, Any], network: Network) -> Network:
     >>> from_torch(state, Network([Dense(2, 1)])).outputs([[1, 1]])
     array([[6.]], dtype=float32)
     """
-    counts = f".{_BATCHES}"  # of batches, which our layers do without
+    counts = f".{_BATCHES}"  # counts of batches, which our layers do not have
     named = [value for key, value in state.items() if not f".{key}".endswith(counts)]
     arrays = [_as_array(value) for value in named]
     targets = [values for _, layer in network.leaves() for values in _as_in_torch(layer).values()]
@@ -152,7 +152,7 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
     Returns
     -------
     MLPClassifier or MLPRegressor
-        Fitted; it predicts the same and can train on.
+        Fitted; it gives the same predictions and can be trained further.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""ONNX files of networks, estimators and pipelines, which need nothing of fastmlp to run.
+"""ONNX files of networks, estimators and pipelines, which run without fastmlp.
 
-Our nodes are made one by one with `onnx.helper`, in float32; of a pipeline, skl2onnx writes the
-other steps and asks for ours.
+Our nodes are made one by one with `onnx.helper`, in float32. For a pipeline, skl2onnx writes the
+other steps and calls this module for ours.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from .onnx_runtime import check_answers, reason, session_of
 
 _OPSET = 20  # the first with GELU
 
-# One node for most activations: its name and attributes.
+# Activations that are one node: its name and attributes.
 _NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     Identity: lambda _: ("Identity", {}),
     ReLU: lambda _: ("Relu", {}),
@@ -87,7 +87,7 @@ class _Graph:
         self.constants: list[Any] = []
 
     def unique_name(self, kind: str) -> str:
-        """A name that nothing in the graph has."""
+        """A name that is not used in the graph."""
         return f"{kind}_{len(self.nodes) + len(self.constants)}"
 
     def add_node(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
@@ -139,7 +139,7 @@ class _PartOfGraph(_Graph):
 
 
 class _Head(NamedTuple):
-    """What users ask of a model: numbers, or labels and probabilities."""
+    """The outputs of a model for users: numbers, or labels and probabilities."""
 
     kind: str  # "numbers", "classes", "binary" or "labels"
     classes: Any
@@ -147,7 +147,7 @@ class _Head(NamedTuple):
     n_levels: int  # quantiles of each target
 
     def outputs(self) -> dict[str, tuple[str, int | None]]:
-        """Type and columns of each output; one without columns is (n,)."""
+        """Type and number of columns of each output; without columns its shape is (n,)."""
         if self.kind == "numbers":
             return {"predictions": ("FLOAT", self.n_outputs)}
         if self.kind == "labels":
@@ -158,7 +158,7 @@ class _Head(NamedTuple):
         return {"label": label, "probabilities": ("FLOAT", n_classes)}
 
     def labels(self) -> list[str] | list[int]:
-        """The classes as ONNX has them: text, or numbers of 64 bits."""
+        """The classes in types that ONNX has: text, or 64-bit integers."""
         classes = np.asarray(self.classes).tolist()
         if all(isinstance(label, str) for label in classes):
             return classes
@@ -170,7 +170,7 @@ class _Head(NamedTuple):
         )  # fmt: skip
 
     def add(self, graph: _Graph, linked: str) -> list[str]:
-        """Add what computes them from the network's outputs; returns their names."""
+        """Add the nodes that compute them from the network's outputs; returns their names."""
         if self.kind == "numbers":
             several = self.n_levels > 1
             return [_sorted(graph, linked, self.n_outputs, self.n_levels) if several else linked]
@@ -191,7 +191,7 @@ def _is_int64(label: Any) -> bool:
 
 
 def _has_known_link(loss: Loss) -> bool:
-    """Whether a loss turns outputs into predictions by one of the package's links."""
+    """Whether a loss uses one of the package's links."""
     kind = type(loss)
     return isinstance(loss, CompiledLoss) and all(
         getattr(kind, name) is getattr(CompiledLoss, name) for name in ("link", "link_kernel")
@@ -199,7 +199,7 @@ def _has_known_link(loss: Loss) -> bool:
 
 
 def _described(model: Any) -> tuple[Network, _Head]:
-    """A model's network and what it answers with."""
+    """A model's network and the outputs that it needs."""
     if isinstance(model, Network):
         if not (model.is_built and _has_known_link(model.loss)):
             raise InputError(
@@ -227,7 +227,7 @@ def _forward(graph: _Graph, network: Network, name: str) -> str:
 
 
 def _chain(graph: _Graph, layers: Iterable[Layer], name: str) -> str:
-    """Nodes of layers in a row."""
+    """Add nodes for a sequence of layers; returns the name of the last output."""
     for layer in layers:
         name = _layer(graph, layer, name)
     return name
@@ -271,7 +271,7 @@ def _times(graph: _Graph, name: str, factors: Any) -> str:
     return graph.node("Mul", name, graph.constant(factors))
 
 
-# Layers that take more than one node, or numbers of their own.
+# Layers that need several nodes or have parameters.
 _WRITERS: dict[type, Callable[[_Graph, Any, str], str]] = {
     Dense: lambda graph, layer, name: graph.node(
         "Gemm", name, graph.constant(layer.W), graph.constant(layer.b)
@@ -292,7 +292,7 @@ _WRITERS: dict[type, Callable[[_Graph, Any, str], str]] = {
 
 
 def _sorted(graph: _Graph, linked: str, n_outputs: int, n_levels: int) -> str:
-    """Quantiles of each target in ascending order."""
+    """Sort the quantiles of each target in ascending order."""
     shape = graph.constant([-1, n_outputs // n_levels, n_levels], np.int64)
     by_target, count = graph.node("Reshape", linked, shape), graph.constant([n_levels], np.int64)
     values, places = graph.unique_name("quantiles"), graph.unique_name("places")
@@ -305,8 +305,8 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
 
     The input "X" is float32 of shape (n, n_features). A classifier has the outputs "label", text or
     int64, and "probabilities", float32, as `predict` and `predict_proba` return them; other models
-    have "predictions". Before the file is written it is loaded in ONNX Runtime, where onnxruntime
-    is installed, and has to answer as the model does on the first 200 rows of X.
+    have "predictions". If onnxruntime is installed, the file is loaded in ONNX Runtime before it is
+    written, and must reproduce the model's predictions on the first 200 rows of X.
 
     Parameters
     ----------
@@ -315,17 +315,17 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     path : str or path
         A name that ends in .onnx, in a folder that exists.
     X : data frame or array of shape (n, n_features), optional
-        Some rows, needed where inputs of a pipeline are not numbers in float32: inputs have the
-        types of X. The columns of a data frame of pandas, polars or another library become inputs
-        of their names, of shape (n, 1).
+        Some rows, needed if inputs of a pipeline are not float32 numbers: inputs get the types of
+        X. The columns of a data frame of pandas, polars or another library become inputs with their
+        names, of shape (n, 1).
 
     Raises
     ------
     InputError
         If onnx or, for a pipeline, skl2onnx is not installed; if the model is not built or fitted,
-        or has layers or a loss of your own, a step that skl2onnx cannot write, labels that are
-        neither text nor whole numbers, or columns that are named as outputs; and if ONNX Runtime
-        refuses the file or answers otherwise than the model.
+        or has user-defined layers or losses, a step that skl2onnx cannot write, labels that are
+        neither text nor whole numbers, or columns with names of outputs; and if ONNX Runtime
+        refuses the file or its predictions differ from the model's.
     FileError
         If the file cannot be written.
 
@@ -351,7 +351,7 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
 
 
 def _tried(onnx: Any, made: Any, names: list[str], inputs: list[Input], model: Any, X: Any) -> Any:
-    """The same file, once it has been loaded and has answered for rows, given or made up."""
+    """The same file, after it was loaded and tested on rows, either given or made up."""
     session = session_of(onnx, made)
     if session is not None:
         rows = inputs[0].values if X is None else X
@@ -364,7 +364,7 @@ def _made_up(n_features: int) -> np.ndarray:
 
 
 def _own_model(onnx: Any, model: Any, X: Any) -> Any:
-    """The file's content for a network or an estimator of ours."""
+    """The file's content for a fastmlp network or estimator."""
     network, head = _described(model)
     if (network.trained_on or {}).get("needs_float64"):
         raise InputError(
@@ -389,7 +389,7 @@ def _own_model(onnx: Any, model: Any, X: Any) -> Any:
 
 
 def _rows(network: Network, X: Any) -> np.ndarray:
-    """Rows in float32, in the order of the network's columns where both know their names."""
+    """Rows in float32, in the order of the network's columns if both have names."""
     order = columns.order_in("to_onnx", X, network.feature_names)
     values = checks.matrix("to_onnx", "X", X, network.n_features)
     values = values.toarray() if is_sparse(values) else values
@@ -416,11 +416,11 @@ def _with_skl2onnx(onnx: Any, model: Any, X: Any) -> Any:
             return _tried(onnx, made, names, inputs, model, X)
         except InputError as error:
             errors.setdefault(layout.joined, error)
-    raise errors[False]  # columns that were joined may be missed by their names only
+    raise errors[False]  # with joined columns, the error may only be that names are missing
 
 
 def _laid_out(onnx: Any, skl2onnx: Any, model: Any, layout: Layout, outputs: list[str]) -> Any:
-    """The file's content where inputs come in one of the ways that steps may need."""
+    """The file's content with inputs in one of the layouts that steps may need."""
     kinds = skl2onnx.common.data_types
     types = {
         "STRING": kinds.StringTensorType,
@@ -439,13 +439,13 @@ def _laid_out(onnx: Any, skl2onnx: Any, model: Any, layout: Layout, outputs: lis
             "to_onnx", "steps that skl2onnx can write", f"one that it refuses ({reason(failure)})",
             "leave out that step",
         ) from failure  # fmt: skip
-    if len(made.graph.output) != len(outputs):  # such as one for each of several models
+    if len(made.graph.output) != len(outputs):  # such as one output for each of several models
         outputs = [f"output_{number}" for number, _ in enumerate(made.graph.output)]
     return with_outputs(onnx, made, outputs)
 
 
 def _teach(onnx: Any, skl2onnx: Any) -> None:
-    """Tell skl2onnx how our estimators are written, so that they may be steps of anything."""
+    """Register our estimators in skl2onnx, so that they can be steps of any model."""
     from skl2onnx.common.data_types import (
         DoubleTensorType,
         FloatTensorType,

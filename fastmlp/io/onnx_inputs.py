@@ -1,7 +1,7 @@
-"""Rows of users as inputs of an ONNX file, and the casts between them and a graph of other types.
+"""Users' rows as inputs of an ONNX file, and the casts to the types of the graph.
 
-Each column of a data frame is an input of its name and type, a matrix is one input "X". skl2onnx
-wants one type of numbers throughout, so its graph is written for that and put behind casts.
+Each column of a data frame is an input with its name and type, a matrix is one input "X". skl2onnx
+needs one number type throughout, so its graph is written for that type and follows casts.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _TYPES = {
         "i8": "INT64", "u1": "UINT8", "u2": "UINT16", "u4": "UINT32", "u8": "UINT64", "?": "BOOL",
     }.items()
 }  # fmt: skip
-_MOST_ROWS = 200  # that answers are compared on
+_MOST_ROWS = 200  # rows on which predictions are compared
 
 
 class Input(NamedTuple):
-    """One input of a file; without a type, its values are of a kind that ONNX does not have."""
+    """One input of a file; it has no type if ONNX has none for its values."""
 
     name: str
     type: str
-    values: np.ndarray  # (n, n_columns), as a session is fed
+    values: np.ndarray  # (n, n_columns), as a session takes them
     gaps: np.ndarray | None = None  # rows (n,) in which text is missing
 
 
@@ -47,7 +47,7 @@ def some_rows(X: Any) -> Any:
 
 
 def inputs_of(X: Any) -> list[Input]:
-    """What rows are as inputs: one of each named column, or one matrix."""
+    """Rows as inputs: one for each named column, or one matrix."""
     names = columns.names_of("to_onnx", X)
     values = X.toarray() if is_sparse(X) else checks.array("to_onnx", "X", X)
     if values.ndim != 2 or 0 in values.shape:
@@ -91,23 +91,23 @@ def _of_objects(name: str, values: np.ndarray) -> Input:
 
 
 def _is_gap(value: Any) -> bool:
-    """None, nan, NaT or pandas' NA, which is no truth value when compared with itself."""
+    """Whether it is None, nan, NaT or pandas' NA, whose comparison with itself is not a bool."""
     return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 class Layout(NamedTuple):
-    """How inputs reach a graph: each for itself or joined to one matrix, in one type of numbers."""
+    """How inputs enter a graph: separately or joined to one matrix, in one number type."""
 
     inputs: list[Input]
     numbers: str  # "DOUBLE" or "FLOAT"
     joined: bool
 
     def type_of(self, found: Input) -> str:
-        """The type behind the cast; what has none is declared as text and must not be used."""
+        """The type after the cast; an input without one is declared as text, and must be unused."""
         return "STRING" if found.type in ("STRING", "") else self.numbers
 
     def declared(self) -> list[tuple[str, str, int]]:
-        """Name, type and columns of each input of the graph behind the casts."""
+        """Name, type and columns of each input of the graph after the casts."""
         if self.joined:
             width = sum(found.values.shape[1] for found in self.inputs)
             return [(MATRIX, self.type_of(self.inputs[0]), width)]
@@ -115,7 +115,7 @@ class Layout(NamedTuple):
 
 
 def layouts(inputs: list[Input]) -> list[Layout]:
-    """All ways worth trying, the most precise first."""
+    """All layouts worth trying, the most precise first."""
     can_join = len(inputs) > 1 and (
         len({found.type == "STRING" for found in inputs}) == 1 and all(f.type for f in inputs)
     )
@@ -127,7 +127,7 @@ def layouts(inputs: list[Input]) -> list[Layout]:
 
 
 def connected(onnx: Any, made: Any, layout: Layout) -> Any:
-    """The graph that skl2onnx wrote for a layout, behind the inputs that users have."""
+    """The graph that skl2onnx wrote for a layout, connected to the users' inputs."""
     if layout.numbers == "DOUBLE":
         _fill_gaps_in_double(onnx, made.graph)
     made = onnx.compose.add_prefix(made, _PREFIX)
@@ -163,7 +163,7 @@ def _code(onnx: Any, name: str) -> int:
 
 
 def _fill_gaps_in_double(onnx: Any, graph: Any) -> None:
-    """Replace Imputer, which ONNX Runtime has for float32 only, by nodes that it has for both."""
+    """Replace Imputer, which ONNX Runtime has only for float32, by nodes that it has for both."""
     nodes = []
     for number, node in enumerate(graph.node):
         if node.op_type != "Imputer":
@@ -187,7 +187,7 @@ def _fill_gaps_in_double(onnx: Any, graph: Any) -> None:
 
 
 def refuse_names(inputs: list[Input], outputs: list[str]) -> None:
-    """Refuse columns that have the name of an output."""
+    """Refuse columns with the name of an output."""
     taken = [repr(found.name) for found in inputs if found.name in outputs]
     if taken:
         raise InputError(
@@ -197,7 +197,7 @@ def refuse_names(inputs: list[Input], outputs: list[str]) -> None:
 
 
 def with_outputs(onnx: Any, made: Any, names: list[str]) -> Any:
-    """The graph with outputs of these names, numbers in float32."""
+    """The graph with its outputs renamed, and numbers in float32."""
     graph, helper = made.graph, onnx.helper
     outputs = []
     for found, name in zip(list(graph.output), names, strict=True):

@@ -1,6 +1,6 @@
-"""A file's trial before it is handed over: it loads, and it answers as the model does.
+"""Tests an ONNX file before it is written: it must load, and reproduce the model's predictions.
 
-Both take onnxruntime; where that is not installed, onnx itself looks at names, shapes and types.
+This needs onnxruntime; without it, onnx itself checks names, shapes and types.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import InputError, counted
 from .onnx_inputs import Input
 
-_NEAR = 1e-3  # what float32 may change in a probability, or in a prediction relative to its spread
+_NEAR = 1e-3  # tolerance for float32: of a probability, or of a prediction relative to its spread
 
 
 def session_of(onnx: Any, made: Any) -> Any:
-    """The file in ONNX Runtime; None where that is not installed."""
+    """A session of ONNX Runtime for the file; None if it is not installed."""
     try:
         onnx.checker.check_model(made, full_check=True)
         try:
@@ -26,7 +26,7 @@ def session_of(onnx: Any, made: Any) -> Any:
         except ImportError:
             return None
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # nothing is printed, as errors say it
+        options.log_severity_level = 4  # print nothing: errors are raised instead
         return onnxruntime.InferenceSession(
             made.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
@@ -38,7 +38,7 @@ def session_of(onnx: Any, made: Any) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """The first line of another library's error, short."""
+    """The first line of another library's error, shortened."""
     line = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(". ")
     return line if len(line) < 300 else line[:300] + "..."
 
@@ -46,13 +46,13 @@ def reason(error: Exception) -> str:
 def check_answers(
     session: Any, names: list[str], inputs: list[Input], model: Any, X: Any, given: bool = True
 ) -> None:
-    """Refuse a file whose answers on some rows are not those of the model.
+    """Refuse a file whose predictions on some rows differ from those of the model.
 
-    Rows that were not given but made up may be of a kind that the model refuses, too.
+    If the rows were made up instead of given, the model may also refuse them.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the model says it when it is used
+            warnings.simplefilter("ignore")  # the model warns when it is used
             wanted = _answers(model, X)
     except Exception as error:
         if not given:
@@ -70,7 +70,7 @@ def check_answers(
             "leave out the step that it names",
         ) from error  # fmt: skip
     for each in inputs:
-        if each.gaps is not None:  # there is no missing text in ONNX
+        if each.gaps is not None:  # ONNX has no missing text
             wrong &= ~each.gaps
     if wrong.any():
         raise InputError(
@@ -85,20 +85,20 @@ def _feed(inputs: list[Input]) -> dict[str, np.ndarray]:
 
 
 def _answers(model: Any, X: Any) -> dict[str, np.ndarray]:
-    """What a file must answer, by the names of outputs."""
+    """The expected outputs of a file, by name."""
     wanted: dict[str, np.ndarray] = {}
     if getattr(model, "classes_", None) is not None:
         wanted["label"] = np.asarray(model.predict(X))
     if hasattr(model, "predict_proba"):
         linked = np.asarray(model.predict_proba(X))
-        wanted["predictions"] = wanted["probabilities"] = linked  # either, of a Network
+        wanted["predictions"] = wanted["probabilities"] = linked  # a Network has either of them
     elif hasattr(model, "predict"):
         wanted["predictions"] = np.asarray(model.predict(X))
     return wanted
 
 
 def _differing(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> np.ndarray:
-    """Which rows have another answer; where probabilities are nearly equal, any label may do."""
+    """Rows with other results; if probabilities are almost equal, either label is accepted."""
     n = len(next(iter(found.values())))
     wrong = np.zeros(n, bool)
     for name in {"probabilities", "predictions"} & found.keys() & wanted.keys():
@@ -114,13 +114,13 @@ def _differing(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> n
 
 
 def _plain(labels: np.ndarray) -> np.ndarray:
-    """Labels that compare as equal whatever their type is: text, or whole numbers."""
+    """Labels as text or integers, so that different types compare as equal."""
     values = labels.ravel().tolist()
     return np.array([v if isinstance(v, str) else int(v) for v in values], object)
 
 
 def _clear(probabilities: np.ndarray | None, n: int) -> np.ndarray:
-    """Rows whose label no rounding can change."""
+    """Rows whose label rounding cannot change."""
     if probabilities is None:
         return np.ones(n, bool)
     ordered = np.sort(probabilities.reshape(n, -1), axis=1)

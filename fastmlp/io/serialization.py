@@ -1,6 +1,6 @@
 """Model files: safetensors with all parameters by name and a small JSON header.
 
-Reading one runs nothing of its content: names are looked up in the registries, numbers are checked
+Reading one runs no code from it: names are looked up in the registries, and arrays are checked
 against the shapes that the header's layers imply.
 """
 
@@ -32,9 +32,9 @@ B = TypeVar("B", bound=Body)
 FORMAT = 2  # 1 had no checksum
 SUFFIXES = (".safetensors",)
 _KEY, _CHECKSUM = "fastmlp", "checksum"
-_HASHED_ROWS = 4096  # at a time, so that rows of a memory map need not be in memory at once
-EXTRA = "checkpoint."  # begins the names of what a file holds beside the network
-# NumPy's own text for strings of any length does not say what stands for a missing one.
+_HASHED_ROWS = 4096  # rows per update, so that a memory map need not be in memory as a whole
+EXTRA = "checkpoint."  # prefix of the names of arrays that do not belong to the network
+# NumPy's text for strings of variable length does not include the value for missing ones.
 _STRING_TYPES: dict[str, dict[str, Any]] = {
     "StringDType": {},
     "StringDType, None": {"na_object": None},
@@ -43,7 +43,7 @@ _STRING_TYPES: dict[str, dict[str, Any]] = {
 
 
 class _Tables(NamedTuple):
-    """The classes that a file's parts may be of, by name."""
+    """The classes that parts in a file may have, by name."""
 
     layers: Registry[Layer]
     losses: Registry[Loss]
@@ -51,7 +51,7 @@ class _Tables(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A layer, loss or initializer of a network, and what its file says of it."""
+    """A layer, loss or initializer of a network, and its entry in the file."""
 
     label: str
     value: Any
@@ -60,12 +60,12 @@ class _Part(NamedTuple):
 
 
 def save(network: Body, path: str | os.PathLike[str]) -> None:
-    """Write a built network to `path`, whole or not at all.
+    """Write a built network to `path` atomically.
 
     Raises
     ------
     InputError
-        If the network is not built, or has anything that `load` could not give back as it is.
+        If the network is not built, or has anything that `load` could not restore exactly.
     FileError
         If the folder is missing or cannot be written.
     """
@@ -82,9 +82,9 @@ def write(
     extra_tensors: dict[str, np.ndarray] | None = None,
     extra_fields: dict[str, Any] | None = None,
 ) -> None:
-    """Write a built network, and what else there is under names that begin with `EXTRA`.
+    """Write a built network, and other arrays under names that begin with `EXTRA`.
 
-    What was written is read back before it takes the place of an older file.
+    The new file is read back and checked before it replaces an older one.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -92,19 +92,19 @@ def write(
     _refuse_not_finite(where, network)
     fields = checked_header(where, network, extra_fields)
     tensors = network.named_arrays() | (extra_tensors or {})
-    # Not ascontiguousarray, which would make one number without dimensions an array of shape (1,).
+    # Not ascontiguousarray, which would turn an array without dimensions into one of shape (1,).
     tensors = {key: np.asarray(values, order="C") for key, values in tensors.items()}
     header = json.dumps(fields | {_CHECKSUM: _checksum(fields, tensors)})
     with replacing(where, target) as temporary:
         try:
             save_file(tensors, temporary, metadata={_KEY: header})
-        except SafetensorError as error:  # wraps the system's error, of which it keeps the text
+        except SafetensorError as error:  # wraps the system's error and keeps its text
             raise OSError(str(error)) from error
         _check_written(where, temporary, header, tensors)
 
 
 def _refuse_not_finite(where: str, network: Body) -> None:
-    """Files with nan or infinity are not read, so none is written."""
+    """Refuse nan and infinity, because such files would not be read."""
     for name, values in network.named_arrays().items():
         if not np.isfinite(values).all():
             got = "nan" if np.isnan(values).any() else "an infinity"
@@ -115,7 +115,7 @@ def _refuse_not_finite(where: str, network: Body) -> None:
 
 
 def _check_written(where: str, file: Path, header: str, tensors: dict[str, np.ndarray]) -> None:
-    """Refuse a file whose header, names, shapes or types do not read as they were written."""
+    """Refuse a file if its header, names, shapes or types are not read back as written."""
     from safetensors import safe_open
 
     wanted = {
@@ -139,12 +139,12 @@ def _check_written(where: str, file: Path, header: str, tensors: dict[str, np.nd
 def checked_header(
     where: str, network: Body, extra_fields: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A file's header short of its checksum, once everything was made again from it and compared.
+    """A file's header without its checksum, after checking that it restores the network exactly.
 
     Raises
     ------
     InputError
-        If the network has anything that `load` could not give back as it is.
+        If the network has anything that `load` could not restore exactly.
     """
     fields = _header(network) | ({} if extra_fields is None else {EXTRA: extra_fields})
     try:
@@ -161,11 +161,11 @@ def checked_header(
 
 
 class _NotPlain(TypeError):
-    """Something that JSON does not know; the text is its type."""
+    """An object that JSON cannot represent; the text is its type."""
 
 
 def _check_settings(where: str, network: Body, fields: dict[str, Any]) -> None:
-    """Refuse labels, names and numbers that would not come back as they are."""
+    """Refuse labels, names and numbers that would not be restored exactly."""
     checks.whole_number(where, "the seed", fields["seed"], 0, 2**63 - 1)
     for name in ("l1", "l2"):
         checks.number(where, name, fields[name], 0)
@@ -183,7 +183,7 @@ def _check_settings(where: str, network: Body, fields: dict[str, Any]) -> None:
 def _check_labels(where: str, network: Body, classes: np.ndarray, fields: Any) -> None:
     try:
         is_same = same_labels(classes, _coder(fields, network).classes)
-    except Exception:  # as for `load`, where a wrong entry can make anything fail
+    except Exception:  # as in `load`, where a wrong entry can make anything fail
         is_same = False
     if not is_same:
         raise InputTypeError(
@@ -193,7 +193,7 @@ def _check_labels(where: str, network: Body, classes: np.ndarray, fields: Any) -
 
 
 def _check_parts(where: str, network: Body, fields: dict[str, Any]) -> None:
-    """Refuse layers, losses and initializers that are not made again from the header."""
+    """Refuse layers, losses and initializers that the header would not restore."""
     parts = list(_parts(network, fields))
     tables = _tables([type(part.value) for part in parts])
     for part in parts:
@@ -216,7 +216,7 @@ def _parts(network: Body, fields: dict[str, Any]) -> Iterator[_Part]:
 
 
 def _comes_back(part: _Part, tables: _Tables) -> bool:
-    """Whether a part, made again as `load` makes it, is of the same class with equal settings."""
+    """Whether `load` would restore a part with the same class and equal settings."""
     kind, spec = type(part.value), part.specification
     try:
         if spec["name"] in part.built_in.names and part.built_in[spec["name"]] is not kind:
@@ -231,12 +231,12 @@ def _comes_back(part: _Part, tables: _Tables) -> bool:
             )  # fmt: skip
             made, same = table.make(spec, base), True
         return same and alike(part.value, made) and not loses_settings(part.value, made, spec)
-    except Exception:  # a class of the user's own may raise anything
+    except Exception:  # a user-defined class may raise anything
         return False
 
 
 def _checksum(fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
-    """A hash of a file's whole content, by which one changed bit is found."""
+    """A hash of a file's whole content, which detects a single changed bit."""
     digest = hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         add_array(digest, name, tensors[name])
@@ -244,7 +244,7 @@ def _checksum(fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
 
 
 def add_array(digest: Any, name: str, values: np.ndarray) -> None:
-    """Let a hash depend on an array, and on the name it goes by."""
+    """Add an array and its name to a hash."""
     digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
     rows = np.atleast_1d(values)
     for start in range(0, rows.shape[0], _HASHED_ROWS):
@@ -252,7 +252,7 @@ def add_array(digest: Any, name: str, values: np.ndarray) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, refused if it has one key twice."""
+    """A JSON object, which is refused if a key occurs twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key twice")
@@ -260,7 +260,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:
-    """A NumPy number as Python's own, an initializer by its name; nothing else that JSON lacks."""
+    """A NumPy number as a Python number, an initializer as its name; anything else is refused."""
     if isinstance(value, np.number | np.bool_) and not isinstance(value.item(), np.generic):
         return value.item()
     if isinstance(value, Initializer) and isinstance(getattr(value, "name", None), str):
@@ -280,7 +280,7 @@ def _header(network: Body) -> dict[str, Any]:
 
 
 def architecture(network: Body) -> dict[str, Any]:
-    """What a network computes and minimises, short of its parameters."""
+    """A network's layers, loss and penalties, without its parameters."""
     return {
         "layers": [layer.specification() for layer in network.layers],
         "loss": _loss_header(network.loss),
@@ -308,7 +308,7 @@ def _coder_header(coder: TargetCoder) -> dict[str, Any]:
 
 
 def _dtype_text(dtype: np.dtype) -> str:
-    """What stands for a dtype of labels in a header."""
+    """The text for a dtype of labels in a header."""
     for text, options in _STRING_TYPES.items():
         if dtype == np.dtypes.StringDType(**options):
             return text
@@ -335,7 +335,7 @@ def load(make: Callable[..., B], path: str | os.PathLike[str], custom: Iterable[
     Raises
     ------
     FileError
-        If the file is missing, damaged, foreign or of a newer format.
+        If the file is missing, damaged, of a newer format, or not a model file.
     """
     where = f"Network.load({str(path)!r})"
     header, tensors = read(where, as_path("Network.load", path))
@@ -349,7 +349,7 @@ def load(make: Callable[..., B], path: str | os.PathLike[str], custom: Iterable[
 
 
 def _check_start(where: str, path: Path) -> None:
-    """Refuse what is no file or begins unlike safetensors: 8 bytes of a length, then JSON."""
+    """Refuse anything but a file that begins like safetensors: a length of 8 bytes, then JSON."""
     start = b""
     try:
         got = "a folder" if path.is_dir() else ""
@@ -371,14 +371,14 @@ def _check_start(where: str, path: Path) -> None:
 
 
 def read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    """Header and arrays of a file that `write` wrote, its checksum compared."""
+    """Header and arrays of a file that `write` wrote, after comparing its checksum."""
     _check_start(where, path)
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            # Keys rather than the file itself: safetensors' handle is not iterable.
+            # keys(), because safetensors' handle is not iterable.
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
     except (SafetensorError, OSError, TypeError, KeyError) as error:
         raise _damaged(where, "one that is cut short or damaged") from error
@@ -410,7 +410,7 @@ def _damaged(where: str, got: str) -> FileError:
 
 
 def _tables(custom: Iterable[type]) -> _Tables:
-    """The registries, with classes of the user's own beside the built-in ones."""
+    """The registries, extended by user-defined classes."""
     tables = _Tables(Registry("layer"), Registry("loss"), Registry("initializer"))
     kinds: list[tuple[Registry[Any], Registry[Any], type]] = [
         (tables.layers, LAYERS, Layer),
@@ -452,7 +452,7 @@ def _rebuilt(
         view[...] = tensors[key]
     if header["feature_names"] is not None:
         network.feature_names = tuple(str(name) for name in header["feature_names"])
-    trained_on = header.get("trained_on")  # newer than format 2, which it does not change
+    trained_on = header.get("trained_on")  # added later, without a new format number
     network.trained_on = None if trained_on is None else dict(trained_on)
     if header["targets"] is not None:
         network.coder = _coder(header["targets"], network)
@@ -460,7 +460,7 @@ def _rebuilt(
 
 
 def _check_names(where: str, header: dict[str, Any], tables: _Tables) -> None:
-    """Refuse layers, initializers and losses that are in no table."""
+    """Refuse layers, initializers and losses that are in none of the tables."""
     layers = list(_specifications(header["layers"]))
     names = [("layer", spec["name"], tables.layers.names) for spec in layers]
     names += [
@@ -478,7 +478,7 @@ def _check_names(where: str, header: dict[str, Any], tables: _Tables) -> None:
 
 
 def _specifications(values: Any) -> Iterator[dict[str, Any]]:
-    """Those of all layers in a list, and of the layers in them."""
+    """Specifications of all layers in a list, including layers inside others."""
     for value in values if isinstance(values, list) else ():
         if isinstance(value, dict):
             yield value
@@ -491,7 +491,7 @@ def _specifications(values: Any) -> Iterator[dict[str, Any]]:
 def _check_parameters(
     where: str, header: dict[str, Any], layers: list[Layer], tensors: dict[str, np.ndarray]
 ) -> None:
-    """Refuse parameters that are not those of the layers, before memory is made for these."""
+    """Refuse parameters that do not fit the layers, before memory is allocated for these."""
     trial = [copy.copy(layer) for layer in layers]
     chain_sizes(trial, header["n_features"])
     wanted = {

@@ -1,5 +1,5 @@
-"""Everything that is compiled, and nothing else: the only package that imports numba.
+"""All compiled code: the only package that imports numba.
 
-README.md in this folder draws who calls whom. Read upwards: `rules` for one number, `products` over
-register tiles, `ops` for a kind of layer, then `step`, which strings them together.
+README.md in this folder has a call graph. Read bottom-up: `rules` for single numbers, `products`
+over register tiles, `ops` for kinds of layers, then `step`, which runs them in sequence.
 """

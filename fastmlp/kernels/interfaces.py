@@ -1,7 +1,7 @@
-"""What kernels of each kind are called with: the places where parts plug into the compiled step.
+"""The signature of each kind of kernel: the extension points of the compiled step.
 
-Integers are addresses, counts and places; `turn` is a `plan.Turn`, and every kernel's last argument
-is a number of the network's type.
+Integers are addresses, counts and indices; `turn` is a `plan.Turn`. The last argument of every
+kernel, `one`, is a number of the network's type, from which the kernel gets that type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PRODUCT = Interface(_INPUTS, Span(0, 0, 0), Panel(0, 0, 0), Sums(0, 0, 0, 0), 0,
 WEIGHT_GRADIENT = Interface(_INPUTS, 0, Panels(0, 0, 0), 0, 0, _MATRIX, ONE)
 # activate(values, slopes, size, option, one): z[i] <- f(z[i]) and slope[i] <- f'(z[i]).
 ACTIVATION = Interface(0, 0, 0, 0.0, ONE)
-# drop(values, size, s, first, turn, one): numbers `first` and after of the values of op s.
+# drop(values, size, s, first, turn, one): `size` values of op s, beginning with number `first`.
 DROP = Interface(0, 0, 0, 0, TURN_TYPE, ONE)
 # rows(setting, outputs, n_out, rows, targets, gradient, row_losses, one), see `losses`.
 LOSS = Interface(Setting(0.0, 0, 0), 0, 0, Rows(0, 0, 0), _TARGETS, 0, 0, ONE)
@@ -46,9 +46,9 @@ LINK = Interface(0, 0, 0, 0, ONE)
 UPDATE = Interface(0, _FACTORS, _RUN, Memory(0, 0, 0), 0, 0, ONE)
 # add_penalty(l1, l2, size, params, grads, one).
 ADD_PENALTY = Interface(0.0, 0.0, 0, 0, 0, ONE)
-# gather(turn, first, last, left, right, one): a block of the batch becomes the inputs.
+# gather(turn, first, last, left, right, one): convert a block of the batch into the inputs.
 GATHER = Interface(TURN_TYPE, 0, 0, 0, 0, ONE)
-# move(turn, comes, one): whether parameters come home or go back.
+# move(turn, comes, one): copy parameters to the thread's own memory (comes) or back.
 MOVE = Interface(TURN_TYPE, False, ONE)
 # grade(outputs, n_out, first, last, truth, weights, parts, one), see `scores`.
 GRADE = Interface(0, 0, 0, 0, 0, 0, 0, ONE)

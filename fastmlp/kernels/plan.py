@@ -1,8 +1,8 @@
 """A network as data: the records that tell compiled code what to do.
 
-A program is a table of ops over batch memory; a job is a program with its samples, its memory and
-what a call is to do. Kernels of one kind serve every architecture, because sizes, addresses and the
-kernels themselves are numbers in these records and not types.
+A program is a table of ops over batch memory; a job is a program together with its samples, its
+memory and the task of a call. A kernel serves every architecture, because sizes, addresses and the
+kernels that it calls are numbers in these records and not types.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ FLOAT64_BYTES, INT32_BYTES = 8, 4
 
 
 def _record(whole: str, real: str = "") -> np.dtype:
-    """A record of int64 fields and then of float64 fields."""
+    """A record with int64 fields, followed by float64 fields."""
     return np.dtype(
         [(name, np.int64) for name in whole.split()] + [(name, np.float64) for name in real.split()]
     )
 
 
-# One op: what its kind does, a dense product say, then an activation, then dropout.
-#   forward, scale, backward, gradient, activate, drop  kernels, or 0 where there is nothing to do
-#   product, back_product, weight_gradient, narrow_gradient  kernels that those of dense ops call
+# One op: the operation of its kind (such as a dense product), then an activation, then dropout.
+#   forward, scale, backward, gradient, activate, drop  kernels, or 0 if there is nothing to do
+#   product, back_product, weight_gradient, narrow_gradient  kernels called by those of dense ops
 #   source           the op whose values it reads, or -1 for the samples
 #   dense            whether it is a dense product
-#   elementwise      whether it is an activation or dropout alone
-#   weights, biases  the first of each in params and grads
-#   weight_rows, weight_width  shape of its weights; a vector is one row, and no rows stand for none
+#   elementwise      whether it is only an activation or dropout
+#   weights, biases  index of the first of each in params and grads
+#   weight_rows, weight_width  shape of its weights; a vector has 1 row, an op without weights 0
 #   n_biases         n_out, or 0
-#   buffers          the first of its numbers in buffers
+#   buffers          index of its first number in buffers
 #   values, slopes   addresses of (batch, n_out)
-#   kept             address of what the forward pass keeps for the way back, as the kind says
-#   places, options  addresses of int64 and float64, as the kind says
-#   as_trained       whether it does what it does in training only
-#   dropout          its rate; or, if that follows a schedule, 1 and the column of hyper that has it
-#   penalty_parts    in how many parts the penalties of a row of W are summed, 0 if it has none:
-#                    those of the next sum over its units, so that threads which share that out
-#                    share these, too
+#   kept             address of what the forward pass keeps for the backward pass; layout by kind
+#   places, options  addresses of int64 and float64; meaning by kind
+#   as_trained       whether it behaves as in training
+#   dropout          its rate; or, if that follows a schedule, 1 + the column of hyper that has it
+#   penalty_parts    in how many parts the penalties of a row of W are summed, 0 without penalties:
+#                    as many as the next sum over its units has, so that threads that share out that
+#                    sum can share out the penalties in the same way
 OP = _record(
     "forward scale backward gradient activate drop"
     " product back_product weight_gradient narrow_gradient"
@@ -61,24 +61,25 @@ OP = _record(
 )
 
 # The samples of a call, in the user's memory.
-#   x          as `kind` and the two strides (bytes) say; of sparse ones the non-zeros, with their
-#              columns in x_indices (int32) and each sample's first in x_indptr (int64)
-#   order      (n_epochs, n_rows) int32, the samples in the order they are visited
+#   x          a table with the two strides in bytes; or, if sparse, the non-zeros, with their
+#              columns in x_indices (int32) and the start of each sample in x_indptr (int64)
+#   order      (n_epochs, n_rows) int32, the samples in the order in which they are visited
 #   labels     (n_samples,) int32, or 0; targets (n_samples, n_outputs), or 0
 #   weights    (n_samples,), or 0
-#   gather     the kernel that converts rows of x, times scale; 0 where tiles read x in place
+#   gather     the kernel that converts rows of x and multiplies them by scale; 0 if tiles read x
+#              in place
 SAMPLES = _record(
     "x x_indices x_indptr order labels targets weights"
     " n_rows n_features row_stride column_stride sparse gather",
     "scale",
 )
 
-# The network: its ops, and vectors that they count into.
-#   params, grads (n_params,); state, some vectors of n_params; n_vectors counts params, too
-#   buffers        numbers that are kept and not trained
-#   n_weight_rows  of all W, with each row in as many parts as its penalties are summed in
+# The network: its ops, and the vectors that their indices refer to.
+#   params, grads (n_params,); state, vectors of n_params; n_vectors counts them and params
+#   buffers        numbers that are kept but not trained
+#   n_weight_rows  rows of all W, each counted once per part in which its penalties are summed
 #   first_trained  the first op that has parameters
-#   penalties, add_penalty  kernels, 0 where l1 and l2 are
+#   penalties, add_penalty  kernels, or 0 if l1 and l2 are 0
 MODEL = _record(
     "ops n_ops params grads state buffers n_params n_vectors n_outputs n_weight_rows first_trained"
     " penalties add_penalty",
@@ -121,30 +122,33 @@ CALL = _record(
     "tolerance best_loss",
 )
 
-# The threads of a call, and what they share out.
-#   sync        where they meet; turns (n_threads, TURN_BYTES)
+# The threads of a call, and how they divide the work.
+#   sync        state of their barrier; turns (n_threads, TURN_BYTES)
 #   by_columns  whether they share out the columns of every op
-#   shared      the op whose inputs they share out, or -1; parts (stored parts, batch_size, n_out)
-#               of its product; own (n_threads, own_bytes), parameters and states of each thread's
-#               units of the op before it; move the kernel that brings these there and back, or 0
+#   shared      the op whose inputs they share out, or -1
+#   parts       (stored parts, batch_size, n_out) of that op's product
+#   own         (n_threads, own_bytes), parameters and states of each thread's units in the op
+#               before it
+#   move        the kernel that copies these there and back, or 0
 CREW = _record("n_threads sync turns by_columns shared parts own own_bytes move")
 
-# Work space, for one batch or for a block of one matrix.
+# The workspace, for one batch or for a block of a matrix.
 #   inputs      (batch_size, n_features), rows of x that had to be converted
-#   column_starts, column_places, column_factors: a batch of sparse rows, sorted by columns, in at
+#   column_starts, column_places, column_factors: the batch's sparse rows sorted by columns, with at
 #               most most_non_zeros numbers
 #   gradient    (batch_size, gradient_width); row_losses (batch_size,) float64
 #   penalties   (n_weight_rows,) float64
 #   panels      (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a gradient's block
-#   zeros       as many as the widest op; positions, int32 0, 1, 2, ...
+#   zeros       as many as the widest op has outputs; positions, int32 0, 1, 2, ...
 SPACE = _record(
     "inputs column_starts column_places column_factors most_non_zeros gradient gradient_width"
     " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions"
 )
 
-# What the network is judged by when an epoch ends: rows held out, and what their answers decide.
-#   judge       the kernel, or 0 where nothing is held out; jobs (n_threads,) int64, the address of
-#               each thread's job to answer with, or 0; order (n_rows,) int32 0, 1, 2, ...
+# Validation at the end of an epoch: the held-out rows, and the state of early stopping.
+#   judge       the kernel, or 0 if no rows are held out
+#   jobs        (n_threads,) int64, addresses of the jobs that predict for each thread, or 0
+#   order       (n_rows,) int32 0, 1, 2, ...
 #   row_losses  (n_rows,) float64
 #   grade       the kernel that compares answers with truth; score that adds up what it finds in
 #               parts (n_rows, n_parts), by weights, spread (n_parts,) and divisor: see `scores`.
@@ -195,9 +199,9 @@ ops_at = records(OP)
 
 
 class Turn:
-    """All that an op needs: the job's records, its ops, and a thread's place in the call.
+    """All that an op needs: the job's records, its ops, and the thread's current batch.
 
-    To compiled code a turn is the address of its record, so that it can be handed on at no cost.
+    In compiled code a turn is the address of its record, so passing it on costs nothing.
 
     Parameters
     ----------
@@ -279,7 +283,7 @@ else:
 
 @jit
 def turn_address(job_at, thread):
-    """Where the record of a thread's turns is; what does not change from turn to turn is noted."""
+    """Address of a thread's turn record, after writing the fields that stay constant in a call."""
     at = longs(job_at + _TURNS, 1)[0] + thread * TURN_BYTES
     turn = turns_at(at, 1)[0]
     turn["job"], turn["thread"] = job_at, thread

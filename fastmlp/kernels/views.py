@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Inputs(NamedTuple):
-    """Rows of a table: its address, bytes from row to row, and their order, address of int32."""
+    """Rows of a table: its address, the row stride in bytes, the address of their order (int32)."""
 
     at: Any
     stride: Any
@@ -18,7 +18,7 @@ class Inputs(NamedTuple):
 
 
 class Csr(NamedTuple):
-    """Sparse rows: addresses of non-zeros, their columns (int32) and where rows start (int64)."""
+    """Sparse rows: addresses of non-zeros, of their columns (int32), of row starts (int64)."""
 
     values: Any
     indices: Any
@@ -26,7 +26,7 @@ class Csr(NamedTuple):
 
 
 class ByColumns(NamedTuple):
-    """A batch's non-zeros column by column: addresses of where columns start, rows, values."""
+    """A batch's non-zeros column by column: addresses of column starts, rows and values."""
 
     starts: Any
     places: Any
@@ -34,7 +34,7 @@ class ByColumns(NamedTuple):
 
 
 class Strided(NamedTuple):
-    """A table of any type: its address, bytes from row to row and from column to column."""
+    """A table of any type: its address, row stride and column stride in bytes."""
 
     at: Any
     row_stride: Any
@@ -49,14 +49,14 @@ class Penalty(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """Address of the first number, and the numbers from row to row."""
+    """Address of the first number, and the row stride in numbers."""
 
     at: Any
     stride: Any
 
 
 class Block(NamedTuple):
-    """A part of a matrix: rows first..last, columns left..right, without the ends."""
+    """A part of a matrix: rows first..last and columns left..right, both ends excluded."""
 
     first: Any
     last: Any
@@ -65,7 +65,7 @@ class Block(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """W (n_in, n_out) and b (n_out,): addresses of W[0, 0] and b[0], numbers from row to row."""
+    """W (n_in, n_out) and b (n_out,): address of W[0, 0], row stride of W, address of b[0]."""
 
     at: Any
     stride: Any
@@ -75,7 +75,7 @@ class Weights(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Rows first..last; those up to `ahead` are asked for while the ones before are used."""
+    """Rows first..last; rows up to `ahead` are prefetched while earlier ones are used."""
 
     first: Any
     last: Any
@@ -91,7 +91,7 @@ class Panel(NamedTuple):
 
 
 class Panels(NamedTuple):
-    """Columns in panels one tile wide, `panel_bytes` from panel to panel."""
+    """Columns in panels one tile wide, which are `panel_bytes` apart."""
 
     at: Any
     stride: Any
@@ -99,7 +99,7 @@ class Panels(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Parts begin..end of sums over `depth` numbers, which have `parts` in all."""
+    """Parts begin..end, of `parts` in all, of sums over `depth` numbers."""
 
     depth: Any
     parts: Any
@@ -108,7 +108,7 @@ class Sums(NamedTuple):
 
 
 class Tools(NamedTuple):
-    """What a product works with: a kernel for panels, a tile's width of zeros, room for a panel."""
+    """Resources of a product: a kernel for panels, a tile's width of zeros, room for a panel."""
 
     product: Any
     zeros: Any
@@ -146,7 +146,7 @@ class Setting(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Parameters: n_rows runs of n_columns, `stride` apart, from number `start` on."""
+    """Parameters: n_rows runs of n_columns numbers, `stride` apart, beginning at `start`."""
 
     start: Any
     n_rows: Any
@@ -163,17 +163,17 @@ class Memory(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What a group multiplies the learning rate and the weight decay by."""
+    """Factors of a parameter group for the learning rate and the weight decay."""
 
     rate: Any
     decay: Any
 
 
 class Home(NamedTuple):
-    """Where a thread has the parameters of an op while steps go on.
+    """Where a thread keeps the parameters of an op during a call.
 
-    Addresses of some parameters and of their states, how many they are, which of them would be
-    W[0, 0] and b[0], and the numbers from row to row of W.
+    Addresses of parameters and of their states, the number of parameters, the indices at which
+    W[0, 0] and b[0] would be, and the row stride of W in numbers.
     """
 
     params: Any

@@ -1,5 +1,5 @@
-"""What a network is: layers and a loss over flat vectors of parameters, gradients and buffers.
+"""The data of a network: layers and a loss over flat vectors of parameters, gradients and buffers.
 
-`body` is all that the engine, files and predictors need to know of a network; what users call is
-in `fastmlp.network`.
+The engine, files and predictors only use the `body` of a network; the methods for users are in
+`fastmlp.network`.
 """

@@ -1,6 +1,6 @@
-"""What may be set on an object from outside: a checked value, copied numbers, or nothing.
+"""Attributes that users may set: to a checked value, by copying numbers, or not at all.
 
-Compiled code holds addresses of what an object owns, so an assignment never swaps that memory.
+Compiled code holds addresses of an object's arrays, so an assignment never replaces that memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Attribute(Generic[T]):
-    """Base of the descriptors below: the value is kept under the name with an underscore before."""
+    """Base of the descriptors below: the value is stored under the name with an underscore."""
 
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc
@@ -26,7 +26,7 @@ class Attribute(Generic[T]):
         self.name = name
 
     def place(self, owner: Any) -> str:
-        """What errors call the attribute."""
+        """The attribute's name in errors."""
         return f"{type(owner).__name__}.{self.name}"
 
     @overload
@@ -45,7 +45,7 @@ class Attribute(Generic[T]):
 
 
 class Fixed(Attribute[T]):
-    """An attribute that only its owner changes."""
+    """An attribute that only its owner can change."""
 
     def __init__(self, doc: str, advice: str) -> None:
         super().__init__(doc)
@@ -72,14 +72,14 @@ class Checked(Attribute[T]):
 
 
 class Numbers(Attribute[np.ndarray]):
-    """An array that keeps its memory: finite numbers of the same shape, or one, are copied in."""
+    """An array that keeps its memory: assigned numbers (same shape, or one) are copied in."""
 
     def __set__(self, owner: Any, value: Any) -> None:
         checks.assign(self.place(owner), vars(owner)["_" + self.name], value)
 
 
 class Views(dict[str, np.ndarray]):
-    """Arrays by name that stay what they are: numbers are written into them, not put in place.
+    """Arrays by name that cannot be replaced: an assignment writes numbers into the array.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Body: layers in a row and a loss, with all parameters in one flat vector.
+"""Body: a sequence of layers and a loss, with all parameters in one flat vector.
 
-It owns `params` and `grads` and hands views of them to its layers; weights of all layers come
-first, then all biases. `Network` is a body that can be trained, asked and saved.
+It owns `params` and `grads` and gives its layers views of them; weights of all layers come first,
+then all biases. `Network` adds training, prediction and saving.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..registry import checked_keywords
 from .attributes import Checked, Fixed, Numbers, Views
 from .groups import Group, remember
 
-_MOST_BYTES = 2**47  # what processors can address
+_MOST_BYTES = 2**47  # the address space of processors
 
 
 class Plan(NamedTuple):
-    """What a network's sizes come to for a number of features, and the names of those."""
+    """A network's sizes for a number of features, and the names of the features."""
 
     n_features: int
     n_outputs: int
@@ -50,7 +50,7 @@ class Body:
         "All that training changes, in one vector: parameters, then buffers.",
         "write into params or buffers",
     )
-    buffers = Numbers("Numbers that are saved with the parameters and not trained, in one vector.")
+    buffers = Numbers("Numbers that are saved with the parameters but not trained, in one vector.")
     loss = Checked[Loss](
         "What is minimised.", lambda body, where, value: _fitting_loss(body, value)
     )
@@ -102,14 +102,14 @@ class Body:
 
     @property
     def is_built(self) -> bool:
-        """Whether all sizes are known and the parameters are there."""
+        """Whether all sizes are known and parameters are allocated."""
         return self.n_features > 0
 
     def build(self, n_features: int) -> Self:
-        """Settle all sizes, allocate the flat vectors and draw initial weights.
+        """Set all sizes, allocate the flat vectors and draw initial weights.
 
-        Called by itself at the first data, or by the constructor if the first layer knows its
-        input.
+        Called automatically with the first data, or by the constructor if the first layer knows its
+        number of inputs.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Body:
             layer.initialize_buffers()
 
     def leaves(self) -> list[tuple[str, Layer]]:
-        """Layers that are not made of others.
+        """Layers that do not contain other layers.
 
         Returns
         -------
@@ -159,8 +159,8 @@ class Body:
         return list(leaves(self.layers))
 
     def _bind(self) -> None:
-        """Hand each layer its views of the flat vectors."""
-        self.spare_engines = {}  # they hold addresses of the former ones
+        """Give each layer its views of the flat vectors."""
+        self.spare_engines = {}  # they hold addresses of the previous vectors
         remember(self.params, self.groups)
         starts, first = {group.name: group for group in self.groups}, 0
         for place, layer in self.leaves():
@@ -179,7 +179,7 @@ class Body:
                 layer.bind_buffers(Views(kept))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but views, which `__setstate__` makes anew."""
+        """Everything except views, which `__setstate__` recreates."""
         state = self.__dict__ | {"spare_engines": {}}
         del state["_params"], state["_buffers"]
         state["_layers"] = tuple(_unbound(layer) for layer in self.layers)
@@ -202,8 +202,8 @@ class Body:
         Returns
         -------
         dict of str to ndarray
-            "0.W" is the weights of layer 0, "1.0.W" those of layer 0 in layer 1; writing to a view
-            changes the network.
+            "0.W" has the weights of layer 0, "1.0.W" those of layer 0 inside layer 1; writing to a
+            view changes the network.
         """
         return {
             f"{place}.{key}": view
@@ -227,7 +227,7 @@ class Body:
         }
 
     def named_arrays(self) -> dict[str, np.ndarray]:
-        """All that a file holds of the network.
+        """All arrays that are saved with the network.
 
         Returns
         -------
@@ -243,7 +243,7 @@ class Body:
 
 
 def planned(body: Body, n_features: int) -> Plan:
-    """Sizes for a number of features, found on copies: what does not fit changes no layer."""
+    """Sizes for a number of features, computed on copies so that an error changes no layer."""
     if n_features == body.n_features:
         return Plan(n_features, body.n_outputs, body.groups)
     trial = [copy.copy(layer) for layer in body.layers]
@@ -251,7 +251,7 @@ def planned(body: Body, n_features: int) -> Plan:
 
 
 def _fitting_loss(body: Body, value: Any) -> Loss:
-    """The loss that a name or object stands for, if it reads targets as the first fit did."""
+    """The loss for a name or object, if it reads targets in the same way as the first fit."""
     loss: Loss = LOSSES.make(value, Loss)
     if body.coder is not None and not body.coder.suits(loss):
         raise InputError(
@@ -318,13 +318,13 @@ def _checked_names(where: str, names: Any, n_features: int) -> tuple[str, ...] |
 
 
 def _known_width(layers: Sequence[Layer]) -> int | None:
-    """Columns of the input if a layer says so, be it behind some that keep the width."""
+    """Columns of the input if a layer defines them, possibly after layers that keep the width."""
     sized = [layer for layer in layers if not layer.keeps_width]
     return sized[0].n_in if sized else None
 
 
 def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
-    """Where each parameter stands in the flat vectors: matrices first, then vectors."""
+    """Positions of all parameters in the flat vectors: matrices first, then vectors."""
     found = []
     for place, layer in leaves(layers):
         for key, shape in layer.parameter_shapes().items():
@@ -345,10 +345,10 @@ def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
 
 
 def _unbound(layer: Layer) -> Layer:
-    """A shallow copy without views, caches or memory of the last batch."""
+    """A shallow copy without views, caches or values of the last batch."""
     twin: Layer
     twin = layer.with_layers(_unbound) if isinstance(layer, Container) else copy.copy(layer)
-    built_in = type(layer) in LAYERS  # in a layer of the user's own, nothing says what is a cache
+    built_in = type(layer) in LAYERS  # in other layers, caches cannot be told from state
     for key in list(twin.__dict__):
         if key in ("parameters", "gradients", "buffers") or (built_in and key.startswith("_")):
             del twin.__dict__[key]

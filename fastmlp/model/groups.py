@@ -1,7 +1,7 @@
 """Groups: which part of a network's flat parameters belongs to which weights or biases.
 
-A network notes its vector here, so that an optimizer in a loop of the user's own finds the groups
-of an array that it is handed. Nothing is kept alive by that.
+A network registers its vector here, so that in a user's own training loop an optimizer can look up
+the groups of an array. The registry does not keep arrays alive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..kernels.compiler.memory import address_of
 
 
 class Group(NamedTuple):
-    """A part of the flat parameters that one layer's weights or biases take."""
+    """The part of the flat parameters for one layer's weights or biases."""
 
     name: str  # "0.W": layer number and parameter
     start: int
@@ -33,11 +33,11 @@ class _Known(NamedTuple):
     groups: Sequence[Group]
 
 
-_known: dict[int, _Known] = {}  # by the id of the array that owns the memory
+_known: dict[int, _Known] = {}  # keyed by the id of the array that owns the memory
 
 
 def owner_of(values: np.ndarray) -> np.ndarray:
-    """The array that owns the memory of a view, which is the same one for all views of it."""
+    """The array that owns the memory of a view; the same array for all its views."""
     while isinstance(values.base, np.ndarray):
         values = values.base
     return values
@@ -48,7 +48,7 @@ def _address(params: np.ndarray) -> int:
 
 
 def remember(params: np.ndarray, groups: Sequence[Group]) -> None:
-    """Keep in mind, while its memory lives, what a network's vector consists of."""
+    """Register the groups of a network's vector, for as long as its memory exists."""
     owner = owner_of(params)
     key = id(owner)
     reference = weakref.ref(owner, lambda _: _known.pop(key, None))
@@ -56,7 +56,7 @@ def remember(params: np.ndarray, groups: Sequence[Group]) -> None:
 
 
 def groups_of(params: np.ndarray) -> list[Group]:
-    """Groups of a network's vector, or of a view of whole groups; else one group of weights."""
+    """Groups of a network's vector, or of a view of whole groups; otherwise one weight group."""
     known = _known.get(id(owner_of(params)))
     if known is not None:
         first = (_address(params) - known.address) // params.itemsize

@@ -1,6 +1,6 @@
-"""A network at a glance: its layers with their sizes, parameters and memory, as text.
+"""Summary of a network: its layers with their sizes, parameters and memory, as text.
 
-The text is returned, not printed; at a prompt it shows as it is.
+The text is returned, not printed; at a prompt it is shown without quotes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Summary(str):
 
 
 def summary(network: Body) -> Summary:
-    """A table of the layers of a network, and what they come to."""
+    """A table of the layers of a network, with totals."""
     rows = [_HEADER, *_rows(network)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"Network of {network.dtype.name}, loss {network.loss.name}"]
@@ -38,7 +38,7 @@ def summary(network: Body) -> Summary:
 
 
 def _rows(network: Body) -> list[tuple[str, str, str, str]]:
-    """One row for each layer; layers in others follow with their places."""
+    """One row per layer; layers inside it follow with their places."""
     found = list[tuple[str, str, str, str]]()
     for number, layer in enumerate(network.layers):
         found.append(_row(network, f"{number}", layer))
@@ -64,7 +64,7 @@ def _total(network: Body) -> str:
     if not network.is_built:
         return "not built yet: all sizes are known after the first fit, or build(n_features)"
     n_bytes = network.params.nbytes
-    trained = 2 + Adam().n_vectors  # parameters, gradients and what Adam keeps
+    trained = 2 + Adam().n_vectors  # parameters, gradients and Adam's state
     return (
         f"{network.n_features:,} inputs, {network.params.size:,} parameters: {_bytes(n_bytes)}, "
         f"with gradients and the state of Adam {_bytes(trained * n_bytes)}"
@@ -72,7 +72,7 @@ def _total(network: Body) -> str:
 
 
 def _bytes(number: int) -> str:
-    """A size as people read it: "640 bytes", "1.4 MB"."""
+    """A size in readable units: "640 bytes", "1.4 MB"."""
     if number < 1000:
         return f"{number} bytes"
     size, units = number / 1000, ["kB", "MB", "GB", "TB"]

@@ -1,7 +1,7 @@
-"""Layers, losses and initial weights: what a network is made of.
+"""Layers, losses and initial weights: the parts of a network.
 
 A layer describes itself (sizes, options) and, once bound, holds views into its network's flat
-parameters; what it computes is done by the same kernels as in the compiled step.
+parameters. It computes with the same kernels as the compiled step.
 """
 
 from .activations import ACTIVATIONS as ACTIVATIONS

@@ -1,7 +1,7 @@
 """Activations: each class names the rule for its values and slopes, and its option.
 
-To add one, its rule goes to `kernels.rules.activations` and its class here;
-docs/extending/activation.md shows it.
+To add an activation, write a rule in `kernels.rules.activations` and a class here; see
+docs/extending/activation.md.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .layer import LAYERS, Layer
 
 
 class Activation(Layer):
-    """Base of all activations: an element-wise function and its slope, which one rule gives.
+    """Base of all activations: an element-wise function and its slope, computed by one rule.
 
-    One of your own derives from this and sets `name` and `kernel = compiled_activation(rule)`; it
-    then runs in the compiled loop. The only field of a dataclass is the rule's `alpha`.
+    Your own activation derives from this and sets `name` and `kernel = compiled_activation(rule)`;
+    it then runs in the compiled loop. The only field of a dataclass is the rule's `alpha`.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Activation(Layer):
     Raises
     ------
     InputTypeError
-        When a class is defined whose `kernel` is no compiled rule.
+        When a class is defined whose `kernel` is not a compiled rule.
 
     Examples
     --------
@@ -60,12 +60,12 @@ class Activation(Layer):
         check_declared(cls, ACTIVATION, "compiled_activation")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what was kept of the last batch."""
+        """The state without values kept from the last batch."""
         return {key: value for key, value in super().__getstate__().items() if key != "_slope"}
 
     @property
     def option(self) -> float:
-        """The one number of the kernel's rule, its `alpha`; 0 where there is none."""
+        """The number passed to the kernel's rule, its `alpha`; 0 if there is none."""
         return only_number(self)
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
@@ -399,8 +399,8 @@ ACTIVATIONS = tuple(layer for layer in LAYERS if issubclass(layer, Activation))
 class Rescaling(Activation):
     """Multiplies by a constant: as the first layer it lets a network take pixels as bytes.
 
-    There it costs next to nothing, being done while a batch is converted, and it goes with the
-    network into files and predictors.
+    There it costs almost nothing, because it is done while a batch is converted. It is a part of
+    the network in files and predictors as well.
 
     Parameters
     ----------

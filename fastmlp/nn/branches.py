@@ -1,6 +1,6 @@
-"""Layers made of layers: Residual, which adds its input, and Columns, which share the columns out.
+"""Layers made of layers: Residual, which adds its input, and Columns, which splits the columns.
 
-They may stand wherever a layer may, in each other, too.
+They can be used wherever a layer can, including inside each other.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from .layer import LAYERS, Layer
 
 
 class Container(Layer):
-    """Base of layers that are made of others, which are found in `inner` by their place."""
+    """Base of layers that are made of others; `inner` has these by their places."""
 
     @property
     def inner(self) -> dict[str, Layer]:
         raise NotImplementedError
 
     def with_layers(self, replace: Callable[[Layer], Layer]) -> Self:
-        """A copy of which each inner layer is what `replace` makes of it.
+        """A copy with each inner layer replaced by `replace(layer)`.
 
         Parameters
         ----------
         replace : callable
-            From one layer to another.
+            Takes a layer and returns the one that replaces it.
 
         Returns
         -------
         Layer
-            Of the same class, free for a network of its own.
+            Of the same class, not yet part of a network.
         """
         raise NotImplementedError
 
@@ -51,7 +51,7 @@ class Container(Layer):
 
 
 def _chain(where: str, layers: Any) -> tuple[Layer, ...]:
-    """Layers in a row, as users pass them."""
+    """A sequence of layers, as users pass it."""
     given = layers if isinstance(layers, Iterable) and not isinstance(layers, str) else None
     found = None if given is None else tuple(given)
     if found is None or not all(isinstance(layer, Layer) for layer in found):
@@ -76,17 +76,17 @@ def _backward(layers: Sequence[Layer], flowing: np.ndarray) -> np.ndarray:
 @LAYERS.register
 @dataclass
 class Residual(Container):
-    """Adds what comes in to what its layers make of it.
+    """Adds its input to the output of its layers.
 
     Parameters
     ----------
     layers : sequence of Layer
-        In order, at least one; as many columns come out as go in.
+        In order, at least one; the last must have as many columns as the input.
 
     Raises
     ------
     InputError
-        For no layers, and once sizes are known, for layers that change the number of columns.
+        For no layers and, once sizes are known, for layers that change the number of columns.
 
     Notes
     -----
@@ -154,7 +154,7 @@ class Residual(Container):
 
 
 class Branch(NamedTuple):
-    """Some columns and the layers that they go through; no layers pass them on."""
+    """Some columns and the layers that they go through; without layers, they are passed on."""
 
     columns: tuple[int, ...]
     layers: tuple[Layer, ...]
@@ -163,13 +163,13 @@ class Branch(NamedTuple):
 @LAYERS.register
 @dataclass(init=False)
 class Columns(Container):
-    """Sends columns through branches of layers, and puts what comes out side by side.
+    """Sends columns through branches of layers, and concatenates the outputs.
 
     Parameters
     ----------
     *branches : (int or sequence of int, sequence of Layer)
         Columns, counted from 0, and the layers that they go through. A column may go through
-        several branches. Columns that are in none are passed on as they are, after all others.
+        several branches. Columns that are in no branch are passed on unchanged, after all others.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class Columns(Container):
     Raises
     ------
     InputError
-        For no branches, and for columns that are not there or twice in one branch.
+        For no branches, and for columns that do not exist or occur twice in one branch.
 
     Notes
     -----
@@ -246,7 +246,7 @@ class Columns(Container):
 
     @property
     def all_branches(self) -> tuple[Branch, ...]:
-        """Those given and, once the layer is built, one without layers for all other columns."""
+        """The given branches and, once built, one without layers for all other columns."""
         taken = {column for branch in self.branches for column in branch.columns}
         rest = tuple(column for column in range(self.n_in or 0) if column not in taken)
         return (*self.branches, Branch(rest, ())) if rest else self.branches
@@ -283,7 +283,7 @@ class Columns(Container):
         dY = self._incoming(dY, self._values)
         dX = np.zeros((len(dY), self.n_in or 0), dY.dtype)
         starts = np.cumsum([0, *self._widths])
-        for number in reversed(range(len(self.all_branches))):  # in the order of the fused step
+        for number in reversed(range(len(self.all_branches))):  # the order of the fused step
             columns, layers = self.all_branches[number]
             end = dY[:, starts[number] : starts[number + 1]]
             dX[:, list(columns)] += _backward(layers, np.ascontiguousarray(end))

@@ -1,7 +1,7 @@
-"""Layers in a row: each learns its number of inputs from the one before.
+"""Layers in sequence: each gets its number of inputs from the layer before.
 
-And each Dense learns which activation comes next, by which its weights start. Layers of the user's
-own are checked here for what every use of them needs.
+Each Dense layer is also told which activation follows, which determines its initial weights.
+User-defined layers are checked here for the requirements that all uses share.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
 
 
 def leaves(layers: Iterable[Layer], before: str = "") -> Iterator[tuple[str, Layer]]:
-    """Layers that have no layers in them, with their places: "2", or "1.0" in layer 1."""
+    """Layers that contain no others, with their places: "2", or "1.0" inside layer 1."""
     for number, layer in enumerate(layers):
         place = f"{before}{number}"
         if not layer.inner:
@@ -41,7 +41,7 @@ def leaves(layers: Iterable[Layer], before: str = "") -> Iterator[tuple[str, Lay
 
 
 def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """All layers, each before those in it."""
+    """All layers, each before those that it contains."""
     for layer in layers:
         yield layer
         if inner := layer.inner:
@@ -49,7 +49,7 @@ def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
 
 
 def _build_own(layer: Layer, n_in: int) -> int:
-    """Build a layer of the user's own, whose sizes and parameters must make sense."""
+    """Build a user-defined layer, and check its sizes and parameters."""
     name = type(layer).__name__
     if type(layer).forward is Layer.forward:
         advice = "define forward(self, X, training=False)"

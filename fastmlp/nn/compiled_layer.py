@@ -1,7 +1,7 @@
-"""Layers that are a kind of op: all that they compute is in kernels.
+"""Layers that are a kind of op: all their computation is in kernels.
 
-Outside of a program such a layer runs its op alone, so that a network layer by layer, and a check
-by differences, see the same arithmetic as the fused step.
+Outside of a program such a layer runs its op alone. So a layer-by-layer network and gradient checks
+use the same arithmetic as the fused step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .layer import Layer
 class CompiledLayer(Layer):
     """Base of layers whose forward and backward passes are kernels of one kind of op.
 
-    A subclass names its `kind`. It has at most two parameters: weights of one or two dimensions,
-    and as many biases as columns come out.
+    A subclass names its `kind`. It has at most two parameters: weights with one or two dimensions,
+    and one bias per output column.
     """
 
     kind: ClassVar[Kind]
@@ -33,7 +33,7 @@ class CompiledLayer(Layer):
 
     @property
     def options(self) -> tuple[float, ...]:
-        """Numbers that the kernels find in the op's record."""
+        """Numbers for the kernels, which are put into the op's record."""
         return ()
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
@@ -53,7 +53,7 @@ class CompiledLayer(Layer):
 
 
 def describe(layer: Layer, op: Any) -> None:
-    """What stands in an op's record of a layer's sizes."""
+    """Write a layer's sizes into an op's record."""
     op["n_in"], op["n_out"] = layer.n_in or 0, layer.n_out or 0
     shapes = list(layer.parameter_shapes().values())
     if shapes:
@@ -63,7 +63,7 @@ def describe(layer: Layer, op: Any) -> None:
 
 
 class _Alone:
-    """A layer's op with memory of its own, for one batch."""
+    """A layer's op with its own memory, for one batch."""
 
     def __init__(self, layer: CompiledLayer, X: np.ndarray, training: bool) -> None:
         self.layer, self.X, self.one = layer, X, X.dtype.type(1)
@@ -86,11 +86,11 @@ class _Alone:
         op["activate"] = activation(identity).address(dtype)
         self._point()
 
-    def _at(self, array: np.ndarray, what: str = "work space") -> int:
+    def _at(self, array: np.ndarray, what: str = "workspace") -> int:
         return address_of(array, what, array.dtype, array.size, written=array is not self.X)
 
     def _point(self) -> None:
-        """Say where all of it is."""
+        """Write the addresses of all memory into the records."""
         model, call, crew, space = (
             self.job[name][0] for name in ("model", "call", "crew", "space")
         )
@@ -120,7 +120,7 @@ class _Alone:
         return self.values.copy()
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
-        """The gradient of X; that of the parameters goes to the layer's gradients."""
+        """The gradient of X; that of the parameters is written to the layer's gradients."""
         kind, n_in = self.layer.kind, self.X.shape[1]
         self.slopes[...] = dY
         if kind.gradient is not None:
@@ -133,12 +133,12 @@ class _Alone:
 
 
 def _flat(views: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """Copies of arrays one after the other, wherever the arrays themselves are."""
+    """One array with copies of all views in order."""
     return np.concatenate([np.empty(0, dtype), *(values.reshape(-1) for values in views.values())])
 
 
 def _spread(flat: np.ndarray, views: Mapping[str, np.ndarray]) -> None:
-    """Write what `_flat` put together back to where it came from."""
+    """The inverse of `_flat`: copy the numbers back into the views."""
     start = 0
     for values in views.values():
         values[...] = flat[start : start + values.size].reshape(values.shape)

@@ -1,6 +1,6 @@
 """Dense: the products of mini-batches with a weight matrix, forward and backward.
 
-Views of W and b are handed out by the network; the kernels are those of the fused step.
+W and b are views that the network provides; the kernels are those of the fused step.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Dense(Layer):
         self._set_parameter("b", values)
 
     def _set_parameter(self, key: str, values: Any) -> None:
-        """Copy numbers in: of the same shape, or one number for all."""
+        """Copy numbers in: an array of the same shape, or one number for all."""
         checks.assign(f"{self!r}.{key}", self._parameter(key), values)
 
     @property
@@ -244,7 +244,7 @@ class Dense(Layer):
         return dX
 
     def _addresses(self, n_in: int, n_out: int) -> tuple[int, int]:
-        """Of W and b, if they are still what such inputs are multiplied with."""
+        """Addresses of W and b, after checking that they still have these sizes."""
         dtype = checks.float_type(repr(self), self.W.dtype)
         W = address_of(self.W, f"{self!r}.W", dtype, n_in * n_out)
         return W, address_of(self.b, f"{self!r}.b", dtype, n_out)
@@ -256,7 +256,7 @@ def product_for(n_out: int) -> Kernel:
 
 
 def gradient_for_few(n_out: int) -> Kernel:
-    """The kernel for the gradient of a W of few columns, or of such a rest of more."""
+    """The kernel for the gradient of a W with few columns, or of the last few of many."""
     return narrow.weight_gradient_of_one if n_out == 1 else narrow.weight_gradient
 
 

@@ -1,6 +1,6 @@
-"""Dropout: which units are dropped follows from seed, layer, step and place.
+"""Dropout: seed, layer, step and position determine which units are dropped.
 
-So a run can be repeated for any number of threads, and nothing has to be stored to resume it.
+So a run is reproducible with any number of threads, and nothing has to be stored to resume it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .layer import LAYERS, Layer
 @LAYERS.register
 @dataclass
 class Dropout(Layer):
-    """In training, drops each input at random and scales the rest to make up for it.
+    """In training, drops inputs at random and scales the rest to compensate.
 
-    Which inputs are dropped depends on the network's seed, the layer's position and the step only.
+    Which inputs are dropped depends only on the network's seed, the layer's position and the step.
     Outside of training the layer changes nothing.
 
     Parameters
     ----------
     rate : float in [0, 1), Schedule or callable, default 0.5
-        Probability of being dropped; a schedule gives that of each step of a fit.
+        Probability of being dropped; a schedule gives the rate at each step of a fit.
 
     Raises
     ------
@@ -38,7 +38,7 @@ class Dropout(Layer):
 
     Notes
     -----
-    y = 0 with probability rate, else x / (1 - rate); the slope is 0 or 1 / (1 - rate) alike.
+    y = 0 with probability rate, else x / (1 - rate); the slope is 0 or 1 / (1 - rate) accordingly.
 
     References
     ----------
@@ -77,7 +77,7 @@ class Dropout(Layer):
         stream : int
             The layer's number.
         step : int
-            Steps done before, by all epochs.
+            Number of earlier steps in all epochs.
         rate : float, optional
             What a schedule gives for the step; by default, what it gives for the last one of a run.
         first_row : int, default 0
@@ -120,13 +120,13 @@ class Dropout(Layer):
 
 
 def by_schedule(layers: Sequence[Layer]) -> list[Dropout]:
-    """Those whose rates follow schedules, in order."""
+    """The dropout layers whose rates follow schedules, in order."""
     drops = [layer for layer in every_layer(layers) if isinstance(layer, Dropout)]
     return [layer for layer in drops if isinstance(layer.rate, Schedule)]
 
 
 def rates_of_steps(layers: Sequence[Layer], steps: np.ndarray, n_steps: int) -> np.ndarray:
-    """The rates of all that follow schedules at some steps of a run: (steps, such layers)."""
+    """Rates at some steps of a run of the layers that follow schedules: (n_steps, n_layers)."""
     drops = by_schedule(layers)
     table = np.empty((steps.size, len(drops)))
     for column, layer in enumerate(drops):

@@ -1,6 +1,6 @@
-"""Embedding: numbers of categories become learned vectors.
+"""Embedding: category numbers become learned vectors.
 
-Between layers that take other columns it stands in a branch of `Columns`.
+If only some columns are categories, it is used in a branch of `Columns`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .layer import LAYERS
 class Embedding(CompiledLayer):
     """Looks each input column up in a table of learned vectors.
 
-    Columns hold numbers of categories: 0, 1, ..., n_categories - 1. All columns that the layer gets
-    share the table; their vectors come out side by side. Where each column has categories of its
-    own, give each an Embedding in a branch of `Columns`.
+    Columns hold category numbers: 0, 1, ..., n_categories - 1. All columns that the layer gets
+    share the table; their vectors are concatenated. If columns have different categories, give each
+    an Embedding in a branch of `Columns`.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ class Embedding(CompiledLayer):
     Raises
     ------
     InputError
-        For sizes below 1. Networks refuse rows with other numbers than those of categories where
-        the layer reads their inputs; elsewhere, and in predictors, such a number becomes nan.
+        For sizes below 1. If the layer reads a network's inputs, the network refuses rows with
+        numbers that are not categories; elsewhere, and in predictors, such a number becomes nan.
 
     Notes
     -----
     Y[:, i dim : (i + 1) dim] = W[X[:, i]], with the parameter "W" of shape (n_categories, dim),
-    drawn from a normal distribution of mean 0 and variance 1, as PyTorch's is. It is a weight:
-    penalties and weight decay count it. Each step updates the whole table.
+    drawn from a normal distribution with mean 0 and variance 1, as in PyTorch. Penalties and weight
+    decay apply to it. Each step updates the whole table.
 
     References
     ----------

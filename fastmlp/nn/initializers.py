@@ -1,7 +1,7 @@
 """Initial weights: each rule draws a matrix (n_in, n_out) whose scale fits the layer's sizes.
 
 Xavier/Glorot keeps variances with symmetric activations, He with rectifiers, LeCun with SELU;
-`default_for` picks by the activation that follows.
+`default_for` chooses by the activation that follows.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Initializer:
         raise NotImplementedError
 
     def parameter_scale(self, n_in: int) -> float:
-        """Weight per unit of the parameter that the optimizer is meant to see.
+        """Weight per unit of the parameter that the optimizer should see.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class HeNormal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class LeCunUniform(Initializer):
-    """Uniform numbers that keep variances forwards.
+    """Uniform numbers that keep variances in the forward pass.
 
     Notes
     -----
@@ -242,7 +242,7 @@ class LeCunUniform(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class LeCunNormal(Initializer):
-    """Normal numbers that keep variances forwards, which SELU builds on.
+    """Normal numbers that keep variances in the forward pass, as SELU requires.
 
     Notes
     -----
@@ -271,7 +271,7 @@ class LeCunNormal(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class Normal(Initializer):
-    """Normal numbers of one scale, whatever the sizes.
+    """Normal numbers with a scale that does not depend on the layer's sizes.
 
     Parameters
     ----------
@@ -315,8 +315,8 @@ class NTK(Initializer):
     Notes
     -----
     W = V / sqrt(n_in) with V ~ N(0, 1). The network stores W; its steps are scaled so that W moves
-    as if the optimizer had moved V: by 1 / sqrt(n_in) where steps do not depend on the gradient's
-    scale (Adam), by 1 / n_in else (SGD).
+    as if the optimizer had moved V: by 1 / sqrt(n_in) if steps do not depend on the gradient's
+    scale (Adam), otherwise by 1 / n_in (SGD).
 
     References
     ----------
@@ -344,7 +344,7 @@ class NTK(Initializer):
 @INITIALIZERS.register
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All zeros, for biases and for an output layer that is to start without opinion.
+    """All zeros, for biases, and for an output layer that should start with neutral predictions.
 
     Notes
     -----
@@ -366,7 +366,7 @@ class Zeros(Initializer):
 
 
 def default_for(activation: str) -> Initializer:
-    """What suits the activation that follows, by its registered name."""
+    """The initializer that suits the activation that follows, given its registered name."""
     if activation in ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "softplus"):
         return HeUniform()
     if activation == "selu":

@@ -1,6 +1,6 @@
-"""What every layer is: sizes, options, views into flat parameters, `forward` and `backward`.
+"""The base class of layers: sizes, options, views into flat parameters, `forward` and `backward`.
 
-A layer of the user's own derives from `Layer`; those with kernels stand in `LAYERS` by name.
+User-defined layers derive from `Layer`; built-in ones are in `LAYERS` by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LAYERS: Registry[Layer] = Registry("layer", _OTHER_NAMES)
 
 
 class Size:
-    """A layer's number of columns: None until it is known, and fixed once there are parameters."""
+    """A layer's number of columns: None until it is known, fixed once parameters exist."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -56,8 +56,8 @@ class Size:
 class Layer:
     """Base of all layers.
 
-    A layer of your own derives from this, defines `forward` and `backward` in plain NumPy and, if
-    it has parameters, `parameter_shapes` and `initialize`. It then works in any network at once.
+    Your own layer derives from this, defines `forward` and `backward` in plain NumPy and, if it has
+    parameters, `parameter_shapes` and `initialize`. It then works in any network.
 
     Attributes
     ----------
@@ -81,10 +81,10 @@ class Layer:
     """
 
     name: ClassVar[str] = "layer"
-    keeps_width: ClassVar[bool] = False  # whether as many columns come out as go in, whatever
+    keeps_width: ClassVar[bool] = False  # whether it always returns as many columns as it gets
     is_before_activation: ClassVar[bool] = False  # whether an activation still follows a Dense
     n_in, n_out = Size(), Size()
-    is_taken = False  # by a network, whose parameters it then views
+    is_taken = False  # whether it is part of a network, whose parameters it then views
     buffers: Mapping[str, np.ndarray] = MappingProxyType({})
 
     def __repr__(self) -> str:
@@ -92,15 +92,15 @@ class Layer:
 
     @property
     def inner(self) -> dict[str, Layer]:
-        """Layers in this one by their places; none, but for `Residual` and `Columns`."""
+        """Layers inside this one by their places; none except in `Residual` and `Columns`."""
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of a layer is free for a network of its own."""
+        """The state of a copy, which belongs to no network yet."""
         return {key: value for key, value in self.__dict__.items() if key != "is_taken"}
 
     def build(self, n_in: int) -> int:
-        """Learn the number of input columns.
+        """Set the number of input columns.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Layer:
         Raises
         ------
         InputError
-            If the layer was made, or built before, for another number.
+            If the layer was made or built for another number before.
         """
         if self.n_in is not None and self.n_in != n_in:
             raise InputError(
@@ -130,7 +130,7 @@ class Layer:
         return self.n_out
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter by name; the layer is built by then.
+        """Shape of each parameter by name; called after `build`.
 
         Returns
         -------
@@ -149,17 +149,17 @@ class Layer:
         """
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each buffer by name: numbers that are saved with a network and not trained.
+        """Shape of each buffer by name: numbers that are saved with a network but not trained.
 
         Returns
         -------
         dict of str to tuple of int
-            Empty for layers without buffers; the layer is built by then.
+            Empty for layers without buffers; called after `build`.
         """
         return {}
 
     def bind_buffers(self, buffers: dict[str, np.ndarray]) -> None:
-        """Take views into the network's flat vector as this layer's buffers.
+        """Use views into the network's flat vector as this layer's buffers.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class Layer:
         """Write initial values into `self.buffers`."""
 
     def bind_own_buffers(self, dtype: Any) -> None:
-        """Give a layer outside any network buffers of its own.
+        """Allocate buffers for a layer outside of a network.
 
         Parameters
         ----------
@@ -184,14 +184,14 @@ class Layer:
 
     @classmethod
     def from_specification(cls, fields: dict[str, Any], make: Callable[[Any], Layer]) -> Layer:
-        """A layer like the one that `specification` described.
+        """Make a layer from what `specification` returned.
 
         Parameters
         ----------
         fields : dict
             The specification without its name.
         make : callable
-            What makes an inner layer from its specification.
+            Makes an inner layer from its specification.
 
         Returns
         -------
@@ -201,7 +201,7 @@ class Layer:
         return cls(**fields)
 
     def initialize_alone(self, n_in: int, dtype: Any = np.float64, random_state: Any = 0) -> None:
-        """Give a layer outside any network parameters of its own.
+        """Allocate and draw parameters for a layer outside of a network.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Layer:
         Raises
         ------
         InputError
-            If the layer is made for another number of columns, or for a bad seed.
+            If the layer was made for another number of columns, or for an invalid seed.
         """
         self.build(n_in)
         shapes = self.parameter_shapes()
@@ -225,7 +225,7 @@ class Layer:
         self.initialize(np.random.default_rng(seed))
 
     def bind(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
-        """Take views into the network's flat vectors as this layer's parameters and gradients.
+        """Use views into the network's flat vectors as this layer's parameters and gradients.
 
         Parameters
         ----------
@@ -235,19 +235,19 @@ class Layer:
         self.parameters, self.gradients = parameters, gradients
 
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
-        """Outputs for a batch of inputs, keeping what `backward` will need.
+        """Outputs for a batch of inputs; keeps what `backward` needs.
 
         Parameters
         ----------
         X : array of shape (n, n_in)
             Inputs; `Dense` also takes a sparse matrix.
         training : bool, default False
-            Whether to do what is done in training only, as dropout is.
+            Whether to apply what is for training only, such as dropout.
 
         Returns
         -------
         ndarray of shape (n, n_out)
-            Float32 or float64: as the parameters or, without any, as X; float64 for integers.
+            Float32 or float64, as the parameters; without parameters as X, or float64 for integers.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class Layer:
     def backward(self, dY: np.ndarray) -> np.ndarray:
         """Gradient of a loss with respect to the last inputs, given that of the outputs.
 
-        Gradients of parameters are written into `self.gradients`.
+        Gradients of the parameters are written to `self.gradients`.
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ class Layer:
         Raises
         ------
         InputError
-            Without a forward pass before, or for another shape, in built-in layers.
+            Without an earlier forward pass, or for another shape, in built-in layers.
         """
         raise NotImplementedError
 
@@ -316,7 +316,7 @@ class Layer:
 
 
 def _memory(shapes: dict[str, tuple[int, ...]], dtype: Any) -> Views:
-    """Views of one array for all of some shapes."""
+    """Views into one new array, one for each shape."""
     sizes = {key: math.prod(shape) for key, shape in shapes.items()}
     flat, views, start = aligned_zeros(sum(sizes.values()), dtype), {}, 0
     for key, size in sizes.items():

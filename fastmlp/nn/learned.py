@@ -1,6 +1,6 @@
-"""Layers with one learned number for each column: Scale and PReLU.
+"""Layers with one learned number per column: Scale and PReLU.
 
-Neither penalties nor weight decay touch these numbers.
+Penalties and weight decay do not apply to these numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .layer import LAYERS
 
 
 class _OnePerColumn(CompiledLayer):
-    """What both have: `weight` (n_in,), which begins as `start`."""
+    """Common base: `weight` (n_in,), with the initial value `start`."""
 
     keeps_width: ClassVar[bool] = True
     start: float
@@ -50,13 +50,13 @@ class Scale(_OnePerColumn):
 
     Notes
     -----
-    y = weight x, with the parameter "weight" of shape (n_in,). Penalties and weight decay leave it
-    alone.
+    y = weight x, with the parameter "weight" of shape (n_in,). Penalties and weight decay do not
+    apply to it.
 
     References
     ----------
     Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted
-    trees on tabular data", NeurIPS 2024, where such a layer comes first.
+    trees on tabular data", NeurIPS 2024, which uses such a layer as the first one.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class Scale(_OnePerColumn):
 @LAYERS.register
 @dataclass
 class PReLU(_OnePerColumn):
-    """Rectified linear unit that leaks below zero by a learned factor for each column.
+    """Rectified linear unit with a learned slope below zero for each column.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class PReLU(_OnePerColumn):
     Notes
     -----
     y = x above 0, else weight x, with the parameter "weight" of shape (n_in,). Penalties and weight
-    decay leave it alone.
+    decay do not apply to it.
 
     References
     ----------

@@ -1,7 +1,7 @@
-"""Losses: what is minimised, over which kind of target, and the link from outputs to predictions.
+"""Losses: what is minimised, for which kind of target, and the link from outputs to predictions.
 
-A loss sees the linear outputs of the last layer. Values are means over the samples of a batch,
-weighted by sample_weight, and over the outputs of a sample where there are several.
+A loss gets the linear outputs of the last layer. Values are means over the samples of a batch,
+weighted by sample_weight, and over the outputs of a sample if there are several.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LOSSES: Registry[Loss] = Registry("loss", _OTHER_NAMES, lambda loss: _check_own(
 
 Task = Literal["classes", "binary", "regression"]
 
-# What else people call them.
+# Other names in common use.
 _TASKS = {
     "classification": "classes",
     "multiclass": "classes",
@@ -56,14 +56,14 @@ _TASKS = {
 class Loss:
     """Base of all losses.
 
-    A loss of your own derives from this, sets `task`, and defines `value_and_gradient` and, if
-    outputs are not predictions, `link`, in plain NumPy; or it derives from `CompiledLoss`.
+    Your own loss derives from this, sets `task`, and defines `value_and_gradient` and, if outputs
+    are not predictions, `link`, in plain NumPy; or it derives from `CompiledLoss`.
 
     Attributes
     ----------
     task : {"classes", "binary", "regression"}
-        How targets are read: one of several classes; yes or no, once or for several labels;
-        numbers.
+        How targets are read: as one of several classes; as yes or no, for one or several labels;
+        as numbers.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class Loss:
         targets : ndarray of shape (n, n_outputs)
             Numbers, or one-hot rows for classes.
         sample_weight : ndarray of shape (n,)
-            Weights, which the mean is taken with.
+            Weights of the mean.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class Loss:
         raise NotImplementedError
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions that outputs stand for; the same numbers unless a loss says otherwise.
+        """Predictions for outputs; the same numbers unless a loss overrides this.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Loss:
 
 
 def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
-    """Predictions for outputs, one for each, whatever a loss of the user's own returns."""
+    """Predictions for outputs; checks that a user-defined loss returns one for each."""
     found = loss.link(outputs)
     if type(loss).link is not CompiledLoss.link and (
         np.shape(found) != outputs.shape or np.asarray(found).dtype.kind not in "biuf"
@@ -136,7 +136,7 @@ def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
 
 
 def _check_own(loss: Loss) -> None:
-    """A loss of the user's own says what its targets are and how it is computed."""
+    """Check that a user-defined loss defines its task and how it is computed."""
     name, task = type(loss).__name__, loss.task
     tasks = get_args(Task)
     if task not in tasks:
@@ -168,24 +168,24 @@ LINKS = {
 class CompiledLoss(Loss):
     """Base of losses that have a kernel.
 
-    One of your own derives from this, sets `name`, `task` and `kernel = compiled_loss(rule)`, and
+    Your own loss derives from this and sets `name`, `task` and `kernel = compiled_loss(rule)`; it
     then runs in the compiled loop. The only field of a dataclass is the rule's `option`.
 
     Attributes
     ----------
     kernel : Kernel
-        What computes the loss of rows and its gradient.
+        Computes the loss of rows and its gradient.
     link_name : {"identity", "softmax", "sigmoid", "exp"}
-        What turns linear outputs into predictions.
+        The function that turns linear outputs into predictions.
     link_kernel : Kernel or None
-        The kernel of that; `compiled_link(rule)` for a link of your own.
+        The kernel of that function; `compiled_link(rule)` for your own link.
     reads_labels : bool
-        Whether the kernel takes labels where there are some, and not only targets.
+        Whether the kernel can read class labels instead of targets.
 
     Raises
     ------
     InputTypeError
-        When a class is defined whose `kernel` is no compiled rule.
+        When a class is defined whose `kernel` is not a compiled rule.
 
     Examples
     --------
@@ -229,12 +229,12 @@ class CompiledLoss(Loss):
 
     @property
     def link_kernel(self) -> Kernel | None:
-        """What turns linear outputs into predictions; None where they are."""
+        """The kernel that turns linear outputs into predictions; None if they are predictions."""
         return LINKS[self.link_name]
 
     @property
     def option(self) -> float:
-        """The one number of the kernel's rule; 0 where there is none."""
+        """The number passed to the kernel's rule; 0 if there is none."""
         return only_number(self)
 
     def levels_as(self, dtype: np.dtype) -> np.ndarray:
@@ -281,7 +281,7 @@ class CompiledLoss(Loss):
         outputs : ndarray of shape (n, n_outputs)
             Linear outputs of the network, contiguous.
         labels : ndarray of shape (n,) or (0,)
-            Numbers of classes, int32; empty where `targets` has all.
+            Class numbers, int32; empty if `targets` is given instead.
         targets : ndarray of shape (n * n_outputs,) or (0,)
             Numbers row by row, in the dtype of the outputs.
         weights : ndarray of shape (n,) or (0,)
@@ -301,7 +301,7 @@ class CompiledLoss(Loss):
         Raises
         ------
         InputError
-            For arrays of other types or lengths, and labels that are no class.
+            For arrays of other types or lengths, and labels out of range.
         """
         (n, n_out), dtype = outputs.shape, checks.float_type(repr(self), outputs.dtype)
         one, levels = dtype.type(1), self.levels_as(dtype)
@@ -336,7 +336,7 @@ class CompiledLoss(Loss):
 
 
 def has_kernel(loss: Loss) -> TypeGuard[CompiledLoss]:
-    """Whether a kernel computes the loss, unlike in classes with formulas of their own."""
+    """Whether a kernel computes the loss, as opposed to methods of a user-defined class."""
     return isinstance(loss, CompiledLoss) and all(
         getattr(type(loss), name) is getattr(CompiledLoss, name)
         for name in ("value_and_gradient", "rows")
@@ -351,7 +351,7 @@ def target_addresses(
     n_outputs: int,
     dtype: np.dtype,
 ) -> tuple[int, int]:
-    """Addresses of the labels of n rows, where the loss reads them, or else 0; of their targets."""
+    """Addresses of the labels of n rows (0 if the loss does not read labels) and of targets."""
     if labels.size and loss.reads_labels:
         return index_address(labels, "labels", np.int32, n, n_outputs), 0
     return 0, address_of(targets, "targets", dtype, n * n_outputs)
@@ -375,7 +375,7 @@ class SoftmaxCrossEntropy(_Smoothed):
     Parameters
     ----------
     label_smoothing : float in [0, 1), default 0
-        Part of the target that is spread evenly over all classes.
+        Share of the target that is spread evenly over all classes.
 
     Raises
     ------
@@ -385,8 +385,8 @@ class SoftmaxCrossEntropy(_Smoothed):
     Notes
     -----
     loss = -sum_j t_j log p_j, with p_j = exp(z_j) / sum_i exp(z_i); its gradient is p - t where the
-    targets sum to 1. Smoothing by e first makes t_j into (1 - e) t_j + e / n_classes. The largest z
-    is subtracted before exponentials, so none overflows.
+    targets sum to 1. Smoothing by e first replaces t_j by (1 - e) t_j + e / n_classes. The largest
+    z is subtracted first, so that no exponential overflows.
 
     References
     ----------
@@ -430,7 +430,7 @@ class BinaryCrossEntropy(_Smoothed):
     Parameters
     ----------
     label_smoothing : float in [0, 1), default 0
-        How far targets are drawn from 0 and 1 towards 1/2.
+        How far targets are moved from 0 and 1 towards 1/2.
 
     Raises
     ------
@@ -440,7 +440,7 @@ class BinaryCrossEntropy(_Smoothed):
     Notes
     -----
     loss = -t log p - (1 - t) log(1 - p) of each output, with p = 1 / (1 + exp(-z)); its slope is
-    p - t. Smoothing by e first makes t into (1 - e) t + e / 2.
+    p - t. Smoothing by e first replaces t by (1 - e) t + e / 2.
 
     References
     ----------
@@ -515,7 +515,7 @@ class MeanAbsoluteError(CompiledLoss):
 @LOSSES.register
 @dataclass(frozen=True)
 class Huber(CompiledLoss):
-    """Half the squared error up to `delta`, linear beyond, so that outliers pull less.
+    """Half the squared error up to `delta`, linear beyond, so that outliers have less influence.
 
     Parameters
     ----------
@@ -530,7 +530,7 @@ class Huber(CompiledLoss):
     Notes
     -----
     With r = z - t, `loss = r^2 / 2` where `|r| <= delta`, else `delta (|r| - delta / 2)`, of each
-    output; its slope is r, but no less than -delta and no more than delta.
+    output; its slope is r, clipped to the range from -delta to delta.
 
     References
     ----------
@@ -566,7 +566,7 @@ class Quantile(CompiledLoss):
     Raises
     ------
     InputError
-        For a level out of range, or none.
+        For a level out of range, or no levels.
 
     Notes
     -----
@@ -601,7 +601,7 @@ class Quantile(CompiledLoss):
 
     @property
     def option(self) -> float:
-        """None: the rule has a level of each output instead."""
+        """Not used: the rule gets the level of each output instead."""
         return 0.0
 
     def levels_as(self, dtype: np.dtype) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Normalisation: LayerNorm for rows, BatchNorm for columns.
 
-Both scale and shift what they have normalised by learned numbers for each column.
+Both then scale and shift each column by learned numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .layer import LAYERS
 
 
 class _Norm(CompiledLayer):
-    """What both have: `weight` and `bias` of each column, which begin as 1 and 0."""
+    """Common base: a `weight` and a `bias` per column, with initial values 1 and 0."""
 
     keeps_width: ClassVar[bool] = True
     is_before_activation: ClassVar[bool] = True
@@ -34,12 +34,12 @@ class _Norm(CompiledLayer):
 @LAYERS.register
 @dataclass
 class LayerNorm(_Norm):
-    """Brings each row to mean 0 and variance 1, then scales and shifts its columns.
+    """Normalises each row to mean 0 and variance 1, then scales and shifts its columns.
 
     Parameters
     ----------
     epsilon : float, default 1e-5
-        What is added to the variance, so that equal numbers divide by no 0.
+        Added to the variance, so that a row of equal numbers does not divide by 0.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class LayerNorm(_Norm):
     -----
     y = weight (x - mean) / sqrt(variance + epsilon) + bias, with the row's mean and its variance
     (the mean of squares, not the unbiased one). Parameters "weight" and "bias" of shape (n_in,)
-    begin as 1 and 0; penalties and weight decay leave them alone. Sums are made in float64.
+    begin as 1 and 0; penalties and weight decay do not apply to them. Sums are computed in float64.
 
     References
     ----------
@@ -78,15 +78,15 @@ class LayerNorm(_Norm):
 @LAYERS.register
 @dataclass
 class BatchNorm(_Norm):
-    """Brings each column to mean 0 and variance 1 over the batch, then scales and shifts it.
+    """Normalises each column to mean 0 and variance 1 over the batch, then scales and shifts it.
 
-    Outside of training, running averages of mean and variance take the place of the batch's. They
+    Outside of training, running averages of mean and variance are used instead of the batch's. They
     are in `buffers` as "mean" and "variance", and saved with the parameters.
 
     Parameters
     ----------
     epsilon : float, default 1e-5
-        What is added to the variance, so that equal numbers divide by no 0.
+        Added to the variance, so that a column of equal numbers does not divide by 0.
     momentum : float in (0, 1], default 0.1
         How far each batch moves the running averages towards its own.
 
@@ -98,10 +98,10 @@ class BatchNorm(_Norm):
     Notes
     -----
     y = weight (x - mean) / sqrt(variance + epsilon) + bias. A batch is normalised by its variance
-    as the mean of squares; the running one takes the unbiased variance. Sample weights do not count
-    in either. `Network.loss_and_gradient` takes the running averages as constants, as predictions
-    do. Parameters "weight" and "bias" of shape (n_in,) begin as 1 and 0; penalties and weight decay
-    leave them alone.
+    as the mean of squares; the running average uses the unbiased variance. Sample weights do not
+    count in either. `Network.loss_and_gradient` treats the running averages as constants, as
+    predictions do. Parameters "weight" and "bias" of shape (n_in,) begin as 1 and 0; penalties and
+    weight decay do not apply to them.
 
     References
     ----------

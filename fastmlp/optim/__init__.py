@@ -1,6 +1,6 @@
-"""Optimizers, and schedules of whatever changes during training.
+"""Optimizers, and schedules for hyperparameters that change during training.
 
-Both are in tables by name, so that strings and command lines know every one of them.
+Both are registered by name, so that they can be chosen by strings and on the command line.
 """
 
 from .optimizers import OPTIMIZERS as OPTIMIZERS

@@ -1,7 +1,7 @@
 """Optimizers: frozen hyperparameters, the row of numbers of each step, and the step itself.
 
-State lives in one array beside the parameters, so it can be saved, restored and shared out to
-threads; the rule for one parameter is in `kernels.rules.optimizers`.
+State is one array next to the parameters, so it can be saved, restored and divided among threads;
+the rule for one parameter is in `kernels.rules.optimizers`.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ T = TypeVar("T", bound="type[Optimizer]")
 
 _SHARED = """\
 weight_decay : float, Schedule or callable, default {weight_decay}
-    Decoupled decay: before each step weights shrink by 1 - learning_rate * weight_decay; biases do
-    not. It may follow a schedule, as the learning rate does.
+    Decoupled decay: before each step, weights are multiplied by 1 - learning_rate * weight_decay;
+    biases are not. Like the learning rate, it may follow a schedule.
 clip_norm : float, optional
-    Largest Euclidean norm of the whole gradient; a longer one is scaled down to it.
+    Maximum Euclidean norm of the whole gradient; a larger gradient is scaled down to it.
 factors : mapping of str to float or Factor, optional
     Learning-rate factors by parameter name, with wildcards: ``{{"*.b": 0.1, "0.W": 6.0}}``.
-    Later entries win. A `Factor` is for the weight decay, too, and may follow schedules.
+    Later entries win. A `Factor` also has one for the weight decay, and may follow schedules.
 
 Raises
 ------
 InputError
-    For numbers out of range, and what is neither a rate nor a schedule."""
+    For numbers out of range, and values that are neither a rate nor a schedule."""
 
 
 def _documented(cls: T) -> T:
@@ -69,7 +69,7 @@ class CustomOptimizer(Protocol):
 
 @dataclass
 class _Progress:
-    """How far an optimizer is with one array in a loop of the user's own."""
+    """An optimizer's progress with one array in a user's own training loop."""
 
     owner: weakref.ref[np.ndarray]
     state: np.ndarray
@@ -79,24 +79,24 @@ class _Progress:
 @checked_keywords
 @dataclass(frozen=True)
 class Factor:
-    """What a group of parameters multiplies the learning rate and the weight decay by.
+    """Factors of a parameter group for the learning rate and the weight decay.
 
     Parameters
     ----------
     rate : float, Schedule or callable, default 1.0
-        Of the learning rate.
+        Factor of the learning rate.
     decay : float, Schedule or callable, optional
-        Of the weight decay; by default 1 for weights and 0 for biases.
+        Factor of the weight decay; by default 1 for weights and 0 for biases.
 
     Raises
     ------
     InputError
-        For numbers below 0, and what is neither a number nor a schedule.
+        For numbers below 0, and values that are neither a number nor a schedule.
 
     Notes
     -----
-    Schedules give the factor of each step from 0 on, as those of learning rates do. Before a step
-    the parameters of a group shrink by 1 - learning_rate rate weight_decay decay.
+    Schedules give the factor at each step, counted from 0, like those of learning rates. Before a
+    step, the parameters of a group are multiplied by 1 - learning_rate rate weight_decay decay.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class Factor:
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
-        """Those that it follows, if any."""
+        """The schedules that it follows, if any."""
         return tuple(value for value in (self.rate, self.decay) if isinstance(value, Schedule))
 
 
@@ -131,8 +131,8 @@ _PLAIN = Factor()
 class Optimizer:
     """Base of all optimizers whose step is one rule for each parameter.
 
-    One of your own derives from this, as a frozen dataclass with the rule's numbers as fields, and
-    sets `name` and `kernel = compiled_optimizer(rule, ...)`; it then runs in the compiled loop.
+    Your own optimizer derives from this as a frozen dataclass with the rule's numbers as fields,
+    and sets `name` and `kernel = compiled_optimizer(rule, ...)`; it then runs in the compiled loop.
 
     Parameters
     ----------
@@ -206,13 +206,13 @@ class Optimizer:
 
     @property
     def schedule(self) -> Schedule:
-        """What gives the learning rate of each step."""
+        """The schedule of the learning rate."""
         rate: Schedule = self.learning_rate
         return rate
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
-        """All that it follows: the learning rate's, and those of the weight decay and of groups."""
+        """All schedules: that of the learning rate, and those of the weight decay and of groups."""
         given = (self.factors or {}).values()
         of_groups = [factor.schedules for factor in given if isinstance(factor, Factor)]
         decay = [self.weight_decay] if isinstance(self.weight_decay, Schedule) else []
@@ -220,13 +220,13 @@ class Optimizer:
 
     @property
     def plans_factors(self) -> bool:
-        """Whether some group has another factor from step to step."""
+        """Whether the factors of some group change from step to step."""
         given = (self.factors or {}).values()
         return any(isinstance(factor, Factor) and factor.schedules for factor in given)
 
     @property
     def kernel_of_step(self) -> kernels.Optimizer:
-        """The kernel, or the one that has factors by schedules, where there are some."""
+        """The kernel: the one for factors that follow schedules if there are any."""
         return self.kernel.by_schedule if self.plans_factors else self.kernel
 
     @property
@@ -235,7 +235,7 @@ class Optimizer:
         return self.kernel.n_states
 
     def initial_state(self, n_params: int, dtype: np.dtype) -> np.ndarray:
-        """The optimizer's memory before the first step.
+        """The optimizer's state before the first step.
 
         Parameters
         ----------
@@ -263,14 +263,14 @@ class Optimizer:
         Parameters
         ----------
         first_step : int
-            Number of the first of them, from 0.
+            Number of the first step, counted from 0.
         rates : ndarray of shape (n,)
             Their learning rates, float64.
         n_steps : int, optional
             Steps of the whole run, for schedules of weight decay and factors; by default it ends
             with these.
         groups : sequence of Group, default ()
-            Those of the network, where their factors follow schedules.
+            The groups of the network, if their factors follow schedules.
 
         Returns
         -------
@@ -295,16 +295,16 @@ class Optimizer:
     def numbers_at(
         self, where: str, step: int, n_steps: int | None, groups: Sequence[Group]
     ) -> np.ndarray:
-        """Hyperparameters of one step in a loop of the user's own.
+        """Hyperparameters of one step in a user's own training loop.
 
         Parameters
         ----------
         where : str
-            What errors call the loop.
+            Name of the loop in errors.
         step : int
-            Number of the step, from 0.
+            Number of the step, counted from 0.
         n_steps : int or None
-            Steps of the whole loop, if that is known.
+            Steps of the whole loop, if known.
         groups : sequence of Group
             Those of the network.
 
@@ -316,7 +316,7 @@ class Optimizer:
         Raises
         ------
         InputError
-            For a schedule that needs `n_steps` without it.
+            If a schedule needs `n_steps` and it is None.
         """
         planning = [schedule for schedule in self.schedules if schedule.plans_all_steps]
         if n_steps is None and planning:
@@ -350,21 +350,21 @@ class Optimizer:
         return self.n_numbers + 2 * len(groups) * self.plans_factors
 
     def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
-        """What the rule reads at some steps: by default the fields of the same names.
+        """Hyperparameters of the rule at some steps: by default the fields of the same names.
 
         Parameters
         ----------
         rates : ndarray of shape (n,)
             Learning rates of the steps.
         t : ndarray of shape (n,)
-            Their numbers, from 1.
+            Numbers of the steps, counted from 1.
 
         Returns
         -------
         rates : ndarray of shape (n,)
-            As the rule wants them.
+            The rates for the rule.
         numbers : tuple of float or ndarray of shape (n,)
-            The rule's own, in the order of their names.
+            The rule's own hyperparameters, in the order of their names.
         """
         return rates, tuple(getattr(self, name) for name in self.kernel.names._fields)
 
@@ -379,8 +379,8 @@ class Optimizer:
         Returns
         -------
         list of (float, float)
-            In the order of the groups. If some follow schedules, of each group the first of its two
-            columns in `step_numbers`, and 0.
+            In the order of the groups. If some follow schedules, each pair is instead the first of
+            the group's two columns in `step_numbers`, and 0.
 
         Raises
         ------
@@ -393,7 +393,7 @@ class Optimizer:
         return [(rate * shift, decay * back) for (rate, shift), (decay, back) in found]
 
     def _factors_of(self, groups: Sequence[Group]) -> list[list[tuple[Any, float]]]:
-        """Rate and decay of each group, each with what the parametrisation multiplies it by."""
+        """Rate and decay of each group, each with the factor of the parametrisation."""
         entries = dict.fromkeys((group.name for group in groups), _PLAIN)
         for pattern, factor in (self.factors or {}).items():
             hits = fnmatch.filter(entries, pattern)
@@ -417,13 +417,13 @@ class Optimizer:
         return found
 
     def step(self, params: np.ndarray, grads: np.ndarray, n_steps: int | None = None) -> None:
-        """One step in a loop of your own: updates `params` in place.
+        """One step in your own training loop: updates `params` in place.
 
-        The optimizer counts the steps and keeps its state for each array of parameters while the
-        array's memory lives; a copy of the optimizer starts anew. In a network's `params`, or in
-        views of whole layers, it knows weights from biases, so `weight_decay`, `factors` and the
-        layers' `max_norm` do what they do in `Network.fit`; another array is one group of weights
-        with the name "params".
+        The optimizer counts steps and keeps its state for each array of parameters, for as long as
+        the array's memory exists; a copy of the optimizer starts from zero. In a network's
+        `params`, or views of whole layers, it can tell weights from biases, so `weight_decay`,
+        `factors` and the layers' `max_norm` work as in `Network.fit`. Any other array is one group
+        of weights with the name "params".
 
         Parameters
         ----------
@@ -432,12 +432,12 @@ class Optimizer:
         grads : ndarray of shape as params
             Their gradient, in the same dtype, contiguous: `net.grads`.
         n_steps : int, optional
-            Steps of the whole loop, which schedules need that plan all of it.
+            Steps of the whole loop, for schedules that depend on it.
 
         Raises
         ------
         InputError
-            For arrays that cannot be used, and for a schedule that needs `n_steps` without it.
+            For arrays that cannot be used, and if a schedule needs `n_steps` and it is missing.
 
         Examples
         --------
@@ -468,7 +468,7 @@ class Optimizer:
         progress.n_steps += 1
 
     def _progress_with(self, params: np.ndarray) -> _Progress:
-        """What is kept for an array, found by its memory: each use of it may be another view."""
+        """The state for an array, looked up by its memory: each call may pass a new view."""
         kept: dict[Any, _Progress] = self.__dict__.setdefault("_kept", {})
         place = address_of(params, "params", params.dtype, params.size, written=True)
         owner, key = owner_of(params), (place, params.size, params.dtype)
@@ -480,7 +480,7 @@ class Optimizer:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        """Hyperparameters alone: a copy has seen no arrays yet."""
+        """Only hyperparameters: a copy has no state for any array."""
         return {key: value for key, value in self.__dict__.items() if key != "_kept"}
 
     def update(
@@ -502,7 +502,7 @@ class Optimizer:
         params, grads : ndarray of shape (n_params,)
             Parameters, which are updated, and their gradient, which is clipped.
         state : ndarray of shape (n_vectors * n_params,)
-            The optimizer's memory, which is updated.
+            The optimizer's state, which is updated.
         """
         n, dtype, one = params.size, params.dtype, params.dtype.type(1)
         _check_groups(groups, n)
@@ -522,7 +522,7 @@ class Optimizer:
 
 
 def _check_groups(groups: Sequence[Group], n_params: int) -> None:
-    """Refuse groups that do not stand inside the parameters."""
+    """Refuse groups that are not inside the parameters."""
     for group in groups:
         if not 0 <= group.start <= group.start + group.size <= n_params:
             raise InputError(
@@ -532,7 +532,7 @@ def _check_groups(groups: Sequence[Group], n_params: int) -> None:
 
 
 def _limit_norms(groups: list[Group], params: np.ndarray) -> None:
-    """What `Dense.max_norm` asks for after each step."""
+    """Apply `Dense.max_norm` after a step."""
     one = params.dtype.type(1)
     for group in groups:
         if group.max_norm is not None:
@@ -543,12 +543,12 @@ def _limit_norms(groups: list[Group], params: np.ndarray) -> None:
 
 
 def has_rule(optimizer: object) -> TypeGuard[Optimizer]:
-    """Whether hyperparameters say all of a step, unlike in classes with a `step` of their own."""
+    """Whether it steps by a rule, as opposed to a class that overrides `step`."""
     return isinstance(optimizer, Optimizer) and type(optimizer).step is Optimizer.step
 
 
 def optimizer_of(value: Any) -> Any:
-    """An optimizer from its name, one of fastmlp's, or an object of one's own with a `step`."""
+    """An optimizer from a name, one of fastmlp's, or a user's object with a method `step`."""
     is_plain = type(value).__module__ in ("builtins", "numpy")
     if is_plain or isinstance(value, type | Optimizer):
         made: Optimizer = OPTIMIZERS.make(value, Optimizer)
@@ -582,9 +582,9 @@ class SGD(Optimizer):
     learning_rate : float, Schedule or callable, default 0.01
         Step size, or what gives it for each step.
     momentum : float in [0, 1), default 0
-        Part of the last step that is taken again.
+        Fraction of the previous step that is added to the next.
     nesterov : bool, default False
-        Whether to look one velocity ahead.
+        Whether to use Nesterov's momentum, which looks one velocity ahead.
     {shared}
 
     Notes
@@ -741,7 +741,7 @@ class Adagrad(Optimizer):
 @_documented
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Steps along a running mean of gradients, over the root of one of their squares.
+    """Divides a running mean of gradients by the root of a running mean of their squares.
 
     Parameters
     ----------
@@ -752,8 +752,8 @@ class Adam(Optimizer):
     epsilon : float, default 1e-8
         Added to the root, so that no step is divided by 0.
     epsilon_hat : bool, default False
-        Add epsilon before the bias corrections, which weakens it in early steps: the variant that
-        the paper ends Section 2 with, and scikit-learn and Keras use.
+        Add epsilon before the bias corrections, which weakens it in early steps: the variant at the
+        end of the paper's Section 2, which scikit-learn and Keras use.
     {shared}
 
     Notes

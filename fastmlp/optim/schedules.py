@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the rate of every step, given the step and how many there will be.
+"""Learning-rate schedules: the rate of each step, given its number and the total number of steps.
 
-A schedule is a small frozen object; `rates` computes all steps of an epoch at once. Anything
-callable as `f(step, n_steps)` is a schedule too.
+A schedule is a small frozen object; `rates` computes all steps of an epoch in one call. Anything
+callable as `f(step, n_steps)` is also a schedule.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Schedule:
 
     @property
     def plans_all_steps(self) -> bool:
-        """Whether rates depend on how many steps there will be."""
+        """Whether rates depend on the total number of steps."""
         return True
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
@@ -73,9 +73,9 @@ class Schedule:
         Parameters
         ----------
         steps : ndarray of shape (n,)
-            Numbers of the steps, from 0.
+            Numbers of the steps, counted from 0.
         n_steps : int
-            How many there are in the whole run.
+            Number of steps in the whole run.
 
         Returns
         -------
@@ -135,16 +135,16 @@ class Constant(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Drops at equal distances.
+    """Drops at regular intervals.
 
     Parameters
     ----------
     start : float, default 0.001
         The first rate.
     factor : float in [0, 1], default 0.1
-        What a drop multiplies the rate by.
+        Factor of the rate at each drop.
     n_drops : int, default 2
-        How many drops there are; they end all but the last of n_drops + 1 equal parts.
+        Number of drops; they divide the run into n_drops + 1 equal parts.
 
     Raises
     ------
@@ -180,14 +180,14 @@ class Step(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """Down by the same factor at every step.
+    """Decreases by the same factor at every step.
 
     Parameters
     ----------
     start : float, default 0.001
         The first rate.
     end_factor : float in [0, 1], default 0.01
-        What part of it is left at the end.
+        Fraction of the first rate that is left at the end.
 
     Raises
     ------
@@ -220,7 +220,7 @@ class Exponential(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """Down with a power of the number of steps, whatever the run's length.
+    """Decreases with a power of the step number, independently of the run's length.
 
     Parameters
     ----------
@@ -236,7 +236,8 @@ class InverseScaling(Schedule):
 
     Notes
     -----
-    rate = start / (1 + step)^power. It is scikit-learn's `invscaling` by steps instead of samples.
+    rate = start / (1 + step)^power. It is scikit-learn's `invscaling`, but counts steps instead of
+    samples.
 
     References
     ----------
@@ -266,7 +267,7 @@ class InverseScaling(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """A straight line.
+    """A straight line from start to end.
 
     Parameters
     ----------
@@ -356,14 +357,14 @@ class Cosine(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to a peak and down again, both along half a cosine.
+    """Rises to a peak and falls again, both along half a cosine.
 
     Parameters
     ----------
     peak : float, default 0.01
         The largest rate.
     rise : float in [0, 1], default 0.3
-        Fraction of the run after which it is reached.
+        Fraction of the run after which the peak is reached.
 
     Raises
     ------
@@ -372,14 +373,14 @@ class OneCycle(Schedule):
 
     Notes
     -----
-    rate = a + (peak - a) (1 - cos(pi u)) / 2 with a = peak / 25 and u = progress / rise on the way
-    up, then b + (peak - b) (1 + cos(pi v)) / 2 with b = peak / 10,000 and
+    rate = a + (peak - a) (1 - cos(pi u)) / 2 with a = peak / 25 and u = progress / rise during the
+    rise, then b + (peak - b) (1 + cos(pi v)) / 2 with b = peak / 10,000 and
     v = (progress - rise) / (1 - rise).
 
     References
     ----------
     Smith and Topin, "Super-convergence: Very fast training of neural networks using large learning
-    rates", SPIE 11006, 2019, where both ways are straight.
+    rates", SPIE 11006, 2019, where rise and fall are linear.
 
     Examples
     --------
@@ -408,14 +409,14 @@ class OneCycle(Schedule):
 @SCHEDULES.register
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Another schedule, whose rates grow from near zero over the first steps.
+    """Another schedule with rates that grow from near zero over the first steps.
 
     Parameters
     ----------
     schedule : float, Schedule or callable, default 0.001
         The other schedule.
     steps : int, default 100
-        How many steps it takes until its rates are whole.
+        Number of steps until the rates are those of the other schedule.
 
     Raises
     ------
@@ -464,13 +465,13 @@ class FromFunction(Schedule):
     Parameters
     ----------
     function : callable
-        Called as `f(step, n_steps)`, with steps from 0; returns the rate, at least 0. What it
-        returns is checked when training asks for it.
+        Called as `f(step, n_steps)`, with steps counted from 0; returns the rate, at least 0. Its
+        results are checked during training.
 
     Raises
     ------
     InputError
-        For what is no function, or one of other arguments.
+        If it is not a function, or takes other arguments.
 
     Examples
     --------
@@ -504,12 +505,12 @@ class FromFunction(Schedule):
 
 
 def is_built_in(schedule: Schedule) -> bool:
-    """Whether no code of the user's own gives its rates, as it may within a `WarmUp`."""
+    """Whether its rates do not depend on user-defined code, not even inside a `WarmUp`."""
     return type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp
 
 
 def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
-    """Learning rates as `schedule.rates` gives them, float64, checked where they are not ours."""
+    """Results of `schedule.rates` as float64, which are checked if the schedule is user-defined."""
     if is_built_in(schedule):
         return schedule.rates(steps, n_steps)
     rates = schedule.rates(steps, n_steps)
@@ -532,7 +533,7 @@ def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
 
 
 def number_or_schedule(where: str, name: str, value: Any, high: float = np.inf) -> Any:
-    """A number from 0 up to below `high` as it is; a schedule, or a function, as a schedule."""
+    """A number from 0 to below `high` unchanged; a schedule or function as a schedule."""
     if isinstance(value, Schedule | dict) or (callable(value) and not isinstance(value, type)):
         return schedule_of(value, f"{where}, {name}")
     checks.number(where, name, value, 0, high, high_open=high < np.inf)
@@ -540,14 +541,14 @@ def number_or_schedule(where: str, name: str, value: Any, high: float = np.inf) 
 
 
 def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
-    """What a number, or a schedule of numbers, is at some steps, float64."""
+    """Values of a number, or of a schedule of numbers, at some steps, float64."""
     if isinstance(value, Schedule):
         return rates_of(value, steps, n_steps)
     return np.full(steps.shape, value, np.float64)
 
 
 def _check_own(schedule: Schedule) -> None:
-    """A class of the user's own needs a method `rates`."""
+    """Check that a user-defined class has a method `rates`."""
     where = f"{type(schedule).__name__}.rates"
     if type(schedule).rates is Schedule.rates:
         raise InputTypeError(where, "a method", "none", "define rates(self, steps, n_steps)")
@@ -557,7 +558,7 @@ def _check_own(schedule: Schedule) -> None:
 def schedule_of(value: Any, name: str = "learning_rate") -> Schedule:
     """A schedule from a number (constant), a schedule, its name or a function.
 
-    name: what errors call it.
+    name: the argument's name in errors.
     """
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return Constant(float(value))
@@ -581,7 +582,7 @@ def schedule_of(value: Any, name: str = "learning_rate") -> Schedule:
 
 
 def at_rate(name: str, learning_rate: float) -> Schedule:
-    """The named schedule with its highest rate at `learning_rate`, other settings by default."""
+    """The named schedule with `learning_rate` as its highest rate and other settings by default."""
     if name == WarmUp.name:
         return WarmUp(learning_rate)
     return SCHEDULES[name](learning_rate)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Answers: outputs, predictions and scores of a trained network, and predictors for single rows.
+"""Outputs, predictions and scores of a trained network, and predictors for single rows.
 
 Nothing here changes a network.
 """

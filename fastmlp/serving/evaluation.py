@@ -1,6 +1,6 @@
-"""What a network answers and how good that is: outputs, predictions, losses and scores.
+"""Evaluating a network: outputs, predictions, losses and scores.
 
-The compiled path computes outputs where every part has a kernel; elsewhere layers do, one by one.
+Outputs are computed by compiled code if every part has a kernel, otherwise layer by layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..nn.losses import Quantile, linked
 
 
 def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
-    """Outputs of rows as `samples` reads them, after the loss's link if wanted."""
+    """Outputs for rows that `samples` has read, after the loss's link if wanted."""
     if can_compile(body.layers, body.loss):
         return compiled_outputs.outputs(body, X, link)
     checks.valid_sparse("Network.outputs", "X", X)  # callbacks may have changed held-out rows
@@ -30,7 +30,7 @@ def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
 
 
 def answers(body: Body, where: str, X: Any, link: bool) -> np.ndarray:
-    """Outputs of rows as users pass them, nan refused."""
+    """Outputs for rows as users pass them; nan is refused."""
     return checks.answers(where, outputs(body, samples.matrix(body, where, X), link))
 
 
@@ -55,7 +55,7 @@ def _coder(body: Body, where: str) -> TargetCoder:
 
 
 def judged(body: Body, held_out: Samples) -> tuple[float, float]:
-    """Mean loss, penalties left out, and score on samples."""
+    """Mean loss without penalties, and score on samples."""
     X, encoded, weights = held_out
     found = outputs(body, X, link=False)
     loss, _ = layerwise.loss_and_slopes(body, found, encoded, weights)
@@ -81,7 +81,7 @@ def _score(
 
 
 def grading(body: Body, held_out: Samples) -> Grading:
-    """How the compiled call finds the score that `judged` gives."""
+    """How the compiled call computes the score that `judged` returns."""
     _, encoded, weights = held_out
     if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
         return BY_LOSS
@@ -101,7 +101,7 @@ def _spread(true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def _total(true: np.ndarray, weights: np.ndarray | None) -> float:
-    """What such averages divide by."""
+    """The divisor of weighted averages."""
     return float(np.average(true, axis=0, weights=weights, returned=True)[1][0])
 
 

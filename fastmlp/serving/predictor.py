@@ -1,7 +1,7 @@
-"""Serving: an immutable copy of a network that answers single rows in about a microsecond.
+"""Serving: an immutable copy of a network that predicts single rows in about a microsecond.
 
-Work spaces wait in a list that threads take from and give back to, so any number of threads may
-call one predictor, and a call with `out` allocates nothing.
+Threads take workspaces from a list and return them, so any number of threads may call one
+predictor, and a call with `out` allocates nothing.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from . import evaluation
 class Predictor:
     """Outputs after the link (probabilities, or predicted numbers) of one row or many.
 
-    Made by `Network.compile_predictor`; later changes of the network do not reach it. Inputs are
-    not searched for nan, which comes out as nan. `predict` gives labels.
+    Made by `Network.compile_predictor`; later changes of the network do not affect it. Inputs are
+    not searched for nan; it gives nan. `predict` returns labels.
 
     Parameters
     ----------
     network : Network
-        Built, of built-in layers and a built-in loss.
+        Built, with built-in layers and a built-in loss.
     coder : TargetCoder, optional
-        How `predict` reads outputs; by default as the network does.
+        How `predict` reads outputs; by default as in the network.
 
     Raises
     ------
@@ -67,13 +67,13 @@ class Predictor:
         self._coder = copy.deepcopy(coder) or self._network.coder
         if self._coder is not None and self._coder.classes is not None:
             self._coder.classes.flags.writeable = False
-        # NumPy keeps one object for each built-in type, so that `is` can compare them.
+        # NumPy has one object for each built-in type, so they can be compared by `is`.
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
         self._spare: list[tuple[int, engine.Engine]] = [self._new_space()]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies, also in other processes, make work spaces of their own: those hold addresses."""
+        """A copy, also in another process, needs new workspaces, because they hold addresses."""
         return Predictor, (self._network, self._coder)
 
     def __repr__(self) -> str:
@@ -92,24 +92,24 @@ class Predictor:
         Parameters
         ----------
         X : array of shape (n_features,) or (n, n_features), data frame or mapping
-            Fastest as a contiguous array of the network's dtype. Where the network knows its
+            Fastest as a contiguous array of the network's dtype. If the network has
             `feature_names`, columns of a data frame, a row of a pandas frame and a mapping from
             names to numbers are put in order by name.
         out : ndarray of shape (n_outputs,) or (n, n_outputs), optional
-            Where the outputs go, of the network's dtype; for one row contiguous.
+            Array for the outputs, of the network's dtype; for one row it must be contiguous.
 
         Returns
         -------
         ndarray of shape (n_outputs,) or (n, n_outputs)
-            In the network's dtype; `out` where it is given.
+            In the network's dtype; `out` if it is given.
 
         Raises
         ------
         InputError
-            For X of another width or not numbers, names that are missing or unknown, and an `out`
+            For X of another width or not of numbers, for missing or unknown names, and for an `out`
             that does not fit.
         """
-        if getattr(X, "dtype", None) is not self._dtype:  # the kernel would say so, too, but later
+        if getattr(X, "dtype", None) is not self._dtype:  # the kernel would refuse it, but slower
             return self._otherwise(X, out)
         result = np.empty(self._n_outputs, self._dtype) if out is None else out
         try:
@@ -134,12 +134,12 @@ class Predictor:
         Returns
         -------
         label, number or ndarray of shape (n,) or (n, n_targets)
-            What `predict` of the network or the estimator gives; of one row its only entry.
+            As from `predict` of the network or the estimator; for one row its only entry.
 
         Raises
         ------
         InputError
-            For X of another width or not numbers, for rows whose outputs are nan, and if the
+            For X of another width or not of numbers, for rows whose outputs are nan, and if the
             network has seen no targets.
 
         Examples
@@ -173,7 +173,7 @@ class Predictor:
         return made.job_address, made
 
     def _otherwise(self, X: Any, out: np.ndarray | None) -> np.ndarray:
-        """Outputs of what is not a contiguous row of the network's type, or into what is not."""
+        """Outputs if X or `out` is not a contiguous row of the network's type."""
         X = self._tidy(X)
         if X.ndim == 2:
             if X.shape[0] != 1 or out is not None:
@@ -199,7 +199,7 @@ class Predictor:
         if values.ndim == 2:
             return values
         tidy = np.empty(self._n_features, self._dtype)
-        with np.errstate(over="ignore"):  # as for rows of a matrix, which kernels convert
+        with np.errstate(over="ignore"):  # as in kernels, which convert rows of a matrix
             tidy[...] = values
         return tidy
 

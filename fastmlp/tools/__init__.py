@@ -1,4 +1,4 @@
-"""The command line and what it is made of, and the gradient check.
+"""The command line and its parts, and the gradient check.
 
-`cli` reads arguments, `commands` does what they say.
+`cli` parses arguments, `commands` runs the commands.
 """

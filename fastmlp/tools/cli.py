@@ -1,7 +1,7 @@
-"""The command line: `fastmlp train` and its siblings, as one table of commands and options.
+"""The command line: `fastmlp train` and the other commands with their options.
 
-Choices come from the registries. Whatever is wrong with the input ends in one line on standard
-error and exit code 2; what the commands do is in `commands`.
+Choices come from the registries. Invalid input gives one line on standard error and exit code 2.
+The commands themselves are in `commands`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ examples:
   fastmlp evaluate model.safetensors --data table.csv
   fastmlp predict model.safetensors --data new.csv --output predictions.csv
 """
-# What other programs call our options.
+# Names of our options in other programs.
 _SYNONYMS = {
     "--lr": "--learning-rate",
     "--layers": "--hidden",
@@ -43,13 +43,13 @@ _SYNONYMS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it, and what may be meant."""
+    """Reports errors in one line, without the usage, and suggests what may be meant."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(_refuse(f"{message}; see {self.prog} --help", self.prog))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse does it, with a suggestion."""
+        """As in argparse, with a suggestion."""
         if action.choices is None or value in action.choices:
             return
         names = [str(choice) for choice in action.choices]
@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
         self.error(str(argparse.ArgumentError(action, message)))
 
     def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
-        """End with the arguments that are no options of this command."""
+        """Report arguments that are not options of this command."""
         known = [name for action in self._actions for name in action.option_strings]
         options = [text.partition("=")[0] for text in arguments if text.startswith("-")]
         meant = "".join(_meant(option, known) for option in options[:1])
@@ -66,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _meant(name: object, known: Sequence[str]) -> str:
-    """A suggestion of the name that may be meant, or nothing."""
+    """A suggestion of the name that may be meant, or an empty string."""
     text = str(name).lower()
     if text.startswith("-"):
         text = text.replace("_", "-")
@@ -112,20 +112,18 @@ def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
         "--target",
         action="append",
         metavar="COLUMN",
-        help="what to predict from a table; for several columns repeated, or with commas between",
+        help="column to predict from a table; for several, repeat the option or separate by commas",
     )
     written = command.add_argument_group("how a CSV or TSV file is written")
     written.add_argument(
         "--separator",
         metavar="CHAR",
-        help="between columns (default: a comma, semicolon, tab or bar, as the file shows)",
+        help="between columns (default: comma, semicolon, tab or bar, detected from the file)",
     )
     written.add_argument(
-        "--decimal", metavar="CHAR", help=". or , before decimals (default: as the file shows)"
+        "--decimal", metavar="CHAR", help=". or , before decimals (default: detected from the file)"
     )
-    written.add_argument(
-        "--thousands", metavar="CHAR", help="between thousands (default: nothing is)"
-    )
+    written.add_argument("--thousands", metavar="CHAR", help="between thousands (default: none)")
 
 
 def _default(value: object) -> str:
@@ -136,17 +134,17 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a network and report how good it is",
-        epilog="Ctrl-C ends the training with its epoch, or after two seconds if the epoch is "
-        "longer: the report says (interrupted), the files that were asked for are written and the "
-        "exit code is 0. Pressed twice, it ends at once. Before the end of the first epoch nothing "
-        "is written and the exit code is 130.",
+        epilog="Ctrl-C ends the training after the current epoch, or after two seconds if the "
+        "epoch takes longer: the report says (interrupted), the requested files are written and "
+        "the exit code is 0. Pressed twice, it ends immediately. Before the end of the first epoch "
+        "nothing is written and the exit code is 130.",
     )
     _add_data(train, "digits")
     train.add_argument(
         "--drop",
         action="append",
         metavar="COLUMN",
-        help="leave a column of a table out; repeated, or with commas between",
+        help="leave out a column of a table; for several, repeat the option or separate by commas",
     )
     _add_network(train.add_argument_group("network"))
     fit = train.add_argument_group("training")
@@ -182,13 +180,13 @@ def _add_network(network: Any) -> None:
         type=float,
         default=0.0,
         metavar="RATE",
-        help="part of the hidden units dropped in training (default 0)",
+        help="fraction of the hidden units dropped in training (default 0)",
     )
     network.add_argument(
         "--dtype",
         choices=["float32", "float64"],
         metavar="TYPE",
-        help="float32 or float64 (default float32, but float64 where a column needs its digits)",
+        help="float32 or float64 (default float32, or float64 if a column needs its digits)",
     )
 
 
@@ -229,19 +227,19 @@ def _add_steps(fit: Any) -> None:
 
 
 def _add_rows(fit: Any) -> None:
-    """Which rows are trained on, for how long, and what each counts."""
+    """Options for the training rows, the number of epochs and class weights."""
     fit.add_argument(
         "--validation",
         type=float,
         default=0.15,
         metavar="PART",
-        help="part of the rows kept for validation (default 0.15)",
+        help="fraction of the rows kept for validation (default 0.15)",
     )
     fit.add_argument(
         "--test",
         type=float,
         metavar="PART",
-        help="part of the rows kept for the test (default 0.15, or the data's own test rows)",
+        help="fraction of the rows kept for the test (default 0.15, or the data's own test rows)",
     )
     fit.add_argument(
         "--early-stopping",
@@ -249,17 +247,17 @@ def _add_rows(fit: Any) -> None:
         nargs="?",
         const=10,
         metavar="N",
-        help="stop after N epochs (10 if not said) without a lower validation loss, and go back to "
-        "the weights of the best epoch",
+        help="stop after N epochs (10 if N is omitted) without a lower validation loss, and "
+        "restore the weights of the best epoch",
     )
     fit.add_argument(
         "--class-weight",
         action="append",
         metavar="LABEL=WEIGHT",
         help="weight of a class's rows in the loss (others have 1), or: balanced, for classes of "
-        "equal weight; repeated, or with commas between",
+        "equal weight; for several, repeat the option or separate by commas",
     )
-    fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as pay)")
+    fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as are useful)")
     fit.add_argument(
         "--seed",
         type=int,
@@ -274,15 +272,15 @@ def _add_results(results: Any) -> None:
     results.add_argument(
         "--json",
         metavar="FILE",
-        help="write figures and history as JSON; - is standard output, which nothing else goes to "
-        "then",
+        help="write figures and history as JSON; - is standard output, where nothing else is then "
+        "written",
     )
     results.add_argument("--plot", metavar="FILE.png", help="draw curves, errors and weights")
     results.add_argument(
         "--checkpoint", metavar="DIR", help="save the training there after each epoch"
     )
     results.add_argument(
-        "--resume", action="store_true", help="go on from the newest checkpoint, if there is one"
+        "--resume", action="store_true", help="continue from the newest checkpoint, if there is one"
     )
     results.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -299,8 +297,8 @@ def _add_evaluate(commands: Any) -> None:
         "--rows",
         choices=["test", "validation", "training", "all"],
         metavar="PART",
-        help="test, validation, training or all, as the training dealt the rows (default test for "
-        "the data of the training, all for others)",
+        help="test, validation, training or all, as the rows were split in training (default: test "
+        "for the training data, all for other data)",
     )
     evaluate.add_argument(
         "--json", metavar="FILE", help="write the figures as JSON; - is standard output"
@@ -326,8 +324,8 @@ def _add_trace(commands: Any) -> None:
         "trace",
         help="follow one row forward, back and through an update",
         epilog="Without --model the row goes through a new network in float64, for which the "
-        "columns of a table and numbers to predict are standardised. Of each array the first "
-        "numbers are printed; --json has them all, as network.trace(x, y) has in Python.",
+        "columns of a table and numeric targets are standardised. Only the first numbers of each "
+        "array are printed; --json writes them all, like network.trace(x, y) in Python.",
     )
     _add_data(trace, "digits")
     trace.add_argument("--row", type=int, default=0, metavar="N", help="from 0 (default 0)")
@@ -361,21 +359,21 @@ def _add_others(commands: Any) -> None:
     )
     reference.add_argument("--epochs", type=int, default=5, metavar="N", help="(default 5)")
     reference.add_argument("--seed", type=int, default=0, metavar="N", help="(default 0)")
-    commands.add_parser("warmup", help="compile everything now, so that no fit has to wait")
+    commands.add_parser("warmup", help="compile everything in advance, so that no fit has to wait")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         code = _run(arguments)
-        sys.stdout.flush()  # now, while a closed pipe or a full disk can still be answered
+        sys.stdout.flush()  # now, while a closed pipe or a full disk can still be handled
         return code
     except InputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         print("fastmlp: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         _end_output()
         return 141
     except OSError as error:
@@ -394,7 +392,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if unknown:
             command: _Parser = getattr(chosen, "parser", top)
             command.refuse_unknown(unknown)
-    except SystemExit as done:  # help and version are printed, or the options were refused
+    except SystemExit as done:  # help or version was printed, or the options were refused
         return int(done.code or 0)
     if chosen.command is None:
         top.print_help()
@@ -405,13 +403,13 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _refuse(message: str, program: str = "fastmlp") -> int:
-    """Print one line, whatever a file's or column's name may hold; returns the exit code."""
+    """Print one line, even if names contain line breaks; returns the exit code."""
     print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
 
 
 def _end_output() -> None:
-    """Write what is left, or keep Python from trying that at exit, and from a complaint there."""
+    """Flush the output; if that fails, keep Python from trying again at exit and complaining."""
     try:
         sys.stdout.flush()
     except OSError:

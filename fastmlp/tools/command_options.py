@@ -1,6 +1,6 @@
-"""What the command line's options mean: data to load, targets, sizes, rates and class weights.
+"""Interprets the command line's options: data, targets, sizes, rates and class weights.
 
-Everything here is refused with the option's name, before any training.
+Invalid values are refused before training, with the option's name.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..optim.schedules import at_rate
 
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
-_MAX_CLASSES = 20  # more distinct whole numbers than this are taken for counts
-_TABS = ("\\t", "tab")  # what people type for a tab
+_MAX_CLASSES = 20  # more distinct integers than this are assumed to be counts
+_TABS = ("\\t", "tab")  # accepted spellings of a tab
 
 
 def table_options(options: argparse.Namespace) -> dict[str, Any]:
-    """How a text table is written, for the loaders."""
+    """The options for the dialect of a text table, for the loaders."""
     separator = "\t" if options.separator in _TABS else options.separator
     return {
         "separator": separator, "decimal": options.decimal, "thousands": options.thousands
@@ -37,7 +37,7 @@ def table_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def load(options: argparse.Namespace, target: Any = None, **more: Any) -> datasets.Dataset:
-    """The data that --data names, with the target that --target does, or else `target`."""
+    """The data from --data, with the target from --target or, without that, `target`."""
     found = targets(options)
     return datasets.load(
         options.data,
@@ -49,13 +49,13 @@ def load(options: argparse.Namespace, target: Any = None, **more: Any) -> datase
 
 
 def targets(options: argparse.Namespace) -> str | list[str] | None:
-    """One target column or several. A comma separates names unless a column is called that."""
+    """One target column or several. A comma separates names unless a column's name has it."""
     names = split_names(options, options.target or [])
     return (names[0] if len(names) == 1 else names) if names else None
 
 
 def split_names(options: argparse.Namespace, texts: Sequence[str]) -> list[str]:
-    """Names of columns, from options that may be repeated and may each hold several."""
+    """Names of columns, from options that may be repeated and may each contain several."""
     known: Sequence[str] = ()
     if any("," in text or '"' in text for text in texts) and options.data not in datasets.DATASETS:
         known = column_names(options.data, table_options(options)["separator"]) or ()
@@ -67,7 +67,7 @@ def split_names(options: argparse.Namespace, texts: Sequence[str]) -> list[str]:
 
 
 def loss_for(name: str | None, y: np.ndarray) -> Loss:
-    """The loss that was asked for, or what suits the target."""
+    """The requested loss, or one that suits the target."""
     if name is not None:
         loss = LOSSES[name]()
         if loss.task == "regression" and y.dtype.kind not in "biuf":
@@ -85,7 +85,7 @@ def _looks_like_labels(y: np.ndarray) -> bool:
 
 
 def check_classes(loss: Loss, y: np.ndarray, y_train: np.ndarray) -> None:
-    """Refuse labels that no training row has, before the time that training takes."""
+    """Refuse labels that no training row has, before training starts."""
     if loss.task == "regression" or y.ndim > 1:
         return
     labels = np.unique(y)
@@ -108,7 +108,7 @@ def check_classes(loss: Loss, y: np.ndarray, y_train: np.ndarray) -> None:
 
 
 def sizes(text: str) -> list[int]:
-    """Hidden sizes from "32,16"; the empty text stands for none."""
+    """Hidden sizes from "32,16"; an empty text means no hidden layers."""
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     if not all(re.fullmatch("0*[1-9][0-9]{0,5}", part) for part in parts):
         raise InputError(
@@ -163,7 +163,7 @@ def class_weights(
 
 
 def _items(where: str, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """Each LABEL=WEIGHT; a comma separates them unless a label has it."""
+    """The LABEL=WEIGHT items; a comma separates them unless a label contains it."""
     items: list[str] = []
     for text in texts:
         is_one = text.rpartition("=")[0] in labels

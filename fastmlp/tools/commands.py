@@ -1,7 +1,6 @@
-"""What each command does, from parsed options to printed report.
+"""The commands, from parsed options to printed report.
 
-Everything that can be refused is refused before training starts, and files are written last, each
-of them whole.
+Invalid input is refused before training starts; files are written last, each atomically.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ from ..training.history import History
 from . import command_options, gradient_check
 from .standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 
-# Losses whose outputs have the unit of the target, so that it can be standardised.
+# Losses whose outputs have the unit of the target, so that the target can be standardised.
 _SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 _TEST_PART = 0.15
-_LOADING = 5.0  # seconds; the compiler takes longer, and to load what it made less
+_LOADING = 5.0  # seconds; compiling takes longer, loading compiled code takes less
 STANDARD_OUTPUT = "-"
 
 
 def train(options: argparse.Namespace) -> int:
-    """Load, split, train, report; then write what was asked for."""
+    """Load, split, train, report; then write the requested files."""
     _check_outputs(options)
     show = _shown_beside(options.json)
     drop = command_options.split_names(options, options.drop or [])
@@ -103,7 +102,7 @@ def train(options: argparse.Namespace) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Result:
-    """What a training has come to."""
+    """The result of a training."""
 
     network: Network
     history: History
@@ -115,7 +114,7 @@ class _Result:
 
 
 def _stopping(patience: int | None) -> EarlyStopping | None:
-    """By the loss, which every network has on its validation rows."""
+    """Early stopping by the validation loss, which every network has."""
     if patience is None:
         return None
     checks.whole_number("--early-stopping", "it", patience, 1)
@@ -123,7 +122,7 @@ def _stopping(patience: int | None) -> EarlyStopping | None:
 
 
 def _shown_beside(json_path: str | None) -> Callable[[str], None]:
-    """What prints reports: to standard error where standard output is for JSON alone."""
+    """The function that prints reports: to standard error if JSON goes to standard output."""
     return functools.partial(print, file=sys.stderr if json_path == STANDARD_OUTPUT else sys.stdout)
 
 
@@ -156,7 +155,7 @@ def _check_json(path: str | None) -> None:
 
 
 def _test_part(options: argparse.Namespace, data: datasets.Dataset) -> float:
-    """The part of the rows to test on, which a set with test rows of its own does not need."""
+    """The fraction of rows for the test, which is not used if the data have test rows."""
     if options.test is not None and data.n_test:
         raise InputError(
             "--test", "data without test rows of their own", f"{data.name}, which has some",
@@ -168,7 +167,7 @@ def _test_part(options: argparse.Namespace, data: datasets.Dataset) -> float:
 def _number_type(
     options: argparse.Namespace, data: datasets.Dataset, loss: Loss
 ) -> tuple[str, list[str]]:
-    """The network's type, and the columns for which it is float64 if nobody asked for it."""
+    """The network's type, and the columns for which it is float64 although not requested."""
     columns, labels = np.empty((len(data.X), 0)), list[str]()
     if data.image_shape is None:
         columns = data.X
@@ -209,10 +208,10 @@ def _n_outputs(loss: Loss, y: np.ndarray) -> int:
 def _standardized(
     network: Network, split: datasets.Split, data: datasets.Dataset
 ) -> tuple[datasets.Split, Callable[[], None], bool]:
-    """Tables are trained on standardised columns; `finish` moves that into the weights after.
+    """Standardise the columns of tables; `finish` moves the scaling into the weights afterwards.
 
-    Images have one unit for all pixels already and stay as they are. The last result says whether
-    the target is standardised, too.
+    Images are not changed, because all pixels have the same unit. The last result tells whether the
+    target is standardised as well.
     """
     X_moments = Moments.of(split.X_train) if data.image_shape is None else None
     y_moments = Moments.of(split.y_train) if network.loss.name in _SCALE_FREE else None
@@ -227,7 +226,7 @@ def _standardized(
     for part in ("train", "val", "test"):
         if X_moments is not None:
             plain = X_moments.apply(getattr(split, f"X_{part}"))
-            changed[f"X_{part}"] = plain.astype(network.dtype)  # once, not batch by batch
+            changed[f"X_{part}"] = plain.astype(network.dtype)  # once instead of batch by batch
         if y_moments is not None:
             changed[f"y_{part}"] = y_moments.apply(getattr(split, f"y_{part}"))
     prepared: datasets.Split = dataclasses.replace(split, **changed)  # type: ignore[arg-type]
@@ -279,7 +278,7 @@ def _print_report(result: _Result, show: Callable[[str], None]) -> None:
 
 
 def _history(result: _Result) -> dict[str, Any]:
-    """The history as JSON: losses of a standardised target have a name of their own."""
+    """The history as JSON; losses of a standardised target have a different name."""
     content = result.history.to_dict()
     if not result.is_scaled:
         return content
@@ -338,7 +337,7 @@ def _write_text(option: str, path: str, text: str) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Score a saved network on the rows that its training held out, or on those asked for."""
+    """Score a saved network on the rows held out in its training, or on the requested rows."""
     _check_json(options.json)
     show = _shown_beside(options.json)
     network = Network.load(options.model)
@@ -355,7 +354,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _data_for(network: Network, options: argparse.Namespace) -> datasets.Dataset:
-    """The data that --data names, with the columns and kind of labels of a saved network."""
+    """The data from --data, with the columns and kind of labels of a saved network."""
     more: dict[str, Any] = {}
     if options.data not in datasets.DATASETS:
         classes = network.classes_
@@ -366,7 +365,7 @@ def _data_for(network: Network, options: argparse.Namespace) -> datasets.Dataset
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Predictions as CSV; of a table, only the columns of training are read if they have names."""
+    """Write predictions as CSV; if the network has column names, only those columns are read."""
     if options.output and options.output != STANDARD_OUTPUT:
         checked_path("--output", options.output, (".csv",))
     network = Network.load(options.model)
@@ -410,14 +409,14 @@ def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> s
 
 
 def _digits(row: np.ndarray) -> list[str]:
-    """Numbers with the digits that their type has: as float64, a float32 has nine wrong ones."""
+    """Numbers with the digits of their type; printed as float64, a float32 has nine wrong ones."""
     if row.dtype == np.float32:
         return [str(value) for value in row]
     return [f"{value:.15g}" for value in row.tolist()]
 
 
 def check_gradients(options: argparse.Namespace) -> int:
-    """Print the largest deviations of every loss and layer; exit code 1 if one fails."""
+    """Print the largest deviations for every loss and layer; exit code 1 if one is too large."""
     checks.whole_number("--seed", "it", options.seed, 0)
     print(f"{'loss':<24}{'layer':<14}{'depths':<8}{'from reference':>16}{'from differences':>18}")
     worst: dict[tuple[str, str], list[gradient_check.Result]] = {}
@@ -483,7 +482,7 @@ def trace(options: argparse.Namespace) -> int:
 
 
 def _check_trace(options: argparse.Namespace) -> None:
-    """Refuse what cannot be written, and options of a new network beside a trained one."""
+    """Refuse paths that cannot be written, and options of a new network together with --model."""
     _check_json(options.json)
     _check_plot(options.plot)
     for name in ("hidden", "activation", "seed"):
@@ -494,7 +493,7 @@ def _check_trace(options: argparse.Namespace) -> None:
 def _fresh(
     options: argparse.Namespace, data: datasets.Dataset, row: int
 ) -> tuple[Network, np.ndarray, Any]:
-    """A small network that has learnt nothing, and the row as it would be trained on."""
+    """A small untrained network, and the row as it would be trained on."""
     X, y, loss = data.X, data.y, command_options.loss_for(None, data.y)
     if data.image_shape is None:
         X = Moments.of(X).apply(X)
@@ -524,7 +523,7 @@ def _trace_optimizer(options: argparse.Namespace) -> Optimizer:
 
 
 def warmup(options: argparse.Namespace) -> int:
-    """Compile everything for both number types: all kernels, and by tiny uses what calls them."""
+    """Compile everything for both number types: all kernels and, by small calls, their callers."""
     from ..kernels.compiler.calls import Kernel
     from ..kernels.compiler.folder import cache_folder
 

@@ -1,9 +1,9 @@
-"""Proof that gradients are right, for every layer, loss and depth that is registered.
+"""Gradient check for all registered layers and losses at several depths.
 
 Each case compares the engine's mini-batch gradient with the mean of the per-sample reference's,
-which has Dense layers and activations, and with central differences of the loss, with sample
-weights, label smoothing and penalties on.
-`check_part` looks at a layer or a loss of your own in the same way.
+which has Dense layers and activations, and with central differences of the loss. Sample weights,
+label smoothing and penalties are on. `check_part` checks a user-defined layer or loss in the same
+way.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _N_SAMPLES, _N_FEATURES, _WIDTHS, _N_OUTPUTS = 6, 5, (7, 4), 3
 _L1, _L2, _SMOOTHING = 1e-3, 1e-2, 0.1
 N_CATEGORIES = 4
 _STEP = 1e-6
-_CLEARANCE = 1e-4  # distance from every kink, many times the step
+_CLEARANCE = 1e-4  # minimum distance from every kink, many times the step
 _MOST_DRAWS = 1000
 
 
 @dataclass(frozen=True)
 class Case:
-    """One combination to check."""
+    """One combination that is checked."""
 
     layer: str
     loss: str
@@ -76,10 +76,10 @@ class Result:
 def cases() -> Iterator[Case]:
     """Every registered layer with every registered loss at every depth.
 
-    Dense is in each of them.
+    Dense is in all of them.
     """
     for loss, layer, depth in itertools.product(LOSSES, LAYERS, DEPTHS):
-        # An activation comes after hidden layers; other layers also come first.
+        # Activations follow hidden layers; other layers are also tried as the first layer.
         is_hidden = depth > 0 or layer is Identity or not issubclass(layer, Activation)
         if layer is not Dense and is_hidden:
             yield Case(layer.name, loss.name, depth)
@@ -94,9 +94,9 @@ _EXAMPLES: dict[str, Callable[[], Layer]] = {
 
 
 def example_of(name: str) -> Layer:
-    """A registered layer that reads rows of five columns, the first of them a category.
+    """A registered layer for rows of five columns, the first of which is a category.
 
-    An Embedding stands in a branch of Columns.
+    An Embedding is put in a branch of Columns.
     """
     if name in _EXAMPLES:
         return _EXAMPLES[name]()
@@ -107,8 +107,8 @@ def example_of(name: str) -> Layer:
 def check(case: Case, random_state: int = 0, factor: float = 1.0) -> Result:
     """Check one case in float64.
 
-    `factor` scales the engine's gradient of the weights before it is compared: anything but 1 must
-    fail, which is how the check itself is tested.
+    `factor` scales the engine's gradient of the weights before the comparison. It is for testing
+    the check itself, which must fail for any factor other than 1.
     """
     problem = _problem(case, random_state)
     _, gradient = problem.network.loss_and_gradient(problem.X, problem.y, problem.weights)
@@ -129,7 +129,7 @@ def check_all(random_state: int = 0) -> Iterator[Result]:
     return (check(case, random_state) for case in cases())
 
 
-# ---------------------------------------------------------------- parts of the user's own
+# ---------------------------------------------------------------- user-defined parts
 
 PART_TOLERANCES = {"float32": 1e-4, "float64": DIFFERENCE_TOLERANCE}
 
@@ -157,7 +157,7 @@ class PartResult:
 
     @property
     def passed(self) -> bool:
-        """Whether both deviations are as small as rounding explains; a nan is not."""
+        """Whether both deviations are small enough to be rounding; False for nan."""
         tolerance = PART_TOLERANCES[self.dtype]
         return self.of_values <= tolerance and self.from_differences <= tolerance
 
@@ -168,9 +168,9 @@ def check_part(part: Layer | Loss, random_state: int = 0) -> tuple[PartResult, P
     Parameters
     ----------
     part : Layer or Loss
-        Of your own, compiled or in NumPy, or a built-in one. It is left as it is.
+        User-defined, compiled or in NumPy, or built in. It is not changed.
     random_state : int, default 0
-        Seed of the numbers that it is tried with.
+        Seed of the numbers for the check.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def check_part(part: Layer | Loss, random_state: int = 0) -> tuple[PartResult, P
 
 @dataclass
 class _Tried:
-    """A part's outputs, the gradients at some numbers, and what moves when these do."""
+    """A part's outputs, its gradients at some numbers, and functions of these numbers."""
 
     outputs: np.ndarray
     gradients: list[np.ndarray]
@@ -228,7 +228,7 @@ def _deviation(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _slopes(value: Callable[[], float], places: np.ndarray) -> np.ndarray:
-    """Central differences of a value for each of some numbers that it depends on."""
+    """Central differences of a value with respect to numbers that it depends on."""
     flat, found = places.reshape(-1), np.empty(places.size)
     for i, kept in enumerate(flat.copy()):
         step, values = _STEP * max(1.0, abs(kept)), list[float]()
@@ -349,18 +349,18 @@ def _activation(name: str) -> Activation:
 
 
 def _activation_options(name: str) -> dict[str, float]:
-    """A value apart from the default for the option of an activation that has one."""
+    """A non-default value for the option of an activation, if it has one."""
     return {field.name: 0.3 for field in fields(LAYERS[name])}  # type: ignore[arg-type]
 
 
 def _loss_options(loss_class: type) -> dict[str, Any]:
-    """Values apart from the defaults for the options of a loss."""
+    """Non-default values for the options of a loss."""
     values = {"label_smoothing": _SMOOTHING, "delta": 0.7, "levels": (0.1, 0.5, 0.8)}
     return {field.name: values[field.name] for field in fields(loss_class)}
 
 
 def _targets(task: str, loss: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """What fit is given, and the dense targets that the reference is given."""
+    """The targets for fit, and the dense targets for the reference."""
     shape = (_N_SAMPLES, _N_OUTPUTS)
     y: np.ndarray = np.arange(_N_SAMPLES) % _N_OUTPUTS
     if task == "classes":
@@ -376,7 +376,7 @@ def _targets(task: str, loss: str, rng: np.random.Generator) -> tuple[np.ndarray
 
 
 def _is_clear(problem: _Problem) -> bool:
-    """Whether no pre-activation, residual or weight is where a slope jumps."""
+    """Whether no pre-activation, residual or weight is near a kink, where a slope jumps."""
     network = problem.network
     assert isinstance(network.loss, CompiledLoss)
     values, distances = problem.X, [np.abs(network.params)]

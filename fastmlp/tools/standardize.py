@@ -1,4 +1,4 @@
-"""Standardised training without a standardiser to carry along: its numbers end up in the weights.
+"""Standardised training without a separate scaler: the scaling is moved into the weights.
 
 A network trained on (x - mean) / scale gives the same outputs for plain x once the first layer
 absorbs mean and scale; likewise the last layer for a standardised target.
@@ -17,12 +17,12 @@ from ..inputs import checks
 from ..network import Network
 from ..nn import Dense
 
-# Weights are divided by a column's deviation: below this, those above 256 would overflow float32.
+# Weights are divided by a column's deviation; below this, weights above 256 overflow float32.
 _SMALLEST = 2.0**-120
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of columns; one that hardly varies gets the deviation 1."""
+    """Mean and standard deviation of columns; a column that hardly varies gets deviation 1."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -32,17 +32,17 @@ class Moments(NamedTuple):
         """Moments of the columns of values (n, n_columns), or of one column (n,)."""
         values = np.asarray(values, np.float64)
         scale = values.std(axis=0)
-        # Rounding in the mean gives many a constant column, such as one of 0.1, a tiny deviation.
+        # Rounding of the mean gives some constant columns, such as one of 0.1, a tiny deviation.
         varies = (np.ptp(values, axis=0) > 0) & (scale > _SMALLEST)
         return cls(values.mean(axis=0), np.where(varies, scale, 1.0))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """(values - mean) / scale, in float32 or float64 as `checks.compute_type` says."""
+        """(values - mean) / scale, in the type from `checks.compute_type`."""
         return ((values - self.mean) / self.scale).astype(checks.compute_type(values.dtype))
 
 
 def constant(values: np.ndarray) -> np.ndarray:
-    """Which columns (n, n_columns), or whether one (n,), hold one number throughout."""
+    """Which columns (n, n_columns) are constant, or whether one column (n,) is."""
     return np.asarray(np.ptp(values, axis=0) == 0)
 
 
@@ -51,30 +51,31 @@ def number_type(
 ) -> tuple[str, list[str]]:
     """The type for a network whose weights will absorb the moments of columns.
 
-    Plain data and absorbed weights lose in float32 what standardised training did not: there, a
-    time of 1.7e12 milliseconds has steps of 131072.
+    Unscaled data lose digits in float32 that standardised training keeps: a time of 1.7e12
+    milliseconds, for example, has a resolution of 131072.
 
     Parameters
     ----------
     where : str
-        What an error names.
+        Location for errors.
     asked : {"float32", "float64"} or None
-        The type that the user wants; None for float32 where it will do.
+        The requested type; None means float32 if it is precise enough.
     values : ndarray of shape (n, n_columns)
         All rows, finite.
     labels : sequence of n_columns str
-        What errors call the columns.
+        Names of the columns for errors.
 
     Returns
     -------
     dtype : {"float32", "float64"}
     columns : list of str
-        Labels of those that need float64.
+        Labels of the columns that need float64.
 
     Raises
     ------
     InputError
-        If float32 was asked for and cannot hold a column, or no type can divide by its deviation.
+        If float32 was requested but cannot represent a column, or if a column's deviation is too
+        small or too large for both types.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         scale = np.asarray(values, np.float64).std(axis=0)
@@ -99,10 +100,10 @@ def number_type(
 
 
 def absorb_inputs(network: Network, moments: Moments, unused: np.ndarray | None = None) -> None:
-    """Make a network that was trained on standardised columns take the plain ones.
+    """Change a network that was trained on standardised columns so that it takes unscaled ones.
 
-    Columns that are marked as `unused` (n_columns,) get weights of 0: those of constant ones were
-    never trained, and times a large number their rounding would drown everything else.
+    Columns marked as `unused` (n_columns,) get weights of 0: weights of constant columns were never
+    trained, and multiplied by large numbers their rounding errors would dominate.
     """
     first = network.layers[0]
     if not isinstance(first, Dense):
@@ -120,7 +121,7 @@ def absorb_inputs(network: Network, moments: Moments, unused: np.ndarray | None 
 
 
 def absorb_outputs(network: Network, moments: Moments) -> None:
-    """Make a network that was trained on a standardised target predict the plain one."""
+    """Change a network that was trained on a standardised target to predict the unscaled one."""
     last = network.layers[-1]
     if not isinstance(last, Dense):
         raise InputError(

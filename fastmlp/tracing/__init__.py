@@ -1,4 +1,4 @@
-"""One sample on its way through a network, with every number written down.
+"""Traces: all numbers of one sample's training step.
 
-`recorder` makes a trace, `trace` is what users get, `story` prints it.
+`recorder` makes a trace, `trace` defines the object that users get, `story` prints it.
 """

@@ -1,6 +1,6 @@
 """One layer of a `Trace`: its arrays by name, and the tables that show them.
 
-A trace has one for each layer, and pictures of a trace are drawn from them.
+A trace has one for each layer; the plot of a trace is drawn from them.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _LONGEST_TITLE = 28
 
 
 class LayerTrace:
-    """What one layer did with the sample: read-only arrays, as attributes.
+    """What one layer computed for the sample: read-only arrays, as attributes.
 
     Parameters
     ----------
     number : int
         Position among the network's layers.
     title : str
-        The layer, as it is written.
+        The layer's repr.
     arrays : dict of str to ndarray
-        By name, as `Trace` explains them.
+        By name; `Trace` explains them.
     shown : sequence of str
         Names of the arrays that tables show, in the order of the algorithm.
     is_shown_before : bool
-        Whether this is an activation, whose arrays the Dense layer before it has as well.
+        Whether this is an activation whose arrays the Dense layer before it also has.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LayerTrace:
 
 
 def lines(block: list[LayerTrace], titles: list[str]) -> list[tuple[str, ...]]:
-    """One line for each array of the block's first layer, which has those of the others too."""
+    """One line per array of the block's first layer, which also has those of the others."""
     layer, found = block[0], list[tuple[str, ...]]()
     for place, name in enumerate(layer.shown):
         values = layer[name]
@@ -103,7 +103,7 @@ def heads(layers: list[LayerTrace]) -> tuple[str, ...]:
 
 
 def as_text(lines: list[tuple[str, ...]]) -> str:
-    """Columns side by side; text to the left, numbers to the right."""
+    """Columns side by side; text left-aligned, numbers right-aligned."""
     full = [line for line in lines if len(line) > 1]
     n_columns = max(len(line) for line in full)
     widths = [max(len(line[j]) for line in full if j < len(line)) for j in range(n_columns)]

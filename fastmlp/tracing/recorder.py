@@ -1,7 +1,7 @@
-"""How a `Trace` is made: one sample through a copy of the network, layer by layer.
+"""Makes a `Trace`: runs one sample through a copy of the network, layer by layer.
 
-The steps are those of `layerwise`, with everything written down on the way; the numbers of
-`fastmlp.reference` for the same sample stand beside them.
+The steps are those of `layerwise`, with all numbers recorded. The numbers of `fastmlp.reference`
+for the same sample are recorded for comparison.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def trace(network: Body, x: Any, y: Any, optimizer: Any, training: bool) -> Trac
     samples = _read(twin, _row(x, network), y)
     if has_rule(chosen):
         chosen.group_factors(twin.groups)  # refuses factors for other parameters
-    control = flush_denormals()  # as a fit does, so that the numbers are the same
+    control = flush_denormals()  # as in a fit, so that the numbers are the same
     try:
         return _follow(twin, samples, chosen, training)
     finally:
@@ -48,7 +48,7 @@ def trace(network: Body, x: Any, y: Any, optimizer: Any, training: bool) -> Trac
 
 
 def _follow(network: Body, samples: Samples, optimizer: Any, training: bool) -> Trace:
-    """Forward, loss, backward and update of a network that nobody else has."""
+    """Forward, loss, backward and update of a private copy of a network."""
     passed, outputs = _forward(network, samples.X, training)
     loss, flowing = layerwise.loss_and_slopes(network, outputs, samples.encoded, samples.weights)
     gradients = _backward(network, flowing)
@@ -83,7 +83,7 @@ def _follow(network: Body, samples: Samples, optimizer: Any, training: bool) -> 
 
 
 def _optimizer(value: Any) -> Any:
-    """An optimizer that the trace may use up, or None."""
+    """An optimizer that the trace may modify, or None."""
     if value is None:
         return None
     found = optimizer_of(value)
@@ -91,7 +91,7 @@ def _optimizer(value: Any) -> Any:
 
 
 def _own_copy(thing: T) -> T:
-    """A copy that shares nothing with the original, so that this stays as it is."""
+    """A deep copy, so that the original is not modified."""
     try:
         return copy.deepcopy(thing)
     except Exception as error:
@@ -109,7 +109,7 @@ def _row(x: Any, network: Body) -> Any:
         x = x.to_frame().T
     if not (hasattr(x, "shape") and len(x.shape) == 2):
         x = checks.array(_WHERE, "x", x)
-    shape = tuple(x.shape)  # as it was given
+    shape = tuple(x.shape)  # as given
     if len(shape) == 1:
         x = x.reshape(1, -1)
     columns: Any = network.n_features or "n_features"
@@ -125,7 +125,7 @@ def _row(x: Any, network: Body) -> Any:
 
 
 def _read(network: Body, X: Any, y: Any) -> Samples:
-    """The sample as kernels read it; the network is built for it if it was not."""
+    """The sample as kernels read it; builds the network if it was not built."""
     values = checks.array(_WHERE, "y", y)
     if values.ndim > 2 or (values.ndim == 2 and len(values) != 1):
         raise InputError(
@@ -145,15 +145,15 @@ def _read(network: Body, X: Any, y: Any) -> Samples:
 
 
 def _coder(network: Body, values: np.ndarray, n_outputs: int) -> TargetCoder | None:
-    """How a network without a fit reads one label: as the number of its class.
+    """How a network that was not fitted reads one label: as a class number.
 
-    None where the sample alone says how to read it: rows, and numbers to predict.
+    None if the sample itself determines how to read it: one-hot rows, and numbers to predict.
     """
     task = network.loss.task
     if task == "regression" or values.size != 1 or values.ndim == 2:
         return None
     if task == "binary" and n_outputs > 1:
-        return TargetCoder(n_outputs, task)  # which refuses a single label
+        return TargetCoder(n_outputs, task)  # it refuses a single label
     n_classes = max(n_outputs, 2)
     number = values.reshape(-1)[0]
     is_number = values.dtype.kind in "biuf"
@@ -169,7 +169,7 @@ def _coder(network: Body, values: np.ndarray, n_outputs: int) -> TargetCoder | N
 
 
 def _classes(network: Body) -> np.ndarray | None:
-    """Labels in the order of the outputs, or numbers of classes where there are no labels."""
+    """Labels in the order of the outputs, or class numbers if there are no labels."""
     found = network.classes_
     if found is None and network.loss.task == "classes":
         found = np.arange(network.n_outputs)
@@ -180,14 +180,14 @@ def _classes(network: Body) -> np.ndarray | None:
 
 
 def _kept(values: Any) -> np.ndarray:
-    """A copy for the trace that nobody can write to."""
+    """A read-only copy for the trace."""
     kept = values.toarray() if is_sparse(values) else np.array(values, order="C")
     kept.setflags(write=False)
     return kept
 
 
 def _forward(network: Body, X: Any, training: bool) -> tuple[list[np.ndarray], np.ndarray]:
-    """What goes into each layer, with the outputs as the last; and the outputs as they came."""
+    """The inputs of each layer followed by the outputs; and the unconverted outputs."""
     values = X.astype(network.dtype)
     if is_sparse(values) and type(network.layers[0]) is not Dense:
         values = values.toarray()
@@ -202,7 +202,7 @@ def _forward(network: Body, X: Any, training: bool) -> tuple[list[np.ndarray], n
 
 
 def _backward(network: Body, flowing: np.ndarray) -> list[np.ndarray]:
-    """The gradient of the loss with respect to each of what `_forward` gives."""
+    """The gradient of the loss with respect to each array that `_forward` returns."""
     found = [_kept(np.reshape(flowing, -1))]
     for layer in reversed(network.layers):
         flowing = layer.backward(flowing)
@@ -213,7 +213,7 @@ def _backward(network: Body, flowing: np.ndarray) -> list[np.ndarray]:
 def _arrays(
     network: Body, number: int, passed: list[np.ndarray], gradients: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Everything that is known of a layer, by name."""
+    """All arrays of a layer, by name."""
     layer = network.layers[number]
     before, after = passed[number], passed[number + 1]
     if not isinstance(layer, Dense):
@@ -237,12 +237,12 @@ def _arrays(
 
 
 def _slope(layer: Layer, like: np.ndarray) -> np.ndarray:
-    """f'(z) of an element-wise layer: what it makes of a gradient of ones."""
+    """f'(z) of an element-wise layer: its backward pass for a gradient of ones."""
     return _kept(layer.backward(np.ones((1, like.size), like.dtype))[0])
 
 
 def _joins(network: Body, number: int) -> bool:
-    """Whether a layer is an activation right behind a Dense layer, which shows its arrays too."""
+    """Whether a layer is an activation directly after a Dense layer, which shows its arrays."""
     if not 0 < number < len(network.layers):
         return False
     layer, before = network.layers[number], network.layers[number - 1]
@@ -250,7 +250,7 @@ def _joins(network: Body, number: int) -> bool:
 
 
 def _name(layer: Layer, key: str) -> str:
-    """A parameter's name in the trace: its own, unless an array of every layer has it."""
+    """A parameter's name in the trace: its own, unless an array of every layer uses that name."""
     taken = {"x", "z", "a", "slope", "da", "delta", "dx"}
     return f"parameter_{key}" if {key, f"d{key}"} & taken else key
 
@@ -265,7 +265,7 @@ def _shown(number: int, layer: Layer, arrays: dict[str, np.ndarray]) -> list[str
 
 
 def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -> float | None:
-    """Let the optimizer make its first step and note what changed; returns the learning rate."""
+    """Make the optimizer's first step and record the changes; returns the learning rate."""
     rate = None
     if has_rule(optimizer):
         rates = optimizer.schedule.rates(np.arange(1), 1)
@@ -285,7 +285,7 @@ def _update(network: Body, optimizer: Any, found: list[dict[str, np.ndarray]]) -
 
 
 def _drops(layer: Dropout) -> bool:
-    """Whether the layer does anything in training, so far as its rate says."""
+    """Whether the layer drops anything in training, judging by its rate."""
     return isinstance(layer.rate, Schedule) or layer.rate > 0
 
 
@@ -301,7 +301,7 @@ class _Oracle:
         self.missing = self._find_stages(training)
 
     def _find_stages(self, training: bool) -> str:
-        """What the reference has no counterpart for, or nothing."""
+        """The part that the reference has no counterpart for, or an empty string."""
         network = self.network
         if network.loss.name not in reference.LOSSES or type(network.loss) not in set(LOSSES):
             return f"the loss {network.loss.name}"
@@ -317,7 +317,7 @@ class _Oracle:
         return "" if self.stages else "a network without Dense layers"
 
     def numbers(self, passed: list[np.ndarray], target: np.ndarray, optimizer: Any) -> Reference:
-        """All arrays that the reference has, in float64, by the names of those of the trace."""
+        """All arrays that the reference has, in float64, by their names in the trace."""
         if self.missing:
             return Reference({}, self.missing)
         with np.errstate(all="ignore"):
@@ -362,7 +362,7 @@ class _Oracle:
         return found
 
     def _function(self, number: int | None) -> Any:
-        """An activation's value and slope; the identity where a Dense layer has none."""
+        """An activation's value and slope; the identity if a Dense layer has none."""
         if number is None:
             return reference.ACTIVATIONS["identity"]
         return _bound(reference.ACTIVATIONS, self.network.layers[number])

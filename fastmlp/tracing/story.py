@@ -1,7 +1,7 @@
-"""What `fastmlp trace` prints: the way of one sample as a story of four parts.
+"""What `fastmlp trace` prints: the training step of one sample in four parts.
 
-Forward, loss, backward and update each show their formulas with the first few numbers, as one would
-work them out by hand.
+Forward, loss, backward and update each show their formulas with the first few numbers, as in a
+calculation by hand.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from .layer_trace import LayerTrace
 from .trace import Trace
 
-_N_NUMBERS = 4  # of an array that are printed
-_MOST_OUTPUTS = 12  # of more, only the target's and those with the largest predictions
+_N_NUMBERS = 4  # numbers of an array that are printed
+_MOST_OUTPUTS = 12  # if there are more, only the target's and the largest predictions are shown
 _INK = " .:-=+*#%@"
 
 
 def told(trace: Trace, image: np.ndarray | None = None) -> Iterator[str]:
-    """The story, line by line; an image (height, width) is drawn with characters."""
+    """The text, line by line; an image (height, width) is drawn with characters."""
     if image is not None:
         yield from _drawn(image)
     yield "FORWARD, from the sample to the outputs"
@@ -54,7 +54,7 @@ def _forward(layer: LayerTrace) -> Iterator[str]:
 
 
 def _backward(layer: LayerTrace, above: int | None) -> Iterator[str]:
-    """Delta and the gradients of one layer, from delta of the one above, if there is one."""
+    """Delta and gradients of one layer, from the delta of the layer above if there is one."""
     title = f"{layer.number} {layer.title}"
     if "slope" in layer and above is not None:
         yield _line(title, "slope = f'(z)", layer.slope)
@@ -105,14 +105,14 @@ def _line(title: str, formula: str, values: np.ndarray) -> str:
 
 
 def _first_row(values: np.ndarray) -> int:
-    """Where the numbers start that are worth printing: black pixels and their weights do not."""
+    """The first row that is not all zeros: black pixels and their weights are not printed."""
     rows = values.reshape(len(values), -1).any(axis=1)
     start = int(np.argmax(rows))
     return start if values[start:].size > _N_NUMBERS else 0
 
 
 def _outputs(trace: Trace) -> Iterator[str]:
-    """Prediction and target of each output, or of those that matter most."""
+    """Prediction and target of each output, or of the most important ones."""
     n = trace.prediction.size
     chosen = list(range(n))
     if n > _MOST_OUTPUTS:
@@ -132,7 +132,7 @@ def _outputs(trace: Trace) -> Iterator[str]:
 
 
 def _drawn(image: np.ndarray) -> Iterator[str]:
-    """Grey values as characters, two for each pixel as they are narrow."""
+    """Grey values as characters, two per pixel because characters are narrow."""
     low, span = float(image.min()), float(np.ptp(image)) or 1.0
     places = ((image - low) / span * (len(_INK) - 1)).round().astype(int)
     inked = [r for r, row in enumerate(places) if row.any()]

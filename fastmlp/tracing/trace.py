@@ -1,6 +1,6 @@
-"""One sample, seen: all numbers of its way forward through a network and back.
+"""The trace of one sample: all numbers of its forward and backward pass through a network.
 
-`Network.trace` fills these objects by way of `tracing`; here is how they are looked up and printed.
+`tracing.recorder` fills these objects; this module looks arrays up and prints them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .layer_trace import LayerTrace, as_html, as_text, heads, lines, short
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_LAYERS = 8  # a table of more leaves those in the middle out
+_MOST_LAYERS = 8  # a table of more layers omits those in the middle
 
 
 class Trace:
-    """One sample on its way through a network and back, as `Network.trace` returns it.
+    """One sample's forward and backward pass through a network, as `Network.trace` returns it.
 
-    `trace["0.z"]` and `trace[0].z` are the same array; the number is the layer's place in
+    `trace["0.z"]` and `trace[0].z` are the same array; the number is the layer's index in
     `network.layers`. All arrays are read-only copies in the network's dtype.
 
     Parameters
@@ -36,31 +36,31 @@ class Trace:
     step : Step or None
         The optimizer's step, if there was one.
     reference : Reference
-        The same numbers by `fastmlp.reference`, or why there are none.
+        The same numbers computed by `fastmlp.reference`, or why there are none.
 
     Attributes
     ----------
     arrays : mapping of str to ndarray
         All arrays by name.
     loss, penalty : float
-        Loss of the sample, and what `l1` and `l2` add to it.
+        Loss of the sample, and the penalties of `l1` and `l2`.
     loss_after : float or None
         The loss of the same sample after the update.
     target, prediction : ndarray of shape (n_outputs,)
         The target as numbers (a one-hot row for a class), and the outputs after the loss's link.
     classes : ndarray or None
-        Labels in the order of the outputs, where they stand for classes.
+        Labels in the order of the outputs, if these stand for classes.
     optimizer : str or None
-        Name of what made the update.
+        Name of the optimizer that made the update.
     learning_rate : float or None
-        Of that step.
+        Learning rate of the update.
     reference : mapping of str to ndarray
-        The numbers of the per-sample reference in float64, by the names of the arrays they stand
-        beside, and "loss" and "prediction"; empty where it has no counterpart.
+        The numbers of the per-sample reference in float64, by the names of the corresponding
+        arrays, and "loss" and "prediction"; empty if the reference has no counterpart.
     differences : dict of str to float
         The largest difference of each array from the reference's.
     no_reference : str
-        What the reference has no counterpart for; empty if it has one.
+        The part that the reference has no counterpart for; empty if it has one.
 
     Notes
     -----
@@ -70,11 +70,11 @@ class Trace:
     - `a = f(z)` and `slope = f'(z)`; without an activation a = z and the slope is 1;
     - `da`, `delta`, `dx`: gradients of the loss with respect to a, z and x, so that
       `delta = da * slope` and `dx = W delta`;
-    - `dW` (the outer product of x and delta, plus the penalties' part) and `db = delta`;
+    - `dW` (the outer product of x and delta, plus the penalties' gradient) and `db = delta`;
     - `update_W`, `update_b`: what the step adds; `W_after`, `b_after`: the result.
 
-    All other layers have `z`, which comes in, `a`, which goes out, `da` and `delta`; activations
-    and dropout have `slope`, too. Parameters of your own layers are named like those of `Dense`.
+    All other layers have their input `z`, their output `a`, `da` and `delta`; activations and
+    dropout also have `slope`. Parameters of your own layers are named like those of `Dense`.
 
     Examples
     --------
@@ -131,12 +131,12 @@ class Trace:
 
     @property
     def reference(self) -> Mapping[str, np.ndarray]:
-        """The numbers of the per-sample reference by the names of the arrays beside them."""
+        """The numbers of the per-sample reference, by the names of the corresponding arrays."""
         return MappingProxyType(self._reference)
 
     @property
     def largest_difference(self) -> float | None:
-        """The largest of all differences from the reference; None where it has no counterpart."""
+        """The largest difference from the reference; None if it has no counterpart."""
         return float(np.max(list(self.differences.values()))) if self.differences else None
 
     def __getitem__(self, key: int | str) -> Any:
@@ -173,7 +173,7 @@ class Trace:
         return len(self.layers)
 
     def blocks(self) -> list[list[LayerTrace]]:
-        """Layers in the groups that are shown together.
+        """Groups of layers that are shown together.
 
         Returns
         -------
@@ -189,7 +189,7 @@ class Trace:
         return found
 
     def label_of(self, values: np.ndarray) -> str:
-        """What a target or a prediction says, in a few words.
+        """A short text for a target or a prediction.
 
         Parameters
         ----------
@@ -232,7 +232,7 @@ class Trace:
         }
 
     def plot(self, image_shape: tuple[int, int] | None = None) -> Figure:
-        """Draw activations on their way forward, and below them the deltas on their way back.
+        """Draw the activations of the forward pass, and below them the deltas of the backward pass.
 
         Parameters
         ----------
@@ -242,8 +242,8 @@ class Trace:
         Returns
         -------
         Figure
-            Of pyplot, so that notebooks and `plt.show()` show it; `fastmlp.plotting.plot_trace`
-            draws on a figure of its own.
+            A pyplot figure, which notebooks and `plt.show()` display; `fastmlp.plotting.plot_trace`
+            makes a figure that is independent of pyplot.
 
         Raises
         ------
@@ -260,7 +260,7 @@ class Trace:
         Returns
         -------
         list of str
-            A line each.
+            One line each.
         """
         penalty = f" + penalty {self.penalty:.4g}" if self.penalty else ""
         after = ""
@@ -294,7 +294,7 @@ class Trace:
         return f"<p>{first}</p>{as_html([heads(self.layers), *self._table()])}"
 
     def _table(self) -> list[tuple[str, ...]]:
-        """One line for each array, those of middle layers left out where there are many."""
+        """One line per array; if there are many layers, those in the middle are omitted."""
         blocks, found = self.blocks(), list[tuple[str, ...]]()
         half = _MOST_LAYERS // 2
         for place, block in enumerate(blocks):
@@ -307,7 +307,7 @@ class Trace:
 
 
 class Outcome(NamedTuple):
-    """What came out for the sample."""
+    """Target, prediction and loss of the sample."""
 
     loss: float
     penalty: float
@@ -317,7 +317,7 @@ class Outcome(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What the optimizer's step was, and where it led."""
+    """The optimizer's step and its result."""
 
     optimizer: str
     learning_rate: float | None
@@ -325,7 +325,7 @@ class Step(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Arrays of the per-sample reference by name, or what it has no counterpart for."""
+    """Arrays of the per-sample reference by name, or the part that it has no counterpart for."""
 
     arrays: dict[str, np.ndarray]
     missing: str

@@ -1,6 +1,6 @@
-"""Every loader gives the arrays it promises, and every refusal is one full, exact sentence.
+"""Every loader returns the documented arrays, and every error is one exact, complete sentence.
 
-The download is tested against a small server on this machine, with eight made-up digits.
+The download is tested against a small local server, with eight made-up digits.
 """
 
 from __future__ import annotations

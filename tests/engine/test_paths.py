@@ -1,4 +1,4 @@
-"""The fused step and the layer-by-layer path must leave the same bits, whatever is trained how.
+"""The fused step and the layer-by-layer path must give the same bits in all cases.
 One epoch of single samples must visit the same parameters as the per-sample reference.
 """
 

@@ -1,6 +1,6 @@
-"""What estimators are given that cannot be right, and fitted state that others can write to.
+"""Invalid input to estimators, and fitted state that users can write to.
 
-Whatever is refused is refused before the model changes. Nothing here may reach a kernel unchecked.
+Input is refused before the model changes. Nothing may reach a kernel unchecked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scores that belong to losses, early stopping by them, and validation data on another scale."""
+"""Scores that match losses, early stopping by them, and validation data on another scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimators against scikit-learn: its numbers, its conventions, and what goes beyond."""
+"""The estimators against scikit-learn: its numbers, its conventions, and additional features."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The how-to pages: each change that one shows is made in a copy of the package and checked there.
+"""The how-to pages: the change that a page shows is applied to a copy of the package and checked.
 
-A page's Python is its check. What a page touches is counted, and may not grow.
+A page's Python block is its check. The files and lines that a page touches are limited.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts of one's own from one rule: in the compiled loop, layer by layer, on disk and in files.
+"""User-defined compiled parts: in the compiled loop, layer by layer, in the cache and in files.
 
 Each is compared with the same formulas in NumPy, or with a built-in part whose rule it copies.
 """

@@ -1,4 +1,4 @@
-"""Columns by name: whatever order a frame has, a network reads what it was trained on.
+"""Columns by name: for any order of a frame's columns, a network reads those it was trained on.
 
 Every kind of frame goes through every method that takes X, and is compared with the plain array.
 """

@@ -1,6 +1,6 @@
-"""nan and infinities are found while a new network trains, without a pass over the data ahead.
+"""nan and infinities are detected while a new network trains, without a pass over the data first.
 
-What tells is the loss or the parameters, so every activation and loss must let them through.
+The loss or the parameters show them, so every activation and loss must propagate them.
 """
 
 from __future__ import annotations

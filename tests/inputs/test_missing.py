@@ -1,7 +1,7 @@
-"""Gaps and nullable columns, as data frames have them, in everything that a network is given.
+"""Gaps and nullable columns of data frames, in all arguments of a network.
 
-A gap is refused with its row and column, whatever stands for it; a nullable column without gaps
-gives the numbers and the labels of an ordinary one.
+A gap in any form is refused with its row and column; a nullable column without gaps gives the same
+numbers and labels as an ordinary one.
 """
 
 from __future__ import annotations

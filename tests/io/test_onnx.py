@@ -1,7 +1,7 @@
-"""ONNX files of pipelines on tables as people have them, and labels of every type.
+"""ONNX files of pipelines on typical tables, and labels of every type.
 
-Each file is run in ONNX Runtime, fed with columns in their own types, and must answer as the model;
-what cannot be written so is refused in one sentence, and no file is left.
+Each file is run in ONNX Runtime with columns in their own types, and must reproduce the model's
+predictions. If that is not possible, one sentence says why, and no file is left.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Nothing is saved that cannot be read back: a file gives back what went in, or is never written.
+"""Nothing is saved that cannot be read back: a file restores its network exactly or is not written.
 
-Labels of every type, parts of one's own and settings of every kind are saved over an older file,
-which is still there, bit for bit, where the new one is refused.
+Labels of every type, user-defined parts and settings of every kind are saved over an older file; if
+the new one is refused, the older one must be unchanged.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def test_any_labels_come_back_or_are_refused(seed: int, path: Path) -> None:
     assert loaded.predict(X).tolist() == saved.predict(X).tolist()
 
 
-# ----------------------------------------------------------------------------- parts of one's own
+# ----------------------------------------------------------------------------- user-defined parts
 
 
 class Pass(Layer):

@@ -254,7 +254,7 @@ def test_a_path_may_be_text_and_suffixes_of_any_case(network: Network, tmp_path:
     assert Network.load(place).params.tobytes() == network.params.tobytes()
 
 
-# ----------------------------------------------------------------------------- parts of one's own
+# ----------------------------------------------------------------------------- user-defined parts
 
 
 class OwnLoss(Loss):

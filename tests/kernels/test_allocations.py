@@ -1,4 +1,4 @@
-"""Memory: an epoch and a served row allocate nothing, and no input is converted whole."""
+"""Memory: an epoch and a served row allocate nothing, and no input is converted as a whole."""
 
 from __future__ import annotations
 

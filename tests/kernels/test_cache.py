@@ -1,6 +1,6 @@
-"""One folder of compiled code for clones and installed packages, and what is said about waiting.
+"""One folder of compiled code for clones and installed packages, and the message about the wait.
 
-Processes of their own look for the folder; nothing here compiles more than one small kernel.
+Separate processes look for the folder; nothing here compiles more than one small kernel.
 """
 
 from __future__ import annotations
@@ -222,6 +222,6 @@ def test_the_announcement_says_how_long_and_how_often(
         compiling.announce(np.dtype("float32"))
     (record,) = caplog.records
     text = record.getMessage()
-    assert "about 5 to 15 seconds, longer beside other work" in text
+    assert "about 5 to 15 seconds, longer if the machine is busy" in text
     assert ("once on this machine" in text) is (folder is not None)
     assert ("in every process" in text) is (folder is None)

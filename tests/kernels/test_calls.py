@@ -1,4 +1,4 @@
-"""Calls by address: a kernel gets exactly what its interface says, whoever calls it with what."""
+"""Calls by address: a kernel gets exactly the argument types of its interface, for any caller."""
 
 from __future__ import annotations
 

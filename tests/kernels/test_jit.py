@@ -1,7 +1,7 @@
-"""Compilation: what is compiled, how often, what machine code comes out, and where that is kept.
+"""Compilation: what is compiled, how often, to which machine code, and where it is kept.
 
-Each question is asked in a process of its own. Some of them compile the whole step anew, because
-code that was loaded from a cache shows no assembly; the other tests use what those left.
+Each test uses a separate process. Some of them compile the whole step again, because code loaded
+from a cache has no assembly; the other tests use the cache that those have filled.
 """
 
 from __future__ import annotations

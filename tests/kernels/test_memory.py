@@ -1,4 +1,4 @@
-"""The gate to the kernels: what passes it, what it refuses, and that nothing goes around it."""
+"""The memory check for kernels: what it accepts, what it refuses, and that nothing bypasses it."""
 
 from __future__ import annotations
 

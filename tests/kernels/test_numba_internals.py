@@ -1,6 +1,6 @@
-"""What the kernels' compiler uses of numba's inside is there, in the version that is installed.
+"""The numba internals that the kernels' compiler uses exist in the installed version.
 
-After a new release of numba, this says what has changed; its number then goes to pyproject.toml.
+After a new release of numba, this shows what has changed; then update pyproject.toml.
 """
 
 from __future__ import annotations

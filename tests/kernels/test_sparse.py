@@ -454,8 +454,8 @@ FIRST: dict[str, Callable[[], list[Layer]]] = {
     "dropout twice": lambda: [Dropout(0.3), Dropout(0.1), Dense(7)],
     "nothing but Dense": list,
     "wide": lambda: [Dense(300), Tanh()],
-    "Dense, then a layer of one's own": lambda: [Dense(7), Own(), Tanh()],
-    "a layer of one's own": lambda: [Own(), Dense(7), Tanh()],
+    "Dense, then a user-defined layer": lambda: [Dense(7), Own(), Tanh()],
+    "a user-defined layer": lambda: [Own(), Dense(7), Tanh()],
 }
 every_first = pytest.mark.parametrize("first", FIRST)
 

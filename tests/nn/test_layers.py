@@ -1,4 +1,4 @@
-"""Layers alone, outside any network, against plain NumPy; then layers of one's own inside one.
+"""Layers alone, outside any network, against plain NumPy; then user-defined layers inside one.
 What they hold are views: what is written to one side shows on the other.
 """
 
@@ -334,7 +334,7 @@ def test_a_network_drops_in_training_only(rng: np.random.Generator) -> None:
     assert trained[0] != trained[1]
 
 
-# --------------------------------------------------------------------------- a layer of one's own
+# --------------------------------------------------------------------------- a user-defined layer
 
 
 class Gain(Layer):

@@ -1,4 +1,4 @@
-"""Layers that learn more than a Dense one: the same bits everywhere, and the right gradients."""
+"""Learned layers other than Dense: the same bits on every path, and correct gradients."""
 
 from __future__ import annotations
 

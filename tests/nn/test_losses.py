@@ -1,5 +1,5 @@
 """Every loss against its formula, value, gradient and link, at ordinary and at extreme outputs.
-Losses and optimizers of one's own, in plain NumPy, must train as the built-in ones do.
+Losses and user-defined optimizers, in plain NumPy, must train as the built-in ones do.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ def test_the_base_class_leaves_the_loss_open() -> None:
     assert (Loss.task, Loss.name) == ("regression", "loss")
 
 
-# ------------------------------------------------------------------------------ losses of one's own
+# ------------------------------------------------------------------------------ user-defined losses
 
 
 class OwnSquare(Loss):
@@ -417,7 +417,7 @@ def test_a_loss_of_ones_own_trains_like_the_built_in_one(
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
 
 
-# -------------------------------------------------------------------------- optimizers of one's own
+# -------------------------------------------------------------------------- user-defined optimizers
 
 
 class Own:

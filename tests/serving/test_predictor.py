@@ -1,7 +1,7 @@
 """Predictors: the numbers of `predict_proba` for rows and matrices, from any number of threads.
 
-A predictor never changes, allocates nothing where it is told where to write, and its copies share
-no memory with it.
+A predictor never changes, allocates nothing if it is given an output array, and its copies share no
+memory with it.
 """
 
 from __future__ import annotations
@@ -496,7 +496,7 @@ def test_a_copy_stands_alone(how: Any, used: bool, rng: np.random.Generator) -> 
 @pytest.mark.slow
 def test_a_pickle_works_in_another_process(tmp_path: Path, rng: np.random.Generator) -> None:
     X, compiled = rows_of(rng, 4), deep().compile_predictor()
-    compiled(X[0])  # now it has a work space, whose addresses mean nothing elsewhere
+    compiled(X[0])  # now it has a workspace, whose addresses mean nothing elsewhere
     (tmp_path / "predictor.pickle").write_bytes(pickle.dumps((compiled, X)))
     code = """
 import json, pickle, sys

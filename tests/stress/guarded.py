@@ -1,13 +1,11 @@
-"""NumPy arrays between unreadable pages: one number too far is a crash every time, not by luck.
+"""NumPy arrays between unreadable pages, so that every access out of bounds crashes.
 
-NumPy's hook for allocators of its own (NEP 49) is given four small compiled functions. Each array
-gets whole pages of a large reserved range, with an unreadable page on both sides. In mode "end" its
-last byte is the last one of its pages,
-in mode "start" its first byte is the first one. What is left
-of a page is filled with a pattern that is checked when the array is freed,
-memory that NumPy did not
-ask to be zero starts as nan, and addresses are never given out twice,
-so use after free is seen too.
+NumPy's hook for custom allocators (NEP 49) gets four small compiled functions. Each array gets
+whole pages of a large reserved range, with an unreadable page on both sides. In mode "end" its last
+byte is the last one of its pages, in mode "start" its first byte is the first one. The rest of a
+page is filled with a pattern that is checked when the array is freed, memory that NumPy does not
+ask to be zero is filled with nan, and addresses are never reused, so use after free is detected as
+well.
 
 Works on Linux only. The hook belongs to the current thread (to its context), so threads enter
 `arrays` themselves. Only memory of NumPy arrays is guarded, not that of bytes or memory maps.

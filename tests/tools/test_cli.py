@@ -1,7 +1,7 @@
 """The command line: what each command prints and writes, and how it refuses.
 
-Most runs are calls of `cli.main` in this process; a few are processes of their own, for signals,
-pipes and exit codes.
+Most runs are calls of `cli.main` in this process; a few are separate processes, for signals, pipes
+and exit codes.
 """
 
 from __future__ import annotations

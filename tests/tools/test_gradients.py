@@ -199,7 +199,7 @@ def test_a_wrong_matrix_product_is_noticed(kernel: str, layer_path: pytest.Monke
     assert not gradient_check.check(Case("tanh", "mean_squared_error", 2)).passed
 
 
-# ---------------------------------------------------------------------------- a layer of one's own
+# ---------------------------------------------------------------------------- a user-defined layer
 
 
 @dataclass

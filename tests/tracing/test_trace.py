@@ -1,6 +1,6 @@
-"""One sample, seen: every number of a trace is held against the layers, the engine and a fit.
+"""Traces of one sample: every number is compared with the layers, the engine and a fit.
 
-Nothing of the network may change by being looked at, and what is shown must be short and right.
+Tracing must not change the network, and the text shown must be short and correct.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Callbacks of batches: told of each step, without a changed bit, and able to end the fit there."""
+"""Batch callbacks: they are called after each step, change no bit, and can end the fit."""
 
 from __future__ import annotations
 

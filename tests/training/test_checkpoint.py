@@ -1,4 +1,4 @@
-"""Checkpoints: a resumed fit is the uninterrupted one, and no other run goes on by mistake."""
+"""Checkpoints: a resumed fit equals an uninterrupted one; no other run is resumed by mistake."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Held-out rows: judged in the compiled call as Python would, whoever asks and however it runs.
+"""Held-out rows: the compiled call judges them exactly as Python does.
 
-Early stopping of networks and of estimators decides there, and must decide the same where a
-callback, a part of the user's own or a score that only Python knows keeps Python in the loop.
+Early stopping of networks and estimators is decided there. It must be the same if a callback, a
+user-defined part or a score that only Python can compute requires Python between epochs.
 """
 
 from __future__ import annotations

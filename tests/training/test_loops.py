@@ -1,4 +1,4 @@
-"""Loops of the user's own over built-in optimizers: the steps of `Network.fit`, bit for bit."""
+"""Users' training loops with built-in optimizers: the steps of `Network.fit`, bit for bit."""
 
 from __future__ import annotations
 

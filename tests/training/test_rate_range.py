@@ -1,4 +1,4 @@
-"""The learning-rate range test: rates, losses, the suggestion, and what it leaves alone."""
+"""The learning-rate range test: rates, losses, the suggestion, and what it must not change."""
 
 from __future__ import annotations
 

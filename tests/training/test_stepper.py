@@ -1,6 +1,6 @@
 """The step in two halves: the bits of `fit` on every path, and gradients that add up.
 
-Parts of a batch stand for processes that would each have one.
+Parts of a batch take the place of processes that would each have one.
 """
 
 from __future__ import annotations

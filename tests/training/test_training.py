@@ -1,4 +1,4 @@
-"""The fit loop: what a history holds, who is called when, how a fit ends, and what it leaves alone.
+"""The fit loop: histories, callbacks, how a fit ends, and what it must not change.
 Interrupts are tested with a real signal as well, in a process of its own.
 """
 

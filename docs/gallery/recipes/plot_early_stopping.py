@@ -2,10 +2,10 @@
 Early stopping on your metric
 =============================
 
-The training loss goes on falling while what you care about gets worse. Say by what
-metric (``scoring``) and on which samples (``X_val``, ``y_val``) to judge after each
-epoch; the fit ends when nothing improves any more, and the weights of the best epoch
-come back.
+The training loss keeps falling while what you care about gets worse. Choose the metric
+(``scoring``) and the samples (``X_val``, ``y_val``) for the evaluation after each
+epoch; the fit ends when nothing improves any more, and restores the weights of the best
+epoch.
 """
 
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=1000, random_s
 # Your samples, your metric
 # -------------------------
 #
-# Any name from ``sklearn.metrics.get_scorer_names()`` will do, a scorer of your own, or
-# ``"loss"``. Without ``X_val``, a tenth of the training samples is set aside.
+# ``scoring`` may be any name from ``sklearn.metrics.get_scorer_names()``, your own
+# scorer, or ``"loss"``. Without ``X_val``, a tenth of the training samples is held out.
 
 model = MLPClassifier(
     (128,),
@@ -66,7 +66,7 @@ assert np.isclose(again, model.best_validation_score_)
 assert again > model.history_["validation_score"][-1]
 
 # %%
-# ``history_`` has a number an epoch under "loss", "validation_loss",
+# ``history_`` has a number per epoch under "loss", "validation_loss",
 # "validation_score", "learning_rate" and "seconds". ``LossCurveDisplay`` draws the
 # first three.
 
@@ -102,8 +102,8 @@ for scoring in ("roc_auc", "accuracy", "neg_log_loss"):
 # -------------
 #
 # Validation samples must go through the same scaler as the training samples.
-# scikit-learn does that for what is named in ``transform_input``, with metadata routing
-# switched on.
+# scikit-learn does that for arguments named in ``transform_input``, with metadata
+# routing switched on.
 
 with config_context(enable_metadata_routing=True):
     classifier = model.set_fit_request(X_val=True, y_val=True)

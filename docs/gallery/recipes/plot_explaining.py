@@ -2,10 +2,10 @@
 What a model looks at, and how it sees
 ======================================
 
-Two views into a trained network. ``input_gradients`` says which inputs of a sample
-raise or lower an output, here which pixels speak for and against a digit. ``transform``
-gives the features that the network has made of the inputs, here as a map on which
-digits lie apart.
+Two views of a trained network. ``input_gradients`` shows which inputs of a sample raise
+or lower an output, here which pixels are evidence for or against a digit. ``transform``
+returns the features that the network computes, here as a map on which the digits are
+separated.
 """
 
 import matplotlib.pyplot as plt
@@ -57,8 +57,8 @@ fig.colorbar(shown, ax=axes, label="gradient")
 plt.show()
 
 # %%
-# It is the model's own derivative, so small changes can be told ahead: by how much a
-# bit more ink in one pixel moves the odds of a 3 against a 5.
+# It is the model's own derivative, so it predicts the effect of small changes: by how
+# much a bit more ink in one pixel moves the odds of a 3 against a 5.
 
 pixel = np.zeros((1, 64))
 pixel[0, 27] = 1e-4
@@ -75,7 +75,7 @@ assert np.isclose(measured, told[0] - told[1], rtol=1e-4)
 
 # %%
 # Does it find what matters? Erase five inked pixels from each test digit: those where
-# ink speaks most for the true class (gradient times ink), or any five.
+# ink is the strongest evidence for the true class (gradient times ink), or random ones.
 
 rng = np.random.default_rng(0)
 X_test, y_test = digits.X_test, digits.y_test
@@ -103,7 +103,7 @@ assert accuracy["the five that count"] < accuracy["any five pixels"] - 0.2
 # --------------------
 #
 # ``transform`` returns the activations of a hidden layer, by default the last. Two
-# principal components of them, beside two of the pixels:
+# principal components of them, next to two of the pixels:
 
 views = {"pixels": X_test, "hidden features": model.transform(X_test)}
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.7), layout="constrained")
@@ -117,8 +117,8 @@ for ax, (name, features) in zip(axes, views.items(), strict=True):
 plt.show()
 
 # %%
-# As features for another method, too, they say more than pixels: neighbours among few
-# digits profit from the many that the network has seen.
+# They are also better features than pixels for another method: nearest neighbours among
+# few digits profit from the many that the network has seen.
 
 few = slice(0, 100)
 scores = {}

@@ -4,8 +4,7 @@ Imbalanced classes
 
 One sample in twenty is of the class you are after, and a model that never finds one is
 right 95 % of the time. This recipe shows what ``class_weight="balanced"`` changes and
-what it does not, and that moving the threshold of an ordinary model is the other way to
-the same end.
+what it does not, and that moving the threshold of an ordinary model achieves the same.
 """
 
 import matplotlib.pyplot as plt
@@ -35,8 +34,8 @@ print(f"share of the rare class: {y_test.mean():.1%}")
 # Three models
 # ------------
 #
-# All three stop early on average precision, which looks at the ranking of the samples
-# and not at any threshold. The second weighs classes by the inverse of their frequency.
+# All three stop early on average precision, which depends on the ranking of the samples
+# and not on a threshold. The second weights classes by the inverse of their frequency.
 # The third is the first with a threshold that cross-validation on the training data
 # found best for balanced accuracy.
 
@@ -78,8 +77,8 @@ assert balanced[2] > balanced[0] + 0.03
 assert results["average precision"][1] < results["average precision"][0] + 0.03
 
 # %%
-# The curves are what any threshold could give; the marks are where each ``predict``
-# stands: weights move a model along its curve, and so does a threshold.
+# The curves show the results of all thresholds, the marks those of ``predict``: weights
+# move a model along its curve, and so does a threshold.
 
 fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for name in ("plain", "class_weight"):
@@ -102,7 +101,7 @@ plt.show()
 #
 # Probabilities of a weighted model answer another question: what if both classes were
 # equally frequent? Do not read them as probabilities. Those of the plain model agree
-# with what happens.
+# with the observed frequencies.
 
 mean_plain = plain.predict_proba(X_test)[:, 1].mean()
 mean_weighted = weighted.predict_proba(X_test)[:, 1].mean()

@@ -2,10 +2,10 @@
 Data larger than memory
 =======================
 
-Two ways. A file of numbers is mapped into memory and fitted like an array: the
-operating system reads the pages that a batch touches. Or data come in pieces, from
-files or a database, and ``partial_fit`` takes one at a time. The recipe shows when
-these give the same bits as a fit of everything at once.
+There are two ways. A file of numbers can be mapped into memory and fitted like an
+array: the operating system reads the pages that a batch touches. Or data come in
+pieces, from files or a database, and ``partial_fit`` takes one at a time. The recipe
+shows when these give the same bits as one fit of all data.
 """
 
 import tempfile
@@ -49,8 +49,8 @@ rows.flush()
 del rows
 
 # %%
-# Rows in float32 or float64 are read where they are: once to look for nan, then a batch
-# at a time. Nothing is copied or converted as a whole.
+# Rows in float32 or float64 are read in place: once to look for nan, then batch by
+# batch. Nothing is copied or converted as a whole.
 
 X = np.load(path, mmap_mode="r")
 print(f"{path.name}: {X.nbytes / 1e6:.0f} MB")
@@ -90,9 +90,9 @@ for mapped, usual in zip(model.coefs_, in_memory.coefs_, strict=True):
 # Piece by piece
 # --------------
 #
-# ``partial_fit`` trains once over what it is given and keeps the optimizer's memory.
-# The first call must know all ``classes``, since its piece may not have all of them.
-# Each next piece is also a test of what was learnt from the pieces before.
+# ``partial_fit`` trains for one epoch on its rows and keeps the optimizer's state. The
+# first call must be given all ``classes``, because its piece may not contain all of
+# them. Each new piece also serves as a test of what was learnt from those before.
 
 stream = MLPClassifier((64,), batch_size=100, shuffle=False, random_state=0)
 scores = []
@@ -112,7 +112,7 @@ plt.show()
 assert scores[-1] > scores[0]
 
 # %%
-# In order and with whole batches, pieces are one epoch of a fit:
+# In order and with whole batches, the pieces together equal one epoch of a fit:
 
 once = MLPClassifier(
     (64,), batch_size=100, shuffle=False, random_state=0, callbacks=stop_after(1)

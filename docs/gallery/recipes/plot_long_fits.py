@@ -3,8 +3,8 @@ Long fits: interrupt and resume
 ===============================
 
 A fit that takes hours should survive Ctrl-C, a crash and a power cut. With a
-``Checkpoint`` among its callbacks it goes on where it was and ends with the same bits
-as if nothing had happened. This recipe interrupts a fit twice to show it.
+``Checkpoint`` among its callbacks it continues where it was and ends with the same bits
+as if nothing had happened. This recipe interrupts a fit twice to show this.
 """
 
 import signal
@@ -36,7 +36,7 @@ def fit(*callbacks):
     return network, history
 
 
-# Programs that were started in the background ignore Ctrl-C, until they say this.
+# Programs that were started in the background ignore Ctrl-C without this line.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = tempfile.TemporaryDirectory()
 run = Path(folder.name) / "run"
@@ -46,8 +46,8 @@ run = Path(folder.name) / "run"
 # ------
 #
 # The first Ctrl-C waits for the end of the epoch and its checkpoint (an epoch that
-# needs more than two seconds more ends at a batch, without one), the second does
-# not wait. A callback presses the keys here; it is called after each epoch.
+# takes more than two further seconds ends after a batch, without a checkpoint); the
+# second does not wait. Here a callback, called after each epoch, presses the keys.
 
 
 def press_ctrl_c(network, history):
@@ -61,17 +61,17 @@ print("\n".join(sorted(path.name for path in run.iterdir())))
 assert first.stopped == "interrupted"
 
 # %%
-# The newest checkpoints are kept, and the network of the best validation score. Each is
-# a model file that ``Network.load`` reads.
+# The newest checkpoints are kept, and the network with the best validation score. Each
+# is a model file that ``Network.load`` can read.
 
 # %%
 # A crash
 # -------
 #
-# The same lines with ``resume=True`` go on. (They also start, where there is nothing to
-# go on with: write them so from the beginning.) With ``every=5`` there is less to write
-# and more to do again: this run breaks down in epoch 18, and epoch 15 is what is left
-# of it.
+# The same lines with ``resume=True`` continue the fit. (Without a checkpoint they start
+# a new one, so you can always write them in this way.) With ``every=5`` there is less
+# to write and more to repeat: this run crashes in epoch 18, and its last checkpoint is
+# that of epoch 15.
 
 
 def break_down(network, history):
@@ -91,7 +91,7 @@ print("\n".join(sorted(path.name for path in run.iterdir())))
 # To the end
 # ----------
 #
-# The last part also brings the history of those before.
+# The last part also has the history of the earlier parts.
 
 resumed, history = fit(Checkpoint(run, every=5, resume=True))
 undisturbed, expected = fit()
@@ -114,8 +114,8 @@ ax.legend()
 plt.show()
 
 # %%
-# Another run in the same folder is refused by name, be it other data, another network
-# or another optimizer, unless ``allow_changes=True``.
+# Another run in the same folder (with other data, another network or another optimizer)
+# is refused, naming the difference, unless ``allow_changes=True``.
 
 try:
     Network([Dense(64), ReLU(), Dense(10)]).fit(

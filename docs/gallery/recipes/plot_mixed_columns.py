@@ -2,10 +2,9 @@
 A table of numbers and categories
 =================================
 
-Prices of flats depend on where they are, which is a name, and on their size and age,
-which are numbers. ``Columns`` sends each kind of column through layers of its own: an
-``Embedding`` learns a short vector for each district, numbers are scaled by what is
-learned of them.
+Prices of flats depend on the district, which is a name, and on size and age, which are
+numbers. ``Columns`` sends each kind of column through separate layers: an ``Embedding``
+learns a short vector for each district, and numbers are scaled by learned factors.
 """
 
 import matplotlib.pyplot as plt
@@ -27,8 +26,8 @@ from fastmlp.optim import schedules
 plt.style.use("tableau-colorblind10")
 
 # %%
-# Forty districts, each with a price of a square metre and a taste for old houses that
-# the table does not show.
+# Forty districts, each with a price per square metre and a preference for old houses
+# that are not in the table.
 
 rng = np.random.default_rng(0)
 n, n_districts = 6000, 40
@@ -46,9 +45,9 @@ train, held_out, test = slice(0, 4000), slice(4000, 5000), slice(5000, None)
 # A branch for each kind of column
 # --------------------------------
 #
-# What no branch takes is passed on; here the numbers get a branch, too. A ``Residual``
-# adds what its layers find to what comes in. Names of categories become numbers by
-# ``pandas.factorize`` or scikit-learn's ``OrdinalEncoder``.
+# Columns without a branch are passed on; here the numbers have a branch as well. A
+# ``Residual`` adds its input to the output of its layers. Convert names of categories
+# to numbers with ``pandas.factorize`` or scikit-learn's ``OrdinalEncoder``.
 
 
 def made(first):
@@ -77,11 +76,11 @@ print(f"R2 with an embedding {scores[0]:.3f}, as a number {scores[1]:.3f}")
 assert scores[0] > 0.95 > scores[1]
 
 # %%
-# What it learned of the districts
-# --------------------------------
+# What it learned about the districts
+# -----------------------------------
 #
-# Nobody told the network which districts are expensive. Asked for the price of the same
-# flat in each of them, 90 square metres and 60 years old, it knows.
+# The network was not told which districts are expensive. Its predictions for the same
+# flat in each of them, 90 square metres and 60 years old, show that it has learned it.
 
 same_flat = np.column_stack([np.arange(n_districts), np.zeros((n_districts, 2))])
 predicted, true = network.predict(same_flat), 0.9 * price_of_metre

@@ -2,10 +2,10 @@
 A whole pipeline as ONNX
 ========================
 
-ONNX Runtime answers where there is no Python: in browsers, phones and services in other
-languages. ``to_onnx`` writes a fitted pipeline, encoders and scalers included, as one
-file, and this recipe checks that it says what the pipeline says. It needs ``pip install
-'fastmlp[onnx]' onnxruntime`` and, for its table, pandas.
+ONNX Runtime runs models without Python: in browsers, phones and services in other
+languages. ``to_onnx`` writes a fitted pipeline, including encoders and scalers, as one
+file, and this recipe checks that its predictions equal the pipeline's. It needs ``pip
+install 'fastmlp[onnx]' onnxruntime`` and, for its table, pandas.
 """
 
 import tempfile
@@ -29,9 +29,8 @@ plt.style.use("tableau-colorblind10")
 # Fit
 # ---
 #
-# A table with numbers and with texts: which flats are let within a week. ONNX files
-# compute in float32, so fit in float32, too: numbers are cast here, in the table
-# itself.
+# A table with numbers and text: which flats are let within a week. ONNX files compute
+# in float32, so fit in float32 as well: here the numbers are cast in the table itself.
 
 rng = np.random.default_rng(0)
 n = 3000
@@ -66,7 +65,7 @@ print(f"test accuracy {pipeline.score(X_test, y_test):.3f}")
 # Write, and read elsewhere
 # -------------------------
 #
-# Some rows say which type each column has. Each column becomes an input of its name.
+# Some rows tell the type of each column. Each column becomes an input with its name.
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "flats.onnx"
@@ -82,8 +81,8 @@ inputs = {name: X_test[[name]].to_numpy() for name in X_test}
 labels, probabilities = session.run(None, inputs)
 
 # %%
-# The same answers
-# ----------------
+# The same predictions
+# --------------------
 #
 # Labels are equal, probabilities to rounding. (Those that are equal to the bit are
 # drawn at 1e-9.)
@@ -105,7 +104,7 @@ ax.set(
 plt.show()
 
 # %%
-# A network or an estimator alone has one input, "X", and needs no rows:
+# A network or an estimator without a pipeline has one input, "X", and needs no rows:
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "alone.onnx"

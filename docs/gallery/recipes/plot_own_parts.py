@@ -1,11 +1,10 @@
 """
-A layer, a loss and an optimizer of your own
-============================================
+Your own layer, loss and optimizer
+==================================
 
-Three small classes in NumPy, with an idea of your own in each: they work in a
-``Network`` at once, beside the built-in ones. A network with such a part runs layer by
-layer, slower than a compiled one; :doc:`/extending/without-the-package` tells how a
-part becomes compiled.
+Three small classes in NumPy that work in a ``Network`` together with the built-in ones.
+A network with such a part runs layer by layer, slower than a compiled one;
+:doc:`/extending/without-the-package` shows how to make a compiled part.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +19,8 @@ plt.style.use("tableau-colorblind10")
 # -------
 #
 # Waves of learnt frequencies: each input column x becomes cos(f x) and sin(f x) for
-# several f. A layer with parameters says their shapes, draws initial values, and writes
-# their gradients.
+# several f. A layer with parameters defines their shapes, draws initial values, and
+# writes their gradients.
 
 
 class Waves(Layer):
@@ -57,8 +56,8 @@ class Waves(Layer):
 # A loss
 # ------
 #
-# The logarithm of cosh: a parabola near 0, a line further out, so that outliers pull
-# with bounded force. It returns the weighted mean over samples and its gradient with
+# The logarithm of cosh: a parabola near 0, linear further out, so that outliers have
+# bounded influence. It returns the weighted mean over samples and its gradient with
 # respect to the outputs.
 
 
@@ -95,8 +94,8 @@ class Lion:
 # Check the gradient first
 # ------------------------
 #
-# Derivatives by hand are soon wrong. In float64, a change of the loss along any
-# direction must be the gradient's part in that direction.
+# It is easy to get derivatives wrong. In float64, the change of the loss along any
+# direction must equal the gradient's component in that direction.
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(50, 2)), rng.normal(size=50)

@@ -2,10 +2,10 @@
 Prediction bands from quantiles
 ===============================
 
-A single number does not say how far off it may be. ``MLPRegressor(loss="quantile")``
-learns several quantiles at once with one network; between two of them lies a band for a
-chosen share of what will come. The quantiles never cross. A few lines more make the
-share one to rely on.
+A single number does not tell how far off it may be. ``MLPRegressor(loss="quantile")``
+learns several quantiles with one network; two of them bound a band that covers a chosen
+share of future targets. The quantiles never cross. A few more lines make the coverage
+reliable.
 """
 
 import matplotlib.pyplot as plt
@@ -54,8 +54,7 @@ bands = model.predict(X_test)
 assert (np.diff(bands, axis=1) >= 0).all()  # never crossing
 
 # %%
-# Coverage on samples that the model has not seen: the share of them below each
-# quantile.
+# Coverage on samples that the model has not seen: their share below each quantile.
 
 for level, column in zip(levels, bands.T, strict=True):
     below = np.mean(y_test <= column)
@@ -63,7 +62,7 @@ for level, column in zip(levels, bands.T, strict=True):
     assert abs(below - level) < 0.05
 
 # %%
-# The band is wide where the noise is, and lopsided as the noise is.
+# The band is wide where the noise is strong, and as asymmetric as the noise.
 
 grid = np.linspace(0, 4, 300, dtype="float32").reshape(-1, 1)
 lowest, low, middle, high, highest = model.predict(grid).T

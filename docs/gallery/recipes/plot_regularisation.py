@@ -3,8 +3,8 @@ Regularisation at work
 ======================
 
 With few samples a large network learns them by heart. Dropout, weight decay, a limit on
-norms and label smoothing each hold against that, and early stopping does in its way.
-Here they are side by side on 200 digits, judged by one measure on digits not seen.
+norms and label smoothing each counteract that, and so does early stopping. Here they
+are compared on 200 digits, by one measure on unseen digits.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +22,8 @@ X_train, y_train = digits.X[train], digits.y[train].copy()
 X_val, y_val = digits.X[held_out], digits.y[held_out]
 
 # %%
-# To make it harder, one label in ten is wrong, as labels are. Those on held-out digits
-# are right.
+# To make it harder, one training label in ten is wrong. Those of held-out digits are
+# correct.
 
 wrong = rng.random(200) < 0.1
 y_train[wrong] = rng.integers(0, 10, wrong.sum())
@@ -32,9 +32,9 @@ y_train[wrong] = rng.integers(0, 10, wrong.sum())
 # The variants
 # ------------
 #
-# All else is the same. ``validation_loss`` would be no fair measure: it is the loss
-# that is trained, with smoothed targets where they are smoothed. ``scoring`` gives all
-# the same one, and a callback adds the accuracy and ends the fit.
+# Everything else is the same. ``validation_loss`` would not be a fair measure, because
+# it is the training loss, which may have smoothed targets. ``scoring`` gives all the
+# same measure; a callback adds the accuracy and ends the fit.
 
 N_EPOCHS, N_SEEDS = 80, 3
 variants = {
@@ -94,11 +94,12 @@ for name, (loss, accuracy) in results.items():
     print(f"{name:22}" + "".join(f"{number:9.3f}" for number in numbers))
 
 # %%
-# Without any of it, the log loss turns upwards while the network learns the wrong
-# labels. What holds against that also makes it less sure: decay, norms and smoothing
-# cost log loss where dropout gains some, although more digits come out right in the
-# end. The columns "best" are what early stopping would have kept: then they hardly
-# differ in accuracy, and what the others buy is that it matters less when a fit ends.
+# Without regularisation, the log loss rises while the network learns the wrong labels.
+# Regularisation also makes the network less confident: decay, norms and smoothing cost
+# log loss where dropout gains some, although more digits are classified correctly in
+# the end. The columns "best" are what early stopping would have kept: there the
+# variants hardly differ in accuracy; with regularisation it matters less when a fit
+# ends.
 
 last = {name: both[:, -1] for name, both in results.items()}
 assert last["dropout=0.5"][0] < last["nothing"][0]

@@ -2,9 +2,9 @@
 Searching for good parameters
 =============================
 
-``search_space()`` has ranges for what matters in a multi-layer perceptron, in the form
-that every search of scikit-learn takes. Here it serves a random search over a pipeline
-in two processes; a small grid then looks closer at two parameters.
+``search_space()`` has ranges for the important parameters of a multi-layer perceptron,
+in the form that scikit-learn's searches take. Here it is used in a random search over a
+pipeline in two processes; a small grid then refines two parameters.
 """
 
 import warnings
@@ -30,11 +30,11 @@ X_train, X_test, y_train, y_test = train_test_split(
 # A random search
 # ---------------
 #
-# Scaling belongs into the pipeline, so that each fold is scaled by its own training
-# part. Early stopping decides on the number of epochs, one parameter less to search.
-# Some candidates still improve when they reach ``max_iter``, of which a fit warns; in a
-# search that is no news. In workers of a search a fit uses one thread, unless you say
-# otherwise.
+# Scaling belongs in the pipeline, so that each fold is scaled by its own training part.
+# Early stopping decides the number of epochs, which is one parameter less to search.
+# Some candidates still improve when they reach ``max_iter``; a fit warns of that, which
+# is not interesting in a search. In workers of a search a fit uses one thread by
+# default.
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 

@@ -2,10 +2,10 @@
 Serving single rows
 ===================
 
-A service that answers one request at a time pays mostly for Python around the
-arithmetic. ``compile_predictor`` gives an unchangeable copy of a network that answers a
-row in about a microsecond, from any number of threads. You train, save, load and call
-it.
+In a service that answers one request at a time, Python takes most of the time, not the
+arithmetic. ``compile_predictor`` makes an immutable copy of a network that predicts a
+row in about a microsecond, from any number of threads. This recipe trains, saves, loads
+and calls it.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ print(f"test accuracy {network.score(digits.X_test, digits.y_test):.3f}")
 # From training to the service
 # ----------------------------
 #
-# The model file runs nothing when it is loaded; a damaged one is refused.
+# Loading a model file runs no code; a damaged file is refused.
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.safetensors"
@@ -52,12 +52,12 @@ print(
 assert np.array_equal(predictor(digits.X_test), network.predict_proba(digits.X_test))
 
 # %%
-# What a call takes
+# What a call costs
 # -----------------
 #
 # A row is fastest as a contiguous array of the network's type, float32 unless you chose
-# another. With ``out``, a call allocates nothing. The medians are those of the machine
-# that built this page.
+# another. With ``out``, a call allocates nothing. The medians are from the machine that
+# built this page.
 
 
 def median_microseconds(call, n=20_000):
@@ -98,23 +98,23 @@ plt.show()
 # Many threads, one predictor
 # ---------------------------
 #
-# No lock is needed, and each answer has the same bits as in one thread. Give each
-# thread an ``out`` of its own if you use it.
+# No lock is needed, and the results are the same bits as in one thread. If you use
+# ``out``, give each thread a separate array.
 
 with ThreadPoolExecutor(8) as pool:
     answers = np.array(list(pool.map(predictor, digits.X_test)))
 assert np.array_equal(answers, predictor(digits.X_test))
 
 # %%
-# Later fits of the network do not reach the predictor: swap in a new one when you like.
+# Later fits of the network do not affect the predictor: replace it when you like.
 
 network.fit(digits.X_val, digits.y_val, epochs=1)
 assert np.array_equal(predictor(row), probabilities)
 assert not np.array_equal(network.predict_proba(row[np.newaxis])[0], probabilities)
 
 # %%
-# The estimators have the same. For two classes, the answer is the probability of the
-# second one alone.
+# The estimators have the same method. For two classes, the result is only the
+# probability of the second one.
 
 model = MLPClassifier((32,), max_iter=500, random_state=0)
 model.fit(digits.X_train, digits.y_train)
@@ -122,7 +122,7 @@ answer = model.compile_predictor()
 assert model.classes_[answer(row).argmax()] == model.predict(row[np.newaxis])[0]
 
 # %%
-# Inputs are not searched for nan, which comes out as nan. In a program that other
-# people call, check rows before, or the answer after: ``np.isfinite(answer).all()``.
+# Inputs are not searched for nan; it gives nan. In a program that other people call,
+# check rows before, or the result afterwards: ``np.isfinite(answer).all()``.
 
 assert np.isnan(predictor(np.full(64, np.nan, np.float32))).all()

@@ -2,10 +2,9 @@
 Text as a sparse matrix
 =======================
 
-A table of word counts is nearly all zeros. The estimators read it in CSR form, batch by
-batch, and never make it dense, so it costs memory and time for the words that are
-there. The texts here come with SciPy: what its functions say about themselves, to be
-sorted by subpackage.
+A table of word counts is almost all zeros. The estimators read it in CSR form, batch by
+batch, and never make it dense, so memory and time depend only on the words that occur.
+The texts are the docstrings of SciPy's functions, to be classified by subpackage.
 """
 
 import importlib
@@ -57,9 +56,9 @@ print(f"{len(texts)} texts")
 # Fit
 # ---
 #
-# ``TfidfVectorizer`` gives a CSR matrix, with pairs of words a wide one. Memory of a
-# fit is a few times that of the weights (columns x units), however many rows there are.
-# In float32, training is about twice as fast.
+# ``TfidfVectorizer`` returns a CSR matrix, which is wide if it includes pairs of words.
+# The memory of a fit is a few times that of the weights (columns x units), for any
+# number of rows. In float32, training is about twice as fast.
 
 vectorizer = TfidfVectorizer(
     token_pattern="[a-z]{3,}", ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32
@@ -99,7 +98,7 @@ assert np.allclose(
 )
 
 # %%
-# What it mistakes for what:
+# Its mistakes:
 
 fig, ax = plt.subplots(figsize=(7, 5.5), layout="constrained")
 ConfusionMatrixDisplay.from_estimator(
@@ -114,11 +113,11 @@ ConfusionMatrixDisplay.from_estimator(
 plt.show()
 
 # %%
-# Words that say most
-# -------------------
+# The most informative words
+# --------------------------
 #
-# A text of one word is a row with a single number; all of them together are the
-# identity matrix, again sparse. The words for which the model is surest of each topic:
+# A text of one word is a row with a single number; all such texts together are the
+# identity matrix, again sparse. For each topic, the words with the highest probability:
 
 one_word_texts = scipy.sparse.eye_array(
     X_train.shape[1], format="csr", dtype=np.float32
@@ -133,7 +132,7 @@ for topic, scores in zip(
 # From text to label
 # ------------------
 #
-# Both fitted steps make a pipeline that takes texts.
+# Together, both fitted steps are a pipeline that takes texts.
 
 pipeline = make_pipeline(vectorizer, model)
 questions = [

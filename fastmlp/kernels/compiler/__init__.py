@@ -1,4 +1,4 @@
 """How Python functions become machine code: the decorator, calls by address, the cache on disk.
 
-All that depends on how numba works inside is here.
+All code that depends on numba's internals is in this package.
 """

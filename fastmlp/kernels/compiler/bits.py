@@ -1,7 +1,7 @@
-"""What a scalar rule cannot say in Python: one rounding for two operations, and a number's bits.
+"""Operations that Python lacks, for scalar rules: fused multiply-add and access to bits.
 
-Each is one LLVM instruction a number, so that loops over rules become vector code; under
-`NUMBA_DISABLE_JIT=1` each has a NumPy body.
+Each is one LLVM instruction per number, so loops over rules are vectorised. With
+`NUMBA_DISABLE_JIT=1` each has a NumPy implementation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def pick(typingctx, x, single, double):
-        """`single` where x is a float32, `double` where it is a float64; anything may be picked."""
+        """`single` if x is a float32, `double` if it is a float64; both may be of any type."""
         position = 1 if x == types.float32 else 2
         chosen = (x, single, double)[position]
         return chosen(x, single, double), lambda _context, _builder, _sig, args: args[position]
@@ -58,7 +58,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def from_bits(typingctx, bits, like):
-        """The number of the type of `like` with these bits; those beyond its size are cut off."""
+        """The number of the type of `like` with these bits; bits beyond its size are cut off."""
 
         def codegen(context, builder, signature, args):
             cut = context.cast(builder, args[0], bits, types.Integer.from_bitwidth(like.bitwidth))
@@ -74,7 +74,7 @@ else:
         return single if isinstance(x, np.float32) else double
 
     def fma(a: Any, b: Any, c: Any) -> Any:
-        # Two roundings where the wider type cannot hold the sum: at most a trifle off one rounding.
+        # Rounded twice if the wider type cannot hold the sum: then almost the same as one rounding.
         kind = type(a)
         wider = _WIDER[kind]
         return kind(wider(a) * wider(kind(b)) + wider(kind(c)))

@@ -1,7 +1,7 @@
-"""Compiling and loading kernels: on the clock, and one process at a time.
+"""Compiling and loading kernels: timed, and by one process at a time.
 
-Processes that start together, like the workers of a grid search, compile each function once: one of
-them does, and the others wait for its file.
+If processes start together, such as the workers of a grid search, one of them compiles a function,
+and the others wait for its file.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _OBJECTS_A_COLLECTION = 20_000
 
 @contextlib.contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Let the collector look for garbage more rarely: compilers make objects, and keep them."""
+    """Run the garbage collector more rarely: a compiler creates many objects and keeps them."""
     before = gc.get_threshold()
-    if before[0]:  # else it is off
+    if before[0]:  # 0: it is off
         gc.set_threshold(_OBJECTS_A_COLLECTION, *before[1:])
     try:
         yield
@@ -33,7 +33,7 @@ def _rare_collections() -> Iterator[None]:
 
 
 class _CompileClock:
-    """Seconds in which this process compiled or loaded kernels, however many threads waited."""
+    """Seconds in which this process compiled or loaded kernels, in any number of threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class _CompileClock:
                 self._total += time.perf_counter() - self._since
 
     def seconds(self) -> float:
-        """The sum so far; what is under way counts, too."""
+        """The total so far, including a compilation in progress."""
         with self._lock:
             now = time.perf_counter() - self._since if self._running else 0.0
             return self._total + now
@@ -63,10 +63,10 @@ compile_seconds = _CLOCK.seconds
 
 
 def cache_of(function: Callable[..., Any], suffix: str = "") -> KernelCache | None:
-    """Where a function's code is kept; None where no folder is writable.
+    """The cache of a function's code; None if no folder is writable.
 
-    A function with an attribute `stamp` is made from code outside of this package, of which that is
-    a hash; where it is None, nothing is kept.
+    A function made from code outside of this package has an attribute `stamp`, a hash of that code;
+    if the stamp is None, nothing is cached.
     """
     with contextlib.suppress(RuntimeError, OSError):
         return KernelCache(function, suffix)
@@ -75,14 +75,14 @@ def cache_of(function: Callable[..., Any], suffix: str = "") -> KernelCache | No
 
 @contextlib.contextmanager
 def compiling(cache: KernelCache | None, signature: Any) -> Iterator[None]:
-    """While a function is compiled or loaded: alone among processes, and on the clock."""
+    """A context for compiling or loading a function: timed, and one process at a time."""
     turn = contextlib.nullcontext() if cache is None else cache.turn(signature)
     with _CLOCK, turn, _rare_collections():
         yield
 
 
 def keep(dispatcher: Any) -> None:
-    """Keep what a dispatcher compiles; where no folder is writable, it compiles in each process."""
+    """Cache what a dispatcher compiles; without a writable folder, each process compiles it."""
     cache = cache_of(dispatcher.py_func)
     if cache is not None:
         use_cache(dispatcher, cache)
@@ -96,7 +96,7 @@ def keep(dispatcher: Any) -> None:
 
 
 def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
-    """Whether code of a kernel for numbers of a type is in this process or in the cache."""
+    """Whether a kernel's code for a number type is in this process or in the cache."""
 
     def has(signatures: Any) -> bool:
         return any(dtype.name in map(str, signature) for signature in signatures)

@@ -1,7 +1,7 @@
-"""Kernels that a program calls by address: only those that it uses are compiled, each by itself.
+"""Kernels that a program calls by address: only those that it uses are compiled, independently.
 
-An interface says which arguments all kernels of one kind take. The address of one of them is a
-number in a record of the program, and compiled code calls it by that number.
+An interface defines the arguments of all kernels of one kind. A program's records hold the
+addresses of its kernels as numbers, which compiled code calls.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .own_rule import OwnRule
 
 
 class NumberType:
-    """Stands in an interface for a number of the network's type."""
+    """Placeholder in an interface for a number of the network's type."""
 
 
 ONE = NumberType()
-_interpreted: dict[int, Callable[..., Any]] = {}  # where kernels stay Python, by their addresses
+_interpreted: dict[int, Callable[..., Any]] = {}  # interpreted kernels by their "addresses"
 
 
 def _cast(context: Any, builder: Any, value: Any, before: Any, after: Any) -> Any:
-    """An argument as its kernel has it; numba casts no named tuples."""
+    """Cast an argument to the kernel's type; numba does not cast named tuples."""
     if not isinstance(after, types.BaseNamedTuple):
         return context.cast(builder, value, before, after)
     if getattr(before, "instance_class", None) is not after.instance_class:
@@ -46,7 +46,7 @@ class Interface:
     Parameters
     ----------
     examples : int, float, bool, NamedTuple of these, numba type, or ONE
-        `ONE` is a number of the network's type, by which kernels know it.
+        `ONE` is a number of the network's type, which tells kernels that type.
     """
 
     def __init__(self, *examples: Any) -> None:
@@ -54,14 +54,14 @@ class Interface:
         self.call = self._caller()
 
     def signature(self, one: Any) -> tuple[Any, ...]:
-        """Types of the arguments, where a number of the network has the type `one`."""
+        """Types of the arguments if numbers of the network have the type `one`."""
         return tuple(
             one if given is ONE else given if isinstance(given, types.Type) else numba.typeof(given)
             for given in self._examples
         )
 
     def _caller(self) -> Any:
-        """What compiled code calls a kernel with: `call(address, (argument, ...))`."""
+        """The intrinsic that calls a kernel: `call(address, (argument, ...))`."""
         if not JIT_ENABLED:
             return lambda address, args: _interpreted[address](*args) and None
 
@@ -78,7 +78,7 @@ class Interface:
                         cgutils.unpack_tuple(builder, given[1]), args.types, kinds, strict=True
                     )
                 ]
-                # These return nothing, and raise only where bounds are checked.
+                # Kernels return nothing, and raise only if bounds are checked.
                 status, _ = context.call_conv.call_function(
                     builder, function, types.none, kinds, values
                 )
@@ -97,25 +97,25 @@ class Interface:
         name: str | None = None,
         own: OwnRule | None = None,
     ) -> Kernel:
-        """A kernel of this kind; `name` tells it from others that the same code makes."""
+        """A kernel of this kind; `name` distinguishes kernels that are made by the same code."""
         return Kernel(function, self, name, own)
 
 
 class Kernel:
-    """A function that is compiled when its address is asked for, or loaded from the cache.
+    """A function that is compiled, or loaded from the cache, when its address is needed.
 
-    It can also be called from Python, for which it is compiled apart.
+    It can also be called from Python; for that it is compiled separately.
 
     Attributes
     ----------
     every : list of Kernel
-        All built-in ones that were made in this process.
+        All built-in kernels that were made in this process.
     own : OwnRule or None
-        The rule of the user's own that it is made from.
+        The user-defined rule that it is made from.
     made_by : tuple
-        A function and its arguments that make a kernel of the user's own anew, for pickles.
+        For pickles: a function and its arguments, which recreate a user-defined kernel.
     loaded : dict
-        Of each type of numbers that it has an address for, whether the code came from the cache.
+        For each number type that it has an address for: whether the code came from the cache.
     """
 
     every: ClassVar[list[Kernel]] = []
@@ -138,7 +138,7 @@ class Kernel:
         self.interface, self.called = interface, jit(function)
         self.loaded: dict[np.dtype, bool] = {}
         self._addresses: dict[np.dtype, int] = {}
-        self._results: list[Any] = []  # which own the code
+        self._results: list[Any] = []  # they own the code, so they must stay alive
         self._cache = cache_of(function, ".address") if JIT_ENABLED else None
 
     def __call__(self, *args: Any) -> None:
@@ -147,24 +147,24 @@ class Kernel:
         self.called(*args)
 
     def __reduce__(self) -> Any:
-        """A kernel of the user's own is made anew; one of the package's is found by its name."""
+        """A user-defined kernel is recreated; one of the package is found by its name."""
         return self.made_by or super().__reduce__()
 
     def _check_own(self, dtype: np.dtype) -> None:
-        """Look at a rule of the user's own, unless a kernel with it has been compiled before."""
+        """Check a user-defined rule, unless a kernel with it has been compiled before."""
         if self.own is not None and dtype not in self._looked_at:
             if not (JIT_ENABLED and is_compiled(self.called, dtype)):
                 self.own.check(dtype)
             self._looked_at.add(dtype)
 
     def address(self, dtype: np.dtype) -> int:
-        """Where its code for a type of numbers is; it stays there as long as the process."""
+        """Address of its code for a number type; it is valid as long as the process runs."""
         if dtype not in self._addresses:
             self._addresses[dtype] = self._load(dtype) if JIT_ENABLED else self._enlist(dtype)
         return self._addresses[dtype]
 
     def is_compiled(self, dtype: np.dtype) -> bool:
-        """Whether its code for a type of numbers need not be compiled any more."""
+        """Whether its code for a number type exists already."""
         if not JIT_ENABLED or dtype in self._addresses:
             return True
         return self._cache is not None and self._signature(dtype) in self._cache.kept()
@@ -194,21 +194,21 @@ class Kernel:
 
 
 def check_declared(cls: type, interface: Interface, maker: str) -> None:
-    """Refuse a class whose body names a kernel that cannot be called as one of its kind.
+    """Refuse a class whose body names a kernel of another kind.
 
     Parameters
     ----------
     cls : type
-        Of a part of the user's own, or of the package's.
+        The class of a user-defined or built-in part.
     interface : Interface
-        Of kernels of such parts.
+        The interface of the kernels of such parts.
     maker : str
-        What makes one, for the advice.
+        The function that makes such kernels, for the advice.
 
     Raises
     ------
     InputTypeError
-        For a kernel of another kind, or a function that is none.
+        If `kernel` is a kernel of another kind, or a plain function.
     """
     kernel = vars(cls).get("kernel")
     if kernel is None or isinstance(kernel, property):

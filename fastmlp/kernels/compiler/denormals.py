@@ -1,7 +1,7 @@
-"""Denormal numbers are flushed to zero while kernels run, and the thread's setting put back after.
+"""Flushes denormal numbers to zero while kernels run, and restores the thread's setting afterwards.
 
-Adam's moments of pixels that are rarely lit decay into denormals, which cost a processor a hundred
-times as much as other numbers and mean nothing to a network.
+Adam's moments of rarely lit pixels decay into denormals, which are a hundred times as slow as other
+numbers and too small to matter to a network.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if JIT_ENABLED and _IS_X86:
 
         return types.void(types.uint32), codegen
 
-else:  # elsewhere denormals are as fast as other numbers, or interpreted code runs
+else:  # other processors, where denormals are as fast as other numbers, or interpreted code
 
     def _read_control():
         return 0
@@ -61,15 +61,15 @@ else:  # elsewhere denormals are as fast as other numbers, or interpreted code r
 
 @jit
 def flush_denormals():
-    """Start flushing on this thread; returns what `restore_denormals` needs."""
-    before = np.int64(_read_control())  # as Python hands it back: one type, one compilation
+    """Start flushing on this thread; returns the setting for `restore_denormals`."""
+    before = np.int64(_read_control())  # the type in which Python passes it back
     _write_control(np.uint32(before | _FLUSH))
     return before
 
 
 @jit
 def keep_denormals():
-    """Stop flushing on this thread; returns what `restore_denormals` needs."""
+    """Stop flushing on this thread; returns the setting for `restore_denormals`."""
     before = np.int64(_read_control())
     _write_control(np.uint32(before & ~_FLUSH))
     return before
@@ -77,5 +77,5 @@ def keep_denormals():
 
 @jit
 def restore_denormals(before):
-    """Put back the setting from before `flush_denormals` or `keep_denormals`."""
+    """Restore the setting from before `flush_denormals` or `keep_denormals`."""
     _write_control(np.uint32(before))

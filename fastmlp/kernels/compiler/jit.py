@@ -1,8 +1,8 @@
-"""The one decorator of all compiled code, and how it sees memory: as numbers at an address.
+"""The decorator of all compiled code, and its access to memory: numbers at an address.
 
-Kernels take addresses rather than arrays, so whatever a user's array is like (read-only, strided,
-mapped) it is one type and one compilation. Under `NUMBA_DISABLE_JIT=1` each intrinsic has a NumPy
-body, so that kernels can be stepped through and their branches counted.
+Kernels take addresses rather than arrays, so all arrays (read-only, strided, memory-mapped) have
+one type and need one compilation. With `NUMBA_DISABLE_JIT=1` each intrinsic has a NumPy
+implementation, so kernels can be debugged step by step and their coverage measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JIT_ENABLED = not numba.config.DISABLE_JIT
 
 
 def _vector_bytes() -> int:
-    """Bytes of the widest vector register that the host can multiply-add."""
+    """Bytes of the widest vector register for which the host has fused multiply-adds."""
     features = llvm.get_host_cpu_features()
     return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
@@ -38,10 +38,10 @@ VECTOR_BYTES = _vector_bytes()
 def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
     """Compile a kernel: no GIL, IEEE arithmetic without Python's division errors, cached on disk.
 
-    `error_model="numpy"` drops the branch that would raise ZeroDivisionError and stop LLVM from
-    vectorising. fastmath stays off, since it deletes nan checks and makes results depend on
-    context; where an FMA or a sum in another order is wanted, a kernel asks for it. Where no folder
-    is writable, code is compiled once per process.
+    `error_model="numpy"` removes the branch that would raise ZeroDivisionError, because it keeps
+    LLVM from vectorising. fastmath stays off, because it removes nan checks and makes results
+    depend on context; kernels request fused multiply-adds or reordered sums explicitly. If no
+    folder is writable, code is compiled once per process.
     """
     if not JIT_ENABLED:
         return _silent(function)
@@ -58,34 +58,34 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
 
 
 def rule(function: Callable[..., Any]) -> Any:
-    """Compile a rule for one number. It is always inlined, as only then do loops become vectors.
+    """Compile a rule for one number. It is always inlined, so that loops over it are vectorised.
 
-    Left to itself, LLVM weighs the size of the code, which changes with the version of Python.
+    By default LLVM would decide by the size of the code, which differs between Python versions.
     """
     return jit(function, forceinline=True)
 
 
 def in_python(kernel: Any) -> Any:
-    """The Python function of a kernel that calls no other, to use it without compiling it."""
+    """The Python function of a kernel that calls no other kernels, for use without compiling."""
     return getattr(kernel, "py_func", kernel)
 
 
 def compile_for(kernel: Any, *examples: Any) -> None:
-    """Compile a kernel for arguments like these, or load it, unless it is there already."""
+    """Compile or load a kernel for the types of these arguments, unless that has been done."""
     if JIT_ENABLED:
         kernel.compile(tuple(map(numba.typeof, examples)))
 
 
-# What a call with arguments of other types raises: most are TypeError, some numba's own.
+# What a call with other argument types raises: usually TypeError, sometimes numba's own errors.
 REFUSALS = (TypeError, ValueError, TypingError)
 
 
 def exactly(function: Callable[..., Any], *examples: Any) -> Any:
-    """Compile a function for arguments like these only; others raise one of REFUSALS.
+    """Compile a function for the types of these arguments only; others raise one of REFUSALS.
 
-    numba looks at arguments anyway, and faster than Python could: types, dimensions, memory order,
-    alignment, leave to write. So whoever must know that they are right need only call. It keeps
-    the GIL, since letting go of it would cost more than a call that is this short.
+    numba checks types, dimensions, memory order, alignment and writability of arguments in any
+    case, and faster than Python could, so the caller needs no further checks. The function keeps
+    the GIL, because releasing it would cost more than such a short call.
     """
     if not JIT_ENABLED:
         return _particular(_silent(function), examples)
@@ -94,7 +94,7 @@ def exactly(function: Callable[..., Any], *examples: Any) -> Any:
 
 @functools.cache
 def holding_gil(function: Callable[..., Any]) -> Any:
-    """A kernel that keeps the GIL, with whatever code of it there is in the cache."""
+    """The kernel of a function that keeps the GIL; it shares the function's cached code."""
     return jit(function, nogil=False)
 
 
@@ -112,7 +112,7 @@ def _refuse(*args: Any, **keywords: Any) -> None:
 
 
 def _particular(kernel: Callable[..., Any], examples: tuple[Any, ...]) -> Callable[..., Any]:
-    """An interpreted kernel that is as particular about arrays as a compiled one."""
+    """An interpreted kernel that is as strict about its arguments as a compiled one."""
 
     def looks(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, np.ndarray):
@@ -146,7 +146,7 @@ def _silent(function: Callable[..., Any]) -> Callable[..., Any]:
 if JIT_ENABLED:
 
     def records(dtype: np.dtype) -> Any:
-        """An intrinsic `f(address, size)` for the array of such records at an address."""
+        """An intrinsic `f(address, size)` that returns the array of records at an address."""
         view = types.Array(numba.from_dtype(dtype), 1, "C")
 
         @intrinsic

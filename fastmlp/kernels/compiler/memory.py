@@ -1,7 +1,7 @@
-"""The gate to the kernels: every address that compiled code is given is checked here.
+"""The gate to the kernels: every address that compiled code gets is checked here.
 
-A kernel trusts an address, a length and a type. Whoever hands an address over says what the memory
-must be, and an array that is anything else is refused before a kernel can read or write beyond it.
+A kernel trusts addresses, lengths and types. So the caller states what the memory must be, and any
+other array is refused before a kernel can read or write out of bounds.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _ADVICE = "use arrays as fastmlp hands them out, and set attributes rather than 
 
 
 def address_of(array: Any, what: str, dtype: Any, size: int, *, written: bool = False) -> int:
-    """Address of the first of `size` adjacent numbers, for kernels to read or also to write.
+    """Address of the first of `size` adjacent numbers that a kernel reads or also writes.
 
-    Whoever passes the address on keeps the array alive until the kernel has returned.
+    The caller must keep the array alive until the kernel has returned.
 
     Parameters
     ----------
     array : ndarray
         The memory.
     what : str
-        What it holds, as the error calls it.
+        Its name in the error.
     dtype : numpy dtype
         Type of the numbers.
     size : int
-        How many numbers the kernel will take to be there.
+        How many numbers the kernel may access.
     written : bool
         Whether the kernel writes to them.
 
@@ -56,23 +56,23 @@ def address_of(array: Any, what: str, dtype: Any, size: int, *, written: bool = 
 
 
 def address_or_0(array: Any, what: str, dtype: Any, size: int) -> int:
-    """As `address_of`, or 0 for an empty array, which stands for none."""
+    """As `address_of`, but 0 for an empty array, which means that there is none."""
     if isinstance(array, np.ndarray) and array.size == 0:
         return 0
     return address_of(array, what, dtype, size)
 
 
 def index_address(array: Any, what: str, dtype: Any, size: int, below: int) -> int:
-    """As `address_of`, for numbers that are places in other memory: from 0 to `below` - 1."""
+    """As `address_of`, for indices into other memory, which must be from 0 to `below` - 1."""
     address = address_of(array, what, dtype, size)
-    # Without their signs, numbers below 0 are the greatest ones: one look at each is enough.
+    # Seen as unsigned, negative numbers are the largest, so one comparison per number is enough.
     if size and array.view(f"u{array.itemsize}").max() >= below:
         raise InputError(what, f"numbers from 0 to {below - 1}", "some outside", _ADVICE)
     return address
 
 
 def starts_address(array: Any, what: str, n_rows: int, n_values: int) -> int:
-    """As `address_of`, for the int64 places at which the rows of a CSR matrix start and end."""
+    """As `address_of`, for the int64 indices at which the rows of a CSR matrix start and end."""
     address = address_of(array, what, np.int64, n_rows + 1)
     if array[0] < 0 or array[-1] > n_values or (np.diff(array) < 0).any():
         raise InputError(what, f"ascending numbers up to {n_values}", "others", _ADVICE)
@@ -82,9 +82,9 @@ def starts_address(array: Any, what: str, n_rows: int, n_values: int) -> int:
 def matrix_address(
     values: Any, what: str, dtype: Any, shape: tuple[int, int], strides: tuple[int, int]
 ) -> int:
-    """Address of the first number of a matrix that kernels walk through by strides, in bytes.
+    """Address of the first number of a matrix that kernels read by strides (in bytes).
 
-    A stride along an axis of length 1 is never used, so it may be any.
+    A stride along an axis of length 1 is never used, so it may have any value.
     """
     if (
         isinstance(values, np.ndarray)
@@ -101,7 +101,7 @@ def matrix_address(
 
 
 def _look(array: Any) -> str:
-    """What an array is like, without what it holds."""
+    """Description of an array without its contents."""
     if not isinstance(array, np.ndarray):
         return type(array).__name__
     spoilt = [
@@ -117,20 +117,20 @@ def _look(array: Any) -> str:
 
 
 def laid_out(values: Any, dtype: Any) -> np.ndarray:
-    """Numbers as kernels read them: of a type, adjacent, aligned; a copy only if they are not."""
+    """Numbers as kernels need them: of a type, adjacent, aligned; copied only if they are not."""
     return np.require(values, dtype, ["C", "A", "E"])
 
 
 def _address(array: np.ndarray) -> int:
-    """Of the first number: in NumPy's C interface, the first field of an array.
+    """Address of the first number, which in NumPy's C interface is the first field of an array.
 
-    `__array_interface__` tells it, too, but makes a dict for it, which takes ten times as long.
+    `__array_interface__` has it as well, but builds a dict, which takes ten times as long.
     """
     return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
 
 
 def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
-    """Zeros that start at a cache line: a vector across two of them takes twice as long."""
+    """Zeros that start at a cache line: loads across two cache lines take twice as long."""
     n_bytes = size * np.dtype(dtype).itemsize
     memory = np.zeros(n_bytes + CACHE_LINE, np.uint8)
     start = -_address(memory) % CACHE_LINE
@@ -138,7 +138,7 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """The same numbers (n,), starting at a cache line; NumPy's copies and pickles do not."""
+    """A copy (n,) that starts at a cache line; NumPy's copies and pickles do not."""
     copy = aligned_zeros(array.size, array.dtype)
     copy[...] = array
     return copy
@@ -168,13 +168,13 @@ class Ranges:
             return place >= 0 and end <= self._ends[place]
 
 
-# With the compiler off, interpreted kernels look up each address that they use: what did not come
-# through the gate, or lies outside the array that did, ends the test at once.
+# With the compiler off, interpreted kernels look up each address that they use. An address that was
+# not checked here, or is outside the checked array, fails the test immediately.
 PASSED: Ranges | None = Ranges() if numba.config.DISABLE_JIT else None
 
 
 def _passed(array: np.ndarray, n_bytes: int) -> int:
-    """The array's address, noted where kernels are interpreted."""
+    """The array's address, which is recorded if kernels are interpreted."""
     address = _address(array)
     if PASSED is not None:
         low, high = (

@@ -1,7 +1,7 @@
-"""All that fastmlp uses of numba's inside, which may change from one version to the next.
+"""All uses of numba's internals, which may change from one version to the next.
 
-Other files use what numba documents for extensions. `NEEDED` lists what a new version must still
-have; a test reads it out and names what is gone.
+Other files use only what numba documents for extensions. `NEEDED` lists the internals that a new
+version must still have; a test checks it and names what is missing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ except ImportError:  # Windows, where each process compiles
 # ---------------------------------------------------------------- passes
 
 # Kernels have no closures, lists, `with` blocks or array expressions, so a third of numba's passes
-# would look at each function for nothing.
+# would do nothing.
 _PASSES = (
     (untyped.TranslateByteCode, "read the bytecode"),
     (untyped.FixupArgs, "name the arguments"),
@@ -54,7 +54,7 @@ _PASSES = (
 
 
 class KernelCompiler(CompilerBase):
-    """numba's compiler with the passes that kernels need."""
+    """numba's compiler with only the passes that kernels need."""
 
     def define_pipelines(self) -> list[PassManager]:
         """The passes in order; numba calls this."""
@@ -69,10 +69,10 @@ class KernelCompiler(CompilerBase):
 
 
 class WholeLibrary(JITCodeLibrary):
-    """Code that LLVM optimises once, when it is all there.
+    """Code that LLVM optimises once, when it is complete.
 
-    numba runs all passes on each function, then on all of them, and then once more, for the sake of
-    reference counts, which kernels do not have.
+    numba runs all passes on each function, then on all functions together, and then once more to
+    remove reference counts, which kernels do not have.
     """
 
     def _optimize_functions(self, ll_module: Any) -> None:
@@ -84,15 +84,15 @@ class WholeLibrary(JITCodeLibrary):
 
 
 class PartLibrary(WholeLibrary):
-    """A kernel's own code, which LLVM sees with that of all it calls."""
+    """The code of a kernel that others call; LLVM optimises it only as a part of its callers."""
 
     def finalize(self) -> None:
         self._finalized = True
 
     def _get_module_for_linking(self) -> Any:
-        """For the kernel that Python calls: this kernel and all below it, each of them once.
+        """This kernel and all kernels below it, each once, for the kernel that Python calls.
 
-        Callers come first, since LLVM links only what somebody before has asked for.
+        Callers come first, because LLVM links only what earlier code refers to.
         """
         own_module = JITCodeLibrary._get_module_for_linking
         whole, waiting = own_module(self).clone(), list(self._linking_libraries)
@@ -102,15 +102,15 @@ class PartLibrary(WholeLibrary):
                 continue
             seen.add(library)
             whole.link_in(own_module(library), preserve=True)
-            if isinstance(library, PartLibrary):  # others come with all that is below them
+            if isinstance(library, PartLibrary):  # others include everything below them
                 waiting += library._linking_libraries
         return whole
 
 
 def compile_alone(dispatcher: Any, args: tuple[Any, ...], library: Any = None) -> Any:
-    """The code of a kernel for arguments of such types, which Python cannot call.
+    """The code of a kernel for argument types, without a wrapper for Python.
 
-    library: what the code becomes a part of; without one it is ready to run.
+    library: the library that the code is added to; without one, the code is ready to run.
     """
     flags = compiler.Flags()
     cpu_target.options.parse_as_flags(flags, dispatcher.targetoptions)
@@ -127,7 +127,7 @@ def compile_alone(dispatcher: Any, args: tuple[Any, ...], library: Any = None) -
 
 
 def compile_part(dispatcher: Any, args: tuple[Any, ...]) -> Any:
-    """The code of a kernel for such arguments, which LLVM sees with that of its callers."""
+    """The code of a kernel for argument types, to be optimised as a part of its callers."""
     name = dispatcher.py_func.__qualname__
     library = PartLibrary(cpu_target.target_context.codegen(), name)
     result = compile_alone(dispatcher, args, library)
@@ -136,9 +136,10 @@ def compile_part(dispatcher: Any, args: tuple[Any, ...]) -> Any:
 
 
 def folded(dispatcher: Any, args: Any, keywords: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The signature in Python's terms, and the types of all arguments in their order.
+    """The signature as Python sees it, and the types of all arguments in order.
 
-    Types of constants are those of numbers like them; else there would be code for each constant.
+    Literal types are replaced by the types of their values; otherwise each constant would need its
+    own code.
     """
     general = tuple(types.unliteral(kind) for kind in args)
     python_signature, types_in_order = dispatcher._compiler.fold_argument_types(general, keywords)
@@ -146,7 +147,7 @@ def folded(dispatcher: Any, args: Any, keywords: Any) -> tuple[Any, tuple[Any, .
 
 
 def template_of(name: str, signatures: list[Any]) -> Any:
-    """What numba infers a call's type from."""
+    """The template from which numba infers the type of a call."""
     return typing.make_concrete_template(name, key=name, signatures=signatures)
 
 
@@ -157,7 +158,7 @@ def arguments_of(signature: Any) -> tuple[Any, ...]:
 
 
 def refuse_other_types(kernel: Any, refuse: Callable[..., None]) -> None:
-    """Let arguments of other types raise at once: numba would look for conversions, for 30 us."""
+    """Raise for arguments of other types without numba's search for conversions (30 us)."""
     kernel._search_new_conversions = kernel._explain_matching_error = refuse
 
 
@@ -165,10 +166,10 @@ def refuse_other_types(kernel: Any, refuse: Callable[..., None]) -> None:
 
 
 def array_at(context, builder, array_type, address, size):
-    """A one-dimensional array over memory that somebody else owns.
+    """A one-dimensional array over memory that it does not own.
 
-    It has no owner field, so it is not reference-counted: slices of one shared array make
-    threads fight over its count, these do not have one.
+    It has no owner, so it is not reference-counted. Threads that slice a shared array would contend
+    for its reference count.
     """
     kind = array_type.dtype
     n_bytes = kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8
@@ -190,7 +191,7 @@ def array_at(context, builder, array_type, address, size):
 
 
 class _Locator(caching._CacheLocator):
-    """Tells numba about the folder."""
+    """Tells numba which folder to use."""
 
     def __init__(self, folder: pathlib.Path, line: int) -> None:
         self._place, self._line = folder, line
@@ -216,7 +217,7 @@ class _Implementation(caching.CompileResultCacheImpl):
 
 
 class _Files(caching.IndexDataCacheFile):
-    """The cache's files; damaged ones, which can raise anything, are as good as none."""
+    """The cache's files; damaged ones, which can raise anything, are treated as missing."""
 
     def _load_index(self) -> dict[Any, str]:
         try:
@@ -232,18 +233,18 @@ class _Files(caching.IndexDataCacheFile):
 
 
 class KernelCache(caching.FunctionCache):
-    """numba's on-disk cache of a function, apart under bounds checks.
+    """numba's on-disk cache of a function, with separate files for bounds checks.
 
     Parameters
     ----------
     py_func : function
     suffix : str, optional
-        Tells code of one function apart that is compiled in another way.
+        Distinguishes code of the same function that is compiled in another way.
 
     Raises
     ------
     RuntimeError, OSError
-        Where no folder is writable.
+        If no folder is writable.
     """
 
     _impl_class = _Implementation
@@ -255,27 +256,27 @@ class KernelCache(caching.FunctionCache):
         self._cache_file = _Files(self._cache_path, self._file_name, STAMP)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
-        """What code is kept under: the folder tells sources apart, and file names functions.
+        """The key of some code; the folder identifies the sources, and the file the function.
 
-        numba would pickle what a function closes over, and other functions pickle differently in
+        numba would also pickle the function's closure, and functions in it pickle differently in
         each process.
         """
         return sig, codegen.magic_tuple()
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk costs the cache only
+        with contextlib.suppress(OSError):  # on a full disk, only the cache is lost
             super().save_overload(sig, data)
 
     def kept(self) -> list[tuple[Any, ...]]:
-        """Types of arguments that there is code for."""
+        """The argument types for which there is code."""
         return [key[0] for key in self._cache_file._load_index()]
 
     @contextlib.contextmanager
     def turn(self, signature: Any) -> Iterator[None]:
         """Wait while another process compiles the function, unless there is code already.
 
-        The system takes the lock from a process that ends, however it ends. Where files cannot be
-        locked, nobody waits.
+        The operating system releases the lock of a process that ends or crashes. If files cannot be
+        locked, no process waits.
         """
         with contextlib.ExitStack() as held:
             if fcntl is not None and signature not in self.kept():
@@ -287,30 +288,30 @@ class KernelCache(caching.FunctionCache):
 
 
 def load_code(cache: KernelCache, signature: Any) -> Any:
-    """What the cache has for a signature, or None."""
+    """The cached code for a signature, or None."""
     return cache.load_overload(signature, cpu_target.target_context)
 
 
 def address_of_code(result: Any) -> int:
-    """Where compiled code is."""
+    """The address of compiled code."""
     at: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
     return at
 
 
 def use_cache(dispatcher: Any, cache: KernelCache) -> None:
-    """Let a dispatcher keep its code there."""
+    """Let a dispatcher keep its code in this cache."""
     dispatcher._cache = cache
 
 
 def cache_in_use(dispatcher: Any) -> KernelCache | None:
-    """The cache that `use_cache` has set."""
+    """The cache set by `use_cache`, if any."""
     found = getattr(dispatcher, "_cache", None)
     return found if isinstance(found, KernelCache) else None
 
 
 # ---------------------------------------------------------------- what a new version must have
 
-# Methods and functions with their parameters, and names of other things.
+# The parameters of methods and functions, by owner and name.
 NEEDED: dict[Any, dict[str, str]] = {
     JITCodeLibrary: {
         "_optimize_functions": "self, ll_module",
@@ -355,7 +356,7 @@ NEEDED: dict[Any, dict[str, str]] = {
 
 
 def changed() -> list[str]:
-    """What of `NEEDED` this version of numba does not have, or has with other parameters."""
+    """The entries of `NEEDED` that this version of numba lacks or has with other parameters."""
     found = []
     for owner, wanted in NEEDED.items():
         for name, parameters in wanted.items():

@@ -1,7 +1,8 @@
-"""Rules of users' own: compiled like built-in ones, and refused in one line where they cannot be.
+"""User-defined rules: compiled like built-in ones, or refused with a one-line error.
 
-A rule is known by a stamp, a hash of its code and of all that this uses; so a changed rule is
-compiled anew, and two of one name never meet. Plain functions that it calls are compiled with it.
+A rule is identified by a stamp, a hash of its code and of everything it uses. So a changed rule is
+compiled again, and rules of the same name do not collide. Plain functions that a rule calls are
+compiled with it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from .numba_internals import Dispatcher
 _LIBRARIES = sys.stdlib_module_names | {"numpy", "numba", "scipy", "fastmlp"}
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 _ADVICE = "compute with numbers, math, and plain functions of numbers only"
-_MOST_LETTERS = 120  # of numba's words in an error
-_SAMPLES = (-1.5, -0.25, 0.5, 2.0)  # what interpreted rules are tried with
+_MOST_LETTERS = 120  # of numba's message that are quoted in an error
+_SAMPLES = (-1.5, -0.25, 0.5, 2.0)  # arguments for trying out interpreted rules
 
 
 class Call(NamedTuple):
@@ -38,13 +39,13 @@ class Call(NamedTuple):
     Attributes
     ----------
     where : str
-        What made the kernel: "compiled_activation".
+        The function that made the kernel, such as "compiled_activation".
     n_numbers : int
-        How many numbers it takes.
+        How many numbers the rule takes.
     names : type or None
-        The NamedTuple class of its last argument, where there is one more.
+        The NamedTuple class of a further, last argument, if there is one.
     returns : tuple of str
-        What errors call the numbers that it returns.
+        Names of the numbers that it returns, for errors.
     """
 
     where: str
@@ -54,9 +55,9 @@ class Call(NamedTuple):
 
 
 def _raises(function: FunctionType, seen: set[int]) -> bool:
-    """Whether a function, or a plain one that it calls, has a `raise` or an `assert`.
+    """Whether a function, or a plain function that it calls, has a `raise` or an `assert`.
 
-    Kernels are called by address, where nobody would hear of it.
+    Kernels are called by address, so the exception would be lost.
     """
     seen.add(id(function))
     code, cells = function.__code__, filter(_is_full, function.__closure__ or ())
@@ -69,7 +70,7 @@ def _raises(function: FunctionType, seen: set[int]) -> bool:
 
 
 class _Unknown(Exception):
-    """A rule uses something that nobody can tell from another of its kind."""
+    """A rule uses something whose content cannot be hashed."""
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -81,7 +82,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _is_full(cell: CellType) -> bool:
-    """Whether the name that it stands for has a value yet."""
+    """Whether the variable of a closure cell has a value yet."""
     with contextlib.suppress(ValueError):
         _ = cell.cell_contents
         return True
@@ -93,14 +94,14 @@ def _is_library(name: str | None) -> bool:
 
 
 class _Reader:
-    """Puts all that a function consists of into words that are alike in every process."""
+    """Lists all parts of a function as words that are the same in every process."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
         self._seen: dict[int, int] = {}
 
     def read(self, value: Any, names: frozenset[str] = frozenset()) -> None:
-        """Any value that a function uses; names: those by which it may use parts of a module."""
+        """Add a value that a function uses; names: those it may look up in a module."""
         self.words.append(type(value).__qualname__)
         if isinstance(value, Dispatcher):
             value = value.py_func
@@ -129,7 +130,7 @@ class _Reader:
     def _library(self, value: Any) -> None:
         module = getattr(value, "__module__", None) or "numpy"
         if not _is_library(module):
-            raise _Unknown  # a class of the user's own may be anything
+            raise _Unknown  # the content of a user-defined class is not known
         self.words += [module, getattr(value, "__qualname__", repr(value))]
 
     def _module(self, module: ModuleType, names: frozenset[str]) -> None:
@@ -163,17 +164,17 @@ class _Reader:
 
 
 def stamp_of(*parts: Any) -> str | None:
-    """A hash of functions and plain values; None where something in them has no known content.
+    """A hash of functions and plain values; None if something in them cannot be hashed.
 
     Parameters
     ----------
     *parts : function, number, text or tuple of these
-        What code is made from.
+        What the code is made from.
 
     Returns
     -------
     str or None
-        Hexadecimal, the same in each process.
+        Hexadecimal, the same in every process.
     """
     reader = _Reader()
     try:
@@ -194,7 +195,7 @@ class _Compiler:
     def compiled(self, function: FunctionType) -> Any:
         if id(function) in self._made:
             return self._made[id(function)]
-        self._made[id(function)] = function  # of one that calls itself the compiler complains
+        self._made[id(function)] = function  # the compiler refuses a function that calls itself
         names, known = set(_names(function.__code__)), function.__globals__
         used = {name: self._part(known[name]) for name in names & known.keys()}
         used |= {"__name__": known.get("__name__"), "__builtins__": builtins}
@@ -217,12 +218,12 @@ class _Compiler:
 
 
 class OwnRule:
-    """A rule of the user's own.
+    """A user-defined rule.
 
     Parameters
     ----------
     function : function
-        Plain, or decorated by `numba.njit`, whose options are left out.
+        Plain, or decorated by `numba.njit`, whose options are ignored.
     call : Call
         How kernels call it.
     *more : plain values
@@ -231,11 +232,11 @@ class OwnRule:
     Attributes
     ----------
     compiled : function
-        What kernels call.
+        The function that kernels call.
     stamp : str or None
-        A hash of all its code; None where that cannot be known, and code is not kept.
+        A hash of all its code; None if it cannot be hashed, and compiled code is not cached.
     mark : str
-        Tells it from all other rules of this process.
+        Distinguishes it from all other rules in this process.
     """
 
     n_unknown = 0
@@ -254,21 +255,21 @@ class OwnRule:
 
     @property
     def where(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return f"{self.call.where}({self.function.__name__})"
 
     def check(self, dtype: np.dtype) -> None:
-        """Refuse a rule that cannot be compiled, or returns what its kernels cannot use.
+        """Refuse a rule that cannot be compiled, or whose results its kernels cannot use.
 
         Parameters
         ----------
         dtype : numpy dtype
-            Of its numbers.
+            The type of its numbers.
 
         Raises
         ------
         InputError
-            Naming the rule, and the line if there is one at fault.
+            Names the rule and, if known, the line at fault.
         """
         if dtype in self._checked:
             return
@@ -281,7 +282,7 @@ class OwnRule:
         self._checked.add(dtype)
 
     def _check_results(self, found: Sequence[tuple[bool, str]]) -> None:
-        """found: of each number returned, whether it is a real number with a fraction; its type."""
+        """found: for each result, whether it is a floating-point number, and its type."""
         wanted = self.call.returns
         if len(found) != len(wanted):
             expected = f"{' and '.join(wanted)} as what it returns"
@@ -293,21 +294,21 @@ class OwnRule:
                 raise InputTypeError(self.where, f"a float as the {name}", kind, advice)
 
     def _inferred(self, dtype: np.dtype) -> list[tuple[bool, str]] | str:
-        """Types of what the compiled rule returns, or why there is none."""
+        """Result types of the compiled rule, or why it cannot be compiled."""
         one, names = numba.from_dtype(dtype), self.call.names
         args = [one] * self.call.n_numbers
         if names is not None:
             args.append(types.BaseTuple.from_types([one] * len(names._fields), names))
         try:
             returned = self.compiled.parts.returns(tuple(args))
-        except Exception as error:  # numba has many kinds, and may fail in other ways, too
+        except Exception as error:  # numba raises errors of many types
             return _shortened(error)
         found = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
         kinds = [types.unliteral(kind) for kind in found]
         return [(isinstance(kind, types.Float), str(kind)) for kind in kinds]
 
     def _tried(self, dtype: np.dtype) -> list[tuple[bool, str]] | str:
-        """As `_inferred`, of an interpreted rule, which may fail for some numbers only."""
+        """As `_inferred`, for an interpreted rule, which may fail for some numbers only."""
         found, failure, names = list[tuple[bool, str]](), "", self.call.names
         for value in _SAMPLES:
             args: list[Any] = [dtype.type(value)] * self.call.n_numbers
@@ -329,7 +330,7 @@ class OwnRule:
 
 
 def _shortened(error: Exception) -> str:
-    """The one line of numba's many that says what is wrong, and the line of the rule it is in."""
+    """The line of numba's message that says what is wrong, and the line of the rule at fault."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     calls = [line.removeprefix(">>>").strip() for line in lines if line.startswith(">>>")]
@@ -347,7 +348,7 @@ def _shortened(error: Exception) -> str:
 
 
 def own_rule(function: Callable[..., Any], call: Call, *more: Any) -> OwnRule:
-    """A rule from a function; anything else is refused.
+    """Make a rule from a function; anything else is refused.
 
     Parameters
     ----------
@@ -366,7 +367,7 @@ def own_rule(function: Callable[..., Any], call: Call, *more: Any) -> OwnRule:
     Raises
     ------
     InputTypeError
-        For what is no function.
+        If it is not a function.
     """
     if not isinstance(getattr(function, "py_func", function), FunctionType):
         raise InputTypeError(

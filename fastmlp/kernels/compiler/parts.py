@@ -1,8 +1,8 @@
-"""Kernels within kernels: optimised and translated once, as a part of the one that Python calls.
+"""Kernels that other kernels call: optimised and translated once, as a part of their callers.
 
-numba would do that for each kernel by itself, with all that it calls, and once more for each of its
-callers: the innermost loops went through LLVM a dozen times, and half of the wait for the compiler
-was for machine code that nobody runs.
+numba would optimise each kernel separately, together with everything it calls, and again for each
+of its callers. The innermost loops would go through LLVM a dozen times, and half of the compile
+time would be spent on machine code that is never run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .numba_internals import arguments_of, compile_part, folded, template_of
 
 
 class Parts:
-    """What a kernel is to others that call it, in place of what numba would tell them.
+    """How a kernel appears to kernels that call it; replaces numba's own description.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ class Parts:
         dispatcher.get_overload = self._overload
 
     def returns(self, args: tuple[Any, ...]) -> Any:
-        """The type of what the kernel returns for arguments of such types."""
+        """The kernel's return type for argument types."""
         if args not in self.compiled:
             self.compiled[args] = compile_part(self._dispatcher, args)
         return self.compiled[args].signature.return_type
 
     def _call_template(self, args: Any, keywords: Any) -> tuple[Any, Any, tuple[Any, ...], Any]:
-        """For a call with arguments of such types: what it returns, and how they are passed.
+        """The result type of a call with argument types, and how arguments are passed.
 
-        numba asks this before it translates a call.
+        numba calls this before it translates a call.
         """
         python_signature, types_in_order = folded(self._dispatcher, args, keywords)
         self.returns(types_in_order)
@@ -46,5 +46,5 @@ class Parts:
         return template, python_signature, types_in_order, {}
 
     def _overload(self, signature: Any) -> Any:
-        """What the compiler knows the code for such types by."""
+        """The compiler's handle of the code for a signature."""
         return self.compiled[arguments_of(signature)].library

@@ -1,5 +1,5 @@
-"""Ops: what a program is made of, one file per kind.
+"""Ops: the building blocks of a program, one file per kind.
 
-Each has kernels for the forward pass, the backward pass and the gradient of its parameters, which
-the step calls by address. `fastmlp/engine/lowering.py` chooses among those of a kind.
+Each kind has kernels for the forward pass, the backward pass and the gradient of its parameters,
+which the step calls by address. `fastmlp/engine/lowering.py` chooses the variant of a kernel.
 """

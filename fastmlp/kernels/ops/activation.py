@@ -1,6 +1,6 @@
-"""An activation, dropout or both, before which there is no dense product: rows are copied first.
+"""An activation, dropout or both without a dense product before them: rows are copied first.
 
-On the way back `common.scale_slopes` does all there is to do.
+In the backward pass, `common.scale_slopes` does everything.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""BatchNorm: each column is brought to mean 0 and variance 1 over the batch, scaled and shifted.
+"""BatchNorm: each column gets mean 0 and variance 1 over the batch, then is scaled and shifted.
 
 With x^ = (x - mean) / sqrt(variance + epsilon) of a column of n numbers it is y = g x^ + b;
 backward, with d = g dy, dx = (d - mean of d - x^ (mean of d x^)) / sqrt(variance + epsilon).
-Outside of training the running mean and variance take the place of the batch's, as constants.
-Threads share out columns for the statistics and rows for the rest, and meet in between.
+Outside of training the running mean and variance replace the batch's, as constants. Threads share
+out columns for the statistics and rows for the rest, with a barrier in between.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from . import common
 from .kind import Kind, Sizes
 from .parameters import vector_gradient
 
-MEAN, INVERSE, SLOPE, ALONG = range(4)  # rows of float64, of n_out numbers each
+MEAN, INVERSE, SLOPE, ALONG = range(4)  # rows of n_out float64
 _N_ROWS = 4
 
 
 def _kept_bytes(sizes: Sizes) -> int:
-    """x^ of each value, rounded up to whole float64, and the rows above."""
+    """Bytes of x^ of each value, rounded up to whole float64, and of the rows above."""
     normal = sizes.batch_size * sizes.n_out * sizes.itemsize
     return (normal + 7) // 8 * 8 + _N_ROWS * sizes.n_out * 8
 
 
 @jit
 def _statistics(turn, s, which, one):
-    """One of the rows of float64: all of its columns."""
+    """One of the rows of float64, with all columns."""
     op, size = turn.ops[s], turn.call["batch_size"]
     normal = (size * op["n_out"] * itemsize(one) + 7) // 8 * 8
     return doubles(op["kept"] + normal + which * op["n_out"] * 8, op["n_out"])
@@ -51,7 +51,7 @@ def _running(turn, s, one):
 
 @jit
 def _measure(turn, s, left, right, one):
-    """Mean and variance of columns left..right of the batch, which move the running ones, too."""
+    """Mean and variance of columns left..right of the batch; updates the running ones as well."""
     op, x, batch = turn.ops[s], common.inputs_of(turn, s, one), turn.batch
     mean, inverse = _statistics(turn, s, MEAN, one), _statistics(turn, s, INVERSE, one)
     epsilon, momentum = doubles(op["options"], 2)[0], doubles(op["options"], 2)[1]
@@ -78,7 +78,7 @@ def _measure(turn, s, left, right, one):
 
 @jit
 def _recall(turn, s, left, right, one):
-    """The running mean and variance in the place of the batch's."""
+    """Use the running mean and variance instead of the batch's."""
     mean, inverse = _statistics(turn, s, MEAN, one), _statistics(turn, s, INVERSE, one)
     means, variances = _running(turn, s, one)
     epsilon = doubles(turn.ops[s]["options"], 1)[0]
@@ -88,7 +88,7 @@ def _recall(turn, s, left, right, one):
 
 @interfaces.OP.kernel
 def forward(turn, s, one):
-    """This thread's rows, normalised by the statistics of all."""
+    """Normalise this thread's rows by the statistics of the whole batch."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     left, right = _my_columns(turn, s)
     if op["as_trained"]:
@@ -115,7 +115,7 @@ def forward(turn, s, one):
 
 @jit
 def _measure_slopes(turn, s, left, right, one):
-    """Means over the batch of the slopes, and of the slopes times x^, of columns left..right."""
+    """For columns left..right: means over the batch of the slopes and of the slopes times x^."""
     op, batch = turn.ops[s], turn.batch
     mean, along = _statistics(turn, s, SLOPE, one), _statistics(turn, s, ALONG, one)
     for j in range(left, right):
@@ -133,7 +133,7 @@ def _measure_slopes(turn, s, left, right, one):
 
 @interfaces.OP.kernel
 def backward(turn, s, one):
-    """The gradient of this thread's rows of the inputs, through the batch's statistics."""
+    """Gradient of this thread's rows of the inputs, including that through the statistics."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     mean, along = _statistics(turn, s, SLOPE, one), _statistics(turn, s, ALONG, one)
     left, right = _my_columns(turn, s)

@@ -1,8 +1,8 @@
-"""Branches: copies of values, some of their columns, and the sum or the row of several ends.
+"""Branches: ops that copy values or select columns, and that add or concatenate branches.
 
-A program stays a list of ops in the order in which they run, with one branch after the other. An
-op's record says which op it reads, and `places` which others it works with. On the way back one
-gradient flows at a time; those of the other branches wait in the op that joins them.
+A program remains a list of ops in execution order, with one branch after the other. An op's record
+names the op that it reads, and `places` the others that it works with. In the backward pass, one
+gradient is passed along at a time; those of other branches wait in the op that joins them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from ..views import Inputs, Matrix
 from . import activation, common
 from .kind import Kind, Sizes
 
-# places of a fork: the sum that its branch ends in. Of a sum: the fork.
-# places of some columns: JOIN, the op that its branch ends in; BEFORE, the end of the branch before
-# it, or -1, and its first column in the join; WANTED, whether its source wants a gradient; then the
-# columns. Of a join: how many branches, then the end of each and its first column.
+# `places` of a fork: the sum in which its branch ends. Of a sum: its fork.
+# Of a selection: JOIN, the op in which its branch ends; BEFORE, the last op of the previous branch,
+# or -1, and that branch's first column in the join; WANTED, whether its source needs a gradient;
+# then the columns. Of a join: the number of branches, then last op and first column of each.
 JOIN, BEFORE, BEFORE_LEFT, WANTED, COLUMNS = range(5)
 
 
 def _kept_bytes_of_join(sizes: Sizes) -> int:
-    """The gradient of what branches read, while it is gathered from them."""
+    """Bytes of the gradient of the branches' common inputs, which is accumulated in the join."""
     return sizes.batch_size * sizes.n_in * sizes.itemsize
 
 
 @jit
 def _copy(turn, source, width, block, n, target, one):
-    """Copy n columns of this thread's rows, from an address in a matrix `width` wide to another."""
+    """Copy n columns of this thread's rows from an address in a matrix `width` wide to another."""
     read = Inputs(source, width * itemsize(one), turn.space["positions"])
     rows.copy_rows(read, block.first, block.last, n, target, one)
 
 
 @interfaces.OP.kernel
 def fork_backward(turn, s, one):
-    """The gradient of the branch and that of the sum, added."""
+    """Add the gradient of the branch and that of the sum."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     gradient, joined = (
         common.source_gradient(turn, s, block.first, one),
@@ -50,7 +50,7 @@ def fork_backward(turn, s, one):
 
 @interfaces.OP.kernel
 def add(turn, s, one):
-    """The values of a branch plus those that it began with."""
+    """Add the outputs and the inputs of a branch."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     branch, start = (
         turn.ops[op["source"]]["values"],
@@ -66,7 +66,7 @@ def add(turn, s, one):
 
 @interfaces.OP.kernel
 def add_backward(turn, s, one):
-    """The gradient goes to the branch; the fork fetches it, too."""
+    """Pass the gradient on to the branch; the fork reads it here as well."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     gradient = common.source_gradient(turn, s, block.first, one)
     _copy(turn, op["slopes"], n, block, n, Matrix(gradient, n), one)
@@ -74,7 +74,7 @@ def add_backward(turn, s, one):
 
 @interfaces.OP.kernel
 def select(turn, s, one):
-    """Some columns of this thread's rows."""
+    """Copy the selected columns of this thread's rows."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     x, columns = common.inputs_of(turn, s, one), longs(op["places"], COLUMNS + n)
     for r in range(block.first, block.last):
@@ -89,7 +89,7 @@ def select(turn, s, one):
 
 @jit
 def _hand_to(turn, end, joined, left, block, one):
-    """Let the gradient of a branch's end flow: columns from `left` on of the join's slopes."""
+    """Pass on the gradient of a branch's last op: columns from `left` on of the join's slopes."""
     n, width = turn.ops[end]["n_out"], turn.ops[joined]["n_out"]
     gradient, _ = common.gradient_of(turn, end, block.first, one)
     slopes = turn.ops[joined]["slopes"] + left * itemsize(one)
@@ -98,7 +98,7 @@ def _hand_to(turn, end, joined, left, block, one):
 
 @interfaces.OP.kernel
 def select_backward(turn, s, one):
-    """Gather the gradient of the columns, and go on with the branch before, or the source."""
+    """Add the columns' gradient to the join's; pass on that of the previous branch or of all."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     places, n_in = longs(op["places"], COLUMNS + n), op["n_in"]
     joined = turn.ops[places[JOIN]]
@@ -117,7 +117,7 @@ def select_backward(turn, s, one):
 
 @interfaces.OP.kernel
 def join(turn, s, one):
-    """The values of all branches side by side."""
+    """Concatenate the values of all branches."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     n_branches = longs(op["places"], 1)[0]
     ends = longs(op["places"], 1 + 2 * n_branches)
@@ -130,7 +130,7 @@ def join(turn, s, one):
 
 @interfaces.OP.kernel
 def join_backward(turn, s, one):
-    """Nothing is gathered yet; the gradient flows to the last branch first."""
+    """Zero the accumulated gradient, and pass the gradient of the last branch on to it."""
     block, op = shares.my_block(turn, s, one), turn.ops[s]
     for r in range(block.first, block.last):
         gathered = common.row_at(op["kept"], r, op["n_in"], one)
@@ -141,7 +141,7 @@ def join_backward(turn, s, one):
     _hand_to(turn, ends[2 * n_branches - 1], s, ends[2 * n_branches], block, one)
 
 
-FORK = Kind(activation.forward, fork_backward)  # a copy, to which the sum comes back
+FORK = Kind(activation.forward, fork_backward)  # a copy, whose gradient gets that of the sum
 ADD = Kind(add, add_backward)
 SELECT = Kind(select, select_backward)
 JOINED = Kind(join, join_backward, None, _kept_bytes_of_join)

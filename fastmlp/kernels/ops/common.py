@@ -1,4 +1,4 @@
-"""What all ops share: where they find inputs and gradients, and their activation and dropout.
+"""Code shared by all ops: where inputs and gradients are, and activation and dropout.
 
 Kernels of ops take a turn (see `plan.Turn`) and the op's number.
 """
@@ -19,7 +19,7 @@ activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
 
 @jit
 def inputs_of(turn, s, one):
-    """Where op s finds its rows."""
+    """The rows that op s reads."""
     size, positions, source = itemsize(one), turn.space["positions"], turn.ops[s]["source"]
     if source >= 0:
         offset, stride = shares.layout(turn, source, one)
@@ -31,10 +31,10 @@ def inputs_of(turn, s, one):
 
 @jit
 def gradient_rows(turn, first, n_columns, one):
-    """Address of the gradient on its way back, counted from the batch's first row.
+    """Address of the gradient that is passed back, as of the batch's first row.
 
-    The width changes from op to op; shifting by the first row keeps each thread inside its own
-    part of the memory whatever op the others are at.
+    The width changes from op to op. The shift by `first` keeps each thread in its own part of the
+    memory, even if other threads are at another op.
     """
     space = turn.space
     return space["gradient"] + first * (space["gradient_width"] - n_columns) * itemsize(one)
@@ -42,27 +42,27 @@ def gradient_rows(turn, first, n_columns, one):
 
 @jit
 def gradient_of(turn, s, first, one):
-    """Address and numbers per row of the gradient of op s's values, of which `first` is a row."""
+    """Address and row stride of the gradient of op s's values; `first`: this thread's first row."""
     offset, stride = shares.layout(turn, s, one)
     return gradient_rows(turn, first, stride, one) + offset, stride
 
 
 @jit
 def row_of(inputs, r, n, one):
-    """Row r of what an op reads, n numbers."""
+    """Row r of an op's inputs, n numbers."""
     order = integers(inputs.order, r + 1)
     return numbers(inputs.at + order[r] * inputs.stride, n, one)
 
 
 @jit
 def row_at(at, r, n, one):
-    """Row r of a matrix whose rows of n numbers are adjacent."""
+    """Row r of a contiguous matrix with n columns."""
     return numbers(at + r * n * itemsize(one), n, one)
 
 
 @jit
 def weights_of(turn, s, one):
-    """The weights of an op that has one for each column."""
+    """The weights of an op with one weight per column."""
     op = turn.ops[s]
     return numbers(turn.model["params"] + op["weights"] * itemsize(one), op["n_out"], one)
 
@@ -76,14 +76,14 @@ def biases_of(turn, s, one):
 
 @jit
 def source_gradient(turn, s, first, one):
-    """Address of row 0 of the gradient that op s hands back; `first`: this thread's first row."""
+    """Address of row 0 of the gradient of op s's inputs; `first`: this thread's first row."""
     at, _ = gradient_of(turn, turn.ops[s]["source"], first, one)
     return at
 
 
 @jit
 def _chunks(stride, block):
-    """A block of a matrix as runs of adjacent numbers: how many, how long, where the first."""
+    """A block of a matrix as runs of adjacent numbers: their count, length and first index."""
     start, n_rows, n_columns = block.first * stride + block.left, block.last - block.first, 0
     n_columns = block.right - block.left
     if n_columns == stride:
@@ -93,7 +93,7 @@ def _chunks(stride, block):
 
 @jit
 def finish_forward(turn, s, block, one):
-    """Activation and dropout of a block of an op's values."""
+    """Apply activation and dropout to a block of an op's values."""
     size, op = itemsize(one), turn.ops[s]
     offset, stride = shares.layout(turn, s, one)
     n_chunks, length, start = _chunks(stride, block)
@@ -112,9 +112,9 @@ def finish_forward(turn, s, block, one):
 
 @interfaces.OP.kernel
 def scale_slopes(turn, s, one):
-    """This thread's slopes times the gradient that comes in: the gradient of the linear output.
+    """Multiply this thread's slopes by the incoming gradient: the gradient of the linear output.
 
-    Of an op that is elementwise it goes on to the op before.
+    For an elementwise op, also pass it on to the op before.
     """
     size, op, block = itemsize(one), turn.ops[s], shares.my_block(turn, s, one)
     offset, stride = shares.layout(turn, s, one)
@@ -135,7 +135,7 @@ def scale_slopes(turn, s, one):
 
 @interfaces.DROP.kernel
 def drop_values(values, size, s, first, turn, one):
-    """Dropout of an op's values or of their gradient, which loses the same ones."""
+    """Dropout of an op's values or of their gradient, at the same positions."""
     op, call = turn.ops[s], turn.call
     key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
     first += turn.first_row * op["n_out"]
@@ -144,7 +144,7 @@ def drop_values(values, size, s, first, turn, one):
 
 @interfaces.DROP.kernel
 def drop_by_schedule(values, size, s, first, turn, one):
-    """As `drop_values`, with the step's rate: see `dropout` in `plan.OP`."""
+    """As `drop_values`, with a rate that depends on the step: see `dropout` in `plan.OP`."""
     op, call = turn.ops[s], turn.call
     key = random.stream_key(call["seed"], op["dropout_stream"], call["first_step"] + turn.step)
     row = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]

@@ -1,7 +1,7 @@
 """A dense product with the activation and dropout that follow it, in one op.
 
-Kernels come in variants: for one or few outputs, whose vectors lie along the inputs, for layers so
-wide that blocks are copied before they are used, and for the op whose inputs threads share out.
+There are variants for one or few outputs (vectors run along the inputs), for layers so wide that
+blocks are packed before they are used, and for the op whose inputs threads share out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _gather, _weight_gradient = interfaces.GATHER.call, interfaces.WEIGHT_GRADIENT.c
 
 @jit
 def panel_of(turn):
-    """This thread's place for a copied panel of a matrix."""
+    """Address of this thread's memory for packed panels of a matrix."""
     return turn.space["panels"] + turn.thread * turn.space["panel_bytes"]
 
 
@@ -65,13 +65,13 @@ def _gather_my_inputs(turn, s, one):
 
 @jit
 def _multiply_my_inputs(turn, s, one):
-    """What this thread's inputs contribute to the shared op, whose W stays in this core."""
+    """This thread's contribution to the shared op; its rows of W stay in this core's cache."""
     op, crew, size, params = turn.ops[s], turn.crew, itemsize(one), turn.model["params"]
     span = Span(0, turn.batch, _gather_my_inputs(turn, s, one))
     parts, first, last = shares.my_parts(turn)
     base, out = turn.space["zeros"], crew["parts"]
     part_bytes = turn.call["batch_size"] * op["n_out"] * size
-    if turn.thread == 0:  # its parts come first, from the biases on, so that it can add them up
+    if turn.thread == 0:  # its parts follow the biases in the sum, so it can add them up itself
         base, part_bytes = params + op["biases"] * size, 0
     else:
         out += (shares.stored_part(parts, crew["n_threads"], first) - first) * part_bytes
@@ -85,7 +85,7 @@ def _multiply_my_inputs(turn, s, one):
 
 @OP
 def forward_shared(turn, s, one):
-    """For the op whose inputs threads share out: each multiplies those that meet its rows of W."""
+    """For the op whose inputs threads share out: each thread multiplies those of its rows of W."""
     _multiply_my_inputs(turn, s, one)
     shares.meet(turn)
     op, crew, block = turn.ops[s], turn.crew, shares.my_block(turn, s, one)
@@ -103,7 +103,7 @@ def forward_shared(turn, s, one):
 
 @jit
 def _inputs_block(turn, s, one):
-    """The block of the inputs whose gradient this thread computes, once what it needs is there."""
+    """The block of the inputs whose gradient this thread computes, after a barrier if needed."""
     source = turn.ops[s]["source"]
     if shares.shares_columns(turn, source):
         shares.meet(turn)
@@ -112,7 +112,7 @@ def _inputs_block(turn, s, one):
 
 @jit
 def _backward_views(turn, s, one):
-    """What the product with W^T works with, the linear output's gradient, and W."""
+    """Operands of the product with W^T: its tools, the linear output's gradient, and W."""
     op = turn.ops[s]
     n_in, n_out = op["n_in"], op["n_out"]
     tools = Tools(op["back_product"], turn.space["zeros"], panel_of(turn))
@@ -137,7 +137,7 @@ backward_from_few = _backward_with(narrow.input_gradient, "dense_backward_from_f
 
 @OP
 def backward_times_slopes(turn, s, one):
-    """For few outputs: the slopes of the op before are multiplied at once, and have no `scale`."""
+    """For few outputs: multiplies the source's slopes directly, so its `scale` is left out."""
     block = _inputs_block(turn, s, one)
     tools, slopes, weights = _backward_views(turn, s, one)
     source = turn.ops[s]["source"]
@@ -151,14 +151,14 @@ def backward_times_slopes(turn, s, one):
 
 @jit
 def block_sizes(n_out, one):
-    """Rows and columns of the blocks in which a gradient is computed and used."""
+    """Rows and columns of the blocks in which a gradient is computed and applied."""
     width = BLOCK_TILES * tile_width(one)
     return max(1, HOT_NUMBERS // min(width, n_out) // TILE_ROWS) * TILE_ROWS, width
 
 
 @jit
 def _slopes_in_place(turn, s, left, right, one):
-    """Where columns left..right of the linear output's gradient are read from."""
+    """Columns left..right of the linear output's gradient, read in place."""
     offset, stride = shares.layout(turn, s, one)
     size = itemsize(one)
     at = turn.ops[s]["slopes"] + offset + left * size
@@ -167,7 +167,7 @@ def _slopes_in_place(turn, s, left, right, one):
 
 @jit
 def _slopes_packed(turn, s, left, right, one):
-    """As `_slopes_in_place`, in panels of their own."""
+    """As `_slopes_in_place`, packed into panels."""
     op, panel, width = turn.ops[s], panel_of(turn), tile_width(one)
     matmul.pack_columns(op["slopes"], turn.batch, left, right, op["n_out"], panel, one)
     return Panels(panel, width, turn.batch * width * itemsize(one))
@@ -175,14 +175,14 @@ def _slopes_packed(turn, s, left, right, one):
 
 @jit
 def _inputs_in_place(turn, s, first, last, one):
-    """Where columns first..last of the inputs are read from."""
+    """Columns first..last of the inputs, read in place."""
     x = common.inputs_of(turn, s, one)
     return Inputs(x.at + first * itemsize(one), x.stride, x.order)
 
 
 @jit
 def _inputs_packed(turn, s, first, last, one):
-    """As `_inputs_in_place`, copied to where they are adjacent, behind the panels of slopes."""
+    """As `_inputs_in_place`, packed into adjacent memory after the panels of slopes."""
     x, size, width = common.inputs_of(turn, s, one), itemsize(one), last - first
     panel = panel_of(turn) + BLOCK_TILES * tile_width(one) * turn.batch * size
     columns = Inputs(x.at + first * size, x.stride, x.order)
@@ -193,7 +193,7 @@ def _inputs_packed(turn, s, first, last, one):
 def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
     @jit
     def weight_gradient(turn, s, one):
-        """This thread's share of a W, a block at a time, each updated while it is hot."""
+        """This thread's share of a W, block by block, each updated while it is in the cache."""
         mine, op = shares.my_weights(turn, s, one), turn.ops[s]
         height, width = block_sizes(op["n_out"], one)
         for left in range(mine.left, mine.right, width):

@@ -1,6 +1,6 @@
-"""A first dense layer on sparse rows, which are read as they lie: its products and its gradient.
+"""A first dense layer on sparse rows, which are read in place: its product and its gradient.
 
-What follows the product is that of any dense op.
+Activation and dropout are those of any dense op.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ forward_to_one = _forward_with(sparse.sparse_forward_to_one, "sparse_forward_to_
 
 @jit
 def _columns_of_batch(turn, one):
-    """Where this thread has the batch's non-zeros by columns."""
+    """Where this thread stores the batch's non-zeros sorted by columns."""
     space, thread = turn.space, turn.thread
     starts = space["column_starts"] + thread * (turn.samples["n_features"] + 2) * INT32_BYTES
     offset = thread * space["most_non_zeros"] if turn.crew["by_columns"] else 0
@@ -57,7 +57,7 @@ def _columns_of_batch(turn, one):
 
 @jit
 def _slopes(turn, s, left, right, one):
-    """Where columns left..right of the linear output's gradient are read from."""
+    """Columns left..right of the linear output's gradient, read in place."""
     op, size, width = turn.ops[s], itemsize(one), right - left
     at, n_out = op["slopes"] + left * size, op["n_out"]
     if not matmul.is_wide(n_out, size):
@@ -69,7 +69,7 @@ def _slopes(turn, s, left, right, one):
 
 @jit
 def _few_non_zeros(turn, s, mine, one):
-    """Gradient of all of W that is this thread's, and what comes of it, sample by sample."""
+    """Gradient and update of this thread's share of W, computed sample by sample."""
     op, size = turn.ops[s], itemsize(one)
     n_out, grads = op["n_out"], turn.model["grads"] + op["weights"] * size
     slopes, out = Matrix(op["slopes"], n_out), Matrix(grads, n_out)
@@ -80,7 +80,7 @@ def _few_non_zeros(turn, s, mine, one):
 
 @jit
 def _sorted(turn, s, mine, one):
-    """As `_few_non_zeros`, block by block and column by column."""
+    """As `_few_non_zeros`, computed block by block and column by column."""
     op, found, csr = turn.ops[s], _columns_of_batch(turn, one), _csr_of(turn)
     n_in, n_out, zeros = op["n_in"], op["n_out"], turn.space["zeros"]
     sparse.sort_by_columns(csr, turn.order, turn.batch, mine.first, mine.last, n_in, found, one)

@@ -1,7 +1,7 @@
-"""Embedding: each input column holds the number of a category, whose row of a table it becomes.
+"""Embedding: each input column holds category numbers, which are replaced by rows of a table.
 
-Backward, a row of the table gets the sum of the gradients of all places where it was looked up.
-What is not the number of a category becomes nan.
+In the backward pass, a row of the table gets the sum of the gradients of all places where it was
+looked up. A number that is not a category becomes nan.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def forward(turn, s, one):
 
 @interfaces.OP.kernel
 def backward(turn, s, one):
-    """Numbers of categories have no gradient."""
+    """Category numbers have no gradient."""
     block, n_in = shares.my_block(turn, s, one), turn.ops[s]["n_in"]
     gradient = common.source_gradient(turn, s, block.first, one)
     for r in range(block.first, block.last):
@@ -66,7 +66,7 @@ def backward(turn, s, one):
 
 @jit
 def _add_slopes(turn, s, first, last, grads, one):
-    """Add the batch's slopes to rows first..last of the table's gradient, which begins at grads."""
+    """Add the batch's slopes to rows first..last of the table's gradient, which is at `grads`."""
     op, x, width = turn.ops[s], common.inputs_of(turn, s, one), turn.ops[s]["weight_width"]
     every = numbers(grads, (last - first) * width, one)
     for i in range(every.size):
@@ -86,7 +86,7 @@ def _add_slopes(turn, s, first, last, grads, one):
 
 @interfaces.OP.kernel
 def gradient(turn, s, one):
-    """Gradient of this thread's rows of the table, a block at a time, each updated while hot."""
+    """Gradient of this thread's rows of the table, block by block, each updated while cached."""
     op, width = turn.ops[s], turn.ops[s]["weight_width"]
     mine, height = shares.my_weight_rows(turn, s), max(1, HOT_NUMBERS // width)
     for first in range(mine[0], mine[1], height):

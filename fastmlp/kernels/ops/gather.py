@@ -1,6 +1,6 @@
-"""Rows that tiles cannot read in place are converted to the network's type, a batch at a time.
+"""Converts rows that tiles cannot read in place to the network's type, one batch at a time.
 
-There is a kernel for each type of number, and one for sparse rows.
+There is one kernel per number type, and one for sparse rows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BY_KIND = {kind: _gather_with(rows.GATHERS[kind], f"gather_{kind}") for kind in 
 
 @interfaces.GATHER.kernel
 def gather_sparse(turn, first, last, left, right, one):
-    """Sparse rows become dense, all of their columns."""
+    """Convert sparse rows to dense rows with all columns."""
     samples = turn.samples
     csr = Csr(samples["x"], samples["x_indices"], samples["x_indptr"])
     n_columns, scale = samples["n_features"], samples["scale"]

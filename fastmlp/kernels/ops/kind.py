@@ -1,6 +1,6 @@
-"""A kind of op: the kernels that compute it, and the memory that it needs beside its values.
+"""A kind of op: the kernels that compute it, and the memory that it needs besides its values.
 
-A layer names its kind; all that a program must know of an op stands here and in its record.
+A layer names its kind. A kind and an op's record are all that a program needs to know about an op.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..compiler.calls import Kernel
 
 
 class Sizes(NamedTuple):
-    """What an op's memory depends on."""
+    """The sizes that determine an op's memory."""
 
     batch_size: int
     n_in: int
@@ -21,12 +21,12 @@ class Sizes(NamedTuple):
 
 
 def nothing(sizes: Sizes) -> int:
-    """Bytes of an op that keeps nothing."""
+    """Bytes kept by an op that keeps nothing."""
     return 0
 
 
 def one_each(sizes: Sizes) -> int:
-    """Bytes of an op that keeps one number for each of its values."""
+    """Bytes kept by an op that keeps one number per value."""
     return sizes.batch_size * sizes.n_out * sizes.itemsize
 
 
@@ -36,14 +36,14 @@ class Kind(NamedTuple):
     Attributes
     ----------
     forward : Kernel
-        From the values of the op's source to its own.
+        Computes the op's values from those of its source.
     backward : Kernel or None
-        From the op's slopes, which hold the gradient of its values by then, to the gradient of its
-        source's; None where nobody can want it.
+        Computes the gradient of the source's values from the op's slopes, which then hold the
+        gradient of its own values; None if that gradient is never needed.
     gradient : Kernel or None
         Gradient of this thread's share of the parameters, and their update.
     kept_bytes : callable
-        Bytes of `kept`, from the op's sizes.
+        Returns the bytes of `kept` for the op's sizes.
     """
 
     forward: Kernel

@@ -1,4 +1,4 @@
-"""LayerNorm: each row is brought to mean 0 and variance 1, then scaled and shifted by column.
+"""LayerNorm: each row gets mean 0 and variance 1, then columns are scaled and shifted.
 
 With x^ = (x - mean) / sqrt(variance + epsilon) of a row of n numbers it is y = g x^ + b; backward,
 with d = g dy, dx = (d - mean of d - x^ (mean of d x^)) / sqrt(variance + epsilon).
@@ -17,13 +17,13 @@ from .parameters import vector_gradient
 
 
 def _kept_bytes(sizes: Sizes) -> int:
-    """x^ of each value, and 1 / sqrt(variance + epsilon) of each row."""
+    """Bytes of x^ of each value, and of 1 / sqrt(variance + epsilon) of each row."""
     return sizes.batch_size * (sizes.n_out + 1) * sizes.itemsize
 
 
 @jit
 def _mean_of_products(a, b, shift):
-    """Mean of (a[j] - shift) (b[j] - shift), in float64; four sums at once, for the processor."""
+    """Mean of (a[j] - shift) (b[j] - shift) in float64, in four independent sums for speed."""
     n, whole = a.size, a.size // 4 * 4
     s0 = s1 = s2 = s3 = 0.0
     for j in range(0, whole, 4):
@@ -38,7 +38,7 @@ def _mean_of_products(a, b, shift):
 
 @jit
 def _mean(a):
-    """Mean of a row, as above."""
+    """Mean of a row in float64, in four independent sums."""
     n, whole = a.size, a.size // 4 * 4
     s0 = s1 = s2 = s3 = 0.0
     for j in range(0, whole, 4):
@@ -61,7 +61,7 @@ def _inverse_deviations(turn, s, one):
 
 @interfaces.OP.kernel
 def forward(turn, s, one):
-    """This thread's rows, normalised."""
+    """Normalise this thread's rows."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     x, epsilon = common.inputs_of(turn, s, one), doubles(op["options"], 1)[0]
     factors, shifts = common.weights_of(turn, s, one), common.biases_of(turn, s, one)

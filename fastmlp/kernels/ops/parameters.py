@@ -1,6 +1,6 @@
-"""Gradients of an op's parameters: where they are written, and what the optimizer makes of them.
+"""Gradients of an op's parameters: where they are written, and how they are applied.
 
-Each thread owns a share of every op's parameters, and updates it while its gradient is hot.
+Each thread owns a share of every op's parameters and updates it while its gradient is in the cache.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _update, _add_penalty = interfaces.UPDATE.call, interfaces.ADD_PENALTY.call
 
 @jit
 def gradient_place(turn, start, stride, width, one):
-    """Where the gradient of a block from parameter `start` on is written, and its stride.
+    """Where the gradient of a block that begins at parameter `start` is written, and its stride.
 
-    If it is used at once and another step follows, nobody will see it: then it goes to this
-    thread's scratch, which stays in the nearest cache and next to which no other thread writes.
+    If the gradient is applied immediately and another step follows, nothing else reads it. Then it
+    goes to this thread's scratch memory: it stays in the first-level cache, without false sharing.
     """
     if turn.update["at_once"] and turn.step + 1 < turn.call["n_steps"]:
         return turn.space["scratch"] + turn.thread * turn.space["scratch_bytes"], width
@@ -28,11 +28,11 @@ def gradient_place(turn, start, stride, width, one):
 
 @jit
 def use_gradient(turn, s, block, grads, grad_stride, one):
-    """Add the penalties' part to the gradient of a block of a W, and update the block."""
+    """Add the penalties' gradient to that of a block of a W, and update the block."""
     op, model, size, home = turn.ops[s], turn.model, itemsize(one), shares.home(turn, s, one)
     start, n_rows = home.weights + block.first * home.stride + block.left, block.last - block.first
     n_columns = block.right - block.left
-    if home.stride == n_columns and grad_stride == n_columns:  # adjacent, as one row
+    if home.stride == n_columns and grad_stride == n_columns:  # contiguous: treat it as one row
         n_rows, n_columns = 1, n_rows * n_columns
     if model["add_penalty"] != 0:
         l1, l2 = turn.penalty_scale * model["l1"], turn.penalty_scale * model["l2"]
@@ -50,7 +50,7 @@ def use_gradient(turn, s, block, grads, grad_stride, one):
 
 @jit
 def update(turn, factors, run, home, grads, grad_stride, one):
-    """The optimizer's step for some parameters, which `shares.home` counts."""
+    """The optimizer's step for some parameters; indices are relative to `home`."""
     hyper = turn.update["hyper"] + turn.step * turn.update["hyper_bytes"]
     memory = Memory(home.params, home.states, home.count)
     _update(turn.update["update"], (hyper, factors, run, memory, grads, grad_stride, one))
@@ -58,7 +58,7 @@ def update(turn, factors, run, home, grads, grad_stride, one):
 
 @jit
 def bias_gradient(turn, s, one):
-    """Gradient of this thread's biases and, where it is used at once, their new values."""
+    """Gradient of this thread's biases and, if it is applied immediately, their update."""
     op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
     count = right - left
     grads, _ = gradient_place(turn, op["biases"] + left, count, count, one)
@@ -72,7 +72,7 @@ def bias_gradient(turn, s, one):
 
 @jit
 def _sum_products(turn, s, left, right, out, one):
-    """out[j] <- sum over the batch of a column's slopes times what the forward pass kept of it."""
+    """out[j] <- sum over the batch of slopes times the values in `kept`, for column j."""
     op, size = turn.ops[s], itemsize(one)
     count, n_out, first = right - left, op["n_out"], left * size
     total = numbers(out, count, one)
@@ -87,9 +87,9 @@ def _sum_products(turn, s, left, right, out, one):
 
 @interfaces.OP.kernel
 def vector_gradient(turn, s, one):
-    """For ops with one weight for each column: those of this thread, and its biases.
+    """For ops with one weight per column: gradients of this thread's weights and biases.
 
-    The forward pass keeps the derivative of each value by its weight in `kept`.
+    The forward pass stores the derivative of each value with respect to its weight in `kept`.
     """
     op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
     start, count = op["weights"] + left, right - left

@@ -1,4 +1,4 @@
-"""PReLU: a rectifier that leaks below zero by a factor that is learned for each column.
+"""PReLU: a rectifier with a learned slope below zero for each column.
 
 Forward y = x above 0, else a x; backward dx = dy above 0, else a dy, and da is the sum over the
 batch of x dy where x is not above 0.
@@ -15,7 +15,7 @@ from .parameters import vector_gradient
 
 @interfaces.OP.kernel
 def forward(turn, s, one):
-    """This thread's rows, those below zero times the factors."""
+    """This thread's rows, with numbers below zero multiplied by the factors."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
     x, factors, zero = common.inputs_of(turn, s, one), common.weights_of(turn, s, one), type(one)(0)
     for r in range(block.first, block.last):

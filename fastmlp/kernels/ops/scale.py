@@ -1,4 +1,4 @@
-"""Scale: each column times a factor that is learned.
+"""Scale: each column is multiplied by a learned factor.
 
 Forward y = g x, backward dx = g dy, and dg is the sum over the batch of x dy.
 """

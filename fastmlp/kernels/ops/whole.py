@@ -17,7 +17,7 @@ from . import parameters
 
 @interfaces.TURN.kernel
 def penalties(turn, one):
-    """Penalties of this thread's rows, or parts of rows, of every W, so that none changes cores."""
+    """Penalties of the rows, or parts of rows, of every W that this thread owns."""
     size = itemsize(one)
     place, penalty = turn.space["penalties"], Penalty(turn.model["l1"], turn.model["l2"])
     for s in range(turn.ops.size):
@@ -39,7 +39,7 @@ def penalties(turn, one):
 
 @jit
 def _update_all(turn, scale, one):
-    """Scale this thread's share of the gradients and update its share of the parameters."""
+    """Scale this thread's share of the gradients, and update its share of the parameters."""
     size, home = itemsize(one), shares.home(turn, 0, one)
     for s in range(turn.ops.size):
         op = turn.ops[s]
@@ -62,7 +62,7 @@ def _update_all(turn, scale, one):
 
 @interfaces.TURN.kernel
 def clip(turn, one):
-    """Limit the norm of all gradients, and update all parameters."""
+    """Limit the norm of the whole gradient, then update all parameters."""
     if not shares.meet(turn):
         return
     model, limit = turn.model, turn.update["clip_norm"]
@@ -94,7 +94,7 @@ def average(turn, one):
 
 @interfaces.TURN.kernel
 def limit(turn, one):
-    """Max-norm of this thread's share of the units, once all threads have updated theirs."""
+    """Max-norm of this thread's share of the units, after all threads have updated theirs."""
     if not shares.meet(turn):
         return
     for s in range(turn.ops.size):

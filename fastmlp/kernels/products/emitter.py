@@ -1,7 +1,6 @@
 """LLVM vector code of register tiles, written instruction by instruction.
 
-Which tile a shape takes is decided when it runs; what each number is summed up from, and in which
-order, is decided here.
+The tile for a shape is chosen at run time; the order in which each number is summed is fixed here.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ def pointer(builder, address):
 
 
 class TileEmitter:
-    """Writes the code of every tile shape; which one runs is decided by `rows` and `columns`."""
+    """Writes the code of every tile shape; `rows` and `columns` choose one at run time."""
 
     def __init__(self, context, builder, dtype):
         self.context, self.builder = context, builder
@@ -46,7 +45,7 @@ class TileEmitter:
         return self.builder.gep(table, [offset], source_etype=ir.IntType(8))
 
     def table_rows(self, a, stride, order, i):
-        """As `a_rows` below: those of the rows `order[i]`, `order[i + 1]`, ... of a table."""
+        """An `a_rows` for `emit` below: rows `order[i]`, `order[i + 1]`, ... of a table."""
         table, indices = pointer(self.builder, a), pointer(self.builder, order)
 
         def a_rows(height):
@@ -57,7 +56,7 @@ class TileEmitter:
         return a_rows
 
     def rows_written(self, address, stride):
-        """As `put` below: into the rows of a matrix with `stride` numbers per row."""
+        """A `put` for `emit` below: writes to rows of a matrix with `stride` numbers per row."""
         row_of = self.rows_of(address, stride)
 
         def put(r, v, vector, mask):
@@ -67,7 +66,7 @@ class TileEmitter:
         return put
 
     def columns_written(self, address, stride):
-        """As `put` below: row r of the tile into column r of a matrix, a number to each row."""
+        """A `put` for `emit` below: writes row r of the tile to column r of a matrix."""
         builder, whole = self.builder, ir.VectorType(self.index, self.lanes)
         step = builder.mul(stride, self.index(self.itemsize))
         lanes = builder.mul(
@@ -88,7 +87,7 @@ class TileEmitter:
         One of `heights` is `rows`; `columns` fit into `vectors` vectors. `a_rows(height)` returns a
         function of k that gives the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0],
         `base(r)` points at a row, None stands for zeros; `put(r, v, vector, mask)` writes vector v
-        of C(r), of which a mask may leave some lanes out.
+        of C(r), only in the lanes of the mask if there is one.
         """
         full = self.builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
         operands = (a_rows, b_row, depth, base, put)
@@ -101,7 +100,7 @@ class TileEmitter:
                     self._partial(height, vectors, columns, operands)
 
     def _partial(self, height, vectors, columns, operands):
-        """A tile whose last vector, one of the first `vectors`, is cut by the matrix's edge."""
+        """A tile at the matrix's edge, which cuts its last vector, one of the first `vectors`."""
         before = (vectors - 1) * self.lanes
         if vectors == 1:
             self._tile(height, 1, self._edge_mask(columns, 0), *operands)
@@ -137,11 +136,11 @@ class TileEmitter:
                 put(r, v, total, masks[v])
 
     def emit_dots(self, heights, rows, a_rows, b, depth, base, c_row):
-        """C(r) = base(r) + sum over k of A(r, k) b(k), for r < rows, of which one of `heights` is.
+        """C(r) = base(r) + sum over k of A(r, k) b(k), for r < rows, where rows is in `heights`.
 
-        `a_rows(height)` returns a function of k that gives pointers to A(0..height-1, k), `b` one
-        that gives the pointer to b(k). Lane i of a vector sums every k that is i apart from a
-        multiple of the lanes; then the lanes are added up, halves of them at a time.
+        `a_rows(height)` returns a function of k that gives pointers to A(0..height-1, k), `b` is a
+        function of k that gives the pointer to b(k). Lane i sums the terms with k % lanes == i;
+        then the lanes are summed pairwise, one half of them added to the other.
         """
         for height in heights:
             is_height = self.builder.icmp_signed("==", rows, self.index(height))
@@ -184,7 +183,7 @@ class TileEmitter:
     def transpose(self, row, column):
         """Write block rows `row(r)` as columns: `column(c)[r] = row(r)[c]`, both pointers.
 
-        Squares of 1, 2, 4, ... on a side change places with their mirror images.
+        Off-diagonal squares with sides of 1, 2, 4, ... are swapped with their mirror images.
         """
         rows = [self._load(row(self.index(r)), None) for r in range(self.lanes)]
         step = 1
@@ -199,7 +198,7 @@ class TileEmitter:
             self._store(vector, column(self.index(c)), None)
 
     def _select(self, upper, lower, step, offset):
-        """Lanes of `upper`, and those of `lower` where bit `step` of the lane is set."""
+        """Lanes of `upper`, or of `lower` where bit `step` of the lane number is set."""
         lanes = range(self.lanes)
         chosen = [c + offset if not c & step else self.lanes + c + offset - step for c in lanes]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), chosen)
@@ -212,7 +211,7 @@ class TileEmitter:
         return slot
 
     def _edge_mask(self, columns, before):
-        """Which lanes of the last vector, `before` columns from the left, are inside the matrix."""
+        """Mask of the lanes inside the matrix, for the vector that starts at column `before`."""
         if isinstance(before, int):
             before = self.index(before)
         inside = self.builder.trunc(self.builder.sub(columns, before), ir.IntType(32))

@@ -1,8 +1,8 @@
 """The three matrix products of a dense layer, as loops over register tiles.
 
-Every product takes the range of rows and columns it is to compute, so that threads can share one
-out; each number's bits depend neither on the range nor on the thread. All memory is given by
-address, all numbers have the type of `one`.
+Every product takes the range of rows and columns to compute, so that threads can divide it; the
+bits of a number depend neither on the range nor on the thread. All memory is given by address, all
+numbers have the type of `one`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from .tiles import (
 
 @jit
 def is_wide(n_columns, n_bytes):
-    """Whether numbers of one column lie so far apart that they are copied before they are used.
+    """Whether rows are so long that columns are packed before they are used.
 
-    n_bytes: of one number.
+    n_bytes: size of one number.
     """
     return n_columns * n_bytes > WIDE_BYTES
 
 
 @jit
 def _packed(weights, first, last, j, columns, n_out, panel, one):
-    """Copy rows first..last of W's columns j.. to where they are adjacent; returns the panel."""
+    """Pack rows first..last of W's columns j.. into adjacent memory; returns the panel."""
     size, width = itemsize(one), tile_width(one)
     for k in range(first, last):
         row = numbers(panel + k * width * size, columns, one)
@@ -48,11 +48,11 @@ def _packed(weights, first, last, j, columns, n_out, panel, one):
 
 
 def product_with(tile: Any, name: str) -> Kernel:
-    """The kernel for some parts of a product with one panel of columns, tile after tile of rows.
+    """The kernel that multiplies one panel of columns, tile after tile of rows.
 
-    `product(inputs, span, panel, sums, base, out, part_bytes, one)`; base: address of what sums
-    start from, a row for all. Where part_bytes is 0 the parts are added up in out; else each goes
-    to a place of its own, that many bytes apart.
+    `product(inputs, span, panel, sums, base, out, part_bytes, one)`; base: address of the row that
+    all sums start from. If part_bytes is 0, the parts are added up in out; otherwise each part is
+    stored separately, that many bytes apart.
 
     tile: `tile(a, i, rows, b, depth, base, c, one)`, with views as in `tile_of_rows`.
     """
@@ -96,7 +96,7 @@ def dense_forward(tools, inputs, block, weights, out, one):
         at, stride = weights.at + j * size, weights.stride
         if packs:
             at, stride = _packed(weights.at, 0, n_in, j, columns, stride, tools.panel, one), width
-        step = 1 if packs else parts  # a part of the panel stays in the nearest cache
+        step = 1 if packs else parts  # a packed part of the panel stays in the first-level cache
         for part in range(0, parts, step):
             _product(tools.product, (
                 inputs, span, Panel(at, stride, columns), Sums(n_in, parts, part, part + step),
@@ -108,9 +108,9 @@ def dense_forward(tools, inputs, block, weights, out, one):
 def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     """Some parts of A[order] W, for the thread that owns their rows of W.
 
-    Arguments as in `dense_forward`; sums begin with `weights.biases`. Rows up to `span.ahead` are
-    asked for ahead, since the processor does not foresee where parts of rows start. Each part goes
-    to a place of its own in out (batch, n_out), `part_bytes` apart, or where that is 0 their sum.
+    Arguments as in `dense_forward`; sums start from `weights.biases`. Rows up to `span.ahead` are
+    prefetched, because the hardware cannot predict where parts of rows start. Each part is stored
+    in a separate matrix (batch, n_out), `part_bytes` apart; if that is 0, their sum is stored.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
     packs = is_wide(n_out, size) and span.last >= PACK_ROWS
@@ -163,7 +163,7 @@ def _transpose(source, n_rows, n_columns, out, stride, one):
 
 @jit
 def _transpose_edge(source, n_columns, block, out, stride, one):
-    """Number by number, what is left over of whole blocks."""
+    """Transpose what does not fill whole blocks, number by number."""
     size, left = itemsize(one), block.left
     for r in range(block.first, block.last):
         row = numbers(source + (r * n_columns + left) * size, block.right - left, one)
@@ -176,8 +176,8 @@ def input_gradient(tools, slopes, block, weights, out, one):
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
     slopes: dZ (batch, n_out) in its order, and weights read; out: dX (batch, n_in) written. The
-    panel of `tools` has n_in or n_out rows, whichever is more. Sums over outputs come in parts,
-    too, each of which takes a part of the panel that stays in the nearest cache.
+    panel of `tools` has n_in or n_out rows, whichever is more. Sums over outputs are also split
+    into parts, so that the part of the panel in use stays in the first-level cache.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
     parts, span = n_parts_of_any_width(n_out), Span(block.first, block.last, 0)
@@ -194,9 +194,9 @@ def input_gradient(tools, slopes, block, weights, out, one):
 
 @jit
 def pack_columns(d, n_rows, left, right, n_out, out, one):
-    """Copy columns left..right of (n_rows, n_out) into panels one tile wide, one after the other.
+    """Copy columns left..right of (n_rows, n_out) into consecutive panels, one tile wide.
 
-    In place, numbers of one column lie so far apart that they push each other out of the cache.
+    In place, the numbers of a column are so far apart that they evict each other from the cache.
     """
     size, width = itemsize(one), tile_width(one)
     for j in range(left, right, width):
@@ -209,8 +209,8 @@ def pack_columns(d, n_rows, left, right, n_out, out, one):
 def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for i < n_in, j < n_out.
 
-    inputs: A in its order, and slopes: dZ in panels read; out: dW written. Each may be a block of a
-    larger matrix. 2 batch n_out flops per row.
+    inputs: A in its order, and slopes: dZ in panels, are read; out: dW is written. Each may be a
+    block of a larger matrix. 2 batch n_out flops per row.
     """
     size, width = itemsize(one), tile_width(one)
     for j in range(0, n_out, width):

@@ -1,7 +1,7 @@
-"""Products of a layer with few outputs, where vectors lie along its inputs.
+"""Products of a layer with few outputs, with vectors along its inputs.
 
-In the tiles of `matmul` most lanes would be empty, since they lie along the outputs. Classifiers of
-two classes and most regressors end in such a layer.
+In the tiles of `matmul`, whose vectors run along the outputs, most lanes would be empty. Two-class
+classifiers and most regressors end in such a layer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .tiles import sparse_width, tile_of_dots, tile_of_few_columns, tile_of_spar
 
 @jit
 def _tile_of_one(a, i, rows, b, depth, base, c, one):
-    """`tile_of_rows` for W's only column, whose numbers are adjacent."""
+    """`tile_of_rows` for a W with one column, whose numbers are adjacent."""
     tile_of_dots(a, i, rows, b.at, depth, base, c, one)
 
 
-# For a layer of one output: vectors lie along the sum.
+# For a layer with one output: vectors run along the sum.
 product_of_one = matmul.product_with(_tile_of_one, "product_of_one")
 
 
@@ -42,8 +42,8 @@ def input_gradient(tools, slopes, block, weights, out, one):
 def times_input_gradient(tools, slopes, block, weights, out, one):
     """S[r, i] <- S[r, i] (dZ[order[r]] W[i]^T) for first <= r < last and left <= i < right.
 
-    For up to FEW_COLUMNS outputs, whose sums are so short that they are not worth a tile, nor to be
-    stored. Arguments as in `matmul.input_gradient`; out: S (batch, n_in) updated.
+    For up to FEW_COLUMNS outputs: the sums are too short to be worth a tile, or to be stored.
+    Arguments as in `matmul.input_gradient`; out: S (batch, n_in) updated.
     """
     size, width, zero, n_out = itemsize(one), block.right - block.left, type(one)(0), weights.n_out
     panel, n_padded = tools.panel, FEW_COLUMNS * width
@@ -77,7 +77,7 @@ def times_input_gradient(tools, slopes, block, weights, out, one):
 
 @interfaces.WEIGHT_GRADIENT.kernel
 def weight_gradient_of_one(inputs, batch, slopes, n_in, n_out, out, one):
-    """`weight_gradient` for one output: enough vectors at once to hide the latency of additions."""
+    """`weight_gradient` for one output, with enough vectors to hide the latency of additions."""
     size, width = itemsize(one), sparse_width(one)
     for i in range(0, n_in, width):
         columns, place = min(width, n_in - i), out.at + i * size
@@ -90,7 +90,7 @@ def weight_gradient_of_one(inputs, batch, slopes, n_in, n_out, out, one):
 
 @interfaces.WEIGHT_GRADIENT.kernel
 def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
-    """`matmul.weight_gradient` for up to FEW_COLUMNS outputs, which are one panel."""
+    """`matmul.weight_gradient` for up to FEW_COLUMNS outputs, which fit one panel."""
     size, width = itemsize(one), tile_width(one)
     for i in range(0, n_in, width):
         panel, c = Panel(slopes.at, slopes.stride, n_out), out.at + i * out.stride * size

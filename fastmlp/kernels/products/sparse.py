@@ -1,8 +1,9 @@
 """A first layer on sparse rows: the same products as in `matmul`, over the non-zeros only.
 
-Rows are given as in SciPy's CSR: the non-zeros of sample i are values[indptr[i] : indptr[i + 1]] in
-the columns indices[...], in order. Each number is the same chain of fused multiply-adds as with
-dense rows, without the zeros. For the gradient, a batch that fills its columns is first sorted.
+Rows are stored as in SciPy's CSR format: the non-zeros of sample i are
+values[indptr[i] : indptr[i + 1]] in the columns indices[...], in ascending order. Each number is
+the same chain of fused multiply-adds as with dense rows, without the zeros. For the gradient, a
+batch with enough non-zeros per column is first sorted by columns.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def sparse_forward(csr, order, block, weights, out, panel, one):
     n_in, n_out, stride = weights.n_in, weights.n_out, weights.stride
     size, width, parts = itemsize(one), sparse_width(one), n_parts(n_in, n_out)
     samples = integers(order, block.last)
-    for j in range(block.left, block.right, width):  # of all rows: these columns of W stay near
+    for j in range(block.left, block.right, width):  # these columns of W stay cached for all rows
         panel_of_w = Panel(weights.at + j * size, stride * size, min(width, block.right - j))
         for r in range(block.first, block.last):
             start, count = _non_zeros(csr.indptr, samples[r])
@@ -52,7 +53,7 @@ def sparse_forward(csr, order, block, weights, out, panel, one):
 
 @jit
 def sparse_forward_to_one(csr, order, block, weights, out, panel, one):
-    """`sparse_forward` for one output, which sums in lanes as `tile_of_dots` does."""
+    """`sparse_forward` for one output, with one sum per lane as in `tile_of_dots`."""
     if block.left == block.right:
         return
     n_in = weights.n_in
@@ -81,7 +82,7 @@ def sparse_forward_to_one(csr, order, block, weights, out, panel, one):
 
 @jit
 def _sum_of_lanes(totals):
-    """The sum of (lanes,) numbers, which are overwritten, halves of them at a time."""
+    """Pairwise sum of (lanes,) numbers, which are overwritten."""
     half = totals.size // 2
     while half > 0:
         for lane in range(half):
@@ -92,7 +93,7 @@ def _sum_of_lanes(totals):
 
 @jit
 def _before(indices, start, count, at, column, n_in):
-    """How many of a row's non-zeros lie before a column; `at` of them are known to."""
+    """How many of a row's non-zeros are before a column; `at` of them are known to be."""
     if column == n_in:
         return count
     columns = integers(indices + start * 4, count)
@@ -134,9 +135,9 @@ def sparse_weight_gradient(csr, order, batch, slopes, block, out, one):
 
 @jit
 def _non_zeros_within(indices, indptr, sample, first, last, n_in):
-    """Of a sample's non-zeros: how many lie before a range of columns, and start and count within.
+    """How many of a sample's non-zeros precede a range of columns; start and count of those within.
 
-    A range from the first column to the last one needs no order.
+    For the range of all columns, the columns need not be in order.
     """
     start, count = _non_zeros(indptr, sample)
     begin = _before(indices, start, count, 0, first, n_in) if first > 0 else 0
@@ -146,9 +147,10 @@ def _non_zeros_within(indices, indptr, sample, first, last, n_in):
 
 @jit
 def fills_columns(indptr, order, batch, n_in):
-    """Whether a batch has enough non-zeros a column to be worth sorting by columns.
+    """Whether a batch has enough non-zeros per column to be worth sorting by columns.
 
-    A sorted column is summed up in registers; but to look at one costs as much as some non-zeros.
+    A sorted column is summed in registers, but visiting a column costs as much as several
+    non-zeros.
     """
     samples, count = integers(order, batch), 0
     for r in range(batch):
@@ -160,9 +162,9 @@ def fills_columns(indptr, order, batch, n_in):
 def sort_by_columns(csr, order, batch, first, last, n_in, out, one):
     """The non-zeros of a batch in the columns first <= i < last, one column after the other.
 
-    out: `ByColumns` of starts (n_in + 2,), and places and factors of as many numbers as the batch
-    has non-zeros. Those of column i are then X[order[places[k]], i] = factors[k] for
-    starts[i] <= k < starts[i + 1]; what is left of `first` has its place before them.
+    out: `ByColumns` with starts (n_in + 2,), and places and factors with one number per non-zero of
+    the batch. Column i is then X[order[places[k]], i] = factors[k] for
+    starts[i] <= k < starts[i + 1]; room for the non-zeros left of `first` comes before.
     """
     size, samples = itemsize(one), integers(order, batch)
     at = integers(out.starts, last + 2)
@@ -182,7 +184,7 @@ def sort_by_columns(csr, order, batch, first, last, n_in, out, one):
     at[first + 1] += before
     for i in range(first + 2, last + 2):
         at[i] += at[i - 1]
-    # Number i + 1 now says where column i starts, and once it is filled, where it ends.
+    # starts[i + 1] is now the start of column i; once the column is filled, it is its end.
     n_values = at[last + 1]
     place, factor = integers(out.places, n_values), numbers(out.factors, n_values, one)
     for r in range(batch):
@@ -200,7 +202,7 @@ def sort_by_columns(csr, order, batch, first, last, n_in, out, one):
 def sorted_weight_gradient(found, slopes, first, last, n_columns, zeros, out, one):
     """dW[i, j] <- sum over r of X[order[r], i] dZ[r, j] for first <= i < last and j < n_columns.
 
-    found: what `sort_by_columns` wrote; slopes: dZ, and zeros (n_columns,) read; out: dW from row
+    found: result of `sort_by_columns`; slopes: dZ, and zeros (n_columns,) read; out: dW from row
     `first` on, written.
     """
     size, width, ends = itemsize(one), sparse_width(one), integers(found.starts, last + 1)
@@ -217,7 +219,7 @@ def sorted_weight_gradient(found, slopes, first, last, n_columns, zeros, out, on
 
 @jit
 def gather_sparse(csr, rows, n_columns, scale, out, one):
-    """out[r] <- sample order[r] with its zeros, times scale; out (batch, n_columns)."""
+    """out[r] <- sample order[r] as a dense row, times scale; out (batch, n_columns)."""
     size, samples = itemsize(one), integers(rows.order, rows.last)
     for r in range(rows.first, rows.last):
         row = numbers(out + r * n_columns * size, n_columns, one)
@@ -237,8 +239,9 @@ def gather_sparse(csr, rows, n_columns, scale, out, one):
 def non_zeros_of_rows(x, n_rows, n_columns, values, indices, ends, n_values, one):
     """The non-zeros of dense rows, one row after the other.
 
-    Addresses: x (n_rows, n_columns) read; values and indices (int32) of n_values + 1 numbers and
-    ends (n_rows,) int64 written: the last one is a place to write zeros to, which saves a branch.
+    Addresses: x (n_rows, n_columns) read; values and indices (int32), of n_values + 1 numbers, and
+    ends (n_rows,) int64 written. The additional number is a target for writing zeros, which saves a
+    branch.
     """
     value, column = numbers(values, n_values + 1, one), integers(indices, n_values + 1)
     end, at = longs(ends, n_rows), np.int64(0)

@@ -1,9 +1,9 @@
 """Register tiles: the innermost block of every matrix product, emitted as LLVM vector code.
 
 A tile keeps a few rows by one or two vectors of the result in registers while it walks the whole
-depth, so each number of A and B is loaded once a tile. Each result is one chain of fused
-multiply-adds in the order of the depth, added to what a base holds: the same bits wherever the
-edges of a tile fall. Only dot products have a chain for each lane of a vector.
+depth, so each number of A and B is loaded once per tile. Each result is one chain of fused
+multiply-adds in the order of the depth, added to a base. So its bits do not depend on where the
+edges of tiles fall. Only dot products have one chain per vector lane.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .emitter import TileEmitter, pointer
 
 @jit
 def tile_height(rows):
-    """The tallest tile that fits into this number of rows."""
+    """Height of the tallest tile that fits into this number of rows."""
     return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
@@ -39,20 +39,20 @@ def tile_width(one):
 
 @jit
 def transposed_width(one):
-    """Rows and columns of a block that `transpose_block` turns over."""
+    """Rows and columns of a block for `transpose_block`."""
     return VECTOR_BYTES // itemsize(one)
 
 
 @jit
 def sparse_width(one):
-    """Most columns of a sparse row's tile."""
+    """Maximum number of columns of a sparse row's tile."""
     return SPARSE_VECTORS * (VECTOR_BYTES // itemsize(one))
 
 
 if JIT_ENABLED:
 
     def _fields(code, view, kind):
-        """The numbers in a view."""
+        """The fields of a view."""
         values = zip(cgutils.unpack_tuple(code.builder, view), kind.types, strict=True)
         return [code.context.cast(code.builder, *value, types.intp) for value in values]
 
@@ -60,8 +60,8 @@ if JIT_ENABLED:
     def tile_of_rows(typingctx, a, i, rows, b, depth, base, c, one):
         """C = base + A B, where row r of A is row `order[i + r]` of a table.
 
-        Views: a Inputs, b Panel, base and c Matrix; base has a stride of 0 for one row to be added
-        to all, and may be c.
+        Views: a Inputs, b Panel, base and c Matrix. A base with stride 0 is one row that is added
+        to all rows; base may be c.
         """
         signature = types.void(a, types.intp, types.intp, b, types.intp, base, c, one)
 
@@ -84,7 +84,7 @@ if JIT_ENABLED:
     def tile_of_dots(typingctx, a, i, rows, b, depth, base, c, one):
         """`tile_of_rows` for one column: b and each row of C are single numbers per row.
 
-        b is the address of adjacent numbers, so vectors lie along the sum.
+        b is the address of adjacent numbers, so vectors run along the sum.
         """
         signature = types.void(a, types.intp, types.intp, types.intp, types.intp, base, c, one)
 
@@ -133,7 +133,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def tile_of_few_columns(typingctx, a, i, rows, b, depth, c, one):
-        """`tile_of_columns` for up to FEW_COLUMNS columns: vectors lie along the rows of C."""
+        """`tile_of_columns` for up to FEW_COLUMNS columns: vectors run along the rows of C."""
         signature = types.void(a, types.intp, types.intp, b, types.intp, c, one)
 
         def codegen(context, builder, signature, args):
@@ -239,5 +239,5 @@ else:
 
 @jit
 def tile_of_sparse_row(values, indices, depth, b, base, c, one):
-    """`_tile_of_sparse_row`, compiled once for all who call it: its many loops take a while."""
+    """`_tile_of_sparse_row`, compiled once for all callers, because its many loops take a while."""
     _tile_of_sparse_row(values, indices, depth, b, base, c, one)

@@ -1,4 +1,4 @@
-"""The formulas: activations, losses, optimizers and the functions they need, for one number each.
+"""The formulas of activations, losses and optimizers, and the elementary functions they need.
 
-Each stands here once and is used by the compiled step and by single layers alike.
+Each formula exists once and handles single numbers; the compiled step and single layers share it.
 """

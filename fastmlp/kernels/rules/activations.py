@@ -1,7 +1,7 @@
-"""Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, the only place it exists.
+"""Activations: each is one scalar rule `f(z, alpha) -> (value, slope)`, defined only here.
 
-Value and slope stand side by side, so that backpropagation is one product for every activation.
-To add one: its rule here, and a class in `layers`; docs/extending/activation.md shows it.
+The forward pass computes value and slope, so backpropagation is one product for every activation.
+To add an activation, write a rule here and a class in `layers`; see docs/extending/activation.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import elementary as e
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
-_MISH_IS_LINEAR = 40.0  # from there on, to the last bit of either type
+_MISH_IS_LINEAR = 40.0  # from here on Mish is z to the last bit, in both types
 
 
 @rule
@@ -29,7 +29,7 @@ def identity(z, alpha):
 
 @rule
 def relu(z, alpha):
-    """max(z, 0); a nan stays a nan."""
+    """max(z, 0); nan gives nan."""
     zero, one = type(z)(0), type(z)(1)
     return (zero if z < 0 else z), (one if z > 0 else zero)
 
@@ -61,7 +61,7 @@ def selu(z, alpha):
 def gelu(z, alpha):
     """z times the normal distribution function at z (Hendrycks and Gimpel, 2016), exact.
 
-    The left tail is not 1 minus the right one, so it keeps its digits.
+    The left tail is not computed as 1 minus the right one, so it loses no digits.
     """
     below, density = e.normal(z)
     return z * below, below + z * density
@@ -71,8 +71,8 @@ def gelu(z, alpha):
 def silu(z, alpha):
     """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017).
 
-    Far below zero the sigmoid is less than any normal number where its product with z is not: so
-    its exponential comes in two halves, between which z is multiplied.
+    Far below zero the sigmoid underflows where its product with z does not. So its exponential is
+    applied as two factors, with the multiplication by z in between.
     """
     one = type(z)(1)
     half = e.exp(type(z)(-0.5) * abs(z))
@@ -88,10 +88,10 @@ def mish(z, alpha):
     """z tanh(log(1 + exp(z))) (Misra, 2020).
 
     With u = exp(z) and w = u (u + 2) the tanh is w / (w + 2), by the addition theorem; its slope is
-    4 u (1 + u) / (w + 2)^2. Nothing cancels; u comes in two halves for the reason given in `silu`.
+    4 u (1 + u) / (w + 2)^2. Nothing cancels. u is applied as two factors, as in `silu`.
     """
     one, two, linear = type(z)(1), type(z)(2), type(z)(_MISH_IS_LINEAR)
-    bounded = linear if z > linear else z  # beyond, the slope's second term has vanished
+    bounded = linear if z > linear else z  # beyond this, the slope's second term vanishes
     half = e.exp(type(z)(0.5) * bounded)
     u = half * half
     w = u * (u + two)
@@ -137,7 +137,7 @@ def activation(rule: Any) -> Kernel:
 
 
 def own_activation(own: OwnRule) -> Kernel:
-    """As `activation`, of a rule of the user's own."""
+    """As `activation`, for a user-defined rule."""
     return _activation(own.compiled, f"activate_{own.name}", own)
 
 

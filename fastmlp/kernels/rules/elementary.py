@@ -1,14 +1,14 @@
-"""Exponentials and their kin for one number, in the precision of that number.
+"""Exponentials and related functions of one number, in the precision of that number.
 
-Each is a straight line of multiply-adds and selections, without branches, tables or calls, so that
-LLVM computes a whole vector of them at once. The rules of activations and losses call these and no
-other mathematics, so accuracy and speed of every transcendental function are decided in this file.
+Each is straight-line code of multiply-adds and selections, without branches, tables or calls, so
+LLVM vectorises it. The rules of activations and losses call only these, so this file determines
+accuracy and speed of every transcendental function.
 
-Arguments are reduced as Cody and Waite do, and put together again so that no step loses what the
-next one needs (Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed. 2018, ch. 10). "ulp"
-below is the largest error found, in units in the last place of the true value, for float32 and
-float64: over every 23rd float32 and, but for `normal`, millions of float64 of every magnitude. A
-nan gives a nan; results below the normal numbers may be zero.
+Arguments are reduced as in Cody and Waite, and reconstructed without losing digits that a later
+step needs (Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed. 2018, ch. 10). "ulp" below
+is the largest error found, in units in the last place of the true value, for float32 and float64:
+over every 23rd float32 and (except for `normal`) millions of float64 of every magnitude. nan gives
+nan; results that would be subnormal may be zero.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..compiler.jit import rule
 
 
 class _Constants(NamedTuple):
-    """What differs between float32 and float64.
+    """The constants that differ between float32 and float64.
 
-    Polynomials (highest power first) are near-minimax in relative error: found for this file by
-    Lawson's reweighted least squares in 160 bits, rounding one coefficient after the other from
-    the lowest and refitting the rest. Behind each stands its largest relative error.
+    Polynomials (highest power first) are near-minimax in relative error. They were found by
+    Lawson's reweighted least squares in 160 bits, rounding coefficients one by one from the lowest
+    power on and refitting the rest. The comment on each gives its largest relative error.
     """
 
     # The format: x = m 2^k has k + bias above `mantissa_bits` bits of m.
@@ -39,13 +39,13 @@ class _Constants(NamedTuple):
     bits_of_1: int
     bits_of_half: int
     bits_of_root_half: int
-    # From `first_integer` on the numbers are integers, whose value stands in their lowest bits.
+    # From `first_integer` on all numbers are integers, with their value in the lowest bits.
     first_integer: float
     bits_of_first_integer: int
     # ln 2 in two parts: the first has so few bits that its product with any exponent k is exact.
     ln2_high: float
     ln2_low: float
-    # Where exp(x) is a normal number, and what expm1 need not tell from its limits.
+    # The range in which exp(x) is normal, and the bounds beyond which expm1 equals its limits.
     exp_min: float
     exp_max: float
     expm1_min: float
@@ -53,7 +53,7 @@ class _Constants(NamedTuple):
     exp_terms: tuple[float, ...]
     log_terms: tuple[float, ...]
     tanh_terms: tuple[float, ...]
-    # A quotient of two polynomials, all of whose terms are positive, up to the given number.
+    # A quotient of two polynomials with positive terms only, valid up to the given number.
     mills_above: tuple[float, ...]
     mills_below: tuple[float, ...]
     mills_max: float
@@ -201,8 +201,8 @@ _TANH_SPLIT = math.log(3) / 2  # where tanh is 1/2
 def _reduce(x):
     """exp(x) = 2^k (1 + head + tail), |head| <= ln(2) / 2: returns k as below, head and tail.
 
-    Adding 1.5 2^mantissa_bits rounds x / ln 2 to the integer k, which then stands in the lowest
-    bits of the sum. head = x - k ln2_high is exact; tail holds all that is smaller.
+    Adding 1.5 2^mantissa_bits rounds x / ln 2 to the integer k, which is then in the lowest bits of
+    the sum. head = x - k ln2_high is exact; tail is the rest.
     """
     c = pick(x, _SINGLE, _DOUBLE)
     shift = type(x)(1.5) * type(x)(c.first_integer)
@@ -216,7 +216,7 @@ def _reduce(x):
 
 @rule
 def _times_power(base_bits, shifted):
-    """2^k times the number with these bits, where that is normal, for k as `_reduce` returns it."""
+    """2^k times the number with these bits if the result is normal; k as `_reduce` returns it."""
     c = pick(shifted, _SINGLE, _DOUBLE)
     return from_bits(base_bits + (to_bits(shifted) << c.mantissa_bits), shifted)
 
@@ -234,7 +234,7 @@ def exp(x):
 
 @rule
 def _exp_of_negative(x):
-    """e^x for x <= 0, where 2^k cannot overflow: cheaper than `exp`, as accurate."""
+    """e^x for x <= 0, where 2^k cannot overflow: cheaper than `exp` and as accurate."""
     c = pick(x, _SINGLE, _DOUBLE)
     shifted, head, tail = _reduce(x)
     power = _times_power(c.bits_of_1, shifted)
@@ -246,8 +246,8 @@ def _exp_of_negative(x):
 def expm1(x):
     """e^x - 1 without cancellation near 0; 1.24 and 1.23 ulp.
 
-    As (2^k - 1 + 2^k head) + 2^k tail, each sum rounded once. The half of it is computed, since
-    2^k is not a number where e^x is largest.
+    Computed as (2^k - 1 + 2^k head) + 2^k tail, each sum rounded once. Half of the result is
+    computed first, because 2^k itself would overflow where e^x is largest.
     """
     c = pick(x, _SINGLE, _DOUBLE)
     lowest, highest = type(x)(c.expm1_min), type(x)(c.expm1_max)
@@ -268,7 +268,7 @@ def _exponent_field(x):
 
 @rule
 def _exponent(field, like):
-    """k of an exponent field as a number: before AVX-512 nothing converts a vector of int64."""
+    """k of an exponent field as a float; before AVX-512 no instruction converts int64 vectors."""
     c = pick(like, _SINGLE, _DOUBLE)
     number = from_bits(field | c.bits_of_first_integer, like)
     return number - type(like)(c.first_integer + c.bias)
@@ -290,7 +290,7 @@ def _log_of_parts(k, f):
 
 @rule
 def _with_edges(y, x):
-    """y = log(x), but -inf at 0, nan below, and x itself where it is inf or nan."""
+    """y = log(x), corrected to -inf at 0, nan below 0, and x itself if it is inf or nan."""
     kind = type(x)
     y = y if x < kind(math.inf) else x
     edge = kind(-math.inf) if x == 0 else kind(math.nan)
@@ -313,9 +313,10 @@ def log(x):
 
 @rule
 def _log1p_plus(x, k0):
-    """log(1 + x) + k0 ln 2, for x > -1 and not huge.
+    """log(1 + x) + k0 ln 2, for x > -1 that are not huge.
 
-    k is that of 1 + x as rounded, but f = 2^-k (1 + x) - 1 is computed from x, rounded once.
+    k is the exponent of the rounded 1 + x, but f = 2^-k (1 + x) - 1 is computed from x itself and
+    rounded once.
     """
     c = pick(x, _SINGLE, _DOUBLE)
     one = type(x)(1)
@@ -329,7 +330,7 @@ def _log1p_plus(x, k0):
 def log1p(x):
     """log(1 + x) without cancellation near 0; 1.49 and 1.43 ulp."""
     kind = type(x)
-    is_huge = x > kind(2.0**60)  # then 1 is nothing to x, but 2^-k may be too small
+    is_huge = x > kind(2.0**60)  # then 1 + x rounds to x, and 2^-k might underflow
     y = _log1p_plus(x * kind(2.0**-8) if is_huge else x, kind(8) if is_huge else kind(0))
     return _with_edges(np.copysign(y, x), kind(1) + x)
 
@@ -354,8 +355,8 @@ def tanh(x):
 def sigmoid(x):
     """1 / (1 + exp(-x)), accurate in both tails; 1.62 ulp in both types.
 
-    With e = exp(-|x|) and q = e / (1 + e): e - e q on the left, 1 - q on the right. The quotient
-    itself would double the error of e on the left.
+    With e = exp(-|x|) and q = e / (1 + e) it is e - e q for negative x, 1 - q for positive x. For
+    negative x, q itself would have twice the error of e.
     """
     one = type(x)(1)
     e = _exp_of_negative(-abs(x))
@@ -372,9 +373,10 @@ def softplus(x):
 
 @rule
 def _normal_tail(a):
-    """The normal distribution beyond a >= 0, and exp(-a^2 / 2).
+    """Tail probability of the normal distribution above a >= 0, and exp(-a^2 / 2).
 
-    Their quotient (Mills' ratio over sqrt(2 pi)) is smooth and falls slowly, from 1/2 like 1 / a.
+    Their quotient (Mills' ratio over sqrt(2 pi)) is smooth and falls slowly: from 1/2 at 0, like
+    1 / a.
     """
     c = pick(a, _SINGLE, _DOUBLE)
     kind = type(a)

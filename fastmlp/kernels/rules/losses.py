@@ -1,8 +1,8 @@
-"""Losses: the loss of one row of outputs and its gradient, together with the output's link.
+"""Losses: the loss of a row of outputs and its gradient, and the links that make predictions.
 
 A loss over single outputs is one scalar rule `f(z, t, option) -> (loss, slope)` of the linear
 output z and the target t, averaged over a row; softmax cross-entropy needs the whole row.
-To add one: its rule here, and a class in `losses`; docs/extending/loss.md shows it.
+To add a loss, write a rule here and a class in `losses`; see docs/extending/loss.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _weigh = interfaces.WEIGH.call
 
 @rule
 def binary_cross_entropy(z, t, smoothing):
-    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z) and targets drawn towards 1/2."""
+    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z) and targets smoothed towards 1/2."""
     zero, one, half = type(z)(0), type(z)(1), type(z)(0.5)
     smooth = t * (one - smoothing) + half * smoothing
     loss = max(z, zero) - z * smooth + e.log1p(e.exp(-abs(z)))
@@ -75,8 +75,9 @@ def poisson_deviance(z, t, option):
 def _softmax_rows(z, n_out, first, last, out, totals, one):
     """out[r] <- softmax(z[r]) and totals[r] <- its denominator, for first <= r < last.
 
-    Subtracting the maximum keeps every exponential at or below 1. Exponentials are taken of all
-    rows at once, as one row is often shorter than a vector. Addresses; out may be z.
+    Subtracting the maximum keeps every exponential at or below 1. One loop computes the
+    exponentials of all rows, because a row is often shorter than a vector. z, out and totals are
+    addresses; out may be z.
     """
     row_bytes = n_out * itemsize(one)
     for r in range(first, last):
@@ -107,8 +108,8 @@ def _softmax_rows(z, n_out, first, last, out, totals, one):
 def _of_label(z, sample, targets, smoothing, log_total, gradient):
     """Cross-entropy of a row whose softmax is in `gradient`, with a label: gradient <- p - t.
 
-    The target t is one-hot. `log_total`: logarithm of the softmax's denominator. There is no branch
-    that depends on the label, since nobody could foresee it.
+    The target t is one-hot. `log_total`: logarithm of the softmax's denominator. No branch depends
+    on the label, because it could not be predicted.
     """
     label = integers(targets.labels + sample * 4, 1)[0]
     top = z[0]
@@ -244,7 +245,7 @@ def weigh_rows(n_out, rows, targets, total, gradient, row_losses, one):
         scale = type(one)(share)
         losses[r] = losses[r] * share if share > 0 else 0.0
         row = numbers(gradient + r * n_out * size, n_out, one)
-        for j in range(n_out):  # a row of weight 0 has no say, even if its slope is infinite
+        for j in range(n_out):  # a row of weight 0 counts for nothing, even with infinite slopes
             row[j] = row[j] * scale if share > 0 else type(one)(0)
 
 
@@ -265,13 +266,13 @@ def total_weight(order, weights, one):
 
 @rule
 def the_option(option, levels, i, n_out):
-    """The option of a loss that has the same one for all outputs."""
+    """The option of a loss with the same option for all outputs."""
     return option
 
 
 @rule
 def its_level(option, levels, i, n_out):
-    """The quantile level of output number i of some rows."""
+    """The quantile level of number i of a matrix of outputs."""
     return levels[i % n_out % levels.size]
 
 
@@ -279,23 +280,23 @@ def its_level(option, levels, i, n_out):
 def per_output(rule: Any, option_of: Any = the_option) -> Kernel:
     """The kernel of a loss that is a mean over single outputs.
 
-    Loss and gradient of the rows first <= r < last of a batch, as parts of the batch's mean.
-    Addresses: z (batch, n_out), linear outputs, which are replaced by their losses; row r is sample
-    `order[r]`, see `Rows` and `Targets` in `views`. gradient (batch, n_out) and row_losses (batch,)
-    float64 are written.
+    It computes loss and gradient of the rows first <= r < last, as parts of the batch's mean.
+    Addresses: z (batch, n_out), linear outputs, which are overwritten by their losses; row r is
+    sample `order[r]`, see `Rows` and `Targets` in `views`. gradient (batch, n_out) and row_losses
+    (batch,) float64 are written.
 
     Parameters
     ----------
     rule : function
         `rule(z, t, option) -> (loss, slope)` of one output and its target.
     option_of : function
-        Which option that is, by default the loss's only one.
+        Returns the option for an output; by default the loss's only option.
     """
     return _per_output(rule, option_of, f"loss_{rule.__name__}", None)
 
 
 def own_loss(own: OwnRule) -> Kernel:
-    """As `per_output`, of a rule of the user's own."""
+    """As `per_output`, for a user-defined rule."""
     return _per_output(own.compiled, the_option, f"loss_{own.name}", own)
 
 
@@ -306,7 +307,7 @@ def _per_output(rule: Any, option_of: Any, name: str, own: OwnRule | None) -> Ke
         _gather_targets(targets.targets, n_out, rows, gradient, one)
         start, count = rows.first * n_out * itemsize(one), (rows.last - rows.first) * n_out
         outputs, slopes = numbers(z + start, count, one), numbers(gradient + start, count, one)
-        for i in range(count):  # of all rows at once, as one is often shorter than a vector
+        for i in range(count):  # one loop over all rows: a row is often shorter than a vector
             setting_of_i = option_of(option, levels, i, n_out)
             outputs[i], slopes[i] = rule(outputs[i], slopes[i], setting_of_i)
         _sum_outputs(z, n_out, rows.first, rows.last, losses, one)
@@ -328,7 +329,7 @@ def link(rule: Any) -> Kernel:
 
 
 def own_link(own: OwnRule) -> Kernel:
-    """As `link`, of a rule of the user's own."""
+    """As `link`, for a user-defined rule."""
     return _link(own.compiled, f"link_{own.name}", own)
 
 
@@ -343,7 +344,7 @@ def _link(rule: Any, name: str, own: OwnRule | None) -> Kernel:
 
 @jit
 def mean_of_batches(batch_losses, n_batches, batch_size, n_rows):
-    """Mean loss of an epoch's samples from that of each batch, of which the last may be smaller.
+    """Mean loss over an epoch's samples from the mean of each batch; the last may be smaller.
 
     batch_losses: address of (n_batches,) float64.
     """

@@ -1,9 +1,9 @@
-"""Optimizers: each is one scalar rule that updates one parameter, the only place it exists.
+"""Optimizers: each is one scalar rule that updates one parameter, defined only here.
 
-What changes from step to step (learning rate, bias corrections) comes as one row of numbers, made
-for a whole epoch at once by the optimizer's class; what is kept (momenta) is one vector each.
-To add one: its rule and the names of its numbers here, and a class in `optimizers`;
-docs/extending/optimizer.md shows it.
+Numbers that change from step to step (learning rate, bias corrections) come as one row per step,
+which the optimizer's class computes for a whole epoch; state (such as momenta) is one vector each.
+To add an optimizer, write a rule and the names of its hyperparameters here, and a class in
+`optimizers`; see docs/extending/optimizer.md.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ..compiler.jit import JIT_ENABLED, doubles, itemsize, jit, numbers, rule
 from ..compiler.own_rule import OwnRule
 from ..products.sums import input_part_start
 
-# A long sum in vectors has another order than one by one; whoever computes it, it is the same.
+# Sums may be vectorised, which changes their order; but it is the same order in every call.
 _sums_in_any_order = functools.partial(jit, fastmath={"reassoc"})
 
 _FLOAT64_BYTES = 8
 
-# The first two columns of a row of hyperparameters; after them come those that a rule names.
+# The first two columns of a row of hyperparameters; those that a rule names follow.
 RATE, DECAY = range(2)
 
 
 class NoNumbers(NamedTuple):
-    """Of a rule with no hyperparameters but the learning rate."""
+    """For a rule without hyperparameters other than the learning rate."""
 
 
 class MomentumNumbers(NamedTuple):
@@ -43,7 +43,7 @@ class MomentumNumbers(NamedTuple):
 
 
 class RMSpropNumbers(NamedTuple):
-    """1 - rho is given, since taking it in float32 would lose digits."""
+    """1 - rho is passed, because computing it in float32 would lose digits."""
 
     rho: Any
     epsilon: Any
@@ -51,13 +51,13 @@ class RMSpropNumbers(NamedTuple):
 
 
 class AdagradNumbers(NamedTuple):
-    """What is added to the root."""
+    """`epsilon` is added to the root."""
 
     epsilon: Any
 
 
 class AdamNumbers(NamedTuple):
-    """1 - beta is given, since taking it in float32 would lose what the corrections rely on."""
+    """1 - beta is passed: computing it in float32 loses digits that the corrections need."""
 
     beta1: Any
     beta2: Any
@@ -102,9 +102,9 @@ def adam(p, g, mean, square, rate, h):
 
 
 def _reader(names: type[NamedTuple]) -> Any:
-    """A function of compiled code that reads a rule's numbers in the network's type.
+    """A compiled function that reads a rule's hyperparameters in the network's type.
 
-    `f(address, one)`; address: of the row of hyperparameters.
+    `f(address, one)`; address: that of the row of hyperparameters.
     """
     fields, first = names._fields, DECAY + 1
 
@@ -130,19 +130,19 @@ def _reader(names: type[NamedTuple]) -> Any:
 
 @rule
 def _constant(hyper, factors):
-    """Factors of a group that has the same ones at all steps."""
+    """Factors of a group that are the same at all steps."""
     return factors.rate, factors.decay
 
 
 @rule
 def _of_the_step(hyper, factors):
-    """Those of a step: two columns of its row of hyperparameters, of which `rate` is the first."""
+    """Factors of one step: two columns of its hyperparameters, the first of which is `rate`."""
     found = doubles(hyper + np.int64(factors.rate) * _FLOAT64_BYTES, 2)
     return found[0], found[1]
 
 
 class Rule(NamedTuple):
-    """A rule of an optimizer, with its numbers of states and the names of its hyperparameters."""
+    """A rule of an optimizer, with its number of states and the names of its hyperparameters."""
 
     step: Any
     name: str
@@ -152,13 +152,13 @@ class Rule(NamedTuple):
 
 
 class Optimizer(Kernel):
-    """A kernel with what its rule reads and keeps.
+    """An optimizer's kernel, together with its rule.
 
     Parameters
     ----------
     rule : Rule
     follows_schedules : bool, default False
-        Whether factors are columns among each step's hyperparameters, rather than numbers.
+        Whether factors are columns of each step's hyperparameters rather than constants.
     """
 
     def __init__(self, rule: Rule, follows_schedules: bool = False) -> None:
@@ -169,7 +169,7 @@ class Optimizer(Kernel):
 
     @functools.cached_property
     def by_schedule(self) -> Optimizer:
-        """The kernel for factors that are columns among each step's hyperparameters."""
+        """The kernel for factors that are columns of each step's hyperparameters."""
         return Optimizer(self.rule, follows_schedules=True)
 
 
@@ -177,25 +177,25 @@ class Optimizer(Kernel):
 def optimizer(rule: Any, n_states: int, names: type[NamedTuple] = NoNumbers) -> Optimizer:
     """The kernel of a rule: one step of an optimizer for some parameters of one group.
 
-    `update(hyper, factors, run, memory, grads, grad_stride, one)`: for the kinds of arguments see
-    `views`; hyper: address of a row of hyperparameters, float64; grads: that of the gradient
-    of the run, whose rows are `grad_stride` apart; parameters and states are updated. Decoupled
-    weight decay (Loshchilov and Hutter, 2019) first shrinks p by 1 - rate decay.
+    `update(hyper, factors, run, memory, grads, grad_stride, one)`: `views` describes the types of
+    the arguments; hyper: address of a row of hyperparameters, float64; grads: address of the
+    gradient of the run, with rows `grad_stride` apart; parameters and states are updated. Decoupled
+    weight decay (Loshchilov and Hutter, 2019) first multiplies p by 1 - rate decay.
 
     Parameters
     ----------
     rule : function
-        `rule(p, g, *states, rate, h)` returns the new p, or it and the new states.
+        `rule(p, g, *states, rate, h)` returns the new p, or a tuple of the new p and new states.
     n_states : {0, 1, 2, 3}
         How many numbers are kept for each parameter.
     names : NamedTuple class
-        Names of the rule's hyperparameters, which it has as `h`.
+        Names of the rule's hyperparameters, which it gets as `h`.
     """
     return Optimizer(Rule(rule, rule.__name__, n_states, names))
 
 
 def own_optimizer(own: OwnRule, n_states: int) -> Optimizer:
-    """As `optimizer`, of a rule of the user's own."""
+    """As `optimizer`, for a user-defined rule."""
     assert own.call.names is not None
     return Optimizer(Rule(own.compiled, own.name, n_states, own.call.names, own))
 
@@ -293,7 +293,7 @@ def penalties(l1, l2, n_rows, n_columns, stride, params, out, one):
 
 @jit
 def penalties_in_parts(penalty, weights, parts, block, out, one):
-    """Penalties of parts of the rows of a W, all within a block.
+    """Penalties of parts of the rows of a W, for the parts within a block.
 
     weights: W read; out: address of (parts, n_in) float64 written.
     """
@@ -319,7 +319,7 @@ def norm(values):
 
 @jit
 def clip_factor(size, grads, max_norm, one):
-    """What scales the norm of all gradients down to `max_norm` (Pascanu et al., 2013)."""
+    """Factor that scales the norm of the gradient down to `max_norm` (Pascanu et al., 2013)."""
     length = norm(numbers(grads, size, one))
     return max_norm / length if length > max_norm else 1.0
 

@@ -1,8 +1,8 @@
 """Random numbers by position: number i of a stream is a hash of the stream's key and i.
 
-The generator is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose state is a counter, so any
-number can be computed alone: shuffles and dropout are the same for any number of threads and need
-no state beyond the seed, the epoch and the step.
+The generator is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose state is a counter, so each
+number can be computed independently: shuffles and dropout are the same for any number of threads,
+and need no state other than the seed, the epoch and the step.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def shuffle(order, seed, epoch):
     """Fisher-Yates: put `order` (int32) into the random order of this epoch, in place."""
     key = stream_key(seed, SHUFFLE_STREAM, epoch)
     for i in range(order.size - 1, 0, -1):
-        # The upper half of the bits times (i + 1) spreads evenly over 0..i.
+        # The upper half of the bits, scaled by (i + 1), is uniform over 0..i.
         high = random_bits(key, i) >> _HALF
         j = np.int64((high * np.uint64(i + 1)) >> _HALF)
         order[i], order[j] = order[j], order[i]

@@ -1,4 +1,4 @@
-"""The compiled step: a loop over a program's ops, for all batches of some epochs.
+"""The compiled step: a loop over a program's ops, for all batches of one or more epochs.
 
-Here is how threads share the work, how rows are read, and how held-out rows are judged.
+This package also divides the work among threads, reads rows and judges held-out rows.
 """

@@ -1,6 +1,6 @@
-"""One op by itself: what a layer outside of a program calls its kernels with.
+"""Running a single op: how a layer outside of a program calls its kernels.
 
-Kernels take a turn, which Python does not have; here it is made from a job's record.
+Kernels take a turn, which Python cannot make; it is made here from a job's record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _op = interfaces.OP.call
 
 @jit
 def run_op(kernel, job_at, s, batch, one):
-    """Call a kernel, given by its address, for op s of a job and a batch of its positions."""
+    """Call the kernel at an address for op s of a job and the first `batch` of its rows."""
     turn = turn_of(turn_address(job_at, 0))
     record = turns_at(turn.at, 1)[0]
     record["order"], record["batch"], record["step"] = turn.space["positions"], batch, 0

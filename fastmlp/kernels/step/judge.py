@@ -1,7 +1,7 @@
-"""The end of an epoch where rows are held out: loss, score, patience and the best parameters.
+"""Validation at the end of an epoch: loss, score, patience and the best parameters.
 
-Threads share the rows out in blocks, each with a job of its own to answer with. The first adds up
-and decides, the others hear of it at a meeting, and all copy parameters worth keeping.
+Threads predict blocks of held-out rows, each thread with its own job. Thread 0 adds up and decides;
+after a barrier, all threads copy the parameters if they are the best so far.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def _copy(source, target, count, one):
 
 @jit
 def _judge_block(turn, answering, first, one):
-    """Grades and losses of one block of held-out rows, in the job that answers."""
+    """Grades and losses of one block of held-out rows, computed by the job `answering`."""
     held, n_out, batch = turn.held_out, turn.model["n_outputs"], answering.batch
     forward(answering, one)
-    control = keep_denormals()  # as where there is no training beside it
+    control = keep_denormals()  # as in predictions outside of training
     outputs = answering.ops[answering.ops.size - 1]["values"]
     if held["grade"] != 0:
-        predicted = answering.space["gradient"]  # which the loss has yet to write
+        predicted = answering.space["gradient"]  # free until the loss is computed
         _copy(outputs, predicted, batch * n_out, one)
         if answering.loss["link"] != 0:
             sums = answering.space["row_losses"]
@@ -51,7 +51,7 @@ def _judge_block(turn, answering, first, one):
 
 @jit
 def _judge_my_rows(turn, one):
-    """This thread's blocks of held-out rows: every n-th, for n threads."""
+    """This thread's blocks of held-out rows: every n-th block, with n threads."""
     held, job = turn.held_out, longs(turn.held_out["jobs"], turn.thread + 1)[turn.thread]
     if job == 0:
         return
@@ -68,7 +68,7 @@ def _judge_my_rows(turn, one):
 
 @jit
 def _decide(turn, one):
-    """Loss and score of the epoch; whether they are the best so far, and whether it is enough."""
+    """Compute loss and score of the epoch, note whether it is the best and whether to stop."""
     held, epoch = turn.held_out, (turn.step + 1) // batches_an_epoch(turn)
     found, place = doubles(held["losses"], epoch), held["scores"] + (epoch - 1) * FLOAT64_BYTES
     found[epoch - 1] = losses.sum_rows(held["row_losses"], held["n_rows"]) * turn.loss["scale"]

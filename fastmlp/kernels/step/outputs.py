@@ -1,6 +1,6 @@
 """Predictions: the forward pass of a program, for a whole table or for one row.
 
-Threads share a table out in blocks of rows, each with a program of its own.
+Threads take the table's rows in blocks; each thread has its own program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _link = interfaces.LINK.call
 
 @jit
 def _outputs(turn, out, one):
-    """Outputs after the link of the turn's rows, written to address `out`."""
+    """Write the outputs after the link, for the turn's rows, to address `out`."""
     forward(turn, one)
     n_out, outputs = turn.model["n_outputs"], turn.ops[turn.ops.size - 1]["values"]
     if turn.loss["link"] != 0:
@@ -32,10 +32,10 @@ def _outputs(turn, out, one):
 
 @jit
 def outputs_of_table(job_at, n_rows, taken, out, one):
-    """Outputs after the link of rows of the job's x, written to address `out`.
+    """Write the outputs after the link, for rows of the job's x, to address `out`.
 
-    Threads take a block of `batch_size` rows at a time; taken: address of how many are taken
-    (int64). So one that starts late, or shares its core, does less.
+    Threads take one block of `batch_size` rows at a time, so a thread that starts late or shares
+    its core does less. taken: address of the number of rows taken so far (int64).
     """
     turn = turn_of(turn_address(job_at, 0))
     control, record = flush_denormals(), turns_at(turn.at, 1)[0]
@@ -56,9 +56,9 @@ def outputs_of_table(job_at, n_rows, taken, out, one):
 
 
 def outputs_of_row(job_at, x, out):
-    """Outputs after the link of one contiguous row x (n_features,), written to out (n_outputs,).
+    """Write the outputs after the link of a contiguous row x (n_features,) to out (n_outputs,).
 
-    Returns False, and does nothing, for other sizes. Compiled by `exactly`.
+    Returns False and does nothing if sizes differ. Compiled by `exactly`.
     """
     turn = turn_of(turn_address(job_at, 0))
     record = turns_at(turn.at, 1)[0]
@@ -66,7 +66,7 @@ def outputs_of_row(job_at, x, out):
         return False
     control = flush_denormals()
     record["order"], record["step"], record["batch"] = turn.space["positions"], 0, 1
-    # As they are, unsigned numbers, the sums of address and offset would be float64.
+    # Addresses are unsigned; without a conversion, sums of address and offset would be float64.
     turn.samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
     _outputs(turn, result, out.dtype.type(1))
     restore_denormals(control)

@@ -1,7 +1,7 @@
-"""Rows of the user's data, whatever their number type and memory order, read where they lie.
+"""Rows of the user's data, of any number type and memory order.
 
-Data of the network's own type with adjacent columns is used in place; anything else is converted a
-batch at a time.
+Data of the network's own type with adjacent columns are used in place; any other data are converted
+one batch at a time.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ KINDS = {
 
 _FLOAT32 = np.float32(1)
 
-_FRACTION = 23 - 10  # bits that the fraction of a float32 is longer than that of a float16
+_FRACTION = 23 - 10  # fraction bits of a float32 minus those of a float16
 _REBIAS = np.int32((127 - 15) << 23)  # from the exponent of a float16 to that of a float32
 _EXPONENT = np.int32(1 << 23)
 
 
 @rule
 def half_to_single(bits):
-    """The float32 equal to the float16 with these bits, which LLVM has no portable cast for.
+    """The float32 equal to the float16 with these bits; LLVM has no portable cast for it.
 
-    A subnormal float16 is a normal float32: its fraction is put behind a 1 that is taken off again.
+    A subnormal float16 is a normal float32: its fraction is placed after a leading 1, which is then
+    subtracted.
     """
     bits = np.int32(bits)
     moved = (bits & np.int32(0x7FFF)) << np.int32(_FRACTION)
@@ -55,7 +56,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def _prefetch(typingctx, address):
-        """Ask for the cache line at an address to be brought to the second cache."""
+        """Prefetch the cache line at an address into the second-level cache."""
 
         def codegen(context, builder, signature, args):
             pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
@@ -75,7 +76,7 @@ else:
 
 @jit
 def prefetch(x, row_stride, row_bytes, order, first, last):
-    """Ask for rows `order[first:last]` (address of int32) of the table at x, without waiting."""
+    """Prefetch rows `order[first:last]` of the table at x; order: address of int32."""
     samples = integers(order, last)
     for r in range(first, last):
         start = x + np.int64(samples[r]) * row_stride
@@ -85,7 +86,7 @@ def prefetch(x, row_stride, row_bytes, order, first, last):
 
 @jit
 def prefetch_tile(a, a_stride, order, i, k, stop, ahead, one):
-    """Ask for numbers k..stop of the tile of rows after the one that starts at row i."""
+    """Prefetch numbers k..stop of the rows of the tile after the one that starts at row i."""
     if ahead > 0:
         near, far = min(i + TILE_ROWS, ahead), min(i + 2 * TILE_ROWS, ahead)
         size = itemsize(one)
@@ -137,7 +138,7 @@ def _gather_of(kind: Any, convert: Any, name: str) -> Any:
 
 @rule
 def _as_it_is(number):
-    """Storing a number converts it."""
+    """No conversion: storing the number converts it."""
     return number
 
 

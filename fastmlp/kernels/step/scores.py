@@ -1,8 +1,7 @@
-"""Scores of answers to held-out rows: the share that is right, or R^2.
+"""Scores of predictions for held-out rows: accuracy or R^2.
 
-Each row is graded by itself, and its part noted; one thread adds the parts up in an order that
-depends on how many there are alone, the one in which NumPy adds, so that scores have the bits of
-scikit-learn's.
+Each row's part is stored separately. One thread then adds the parts in NumPy's order of summation,
+which depends only on their number, so scores equal scikit-learn's bit for bit.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from ..compiler.calls import Kernel
 from ..compiler.jit import doubles, integers, itemsize, jit, numbers
 from ..plan import FLOAT64_BYTES, INT32_BYTES
 
-# NumPy adds up to 128 numbers in eight chains, and halves longer sums.
+# NumPy sums up to 128 numbers in eight chains, and splits longer sums into halves.
 _CHAINS, _LONGEST = 8, 128
-SPARE = 64  # numbers that scores need beyond the parts and one for each column of these
+SPARE = 64  # numbers that scores need in addition to the parts and one number per column
 
 
 @jit
@@ -50,17 +49,18 @@ def _sum_of_some(values):
 
 @jit
 def _first_half(size):
-    """How many of n numbers NumPy puts into the first of two sums."""
+    """How many of `size` numbers NumPy puts into the first of two halves."""
     half = size // 2
     return half - half % _CHAINS
 
 
 @jit
 def sum_in_pairs(at, count, spare, unit):
-    """Sum of numbers at an address, by halves, halves of halves and so on, as NumPy adds.
+    """Pairwise sum of numbers at an address, as in NumPy: halves are split recursively.
 
-    spare: address of `SPARE` numbers of the same type for sums that wait for their other half;
-    unit: a number of that type. The way from the whole to a part is held in the bits of `path`.
+    spare: address of `SPARE` numbers of the same type, for sums that wait for their other half;
+    unit: a number of that type. The bits of `path` tell first and second halves, from the whole sum
+    to the current part.
     """
     waiting, size, path, depth = numbers(spare, SPARE, unit), itemsize(unit), 0, 0
     while True:
@@ -96,10 +96,11 @@ def _weight(weights, r):
 
 @interfaces.GRADE.kernel
 def grade_classes(outputs, n_out, first, last, truth, weights, parts, one):
-    """Is the greatest output that of the true class? Its weight, or 0, or nan.
+    """Whether the greatest output is that of the true class: the row's weight if so, 0 if not.
 
-    Of rows first..last, whose outputs begin at address `outputs`. truth: address of (n_rows,) int32
-    classes; weights: that of (n_rows,) float64, or 0; parts: that of (n_rows,) float64, written.
+    For rows first..last, whose outputs begin at address `outputs`; nan if an output is not finite.
+    truth: address of (n_rows,) int32 classes; weights: address of (n_rows,) float64, or 0; parts:
+    address of (n_rows,) float64, written.
     """
     found, classes = doubles(parts, last), integers(truth, last)
     for r in range(first, last):
@@ -115,7 +116,7 @@ def grade_classes(outputs, n_out, first, last, truth, weights, parts, one):
 
 @interfaces.GRADE.kernel
 def grade_labels(outputs, n_out, first, last, truth, weights, parts, one):
-    """As `grade_classes`: is every output above 1/2 that should be? truth (n_rows, n_out) int32."""
+    """As `grade_classes`: whether exactly the true labels are above 1/2; truth (n_rows, n_out)."""
     found, half = doubles(parts, last), type(one)(0.5)
     for r in range(first, last):
         row = numbers(outputs + (r - first) * n_out * itemsize(one), n_out, one)
@@ -130,7 +131,7 @@ def grade_labels(outputs, n_out, first, last, truth, weights, parts, one):
 
 @interfaces.SCORE.kernel
 def share_of_right(parts, n_rows, n_parts, spread, divisor, found, one):
-    """The weight of right answers in that of all, `divisor`, to address `found`, float64.
+    """Write weighted accuracy, the sum of `parts` over `divisor`, to address `found` (float64).
 
     parts: address of (n_rows,) float64 and `n_parts` + `SPARE` more.
     """
@@ -140,7 +141,7 @@ def share_of_right(parts, n_rows, n_parts, spread, divisor, found, one):
 
 @jit
 def _sum_of_column(parts, n_rows, n_parts, column, unit):
-    """Of several columns NumPy adds row by row."""
+    """Sum of one of several columns; NumPy sums these row by row."""
     size, total = itemsize(unit), type(unit)(0)
     for r in range(n_rows):
         total += numbers(parts + (r * n_parts + column) * size, 1, unit)[0]
@@ -178,7 +179,7 @@ def _r_squared(unit_of: Any, name: str) -> Kernel:
             lost /= type(unit)(divisor)
             if most[j] > 0:
                 saved[j] = type(unit)(1) - lost / most[j]
-            else:  # a target that does not vary
+            else:  # a constant target
                 saved[j] = type(unit)(1 if lost == 0 else 0)
         doubles(found, 1)[0] = sum_in_pairs(columns, n_parts, spare, unit) / type(unit)(n_parts)
 
@@ -195,9 +196,10 @@ def _as_they_are(one):
     return one
 
 
-# R^2 of float64 targets, or of targets of the network's type, in which it is then computed.
-# grade: parts (n_rows, n_out) get the weighted squares of what is left of truth (n_rows, n_out);
-# weights (n_rows,), or 0. score: their sums over `divisor` as a part of spread (n_parts,).
+# R^2, computed in float64 or in the network's type, whichever type the targets have.
+# grade: writes the weighted squared errors to parts (n_rows, n_out), given truth (n_rows, n_out)
+# and weights (n_rows,), or 0. score: one minus the sums of parts over `divisor` and spread
+# (n_parts,), averaged.
 grade_squares = _grade_squares(_in_float64, "grade_squares")
 grade_own_squares = _grade_squares(_as_they_are, "grade_own_squares")
 r_squared = _r_squared(_in_float64, "r_squared")

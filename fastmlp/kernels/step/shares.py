@@ -1,8 +1,9 @@
-"""Who does what of a step, and where: the rows, columns, inputs and parameters of each thread.
+"""How a step is divided among threads: the rows, columns, inputs and parameters of each.
 
-Threads share out rows of the batch, and in the second phase rows of each W. Of the op `shared` they
-share out the inputs instead, and own the units before it, with all that belongs to them, in memory
-of their own. Where layers are wide they share out columns of every layer.
+Threads share out rows of the batch and, in the second phase, rows of each W. For the op `shared`
+they share out its inputs instead. Each thread then owns the units of the op before it that compute
+its inputs, with their parameters, in separate memory. In wide networks, threads share out the
+columns of every op.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from .threads import barrier, my_part
 
 @jit
 def meet(turn):
-    """Wait for all threads; False if one of them has failed."""
+    """Wait for all threads at the barrier; False if one of them has failed."""
     return barrier(turn.crew["sync"], turn.crew["n_threads"], turn.thread)
 
 
 @jit
 def shares_columns(turn, s):
-    """Whether threads share out the columns of op s, and not the batch's rows."""
+    """Whether threads share out the columns of op s instead of the batch's rows."""
     return turn.crew["by_columns"] or s < turn.crew["shared"]
 
 
 @jit
 def my_columns(turn, s, one):
-    """Columns of op s that this thread computes for all rows, where threads share them out."""
+    """Columns of op s that this thread computes for all rows, if threads share out columns."""
     n_columns = turn.ops[s]["n_out"]
     if s < turn.crew["shared"]:
         return my_inputs(turn)
@@ -52,13 +53,13 @@ def my_block(turn, s, one):
 
 @jit
 def stored_part(parts, n_threads, part):
-    """Where a part of the shared product is stored: those of thread 0 as their sum, in place 0."""
+    """Index at which a part of the shared product is stored; thread 0 stores one sum at index 0."""
     return max(0, part - parts // n_threads + 1)
 
 
 @jit
 def my_parts(turn):
-    """All parts of the shared op's inputs, and the first and last that this thread owns."""
+    """Number of parts of the shared op's sums, and first and end of those this thread owns."""
     op, n_threads = turn.ops[turn.crew["shared"]], turn.crew["n_threads"]
     parts = n_parts(op["n_in"], op["n_out"])
     return parts, parts * turn.thread // n_threads, parts * (turn.thread + 1) // n_threads
@@ -94,7 +95,7 @@ def my_weights(turn, s, one):
 def my_biases(turn, s):
     """Biases of op s that this thread owns.
 
-    Thread 0 has all of the shared op, whose sums it starts.
+    Thread 0 owns all biases of the shared op, because its sums start from them.
     """
     n_out = turn.ops[s]["n_out"]
     if s == turn.crew["shared"]:
@@ -106,11 +107,11 @@ def my_biases(turn, s):
 
 @jit
 def layout(turn, s, one):
-    """How the values of op s lie in its memory: what to add to the address, numbers per row.
+    """Layout of the values of op s: offset in bytes from their address, and row stride in numbers.
 
-    Columns that a thread owns are all that it reads, and lie in a block of their own, far from the
-    next: rows of two threads next to each other would share cache lines. Counted from column 0 of
-    row 0 it is a matrix like any other.
+    If threads share out the columns, each thread's columns are a separate block, far from the next
+    one, to avoid false sharing; a thread reads no other columns. The offset is such that the block
+    can be indexed like a matrix, from column 0 of row 0.
     """
     if s < turn.crew["shared"]:
         left, right = my_inputs(turn)
@@ -121,10 +122,10 @@ def layout(turn, s, one):
 
 @jit
 def home(turn, s, one):
-    """Where this thread has the parameters of op s while steps go on.
+    """Where this thread keeps the parameters of op s during a call.
 
-    In place, or, where it owns columns that would share cache lines with another's, in memory of
-    its own.
+    In place or, if it owns columns, whose cache lines other threads would share, in a separate
+    block of memory.
     """
     op = turn.ops[s]
     if s < turn.crew["shared"]:
@@ -142,7 +143,7 @@ def home(turn, s, one):
 
 @interfaces.MOVE.kernel
 def move_home(turn, comes, one):
-    """Copy the parameters and states that this thread keeps in memory of its own, there or back."""
+    """Copy parameters and states to this thread's own memory (`comes`) or back."""
     model, size = turn.model, itemsize(one)
     for s in range(turn.crew["shared"]):
         op, own, (left, _) = turn.ops[s], home(turn, s, one), my_inputs(turn)

@@ -1,12 +1,13 @@
 """The training step: all batches of an epoch in one call, on one thread or several.
 
-A step has two phases. *Rows*: each thread takes its rows of the batch through all ops, the loss and
-back again. *Parameters*: each thread owns a range of every W, sums its gradient over the whole
-batch and updates it while it is hot. Between them the threads meet. Of one op threads may share out
-the inputs: each multiplies those that meet its own rows of W, and only the sums change cores. With
-many inputs that is the first op; with few it is the second, and each thread computes its inputs,
-units of the first, for the whole batch. Where layers are wide, threads share out the columns of
-each op instead of rows.
+A step has two phases with a barrier in between. *Rows*: each thread takes its rows of the batch
+through all ops, the loss and back. *Parameters*: each thread owns a range of every W, sums its
+gradient over the whole batch and updates it while it is in the cache.
+
+The inputs of one op may be shared out instead of rows: each thread multiplies those that belong to
+its own rows of W, and only the sums move between cores. With many inputs this is the first op. With
+few it is the second, and each thread computes its inputs, which are units of the first op, for the
+whole batch. In wide networks, threads share out the columns of each op instead of rows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def batches_an_epoch(turn):
 
 @jit
 def forward(turn, one):
-    """The batch through all ops; the outputs are the last one's values."""
+    """Run the batch through all ops; the values of the last op are the outputs."""
     crew, samples = turn.crew, turn.samples
     if samples["gather"] != 0 and crew["shared"] != 0:
         first, last = my_part(turn.batch, crew["n_threads"], turn.thread)
@@ -48,7 +49,7 @@ def forward(turn, one):
 
 @jit
 def loss_of_rows(turn, row_losses, one):
-    """Loss of this thread's rows of the batch, to an address; the gradient of their outputs."""
+    """Write the losses of this thread's rows to an address, and the gradient of their outputs."""
     loss, samples, n_out = turn.loss, turn.samples, turn.model["n_outputs"]
     first, last = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
     shift = 0 if turn.crew["by_columns"] else first
@@ -85,7 +86,7 @@ def rows_phase(turn, row_losses, one):
 
 @jit
 def _loss_of_batch(turn):
-    """Loss of a batch with the penalties of all weights, from the rows' parts of each."""
+    """Loss of a batch including penalties, summed from the parts that the threads have stored."""
     loss = losses.sum_rows(turn.space["row_losses"], turn.batch)
     if turn.model["penalties"] == 0:
         return loss
@@ -95,7 +96,7 @@ def _loss_of_batch(turn):
 
 @jit
 def _was_enough(turn):
-    """Whether an epoch that ended before this step wore out the patience."""
+    """Whether patience ran out in an epoch that ended before this step."""
     return 0 < turn.call["enough_after"] * batches_an_epoch(turn) <= turn.step
 
 
@@ -109,7 +110,7 @@ def gradients(turn, one):
 
 @jit
 def _parameters_phase(turn, one):
-    """Gradients of this thread's share of the parameters and, where they are used, new values.
+    """Compute the gradients of this thread's share of the parameters, and update it.
 
     Returns False if another thread failed.
     """
@@ -132,7 +133,7 @@ def _parameters_phase(turn, one):
 
 @jit
 def _step(turn, one):
-    """One batch: rows, parameters, and what needs all gradients or all parameters at once.
+    """One batch: rows, parameters, and operations on all gradients or all parameters.
 
     Where gradients are accumulated it has several batches, whose sum is there before the update.
     Returns False if another thread failed.
@@ -144,7 +145,8 @@ def _step(turn, one):
     if not shares.meet(turn):
         return False
     step, found = turn.step, doubles(turn.call["losses"], turn.step + 1)
-    # What thread 0 found in earlier steps all see behind a barrier; what in this one, only some.
+    # Results of earlier steps are behind a barrier and equal for all threads; those of this step,
+    # which thread 0 writes below, are not.
     if step > 0 and (_was_enough(turn) or not np.isfinite(found[step - 1])):
         return False
     if turn.thread == 0:
@@ -156,7 +158,7 @@ def _step(turn, one):
 
 @jit
 def _goes_on(turn, one):
-    """After the last step of an epoch: judge it by held-out rows, and see whether it is enough."""
+    """After the last step of an epoch: judge it by held-out rows; False if training should stop."""
     if turn.held_out["judge"] == 0:
         return True
     _turn(turn.held_out["judge"], (turn, one))
@@ -176,13 +178,13 @@ def _weigh(turn, record, one):
 
 @jit
 def train_steps(job_at, thread, one):
-    """Walk through the order of each epoch a batch at a time, updating the parameters after each.
+    """Train on one batch after another, in the order of each epoch.
 
-    It does the steps from `from_step` up to `n_steps`; the caller comes back for the rest, and can
-    hear Ctrl-C in between. A job without updates is one batch, whose gradient is left in `grads`.
+    Does the steps from `from_step` up to `n_steps`; the caller calls again for the rest, and can
+    handle Ctrl-C in between. A job without updates is one batch, whose gradient is left in `grads`.
     Thread 0 writes `losses`: the mean loss of each batch, penalties included, up to the first that
-    is not finite, or until it is enough. Every thread calls this with its own number. Returns False
-    if it ended early.
+    is not finite, or until patience runs out. Every thread calls this with its own number. Returns
+    False if it ended early.
     """
     turn = turn_of(turn_address(job_at, thread))
     control, record = flush_denormals(), turns_at(turn.at, 1)[0]

@@ -1,7 +1,7 @@
-"""Threads that share a step: a spinning barrier, and who does which part.
+"""Threads that share a step: a spinning barrier, and the range of rows of each thread.
 
-Parts are ranges of rows, so each number is computed by one thread in one fixed order and results
-do not depend on how many threads there are.
+Each number is computed by one thread in a fixed order, so results do not depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 from ..compiler.jit import JIT_ENABLED, jit, longs
 from ..tuning import SPINS, TILE_ROWS
 
-# Threads meet at an int64 array: a flag, then how often each thread has arrived, each number on a
-# cache line of its own.
+# The state of a barrier is an int64 array: a flag, then how often each thread has arrived. Each
+# number is on a separate cache line.
 ABORTED = 0
 _LINE = 8
 
@@ -31,7 +31,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def _atomic_store(typingctx, address, value):
-        """Write the int64 at an address, after all that this thread wrote before."""
+        """Write the int64 at an address, after all earlier writes of this thread (release)."""
 
         def codegen(context, builder, signature, args):
             builder.store_atomic(args[1], _place(builder, args[0]), "release", 8)
@@ -41,7 +41,7 @@ if JIT_ENABLED:
 
     @intrinsic
     def _atomic_load(typingctx, address):
-        """Read the int64 at an address, after all writes of the thread that wrote it."""
+        """Read the int64 at an address, and see all writes of the thread before it (acquire)."""
 
         def codegen(context, builder, signature, args):
             place = _place(builder, args[0])
@@ -59,21 +59,21 @@ if JIT_ENABLED:
         return types.int64(types.intp, types.int64), codegen
 
     def define(name: str, function: Any) -> None:
-        """Let compiled code call a function of C, given by ctypes, under a name of its own.
+        """Let compiled code call a C function, given by ctypes, under a name.
 
-        Without this, code that calls a name which the system's libraries lack ends the process.
+        Without this, a call of a name that the system's libraries lack kills the process.
         """
         address = ctypes.cast(function, ctypes.c_void_p).value
         assert address is not None
         llvm.add_symbol(name, address)
 
-    # Windows has no sched_yield, but a function with the same signature that does the same.
+    # Windows has no sched_yield, but an equivalent function with the same signature.
     if sys.platform == "win32":
         define("sched_yield", ctypes.windll.kernel32.SwitchToThread)
 
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
-else:  # interpreted kernels run on one thread only, which never waits
+else:  # interpreted kernels run on a single thread, which never waits
 
     def _atomic_store(address, value):
         raise AssertionError("one thread")
@@ -91,22 +91,22 @@ else:  # interpreted kernels run on one thread only, which never waits
 
 
 def sync_size(n_threads: int) -> int:
-    """Numbers in the array that `n_threads` threads meet at."""
+    """Numbers in the state of a barrier for `n_threads` threads."""
     return _LINE * (n_threads + 1)
 
 
 @jit
 def arrivals(sync, thread):
-    """Address of the number of times that a thread has arrived at the meetings at `sync`."""
+    """Address of the count of a thread's arrivals at the barrier `sync`."""
     return sync + 8 * _LINE * (thread + 1)
 
 
 @jit
 def barrier(sync, n_threads, thread):
-    """Wait until all threads are here; False if one of them has failed and will never come.
+    """Wait until all threads have arrived; False if one of them has failed and will never arrive.
 
-    Each thread writes its own number only, so a meeting costs one transfer between cores. A waiting
-    thread spins for some microseconds, then offers its core to others between looks.
+    Each thread writes only its own count, so a barrier costs one transfer between cores. A waiting
+    thread spins for some microseconds, then yields its core between checks.
     """
     if n_threads == 1:
         return True
@@ -125,13 +125,13 @@ def barrier(sync, n_threads, thread):
 
 @jit
 def take(taken, size):
-    """Take the next `size` rows: where they start. taken: address of how many are taken, int64."""
+    """Take the next `size` rows; returns where they start. taken: address of the count (int64)."""
     return _atomic_add(taken, size)
 
 
 @jit
 def part_start(size, n_threads, thread):
-    """Where the part of `thread` starts, when `size` rows are shared out in whole tiles."""
+    """Where the part of `thread` starts if `size` rows are shared out in whole tiles."""
     tiles = (size + TILE_ROWS - 1) // TILE_ROWS
     return min(size, (tiles * thread // n_threads) * TILE_ROWS)
 

@@ -1,8 +1,7 @@
-"""How the library is prepared inside a process of the fuzzer, so that nothing is seen by luck.
+"""Changes to the library inside a process of the fuzzer, so that faults are always detected.
 
-Memory of the kernels loses the slack that its alignment costs,
-and each part of a work space becomes
-an array of its own. A fault can be planted, to show that it would be found.
+Memory of the kernels gets no slack for alignment, and each part of a workspace becomes a separate
+array. A fault can be injected, to show that it would be found.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def _memory_without_slack() -> None:
 
 
 def _parts_apart() -> None:
-    """Each part of an engine's work space lies in an array of its own."""
+    """Each part of an engine's workspace is a separate array."""
     allocate = workspace.Workspace.__init__
 
     def apart(self: Any, job: Any, training: bool) -> None:
