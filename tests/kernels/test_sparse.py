@@ -738,7 +738,7 @@ def test_predictions_in_blocks(dtype: Any, rng: np.random.Generator) -> None:
 
 MISFIT = (
     ": expected X as a valid sparse matrix, got one whose indices do not fit its shape; build it "
-    "anew, for example with scipy.sparse.csr_array"
+    "again, for example with scipy.sparse.csr_array"
 )
 
 

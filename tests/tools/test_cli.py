@@ -558,10 +558,10 @@ def test_help_names_every_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_help_tells_what_ctrl_c_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     assert (
-        "Ctrl-C ends the training with its epoch, or after two seconds if the epoch is longer: the "
-        "report says (interrupted), the files that were asked for are written and the exit code is "
-        "0. Pressed twice, it ends at once. Before the end of the first epoch nothing is written "
-        "and the exit code is 130."
+        "Ctrl-C ends the training after the current epoch, or after two seconds if the epoch takes "
+        "longer: the report says (interrupted), the requested files are written and the exit code "
+        "is 0. Pressed twice, it ends immediately. Before the end of the first epoch nothing is "
+        "written and the exit code is 130."
     ) in run("train", "--help").out
 
 
