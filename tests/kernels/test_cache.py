@@ -61,7 +61,7 @@ def test_a_clone_and_an_installed_package_share_one_folder(tmp_path: Path) -> No
     assert folder.is_relative_to(tmp_path)
     assert not folder.is_relative_to(clone)
     # Another release, whose kernels differ, has its own.
-    kernel = clone / "fastmlp" / "kernels" / "sums.py"
+    kernel = clone / "fastmlp" / "kernels" / "products" / "sums.py"
     kernel.write_text(kernel.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     other = Path(run(FOLDER, clone, **home))
     assert (other.parent, other == folder) == (folder.parent, False)
