@@ -72,9 +72,7 @@ def fit(
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where = "Network.fit"
     accumulate = gradient_accumulation_steps
-    epochs, batch_size, accumulate = _sizes(where, epochs, batch_size, accumulate)
-    if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+    epochs, batch_size, accumulate = _sizes(where, epochs, batch_size, accumulate, n_threads)
     optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
     if asked.stopping is not None and validation_data is None:
         raise InputError(
@@ -116,8 +114,12 @@ def fit(
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
-def _sizes(where: str, epochs: int, batch_size: int, accumulate: int) -> tuple[int, int, int]:
-    """The same as Python's own numbers, or an error."""
+def _sizes(
+    where: str, epochs: int, batch_size: int, accumulate: int, n_threads: int | None
+) -> tuple[int, int, int]:
+    """The first three as Python's own numbers, or an error for any of them."""
+    if n_threads is not None:
+        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     return (
         checks.whole_number(where, "epochs", epochs, 1),
         checks.whole_number(where, "batch_size", batch_size, 1),
