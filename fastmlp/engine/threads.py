@@ -98,6 +98,7 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
     if n_threads == 1:
         run(0)
         return
+    sync[...] = 0  # an earlier call may have been interrupted between two arrivals
     failures: list[BaseException] = []
     here = current_core()
 

@@ -30,6 +30,7 @@ from fastmlp.network import Network
 from fastmlp.nn import GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import MeanSquaredError
 from fastmlp.optim.optimizers import OPTIMIZERS, SGD, Adam
+from fastmlp.training.history import History
 
 from ..support import address_of
 
@@ -462,6 +463,36 @@ print(json.dumps(answers))
 """
     wanted = [["can't start new thread", [False] * failing, 1] for failing in (1, 2)]
     assert run_alone(PRELUDE + code) == [*wanted, True]
+
+
+@needs_threads
+@pytest.mark.parametrize("interrupted", [0, 1])
+def test_a_fit_after_an_interrupted_one_has_the_same_bits(
+    interrupted: int, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its engine is the one that was interrupted, where one thread had arrived more often."""
+
+    def net() -> Network:
+        return Network([Dense(64), ReLU(), Dense(3)]).build(20)
+
+    def fit(network: Network, n_threads: int) -> History:
+        return network.fit(*data, epochs=2, batch_size=16, n_threads=n_threads)
+
+    run, wanted, found = engine.Engine._run, net(), net()
+
+    def run_or_press(self: engine.Engine, thread: int) -> None:
+        if thread == interrupted:
+            raise KeyboardInterrupt
+        run(self, thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.Engine, "_run", run_or_press)
+        assert fit(found, 2).stopped == "interrupted"
+    found.params = wanted.params
+    fit(wanted, 1)
+    fit(found, 2)
+    assert [len(spare) for spare in found.spare_engines.values()] == [1]
+    np.testing.assert_array_equal(found.params, wanted.params)
 
 
 @needs_threads
