@@ -8,6 +8,7 @@ side of the training, inference, sparse and drop-in cases, and short calls.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -27,21 +28,17 @@ MOST_ROWS = 20_000  # of a training table: the cost of a step does not depend on
 
 
 def samples() -> Iterator[tuple[str, Callable[[], Sample]]]:
-    """Every row's name, and the function that prepares it."""
+    """The name of every row, and a function that prepares it."""
     for case in cases.CASES:
         if isinstance(case, cases.Training):
             for n_threads in (1, None):
                 name = f"{case.key}, {'default' if n_threads is None else n_threads} threads"
-                yield name, lambda case=case, n=n_threads: _training(case, n)  # type: ignore[misc]
-        elif isinstance(case, cases.Inference):
-            yield case.key, lambda case=case: _inference(case)  # type: ignore[misc]
-        elif isinstance(case, cases.Sparse):
-            yield case.key, lambda case=case: _sparse(case)  # type: ignore[misc]
-        elif isinstance(case, cases.DropIn):
-            yield case.key, lambda case=case: _fit(case)  # type: ignore[misc]
+                yield name, functools.partial(_training, case, n_threads)
+        elif type(case) in _PREPARED_BY:
+            yield case.key, functools.partial(_PREPARED_BY[type(case)], case)
     for n_rows in (1, 32, 256):
-        yield f"calls/fit, {n_rows} rows", lambda n=n_rows: _short_fit(n)  # type: ignore[misc]
-        yield f"calls/partial_fit, {n_rows} rows", lambda n=n_rows: _partial_fit(n)  # type: ignore[misc]
+        yield f"calls/fit, {n_rows} rows", functools.partial(_short_fit, n_rows)
+        yield f"calls/partial_fit, {n_rows} rows", functools.partial(_partial_fit, n_rows)
 
 
 def _training(case: cases.Training, n_threads: int | None) -> Sample:
@@ -75,6 +72,13 @@ def _fit(case: cases.DropIn) -> Sample:
     split = Split(*train_test_split(*TABLES[case.table](None), random_state=0))
     model = models(case, max_iter=30, random_state=0)[cases.OURS]
     return lambda repeats: sum(fit(model, split) for _ in range(repeats))
+
+
+_PREPARED_BY: dict[type[cases.Case], Callable[[Any], Sample]] = {
+    cases.Inference: _inference,
+    cases.Sparse: _sparse,
+    cases.DropIn: _fit,
+}
 
 
 def _short_fit(n_rows: int) -> Sample:

@@ -285,6 +285,18 @@ def test_the_quick_command_checks_equality_and_times_nothing(tmp_path: Path) -> 
     assert not (tmp_path / "results.json").exists()
 
 
+def test_two_versions_are_timed_in_turn() -> None:
+    command = [sys.executable, "-m", "benchmarks.versions", str(ROOT), str(ROOT)]
+    done = subprocess.run(
+        [*command, "--only", "calls/fit, 1 rows", "--rounds", "2"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, row = done.stdout.splitlines()
+    assert row.startswith("calls/fit, 1 rows")
+    assert 0.1 < float(row.split()[-4]) < 10
+
+
 def test_the_command_refuses_what_it_cannot_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""All constants that were tuned by measurement: tile and block sizes, and thresholds for threads.
+"""All constants of tuning: tile and block sizes, thresholds for threads, lengths of calls.
 
 Those marked (bits) decide in which order numbers are summed, so changing one changes the last
 digits of results; the others affect speed only. docs/performance-log.md has figures.
@@ -16,7 +16,8 @@ from .compiler.jit import VECTOR_BYTES
 TILE_ROWS = {64: 8, 32: 6, 16: 4}[VECTOR_BYTES]
 TILE_HEIGHTS = (TILE_ROWS, 4, 2, 1) if TILE_ROWS > 4 else (4, 2, 1)
 VECTORS = 2  # vectors side by side in a tile
-# For layers with at most this many outputs, vectors run along the inputs instead. (bits)
+# For layers with at most this many outputs, vectors run along the inputs instead. `narrow` is
+# written for up to four.
 FEW_COLUMNS = 4
 SPARSE_VECTORS = 8  # one sparse row needs more vectors to hide the latency of its additions
 
@@ -27,21 +28,20 @@ SPARSE_VECTORS = 8  # one sparse row needs more vectors to hide the latency of i
 LEAST_PART, PART_UNIT = 96, 8
 # With few outputs, shorter parts cost little and let two threads share a small layer. (bits)
 FEW_OUTPUTS, LEAST_PART_FOR_FEW = 16, 16
-# Size of the blocks in which a gradient is computed and applied: 16 KiB of float32, half of the
-# smallest first-level cache in use.
+# Size of the blocks in which a gradient is computed and applied: 16 KiB of float32, half of a
+# first-level cache of 32 KiB.
 HOT_NUMBERS = 4096
 BLOCK_TILES = 4  # tiles side by side in such a block
 # Rows with a stride above this many bytes fall on too few cache sets and pages to be read in place.
 # They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
 WIDE_BYTES, PACK_ROWS = 1024, 16
-ROWS_AT_ONCE = 4  # rows that a bias gradient adds for each load and store of its sum
 # Non-zeros per column of a batch from which it is worth sorting them by columns.
 WORTH_SORTING = 8
 
 # ---------------------------------------------------------------- threads
 
-# How often a thread spins at a barrier before it yields its core: about 10 us, which is longer than
-# another thread is late when it has a core to itself.
+# How often a thread looks at a barrier before it yields its core: for longer than another thread is
+# late if that has a core to itself.
 SPINS = 4000
 # Bytes between the memory of one thread and the next. Hardware prefetchers read beyond the end of a
 # thread's memory; cache lines that they take from another thread must be fetched back.
@@ -64,6 +64,6 @@ PREDICT_BLOCK = 128  # rows that a thread predicts at a time
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128
-# Limits of the workspaces that are kept for the next call: how many kinds, and bytes of each. A
-# call that needs a larger one takes much longer than allocating it.
+# Limits of the engines that are kept for the next call: how many kinds, and bytes of the workspace
+# of each. These two were chosen to bound memory, not by timing.
 SPARE_KINDS, SPARE_BYTES = 8, 8 * 2**20

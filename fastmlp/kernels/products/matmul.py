@@ -13,7 +13,7 @@ from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit, numbers
 from ..step import rows
-from ..tuning import PACK_ROWS, ROWS_AT_ONCE, WIDE_BYTES
+from ..tuning import PACK_ROWS, WIDE_BYTES
 from ..views import Block, Inputs, Matrix, Panel, Span, Sums
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
@@ -24,6 +24,8 @@ from .tiles import (
     transpose_block,
     transposed_width,
 )
+
+_ROWS_AT_ONCE = 4  # rows that a bias gradient adds for each load and store of its sum
 
 
 @jit
@@ -230,8 +232,8 @@ def bias_gradient(d, batch, first, last, n_out, out, one):
     total = numbers(out, last - first, one)
     for j in range(total.size):
         total[j] = 0
-    whole = batch // ROWS_AT_ONCE * ROWS_AT_ONCE
-    for r in range(0, whole, ROWS_AT_ONCE):
+    whole = batch // _ROWS_AT_ONCE * _ROWS_AT_ONCE
+    for r in range(0, whole, _ROWS_AT_ONCE):
         a = _row(d, r, n_out, first, last, one)
         b = _row(d, r + 1, n_out, first, last, one)
         c = _row(d, r + 2, n_out, first, last, one)
