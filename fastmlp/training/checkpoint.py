@@ -1,7 +1,7 @@
-"""Checkpoints: all that a fit needs to go on, bit for bit, where a crash or Ctrl-C ended it.
+"""Checkpoints: everything that a fit needs to continue, bit for bit, after a crash or Ctrl-C.
 
-Each is a model file, which `Network.load` reads, that also holds the optimizer's state, the
-history, and what run it belongs to; files are whole or absent, and the last few are kept.
+Each is a model file that `Network.load` can read. It also holds the optimizer's state, the history
+and a description of the run. Files are written whole or not at all, and the last few are kept.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ARCHITECTURE = "architecture"
 
 
 class Resumed(NamedTuple):
-    """Where a fit goes on: the parameters by name, and what it knows beside them."""
+    """Where a fit continues: the parameters by name, and the rest of its state."""
 
     parameters: dict[str, np.ndarray]
     state: np.ndarray
@@ -59,39 +59,39 @@ class Resumed(NamedTuple):
 @checked_keywords
 @dataclass
 class Checkpoint:
-    """Saves a fit as it goes, and goes on with it; pass it among the `callbacks` of `Network.fit`.
+    """Saves a fit while it runs, and resumes it; pass it among the `callbacks` of `Network.fit`.
 
-    A resumed fit ends with the same bits as one that was never interrupted: parameters, optimizer
-    state, schedule, shuffling and dropout go on exactly where they were.
+    A resumed fit ends with the same bits as an uninterrupted one: parameters, optimizer state,
+    schedule, shuffling and dropout continue exactly where they were.
 
     Parameters
     ----------
     folder : str or path
-        Made if it is not there. After an epoch of the best validation score so far, the network is
-        also saved as "best.safetensors" in it: with averaged weights, where an `EMA` or `SWA` lets
-        validation judge those.
+        Created if it does not exist. After an epoch with the best validation score so far, the
+        network is also saved there as "best.safetensors": with averaged weights, if an `EMA` or
+        `SWA` with `apply=True` averages them.
     every : int, default 1
         Epochs between checkpoints; the last epoch of a fit is always saved.
     keep : int, default 3
-        Checkpoints to keep; should the newest be damaged, the one before is used.
+        Checkpoints to keep; if the newest is damaged, the one before it is used.
     resume : bool, default False
-        Go on from the newest checkpoint in the folder, if there is one. Otherwise, the folder must
-        hold none.
+        Continue from the newest checkpoint in the folder, if there is one. If False, the folder
+        must not contain any.
     allow_changes : bool, default False
-        Go on although data, optimizer, batch size, epochs, shuffling, early stopping, averaging or
-        the version of fastmlp are not those of the checkpoint. Another architecture is refused in
-        any case.
+        Continue even if data, optimizer, batch size, epochs, shuffling, early stopping, averaging
+        or the version of fastmlp differ from those of the checkpoint. Another architecture is
+        always refused.
 
     Attributes
     ----------
     saved : list of pathlib.Path
-        Files written in this fit that are still there.
+        Files written by this fit that still exist.
 
     Raises
     ------
     InputError
-        At `fit`: for an optimizer of one's own, whose state is unknown, and for a checkpoint of
-        another run, with what differs.
+        At `fit`: for a user-defined optimizer, whose state is unknown, and for a checkpoint of
+        another run; the message names the differences.
     FileError
         If the folder cannot be written, or all checkpoints in it are damaged.
 
@@ -129,21 +129,21 @@ class Checkpoint:
         return f"Checkpoint({os.fspath(self.folder)!r})"
 
     def begin(self, network: Body, samples: Samples, run: dict[str, Any]) -> Resumed | None:
-        """What a fit calls when it begins: prepare the folder and find where to go on.
+        """Prepare the folder and find where to continue; a fit calls this when it begins.
 
         Parameters
         ----------
         network : Network
             Built for the samples.
         samples : Samples
-            What it is trained on.
+            The training data.
         run : dict of str to object
-            Options that make a fit what it is, among them "optimizer".
+            The options that define the fit, among them "optimizer".
 
         Returns
         -------
         Resumed or None
-            Where to go on, if there is something to go on with.
+            Where to continue, if there is a checkpoint.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Checkpoint:
         return self._read(network, found[-1]) if found else None
 
     def _files(self) -> list[Path]:
-        """Checkpoints in the folder, newest first; makes the folder."""
+        """Checkpoints in the folder, newest first; creates the folder."""
         folder = Path(self.folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -209,24 +209,24 @@ class Checkpoint:
         stopping: tuple[dict[str, Any], np.ndarray] | None = None,
         averaging: Averaging | None = None,
     ) -> None:
-        """What a fit calls when an epoch is whole: write what is due and remove the oldest.
+        """Write what is due and remove the oldest; a fit calls this after each complete epoch.
 
         Parameters
         ----------
         network : Network
-            As it is now.
+            In its current state.
         history : History
             All epochs so far.
         state : ndarray of shape (n_vectors * n_params,)
-            The optimizer's memory.
+            The optimizer's state.
         step : int
-            Steps done so far.
+            Number of steps so far.
         is_last : bool
             Whether the fit ends here.
         stopping : (dict, ndarray), optional
             What an `EarlyStopping` remembers.
         averaging : Averaging, optional
-            What averages weights in the fit.
+            The averaging of the fit.
         """
         folder, scores = Path(self.folder), history.validation_score
         if scores and all(scores[-1] > score for score in scores[:-1]):
@@ -250,7 +250,7 @@ class Checkpoint:
 
 
 def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, Resumed]:
-    """The run that a checkpoint belongs to, and what it has of it."""
+    """The description of a checkpoint's run, and its state."""
     fields, state = header[serialization.EXTRA], tensors.pop(_STATE)
     history = History(**fields["history"])
     history.stopped = History.stopped
@@ -262,7 +262,7 @@ def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, 
 
 
 def _identity(network: Body, samples: Samples, run: dict[str, Any]) -> dict[str, Any]:
-    """What makes a run this run, as text by which two can be compared."""
+    """The description of a run, as text that can be compared."""
     parts = {
         _ARCHITECTURE: serialization.architecture(network),
         **{key: specification(value) for key, value in run.items()},
@@ -272,12 +272,12 @@ def _identity(network: Body, samples: Samples, run: dict[str, Any]) -> dict[str,
 
 
 def _name(value: Any) -> str:
-    """How a function of one's own counts when runs are compared."""
+    """The name by which a user-defined function is compared."""
     return getattr(value, "__qualname__", None) or repr(value)
 
 
 def fingerprint(samples: Samples) -> str:
-    """A hash of rows, targets and weights, by which other data are told from these."""
+    """A hash of rows, targets and weights, to recognise the same data."""
     digest, X = hashlib.blake2b(digest_size=16), samples.X
     parts = [X.data, X.indices, X.indptr] if is_sparse(X) else [X]
     for part in [*parts, samples.encoded.labels, samples.encoded.targets, samples.weights]:

@@ -1,7 +1,7 @@
-"""`Network.fit`: what it refuses, and what is its own of the fit loop.
+"""`Network.fit`: its checks, and its part of the fit loop.
 
-Orders of visits by position, history, callbacks, checkpoints and Ctrl-C are here; how steps are
-made and epochs judged is in `loop`, which the estimators share.
+This file has the shuffling, history, callbacks, checkpoints and Ctrl-C of `Network.fit`. Running
+steps and judging epochs is in `loop`, which the estimators share.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def fit(
     try:
         return run.fit()
     except InputError:
-        if run.step == 0:  # by a part of the user's own, in the first epoch
+        if run.step == 0:  # raised by a user-defined part in the first epoch
             undo()
         raise
     except _NotFinite as found:
@@ -128,7 +128,7 @@ def _sizes(
 
 
 class _Callbacks(NamedTuple):
-    """Who is called: functions after epochs, others after batches, and what is built in."""
+    """Callbacks by kind: functions called after epochs or batches, and built-in ones."""
 
     functions: tuple[Function, ...]
     on_batch: tuple[OnBatch, ...]
@@ -159,11 +159,11 @@ def _resumed(task: Task, asked: _Callbacks, epochs: int, shuffle: bool) -> Resum
 
 
 class _EndsInEpoch(Exception):
-    """A callback of batches, or Ctrl-C, ended the fit before its epoch was over."""
+    """A callback or Ctrl-C ended the fit in the middle of an epoch."""
 
 
 class _NotFinite(Exception):
-    """An epoch brought a nan or an infinity, by the data or by too long steps."""
+    """An epoch produced nan or infinity, because of the data or of steps that are too large."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(expected, got)
@@ -224,7 +224,7 @@ def _validation(
 
 
 class _Trained(NamedTuple):
-    """Some epochs: the mean loss and the last learning rate of each, and why they ended early."""
+    """Some epochs: the mean loss and last learning rate of each, and why they ended early."""
 
     losses: list[float]
     rates: list[float]
@@ -233,7 +233,7 @@ class _Trained(NamedTuple):
 
 
 class _Run:
-    """One fit: the optimizer's state, the step it is at, and what it has come to."""
+    """One fit: the optimizer's state, the current step and the history."""
 
     def __init__(
         self, task: Task, n_epochs: int, shuffle: bool, resumed: Resumed | None, compiles: bool,
@@ -252,9 +252,9 @@ class _Run:
             self.step, self.history = resumed.step, resumed.history
             if self.state.size == resumed.state.size:  # another optimizer starts with its own
                 self.state[...] = resumed.state
-        # Those of the last epoch that ended well, if they are wanted.
+        # The parameters after the last epoch without nan or infinity, if they are to be kept.
         self.finite_params = network.learned.copy() if keep_finite else None
-        # Those before the first epoch, for an optimizer that may do nothing.
+        # The parameters before the first epoch, to detect an optimizer that changes nothing.
         self.first_params = None if has_rule(self.optimizer) else network.params.copy()
         self.stopping, best_params = asked.stopping, None
         if self.stopping is not None:
@@ -267,35 +267,37 @@ class _Run:
 
     def _looks(self, best_params: np.ndarray | None, keep_finite: bool) -> Looks:
         network, held_out, asked = self.network, self.task.held_out, self.asked
-        # Schedules of the user's own may look at what happened so far.
+        # User-defined schedules may depend on the epochs before, so they are asked epoch by epoch.
         schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
         own = self.optimizer.schedules if has_rule(self.optimizer) else ()
         return Looks(
             self.n_epochs,
-            bool(asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress),
-            bool(asked.on_batch),
-            not keep_finite and all(map(is_built_in, [*own, *schedules])),
-            None if held_out is None else lambda: evaluation.grading(network, held_out),
-            judging.Rule() if self.stopping is None else self.stopping.rule,
-            best_params,
+            watched=bool(
+                asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress
+            ),
+            by_batches=bool(asked.on_batch),
+            may_share=not keep_finite and all(map(is_built_in, [*own, *schedules])),
+            grading=None if held_out is None else lambda: evaluation.grading(network, held_out),
+            rule=judging.Rule() if self.stopping is None else self.stopping.rule,
+            best_params=best_params,
         )
 
     def fit(self) -> History:
-        """All epochs that are left, or those before a callback or Ctrl-C ends the fit.
+        """Run the epochs that are left, until a callback, early stopping or Ctrl-C ends the fit.
 
-        An epoch that is ended early leaves its steps in the parameters, and no entry in the
-        history or among the checkpoints.
+        The steps of an epoch that is cut short stay in the parameters, but it has no entry in the
+        history and no checkpoint.
         """
         history, engine = self.history, self.trainer.engine
         compiles = engine is not None and engine.must_compile()
         if compiles:
-            announce(self.network.dtype)  # above the bar, not across it
+            announce(self.network.dtype)  # before the progress bar is drawn
         self.bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
         try:
             if engine is not None:
                 engine.compile()
             with self.ctrl_c:
-                if self.n_left and self._is_enough():  # already where a resumed fit goes on
+                if self.n_left and self._is_enough():  # when the checkpoint was written
                     history.stopped = "early_stopping"
                 loop.run(self)
         except KeyboardInterrupt:
@@ -310,7 +312,7 @@ class _Run:
 
     @property
     def n_left(self) -> int:
-        """Epochs that are left; none once the fit has ended."""
+        """Number of epochs left; 0 once the fit has ended."""
         if self.history.stopped != "finished":
             return 0
         return max(0, self.n_epochs - self.history.epochs)
@@ -319,11 +321,11 @@ class _Run:
         return self.stopping is not None and self.stopping.is_over
 
     def begin(self) -> None:
-        """Note when the epochs of a call begin."""
+        """Start the clock for the epochs of a call."""
         self.started, self.compiled = time.perf_counter(), compile_seconds()
 
     def train(self, n_epochs: int) -> _Trained:
-        """All batches of some epochs, or up to a non-finite loss, a wish to end or Ctrl-C."""
+        """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
         trainer, first = self.trainer, self.history.epochs
         order = np.empty((n_epochs, trainer.n_rows), np.int32)
         order[...] = np.arange(trainer.n_rows, dtype=np.int32)
@@ -363,12 +365,11 @@ class _Run:
     def _train_steps(
         self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
     ) -> np.ndarray:
-        """Some steps; returns their losses.
+        """Run steps `first` to `last`; returns their losses, fewer if Ctrl-C ended the epoch.
 
-        They are fewer if Ctrl-C ended an epoch. The steps are all those of `order`, or some of its
-        only epoch.
+        They are all steps of `order`, or some of its only epoch.
 
-        order: rows (n_epochs, n_rows) in the order of visits; numbers: of all steps.
+        order: row numbers (n_epochs, n_rows) in the order of training; numbers: of all steps.
         """
         rows, n = order, self.trainer.rows_per_step
         if len(order) == 1:
@@ -381,37 +382,39 @@ class _Run:
         )
 
     def _after_batch(self, step: int, loss: float) -> bool:
-        """Tell the callbacks of batches, where there are any; whether one asks for the end."""
+        """Call the callbacks of batches, if any; returns whether one of them asks to stop."""
         wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch]
         return any(wishes)
 
     def _step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
-        an_epoch = self.trainer.steps_per_epoch
-        n_steps, in_all = an_epoch * n_epochs, an_epoch * self.n_epochs
+        per_epoch = self.trainer.steps_per_epoch
+        n_steps, in_all = per_epoch * n_epochs, per_epoch * self.n_epochs
         steps = self.step + np.arange(n_steps)
         drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
         if not has_rule(self.optimizer):
             return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
         rates = rates_of(self.optimizer.schedule, steps, in_all)
         numbers = self.optimizer.step_numbers(self.step, rates, in_all, self.network.groups)
-        last = rates[an_epoch - 1 :: an_epoch]
+        last = rates[per_epoch - 1 :: per_epoch]
         return np.hstack([numbers, drops]) if drops.size else numbers, last
 
     def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
-        """Losses after the first that is not finite mean nothing: there the epoch ended.
+        """Raise `_NotFinite` if a loss or a parameter is not finite.
 
-        epoch: that of the first loss; rates: of it and those after it.
+        Losses after the first that is not finite are meaningless, because the epoch ended there.
+
+        epoch: the epoch of the first loss; rates: learning rates of it and of those after it.
         """
-        an_epoch = self.trainer.steps_per_epoch
+        per_epoch = self.trainer.steps_per_epoch
         if not np.isfinite(losses).all():
             step = int(np.argmin(np.isfinite(losses)))
-            later, in_epoch = divmod(step, an_epoch)
+            later, in_epoch = divmod(step, per_epoch)
             place = f"in epoch {epoch + later + 1}, step {in_epoch + 1}"
             got = f"{losses[step]} {place}, at learning rate {rates[later]:g}"
             raise _NotFinite("a finite loss", got)
         if not np.isfinite(self.network.params).all():
-            epoch += (len(losses) - 1) // an_epoch
+            epoch += (len(losses) - 1) // per_epoch
             raise _NotFinite(
                 "finite parameters",
                 f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
@@ -451,10 +454,10 @@ class _Run:
             raise end
 
     def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
-        """Show and tell how far it is, see whether it is enough, and save what is due."""
+        """Update the bar, call the callbacks, decide whether to stop, and save if due."""
         history = self.history
         _show(self.bar, history)
-        # All are called before any is heard: every callback sees every epoch.
+        # All are called before any result is used, so that every callback sees every epoch.
         wishes = [callback(self.network, history) for callback in self.asked.functions]
         if any(wishes) or trained.ended == "callback":
             history.stopped = "callback"
@@ -471,7 +474,7 @@ class _Run:
 
 
 def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:
-    """A bar that says when it waits for the compiler, whose seconds its clock leaves out."""
+    """A progress bar that says when it waits for the compiler, and does not count that time."""
     if not wanted:
         return None
     from tqdm import tqdm

@@ -1,6 +1,6 @@
 """What happened in a fit, one entry per epoch.
 
-Written by the fit loop, handed to callbacks, kept in checkpoints and on the command line's JSON.
+The fit loop writes it; callbacks, checkpoints and the command line's JSON report receive it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The fit loop, which `Network.fit` and the estimators share: the path that steps take, and `run`.
+"""The fit loop that `Network.fit` and the estimators share.
 
-A trainer runs epochs, compiled or layer by layer, and judges them by held-out rows within the
-compiled call where it can. Orders of visits, the numbers of each step, what is recorded and when it
-is enough are a fit's own: it says so in the methods of `Fit`.
+A `Trainer` runs epochs, compiled or layer by layer, and judges them by held-out rows, within the
+compiled call if possible. What differs between the two kinds of fit (the order of rows, the numbers
+of each step, what is recorded, when to stop) is in the methods of the protocol `Fit`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..optim.averaging import Averaging
 
 
 class Task(NamedTuple):
-    """What a fit trains, and what one of its steps is.
+    """What a fit trains, and what one of its steps consists of.
 
     Attributes
     ----------
@@ -34,15 +34,15 @@ class Task(NamedTuple):
         Built.
     samples : Samples
     held_out : Samples or None
-        What each epoch is judged by.
+        The rows that each epoch is judged by.
     optimizer : object
-        One with a rule, or one of the user's own.
+        One with a rule, or a user-defined one.
     batch_size : int
     accumulate : int
-        Batches of a step.
+        Batches per step.
     averaging : Averaging or None
     convention : Convention or None
-        How losses add up; None stands for that of `Network`.
+        How loss and penalties are combined; None means as in `Network`.
     n_threads : int or None
     """
 
@@ -58,34 +58,35 @@ class Task(NamedTuple):
 
     @property
     def rows_per_step(self) -> int:
-        """Rows after which parameters are updated."""
+        """Rows per update of the parameters."""
         return self.batch_size * self.accumulate
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates of an epoch."""
+        """Updates per epoch."""
         return -(-int(self.samples.X.shape[0]) // self.rows_per_step)
 
 
 class Looks(NamedTuple):
-    """Who looks at a fit on its way, which decides how much of it may be one call.
+    """Who observes a fit while it runs, which decides how much of it can be one compiled call.
 
     Attributes
     ----------
     n_epochs : int
-        Of the fit, at most.
+        Maximum number of epochs.
     watched : bool
-        Whether somebody sees each epoch.
+        Whether something in Python (a callback, a progress bar) observes each epoch.
     by_batches : bool
-        Whether somebody sees each step.
+        Whether a callback observes each step.
     may_share : bool
-        Whether epochs may share a call where nobody looks.
+        Whether epochs may share a call if nothing observes them.
     grading : callable or None
-        Makes the grading by which the compiled call scores held-out rows; None if only Python can.
+        Makes the grading by which the compiled call scores held-out rows; None if only Python can
+        score them.
     rule : Rule
-        When held-out rows end the fit.
+        When the held-out rows end the fit.
     best_params : ndarray like `Body.learned`, optional
-        Where the parameters of the best epoch go.
+        Memory for the parameters of the best epoch.
     """
 
     n_epochs: int
@@ -107,18 +108,18 @@ class Trainer:
     compiles : bool, default True
         Whether all parts have kernels.
     first_step : int, default 0
-        The number that the first step of the fit has, if steps were counted before.
+        Number of the fit's first step, if it continues an earlier one.
 
     Attributes
     ----------
     steps_per_epoch, rows_per_step, steps_per_call, epochs_per_call : int
-        A call is `epochs_per_call` epochs, or a part of one.
+        A call runs `epochs_per_call` epochs, or a part of one.
     average : ndarray or None
         The averaged parameters and buffers.
     engine : Engine or None
-        None where steps run layer by layer.
+        None if steps run layer by layer.
     judge : Judge or None
-        What judges within the compiled call.
+        Judges epochs within the compiled call; None if Python does.
     """
 
     def __init__(
@@ -135,10 +136,14 @@ class Trainer:
             self._compile(looks)
 
     def _compile(self, looks: Looks) -> None:
-        """The engine and, where nobody else looks at each epoch, the judge within it."""
+        """Make the engine and, if nothing in Python observes each epoch, its judge."""
         task, network, held_out = self.task, self.task.network, self.task.held_out
-        judges = not looks.watched and held_out is not None and looks.grading is not None
-        judges = judges and judging.is_quick(network, held_out)  # type: ignore[arg-type]
+        judges = (
+            held_out is not None
+            and looks.grading is not None
+            and not looks.watched
+            and judging.is_quick(network, held_out)
+        )
         if looks.may_share and not looks.watched and (judges or held_out is None):
             work = training_work(network, self.rows_per_step) * self.steps_per_epoch
             if held_out is not None:
@@ -159,7 +164,7 @@ class Trainer:
 
     @property
     def judged_params(self) -> np.ndarray:
-        """The parameters and buffers that are judged, and worth keeping where they are the best."""
+        """The parameters and buffers that are judged, and kept if they are the best so far."""
         averaging, average = self.task.averaging, self.average
         if average is not None and averaging is not None and averaging.apply:
             return average
@@ -174,27 +179,27 @@ class Trainer:
         patience: Patience = ENDLESS,
         ends: Callable[[], bool] = never,
     ) -> np.ndarray:
-        """Some steps, whose bits do not depend on where calls begin.
+        """Run some steps; the resulting bits do not depend on how steps are divided into calls.
 
         Parameters
         ----------
         order : ndarray of shape (n_epochs, n_rows) or (n,)
-            Rows in the order of visits: of whole epochs, or of some steps of one.
+            Row numbers in the order of training: whole epochs, or some steps of one epoch.
         numbers : ndarray of shape (n_steps, n_numbers)
             Hyperparameters of each step.
         memory : ndarray
-            The optimizer's.
+            The optimizer's state.
         step : int
             The number of the first of these steps.
         patience : Patience, default endless
-            When the loss of an epoch ends the call.
+            When the training loss ends the call.
         ends : callable, optional
-            Whether Ctrl-C asks for the end.
+            Returns whether Ctrl-C has asked to stop.
 
         Returns
         -------
         ndarray of shape (n_steps,)
-            The loss of each step; fewer if Ctrl-C or a loss ended it.
+            The loss of each step; fewer steps if Ctrl-C ended the call.
         """
         task, samples = self.task, self.task.samples
         if task.averaging is not None:
@@ -211,16 +216,16 @@ class Trainer:
 
     @property
     def enough_after(self) -> int:
-        """After how many epochs the last call found that it is enough; 0 if it did not."""
+        """The number of epochs after which the last call stopped early, or 0."""
         return 0 if self.engine is None else int(self.engine.call["enough_after"])
 
     @property
     def patience(self) -> Patience:
-        """How much of it the last call left."""
+        """The state of patience after the last call."""
         return ENDLESS if self.engine is None else self.engine.patience
 
     def mean_losses(self, losses: np.ndarray) -> list[float]:
-        """Mean loss of each epoch from those of the steps of whole epochs (n_steps,)."""
+        """Mean loss of each epoch, from the losses of all its steps (n_steps,)."""
         n_steps = self.steps_per_epoch
         losses, means = np.ascontiguousarray(losses), np.empty(len(losses) // n_steps)
         means_of_epochs(
@@ -233,14 +238,14 @@ class Trainer:
     def judged(
         self, n_epochs: int, look: Callable[[], tuple[float, float]]
     ) -> list[tuple[float, float]]:
-        """Loss and score of the epochs of the last call on the held-out rows, if there are any.
+        """Loss and score on the held-out rows, if there are any, for the epochs of the last call.
 
         Parameters
         ----------
         n_epochs : int
-            How many of them; one where Python looks.
+            How many epochs; one if Python judges.
         look : callable
-            Finds both for the network as it is.
+            Computes both for the network as it is.
 
         Returns
         -------
@@ -256,12 +261,12 @@ class Trainer:
             return [look()]
 
     def finish(self, is_restored: bool) -> None:
-        """At the end of a fit: the average goes where it is wanted.
+        """End a fit: apply the average if that is wanted, and keep the engine for the next fit.
 
         Parameters
         ----------
         is_restored : bool
-            Whether the network has the parameters of its best epoch.
+            Whether early stopping has restored the parameters of the best epoch.
         """
         if self.task.averaging is not None:
             self.task.averaging.finish(self.task.network, is_restored)
@@ -270,32 +275,32 @@ class Trainer:
 
 
 class Fit(Protocol):
-    """What is a fit's own, in the order in which `run` asks for it."""
+    """What one kind of fit defines, in the order in which `run` calls it."""
 
     trainer: Trainer
 
     @property
     def n_left(self) -> int:
-        """How many epochs are left; 0 ends the fit."""
+        """Number of epochs left; 0 ends the fit."""
 
     def begin(self) -> None:
-        """Before the epochs of a call."""
+        """Called before the epochs of a call."""
 
     def train(self, n_epochs: int) -> Any:
-        """Train some epochs, or fewer; says what came of them."""
+        """Train up to `n_epochs` epochs; returns what `judge`, `record` and `look` need."""
 
     def judge(self, trained: Any) -> Any:
-        """Loss and score of them on held-out rows."""
+        """Compute loss and score on the held-out rows."""
 
     def record(self, trained: Any, found: Any) -> None:
-        """Write down what happened."""
+        """Add the epochs to the history."""
 
     def look(self, trained: Any, found: Any) -> None:
-        """Tell who wants to know, and decide whether to go on."""
+        """Notify callbacks, and decide whether to continue."""
 
 
 def run(fit: Fit) -> None:
-    """All epochs of a fit, or those up to where it is enough: train, judge, record, decide."""
+    """Run a fit until no epochs are left: train, judge, record, decide."""
     while fit.n_left > 0:
         fit.begin()
         trained = fit.train(min(fit.trainer.epochs_per_call, fit.n_left))

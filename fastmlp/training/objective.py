@@ -28,9 +28,9 @@ class Objective:
         Built, of built-in layers and a built-in loss; its parameters are those of the last call.
     samples : Samples
     convention : Convention, optional
-        How losses and penalties add up.
+        How loss and penalties are combined.
     n_threads : int, optional
-        By default as many as pay for the work of a block.
+        By default as many as are worthwhile for the work of a block.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SMOOTHING = 0.9  # weight of the past in the smoothed losses
 _DIVERGED = 4.0  # times the least of them
-_FEWEST = 3  # rates that a slope needs
+_FEWEST = 3  # rates needed for a slope
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -35,9 +35,8 @@ class RateRange:
     losses : ndarray of shape (n_steps,)
         Loss of each step's batch, before the step.
     smoothed : ndarray of shape (n_steps,)
-        What training made of the loss: how far each loss is from that of the same batch before any
-        training, as weighted means of these differences and those before, plus the mean loss before
-        any training.
+        The effect of training on the loss: the difference of each loss from that of the same batch
+        before any training, exponentially smoothed, plus the mean loss before any training.
     suggestion : float
         The rate at which the smoothed losses fall fastest.
 
@@ -83,7 +82,7 @@ class RateRange:
 
 
 class _Recorder:
-    """A callback of batches that notes losses and ends the run once they have grown too far."""
+    """A callback of batches that records losses and ends the run once they have grown too much."""
 
     def __init__(self, n_steps: int, most_growth: float) -> None:
         self.n_steps, self.most_growth, self.losses = n_steps, most_growth, list[float]()
@@ -98,13 +97,13 @@ class _Recorder:
 
 
 class _RecentMean:
-    """Weighted mean of values so far, whose weights fall by a factor with each new one."""
+    """Exponentially weighted mean of the values so far."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
     def add(self, value: float) -> float:
-        """The mean with one value more."""
+        """Add a value; returns the new mean."""
         self._sum, self._count = _SMOOTHING * self._sum + (1 - _SMOOTHING) * value, self._count + 1
         return self._sum / (1 - _SMOOTHING**self._count)
 

@@ -1,7 +1,7 @@
-"""A training step in two halves: the gradient of some rows, and an update by what was made of it.
+"""A training step in two halves: the gradient of some rows, and the update of the parameters.
 
-Between them gradients can be added up, over parts of a batch or over processes, clipped or noted.
-Both halves are those of `Network.fit`, so a loop that does nothing between has the same bits.
+Between them gradients can be summed, over parts of a batch or over processes, clipped or logged.
+Both halves are those of `Network.fit`, so a loop that does nothing in between gives the same bits.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..optim.optimizers import has_rule, optimizer_of
 
 
 class Stepper:
-    """Trains a network by steps of your own, each in two halves.
+    """Trains a network step by step, each step in two halves that you call.
 
     Parameters
     ----------
     network : Network
-        What is trained; it is built if need be.
+        The network to train; it is built if needed.
     X : array of shape (n, n_features)
         Samples, as for `Network.fit`.
     y : array of shape (n,) or (n, n_targets)
@@ -37,21 +37,21 @@ class Stepper:
     optimizer : str, Optimizer or object with a method step, default "adam"
         What updates the parameters.
     batch_size : int, default 32
-        The most rows that a gradient is asked of at once.
+        Maximum number of rows of a gradient.
     sample_weight : array of shape (n,), optional
         Weights of the samples.
     n_steps : int, optional
         Steps of the whole loop, which some schedules need.
     n_threads : int, optional
-        By default as many as pay; results are the same bits for any number.
+        By default as many as are worthwhile; the bits are the same for any number.
 
     Attributes
     ----------
     step : int
-        Steps done so far. With `state` and the network's `params` it is all that a loop needs to
-        go on elsewhere.
+        Number of steps so far. With `state` and the network's `params` it is all that a loop needs
+        to continue elsewhere.
     state : ndarray
-        The optimizer's memory.
+        The optimizer's state.
 
     Raises
     ------
