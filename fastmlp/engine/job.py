@@ -106,6 +106,9 @@ class Job:
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, as_trained)
         self.ops = self.program.ops
+        # In Python's numbers, since reading a record takes longer than using what it holds.
+        self.widest_out = max(stage.n_out for stage in self.program.stages)
+        self.is_wide = in_python(is_wide)(self.widest_out, self.dtype.itemsize)
         self._describe(network, optimizer, batch_size, accumulate)
         self._describe_ops()
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
@@ -113,8 +116,8 @@ class Job:
         self.work_per_step = work = training_work(network, batch_size) * accumulate
         self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
-        only_dense = bool((self.ops["dense"] | self.ops["elementwise"]).all())
-        self.crew["by_columns"] = self.n_threads > 1 and only_dense and self.is_wide()
+        only_dense = all(stage.kind is None for stage in self.program.stages)
+        self.crew["by_columns"] = self.n_threads > 1 and only_dense and self.is_wide
         self.read_from(table)
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
@@ -127,18 +130,10 @@ class Job:
             work_per_step = max(work_per_step, 2 * WORK_A_THREAD * pays)
         return choose_threads(requested, work_per_step)
 
-    def is_wide(self) -> bool:
-        """Whether the widest op has enough outputs for its weights to be packed."""
-        return in_python(is_wide)(self.widest_out(), self.dtype.itemsize)
-
-    def widest_out(self) -> int:
-        """Number of outputs of the widest op."""
-        return int(self.ops["n_out"].max())
-
     def _shared_op(self, n_threads: int) -> int:
         """The op whose inputs threads share out: the first, or the second if inputs are few."""
         ops = self.ops
-        if n_threads == 1 or self.is_wide() or self.table.kind == SPARSE:
+        if n_threads == 1 or self.is_wide or self.table.kind == SPARSE:
             return -1
         needs_whole = self.update["clip_norm"] > 0 or (ops["max_norm"] > 0).any()
         needs_whole = needs_whole or self.accumulates or self.averaged is not None
@@ -179,7 +174,6 @@ class Job:
         self.update["hyper_bytes"] = 8 * n_numbers
         self.call["seed"], self.call["batch_size"] = network.seed, batch_size
         self.call["rows_per_step"] = rows_per_step
-        # As Python's numbers, too, since reading a record takes longer than using what it holds.
         self.batch_size, self.rows_per_step = batch_size, rows_per_step
         self.n_state = optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss

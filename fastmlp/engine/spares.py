@@ -34,8 +34,12 @@ def training_engine(
     steps_per_call: int = 1,
     accumulate: int = 1,
     averaged: np.ndarray | None = None,
+    is_kept: bool = True,
 ) -> Engine:
-    """An engine for a fit, to be given back afterwards; `Engine` explains the parameters."""
+    """An engine for a fit, to be given back afterwards; `Engine` explains the parameters.
+
+    is_kept: whether `give_back` keeps it; if not, the key need not be computed.
+    """
 
     def new() -> Engine:
         return Engine(
@@ -44,7 +48,7 @@ def training_engine(
         )  # fmt: skip
 
     # A work space for sparse rows depends on the longest of them, and an average is the caller's.
-    if table.kind == SPARSE or averaged is not None:
+    if not is_kept or table.kind == SPARSE or averaged is not None:
         return new()
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)

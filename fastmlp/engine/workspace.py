@@ -13,7 +13,6 @@ from ..kernels import plan
 from ..kernels.compiler.jit import in_python
 from ..kernels.compiler.memory import CACHE_LINE, address_of, aligned_zeros
 from ..kernels.ops.kind import Sizes
-from ..kernels.products.matmul import is_wide
 from ..kernels.products.sums import n_parts
 from ..kernels.products.tiles import tile_width_of
 from ..kernels.step import shares
@@ -47,7 +46,7 @@ class Workspace:
         for record, field, size in places:
             record[field] = at
             at += _whole_lines(size)
-        self.zeros = np.zeros(max(_tile_width(job), job.widest_out()), dtype)
+        self.zeros = np.zeros(max(_tile_width(job), job.widest_out), dtype)
         self.row_losses = np.empty(job.rows_per_step)
         model["n_weight_rows"] = sum(int(op["weight_rows"] * op["penalty_parts"]) for op in job.ops)
         has_penalties = model["l1"] or model["l2"]
@@ -96,14 +95,15 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     places += _kept_places(job)
     if not training:
         # Predictions also write slopes, which are never read: all ops write to the same memory.
-        return [*places, (ops, "slopes", row * job.widest_out())]
+        return [*places, (ops, "slopes", row * job.widest_out)]
     if job.table.kind == SPARSE and not job.gathers:
         places += _places_by_column(job)
     # The network's inputs get no gradient, so their number of columns does not count.
-    flowing = int(ops["n_out"][min(job.model["first_trained"], ops.size - 1) :].max())
+    first = min(int(job.model["first_trained"]), ops.size - 1)
+    flowing = max(stage.n_out for stage in job.program.stages[first:])
     space["gradient_width"] = flowing
     block_width = BLOCK_TILES * _tile_width(job)
-    block = max(HOT_NUMBERS, TILE_ROWS * block_width, job.widest_out())  # or all biases
+    block = max(HOT_NUMBERS, TILE_ROWS * block_width, job.widest_out)  # or all biases
     space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
     places += of_ops("slopes")
     places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
@@ -125,11 +125,11 @@ def _kept_places(job: Job) -> list[tuple[Any, str, int]]:
 
 def _panel(job: Job, training: bool) -> int:
     """Size of a thread's panel, in numbers."""
-    width, widest_out = _tile_width(job), job.widest_out()
-    widest = max(int(job.ops["n_in"].max()), widest_out)
+    width = _tile_width(job)
+    widest = max(job.widest_out, *(stage.n_in for stage in job.program.stages))
     block_width = BLOCK_TILES * width
     block_height = max(TILE_ROWS, HOT_NUMBERS // block_width)
-    if training and in_python(is_wide)(widest_out, job.dtype.itemsize):
+    if training and job.is_wide:
         return max(widest * width, job.batch_size * (block_width + block_height))
     return widest * width
 

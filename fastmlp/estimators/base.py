@@ -306,8 +306,8 @@ class BaseMLP(
         factor = 2.0 if self.activation == "logistic" else 6.0
         for layer, n_in, n_out in zip(_dense(network), sizes, sizes[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
-            layer.W = self._random_state.uniform(-bound, bound, (n_in, n_out))
-            layer.b = self._random_state.uniform(-bound, bound, n_out)
+            layer.W[...] = self._random_state.uniform(-bound, bound, (n_in, n_out))
+            layer.b[...] = self._random_state.uniform(-bound, bound, n_out)
         self._hold(network)
         self._owns_memory = True
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)

@@ -172,6 +172,7 @@ class Run:
             e.network_, self.samples, None if held_out is None else held_out.samples,
             self.rule.optimizer, batch_size, averaging=self.averaging, convention=self.convention,
             n_threads=e.n_threads,
+            keeps_engine=self.incremental or bool(e.warm_start),  # else the next fit starts anew
         )  # fmt: skip
         looks = Looks(
             e.max_iter,

@@ -296,6 +296,14 @@ def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.
 
 def assign(where: str, target: np.ndarray, value: Any) -> None:
     """Copy finite numbers into an array: values of its shape, or one number for all entries."""
+    if (
+        type(value) is np.ndarray
+        and (value.dtype, value.shape) == (target.dtype, target.shape)
+        and target.dtype.kind == "f"
+        and is_finite(value)
+    ):  # the usual case, in a tenth of the time
+        target[...] = value
+        return
     values = array(where, "values", value)
     if values.ndim == 0:
         values = np.broadcast_to(values, target.shape)

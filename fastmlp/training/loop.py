@@ -44,6 +44,8 @@ class Task(NamedTuple):
     convention : Convention or None
         How loss and penalties are combined; None means as in `Network`.
     n_threads : int or None
+    keeps_engine : bool
+        Whether the network keeps the engine, for a fit that may follow.
     """
 
     network: Body
@@ -55,6 +57,7 @@ class Task(NamedTuple):
     averaging: Averaging | None = None
     convention: Convention | None = None
     n_threads: int | None = None
+    keeps_engine: bool = True
 
     @property
     def rows_per_step(self) -> int:
@@ -154,7 +157,7 @@ class Trainer:
             network, table_of(task.samples.X, network.dtype), task.batch_size, task.n_threads,
             task.optimizer, task.convention,
             steps_per_call=self.steps_per_call * self.epochs_per_call,
-            accumulate=task.accumulate, averaged=self.average,
+            accumulate=task.accumulate, averaged=self.average, is_kept=task.keeps_engine,
         )  # fmt: skip
         if judges and held_out is not None and looks.grading is not None:
             self.judge = judging.Judge(
