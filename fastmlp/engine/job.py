@@ -13,7 +13,7 @@ from ..inputs.tables import Table
 from ..kernels import plan
 from ..kernels.compiler.jit import in_python
 from ..kernels.compiler.memory import address_of
-from ..kernels.products.matmul import is_wide
+from ..kernels.products import blocking
 from ..kernels.products.sums import n_parts
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import WORK_A_THREAD, WORK_TO_SHARE_UNITS, WORK_TO_START
@@ -108,7 +108,8 @@ class Job:
         self.ops = self.program.ops
         # In Python's numbers, since reading a record takes longer than using what it holds.
         self.widest_out = max(stage.n_out for stage in self.program.stages)
-        self.is_wide = in_python(is_wide)(self.widest_out, self.dtype.itemsize)
+        self.is_wide = blocking.is_wide(self.widest_out, self.dtype.itemsize)
+        self.gradient_blocks = self._cut_into_blocks(batch_size)
         self._describe(network, optimizer, batch_size, accumulate)
         self._describe_ops()
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
@@ -178,6 +179,19 @@ class Job:
         self.n_state = optimizer.n_vectors * n
         self.n_outputs, self.loss_of = network.n_outputs, loss
         self.n_numbers = n_numbers
+
+    def _cut_into_blocks(self, batch_size: int) -> list[blocking.GradientBlock]:
+        """Size of each op's blocks, written to its record."""
+        found, itemsize = list[blocking.GradientBlock](), self.dtype.itemsize
+        for op, stage in zip(self.ops, self.program.stages, strict=True):
+            found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
+            op["block_rows"], op["block_columns"] = found[-1]
+            if blocking.is_wide(stage.n_out, itemsize):
+                forward = blocking.forward_packing(stage.n_in, stage.n_out, itemsize)
+                op["packed_rows"], op["packed_stride"] = forward
+                backward = blocking.backward_packing(stage.n_out, itemsize)
+                op["back_packed_rows"], op["back_packed_stride"] = backward
+        return found
 
     def _describe_ops(self) -> None:
         """Arrays of numbers that ops of some kinds read through an address in their records."""

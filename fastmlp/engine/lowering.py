@@ -19,7 +19,7 @@ from ..kernels.compiler.jit import in_python
 from ..kernels.ops import activation as activation_op
 from ..kernels.ops import branches, common, dense, dense_sparse
 from ..kernels.ops.kind import Kind
-from ..kernels.products import matmul
+from ..kernels.products import blocking, matmul
 from ..kernels.products.sums import n_parts
 from ..kernels.products.tiles import tile_width_of
 from ..kernels.rules.activations import activation, identity
@@ -354,7 +354,7 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize:
         chosen: dict[str, Kernel] = {"activate": activates}
         if training and op["dropout"] > 0:
             chosen["drop"] = common.drop_values if op["dropout"] < 1 else common.drop_by_schedule
-        chosen |= _forward(op, stage, s, sharing)
+        chosen |= _forward(op, stage, s, sharing, itemsize)
         if training:
             chosen |= _way_back(program, s, sharing, itemsize)
         found += [Link(s, field, kernel) for field, kernel in chosen.items()]
@@ -380,7 +380,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
             chosen["scale"] = common.scale_slopes
     if stage.kind is None:
         if op["dense"] and stage.follows_trained:
-            chosen |= _backward(op, ops[stage.source])
+            chosen |= _backward(op, ops[stage.source], itemsize)
         if op["dense"]:
             chosen |= _gradient(op, s, sharing, itemsize)
         return chosen
@@ -392,7 +392,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
     return chosen
 
 
-def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kernel]:
+def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
     if stage.kind is not None:
         return {"forward": stage.kind.forward}
     if not op["dense"]:
@@ -400,17 +400,23 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kerne
     to_one = op["n_out"] == 1
     if s == 0 and sharing.sparse:
         return {"forward": dense_sparse.forward_to_one if to_one else dense_sparse.forward}
-    forward = dense.forward_shared if s == sharing.shared else dense.forward
+    forward = (
+        dense.forward_of_wide if blocking.is_wide(int(op["n_out"]), itemsize) else dense.forward
+    )
+    if s == sharing.shared:
+        forward = dense.forward_shared
     return {"forward": forward, "product": product_for(int(op["n_out"]))}
 
 
-def _backward(op: Any, before: Any) -> dict[str, Kernel]:
+def _backward(op: Any, before: Any, itemsize: int) -> dict[str, Kernel]:
     """Backward kernels of a dense op, given the op before it."""
     if _scales_slopes(op, before):
         return {"backward": dense.backward_times_slopes}
     if op["n_out"] <= FEW_COLUMNS:
         return {"backward": dense.backward_from_few}
-    return {"backward": dense.backward, "back_product": matmul.product_of_panel}
+    packs = blocking.is_wide(int(op["n_out"]), itemsize)
+    backward = dense.backward_of_wide if packs else dense.backward
+    return {"backward": backward, "back_product": matmul.product_of_panel}
 
 
 def _scales_slopes(op: Any, before: Any) -> bool:
@@ -423,7 +429,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     n_out = int(op["n_out"])
     if s == 0 and sharing.sparse:
         return {"gradient": dense_sparse.sparse_gradient}
-    packs = in_python(matmul.is_wide)(n_out, itemsize)
+    packs = blocking.is_wide(n_out, itemsize)
     found = {"gradient": dense.gradient_of_wide if packs else dense.gradient}
     if n_out > FEW_COLUMNS:
         found["weight_gradient"] = matmul.weight_gradient

@@ -5,6 +5,7 @@ The sizes of the parts follow from the program's sizes and the number of threads
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from ..kernels import plan
 from ..kernels.compiler.jit import in_python
 from ..kernels.compiler.memory import CACHE_LINE, address_of, aligned_zeros
 from ..kernels.ops.kind import Sizes
+from ..kernels.products import blocking
 from ..kernels.products.sums import n_parts
 from ..kernels.products.tiles import tile_width_of
 from ..kernels.step import shares
 from ..kernels.step.rows import SPARSE
 from ..kernels.step.threads import sync_size
-from ..kernels.tuning import BLOCK_TILES, HOT_NUMBERS, SPACING, TILE_ROWS
+from ..kernels.tuning import SPACING
 from .job import Job
 
 
@@ -102,8 +104,7 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     first = min(int(job.model["first_trained"]), ops.size - 1)
     flowing = max(stage.n_out for stage in job.program.stages[first:])
     space["gradient_width"] = flowing
-    block_width = BLOCK_TILES * _tile_width(job)
-    block = max(HOT_NUMBERS, TILE_ROWS * block_width, job.widest_out)  # or all biases
+    block = max(job.widest_out, *map(math.prod, job.gradient_blocks))  # biases need `widest_out`
     space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
     places += of_ops("slopes")
     places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
@@ -125,13 +126,11 @@ def _kept_places(job: Job) -> list[tuple[Any, str, int]]:
 
 def _panel(job: Job, training: bool) -> int:
     """Size of a thread's panel, in numbers."""
-    width = _tile_width(job)
-    widest = max(job.widest_out, *(stage.n_in for stage in job.program.stages))
-    block_width = BLOCK_TILES * width
-    block_height = max(TILE_ROWS, HOT_NUMBERS // block_width)
+    itemsize = job.dtype.itemsize
+    most = max(blocking.room(stage.n_in, stage.n_out, itemsize) for stage in job.program.stages)
     if training and job.is_wide:
-        return max(widest * width, job.batch_size * (block_width + block_height))
-    return widest * width
+        most = max(most, job.batch_size * max(map(sum, job.gradient_blocks)))
+    return most
 
 
 def _shared_places(job: Job, row: int, spacing: int) -> list[tuple[Any, str, int]]:

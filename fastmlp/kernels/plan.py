@@ -44,6 +44,9 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   weight_rows, weight_width  shape of its weights; a vector has 1 row, an op without weights 0
 #   n_biases         n_out, or 0
 #   buffers          index of its first number in buffers
+#   block_rows, block_columns  size of the blocks in which its gradient is computed
+#   packed_rows, packed_stride, back_packed_rows, back_packed_stride  how a dense op packs the rows
+#                    of its inputs and of its output's gradient, or 0 if it does not
 #   values, slopes   addresses of (batch, n_out)
 #   kept             address of what the forward pass keeps for the backward pass; layout by kind
 #   places, options  addresses of int64 and float64; meaning by kind
@@ -56,7 +59,8 @@ OP = _record(
     "forward scale backward gradient activate drop"
     " product back_product weight_gradient narrow_gradient"
     " source dense elementwise n_in n_out weights biases weight_rows weight_width n_biases buffers"
-    " dropout_stream penalty_parts values slopes kept places options as_trained",
+    " dropout_stream penalty_parts values slopes kept places options as_trained"
+    " block_rows block_columns packed_rows packed_stride back_packed_rows back_packed_stride",
     "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
 )
 

@@ -35,6 +35,11 @@ BLOCK_TILES = 4  # tiles side by side in such a block
 # Rows with a stride above this many bytes fall on too few cache sets and pages to be read in place.
 # They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
 WIDE_BYTES, PACK_ROWS = 1024, 16
+# Bytes of rows that are packed for a product, and reread for each panel of columns.
+PACKED_BYTES = 128 * 1024
+PACKED_PANELS = 8  # panels of columns that are packed at a time
+# The same for a gradient: bytes of the packed slopes, of the packed inputs and of the block.
+SLOPES_BYTES, INPUTS_BYTES, GRADIENT_BYTES = 512 * 1024, 24 * 1024, 192 * 1024
 # Non-zeros per column of a batch from which it is worth sorting them by columns.
 WORTH_SORTING = 8
 

@@ -108,11 +108,17 @@ class Sums(NamedTuple):
 
 
 class Tools(NamedTuple):
-    """Resources of a product: a kernel for panels, a tile's width of zeros, room for a panel."""
+    """Resources of a product: a kernel for panels, and addresses of memory that it uses.
+
+    zeros: as many as a tile is wide; positions: 0, 1, 2, ... (int32) for each row of the batch;
+    panel: `blocking.room` numbers; packing: a `blocking.Packing`.
+    """
 
     product: Any
     zeros: Any
+    positions: Any
     panel: Any
+    packing: Any
 
 
 class Rows(NamedTuple):

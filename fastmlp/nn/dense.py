@@ -14,7 +14,7 @@ from ..inputs import checks
 from ..inputs.tables import is_sparse, table_of
 from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.memory import address_of, laid_out
-from ..kernels.products import matmul, narrow, sparse
+from ..kernels.products import blocking, matmul, narrow, sparse
 from ..kernels.products.tiles import tile_width
 from ..kernels.tuning import FEW_COLUMNS
 from ..kernels.views import Block, Csr, Inputs, Matrix, Panels, Tools, Weights
@@ -183,7 +183,7 @@ class Dense(Layer):
             self.initialize_alone(X.shape[1], checks.compute_type(X.dtype))
         (n, n_in), n_out = X.shape, self.b.size
         dtype, weights, biases = self.W.dtype, *self._addresses(n_in, n_out)
-        Z, order, panel = np.empty((n, n_out), dtype), _positions(n), _panel(n_in, dtype)
+        Z, order, panel = np.empty((n, n_out), dtype), _positions(n), _panel(n_in, n_out, dtype)
         outputs = address_of(Z, "outputs", dtype, n * n_out, written=True)
         index = address_of(order, "positions", np.int32, n)
         space = address_of(panel, "a panel", dtype, panel.size, written=True)
@@ -197,8 +197,11 @@ class Dense(Layer):
             return Z
         X = laid_out(X, dtype)
         inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
-        matmul.dense_forward(
-            Tools(product_for(n_out).address(dtype), 0, space), inputs, Block(0, n, 0, n_out),
+        packing = blocking.forward_packing(n_in, n_out, dtype.itemsize)
+        multiply = matmul.forward_of_wide if packing.rows else matmul.dense_forward
+        multiply(
+            Tools(product_for(n_out).address(dtype), 0, index, space, packing), inputs,
+            Block(0, n, 0, n_out),
             Weights(weights, n_out, biases, n_in, n_out), Matrix(outputs, n_out), dtype.type(1),
         )  # fmt: skip
         self._X = X
@@ -210,7 +213,7 @@ class Dense(Layer):
         X, W, n = self._X, self.W, self._X.shape[0]
         (n_in, n_out), dtype, one = W.shape, W.dtype, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
-        order, panel = _positions(n), _panel(max(n_in, n_out), dtype)
+        order, panel = _positions(n), _panel(n_in, n_out, dtype)
         few = n_out <= FEW_COLUMNS
         rows = address_of(dY, "dY", dtype, n * n_out)
         index = address_of(order, "positions", np.int32, n)
@@ -232,10 +235,14 @@ class Dense(Layer):
         tools = Tools(
             0 if few else matmul.product_of_panel.address(dtype),
             address_of(zeros, "zeros", dtype, zeros.size),
+            index,
             address_of(panel, "a panel", dtype, panel.size, written=True),
+            blocking.backward_packing(n_out, dtype.itemsize),
         )
         weights, _ = self._addresses(n_in, n_out)
         product = (narrow if few else matmul).input_gradient
+        if tools.packing.rows:
+            product = matmul.input_gradient_of_wide
         product(
             tools, Inputs(rows, n_out * one.itemsize, index), Block(0, n, 0, n_in),
             Weights(weights, n_out, 0, n_in, n_out),
@@ -264,6 +271,6 @@ def _positions(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.int32)
 
 
-def _panel(depth: int, dtype: np.dtype) -> np.ndarray:
-    """Scratch memory for a packed panel."""
-    return np.empty(depth * tile_width(dtype.type(1)), dtype)
+def _panel(n_in: int, n_out: int, dtype: np.dtype) -> np.ndarray:
+    """Scratch memory for packed panels."""
+    return np.empty(blocking.room(n_in, n_out, dtype.itemsize), dtype)

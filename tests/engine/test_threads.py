@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import engine, job, outputs, spares
+from fastmlp.engine import engine, outputs, spares
 from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.compiler.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.products import blocking
 from fastmlp.kernels.step import threads
 from fastmlp.kernels.step.threads import ABORTED, sync_size
 from fastmlp.network import Network
@@ -273,7 +274,7 @@ def test_bits_where_narrow_layers_are_shared_by_columns(
     """Layers narrower than a tile leave nothing to all threads but one."""
     X, y, optimizer = HOW[how](data[0]), data[1], Adam(0.02, clip_norm=0.5)
     by_rows, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
-    monkeypatch.setattr(job, "is_wide", lambda *_: True)
+    monkeypatch.setattr(blocking, "is_wide", lambda *_: True)
     by_columns = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
     np.testing.assert_array_equal(by_columns[0], by_rows)
     assert by_columns[1] == losses

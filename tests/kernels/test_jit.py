@@ -254,7 +254,6 @@ INSIDE = {
     "narrow.times_input_gradient",
     "common.finish_forward",
     "common.inputs_of",
-    "dense.block_sizes",
     "parameters.update",
     "random.drop",
     "rows.prefetch_tile",
@@ -334,7 +333,7 @@ OF_ANY_SMALL_ONE = {
     "common.scale_slopes",
     "dense.backward_times_slopes",
     "dense.dense_gradient",
-    "dense.forward",
+    "dense.dense_forward",
     "matmul.product_of_panel",
     "matmul.weight_gradient",
     "narrow.weight_gradient",
@@ -450,7 +449,7 @@ OF_THE_FIT = {
     "common.scale_slopes",
     "dense.dense_backward_from_few",
     "dense.dense_gradient",
-    "dense.forward",
+    "dense.dense_forward",
     "losses.cross_entropy_of_labels",
     "matmul.product_of_panel",
     "matmul.weight_gradient",
@@ -682,7 +681,7 @@ def test_the_cache_folder_is_where_the_kernels_are_kept() -> None:
     folder = cache_folder()
     assert folder is not None
     in_this_process("float32")
-    for name in ("step.train_steps-*.nbi", "dense.forward-*.address.nbi"):
+    for name in ("step.train_steps-*.nbi", "dense.dense_forward-*.address.nbi"):
         assert list(Path(folder).glob(name)), name
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels.compiler.jit import VECTOR_BYTES
-from fastmlp.kernels.products import matmul, narrow, sums
+from fastmlp.kernels.products import blocking, matmul, narrow, sums
+from fastmlp.kernels.products.blocking import Packing
 from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.step import rows as kernel_rows
 from fastmlp.kernels.tuning import FEW_COLUMNS, TILE_ROWS
@@ -35,6 +36,7 @@ from ..support import address_of
 pytestmark = pytest.mark.thinned(1)
 
 DTYPES = [np.float32, np.float64]
+POSITIONS = np.arange(4096, dtype=np.int32)
 SENTINEL = -12345.0
 EDGES = range(1, 71)  # past two full tiles of the widest vectors in float32
 # Few sizes with a different remainder for every tile height, and less and more than a full tile.
@@ -89,27 +91,32 @@ def scratch(depth: int, like: np.ndarray) -> np.ndarray:
     return np.full(depth * tile_width(like.dtype.type(1)) + 7, np.nan, like.dtype)
 
 
+def room(n_in: int, n_out: int, like: np.ndarray) -> np.ndarray:
+    return np.full(blocking.room(n_in, n_out, like.itemsize) + 7, np.nan, like.dtype)
+
+
 def at(memory: np.ndarray, start: int = 0) -> int:
     return address_of(memory) + start * memory.itemsize
 
 
-def tools_for(n_out: int, panel: np.ndarray, zeros: int = 0) -> Tools:
-    """What a product with panels of so many columns works with."""
-    return Tools(product_for(n_out).address(panel.dtype), zeros, at(panel))
+def tools_for(n_in: int, n_out: int, panel: np.ndarray) -> Tools:
+    """What a product with W (n_in, n_out) works with."""
+    packing = blocking.forward_packing(n_in, n_out, panel.itemsize)
+    return Tools(product_for(n_out).address(panel.dtype), 0, at(POSITIONS), at(panel), packing)
 
 
 def forward(
     rows: Rows, W: np.ndarray, b: np.ndarray, first: int, last: int, out: np.ndarray,
-    left: int = 0, right: int | None = None,
+    left: int = 0, right: int | None = None, panel: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
-    panel, flat_W, flat_b = scratch(n_in, out), inside_nan(W), inside_nan(b, 2)
+    panel = room(n_in, n_out, out) if panel is None else panel
+    flat_W, flat_b = inside_nan(W), inside_nan(b, 2)
     block = Block(first, last, left, n_out if right is None else right)
     weights = Weights(at(*flat_W), n_out, at(*flat_b), n_in, n_out)
-    matmul.dense_forward(
-        tools_for(n_out, panel), rows.inputs, block, weights, Matrix(at(out), n_out),
-        out.dtype.type(1),
-    )  # fmt: skip
+    tools = tools_for(n_in, n_out, panel)
+    product = matmul.forward_of_wide if tools.packing.rows else matmul.dense_forward
+    product(tools, rows.inputs, block, weights, Matrix(at(out), n_out), out.dtype.type(1))
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
 
@@ -120,16 +127,20 @@ def backward(
 ) -> np.ndarray:  # fmt: skip
     n_in, n_out = W.shape
     one = out.dtype.type(1)
-    panel, flat_W = scratch(max(n_in, n_out), out), inside_nan(W)
+    panel, flat_W = room(n_in, n_out, out), inside_nan(W)
     zeros = np.zeros(tile_width(one), out.dtype)
     # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
     d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
     order = np.ascontiguousarray(order)
-    tools = Tools(matmul.product_of_panel.address(out.dtype), at(zeros), at(panel))
+    packing = blocking.backward_packing(n_out, out.itemsize)
+    kernel = matmul.product_of_panel.address(out.dtype)
+    tools = Tools(kernel, at(zeros), at(POSITIONS), at(panel), packing)
     slopes = Inputs(at(*d), n_out * out.itemsize, address_of(order))
     block = Block(first, last, left, n_in if right is None else right)
     weights = Weights(at(*flat_W), n_out, 0, n_in, n_out)
     product = (narrow if 0 < n_out <= FEW_COLUMNS else matmul).input_gradient
+    if packing.rows:
+        product = matmul.input_gradient_of_wide
     product(tools, slopes, block, weights, Matrix(at(out), n_in), one)
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     assert not zeros.any()
@@ -148,7 +159,8 @@ def weights(
     place = Matrix(at(out, start + first * n_out + left), n_out)
     sizes = (last - first, right - left, place, one)
     panels, table = scratch(batch * (-(-(right - left) // width)), out), scratch(1, out)
-    matmul.pack_columns(at(*flat), batch, left, right, n_out, at(panels), one)
+    source = Matrix(at(*flat) + left * size, n_out)
+    matmul.pack_columns(source, batch, right - left, at(panels), one)
     if last > first and batch:
         table = np.full(batch * (last - first), np.nan, out.dtype)
         source, width_ = Inputs(x + first * size, stride, order), last - first
@@ -281,11 +293,9 @@ def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.G
     for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 64, False)):
         rows, W = as_table(rng.normal(size=(n, 3)).astype(dtype)), np.ones((3, n_out), dtype)
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
-        panel = scratch(3, out)
-        matmul.dense_forward(
-            tools_for(n_out, panel), rows.inputs, Block(0, n, 0, n_out),
-            Weights(at(W), n_out, at(b), 3, n_out), Matrix(at(out), n_out), dtype(1),
-        )  # fmt: skip
+        panel = room(3, n_out, out)
+        forward(rows, W, b, 0, n, out, panel=panel)
+        np.testing.assert_array_equal(out.reshape(n, n_out)[:, :1], out.reshape(n, n_out)[:, 5:6])
         assert np.isnan(panel).all() != packed
 
 
@@ -451,7 +461,7 @@ def test_slopes_times_the_gradient_of_few_outputs(
     panel, order = scratch(n_in, slopes), np.arange(n, dtype=np.int32)
     given = Inputs(at(d), n_out * d.itemsize, address_of(order))
     narrow.times_input_gradient(
-        Tools(0, 0, at(panel)), given, Block(1, 5, left, right),
+        Tools(0, 0, 0, at(panel), Packing()), given, Block(1, 5, left, right),
         Weights(at(W), n_out, 0, n_in, n_out), Matrix(at(slopes), n_in), dtype(1),
     )  # fmt: skip
     np.testing.assert_array_equal(slopes, wanted)
@@ -516,7 +526,7 @@ def test_sums_over_inputs_come_in_parts(
     one, zeros, panel = dtype(1), np.zeros(n_out, dtype), np.empty(64 * n_in, dtype)
 
     def multiply(begin: int, end: int, base: np.ndarray, out: int, part_bytes: int) -> None:
-        tools = tools_for(n_out, panel, address_of(zeros))
+        tools = tools_for(n_in, n_out, panel)
         weights = Weights(address_of(W), n_out, address_of(base), n_in, n_out)
         matmul.forward_parts(
             tools, X.inputs, Span(0, n, n), Sums(n_in, len(parts), begin, end), weights,

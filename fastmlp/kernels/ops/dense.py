@@ -12,10 +12,11 @@ from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit
 from ..products import matmul, narrow
+from ..products.blocking import Packing
 from ..products.sums import n_parts
 from ..products.tiles import tile_width
 from ..step import rows, shares
-from ..tuning import BLOCK_TILES, FEW_COLUMNS, HOT_NUMBERS, TILE_ROWS
+from ..tuning import FEW_COLUMNS
 from ..views import Block, Inputs, Matrix, Panels, Span, Sums, Tools, Weights
 from . import common
 from .parameters import bias_gradient, gradient_place, use_gradient
@@ -33,20 +34,27 @@ def panel_of(turn):
 # ---------------------------------------------------------------- forward
 
 
-@OP
-def forward(turn, s, one):
-    """This thread's block of the product, then its activation."""
-    op, size = turn.ops[s], itemsize(one)
-    block, home = shares.my_block(turn, s, one), shares.home(turn, s, one)
-    offset, stride = shares.layout(turn, s, one)
-    weights = Weights(
-        home.params + home.weights * size, home.stride, home.params + home.biases * size,
-        op["n_in"], op["n_out"],
-    )  # fmt: skip
-    tools = Tools(op["product"], turn.space["zeros"], panel_of(turn))
-    out = Matrix(op["values"] + offset, stride)
-    matmul.dense_forward(tools, common.inputs_of(turn, s, one), block, weights, out, one)
-    common.finish_forward(turn, s, block, one)
+def _forward_with(product: Any, name: str) -> Kernel:
+    def forward(turn, s, one):
+        """This thread's block of the product, then its activation."""
+        op, size, space = turn.ops[s], itemsize(one), turn.space
+        block, home = shares.my_block(turn, s, one), shares.home(turn, s, one)
+        offset, stride = shares.layout(turn, s, one)
+        weights = Weights(
+            home.params + home.weights * size, home.stride, home.params + home.biases * size,
+            op["n_in"], op["n_out"],
+        )  # fmt: skip
+        packing = Packing(op["packed_rows"], op["packed_stride"])
+        tools = Tools(op["product"], space["zeros"], space["positions"], panel_of(turn), packing)
+        out = Matrix(op["values"] + offset, stride)
+        product(tools, common.inputs_of(turn, s, one), block, weights, out, one)
+        common.finish_forward(turn, s, block, one)
+
+    return interfaces.OP.kernel(forward, name)
+
+
+forward = _forward_with(matmul.dense_forward, "dense_forward")
+forward_of_wide = _forward_with(matmul.forward_of_wide, "dense_forward_of_wide")
 
 
 @jit
@@ -76,7 +84,8 @@ def _multiply_my_inputs(turn, s, one):
     else:
         out += (shares.stored_part(parts, crew["n_threads"], first) - first) * part_bytes
     weights = Weights(params + op["weights"] * size, op["n_out"], base, op["n_in"], op["n_out"])
-    tools, sums = Tools(op["product"], base, panel_of(turn)), Sums(op["n_in"], parts, first, last)
+    tools = Tools(op["product"], base, turn.space["positions"], panel_of(turn), Packing(0, 0))
+    sums = Sums(op["n_in"], parts, first, last)
     matmul.forward_parts(
         tools, common.inputs_of(turn, s, one), span, sums, weights, Matrix(out, op["n_out"]),
         part_bytes, one,
@@ -115,8 +124,10 @@ def _backward_views(turn, s, one):
     """Operands of the product with W^T: its tools, the linear output's gradient, and W."""
     op = turn.ops[s]
     n_in, n_out = op["n_in"], op["n_out"]
-    tools = Tools(op["back_product"], turn.space["zeros"], panel_of(turn))
-    slopes = Inputs(op["slopes"], n_out * itemsize(one), turn.space["positions"])
+    positions = turn.space["positions"]
+    packing = Packing(op["back_packed_rows"], op["back_packed_stride"])
+    tools = Tools(op["back_product"], turn.space["zeros"], positions, panel_of(turn), packing)
+    slopes = Inputs(op["slopes"], n_out * itemsize(one), positions)
     at = turn.model["params"] + op["weights"] * itemsize(one)
     return tools, slopes, Weights(at, n_out, 0, n_in, n_out)
 
@@ -132,6 +143,7 @@ def _backward_with(product: Any, name: str) -> Kernel:
 
 
 backward = _backward_with(matmul.input_gradient, "dense_backward")
+backward_of_wide = _backward_with(matmul.input_gradient_of_wide, "dense_backward_of_wide")
 backward_from_few = _backward_with(narrow.input_gradient, "dense_backward_from_few")
 
 
@@ -150,13 +162,6 @@ def backward_times_slopes(turn, s, one):
 
 
 @jit
-def block_sizes(n_out, one):
-    """Rows and columns of the blocks in which a gradient is computed and applied."""
-    width = BLOCK_TILES * tile_width(one)
-    return max(1, HOT_NUMBERS // min(width, n_out) // TILE_ROWS) * TILE_ROWS, width
-
-
-@jit
 def _slopes_in_place(turn, s, left, right, one):
     """Columns left..right of the linear output's gradient, read in place."""
     offset, stride = shares.layout(turn, s, one)
@@ -169,7 +174,8 @@ def _slopes_in_place(turn, s, left, right, one):
 def _slopes_packed(turn, s, left, right, one):
     """As `_slopes_in_place`, packed into panels."""
     op, panel, width = turn.ops[s], panel_of(turn), tile_width(one)
-    matmul.pack_columns(op["slopes"], turn.batch, left, right, op["n_out"], panel, one)
+    source = Matrix(op["slopes"] + left * itemsize(one), op["n_out"])
+    matmul.pack_columns(source, turn.batch, right - left, panel, one)
     return Panels(panel, width, turn.batch * width * itemsize(one))
 
 
@@ -184,7 +190,7 @@ def _inputs_in_place(turn, s, first, last, one):
 def _inputs_packed(turn, s, first, last, one):
     """As `_inputs_in_place`, packed into adjacent memory after the panels of slopes."""
     x, size, width = common.inputs_of(turn, s, one), itemsize(one), last - first
-    panel = panel_of(turn) + BLOCK_TILES * tile_width(one) * turn.batch * size
+    panel = panel_of(turn) + turn.ops[s]["block_columns"] * turn.batch * size
     columns = Inputs(x.at + first * size, x.stride, x.order)
     rows.copy_rows(columns, 0, turn.batch, width, Matrix(panel, width), one)
     return Inputs(panel, width * size, turn.space["positions"])
@@ -195,7 +201,7 @@ def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
     def weight_gradient(turn, s, one):
         """This thread's share of a W, block by block, each updated while it is in the cache."""
         mine, op = shares.my_weights(turn, s, one), turn.ops[s]
-        height, width = block_sizes(op["n_out"], one)
+        height, width = op["block_rows"], op["block_columns"]
         for left in range(mine.left, mine.right, width):
             right = min(mine.right, left + width)
             d = slopes_of(turn, s, left, right, one)

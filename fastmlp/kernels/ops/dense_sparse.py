@@ -11,7 +11,7 @@ from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit
 from ..plan import INT32_BYTES
-from ..products import matmul, sparse
+from ..products import sparse
 from ..step import rows, shares
 from ..views import Block, ByColumns, Csr, Inputs, Matrix, Weights
 from . import common, dense, parameters
@@ -60,7 +60,7 @@ def _slopes(turn, s, left, right, one):
     """Columns left..right of the linear output's gradient, read in place."""
     op, size, width = turn.ops[s], itemsize(one), right - left
     at, n_out = op["slopes"] + left * size, op["n_out"]
-    if not matmul.is_wide(n_out, size):
+    if turn.ops[s]["packed_rows"] == 0:
         return Matrix(at, n_out)
     slopes, panel = Inputs(at, n_out * size, turn.space["positions"]), dense.panel_of(turn)
     rows.copy_rows(slopes, 0, turn.batch, width, Matrix(panel, width), one)
@@ -84,7 +84,7 @@ def _sorted(turn, s, mine, one):
     op, found, csr = turn.ops[s], _columns_of_batch(turn, one), _csr_of(turn)
     n_in, n_out, zeros = op["n_in"], op["n_out"], turn.space["zeros"]
     sparse.sort_by_columns(csr, turn.order, turn.batch, mine.first, mine.last, n_in, found, one)
-    height, width = dense.block_sizes(n_out, one)
+    height, width = op["block_rows"], op["block_columns"]
     for left in range(mine.left, mine.right, width):
         right = min(mine.right, left + width)
         slopes, n_columns = _slopes(turn, s, left, right, one), right - left

@@ -197,6 +197,12 @@ class TileEmitter:
         for c, vector in enumerate(rows):
             self._store(vector, column(self.index(c)), None)
 
+    def copy(self, source, target, vectors):
+        """Copy some vectors of adjacent numbers, both given as pointers."""
+        masks = [None] * vectors
+        for v, vector in enumerate(self._load_row(source, masks)):
+            self._store(vector, self.element(target, self.index(v * self.lanes)), None)
+
     def _select(self, upper, lower, step, offset):
         """Lanes of `upper`, or of `lower` where bit `step` of the lane number is set."""
         lanes = range(self.lanes)

@@ -12,11 +12,13 @@ from typing import Any
 from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit, numbers
+from ..plan import INT32_BYTES
 from ..step import rows
-from ..tuning import PACK_ROWS, WIDE_BYTES
+from ..tuning import PACK_ROWS, PACKED_PANELS
 from ..views import Block, Inputs, Matrix, Panel, Span, Sums
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
+    copy_tile_row,
     tile_height,
     tile_of_columns,
     tile_of_rows,
@@ -26,27 +28,6 @@ from .tiles import (
 )
 
 _ROWS_AT_ONCE = 4  # rows that a bias gradient adds for each load and store of its sum
-
-
-@jit
-def is_wide(n_columns, n_bytes):
-    """Whether rows are so long that columns are packed before they are used.
-
-    n_bytes: size of one number.
-    """
-    return n_columns * n_bytes > WIDE_BYTES
-
-
-@jit
-def _packed(weights, first, last, j, columns, n_out, panel, one):
-    """Pack rows first..last of W's columns j.. into adjacent memory; returns the panel."""
-    size, width = itemsize(one), tile_width(one)
-    for k in range(first, last):
-        row = numbers(panel + k * width * size, columns, one)
-        source = numbers(weights + (k * n_out + j) * size, columns, one)
-        for c in range(columns):
-            row[c] = source[c]
-    return panel
 
 
 def product_with(tile: Any, name: str) -> Kernel:
@@ -87,23 +68,17 @@ _product = interfaces.PRODUCT.call
 def dense_forward(tools, inputs, block, weights, out, one):
     """Z[r, j] <- b[j] + A[order[r]] W[:, j] for first <= r < last and left <= j < right.
 
-    inputs: A (n, n_in) in its order, and weights read; out: Z (batch, n_out) written. The panel of
-    `tools` has n_in rows. 2 n_in n_out flops per row.
+    inputs: A (n, n_in) in its order, and weights read; out: Z (batch, n_out) written.
+    2 n_in n_out flops per row.
     """
     size, width, n_in = itemsize(one), tile_width(one), weights.n_in
     parts, span = n_parts(n_in, weights.n_out), Span(block.first, block.last, 0)
-    packs = is_wide(weights.n_out, size) and block.last - block.first >= PACK_ROWS
     for j in range(block.left, block.right, width):
-        columns = min(width, block.right - j)
-        at, stride = weights.at + j * size, weights.stride
-        if packs:
-            at, stride = _packed(weights.at, 0, n_in, j, columns, stride, tools.panel, one), width
-        step = 1 if packs else parts  # a packed part of the panel stays in the first-level cache
-        for part in range(0, parts, step):
-            _product(tools.product, (
-                inputs, span, Panel(at, stride, columns), Sums(n_in, parts, part, part + step),
-                weights.biases + j * size, Matrix(out.at + j * size, out.stride), 0, one,
-            ))  # fmt: skip
+        panel = Panel(weights.at + j * size, weights.stride, min(width, block.right - j))
+        _product(tools.product, (
+            inputs, span, panel, Sums(n_in, parts, 0, parts), weights.biases + j * size,
+            Matrix(out.at + j * size, out.stride), 0, one,
+        ))  # fmt: skip
 
 
 @jit
@@ -115,17 +90,12 @@ def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     in a separate matrix (batch, n_out), `part_bytes` apart; if that is 0, their sum is stored.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
-    packs = is_wide(n_out, size) and span.last >= PACK_ROWS
-    k = input_part_start(sums.depth, sums.parts, sums.begin)
-    stop = input_part_start(sums.depth, sums.parts, sums.end)
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
-        at, stride = weights.at + j * size, weights.stride
-        if packs:
-            at, stride = _packed(weights.at, k, stop, j, columns, n_out, tools.panel, one), width
         once = Span(span.first, span.last, span.ahead if j == 0 else 0)
         _product(tools.product, (
-            inputs, once, Panel(at, stride, columns), sums, weights.biases + j * size,
+            inputs, once, Panel(weights.at + j * size, weights.stride, columns), sums,
+            weights.biases + j * size,
             Matrix(out.at + j * size, out.stride), part_bytes, one,
         ))  # fmt: skip
 
@@ -150,25 +120,25 @@ def add_parts(parts, part_bytes, count, first, last, n_out, out, one):
 
 @jit
 def _transpose(source, n_rows, n_columns, out, stride, one):
-    """out[k, r] <- source[r, k], `stride` numbers from row to row of out."""
+    """out[k, r] <- source[r, k], `stride` numbers from row to row of out; source: a Matrix."""
     size, width = itemsize(one), transposed_width(one)
     whole_rows, whole_columns = n_rows // width * width, n_columns // width * width
     for k in range(0, whole_columns, width):
         for r in range(0, whole_rows, width):
-            block = source + (r * n_columns + k) * size
-            transpose_block(block, n_columns, out + (k * stride + r) * size, stride, one)
+            block = source.at + (r * source.stride + k) * size
+            transpose_block(block, source.stride, out + (k * stride + r) * size, stride, one)
     below = Block(whole_rows, n_rows, 0, n_columns)
     beside = Block(0, whole_rows, whole_columns, n_columns)
-    _transpose_edge(source, n_columns, below, out, stride, one)
-    _transpose_edge(source, n_columns, beside, out, stride, one)
+    _transpose_edge(source.at, source.stride, below, out, stride, one)
+    _transpose_edge(source.at, source.stride, beside, out, stride, one)
 
 
 @jit
-def _transpose_edge(source, n_columns, block, out, stride, one):
+def _transpose_edge(source, source_stride, block, out, stride, one):
     """Transpose what does not fill whole blocks, number by number."""
     size, left = itemsize(one), block.left
     for r in range(block.first, block.last):
-        row = numbers(source + (r * n_columns + left) * size, block.right - left, one)
+        row = numbers(source + (r * source_stride + left) * size, block.right - left, one)
         for k in range(row.size):
             numbers(out + ((left + k) * stride + r) * size, 1, one)[0] = row[k]
 
@@ -177,15 +147,15 @@ def _transpose_edge(source, n_columns, block, out, stride, one):
 def input_gradient(tools, slopes, block, weights, out, one):
     """dX[r, i] <- dZ[order[r]] W[i]^T for first <= r < last and left <= i < right.
 
-    slopes: dZ (batch, n_out) in its order, and weights read; out: dX (batch, n_in) written. The
-    panel of `tools` has n_in or n_out rows, whichever is more. Sums over outputs are also split
-    into parts, so that the part of the panel in use stays in the first-level cache.
+    slopes: dZ (batch, n_out) in its order, and weights read; out: dX (batch, n_in) written. Sums
+    over outputs are also split into parts, so that the part of the panel in use stays in the
+    first-level cache.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
     parts, span = n_parts_of_any_width(n_out), Span(block.first, block.last, 0)
     for j in range(block.left, block.right, width):
         columns = min(width, block.right - j)
-        _transpose(weights.at + j * n_out * size, columns, n_out, tools.panel, width, one)
+        _pack_transposed(weights, 0, n_out, j, columns, tools.panel, one)
         panel = Panel(tools.panel, width, columns)
         for part in range(parts):
             _product(tools.product, (
@@ -194,17 +164,111 @@ def input_gradient(tools, slopes, block, weights, out, one):
             ))  # fmt: skip
 
 
+def _packed_product_with(pack: Any) -> Any:
+    """A product that packs both operands, a part of the sum at a time.
+
+    A part of the rows stays in the second-level cache for all panels of columns, a panel stays in
+    the first-level cache for all tiles of rows.
+
+    pack: `pack(weights, first, last, j, columns, panels, one)` writes rows first..last of the
+    right-hand operand's columns j.. to consecutive panels.
+    """
+
+    @jit
+    def product(tools, inputs, block, weights, sums, base, out, one):
+        size, width = itemsize(one), tile_width(one)
+        (base_at, base_step), group = base, PACKED_PANELS * width
+        for part in range(sums.begin, sums.end):
+            k = input_part_start(sums.depth, sums.parts, part)
+            depth = input_part_start(sums.depth, sums.parts, part + 1) - k
+            stride, step = tools.packing.stride, tools.packing.rows
+            panels, table = tools.panel, tools.panel + stride * group * size
+            for first in range(block.first, block.last, step):
+                last = min(block.last, first + step)
+                order = inputs.order + first * INT32_BYTES
+                columns_of = Inputs(inputs.at + k * size, inputs.stride, order)
+                rows.copy_rows(columns_of, 0, last - first, depth, Matrix(table, stride), one)
+                packed = Inputs(table - k * size, stride * size, tools.positions)
+                for left in range(block.left, block.right, group):
+                    right = min(block.right, left + group)
+                    pack(weights, k, k + depth, left, right - left, panels, one)
+                    for j in range(left, right, width):
+                        # As if it began at the sum's first term, not at the part's.
+                        panel = panels + ((j - left) * depth - k * width) * size
+                        place = out.at + (first * out.stride + j) * size
+                        _product(tools.product, (
+                            packed, Span(0, last - first, 0),
+                            Panel(panel, width, min(width, right - j)),
+                            Sums(sums.depth, sums.parts, part, part + 1),
+                            base_at + j * base_step, Matrix(place, out.stride), 0, one,
+                        ))  # fmt: skip
+
+    return product
+
+
 @jit
-def pack_columns(d, n_rows, left, right, n_out, out, one):
-    """Copy columns left..right of (n_rows, n_out) into consecutive panels, one tile wide.
+def _pack_weights(weights, first, last, j, columns, panels, one):
+    source = Matrix(weights.at + (first * weights.stride + j) * itemsize(one), weights.stride)
+    pack_columns(source, last - first, columns, panels, one)
+
+
+@jit
+def _pack_transposed(weights, first, last, j, columns, panels, one):
+    size, width, depth = itemsize(one), tile_width(one), last - first
+    for c in range(0, columns, width):
+        at = weights.at + ((j + c) * weights.stride + first) * size
+        source, panel = Matrix(at, weights.stride), panels + c * depth * size
+        _transpose(source, min(width, columns - c), depth, panel, width, one)
+
+
+_forward_packed = _packed_product_with(_pack_weights)
+_backward_packed = _packed_product_with(_pack_transposed)
+
+
+@jit
+def forward_of_wide(tools, inputs, block, weights, out, one):
+    """As `dense_forward`, with operands packed if there are enough rows to share the cost."""
+    if block.last - block.first < PACK_ROWS:
+        dense_forward(tools, inputs, block, weights, out, one)
+        return
+    parts = n_parts(weights.n_in, weights.n_out)
+    sums, base = Sums(weights.n_in, parts, 0, parts), (weights.biases, itemsize(one))
+    _forward_packed(tools, inputs, block, weights, sums, base, out, one)
+
+
+@jit
+def input_gradient_of_wide(tools, slopes, block, weights, out, one):
+    """As `input_gradient`, with operands packed if there are enough rows to share the cost."""
+    if block.last - block.first < PACK_ROWS:
+        input_gradient(tools, slopes, block, weights, out, one)
+        return
+    parts = n_parts_of_any_width(weights.n_out)
+    sums, base = Sums(weights.n_out, parts, 0, parts), (tools.zeros, 0)
+    _backward_packed(tools, slopes, block, weights, sums, base, out, one)
+
+
+@jit
+def pack_columns(source, n_rows, n_columns, out, one):
+    """Copy a Matrix into consecutive panels, one tile wide.
 
     In place, the numbers of a column are so far apart that they evict each other from the cache.
+    Some panels are written at a time, since reading long runs of each row is faster.
     """
     size, width = itemsize(one), tile_width(one)
-    for j in range(left, right, width):
-        columns = min(width, right - j)
-        panel = out + (j - left) * n_rows * size
-        _packed(d, 0, n_rows, j, columns, n_out, panel, one)
+    whole, panel = n_columns // width, n_rows * width
+    for first in range(0, whole, PACKED_PANELS):
+        last = min(whole, first + PACKED_PANELS)
+        for r in range(n_rows):
+            row = source.at + r * source.stride * size
+            for p in range(first, last):
+                copy_tile_row(row + p * width * size, out + (p * panel + r * width) * size, one)
+    rest = n_columns - whole * width
+    if rest > 0:
+        for r in range(n_rows):
+            row = numbers(out + (whole * panel + r * width) * size, rest, one)
+            found = numbers(source.at + (r * source.stride + whole * width) * size, rest, one)
+            for c in range(rest):
+                row[c] = found[c]
 
 
 @interfaces.WEIGHT_GRADIENT.kernel

@@ -174,6 +174,18 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
+    def copy_tile_row(typingctx, source, target, one):
+        """Copy as many adjacent numbers as a tile is wide, from one address to another."""
+        signature = types.void(types.intp, types.intp, one)
+
+        def codegen(context, builder, signature, args):
+            code = TileEmitter(context, builder, one)
+            code.copy(pointer(builder, args[0]), pointer(builder, args[1]), VECTORS)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
     def _tile_of_sparse_row(typingctx, values, indices, depth, b, base, c, one):
         """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
@@ -220,6 +232,9 @@ else:
     def _store_tile(c, c_stride, values, one):
         for r, row in enumerate(values):
             numbers(c + r * c_stride * itemsize(one), row.size, one)[:] = row
+
+    def copy_tile_row(source, target, one):
+        numbers(target, tile_width(one), one)[:] = numbers(source, tile_width(one), one)
 
     def tile_of_rows(a, i, rows, b, depth, base, c, one):
         index = integers(a.order, i + rows)[i:]

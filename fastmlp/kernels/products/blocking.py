@@ -1,0 +1,98 @@
+"""How matrix products are cut into blocks that fit the caches, chosen in Python for each op.
+
+Compiled code gets the sizes with its operands. They never change a bit, only the speed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..compiler.jit import in_python
+from ..compiler.memory import CACHE_LINE
+from ..tuning import (
+    BLOCK_TILES,
+    GRADIENT_BYTES,
+    HOT_NUMBERS,
+    INPUTS_BYTES,
+    PACKED_BYTES,
+    PACKED_PANELS,
+    SLOPES_BYTES,
+    TILE_ROWS,
+    WIDE_BYTES,
+)
+from .sums import input_part_start, n_parts, n_parts_of_any_width
+from .tiles import tile_width_of
+
+
+class Packing(NamedTuple):
+    """How many rows are packed at a time, and numbers from one to the next; zeros for none."""
+
+    rows: int = 0
+    stride: int = 0
+
+
+class GradientBlock(NamedTuple):
+    """Rows and columns of the blocks in which a gradient is computed and applied."""
+
+    rows: int
+    columns: int
+
+
+def is_wide(n_columns: int, itemsize: int) -> bool:
+    """Whether rows are so long that they are packed before they are used."""
+    return n_columns * itemsize > WIDE_BYTES
+
+
+def forward_packing(n_in: int, n_out: int, itemsize: int) -> Packing:
+    """For the product with W (n_in, n_out)."""
+    parts = in_python(n_parts)(n_in, n_out)
+    return _packing(n_in, parts, itemsize) if is_wide(n_out, itemsize) else Packing()
+
+
+def backward_packing(n_out: int, itemsize: int) -> Packing:
+    """For the product with the transpose of W (n_in, n_out)."""
+    parts = in_python(n_parts_of_any_width)(n_out)
+    return _packing(n_out, parts, itemsize) if is_wide(n_out, itemsize) else Packing()
+
+
+def _packing(depth: int, parts: int, itemsize: int) -> Packing:
+    """The stride is an odd number of cache lines, so that rows fall on different cache sets."""
+    line = CACHE_LINE // itemsize
+    stride = (-(-_longest_part(depth, parts) // line) | 1) * line
+    fitting = PACKED_BYTES // (stride * itemsize * TILE_ROWS)
+    return Packing(max(1, fitting) * TILE_ROWS, stride)
+
+
+def _longest_part(depth: int, parts: int) -> int:
+    """Length of the last part of a sum; no other part is longer."""
+    return int(depth - in_python(input_part_start)(depth, parts, parts - 1))
+
+
+def room(n_in: int, n_out: int, itemsize: int) -> int:
+    """Numbers of memory that a layer's forward and backward pass pack operands into."""
+    width = in_python(tile_width_of)(itemsize)
+    packings = forward_packing(n_in, n_out, itemsize), backward_packing(n_out, itemsize)
+    # Panels, whose depth is at most the stride, and the rows; or only a panel of whole columns.
+    columns = PACKED_PANELS * width
+    packed = [(packing.rows + columns) * packing.stride for packing in packings]
+    return int(max(*packed, max(n_in, n_out) * width))
+
+
+def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
+    """For batches of up to so many rows.
+
+    In wide layers, packed slopes stay in the second-level cache for all rows of W. Blocks are so
+    wide that the update, which reads W and the optimizer's memory row by row, reads long runs.
+    """
+    unit = BLOCK_TILES * int(in_python(tile_width_of)(itemsize))
+    if not is_wide(n_out, itemsize):
+        height = HOT_NUMBERS // min(unit, n_out)
+        return GradientBlock(_whole_tiles(height), unit)
+    fitting = max(1, SLOPES_BYTES // (batch * unit * itemsize))
+    width = min(fitting, -(-n_out // unit)) * unit
+    height = min(INPUTS_BYTES // (batch * itemsize), GRADIENT_BYTES // (width * itemsize))
+    return GradientBlock(_whole_tiles(height), width)
+
+
+def _whole_tiles(rows: int) -> int:
+    return max(1, rows // TILE_ROWS) * TILE_ROWS
