@@ -14,7 +14,7 @@ from ..inputs.tables import Table, table_of
 from ..kernels.compiler.memory import address_of
 from ..kernels.step.outputs import outputs_of_table
 from ..kernels.step.rows import SPARSE
-from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK
+from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK, WORK_OF_ONE_THREAD
 from ..nn.losses import CompiledLoss
 from .compiling import announce
 from .engine import Engine
@@ -34,7 +34,9 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     announce(network.dtype, outputs_of_table)
     table, n = table_of(X, network.dtype), X.shape[0]
     n_outputs, work_per_row = network.n_outputs, network.params.size
-    n_threads = min(choose_threads(None, n * work_per_row), -(-n // PREDICT_BLOCK))
+    n_threads = 1
+    if n * work_per_row > WORK_OF_ONE_THREAD:
+        n_threads = min(choose_threads(None, n * work_per_row), -(-n // PREDICT_BLOCK))
     out, taken = np.empty((n, n_outputs), network.dtype), np.zeros(1, np.int64)
     engines = [_engine(network, table, link) for _ in range(n_threads)]
     out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)

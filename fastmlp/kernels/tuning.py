@@ -32,7 +32,8 @@ FEW_OUTPUTS, LEAST_PART_FOR_FEW = 16, 16
 # first-level cache of 32 KiB.
 HOT_NUMBERS = 4096
 BLOCK_TILES = 4  # tiles side by side in such a block
-# Rows with a stride above this many bytes fall on too few cache sets and pages to be read in place.
+# Rows with a stride of at least this many bytes fall on too few cache sets and pages to be read in
+# place.
 # They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
 WIDE_BYTES, PACK_ROWS = 1024, 16
 # Bytes of rows that are packed for a product, and reread for each panel of columns.
@@ -66,6 +67,8 @@ FIRST_WORK, WORK_OF_ANY_STEP = 500_000_000, 100_000
 # Limits of a call of several epochs: rows (their shuffled order takes memory) and multiplications.
 ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
 PREDICT_BLOCK = 128  # rows that a thread predicts at a time
+# Multiplications of a prediction up to which starting a second thread does not pay.
+WORK_OF_ONE_THREAD = 20_000_000
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128

@@ -16,10 +16,11 @@ from ..engine.compiling import announce
 from ..engine.lowering import can_compile
 from ..errors import InputError, counted
 from ..inputs import checks, columns
-from ..inputs.tables import table_of
+from ..inputs.tables import is_sparse, table_of
 from ..inputs.targets import TargetCoder
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
-from ..kernels.step.outputs import outputs_of_row
+from ..kernels.step.outputs import outputs_of_row, outputs_of_rows
+from ..kernels.tuning import PREDICT_BLOCK, WORK_OF_ONE_THREAD
 from ..model.body import Body
 from . import evaluation
 
@@ -54,7 +55,10 @@ class Predictor:
     Predictor(4 inputs, 3 outputs, float32)
     """
 
-    __slots__ = ("_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare")
+    __slots__ = (
+        "_coder", "_dtype", "_kernel", "_kernel_of_rows", "_most_rows", "_n_features", "_n_outputs",
+        "_network", "_spare", "_spare_for_rows",
+    )  # fmt: skip
 
     def __init__(self, network: Body, coder: TargetCoder | None = None) -> None:
         if not network.is_built or not can_compile(network.layers, network.loss):
@@ -70,7 +74,9 @@ class Predictor:
         # NumPy has one object for each built-in type, so they can be compared by `is`.
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
+        self._most_rows = WORK_OF_ONE_THREAD // network.params.size
         self._spare: list[tuple[int, engine.Engine]] = [self._new_space()]
+        self._spare_for_rows: list[tuple[int, engine.Engine]] = []  # made when it is needed
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also in another process, needs new workspaces, because they hold addresses."""
@@ -111,6 +117,11 @@ class Predictor:
         """
         if getattr(X, "dtype", None) is not self._dtype:  # the kernel would refuse it, but slower
             return self._otherwise(X, out)
+        if X.ndim == 2 and type(X) is np.ndarray and len(X) <= self._most_rows:
+            result = np.empty((len(X), self._n_outputs), self._dtype) if out is None else out
+            # A block is read whole before its outputs are written, but the next one is not.
+            safe = out is None or len(X) <= PREDICT_BLOCK or not np.may_share_memory(X, out)
+            return result if safe and self._few_rows(X, result) else self._otherwise(X, out)
         result = np.empty(self._n_outputs, self._dtype) if out is None else out
         try:
             space = self._spare.pop()
@@ -163,6 +174,31 @@ class Predictor:
         )
         return found[0] if is_row else found
 
+    def _few_rows(self, X: np.ndarray, out: np.ndarray) -> bool:
+        """Write the outputs of rows that are not worth a second thread.
+
+        Returns False and does nothing if one of the arrays is not as the kernel needs it.
+        """
+        try:
+            space = self._spare_for_rows.pop()
+        except IndexError:
+            space = self._new_space_for_rows()
+        try:
+            done: bool = self._kernel_of_rows(space[0], X, out)
+        except REFUSALS:
+            done = False
+        self._spare_for_rows.append(space)
+        return done
+
+    def _new_space_for_rows(self) -> tuple[int, engine.Engine]:
+        rows = np.zeros((1, self._n_features), self._dtype)
+        made = engine.Engine(
+            self._network, table_of(rows, self._dtype), PREDICT_BLOCK, training=False
+        )
+        made.link()
+        self._kernel_of_rows = exactly(outputs_of_rows, made.job_address, rows, rows, nogil=True)
+        return made.job_address, made
+
     def _new_space(self) -> tuple[int, engine.Engine]:
         row = np.zeros((1, self._n_features), self._dtype)
         kernel = holding_gil(outputs_of_row)
@@ -176,9 +212,7 @@ class Predictor:
         """Outputs if X or `out` is not a contiguous row of the network's type."""
         X = self._tidy(X)
         if X.ndim == 2:
-            if X.shape[0] != 1 or out is not None:
-                return self._rows(X, out)
-            return self(X[0]).reshape(1, -1)  # one row needs no threads
+            return self._rows(X, out)
         if out is None:
             return self(X)
         self._check_out(out, (self._n_outputs,))
@@ -207,8 +241,13 @@ class Predictor:
         shape = X.shape[0], self._n_outputs
         if out is not None:
             self._check_out(out, shape)
-        found = np.empty(shape, self._dtype)
-        if X.shape[0]:
+        found, few = np.empty(shape, self._dtype), X.shape[0] <= self._most_rows
+        if few and not is_sparse(X):
+            tidy = np.empty(X.shape, self._dtype)
+            with np.errstate(over="ignore"):  # as in kernels, which convert rows of a matrix
+                tidy[...] = X
+            self._few_rows(tidy, found)
+        elif X.shape[0]:
             found = evaluation.outputs(self._network, X, link=True)
         if out is None:
             return found

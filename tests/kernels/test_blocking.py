@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fastmlp.kernels.compiler.jit import in_python
@@ -26,13 +28,13 @@ pytestmark = pytest.mark.fast
 @pytest.mark.parametrize("depth", SIZES)
 def test_packed_rows_hold_each_part_of_the_sum(depth: int, itemsize: int) -> None:
     """Their stride is an odd number of cache lines, and as many are packed as the cache takes."""
-    wide = WIDE_BYTES // itemsize + 1
+    wide = WIDE_BYTES // itemsize
     packing, n_parts = (
         blocking.forward_packing(depth, wide, itemsize),
         in_python(sums.n_parts)(depth, wide),
     )
     starts = [in_python(sums.input_part_start)(depth, n_parts, p) for p in range(n_parts + 1)]
-    longest = max(stop - start for start, stop in zip(starts, starts[1:], strict=False))
+    longest = max(stop - start for start, stop in itertools.pairwise(starts))
     lines, rest = divmod(packing.stride * itemsize, CACHE_LINE)
     assert rest == 0
     assert lines % 2 == 1
@@ -46,7 +48,7 @@ def test_packed_rows_hold_each_part_of_the_sum(depth: int, itemsize: int) -> Non
 
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_narrow_layers_are_not_packed(itemsize: int) -> None:
-    narrow = WIDE_BYTES // itemsize
+    narrow = WIDE_BYTES // itemsize - 1
     assert blocking.forward_packing(784, narrow, itemsize) == (0, 0)
     assert blocking.backward_packing(narrow, itemsize) == (0, 0)
     assert blocking.backward_packing(narrow + 1, itemsize).rows > 0

@@ -28,6 +28,7 @@ from scipy import sparse
 from fastmlp.engine import threads
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.tuning import PREDICT_BLOCK
 from fastmlp.network import Network
 from fastmlp.nn import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
@@ -294,6 +295,35 @@ def test_out_may_be_the_input(rng: np.random.Generator) -> None:
     assert_equal(row, wanted[3])
     assert compiled(X, X) is X
     assert_equal(X, wanted)
+
+
+@pytest.mark.nojit
+def test_out_may_overlap_rows_that_are_not_read_yet(rng: np.random.Generator) -> None:
+    """Outputs of the first block are wider than its rows, so they reach into the second block."""
+    network = Network([Dense(2, 3), Tanh(), Dense(3, 4)], MeanSquaredError()).build(2)
+    n = 2 * PREDICT_BLOCK + 3
+    memory = rng.normal(size=4 * n).astype(np.float32)
+    X, out = memory[: 2 * n].reshape(n, 2), memory.reshape(n, 4)
+    wanted = network.predict_proba(X.copy())
+    assert network.compile_predictor()(X, out) is out
+    assert_equal(out, wanted)
+
+
+@pytest.mark.nojit
+@both_types
+@pytest.mark.parametrize("n", [1, 2, 8, 63, PREDICT_BLOCK, PREDICT_BLOCK + 1, 1000])
+def test_every_number_of_rows(n: int, dtype: str, rng: np.random.Generator) -> None:
+    """The same bits, in any form, without a thread or an engine of their own."""
+    network, X = deep(dtype), rows_of(rng, n, dtype)
+    wanted, compiled = network.predict_proba(X), network.compile_predictor()
+    read_only, out = X.copy(), np.empty((n, N_OUTPUTS), dtype)
+    read_only.flags.writeable = False
+    for given in (X, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2], X.tolist(), read_only):
+        assert_equal(compiled(given), wanted)
+    assert compiled(X, out) is out
+    assert_equal(out, wanted)
+    assert len(compiled._spare_for_rows) == 1
+    assert not compiled._network.spare_engines
 
 
 BAD_OUTS: dict[str, tuple[Any, str]] = {
@@ -633,10 +663,14 @@ def traced_calls(compiled: Predictor, *args: np.ndarray) -> tuple[int, int]:
 
 @pytest.mark.thinned(1)
 @both_types
-def test_a_call_with_out_allocates_nothing(dtype: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("shape", ["row", "matrix"])
+def test_a_call_with_out_allocates_nothing(
+    shape: str, dtype: str, rng: np.random.Generator
+) -> None:
     """Neither for good nor for a moment; without `out`, one array at a time shows in the trace."""
     compiled = deep(dtype).compile_predictor()
-    row, out = rows_of(rng, 1, dtype)[0], np.empty(N_OUTPUTS, dtype)
+    rows, outs = rows_of(rng, 40, dtype), np.empty((40, N_OUTPUTS), dtype)
+    row, out = (rows[0], outs[0]) if shape == "row" else (rows, outs)
     compiled(row, out)
     left, peak = traced_calls(compiled, row, out)
     left_without, peak_without = traced_calls(compiled, row)

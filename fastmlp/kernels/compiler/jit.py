@@ -80,16 +80,17 @@ def compile_for(kernel: Any, *examples: Any) -> None:
 REFUSALS = (TypeError, ValueError, TypingError)
 
 
-def exactly(function: Callable[..., Any], *examples: Any) -> Any:
+def exactly(function: Callable[..., Any], *examples: Any, nogil: bool = False) -> Any:
     """Compile a function for the types of these arguments only; others raise one of REFUSALS.
 
     numba checks types, dimensions, memory order, alignment and writability of arguments in any
-    case, and faster than Python could, so the caller needs no further checks. The function keeps
-    the GIL, because releasing it would cost more than such a short call.
+    case, and faster than Python could, so the caller needs no further checks.
+
+    nogil: whether it releases the GIL, which takes longer than a very short call.
     """
     if not JIT_ENABLED:
         return _particular(_silent(function), examples)
-    return _only_for(function, tuple(map(numba.typeof, examples)))
+    return _only_for(function, tuple(map(numba.typeof, examples)), nogil)
 
 
 @functools.cache
@@ -99,8 +100,8 @@ def holding_gil(function: Callable[..., Any]) -> Any:
 
 
 @functools.cache
-def _only_for(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
-    kernel = jit(function, nogil=False)
+def _only_for(function: Callable[..., Any], signature: tuple[Any, ...], nogil: bool) -> Any:
+    kernel = jit(function, nogil=nogil)
     kernel.compile(signature)
     kernel.disable_compile()
     refuse_other_types(kernel, _refuse)

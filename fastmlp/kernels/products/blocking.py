@@ -40,7 +40,7 @@ class GradientBlock(NamedTuple):
 
 def is_wide(n_columns: int, itemsize: int) -> bool:
     """Whether rows are so long that they are packed before they are used."""
-    return n_columns * itemsize > WIDE_BYTES
+    return n_columns * itemsize >= WIDE_BYTES
 
 
 def forward_packing(n_in: int, n_out: int, itemsize: int) -> Packing:

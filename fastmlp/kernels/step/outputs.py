@@ -31,6 +31,20 @@ def _outputs(turn, out, one):
 
 
 @jit
+def _outputs_of_block(turn, start, batch, out, one):
+    """The outputs of `batch` rows from `start` on, where `samples` begins at row 0."""
+    record, samples = turns_at(turn.at, 1)[0], turn.samples
+    record["batch"] = batch
+    x, indptr = samples["x"], samples["x_indptr"]
+    if samples["sparse"]:
+        samples["x_indptr"] = indptr + start * 8
+    else:
+        samples["x"] = x + start * samples["row_stride"]
+    _outputs(turn, out + start * turn.model["n_outputs"] * itemsize(one), one)
+    samples["x"], samples["x_indptr"] = x, indptr
+
+
+@jit
 def outputs_of_table(job_at, n_rows, taken, out, one):
     """Write the outputs after the link, for rows of the job's x, to address `out`.
 
@@ -39,19 +53,12 @@ def outputs_of_table(job_at, n_rows, taken, out, one):
     """
     turn = turn_of(turn_address(job_at, 0))
     control, record = flush_denormals(), turns_at(turn.at, 1)[0]
-    samples, block, row = turn.samples, turn.call["batch_size"], turn.model["n_outputs"]
+    block = turn.call["batch_size"]
     record["order"], record["step"] = turn.space["positions"], 0
-    x, indptr = samples["x"], samples["x_indptr"]
     start = take(taken, block)
     while start < n_rows:
-        record["batch"] = min(block, n_rows - start)
-        if samples["sparse"]:
-            samples["x_indptr"] = indptr + start * 8
-        else:
-            samples["x"] = x + start * samples["row_stride"]
-        _outputs(turn, out + start * row * itemsize(one), one)
+        _outputs_of_block(turn, start, min(block, n_rows - start), out, one)
         start = take(taken, block)
-    samples["x"], samples["x_indptr"] = x, indptr  # for the next call
     restore_denormals(control)
 
 
@@ -69,5 +76,24 @@ def outputs_of_row(job_at, x, out):
     # Addresses are unsigned; without a conversion, sums of address and offset would be float64.
     turn.samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
     _outputs(turn, result, out.dtype.type(1))
+    restore_denormals(control)
+    return True
+
+
+def outputs_of_rows(job_at, x, out):
+    """Write the outputs after the link of contiguous rows x (n, n_features) to out (n, n_outputs).
+
+    On one thread. Returns False and does nothing if sizes differ. Compiled by `exactly`.
+    """
+    turn = turn_of(turn_address(job_at, 0))
+    record, samples, block = turns_at(turn.at, 1)[0], turn.samples, turn.call["batch_size"]
+    n_rows, n_columns = x.shape
+    if n_columns != samples["n_features"] or out.shape != (n_rows, turn.model["n_outputs"]):
+        return False
+    control, one = flush_denormals(), out.dtype.type(1)
+    record["order"], record["step"] = turn.space["positions"], 0
+    samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
+    for start in range(0, n_rows, block):
+        _outputs_of_block(turn, start, min(block, n_rows - start), result, one)
     restore_denormals(control)
     return True
