@@ -1,8 +1,8 @@
-"""Training by mini-batches in scikit-learn's order of events: shuffle, epoch, score, stop.
+"""Mini-batch training of the estimators, in scikit-learn's order: shuffle, train, score, stop.
 
-Epochs that nobody watches share a compiled call, which ends where there is something to decide.
-Random numbers are drawn as scikit-learn draws them, so from one `random_state` both see the same
-initial weights and the same batches.
+Epochs that nothing observes share a compiled call, which ends when a decision is due. Random
+numbers are drawn exactly as in scikit-learn, so the same `random_state` gives the same initial
+weights and batches in both.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SMALLEST_ADAPTIVE_RATE = 1e-6
 
 
 class Validation(NamedTuple):
-    """What the model is judged on after each epoch: rows, targets as given, and for the kernels."""
+    """The data that each epoch is judged by: as users passed them, and as samples for kernels."""
 
     X: Any
     y: Any
@@ -47,7 +47,7 @@ class Validation(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What an estimator's parameters say about its steps; no schedule stands for scikit-learn's."""
+    """How an estimator's parameters define its steps; without a schedule, as in scikit-learn."""
 
     optimizer: Optimizer
     schedule: Schedule | None
@@ -55,40 +55,40 @@ class Training(NamedTuple):
 
 
 def rule_of(estimator: Any) -> Training:
-    """The optimizer and the schedule that the parameters describe."""
+    """The optimizer and schedule that the estimator's parameters define."""
     return Training(optimizer_for(estimator), schedule_for(estimator), estimator.max_iter)
 
 
 def batch_size_of(estimator: Any, samples: Samples) -> int:
-    """Samples of a step."""
+    """Number of samples per step."""
     size, n_rows = estimator.batch_size, samples.X.shape[0]
     return min(200, n_rows) if isinstance(size, str) else int(np.clip(size, 1, n_rows))
 
 
 @dataclass(eq=False)
 class Progress:
-    """How far training by mini-batches is, from where partial_fit and a warm start go on."""
+    """The state of mini-batch training, from which partial_fit and a warm start continue."""
 
-    memory: np.ndarray | None = None  # the optimizer's
-    layout: tuple[Any, ...] = ()  # which optimizer and sizes that is for
+    memory: np.ndarray | None = None  # the optimizer's state
+    layout: tuple[Any, ...] = ()  # the optimizer and sizes that it belongs to
     n_steps: int = 0
     learning_rate: float = 0.0
     n_stale: int = 0  # epochs in a row without improvement
 
 
 class _Trained(NamedTuple):
-    """How many epochs a call had, and whether the loss of the last is no longer a number."""
+    """Number of epochs in a call, and whether the last one's loss was not finite."""
 
     n_epochs: int
     diverged: bool
 
 
 class _Orders:
-    """Orders of visits (n_epochs, n_rows), each a shuffle of the one before, drawn ahead.
+    """Orders of rows (n_epochs, n_rows) drawn in advance, each a shuffle of the previous one.
 
-    If fewer epochs are trained than were drawn for, `after` takes the other draws back. Shuffling
-    an order is what scikit-learn's choice of its elements by a permutation comes to, and int64
-    numbers are those that NumPy shuffles fastest.
+    If fewer epochs are trained than were drawn, `after` undoes the other draws. Shuffling an order
+    in place is equivalent to scikit-learn's indexing with a permutation. It is int64 because NumPy
+    shuffles that type fastest.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class _Orders:
             self._random.shuffle(order)
 
     def after(self, n_epochs: int) -> np.ndarray:
-        """The order of the last of so many epochs, which are then all that were drawn."""
+        """The order after `n_epochs` epochs; the generator's state is as if no more were drawn."""
         if n_epochs < len(self.visits):
             self._random.set_state(self._before)
             again = np.arange(self.visits.shape[1])
@@ -118,7 +118,7 @@ class _Orders:
 
 @dataclass(eq=False)
 class Run:
-    """One call of `fit` or `partial_fit`: an estimator and what its epochs need beside it."""
+    """One call of `fit` or `partial_fit`: the estimator, and everything else its epochs need."""
 
     estimator: Any
     rule: Training
@@ -126,13 +126,13 @@ class Run:
     samples: Samples
     validation: Validation | None
     score: Callable[[Validation, np.ndarray], float]
-    grading: Grading | None  # how a compiled call finds that score, if it can
+    grading: Grading | None  # how the compiled call computes that score; None if it cannot
     progress: Progress
     random: np.random.RandomState
     listeners: Listeners
     averaging: Averaging | None = None
     best_params: np.ndarray | None = None  # with early stopping
-    pressed: bool = False  # whether Ctrl-C ended a call after epochs that were judged
+    pressed: bool = False  # whether Ctrl-C ended a call in which epochs had been judged
     incremental: bool = False
     stops: bool = False
 
@@ -149,7 +149,7 @@ class Run:
         e.n_iter_ = 0
         try:
             loop.run(self)
-            if not self.stops and rule.schedule is None:  # a schedule ends where it should
+            if not self.stops and rule.schedule is None:  # a schedule is meant to use all epochs
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
@@ -163,7 +163,7 @@ class Run:
         self.trainer.finish(self.best_params is not None)
 
     def _trainer(self, batch_size: int) -> Trainer:
-        """What runs the epochs: many a call, and judged within it, where nobody else looks."""
+        """Runs the epochs: several per call, and judged within it, if nothing observes them."""
         e, grading, held_out = self.estimator, self.grading, self.validation
         rule = Rule()
         if e.early_stopping:
@@ -177,7 +177,7 @@ class Run:
         looks = Looks(
             e.max_iter,
             watched=self.incremental or bool(self.listeners) or bool(e.verbose),
-            # Not where the next epoch has other rates.
+            # Not if the learning rate changes between epochs.
             may_share=self.rule.schedule is None and e.learning_rate != "invscaling",
             grading=None if grading is None else lambda: grading,
             rule=rule,
@@ -187,11 +187,11 @@ class Run:
 
     @property
     def n_left(self) -> int:
-        """Epochs that are left; none once it is enough."""
+        """Number of epochs left; 0 after a decision to stop."""
         return 0 if self.stops else int(self.estimator.max_iter - self.estimator.n_iter_)
 
     def begin(self) -> None:
-        """Tell that an epoch begins."""
+        """Notify callbacks that an epoch begins."""
         self.started = time.perf_counter()
         self.listeners.epoch_begins()
 
@@ -206,7 +206,7 @@ class Run:
         return batch_size_of(self.estimator, self.samples)
 
     def _prepare(self, incremental: bool) -> None:
-        """The optimizer's memory: partial_fit and, unlike in scikit-learn, a warm start keep it."""
+        """Set up the optimizer's state; unlike in scikit-learn, a warm start keeps it, too."""
         e, now, optimizer = self.estimator, self.progress, self.rule.optimizer
         network, kept = e.network_, now.memory
         size = optimizer.n_vectors * network.params.size
@@ -221,7 +221,7 @@ class Run:
             now.learning_rate = float(e.learning_rate_init)
 
     def _step_numbers(self, n_steps: int) -> np.ndarray:
-        """Hyperparameters of the next epoch's steps; the last rate is remembered."""
+        """Hyperparameters of the next steps; the last learning rate is stored."""
         rule, now = self.rule, self.progress
         if rule.schedule is None:
             rates = np.full(n_steps, now.learning_rate)
@@ -232,7 +232,7 @@ class Run:
         return rule.optimizer.step_numbers(now.n_steps, rates)
 
     def train(self, n_epochs: int) -> _Trained:
-        """All batches once in each of some orders, up to an epoch to decide after."""
+        """Train up to `n_epochs` epochs; fewer if training should stop."""
         orders = _Orders(self.random, self.estimator.shuffle, self.order, n_epochs)
         losses = self._mean_losses(orders.visits)
         self.order = orders.after(len(losses))
@@ -241,7 +241,7 @@ class Run:
         return _Trained(len(losses), diverged)
 
     def _mean_losses(self, orders: np.ndarray) -> list[float]:
-        """Train all batches once in each order (n_epochs, n_rows); the mean loss of each epoch."""
+        """Train one epoch per order (n_epochs, n_rows); returns the mean loss of each."""
         e, now, trainer = self.estimator, self.progress, self.trainer
         n_epochs, n_steps = len(orders), trainer.steps_per_epoch
         patience = ENDLESS
@@ -259,15 +259,15 @@ class Run:
         if self.pressed and trainer.judge is not None:
             n_done = trainer.judge.n_judged
         spoilt = ~np.isfinite(losses[: n_done * n_steps].reshape(n_done, n_steps)).all(axis=1)
-        if e.early_stopping and spoilt.any():  # the epoch that it diverged in still counts
+        if e.early_stopping and spoilt.any():  # the epoch in which it diverged still counts
             n_done = int(np.argmax(spoilt)) + 1
         now.n_steps += n_done * n_steps
         return trainer.mean_losses(losses[: n_done * n_steps])
 
     def _losses(self, orders: np.ndarray, numbers: np.ndarray, patience: Patience) -> np.ndarray:
-        """Of each step of a call.
+        """The loss of each step of a call.
 
-        If Ctrl-C ends it, epochs that were judged count, as the best weights may be theirs.
+        If Ctrl-C ends it, epochs that were judged still count: one of them may be the best.
         """
         now, trainer = self.progress, self.trainer
         assert now.memory is not None
@@ -280,10 +280,10 @@ class Run:
             return trainer.engine.losses
 
     def _count_epochs(self, losses: list[float], n_rows: int, seconds: float) -> bool:
-        """Take down the losses of some epochs, up to the first that is not finite.
+        """Record the losses of some epochs, up to the first that is not finite.
 
-        Says whether there is one. Without early stopping, which has better weights to go back to,
-        that is an error.
+        Returns whether there is one. That is an error, except with early stopping, which can
+        restore earlier weights.
         """
         e, now = self.estimator, self.progress
         finite = np.isfinite(losses)
@@ -300,10 +300,10 @@ class Run:
         e.loss_curve_ += good
         for key, values in entries.items():
             e.history_.setdefault(key, []).extend(values)
-        if diverged:  # as soon as one batch's is not
+        if diverged:  # one batch whose loss is not finite is enough
             epoch = e.n_iter_ + (not e.early_stopping)
             place = f"The loss is no longer a number in epoch {epoch}, at learning rate {rate:g}."
-            now.memory = None  # it holds such numbers, too
+            now.memory = None  # it also has numbers that are not finite
             if not e.early_stopping:
                 raise ValueError(f"{NOT_FINITE} {place}")
             warnings.warn(
@@ -316,7 +316,7 @@ class Run:
         return diverged
 
     def judge(self, trained: _Trained) -> list[tuple[float, float]]:
-        """Loss and score of some epochs on the validation data, if there are any."""
+        """Loss and score on the validation data for each epoch, if there are such data."""
         if self.validation is None:
             return []
         judge, n_good = self.trainer.judge, trained.n_epochs
@@ -326,7 +326,7 @@ class Run:
         return [*found, (np.nan, np.nan)] if trained.diverged else found
 
     def _loss_and_score(self) -> tuple[float, float]:
-        """On the validation data; the score is minus the loss if that is wanted."""
+        """Loss and score on the validation data; with `scoring="loss"` the score is -loss."""
         assert self.validation is not None
         network, (X, encoded, weights) = self.estimator.network_, self.validation.samples
         outputs = evaluation.outputs(network, X, link=False)
@@ -337,7 +337,7 @@ class Run:
         return loss, self.score(self.validation, outputs)
 
     def record(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
-        """Write down loss and score of each epoch."""
+        """Add loss and score of each epoch to the history."""
         e = self.estimator
         for score in found:
             for key, value in zip(("validation_loss", "validation_score"), score, strict=True):
@@ -348,17 +348,17 @@ class Run:
                 print(f"Validation score: {value:f}")
 
     def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
-        """See whether it is enough, and tell who listens."""
+        """Decide whether to stop, and notify callbacks."""
         stops = self._after_epochs(found) or trained.diverged
         self.stops = self.listeners.epoch_ends() or stops or self.incremental
         if self.pressed:
             raise KeyboardInterrupt
 
     def _after_epochs(self, found: list[tuple[float, float]]) -> bool:
-        """See whether patience is worn out, change the rate; says whether to stop.
+        """Check patience and adapt the learning rate; returns whether to stop.
 
-        A schedule plans all epochs, of which the last, with the smallest rates, bring much: only
-        held-out samples end it sooner.
+        A schedule is planned for all epochs, and the last ones, with the smallest rates, help
+        most. So only held-out samples can end it early.
         """
         e, now = self.estimator, self.progress
         what = f"Training loss did not improve more than tol={e.tol:f}"
@@ -390,7 +390,7 @@ class Run:
                 self.best_params = self.trainer.judged_params.copy()
 
     def _out_of_patience(self, message: str) -> bool:
-        """Stop, or go on at a fifth of the rate where it adapts."""
+        """Whether to stop when patience runs out; an adaptive rate is divided by 5 instead."""
         e, now = self.estimator, self.progress
         adapts = e.learning_rate == "adaptive" and e.solver != "adam"
         if adapts and now.learning_rate > _SMALLEST_ADAPTIVE_RATE:

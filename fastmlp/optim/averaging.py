@@ -1,8 +1,7 @@
-"""Averaged weights: the mean of those of many steps, which often predicts better than the last.
+"""Averaged weights: the mean over many steps often predicts better than the last step's weights.
 
-It is kept beside the network and moved after every step of a fit, within the compiled call; a class
-here only says how far at which step. To add one, write its `weights`; docs/extending/averaging.md
-shows it.
+The average is a separate vector that is moved after every step, within the compiled call. A class
+here only defines how far it moves at each step; docs/extending/averaging.md shows how to add one.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ from ..registry import checked_keywords
 
 
 class Averaging:
-    """Base of what averages weights in a fit; one may be among the `callbacks` of `Network.fit`.
+    """Base class for averaging weights; a fit takes one such object in its `callbacks`.
 
-    A class of your own is a dataclass with the fields `start` and `apply` that defines `weights`;
-    it runs compiled like the built-in ones.
+    To write your own, derive a dataclass with the fields `start` and `apply`, and define `weights`.
+    It runs in the compiled loop like the built-in ones.
 
     Attributes
     ----------
     start : float
-        When averaging begins, until when the average is the network as it is: a whole number of
-        epochs that come before, or, as a float below 1, the share of all epochs of the fit.
+        When averaging begins: after this many epochs (an integer), or after this share of all
+        epochs (a float below 1). Until then the average equals the network's parameters.
     apply : bool
-        Whether the average is what a fit leaves in the network. Then it is also what validation
-        and early stopping judge, and what a `Checkpoint` saves as the best; else they see the
-        network's own parameters, and `averaged` lends it the others.
+        Whether the network ends with the averaged parameters. If so, validation, early stopping
+        and the best checkpoint use the average; otherwise they use the network's own parameters,
+        and `averaged` swaps the average in temporarily.
 
     Raises
     ------
     InputError
-        For a start that is none, and at `fit` for one after the last epoch and for weights that
-        are not numbers from 0 to 1.
+        For an invalid `start`; in `fit`, for a start after the last epoch and for weights that are
+        not numbers from 0 to 1.
 
     Notes
     -----
@@ -90,19 +89,19 @@ class Averaging:
             )
 
     def weights(self, steps: np.ndarray, steps_per_epoch: int) -> np.ndarray:
-        """How far the average moves towards the parameters after some steps.
+        """How far the average moves towards the parameters at each step.
 
         Parameters
         ----------
         steps : ndarray of shape (n,)
-            Their numbers, whole and counted from 0, where averaging starts.
+            Step numbers, counted from 0 at the start of averaging.
         steps_per_epoch : int
-            How many steps an epoch has.
+            Number of steps per epoch.
 
         Returns
         -------
         ndarray of shape (n,)
-            From 0, where the average stays as it is, to 1, where it becomes the parameters.
+            Numbers from 0 (the average does not move) to 1 (it becomes equal to the parameters).
         """
         raise NotImplementedError
 
@@ -118,12 +117,12 @@ class Averaging:
 
     @contextlib.contextmanager
     def averaged(self, network: Body) -> Iterator[Body]:
-        """A block of code within which a network has the averaged parameters and buffers.
+        """Context manager: within the block, a network has the averaged parameters and buffers.
 
         Parameters
         ----------
         network : Network
-            That was trained, or one of the same sizes; after the block it has its own again.
+            The trained one, or one of the same sizes. Its own parameters return after the block.
 
         Yields
         ------
@@ -159,7 +158,7 @@ class Averaging:
     # ------------------------------------------------------------------ what a fit calls
 
     def plan(self, where: str, n_epochs: int, steps_per_epoch: int) -> None:
-        """Settle when averaging starts; refuse what would average nothing.
+        """Set the step at which averaging starts, and refuse settings that average nothing.
 
         Parameters
         ----------
@@ -184,7 +183,7 @@ class Averaging:
         self._first_step, self._steps_per_epoch = int(epochs) * steps_per_epoch, steps_per_epoch
 
     def begin(self, body: Body) -> np.ndarray:
-        """Forget the fit before; the average is the network as it is.
+        """Start a new average, equal to the network's current parameters.
 
         Parameters
         ----------
@@ -205,17 +204,17 @@ class Averaging:
         Parameters
         ----------
         steps : ndarray of shape (n,)
-            Their numbers, counted from 0 at the beginning of the fit.
+            Step numbers, counted from 0 at the beginning of the fit.
 
         Returns
         -------
         ndarray of shape (n, 1)
-            A column for the table of what changes from step to step.
+            A column for the table of hyperparameters per step.
 
         Raises
         ------
         InputError
-            For weights of a rule of one's own that are none.
+            If a user-defined `weights` does not return one number from 0 to 1 per step.
         """
         since = steps - self._first_step
         found, later = np.ones(len(steps)), since >= 0
@@ -231,14 +230,14 @@ class Averaging:
         return found.reshape(-1, 1)
 
     def move(self, body: Body, weight: float) -> None:
-        """After a step that ran layer by layer, what the compiled call does.
+        """Move the average after a step that ran layer by layer, as compiled code does.
 
         Parameters
         ----------
         body : Network
-            With its new parameters.
+            With the parameters after the step.
         weight : float
-            Of the step.
+            The step's weight.
         """
         held, size, dtype = self._held("move"), body.learned.size, body.dtype
         averages.move(
@@ -248,32 +247,31 @@ class Averaging:
         )  # fmt: skip
 
     def judged(self, body: Body) -> contextlib.AbstractContextManager[Any]:
-        """A block of code within which a network has what validation is to judge.
+        """Context manager: within the block, the network has the parameters to be validated.
 
         Parameters
         ----------
         body : Network
-            That is trained.
+            The network in training.
 
         Returns
         -------
         context manager
-            To be used in a with statement.
         """
         return self.averaged(body) if self.apply else contextlib.nullcontext()
 
     def finish(self, body: Body, is_restored: bool) -> None:
-        """At the end of a fit, leave in the network what is wanted there.
+        """At the end of a fit, copy the average into the network if `apply` is set.
 
         Parameters
         ----------
         body : Network
-            That was trained.
+            The trained network.
         is_restored : bool
-            Whether early stopping has given it the best epoch's parameters.
+            Whether early stopping has restored the parameters of the best epoch.
         """
         held = self._held("finish")
-        if self.apply and is_restored:  # they are an average, too
+        if self.apply and is_restored:  # those parameters are an average already
             held[...] = body.learned
         elif self.apply:
             body.learned[...] = held
@@ -282,27 +280,27 @@ class Averaging:
 @checked_keywords
 @dataclass
 class EMA(Averaging):
-    """Averages weights with a decay, so that the newest count most; pass it among the `callbacks`.
+    """Exponential moving average of the weights; pass it in `callbacks`.
 
     Parameters
     ----------
     decay : float in [0, 1), default 0.999
-        How much of the average stays at each step: it reaches back some 1 / (1 - decay) steps.
+        Share of the average that each step keeps; it covers about 1 / (1 - decay) steps.
     start : float, default 0
-        When averaging begins: a whole number of epochs that come before, or a float below 1, the
-        share of all epochs. Until then the average is the network as it is.
+        When averaging begins: after this many epochs (an integer), or after this share of all
+        epochs (a float below 1). Until then the average equals the network's parameters.
     debias : bool, default True
-        Whether the average leaves out the parameters that it started from: it then is a weighted
-        mean of those after each step, divided by the sum of the weights. Otherwise, its start
-        counts decay^t after t steps, for long if there are few.
+        Whether to remove the influence of the initial parameters, which otherwise have weight
+        decay^t after t steps. The average is then the weighted mean of the parameters after each
+        step.
     apply : bool, default True
-        Whether the average is what a fit leaves in the network, and so what validation and early
-        stopping judge after each epoch; else `averaged` lends it to the network.
+        Whether the network ends with the averaged parameters, and validation and early stopping
+        use them. Otherwise `averaged` swaps them in temporarily.
 
     Raises
     ------
     InputError
-        For numbers out of range, and at `fit` for a start after its last epoch.
+        For numbers out of range; in `fit`, for a start after the last epoch.
 
     Notes
     -----
@@ -355,27 +353,27 @@ class EMA(Averaging):
 @checked_keywords
 @dataclass
 class SWA(Averaging):
-    """Averages weights equally from some epoch on; pass it among the `callbacks`.
+    """Stochastic weight averaging: the equal mean of the weights from some epoch on.
 
-    Stochastic weight averaging: together with a high learning rate at the end, the mean lies in the
-    middle of a flat part of the loss, around which single steps wander.
+    Pass it in `callbacks`. With a high learning rate towards the end, steps wander around a flat
+    region of the loss, and the mean lies near its middle.
 
     Parameters
     ----------
     start : float, default 0.75
-        When averaging begins: a whole number of epochs that come before, or a float below 1, the
-        share of all epochs. Until then the average is the network as it is.
+        When averaging begins: after this many epochs (an integer), or after this share of all
+        epochs (a float below 1). Until then the average equals the network's parameters.
     every : int, optional
-        Steps from one set of parameters that is averaged to the next, the first after as many
-        steps; by default those of an epoch. With 1, all steps from the start on are averaged.
+        The parameters after every so many steps are averaged; by default once per epoch. With 1,
+        every step counts.
     apply : bool, default True
-        Whether the average is what a fit leaves in the network, and so what validation and early
-        stopping judge after each epoch; else `averaged` lends it to the network.
+        Whether the network ends with the averaged parameters, and validation and early stopping
+        use them. Otherwise `averaged` swaps them in temporarily.
 
     Raises
     ------
     InputError
-        For numbers out of range, and at `fit` where nothing would be averaged before its end.
+        For numbers out of range; in `fit`, if nothing would be averaged before its end.
 
     Notes
     -----
