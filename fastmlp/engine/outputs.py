@@ -34,9 +34,7 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     announce(network.dtype, outputs_of_table)
     table, n = table_of(X, network.dtype), X.shape[0]
     n_outputs, work_per_row = network.n_outputs, network.params.size
-    n_threads = 1
-    if n * work_per_row > WORK_OF_ONE_THREAD:
-        n_threads = min(choose_threads(None, n * work_per_row), -(-n // PREDICT_BLOCK))
+    n_threads = min(threads_for(n * work_per_row), -(-n // PREDICT_BLOCK))
     out, taken = np.empty((n, n_outputs), network.dtype), np.zeros(1, np.int64)
     engines = [_engine(network, table, link) for _ in range(n_threads)]
     out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
@@ -55,6 +53,11 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
         on_threads(functools.partial(run, stop=end), n_threads, engines[0].sync)
     give_back(network, engines)
     return out
+
+
+def threads_for(work: int) -> int:
+    """Number of threads that are worth starting for a call with `work` multiplications."""
+    return choose_threads(None, work) if work > WORK_OF_ONE_THREAD else 1
 
 
 def _engine(network: Body, table: Table, link: bool) -> Engine:

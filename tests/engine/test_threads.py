@@ -510,7 +510,7 @@ def test_a_prediction_that_fails_ends_all_threads(
             raise MemoryError("no room")
         kernel(job, *args)
 
-    monkeypatch.setattr(outputs, "choose_threads", lambda *_: 3)
+    monkeypatch.setattr(outputs, "threads_for", lambda *_: 3)
     with monkeypatch.context() as patch:
         patch.setattr(outputs, "outputs_of_table", outputs_of_table)
         with pytest.raises(MemoryError, match="no room"):

@@ -25,10 +25,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import threads
+from fastmlp.engine import outputs, threads
 from fastmlp.errors import InputError, InputTypeError
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
-from fastmlp.kernels.tuning import PREDICT_BLOCK
+from fastmlp.kernels.tuning import PREDICT_BLOCK, WORK_OF_ONE_THREAD
 from fastmlp.network import Network
 from fastmlp.nn import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
@@ -126,8 +126,10 @@ def test_one_feature(rng: np.random.Generator) -> None:
 @both_types
 def test_more_rows_than_a_block(dtype: str, rng: np.random.Generator) -> None:
     """And so many that threads share them."""
-    network, X = deep(dtype), rows_of(rng, 30_001, dtype)
-    assert threads.choose_threads(None, len(X) * network.params.size) == min(threads.n_cores(), 8)
+    network = deep(dtype)
+    X = rows_of(rng, 1 + 2 * WORK_OF_ONE_THREAD // network.params.size, dtype)
+    used = outputs.threads_for(len(X) * network.params.size)
+    assert used == (min(threads.n_cores(), 40) if JIT_ENABLED else 1)
     found = network.compile_predictor()(X)
     np.testing.assert_array_equal(found, network.predict_proba(X))
     np.testing.assert_array_equal(found[-1], network.compile_predictor()(X[-1]))
