@@ -23,7 +23,7 @@ from fastmlp.kernels.rules import activations, optimizers
 from fastmlp.kernels.rules.activations import activation
 from fastmlp.kernels.tuning import FEW_COLUMNS
 from fastmlp.kernels.views import Block, Inputs, Matrix, Panels, Tools, Weights
-from fastmlp.nn.dense import product_for
+from fastmlp.nn.dense import forward_for, input_gradient_for, product_for
 from fastmlp.optim.optimizers import Group
 
 ONE = np.float32(1)
@@ -85,8 +85,7 @@ def forward(m: int, n: int, k: int) -> Pair:
         Inputs(address_of(X), 4 * k, address_of(order)), Block(0, m, 0, n),
         Weights(address_of(W), n, address_of(b), k, n), Matrix(address_of(ours), n), ONE,
     )  # fmt: skip
-
-    product = matmul.forward_of_wide if packing.rows else matmul.dense_forward
+    product = forward_for(packing)
 
     def fastmlp() -> Any:
         keep = X, W, b, order, panel  # the kernel sees only addresses
@@ -128,9 +127,7 @@ def input_gradient(batch: int, n_in: int, n_out: int) -> Pair:
         Inputs(address_of(dZ), 4 * n_out, address_of(order)), Block(0, batch, 0, n_in),
         Weights(address_of(W), n_out, 0, n_in, n_out), Matrix(address_of(ours), n_in), ONE,
     )  # fmt: skip
-    product = (narrow if n_out <= FEW_COLUMNS else matmul).input_gradient
-    if packing.rows:
-        product = matmul.input_gradient_of_wide
+    product = input_gradient_for(n_out, packing)
 
     def fastmlp() -> Any:
         keep = dZ, W, order, panel, zeros

@@ -124,9 +124,7 @@ class Stage:
     """
 
     def __init__(self, source: int, width: int, main: Layer | None, kind: Kind | None) -> None:
-        # NumPy's small integers, which layers may have as sizes, overflow in sums and products.
-        self.source, self.n_in, self.n_out = source, int(width), int(width)
-        self.main, self.kind = main, kind
+        self.source, self.n_in, self.n_out, self.main, self.kind = source, width, width, main, kind
         self.name = ""
         self.shapes = {} if main is None else main.parameter_shapes()
         self.activation: Activation | None = None
@@ -184,7 +182,7 @@ class _Stages:
             else:
                 source = self._add(source, width, layer, getattr(layer, "kind", None))
                 self.every[source].name = f"{place}{number}"
-                self.every[source].n_out = int(layer.n_out or 0)
+                self.every[source].n_out = layer.n_out or 0
             is_open, width = True, self.every[source].n_out
         return source
 

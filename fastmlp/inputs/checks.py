@@ -301,7 +301,7 @@ def assign(where: str, target: np.ndarray, value: Any) -> None:
         and (value.dtype, value.shape) == (target.dtype, target.shape)
         and target.dtype.kind == "f"
         and is_finite(value)
-    ):  # the usual case, in a tenth of the time
+    ):  # the usual case needs no conversion, nor a search for the first bad number
         target[...] = value
         return
     values = array(where, "values", value)

@@ -33,10 +33,10 @@ FEW_OUTPUTS, LEAST_PART_FOR_FEW = 16, 16
 HOT_NUMBERS = 4096
 BLOCK_TILES = 4  # tiles side by side in such a block
 # Rows with a stride of at least this many bytes fall on too few cache sets and pages to be read in
-# place.
-# They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
+# place. They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
 WIDE_BYTES, PACK_ROWS = 1024, 16
-# Bytes of rows that are packed for a product, and reread for each panel of columns.
+# Bytes of rows that are packed for a product, and reread for each panel of columns. These and the
+# next constants were measured on one machine only, with 32 KiB and 512 KiB of cache per core.
 PACKED_BYTES = 128 * 1024
 PACKED_PANELS = 8  # panels of columns that are packed at a time
 # The same for a gradient: bytes of the packed slopes, of the packed inputs and of the block.
@@ -67,7 +67,8 @@ FIRST_WORK, WORK_OF_ANY_STEP = 500_000_000, 100_000
 # Limits of a call of several epochs: rows (their shuffled order takes memory) and multiplications.
 ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
 PREDICT_BLOCK = 128  # rows that a thread predicts at a time
-# Multiplications of a prediction up to which starting a second thread does not pay.
+# Multiplications of a prediction up to which it runs on one thread, for about a millisecond. One
+# thread and two were not compared around this limit.
 WORK_OF_ONE_THREAD = 20_000_000
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.

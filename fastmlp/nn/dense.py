@@ -15,6 +15,7 @@ from ..inputs.tables import is_sparse, table_of
 from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.memory import address_of, laid_out
 from ..kernels.products import blocking, matmul, narrow, sparse
+from ..kernels.products.blocking import Packing
 from ..kernels.products.tiles import tile_width
 from ..kernels.tuning import FEW_COLUMNS
 from ..kernels.views import Block, Csr, Inputs, Matrix, Panels, Tools, Weights
@@ -86,10 +87,12 @@ class Dense(Layer):
         bias_initializer: str | Initializer = "zeros",
         max_norm: float | None = None,
     ) -> None:
-        sizes = (n_in,) if n_out is None else (n_in, n_out)
-        for size in sizes:
+        # As Python's numbers: NumPy's small integers overflow when sizes are multiplied.
+        sizes = [
             checks.whole_number("Dense", "its sizes", size, 1, 2**31 - 1)
-        self.n_in, self.n_out = (None, n_in) if n_out is None else (n_in, n_out)
+            for size in ((n_in,) if n_out is None else (n_in, n_out))
+        ]
+        self.n_in, self.n_out = (None, *sizes) if n_out is None else sizes
         self.initializer = (
             None if initializer is None else INITIALIZERS.make(initializer, Initializer)
         )
@@ -198,8 +201,7 @@ class Dense(Layer):
         X = laid_out(X, dtype)
         inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
         packing = blocking.forward_packing(n_in, n_out, dtype.itemsize)
-        multiply = matmul.forward_of_wide if packing.rows else matmul.dense_forward
-        multiply(
+        forward_for(packing)(
             Tools(product_for(n_out).address(dtype), 0, index, space, packing), inputs,
             Block(0, n, 0, n_out),
             Weights(weights, n_out, biases, n_in, n_out), Matrix(outputs, n_out), dtype.type(1),
@@ -214,7 +216,7 @@ class Dense(Layer):
         (n_in, n_out), dtype, one = W.shape, W.dtype, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
         order, panel = _positions(n), _panel(n_in, n_out, dtype)
-        few = n_out <= FEW_COLUMNS
+        few, packing = n_out <= FEW_COLUMNS, blocking.backward_packing(n_out, dtype.itemsize)
         rows = address_of(dY, "dY", dtype, n * n_out)
         index = address_of(order, "positions", np.int32, n)
         dW = address_of(self.dW, "dW", dtype, n_in * n_out, written=True)
@@ -237,13 +239,10 @@ class Dense(Layer):
             address_of(zeros, "zeros", dtype, zeros.size),
             index,
             address_of(panel, "a panel", dtype, panel.size, written=True),
-            blocking.backward_packing(n_out, dtype.itemsize),
+            packing,
         )
         weights, _ = self._addresses(n_in, n_out)
-        product = (narrow if few else matmul).input_gradient
-        if tools.packing.rows:
-            product = matmul.input_gradient_of_wide
-        product(
+        input_gradient_for(n_out, packing)(
             tools, Inputs(rows, n_out * one.itemsize, index), Block(0, n, 0, n_in),
             Weights(weights, n_out, 0, n_in, n_out),
             Matrix(address_of(dX, "dX", dtype, n * n_in, written=True), n_in), one,
@@ -260,6 +259,18 @@ class Dense(Layer):
 def product_for(n_out: int) -> Kernel:
     """The kernel that multiplies with panels of a W with `n_out` columns."""
     return narrow.product_of_one if n_out == 1 else matmul.product_of_panel
+
+
+def forward_for(packing: Packing) -> Any:
+    """The forward product of a layer whose rows are packed in this way, or not."""
+    return matmul.forward_of_wide if packing.rows else matmul.dense_forward
+
+
+def input_gradient_for(n_out: int, packing: Packing) -> Any:
+    """The product for the gradient of the inputs; packing: of the gradient of the outputs."""
+    if packing.rows:
+        return matmul.input_gradient_of_wide
+    return (narrow if n_out <= FEW_COLUMNS else matmul).input_gradient
 
 
 def gradient_for_few(n_out: int) -> Kernel:

@@ -65,8 +65,9 @@ class Embedding(CompiledLayer):
     dim: int
 
     def __post_init__(self) -> None:
-        checks.whole_number("Embedding", "n_categories", self.n_categories, 1, 2**31 - 1)
-        checks.whole_number("Embedding", "dim", self.dim, 1, 2**31 - 1)
+        for name in ("n_categories", "dim"):
+            size = checks.whole_number("Embedding", name, getattr(self, name), 1, 2**31 - 1)
+            setattr(self, name, size)  # Python's, which cannot overflow
 
     def build(self, n_in: int) -> int:
         if self.n_out is None:

@@ -16,7 +16,7 @@ from ..engine.compiling import announce
 from ..engine.lowering import can_compile
 from ..errors import InputError, counted
 from ..inputs import checks, columns
-from ..inputs.tables import is_sparse, table_of
+from ..inputs.tables import table_of
 from ..inputs.targets import TargetCoder
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
 from ..kernels.step.outputs import outputs_of_row, outputs_of_rows
@@ -190,23 +190,23 @@ class Predictor:
         self._spare_for_rows.append(space)
         return done
 
+    def _new_space(self) -> tuple[int, engine.Engine]:
+        announce(self._dtype, holding_gil(outputs_of_row))
+        made, row = self._new_engine(1), np.zeros(self._n_features, self._dtype)
+        self._kernel = exactly(outputs_of_row, made.job_address, row, row)
+        return made.job_address, made
+
     def _new_space_for_rows(self) -> tuple[int, engine.Engine]:
-        rows = np.zeros((1, self._n_features), self._dtype)
-        made = engine.Engine(
-            self._network, table_of(rows, self._dtype), PREDICT_BLOCK, training=False
-        )
-        made.link()
+        made, rows = self._new_engine(PREDICT_BLOCK), np.zeros((1, self._n_features), self._dtype)
         self._kernel_of_rows = exactly(outputs_of_rows, made.job_address, rows, rows, nogil=True)
         return made.job_address, made
 
-    def _new_space(self) -> tuple[int, engine.Engine]:
-        row = np.zeros((1, self._n_features), self._dtype)
-        kernel = holding_gil(outputs_of_row)
-        announce(self._dtype, kernel)
-        made = engine.Engine(self._network, table_of(row, self._dtype), 1, training=False)
+    def _new_engine(self, most_rows: int) -> engine.Engine:
+        """An engine for so many rows at a time; the kernel points it at those of each call."""
+        table = table_of(np.zeros((1, self._n_features), self._dtype), self._dtype)
+        made = engine.Engine(self._network, table, most_rows, training=False)
         made.link()
-        self._kernel = exactly(outputs_of_row, made.job_address, row[0], row[0])
-        return made.job_address, made
+        return made
 
     def _otherwise(self, X: Any, out: np.ndarray | None) -> np.ndarray:
         """Outputs if X or `out` is not a contiguous row of the network's type."""
@@ -230,10 +230,12 @@ class Predictor:
                 "predictor", f"X of shape ({self._n_features},) or (n, {self._n_features})",
                 f"shape {values.shape}", "pass the columns the network was built for",
             )  # fmt: skip
-        if values.ndim == 2:
-            return values
-        tidy = np.empty(self._n_features, self._dtype)
-        with np.errstate(over="ignore"):  # as in kernels, which convert rows of a matrix
+        return values if values.ndim == 2 else self._converted(values)
+
+    def _converted(self, values: np.ndarray) -> np.ndarray:
+        """A copy as the kernel needs it: contiguous, writeable, of the network's type."""
+        tidy = np.empty(values.shape, self._dtype)
+        with np.errstate(over="ignore"):  # as in kernels that convert rows themselves
             tidy[...] = values
         return tidy
 
@@ -241,13 +243,8 @@ class Predictor:
         shape = X.shape[0], self._n_outputs
         if out is not None:
             self._check_out(out, shape)
-        found, few = np.empty(shape, self._dtype), X.shape[0] <= self._most_rows
-        if few and not is_sparse(X):
-            tidy = np.empty(X.shape, self._dtype)
-            with np.errstate(over="ignore"):  # as in kernels, which convert rows of a matrix
-                tidy[...] = X
-            self._few_rows(tidy, found)
-        elif X.shape[0]:
+        found = np.empty(shape, self._dtype)
+        if X.shape[0] > self._most_rows or not self._few_rows(self._converted(X), found):
             found = evaluation.outputs(self._network, X, link=True)
         if out is None:
             return found

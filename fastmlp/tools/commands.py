@@ -535,7 +535,9 @@ def warmup(options: argparse.Namespace) -> int:
         network.fit(X, y, epochs=1, validation_data=(X, y))
         network.predict(X)
         network.evaluate(X, y)
-        network.compile_predictor()(X[0])
+        predictor = network.compile_predictor()
+        predictor(X[0])
+        predictor(X)
         network.loss_and_gradient(X, y)
         without_zeros(np.zeros((1, 1000)), network.dtype, 1000)
         for kernel in Kernel.every:

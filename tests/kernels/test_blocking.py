@@ -29,10 +29,8 @@ pytestmark = pytest.mark.fast
 def test_packed_rows_hold_each_part_of_the_sum(depth: int, itemsize: int) -> None:
     """Their stride is an odd number of cache lines, and as many are packed as the cache takes."""
     wide = WIDE_BYTES // itemsize
-    packing, n_parts = (
-        blocking.forward_packing(depth, wide, itemsize),
-        in_python(sums.n_parts)(depth, wide),
-    )
+    packing = blocking.forward_packing(depth, wide, itemsize)
+    n_parts = in_python(sums.n_parts)(depth, wide)
     starts = [in_python(sums.input_part_start)(depth, n_parts, p) for p in range(n_parts + 1)]
     longest = max(stop - start for start, stop in itertools.pairwise(starts))
     lines, rest = divmod(packing.stride * itemsize, CACHE_LINE)

@@ -29,7 +29,7 @@ from fastmlp.kernels.views import (
     Tools,
     Weights,
 )
-from fastmlp.nn.dense import product_for
+from fastmlp.nn.dense import forward_for, input_gradient_for, product_for
 
 from ..support import address_of
 
@@ -115,7 +115,7 @@ def forward(
     block = Block(first, last, left, n_out if right is None else right)
     weights = Weights(at(*flat_W), n_out, at(*flat_b), n_in, n_out)
     tools = tools_for(n_in, n_out, panel)
-    product = matmul.forward_of_wide if tools.packing.rows else matmul.dense_forward
+    product = forward_for(tools.packing)
     product(tools, rows.inputs, block, weights, Matrix(at(out), n_out), out.dtype.type(1))
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
@@ -138,9 +138,7 @@ def backward(
     slopes = Inputs(at(*d), n_out * out.itemsize, address_of(order))
     block = Block(first, last, left, n_in if right is None else right)
     weights = Weights(at(*flat_W), n_out, 0, n_in, n_out)
-    product = (narrow if 0 < n_out <= FEW_COLUMNS else matmul).input_gradient
-    if packing.rows:
-        product = matmul.input_gradient_of_wide
+    product = input_gradient_for(n_out, packing) if n_out else matmul.input_gradient
     product(tools, slopes, block, weights, Matrix(at(out), n_in), one)
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     assert not zeros.any()
@@ -523,14 +521,13 @@ def test_sums_over_inputs_come_in_parts(
     W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
     whole = forward(X, W, b, 0, n, sentinels(n * n_out, dtype)).reshape(n, n_out)
     parts = np.full((len(starts) - 1, n, n_out), np.nan, dtype)
-    one, zeros, panel = dtype(1), np.zeros(n_out, dtype), np.empty(64 * n_in, dtype)
+    one, zeros = dtype(1), np.zeros(n_out, dtype)
 
     def multiply(begin: int, end: int, base: np.ndarray, out: int, part_bytes: int) -> None:
-        tools = tools_for(n_in, n_out, panel)
         weights = Weights(address_of(W), n_out, address_of(base), n_in, n_out)
         matmul.forward_parts(
-            tools, X.inputs, Span(0, n, n), Sums(n_in, len(parts), begin, end), weights,
-            Matrix(out, n_out), part_bytes, one,
+            product_for(n_out).address(np.dtype(dtype)), X.inputs, Span(0, n, n),
+            Sums(n_in, len(parts), begin, end), weights, Matrix(out, n_out), part_bytes, one,
         )  # fmt: skip
 
     place, part_bytes = address_of(parts), parts[0].nbytes

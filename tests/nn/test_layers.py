@@ -700,3 +700,13 @@ def test_layers_alone_refuse_what_is_no_matrix_of_numbers(wrong: str) -> None:
         if wrong != "sparse" or not isinstance(layer, Dense):
             with pytest.raises(InputError, match=r"forward: expected X"):
                 layer.forward(bad)
+
+
+@pytest.mark.nojit
+def test_sizes_may_be_small_integers_of_numpy() -> None:
+    """They would overflow when they are multiplied."""
+    network = Network([Dense(200, np.int8(100)), ReLU(), Dense(np.uint8(200))])
+    assert network.build(200).params.size == 200 * 100 + 100 + 100 * 200 + 200
+    embedding = Network([Embedding(np.int8(100), np.int8(100)), Dense(3)]).build(1)
+    assert embedding.params.size == 100 * 100 + 100 * 3 + 3
+    assert [type(layer.n_out) for layer in network.layers] == [int] * 3

@@ -84,11 +84,10 @@ def _multiply_my_inputs(turn, s, one):
     else:
         out += (shares.stored_part(parts, crew["n_threads"], first) - first) * part_bytes
     weights = Weights(params + op["weights"] * size, op["n_out"], base, op["n_in"], op["n_out"])
-    tools = Tools(op["product"], base, turn.space["positions"], panel_of(turn), Packing(0, 0))
     sums = Sums(op["n_in"], parts, first, last)
     matmul.forward_parts(
-        tools, common.inputs_of(turn, s, one), span, sums, weights, Matrix(out, op["n_out"]),
-        part_bytes, one,
+        op["product"], common.inputs_of(turn, s, one), span, sums, weights,
+        Matrix(out, op["n_out"]), part_bytes, one,
     )  # fmt: skip
 
 

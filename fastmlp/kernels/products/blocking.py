@@ -81,8 +81,8 @@ def room(n_in: int, n_out: int, itemsize: int) -> int:
 def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     """For batches of up to so many rows.
 
-    In wide layers, packed slopes stay in the second-level cache for all rows of W. Blocks are so
-    wide that the update, which reads W and the optimizer's memory row by row, reads long runs.
+    In wide layers, slopes are packed once for all rows of W. Blocks are so wide that the update,
+    which reads W and the optimizer's state row by row, reads long runs.
     """
     unit = BLOCK_TILES * int(in_python(tile_width_of)(itemsize))
     if not is_wide(n_out, itemsize):

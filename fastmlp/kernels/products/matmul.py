@@ -82,21 +82,21 @@ def dense_forward(tools, inputs, block, weights, out, one):
 
 
 @jit
-def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
+def forward_parts(product, inputs, span, sums, weights, out, part_bytes, one):
     """Some parts of A[order] W, for the thread that owns their rows of W.
 
-    Arguments as in `dense_forward`; sums start from `weights.biases`. Rows up to `span.ahead` are
-    prefetched, because the hardware cannot predict where parts of rows start. Each part is stored
-    in a separate matrix (batch, n_out), `part_bytes` apart; if that is 0, their sum is stored.
+    product: the kernel for panels. Other arguments as in `dense_forward`; sums start from
+    `weights.biases`. Rows up to `span.ahead` are prefetched, because the hardware cannot predict
+    where parts of rows start. Each part is stored in a separate matrix (batch, n_out), `part_bytes`
+    apart; if that is 0, their sum is stored.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
         once = Span(span.first, span.last, span.ahead if j == 0 else 0)
-        _product(tools.product, (
+        _product(product, (
             inputs, once, Panel(weights.at + j * size, weights.stride, columns), sums,
-            weights.biases + j * size,
-            Matrix(out.at + j * size, out.stride), part_bytes, one,
+            weights.biases + j * size, Matrix(out.at + j * size, out.stride), part_bytes, one,
         ))  # fmt: skip
 
 
@@ -171,7 +171,8 @@ def _packed_product_with(pack: Any) -> Any:
     the first-level cache for all tiles of rows.
 
     pack: `pack(weights, first, last, j, columns, panels, one)` writes rows first..last of the
-    right-hand operand's columns j.. to consecutive panels.
+    right-hand operand's columns j.. to consecutive panels. The product's `base`: address of what
+    the sums of column 0 start from, and bytes from one column to the next.
     """
 
     @jit
@@ -186,8 +187,8 @@ def _packed_product_with(pack: Any) -> Any:
             for first in range(block.first, block.last, step):
                 last = min(block.last, first + step)
                 order = inputs.order + first * INT32_BYTES
-                columns_of = Inputs(inputs.at + k * size, inputs.stride, order)
-                rows.copy_rows(columns_of, 0, last - first, depth, Matrix(table, stride), one)
+                part_of_rows = Inputs(inputs.at + k * size, inputs.stride, order)
+                rows.copy_rows(part_of_rows, 0, last - first, depth, Matrix(table, stride), one)
                 packed = Inputs(table - k * size, stride * size, tools.positions)
                 for left in range(block.left, block.right, group):
                     right = min(block.right, left + group)
