@@ -257,6 +257,7 @@ class Averaging:
         Returns
         -------
         context manager
+            For a `with` statement.
         """
         return self.averaged(body) if self.apply else contextlib.nullcontext()
 
