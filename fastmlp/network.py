@@ -125,8 +125,9 @@ class Network(Body):
         shuffle : bool, default True
             Whether to visit samples in a new order each epoch.
         n_threads : int, optional
-            By default as many as are worthwhile for the work of a step, limited by OMP_NUM_THREADS
-            and NUMBA_NUM_THREADS; one if called from a thread other than the main one.
+            By default as many as are worthwhile for the work of a step and have a core, limited by
+            OMP_NUM_THREADS, NUMBA_NUM_THREADS, LOKY_MAX_CPU_COUNT and a container's quota; one if
+            called from a thread other than the main one. Results do not depend on it.
         callbacks : sequence of callable, default ()
             Called as `f(network, history)` after each epoch; a true result ends the fit. One may be
             a `Checkpoint`, one an `EarlyStopping`, one an `EMA` or `SWA`. Of an object that has a

@@ -31,7 +31,7 @@ from ..optim.optimizers import SGD, Optimizer
 from .compiling import announce
 from .job import Convention, Job
 from .lowering import Sharing, choose_kernels
-from .threads import in_pieces, on_threads
+from .threads import company, in_pieces, on_threads
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -300,12 +300,19 @@ class Engine(Job):
         work = self.work_per_step + WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop
-            on_threads(self._run, self.n_threads, self.sync)
+            n_threads = self.crew["n_threads"] = self._threads_for_now()
+            spent = on_threads(self._run, n_threads, self.sync)
+            if self.chooses_threads:
+                company.note(n_threads, spent)
             if call["enough_after"] or not math.isfinite(losses[stop - 1]):
                 break
             if stop < n_steps and ends():
                 return losses[:stop]
         return losses
+
+    def _threads_for_now(self) -> int:
+        """Threads of the next call: a requested number, or fewer where cores are missing."""
+        return company.n_threads(self.n_threads) if self.chooses_threads else self.n_threads
 
     def compile(self) -> None:
         """Compile or load everything that `train` needs, unless that has been done."""

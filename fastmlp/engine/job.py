@@ -115,6 +115,7 @@ class Job:
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table = table
         self.work_per_step = work = training_work(network, batch_size) * accumulate
+        self.chooses_threads = n_threads is None
         self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
         only_dense = all(stage.kind is None for stage in self.program.stages)

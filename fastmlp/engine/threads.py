@@ -7,20 +7,36 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels.compiler.jit import JIT_ENABLED
 from ..kernels.step.threads import ABORTED
-from ..kernels.tuning import PIECE_SECONDS, WORK_A_THREAD
+from ..kernels.tuning import (
+    FIRST_PAUSE,
+    JUDGED_SECONDS,
+    LONGEST_PAUSE,
+    MISSING_CORE,
+    PIECE_SECONDS,
+    WORK_A_THREAD,
+)
 
 MOST_THREADS = 1024
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+# Files in which Linux says how much processor time a container may have, per period: version 2 of
+# its control groups has one, version 1 has two.
+_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
 
 
 def _core_function() -> Callable[[], int]:
@@ -34,8 +50,24 @@ def _core_function() -> Callable[[], int]:
 current_core = _core_function()
 
 
+@functools.cache
+def quota() -> float:
+    """Cores' worth of processor time that a container's limit leaves to it; otherwise infinity."""
+    for names in _QUOTA_FILES:
+        try:
+            allowed, period = " ".join(Path(name).read_text() for name in names).split()
+            if int(allowed) > 0:  # otherwise it is "max" or -1
+                return int(allowed) / int(period)
+        except (OSError, ValueError):
+            continue
+    return math.inf
+
+
 def n_cores() -> int:
     """Default number of threads: the cores of this process, or fewer if its parent limits them.
+
+    A container whose quota is not a whole number of cores gets one thread more than it could keep
+    busy, as in joblib.
 
     Pools of processes limit their workers by these environment variables. A thread other than the
     main one is assumed to be a worker among others, and gets one.
@@ -45,6 +77,8 @@ def n_cores() -> int:
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
+    if quota() < cores:
+        cores = math.ceil(quota())
     limits = [os.environ.get(name, "") for name in _THREAD_LIMITS]
     return min([cores, *(max(1, int(limit)) for limit in limits if limit.isdecimal())])
 
@@ -75,6 +109,55 @@ def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+class Spent(NamedTuple):
+    """What a call took: seconds, and processor seconds of all its threads together."""
+
+    seconds: float
+    processor_seconds: float
+
+
+class Company:
+    """How many threads to do without while other processes need the cores.
+
+    Threads wait for each other several times per step, so one without a core of its own costs more
+    than it contributes. It shows in the processor time that a call's threads get. After a pause,
+    one more thread is tried again; the pause gets longer from one vain attempt to the next.
+    """
+
+    def __init__(self) -> None:
+        self._n_absent, self._pause, self._tries_at = 0, FIRST_PAUSE, 0.0
+        self._seconds = self._missing = 0.0
+
+    def n_threads(self, wanted: int) -> int:
+        """Threads for the next call."""
+        if self._n_absent == 0 or wanted == 1:
+            return wanted
+        now = time.monotonic()
+        if now >= self._tries_at:
+            self._n_absent -= 1
+            self._tries_at = now + self._pause
+        return max(1, wanted - self._n_absent)
+
+    def note(self, n_threads: int, spent: Spent) -> None:
+        """After a call of that many threads: what it took."""
+        if n_threads == 1:
+            return
+        self._seconds += spent.seconds
+        self._missing += n_threads * spent.seconds - spent.processor_seconds
+        if self._seconds < JUDGED_SECONDS:
+            return
+        if self._missing > MISSING_CORE * self._seconds:
+            self._n_absent += 1
+            self._tries_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        else:
+            self._pause = max(self._pause / 2, FIRST_PAUSE)
+        self._seconds = self._missing = 0.0
+
+
+company = Company()
+
+
 def leave_core(core: int) -> None:
     """Move this thread elsewhere if it runs on that core.
 
@@ -90,23 +173,25 @@ def leave_core(core: int) -> None:
             os.sched_setaffinity(0, allowed)  # it has moved, and may use all cores again
 
 
-def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> None:
+def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> Spent:
     """Call run(0) here and run(1..) on new threads; wait for all, and raise the first failure.
 
     Threads live for one call only, so there are no threads that a forked child would lose.
     """
     if n_threads == 1:
         run(0)
-        return
+        return Spent(0.0, 0.0)  # nobody asks
     sync[...] = 0  # an earlier call may have been interrupted between two arrivals
-    failures: list[BaseException] = []
-    here = current_core()
+    failures, used = list[BaseException](), list[float]()
+    here, started = current_core(), time.perf_counter()
 
     def guarded(thread: int) -> None:
         try:
             if thread > 0:
                 leave_core(here)
+            before = time.thread_time()
             run(thread)
+            used.append(time.thread_time() - before)
         except BaseException as failure:
             sync[ABORTED] = 1  # the others must not wait for this one
             failures.append(failure)
@@ -123,6 +208,7 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> N
         _wait_for(others)
     if failures:
         raise failures[0]
+    return Spent(time.perf_counter() - started, sum(used))
 
 
 def _wait_for(threads: list[threading.Thread]) -> None:

@@ -11,12 +11,13 @@ import sys
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import JIT_ENABLED, jit, longs
-from ..tuning import SPINS, TILE_ROWS
+from ..tuning import NAP_MICROSECONDS, SPINS, TILE_ROWS, YIELDS
 
 # The state of a barrier is an int64 array: a flag, then how often each thread has arrived. Each
 # number is on a separate cache line.
@@ -67,11 +68,14 @@ if JIT_ENABLED:
         assert address is not None
         llvm.add_symbol(name, address)
 
-    # Windows has no sched_yield, but an equivalent function with the same signature.
+    # Windows lacks both. Its shortest sleep is too long here, so there a thread only yields; the
+    # function for that ignores an argument.
     if sys.platform == "win32":
-        define("sched_yield", ctypes.windll.kernel32.SwitchToThread)
+        for _name in ("sched_yield", "usleep"):
+            define(_name, ctypes.windll.kernel32.SwitchToThread)
 
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
+    _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 else:  # interpreted kernels run on a single thread, which never waits
 
@@ -87,6 +91,9 @@ else:  # interpreted kernels run on a single thread, which never waits
         return place[0] - value
 
     def _sched_yield():
+        return 0
+
+    def _usleep(microseconds):
         return 0
 
 
@@ -106,7 +113,8 @@ def barrier(sync, n_threads, thread):
     """Wait until all threads have arrived; False if one of them has failed and will never arrive.
 
     Each thread writes only its own count, so a barrier costs one transfer between cores. A waiting
-    thread spins for some microseconds, then yields its core between checks.
+    thread spins for some microseconds, then yields its core between checks, then sleeps: that
+    leaves its core to the thread it waits for, which may have lost its own to another process.
     """
     if n_threads == 1:
         return True
@@ -119,7 +127,10 @@ def barrier(sync, n_threads, thread):
             if spins > SPINS:
                 if _atomic_load(sync + ABORTED * 8) != 0:
                     return False
-                _sched_yield()
+                if spins > SPINS + YIELDS:
+                    _usleep(np.uint32(NAP_MICROSECONDS))
+                else:
+                    _sched_yield()
     return True
 
 
