@@ -27,6 +27,7 @@ _MODULES = {
     ],
     "tools.gradient_check": ["check_part"],
     "training.stepper": ["Stepper"],
+    "training.batches": ["BatchTrainer"],
     "serving.predictor": ["Predictor"],
     "tracing.trace": ["Trace"],
     "training.history": ["History"],
@@ -114,6 +115,7 @@ if TYPE_CHECKING:
     from .serving.predictor import Predictor as Predictor
     from .tools.gradient_check import check_part as check_part
     from .tracing.trace import Trace as Trace
+    from .training.batches import BatchTrainer as BatchTrainer
     from .training.checkpoint import Checkpoint as Checkpoint
     from .training.early_stopping import EarlyStopping as EarlyStopping
     from .training.history import History as History

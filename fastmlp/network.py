@@ -22,6 +22,7 @@ from .serving.predictor import Predictor
 from .tracing import recorder as tracing
 from .tracing.trace import Trace
 from .training import fit as training
+from .training.batches import BatchTrainer
 from .training.fit import Callback
 from .training.history import History
 from .training.objective import Objective
@@ -174,6 +175,40 @@ class Network(Body):
             keep_finite=keep_finite,
             gradient_accumulation_steps=gradient_accumulation_steps,
         )
+
+    @checked_keywords
+    def trainer(
+        self,
+        *,
+        optimizer: Any = "adam",
+        batch_size: int = 32,
+        n_steps: int | None = None,
+        n_threads: int | None = None,
+    ) -> BatchTrainer:
+        """What trains this network batch by batch, in a loop of your own.
+
+        Parameters
+        ----------
+        optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
+            The optimizer that updates the parameters.
+        batch_size : int, default 32
+            Maximum number of rows of a batch.
+        n_steps : int, optional
+            Steps of the whole loop, which some schedules need.
+        n_threads : int, optional
+            By default one, or more for steps of more than about a millisecond.
+
+        Returns
+        -------
+        BatchTrainer
+            Its `step(X, y)` makes one step.
+
+        Raises
+        ------
+        InputError
+            For a network that is not built, and for options that cannot be used.
+        """
+        return BatchTrainer(self, optimizer, batch_size, n_steps, n_threads)
 
     def outputs(self, X: Any) -> np.ndarray:
         """Linear outputs of the last layer, before the loss's link.

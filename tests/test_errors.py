@@ -3124,6 +3124,34 @@ def stepper_rows() -> Iterator[Row]:
         yield Row(name, InputError, text, call)
 
 
+def trainer_rows() -> Iterator[Row]:
+    """What is said where batches are passed one by one."""
+
+    def trainer(s: Setting) -> Any:
+        return copy.deepcopy(s.fitted).trainer(batch_size=4)
+
+    def wrong_gradient(s: Setting) -> None:
+        one = trainer(s)
+        one.forward(s.X)
+        one.backward(np.zeros((1, s.fitted.n_outputs)))
+
+    for name, text, call in (
+        ("a trainer of a network without sizes",
+         "Network.trainer: expected a network that is built, got one without input columns; "
+         "call build(n_features) first", lambda s: Network([Dense(2)]).trainer()),
+        ("a batch that is too large",
+         "BatchTrainer.step: expected at most 4 rows, got 8; make batch_size larger",
+         lambda s: trainer(s).step(s.X, s.y)),
+        ("a gradient without outputs",
+         "BatchTrainer.backward: expected a forward pass with these parameters, got none; "
+         "call forward(X) first", lambda s: trainer(s).backward(np.zeros((8, 3)))),
+        ("a gradient of other outputs",
+         "BatchTrainer.backward: expected dY with 8 rows, as forward had, got 1; "
+         "pass one row for each row of outputs", wrong_gradient),
+    ):  # fmt: skip
+        yield Row(name, InputError, text, call)
+
+
 def averaging_rows() -> Iterator[Row]:
     """What averaged weights and accumulated gradients refuse."""
 
@@ -3233,6 +3261,7 @@ ROWS = [
     *own_optimizer_rows(),
     *own_rule_rows(),
     *stepper_rows(),
+    *trainer_rows(),
 ]
 
 

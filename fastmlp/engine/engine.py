@@ -275,28 +275,13 @@ class Engine(Job):
         the epoch in which patience runs out; fewer numbers if `ends` asked to stop.
         """
         n_steps, call = step_numbers.shape[0], self.call
-        losses = self.losses = np.full(n_steps, np.nan)
-        if self.table.kind == SPARSE:
-            self.table.addresses()  # check again: a callback may have changed their columns
-        self.point_at(order, encoded, weights, n_steps)
-        if self.update["updates"]:
-            self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
-        if step_numbers.size:
-            n_numbers = n_steps * self.n_numbers
-            self.update["hyper"] = address_of(
-                step_numbers, "numbers of steps", np.float64, n_numbers
-            )
-        call["losses"] = address_of(losses, "losses", np.float64, n_steps, written=True)
+        losses = np.full(n_steps, np.nan)
+        self.begin(order, encoded, weights, state, step_numbers, losses)
         call["first_step"], call["enough_after"] = first_step, 0
         watches = patience.patience >= 0
         call["watch"] = self._address("watch", optional.watch_loss) if watches else 0
         for name, value in zip(Patience._fields, patience, strict=True):
             call[name] = value
-        # Threads hold references to the engine, and so to all memory that they use. If Ctrl-C ends
-        # the caller, nothing is freed before the last thread is done.
-        self.in_use = order, encoded, weights, state, step_numbers, losses
-        self.compile()
-        self.link_loss()
         work = self.work_per_step + WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop
@@ -309,6 +294,50 @@ class Engine(Job):
             if stop < n_steps and ends():
                 return losses[:stop]
         return losses
+
+    def begin(
+        self,
+        order: np.ndarray,
+        encoded: Encoded,
+        weights: np.ndarray,
+        state: np.ndarray,
+        step_numbers: np.ndarray,
+        losses: np.ndarray,
+    ) -> None:
+        """Set the memory that the next calls read and write, and compile what they need."""
+        if self.table.kind == SPARSE:
+            self.table.addresses()  # check again: a callback may have changed their columns
+        n_steps, call = step_numbers.shape[0], self.call
+        self.point_at(order, encoded, weights, n_steps)
+        if self.update["updates"]:
+            self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
+        if step_numbers.size:
+            n_numbers = n_steps * self.n_numbers
+            self.update["hyper"] = address_of(
+                step_numbers, "numbers of steps", np.float64, n_numbers
+            )
+        call["losses"] = address_of(losses, "losses", np.float64, n_steps, written=True)
+        self.losses = losses
+        # Threads hold references to the engine, and so to all memory that they use. If Ctrl-C ends
+        # the caller, nothing is freed before the last thread is done.
+        self.in_use = order, encoded, weights, state, step_numbers, losses
+        self.compile()
+        self.link_loss()
+
+    def step_again(self, n_rows: int, step: int) -> float:
+        """A step of its own on the first rows of the memory that `begin` set; returns its loss.
+
+        n_rows: at most as many as `begin` was called with; step: for the numbers of dropout.
+        """
+        call = self.call
+        self.samples["n_rows"], call["first_step"] = n_rows, step
+        call["from_step"], call["n_steps"] = 0, 1
+        call["watch"] = call["enough_after"] = 0
+        if self.n_threads == 1:
+            self._run(0)
+        else:
+            on_threads(self._run, self.n_threads, self.sync)
+        return float(self.losses[0])
 
     def _threads_for_now(self) -> int:
         """Threads of the next call: a requested number, or fewer where cores are missing."""

@@ -82,6 +82,16 @@ class TargetCoder:
             coder.classes = _classes(where, values, coder.task, n_outputs)
         return coder
 
+    @classmethod
+    def numbered(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
+        """As `learn`, from a first batch that need not hold every class: labels count from 0."""
+        values, kind = _array(where, y), cls(n_outputs, *_reading(loss), flat=True)
+        is_label = kind.task == "classes" or (kind.task == "binary" and n_outputs == 1)
+        if not (is_label and values.ndim == 1 and values.dtype.kind in "iu"):
+            return cls.learn(where, y, loss, n_outputs)
+        kind.classes = np.arange(2 if kind.task == "binary" else n_outputs)
+        return kind
+
     def suits(self, loss: Loss) -> bool:
         """Whether a loss reads targets in the same way."""
         return (self.task, self.n_levels, self.non_negative) == _reading(loss)
@@ -93,6 +103,8 @@ class TargetCoder:
 
     def encode(self, where: str, y: object, dtype: np.dtype) -> Encoded:
         """y for the kernels, or an error that says what is wrong with it."""
+        if type(y) is np.ndarray and self._is_as_kernels_read(y, dtype):
+            return Encoded(np.empty(0, np.int32), y.reshape(-1))
         values = _array(where, y)
         if (values.ndim == 1) != self.flat:
             wanted = "one dimension" if self.flat else f"shape (n, {self.n_columns})"
@@ -114,6 +126,20 @@ class TargetCoder:
             numbers = np.repeat(numbers, self.n_levels, axis=1)
         numbers = checks.converted(where, "y", numbers, dtype)
         return Encoded(np.empty(0, np.int32), numbers.reshape(-1))
+
+    def _is_as_kernels_read(self, y: np.ndarray, dtype: np.dtype) -> bool:
+        """Whether an array holds valid numbers in the form that kernels read, for a quick path."""
+        return (
+            self.task == "regression"
+            and not (self.non_negative or self.n_levels > 1)
+            and y.dtype == dtype
+            and y.shape[1:] == (() if self.flat else (self.n_outputs,))
+            and (not self.flat or self.n_outputs == 1)
+            and y.size > 0
+            and y.flags.c_contiguous
+            and y.flags.aligned
+            and checks.is_finite(y)
+        )
 
     def _numbers(self, where: str, values: np.ndarray) -> np.ndarray:
         """y as a finite matrix (n, n_columns) that suits the task."""
@@ -248,8 +274,16 @@ def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.nd
     )
 
 
+def _count_from_0(classes: np.ndarray) -> bool:
+    """Whether sorted, distinct whole numbers are 0, 1, 2 and so on."""
+    return bool(classes[0] == 0 and classes[-1] == classes.size - 1)
+
+
 def label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Position of each label among the classes, int32."""
+    are_whole = classes.dtype.kind in "iu" and values.dtype.kind in "iu"
+    if are_whole and _count_from_0(classes) and 0 <= values.min() <= values.max() < classes.size:
+        return values.astype(np.int32)
     found = _unique(where, values)
     try:
         unseen = ~np.isin(found, classes)

@@ -27,7 +27,7 @@ from ..kernels.views import Factors, Memory, Run
 from ..model.groups import Group as Group
 from ..model.groups import groups_of, owner_of
 from ..registry import Registry, checked_keywords
-from .schedules import Schedule, number_or_schedule, rates_of, schedule_of, values_of
+from .schedules import Schedule, need_n_steps, number_or_schedule, rates_of, schedule_of, values_of
 
 _OTHER_NAMES = {"gd": "sgd", "gradient_descent": "sgd", "stochastic_gradient_descent": "sgd"}
 
@@ -293,41 +293,37 @@ class Optimizer:
         return table
 
     def numbers_at(
-        self, where: str, step: int, n_steps: int | None, groups: Sequence[Group]
+        self, where: str, step: int, n_steps: int | None, groups: Sequence[Group], count: int = 1
     ) -> np.ndarray:
-        """Hyperparameters of one step in a user's own training loop.
+        """Hyperparameters of the next steps in a user's own training loop.
 
         Parameters
         ----------
         where : str
             Name of the loop in errors.
         step : int
-            Number of the step, counted from 0.
+            Number of the first of these steps, counted from 0.
         n_steps : int or None
             Steps of the whole loop, if known.
         groups : sequence of Group
             Those of the network.
+        count : int, default 1
+            For how many steps.
 
         Returns
         -------
-        ndarray of shape (n_columns(groups),)
-            A row of `step_numbers`.
+        ndarray of shape (count, n_columns(groups))
+            As from `step_numbers`.
 
         Raises
         ------
         InputError
             If a schedule needs `n_steps` and it is None.
         """
-        planning = [schedule for schedule in self.schedules if schedule.plans_all_steps]
-        if n_steps is None and planning:
-            raise InputError(
-                where, f"n_steps, over which {type(planning[0]).__name__} plans the rates",
-                "none", "pass how many steps your loop has",
-            )  # fmt: skip
-        in_all = n_steps or step + 1
-        rates = rates_of(self.schedule, np.array([step]), in_all)
-        row: np.ndarray = self.step_numbers(step, rates, in_all, groups)[0]
-        return row
+        need_n_steps(where, self.schedules, n_steps)
+        in_all = n_steps or step + count
+        rates = rates_of(self.schedule, step + np.arange(count), in_all)
+        return self.step_numbers(step, rates, in_all, groups)
 
     @property
     def n_numbers(self) -> int:
@@ -457,7 +453,7 @@ class Optimizer:
             checks.whole_number(where, "n_steps", n_steps, 1)
         groups = groups_of(params)
         progress = self._progress_with(params)
-        numbers = self.numbers_at(where, progress.n_steps, n_steps, groups)
+        numbers = self.numbers_at(where, progress.n_steps, n_steps, groups)[0]
         gradient = grads if self.clip_norm is None else grads.copy()
         control = flush_denormals()
         try:

@@ -6,7 +6,7 @@ callable as `f(step, n_steps)` is also a schedule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -507,6 +507,16 @@ class FromFunction(Schedule):
 def is_built_in(schedule: Schedule) -> bool:
     """Whether its rates do not depend on user-defined code, not even inside a `WarmUp`."""
     return type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp
+
+
+def need_n_steps(where: str, schedules: Iterable[Schedule], n_steps: int | None) -> None:
+    """Refuse schedules that plan all steps of a loop whose number of steps is not known."""
+    planning = [schedule for schedule in schedules if schedule.plans_all_steps]
+    if n_steps is None and planning:
+        raise InputError(
+            where, f"n_steps, over which {type(planning[0]).__name__} plans the rates",
+            "none", "pass how many steps your loop has",
+        )  # fmt: skip
 
 
 def rates_of(schedule: Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:

@@ -19,11 +19,10 @@ from ..inputs import checks, samples
 from ..inputs.tables import table_of
 from ..kernels.compiler.denormals import flush_denormals, restore_denormals
 from ..model.body import Body
-from ..nn.dropout import rates_of_steps
-from ..optim.optimizers import has_rule, optimizer_of
+from .updates import Updates
 
 
-class Stepper:
+class Stepper(Updates):
     """Trains a network step by step, each step in two halves that you call.
 
     Parameters
@@ -47,7 +46,7 @@ class Stepper:
 
     Attributes
     ----------
-    step : int
+    steps_done : int
         Number of steps so far. With `state` and the network's `params` it is all that a loop needs
         to continue elsewhere.
     state : ndarray
@@ -95,16 +94,12 @@ class Stepper:
         checks.whole_number(where, "batch_size", batch_size, 1)
         if n_threads is not None:
             checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
-        if n_steps is not None:
-            checks.whole_number(where, "n_steps", n_steps, 1)
-        self.network, self.optimizer, self.n_steps = network, optimizer_of(optimizer), n_steps
+        super().__init__(network, optimizer, n_steps)
         self._samples, plan, coder = samples.read(network, where, X, y, sample_weight)
         samples.adopt(network, plan, coder)
-        self.step, self.state = 0, np.empty(0, network.dtype)
+        self.begin()
         self._batch_size = min(batch_size, self._samples.X.shape[0])
         self._engine: Engine | None = None
-        if has_rule(self.optimizer):
-            self.state = self.optimizer.initial_state(network.params.size, network.dtype)
         if can_compile(network.layers, network.loss):
             table = table_of(self._samples.X, network.dtype)
             self._engine = Engine(network, table, self._batch_size, n_threads)
@@ -150,17 +145,18 @@ class Stepper:
             raise InputError(where, f"rows from 0 to {n - 1}", "some outside", "count from 0")
         if total is not None:
             checks.number(where, "total", total, 0, low_open=True)
-        order, drops = order.astype(np.int32), self._dropout_rates()
+        order, drops = order.astype(np.int32), self.dropout_rates()
         if self._engine is None:
             return self._layer_by_layer(order, drops, total, penalties)
         self._engine.penalise(penalties)
         return self._engine.gradient(
-            order, self._samples.encoded, self._samples.weights, total or 0.0, self.step, drops
+            order,
+            self._samples.encoded,
+            self._samples.weights,
+            total or 0.0,
+            self.steps_done,
+            drops,
         )
-
-    def _dropout_rates(self) -> np.ndarray:
-        steps = np.array([self.step])
-        return rates_of_steps(self.network.layers, steps, self.n_steps or self.step + 1)[0]
 
     def _layer_by_layer(
         self, order: np.ndarray, drops: np.ndarray, total: float | None, penalties: bool
@@ -168,7 +164,7 @@ class Stepper:
         network, (X, encoded, weights) = self.network, self._samples
         control = flush_denormals()
         try:
-            layerwise.begin_step(network, drops, self.step)
+            layerwise.begin_step(network, drops, self.steps_done)
             batch_weights = weights[order] if weights.size else weights
             values = layerwise.forward(network, X[order], training=True)
             targets = encoded.rows(order, network.n_outputs)
@@ -180,33 +176,3 @@ class Stepper:
             return loss + (layerwise.add_penalties(network) if penalties else 0.0)
         finally:
             restore_denormals(control)
-
-    def apply(self, step: int | None = None) -> None:
-        """Update the parameters by the network's `grads`.
-
-        Parameters
-        ----------
-        step : int, optional
-            Which step of the loop this is, from 0: for schedules, and for dropout in the gradients
-            after it; by default the one after the last.
-
-        Raises
-        ------
-        InputError
-            For a schedule that needs `n_steps` without it.
-        """
-        where, network = "Stepper.apply", self.network
-        if step is not None:
-            self.step = checks.whole_number(where, "step", step, 0)
-        control = flush_denormals()
-        try:
-            if has_rule(self.optimizer):
-                groups = network.groups
-                numbers = self.optimizer.numbers_at(where, self.step, self.n_steps, groups)
-                self.optimizer.update(numbers, groups, network.params, network.grads, self.state)
-            else:
-                self.optimizer.step(network.params, network.grads)
-            layerwise.limit_norms(network)
-        finally:
-            restore_denormals(control)
-        self.step += 1

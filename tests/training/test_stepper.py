@@ -61,7 +61,7 @@ def stepped(net: Network, optimizer: Any, X: Any, n_threads: int | None = 1) -> 
     for batch in rows:
         stepper.gradient(batch)
         stepper.apply()
-    assert stepper.step == len(rows)
+    assert stepper.steps_done == len(rows)
     return net
 
 
@@ -119,7 +119,8 @@ def test_a_loop_goes_on_elsewhere() -> None:
     for batch in rows[:3]:
         two.gradient(batch)
         two.apply()
-    second.params[...], three.state[...], three.step = first.params, two.state, two.step
+    second.params[...], three.state[...] = first.params, two.state
+    three.steps_done = two.steps_done
     for number, batch in enumerate(rows[3:], 3):
         three.gradient(batch)
         three.apply(number)
