@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..engine import layerwise
 from ..engine.job import Convention
 from ..engine.judging import BY_LOSS, Grading
-from ..engine.lowering import can_compile
+from ..engine.lowering import can_compile, settings_of
 from ..errors import InputError, InputTypeError
 from ..inputs import checks
 from ..inputs.tables import is_sparse, sorted_csr, without_zeros
@@ -44,7 +44,8 @@ from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
-from .serving import RowPredictor, is_plain
+from .plain import is_plain
+from .serving import RowPredictor
 from .stochastic import NOT_FINITE, Progress, Validation
 
 Part = tuple[Any, Any, Any]  # X, y and sample_weight
@@ -57,7 +58,8 @@ _LINKS = {
     "exp": "exp",
 }
 # Made from coefs_ and intercepts_ when needed, so they are not copied or pickled.
-_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with")
+_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with", "_last_run")
+_UNCHANGING = (str, int, float, type(None))
 _SHAPE_NETWORK = ("activation", "dropout", "max_norm", "alpha", "l1_ratio", "dtype")
 
 
@@ -168,6 +170,15 @@ class BaseMLP(
         held_out = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_data=held_out)
 
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+        if self._fit_again(X, y, sample_weight, classes):
+            return self
+        return self._fit_once_more(X, y, sample_weight, classes)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit_once_more(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
     def _fit(
         self,
         X: Any,
@@ -194,16 +205,59 @@ class BaseMLP(
         listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
             assert self._progress is not None
-            stochastic.Run(
+            run = stochastic.Run(
                 self, rule, convention, samples, validation, self._validation_score,
                 self._grading(validation), self._progress, self._random_state, listeners, averaging,
-            ).fit(incremental)  # fmt: skip
+            )  # fmt: skip
+            run.fit(incremental)
+            if incremental and not listeners and averaging is None:
+                self._keep(run)
         else:
             lbfgs.train(self, convention, samples, listeners)
-        if not np.isfinite(self.network_.params).all():
-            raise ValueError(NOT_FINITE)
+        self._refuse_infinite()
         listeners.fit_ends()
         return self
+
+    def _keep(self, run: stochastic.Run) -> None:
+        """Keep a run of partial_fit for the next call, unless a parameter may change within."""
+        parameters = self._parameters()
+        inner = [value if isinstance(value, tuple) else (value,) for value in parameters]
+        if all(isinstance(value, _UNCHANGING) for values in inner for value in values):
+            self._last_run = parameters, settings_of(self.network_.layers), run
+
+    def _refuse_infinite(self) -> None:
+        if not np.isfinite(self.network_.params).all():
+            raise ValueError(NOT_FINITE)
+
+    def _fit_again(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> bool:
+        """Call partial_fit's last run again if nothing but plain samples has changed since.
+
+        Setting up a run takes several times as long as training on a few rows.
+        """
+        is_alone, last = bool(self.__dict__.get("_owns_memory")), self.__dict__.get("_last_run")
+        if last is None or not is_alone or last[0] != self._parameters():
+            return False
+        network, (_, settings, run) = self.network_, last
+        if network is not run.trainer.task.network or settings != settings_of(network.layers):
+            return False
+        if not (is_plain(self, X) and self._is_plain_target(y, X.shape[0])):
+            return False
+        if self._context() is not None or not (classes is None or self._are_known(classes)):
+            return False
+        where = f"{type(self).__name__}.fit"
+        weights = weights_of_samples(where, sample_weight, X)
+        samples = self._samples(X, y, weights, passes=1)
+        if network.loss != self._loss() or not run.can_repeat(samples):
+            return False
+        self._random_state = self._random_of_fit(is_alone)
+        run.again(samples, self._random_state)
+        self._refuse_infinite()
+        return True
+
+    def _parameters(self) -> tuple[Any, ...]:
+        """The values of all parameters."""
+        found: tuple[Any, ...] = operator.attrgetter(*self._parameter_constraints)(self)
+        return found
 
     def _planned_averaging(self, samples: Samples) -> Averaging | None:
         """What averages weights in this fit, if something shall; `averaging_` has it then."""
@@ -248,7 +302,7 @@ class BaseMLP(
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = self._random_of_fit(is_alone)
         if first_pass:
             self._start(X.shape[1], hidden, self._dtype_for(X))
         else:
@@ -256,8 +310,28 @@ class BaseMLP(
         whole = X, y, sample_weight
         return whole, (whole, given) if given is not None else self._split(*whole)
 
+    def _random_of_fit(self, is_alone: bool) -> np.random.RandomState:
+        """The generator for `random_state`.
+
+        A new one takes a quarter of a millisecond, because NumPy asks the system for random bits,
+        so the one of the call before is seeded again if no copy of the model shares it.
+        """
+        before, seed = self.__dict__.get("_random_state"), self.random_state
+        if before is None or not is_alone or isinstance(seed, bool) or not isinstance(seed, int):
+            return check_random_state(seed)
+        if before is np.random.mtrand._rand:  # NumPy's own, which `random_state=None` means
+            return check_random_state(seed)
+        before.seed(seed)
+        made: np.random.RandomState = before
+        return made
+
     def _meet_classes(self, y: Any, classes: Any) -> None:
         """Set the classes at the first call of partial_fit, if there are any."""
+
+    def _are_known(self, classes: Any) -> bool:
+        """Whether these are the classes of the model, in order."""
+        known = self.__dict__.get("classes_")
+        return classes is not None and known is not None and np.array_equal(classes, known)
 
     def _read(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool, goes_on: bool
@@ -267,6 +341,8 @@ class BaseMLP(
         goes_on: whether they are training data for a model that already has its classes.
         """
         where = f"{type(self).__name__}.fit"
+        if not reset and is_plain(self, X) and self._is_plain_target(y, X.shape[0]):
+            return X, y, weights_of_samples(where, sample_weight, X)
         checks.valid_sparse(where, "X", X)
         checks.valid_sparse(where, "y", y)
         checks.numeric_type(where, "X", X)
@@ -274,6 +350,10 @@ class BaseMLP(
         if goes_on:
             self._refuse_other_classes(y, incremental)
         return X, y, weights_of_samples(where, sample_weight, X)
+
+    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
+        """Whether y surely passes all checks, without any conversion."""
+        raise NotImplementedError
 
     def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
         """Refuse labels that the model was not made for, with scikit-learn's error."""

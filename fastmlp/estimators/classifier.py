@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -30,6 +30,7 @@ from . import class_weights
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS
+from .plain import are_plain_labels
 from .scores import accuracy
 from .stochastic import Validation
 
@@ -113,7 +114,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._take(locals())
 
     @available_if(is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
@@ -135,9 +135,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         MLPClassifier
             Itself.
         """
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+        return self._partial_fit(X, y, sample_weight, classes)
 
     def _meet_classes(self, y: Any, classes: Any) -> None:
+        if self._are_known(classes):
+            return
         if _check_partial_fit_first_call(self, classes):
             checks.valid_sparse(f"{type(self).__name__}.partial_fit", "y", y)
             self._binarizer = LabelBinarizer()
@@ -221,6 +223,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multilabel = self._binarizer.y_type_.startswith("multilabel")
         self.n_outputs_ = len(self.classes_) if multiclass or multilabel else 1
         return X, y
+
+    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
+        n_outputs = len(self.classes_) if self._binarizer.y_type_ == "multiclass" else 1
+        return (
+            not self.warm_start  # a warm start must have all classes
+            and not self._binarizer.y_type_.startswith("multilabel")
+            and n_outputs == self.n_outputs_ == self.network_.n_outputs
+            and are_plain_labels(y, self.classes_, n_rows)
+        )
 
     def _refuse_other_kind(self, y: Any) -> None:
         """Refuse labels where rows of 0 and 1 were fitted, and the other way round."""

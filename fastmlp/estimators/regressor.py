@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -26,6 +26,7 @@ from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .edge import weights_of_samples
 from .parameters import CONSTRAINTS
+from .plain import are_plain_numbers
 from .scores import (
     d2_of_absolute_error,
     d2_of_huber,
@@ -157,7 +158,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._take(locals())
 
     @available_if(is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one more epoch, continuing from the current state.
 
@@ -175,7 +175,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         MLPRegressor
             Itself.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicted numbers of rows.
@@ -234,6 +234,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         self.n_outputs_ = n_outputs
         return X, y
+
+    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
+        is_one = self.n_outputs_ == self.network_.n_outputs == 1 and self.loss != "poisson"
+        return is_one and are_plain_numbers(y, n_rows)
 
     def _refuse_negative_counts(self, y: np.ndarray) -> None:
         if self.loss == "poisson" and (y < 0).any():

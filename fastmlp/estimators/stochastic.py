@@ -138,14 +138,35 @@ class Run:
 
     def fit(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
-        e, rule = self.estimator, self.rule
-        network, n_rows = e.network_, self.samples.X.shape[0]
-        batch_size = self._batch_size(n_rows)
+        e, self.incremental = self.estimator, incremental
+        batch_size = self._batch_size(self.samples.X.shape[0])
         self._prepare(incremental)
-        self.incremental = incremental
-        self.best_params = aligned_copy(network.learned) if e.early_stopping else None
+        self.best_params = aligned_copy(e.network_.learned) if e.early_stopping else None
         self.trainer = self._trainer(batch_size)
-        self.order = np.arange(n_rows)
+        self._run_epochs()
+
+    def can_repeat(self, samples: Samples) -> bool:
+        """Whether `again` can train on these samples: as many, and of the kind of the last ones."""
+        before, now = self.samples.X, samples.X
+        engine = self.trainer.engine
+        return (
+            engine is not None
+            and engine.key in self.estimator.network_.spare_engines
+            and type(before) is type(now) is np.ndarray
+            and (before.shape, before.dtype, before.strides[1])
+            == (now.shape, now.dtype, now.strides[1])
+        )
+
+    def again(self, samples: Samples, random: np.random.RandomState) -> None:
+        """One more epoch of incremental training, on other samples."""
+        self.samples, self.random, self.stops = samples, random, False
+        self._prepare(incremental=True)
+        self.trainer.read(samples)
+        self._run_epochs()
+
+    def _run_epochs(self) -> None:
+        e, rule, network = self.estimator, self.rule, self.estimator.network_
+        self.order = np.arange(self.samples.X.shape[0])
         e.n_iter_ = 0
         try:
             loop.run(self)

@@ -274,7 +274,7 @@ def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.nd
     )
 
 
-def _count_from_0(classes: np.ndarray) -> bool:
+def count_from_0(classes: np.ndarray) -> bool:
     """Whether sorted, distinct whole numbers are 0, 1, 2 and so on."""
     return bool(classes[0] == 0 and classes[-1] == classes.size - 1)
 
@@ -282,7 +282,7 @@ def _count_from_0(classes: np.ndarray) -> bool:
 def label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Position of each label among the classes, int32."""
     are_whole = classes.dtype.kind in "iu" and values.dtype.kind in "iu"
-    if are_whole and _count_from_0(classes) and 0 <= values.min() <= values.max() < classes.size:
+    if are_whole and count_from_0(classes) and 0 <= values.min() <= values.max() < classes.size:
         return values.astype(np.int32)
     found = _unique(where, values)
     try:

@@ -16,7 +16,7 @@ import numpy as np
 from ..engine import judging, layerwise
 from ..engine.engine import ENDLESS, Engine, Patience, epochs_per_call, never
 from ..engine.job import Convention, training_work
-from ..engine.spares import give_back, training_engine
+from ..engine.spares import give_back, take, training_engine
 from ..inputs.tables import table_of
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import address_of
@@ -165,6 +165,18 @@ class Trainer:
                 looks.best_params, self.judged_params,
             )  # fmt: skip
 
+    def read(self, samples: Samples) -> None:
+        """Train on other samples from now on, as many as before and of the same kind.
+
+        Parameters
+        ----------
+        samples : Samples
+        """
+        assert self.engine is not None
+        network = self.task.network
+        self.task = self.task._replace(samples=samples)
+        self.engine = take(network, self.engine.key, table_of(samples.X, network.dtype), _no_other)
+
     @property
     def judged_params(self) -> np.ndarray:
         """The parameters and buffers that are judged, and kept if they are the best so far."""
@@ -275,6 +287,10 @@ class Trainer:
             self.task.averaging.finish(self.task.network, is_restored)
         if self.engine is not None:
             give_back(self.task.network, [self.engine])
+
+
+def _no_other() -> Engine:
+    raise AssertionError("an engine that was given back")
 
 
 class Fit(Protocol):
