@@ -74,9 +74,10 @@ def n_cores() -> int:
     """
     if threading.current_thread() is not threading.main_thread():
         return 1
-    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     if quota() < cores:
         cores = math.ceil(quota())
     limits = [os.environ.get(name, "") for name in _THREAD_LIMITS]

@@ -58,7 +58,7 @@ _LINKS = {
     "exp": "exp",
 }
 # Made from coefs_ and intercepts_ when needed, so they are not copied or pickled.
-_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with", "_last_run")
+_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with", "_last_run", "_seeded")
 _UNCHANGING = (str, int, float, type(None))
 _SHAPE_NETWORK = ("activation", "dropout", "max_norm", "alpha", "l1_ratio", "dtype")
 
@@ -249,7 +249,7 @@ class BaseMLP(
         samples = self._samples(X, y, weights, passes=1)
         if network.loss != self._loss() or not run.can_repeat(samples):
             return False
-        self._random_state = self._random_of_fit(is_alone)
+        self._random_state = self._random_of_fit()
         run.again(samples, self._random_state)
         self._refuse_infinite()
         return True
@@ -302,7 +302,7 @@ class BaseMLP(
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
-        self._random_state = self._random_of_fit(is_alone)
+        self._random_state = self._random_of_fit()
         if first_pass:
             self._start(X.shape[1], hidden, self._dtype_for(X))
         else:
@@ -310,20 +310,21 @@ class BaseMLP(
         whole = X, y, sample_weight
         return whole, (whole, given) if given is not None else self._split(*whole)
 
-    def _random_of_fit(self, is_alone: bool) -> np.random.RandomState:
-        """The generator for `random_state`.
+    def _random_of_fit(self) -> np.random.RandomState:
+        """The generator that `random_state` stands for.
 
-        A new one takes a quarter of a millisecond, because NumPy asks the system for random bits,
-        so the one of the call before is seeded again if no copy of the model shares it.
+        A new one takes a quarter of a millisecond, because NumPy asks the system for random bits.
+        So the one of an earlier fit is seeded again.
         """
-        before, seed = self.__dict__.get("_random_state"), self.random_state
-        if before is None or not is_alone or isinstance(seed, bool) or not isinstance(seed, int):
+        seed, made = self.random_state, self.__dict__.get("_seeded")
+        if isinstance(seed, bool) or not isinstance(seed, int):
             return check_random_state(seed)
-        if before is np.random.mtrand._rand:  # NumPy's own, which `random_state=None` means
-            return check_random_state(seed)
-        before.seed(seed)
-        made: np.random.RandomState = before
-        return made
+        if made is None:
+            made = self._seeded = check_random_state(seed)
+        else:
+            made.seed(seed)
+        found: np.random.RandomState = made
+        return found
 
     def _meet_classes(self, y: Any, classes: Any) -> None:
         """Set the classes at the first call of partial_fit, if there are any."""
