@@ -1,12 +1,10 @@
-"""Threads that share a call of compiled code: how many, where they run, and how they end.
+"""Threads that share a call of compiled code: how many, how they start, and how they end.
 
 They live for one call only, so there are no threads that a forked child would lose.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import math
 import os
@@ -28,6 +26,7 @@ from ..kernels.tuning import (
     PIECE_SECONDS,
     WORK_A_THREAD,
 )
+from .helper import Cores, Helper
 
 MOST_THREADS = 1024
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -37,17 +36,6 @@ _QUOTA_FILES = (
     ("/sys/fs/cgroup/cpu.max",),
     ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
-
-
-def _core_function() -> Callable[[], int]:
-    """The C library's function that returns the current core; if missing, one that returns -1."""
-    try:
-        return ctypes.CDLL(None).sched_getcpu
-    except (AttributeError, OSError, TypeError):  # macOS; on Windows None is a TypeError
-        return lambda: -1
-
-
-current_core = _core_function()
 
 
 @functools.cache
@@ -159,21 +147,6 @@ class Company:
 company = Company()
 
 
-def leave_core(core: int) -> None:
-    """Move this thread elsewhere if it runs on that core.
-
-    Linux often starts a thread on its creator's core, and takes some milliseconds to notice that
-    both are busy; many fits are over by then.
-    """
-    if core < 0 or core != current_core():
-        return
-    allowed = os.sched_getaffinity(0)
-    if len(allowed) > 1:
-        with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.sched_setaffinity(0, allowed - {core})
-            os.sched_setaffinity(0, allowed)  # it has moved, and may use all cores again
-
-
 def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> Spent:
     """Call run(0) here and run(1..) on new threads; wait for all, and raise the first failure.
 
@@ -183,13 +156,10 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> S
         run(0)
         return Spent(0.0, 0.0)  # nobody asks
     sync[...] = 0  # an earlier call may have been interrupted between two arrivals
-    failures, used = list[BaseException](), list[float]()
-    here, started = current_core(), time.perf_counter()
+    failures, used, started = list[BaseException](), list[float](), time.perf_counter()
 
     def guarded(thread: int) -> None:
         try:
-            if thread > 0:
-                leave_core(here)
             before = time.thread_time()
             run(thread)
             used.append(time.thread_time() - before)
@@ -197,28 +167,31 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> S
             sync[ABORTED] = 1  # the others must not wait for this one
             failures.append(failure)
 
-    others = [threading.Thread(target=guarded, args=(i,)) for i in range(1, n_threads)]
+    helpers = [Helper(functools.partial(guarded, i)) for i in range(1, n_threads)]
     try:
-        for thread in others:
-            thread.start()
+        cores = Cores.now()
+        for number, helper in enumerate(helpers):
+            helper.start()
+            helper.place(number, cores)
         guarded(0)
     except BaseException:  # Ctrl-C in between, or no more threads can be started
         sync[ABORTED] = 1
         raise
     finally:
-        _wait_for(others)
+        _wait_for(helpers)
     if failures:
         raise failures[0]
     return Spent(time.perf_counter() - started, sum(used))
 
 
-def _wait_for(threads: list[threading.Thread]) -> None:
+def _wait_for(helpers: list[Helper]) -> None:
     """Wait until all threads that were started are done, and only then raise an interruption."""
     interruption: BaseException | None = None
-    for thread in threads:
-        while thread.is_alive():
+    for helper in helpers:
+        helper.release()
+        while helper.is_alive():
             try:
-                thread.join()
+                helper.join()
             except BaseException as pressed:
                 interruption = pressed
     if interruption is not None:

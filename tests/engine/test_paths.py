@@ -5,8 +5,8 @@ One epoch of single samples must visit the same parameters as the per-sample ref
 from __future__ import annotations
 
 import copy
+import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from scipy import sparse
 
 from fastmlp import nn as layers
 from fastmlp import reference
-from fastmlp.engine import engine, layerwise, lowering, outputs, spares, threads
+from fastmlp.engine import engine, helper, layerwise, lowering, outputs, spares, threads
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
 from fastmlp.kernels import tuning
@@ -724,37 +724,42 @@ def test_a_failure_on_any_thread_is_raised_here(failing: int) -> None:
 
 
 @pytest.mark.nojit
-def test_a_helper_leaves_the_core_of_the_one_that_started_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    allowed, moves = {1, 3}, []
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets threads choose")
+def test_helpers_start_on_other_cores_and_may_leave_them() -> None:
+    allowed, found = os.sched_getaffinity(0), {}
 
-    def move(_: int, cores: set[int]) -> None:
-        moves.append(cores)
+    def run(thread: int) -> None:
+        found[thread] = helper._get_core(), os.sched_getaffinity(0)
 
-    def forbid(*_: Any) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(threads, "current_core", lambda: 3)
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: allowed, raising=False)
-    monkeypatch.setattr(threads.os, "sched_setaffinity", move, raising=False)
-    for elsewhere in (1, -1):
-        threads.leave_core(elsewhere)
-    assert moves == []
-    threads.leave_core(3)
-    assert moves == [{1}, {1, 3}]
-    allowed.remove(1)  # the only core is no place to leave
-    threads.leave_core(3)
-    assert len(moves) == 2
-    allowed.add(0)
-    monkeypatch.setattr(threads.os, "sched_setaffinity", forbid)
-    threads.leave_core(3)
+    cores = helper.Cores.now()
+    assert (cores.all, {*cores.others} < allowed) == (allowed, True)
+    for _ in range(20):
+        threads.on_threads(run, 2, np.zeros(sync_size(2), np.int64))
+        assert found[0][1] == found[1][1] == allowed
+    assert os.sched_getaffinity(0) == allowed
 
 
 @pytest.mark.nojit
-def test_the_core_is_known_where_the_system_tells() -> None:
-    assert -1 <= threads.current_core() < 10_000
-    assert threads.current_core() >= 0 or not sys.platform.startswith("linux")
+def test_helpers_run_where_nobody_may_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: Any) -> None:
+        raise PermissionError
+
+    done: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", forbid, raising=False)
+        threads.on_threads(done.append, 3, np.zeros(sync_size(3), np.int64))
+    assert sorted(done) == [0, 1, 2]
+    monkeypatch.setattr(helper, "_set_cores", None)
+    assert helper.Cores.now() == (frozenset(), [])
+    threads.on_threads(done.append, 2, np.zeros(sync_size(2), np.int64))
+    assert sorted(done) == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("core", [0, 7, 63, 64, 1000])
+def test_sets_of_cores_as_the_system_takes_them(core: int) -> None:
+    bits = helper._as_bits(core)
+    assert (len(bits) % 8, int.from_bytes(bits, "little")) == (0, 1 << core)
 
 
 @pytest.mark.nojit
@@ -774,12 +779,10 @@ def test_threads_are_joined_before_anything_is_returned() -> None:
 def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import threading
-
     sync = np.zeros(sync_size(2), np.int64)
-    started: list[threading.Thread] = []
+    started: list[helper.Helper] = []
 
-    class Interrupting(threading.Thread):
+    class Interrupting(helper.Helper):
         def start(self) -> None:
             started.append(self)
             super().start()
@@ -791,12 +794,30 @@ def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
             time.sleep(0.001)
         assert sync[ABORTED] == 1
 
-    monkeypatch.setattr(threads.threading, "Thread", Interrupting)
+    monkeypatch.setattr(threads, "Helper", Interrupting)
     with pytest.raises(KeyboardInterrupt):
         threads.on_threads(run, 3, sync)
     assert len(started) == 1
-    started[0].join(5)
     assert not started[0].is_alive()
+
+
+@pytest.mark.nojit
+def test_a_thread_whose_start_was_not_seen_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come before its number is stored; nobody would wait for it then."""
+    sync, done, ended = np.zeros(sync_size(2), np.int64), list[int](), list[helper.Helper]()
+
+    class Unseen(helper.Helper):
+        def start(self) -> None:
+            super().start()
+            ended.append(self)
+            self._ident = 0
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "Helper", Unseen)
+    with pytest.raises(KeyboardInterrupt):
+        threads.on_threads(done.append, 2, sync)
+    ended[0].join()
+    assert done == []
 
 
 @pytest.mark.skipif(not JIT_ENABLED, reason="interpreted kernels run on one thread")
@@ -806,19 +827,17 @@ def test_an_interrupted_fit_leaves_no_thread_behind(
     X, y = rng.normal(size=(N, N_FEATURES)), np.arange(N) % N_OUTPUTS
     network = small(Dense(4), ReLU)()
     network.fit(X, y, n_threads=2, epochs=1)
-    before, running = network.params.copy(), set(threading.enumerate())
-    real = threading.Thread.start
+    before, started, real = network.params.copy(), list[helper.Helper](), helper.Helper.start
 
-    def start(thread: threading.Thread) -> None:
-        real(thread)
+    def start(one: helper.Helper) -> None:
+        real(one)
+        started.append(one)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(helper.Helper, "start", start)
     history = network.fit(X, y, n_threads=2, epochs=3)
     assert (history.stopped, history.epochs) == ("interrupted", 0)
-    for thread in set(threading.enumerate()) - running:
-        thread.join(5)
-        assert not thread.is_alive()
+    assert [one.is_alive() for one in started] == [False]
     assert network.params.tobytes() == before.tobytes()
 
 

@@ -371,6 +371,7 @@ def run_alone(code: str) -> Any:
 
 PRELUDE = """
 import json, os, threading
+from fastmlp.engine.helper import Helper
 import numpy as np
 from fastmlp import Dense, Network, ReLU
 X, y = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32), np.arange(64) % 2
@@ -443,7 +444,7 @@ print(json.dumps(answers))
 def test_threads_that_have_started_end_if_another_cannot() -> None:
     """They hold addresses of memory that the caller frees, so none may be left when it hears."""
     code = """
-start, wanted, answers = threading.Thread.start, fit().params, []
+start, wanted, answers = Helper.start, fit().params, []
 for failing in (1, 2):
     started = []
     def refuse(thread):
@@ -451,13 +452,13 @@ for failing in (1, 2):
         if len(started) == failing:
             raise RuntimeError("can't start new thread")
         start(thread)
-    threading.Thread.start = refuse
+    Helper.start = refuse
     try:
         fit()
     except RuntimeError as failure:
         alive = [thread.is_alive() for thread in started]
         answers.append([str(failure), alive, threading.active_count()])
-    threading.Thread.start = start
+    Helper.start = start
 answers.append(bool((fit().params == wanted).all()))
 print(json.dumps(answers))
 """
@@ -506,7 +507,7 @@ def test_a_prediction_that_fails_ends_all_threads(
 
     def outputs_of_table(job: int, *args: Any) -> None:
         seen.add(job)
-        if threading.current_thread() is threading.main_thread():
+        if threading.get_ident() == threading.main_thread().ident:
             raise MemoryError("no room")
         kernel(job, *args)
 
