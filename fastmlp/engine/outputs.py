@@ -14,13 +14,14 @@ from ..inputs.tables import Table, table_of
 from ..kernels.compiler.memory import address_of
 from ..kernels.step.outputs import outputs_of_table
 from ..kernels.step.rows import SPARSE
-from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK, WORK_OF_ONE_THREAD
+from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK
 from ..nn.losses import CompiledLoss
+from .batch_outputs import BatchOutputs
 from .compiling import announce
 from .engine import Engine
-from .lowering import settings_of
-from .spares import give_back, take
-from .threads import choose_threads, in_pieces, on_threads
+from .lowering import can_compile, settings_of
+from .spares import give_back, of_kind, take
+from .threads import in_pieces, on_threads, threads_for
 
 if TYPE_CHECKING:
     from ..model.body import Body
@@ -55,9 +56,22 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     return out
 
 
-def threads_for(work: int) -> int:
-    """Number of threads that are worth starting for a call with `work` multiplications."""
-    return choose_threads(None, work) if work > WORK_OF_ONE_THREAD else 1
+def outputs_in_place(network: Body, X: Any, link: bool) -> np.ndarray | None:
+    """Outputs of rows that kernels can read where they are, if they are not very many.
+
+    None if that is not so, or if not every part of the network has a kernel.
+    """
+    if type(X) is not np.ndarray or X.dtype != network.dtype or not X.flags.carray:
+        return None
+    # The settings hold the kernels, so that what was made before still has all of them.
+    spare = of_kind(network, ("in place", link, id(network.loss), settings_of(network.layers)))
+    if not spare and not can_compile(network.layers, network.loss):
+        return None
+    compute = spare.pop() if spare else BatchOutputs(network, link)
+    out = np.empty((X.shape[0], network.n_outputs), network.dtype)
+    done = compute(network, X, out)
+    spare.append(compute)
+    return out if done else None
 
 
 def _engine(network: Body, table: Table, link: bool) -> Engine:

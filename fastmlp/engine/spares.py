@@ -65,14 +65,20 @@ def training_engine(
     return take(network, key, table, new)
 
 
+def of_kind(network: Body, key: tuple[Any, ...]) -> list[Any]:
+    """The spare engines of a kind, to take from and to give back to."""
+    spare = network.spare_engines
+    if key not in spare and len(spare) > SPARE_KINDS:
+        spare.clear()
+    return spare.setdefault(key, [])
+
+
 def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], Engine]) -> Engine:
     """A spare engine, set to read from a table, or a new one."""
-    spare = network.spare_engines
+    spare = of_kind(network, key)
     try:
-        engine: Engine = spare[key].pop()
+        engine: Engine = spare.pop()
     except LookupError:
-        if len(spare) > SPARE_KINDS:
-            spare.clear()
         engine = new()
         engine.key = key
     else:

@@ -24,7 +24,9 @@ from ..kernels.tuning import (
     LONGEST_PAUSE,
     MISSING_CORE,
     PIECE_SECONDS,
+    SHORT_CALL,
     WORK_A_THREAD,
+    WORK_OF_ONE_THREAD,
 )
 from .helper import Cores, Helper
 
@@ -82,6 +84,11 @@ def choose_threads(requested: int | None, work: int) -> int:
     return min(useful, n_cores()) if useful > 1 else 1
 
 
+def threads_for(work: int) -> int:
+    """Number of threads that are worth starting for a call with `work` multiplications."""
+    return choose_threads(None, work) if work > WORK_OF_ONE_THREAD else 1
+
+
 def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:
     """Ranges that cover 0 to `total`, each of which takes about a twentieth of a second.
 
@@ -129,7 +136,7 @@ class Company:
 
     def note(self, n_threads: int, spent: Spent) -> None:
         """After a call of that many threads: what it took."""
-        if n_threads == 1:
+        if n_threads == 1 or spent.seconds < SHORT_CALL:
             return
         self._seconds += spent.seconds
         self._missing += n_threads * spent.seconds - spent.processor_seconds

@@ -30,7 +30,7 @@ class RowPredictor(Predictor):
         self._network = network
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
-        self._spare = []
+        self._spare, self._batch = [], None
         is_small = network.params.size <= _MOST_PARAMETERS
         self.is_short = is_small and can_compile(network.layers, network.loss)
 

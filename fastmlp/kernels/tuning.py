@@ -53,6 +53,7 @@ SPINS, YIELDS, NAP_MICROSECONDS = 4000, 400, 1
 # Seconds of calls after which it is judged whether each thread has a core, and how much of one core
 # may be missing: 0.1 to 0.7 on a quiet machine, 1.0 to 1.2 beside a busy process (two cores).
 JUDGED_SECONDS, MISSING_CORE = 0.02, 0.85
+SHORT_CALL = 0.002  # seconds; in shorter calls, much is missing before the threads have started
 # Seconds for which calls then do with one thread fewer: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 # Bytes between the memory of one thread and the next. Hardware prefetchers read beyond the end of a
@@ -72,10 +73,13 @@ PIECE_SECONDS = 0.05
 FIRST_WORK, WORK_OF_ANY_STEP = 500_000_000, 100_000
 # Limits of a call of several epochs: rows (their shuffled order takes memory) and multiplications.
 ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
-PREDICT_BLOCK = 128  # rows that a thread predicts at a time
-# Multiplications of a prediction up to which it runs on one thread, for about a millisecond. One
-# thread and two were not compared around this limit.
-WORK_OF_ONE_THREAD = 20_000_000
+# Rows that a thread predicts at a time: fewer than the first number if each thread would otherwise
+# get fewer blocks than this, so that one that starts late does less.
+PREDICT_BLOCK, LEAST_PREDICT_BLOCK, BLOCKS_A_THREAD = 128, 32, 2
+# Multiplications of a call (a prediction, a step by `BatchTrainer`) up to which it runs on one
+# thread, for about a millisecond: another one starts some 0.15 ms after it is wanted, and two read
+# rows from a shared cache. And what a row costs besides, in multiplications.
+WORK_OF_ONE_THREAD, WORK_OF_ANY_ROW = 30_000_000, 3_000
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128

@@ -22,6 +22,9 @@ from ..nn.losses import Quantile, linked
 
 def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
     """Outputs for rows that `samples` has read, after the loss's link if wanted."""
+    found = compiled_outputs.outputs_in_place(body, X, link)
+    if found is not None:
+        return found
     if can_compile(body.layers, body.loss):
         return compiled_outputs.outputs(body, X, link)
     checks.valid_sparse("Network.outputs", "X", X)  # callbacks may have changed held-out rows

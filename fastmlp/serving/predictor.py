@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import engine
+from ..engine.batch_outputs import BatchOutputs
 from ..engine.compiling import announce
 from ..engine.lowering import can_compile
 from ..errors import InputError, counted
@@ -19,10 +20,13 @@ from ..inputs import checks, columns
 from ..inputs.tables import table_of
 from ..inputs.targets import TargetCoder
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
-from ..kernels.step.outputs import outputs_of_row, outputs_of_rows
-from ..kernels.tuning import PREDICT_BLOCK, WORK_OF_ONE_THREAD
+from ..kernels.step.outputs import outputs_of_row
 from ..model.body import Body
 from . import evaluation
+
+# Rows of other types are converted before the call up to this many numbers, otherwise by kernels,
+# a block at a time.
+CONVERTED_NUMBERS = 1_000_000
 
 
 class Predictor:
@@ -56,8 +60,7 @@ class Predictor:
     """
 
     __slots__ = (
-        "_coder", "_dtype", "_kernel", "_kernel_of_rows", "_most_rows", "_n_features", "_n_outputs",
-        "_network", "_spare", "_spare_for_rows",
+        "_batch", "_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare",
     )  # fmt: skip
 
     def __init__(self, network: Body, coder: TargetCoder | None = None) -> None:
@@ -74,9 +77,8 @@ class Predictor:
         # NumPy has one object for each built-in type, so they can be compared by `is`.
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
-        self._most_rows = WORK_OF_ONE_THREAD // network.params.size
         self._spare: list[tuple[int, engine.Engine]] = [self._new_space()]
-        self._spare_for_rows: list[tuple[int, engine.Engine]] = []  # made when it is needed
+        self._batch: BatchOutputs | None = None  # made when it is needed
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also in another process, needs new workspaces, because they hold addresses."""
@@ -117,11 +119,11 @@ class Predictor:
         """
         if getattr(X, "dtype", None) is not self._dtype:  # the kernel would refuse it, but slower
             return self._otherwise(X, out)
-        if X.ndim == 2 and type(X) is np.ndarray and len(X) <= self._most_rows:
+        if X.ndim == 2 and type(X) is np.ndarray:
             result = np.empty((len(X), self._n_outputs), self._dtype) if out is None else out
             # A block is read whole before its outputs are written, but the next one is not.
-            safe = out is None or len(X) <= PREDICT_BLOCK or not np.may_share_memory(X, out)
-            return result if safe and self._few_rows(X, result) else self._otherwise(X, out)
+            safe = out is None or len(X) == 1 or not np.may_share_memory(X, out)
+            return result if safe and self._many(X, result) else self._otherwise(X, out)
         result = np.empty(self._n_outputs, self._dtype) if out is None else out
         try:
             space = self._spare.pop()
@@ -174,39 +176,20 @@ class Predictor:
         )
         return found[0] if is_row else found
 
-    def _few_rows(self, X: np.ndarray, out: np.ndarray) -> bool:
-        """Write the outputs of rows that are not worth a second thread.
-
-        Returns False and does nothing if one of the arrays is not as the kernel needs it.
-        """
-        try:
-            space = self._spare_for_rows.pop()
-        except IndexError:
-            space = self._new_space_for_rows()
-        try:
-            done: bool = self._kernel_of_rows(space[0], X, out)
-        except REFUSALS:
-            done = False
-        self._spare_for_rows.append(space)
-        return done
+    def _many(self, X: np.ndarray, out: np.ndarray) -> bool:
+        """Write the outputs of rows; False if that needs another way, and then nothing is done."""
+        if self._batch is None:
+            self._batch = BatchOutputs(self._network, link=True)
+        return self._batch(self._network, X, out)
 
     def _new_space(self) -> tuple[int, engine.Engine]:
         announce(self._dtype, holding_gil(outputs_of_row))
-        made, row = self._new_engine(1), np.zeros(self._n_features, self._dtype)
+        row = np.zeros(self._n_features, self._dtype)
+        table = table_of(row.reshape(1, -1), self._dtype)
+        made = engine.Engine(self._network, table, 1, training=False)
+        made.link()
         self._kernel = exactly(outputs_of_row, made.job_address, row, row)
         return made.job_address, made
-
-    def _new_space_for_rows(self) -> tuple[int, engine.Engine]:
-        made, rows = self._new_engine(PREDICT_BLOCK), np.zeros((1, self._n_features), self._dtype)
-        self._kernel_of_rows = exactly(outputs_of_rows, made.job_address, rows, rows, nogil=True)
-        return made.job_address, made
-
-    def _new_engine(self, most_rows: int) -> engine.Engine:
-        """An engine for so many rows at a time; the kernel points it at those of each call."""
-        table = table_of(np.zeros((1, self._n_features), self._dtype), self._dtype)
-        made = engine.Engine(self._network, table, most_rows, training=False)
-        made.link()
-        return made
 
     def _otherwise(self, X: Any, out: np.ndarray | None) -> np.ndarray:
         """Outputs if X or `out` is not a contiguous row of the network's type."""
@@ -244,7 +227,8 @@ class Predictor:
         if out is not None:
             self._check_out(out, shape)
         found = np.empty(shape, self._dtype)
-        if X.shape[0] > self._most_rows or not self._few_rows(self._converted(X), found):
+        is_small = X.size <= CONVERTED_NUMBERS
+        if not (is_small and self._many(self._converted(X), found)):
             found = evaluation.outputs(self._network, X, link=True)
         if out is None:
             return found

@@ -14,8 +14,7 @@ from ..engine import layerwise
 from ..engine.engine import Engine
 from ..engine.job import training_work
 from ..engine.lowering import can_compile
-from ..engine.outputs import threads_for
-from ..engine.threads import MOST_THREADS
+from ..engine.threads import MOST_THREADS, threads_for
 from ..errors import InputError, counted
 from ..extending import own_parts
 from ..inputs import checks, samples

@@ -60,6 +60,8 @@ def test_threads_that_wait_for_a_moment_have_their_cores() -> None:
     company = Company()
     company.note(2, with_cores(1.5))
     company.note(1, with_cores(0.1))  # a single thread waits for nobody, so it says nothing
+    for _ in range(100):
+        company.note(2, with_cores(1.0, 0.001))  # most of it is the start of a thread
     assert company.n_threads(2) == 2
 
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import engine, outputs, spares
+from fastmlp.engine import batch_outputs, engine, outputs, spares
+from fastmlp.engine import threads as threads_of_a_call
 from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.compiler.denormals import flush_denormals, restore_denormals
@@ -497,27 +498,32 @@ def test_a_fit_after_an_interrupted_one_has_the_same_bits(
 
 
 @needs_threads
+@pytest.mark.parametrize("in_place", [True, False])
 def test_a_prediction_that_fails_ends_all_threads(
-    data: Data, monkeypatch: pytest.MonkeyPatch
+    in_place: bool, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The failure is raised when the others have ended, and the network goes on as before."""
     network, X = deep()().build(20), np.tile(data[0], (9, 1))
-    wanted, kernel = network.predict_proba(X), outputs.outputs_of_table
-    before, seen = threading.active_count(), set()
+    X = X if in_place else np.asfortranarray(X)
+    wanted, seen = network.predict_proba(X), set()
+    module = batch_outputs if in_place else outputs
+    monkeypatch.setattr(module, "threads_for", lambda *_: 3)
+    monkeypatch.setattr(batch_outputs.company, "n_threads", lambda wanted: wanted)
 
-    def outputs_of_table(job: int, *args: Any) -> None:
-        seen.add(job)
-        if threading.get_ident() == threading.main_thread().ident:
-            raise MemoryError("no room")
-        kernel(job, *args)
+    def failing(run: Callable[[int], Any], *args: Any, **options: Any) -> Any:
+        def run_or_fail(thread: int, **keywords: Any) -> None:
+            seen.add(thread)
+            if thread == 0:
+                raise MemoryError("no room")
+            run(thread, **keywords)
 
-    monkeypatch.setattr(outputs, "threads_for", lambda *_: 3)
+        return threads_of_a_call.on_threads(run_or_fail, *args, **options)
+
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "outputs_of_table", outputs_of_table)
+        patch.setattr(module, "on_threads", failing)
         with pytest.raises(MemoryError, match="no room"):
             network.predict_proba(X)
-    assert threading.active_count() == before
-    assert len(seen) == 3
+    assert seen == {0, 1, 2}
     np.testing.assert_array_equal(network.predict_proba(X), wanted)
 
 

@@ -315,7 +315,7 @@ def test_out_may_overlap_rows_that_are_not_read_yet(rng: np.random.Generator) ->
 @both_types
 @pytest.mark.parametrize("n", [1, 2, 8, 63, PREDICT_BLOCK, PREDICT_BLOCK + 1, 1000])
 def test_every_number_of_rows(n: int, dtype: str, rng: np.random.Generator) -> None:
-    """The same bits, in any form, without a thread or an engine of their own."""
+    """The same bits, in any form, without an engine of their own."""
     network, X = deep(dtype), rows_of(rng, n, dtype)
     wanted, compiled = network.predict_proba(X), network.compile_predictor()
     read_only, out = X.copy(), np.empty((n, N_OUTPUTS), dtype)
@@ -324,7 +324,8 @@ def test_every_number_of_rows(n: int, dtype: str, rng: np.random.Generator) -> N
         assert_equal(compiled(given), wanted)
     assert compiled(X, out) is out
     assert_equal(out, wanted)
-    assert len(compiled._spare_for_rows) == 1
+    assert compiled._batch is not None
+    assert len(compiled._batch._spare) == 1
     assert not compiled._network.spare_engines
 
 

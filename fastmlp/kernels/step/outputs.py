@@ -80,20 +80,25 @@ def outputs_of_row(job_at, x, out):
     return True
 
 
-def outputs_of_rows(job_at, x, out):
+def outputs_of_rows(job_at, x, out, taken, block):
     """Write the outputs after the link of contiguous rows x (n, n_features) to out (n, n_outputs).
 
-    On one thread. Returns False and does nothing if sizes differ. Compiled by `exactly`.
+    Threads that get the same `taken` (int64, one number) take `block` rows at a time, up to the
+    `batch_size` of their jobs. Returns False and does nothing if sizes differ. Compiled by
+    `exactly`.
     """
     turn = turn_of(turn_address(job_at, 0))
-    record, samples, block = turns_at(turn.at, 1)[0], turn.samples, turn.call["batch_size"]
+    record, samples = turns_at(turn.at, 1)[0], turn.samples
     n_rows, n_columns = x.shape
     if n_columns != samples["n_features"] or out.shape != (n_rows, turn.model["n_outputs"]):
         return False
-    control, one = flush_denormals(), out.dtype.type(1)
+    control, one, block = flush_denormals(), out.dtype.type(1), min(block, turn.call["batch_size"])
     record["order"], record["step"] = turn.space["positions"], 0
     samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    for start in range(0, n_rows, block):
+    count = np.int64(taken.ctypes.data)
+    start = take(count, block)
+    while start < n_rows:
         _outputs_of_block(turn, start, min(block, n_rows - start), result, one)
+        start = take(count, block)
     restore_denormals(control)
     return True
