@@ -49,7 +49,7 @@ WORTH_SORTING = 8
 # How often a thread looks at a barrier before it yields its core, for longer than another thread is
 # late if that has a core to itself; how often it yields before it sleeps; and for how long, to
 # which Linux adds about 50 microseconds.
-SPINS, YIELDS, NAP_MICROSECONDS = 4000, 400, 1
+SPINS, YIELDS, NAP_MICROSECONDS = 4000, 2000, 1
 # Seconds of calls after which it is judged whether each thread has a core, and how much of one core
 # may be missing: 0.1 to 0.7 on a quiet machine, 1.0 to 1.2 beside a busy process (two cores).
 JUDGED_SECONDS, MISSING_CORE = 0.02, 0.85
