@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import data, machine, report, rows
+from . import data, machine, report, rows, sweep
+from .cases import Case, Training
 from .report import Results
 from .rows import Row
-from .run import chosen, run_case
+from .run import chosen, matching, run_case
 from .settings import Settings
 
 BUSY = 0.5  # load of other processes above which figures are distorted
@@ -37,6 +38,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"where results go (default: {machine.RESULTS_FOLDER}; nowhere if --quick)",
     )
+    made.add_argument(
+        "--sweep", type=int, default=0, metavar="N", help="measure N shapes drawn at random instead"
+    )
+    made.add_argument("--seed", type=int, default=0, help="of the shapes that --sweep draws")
+    made.add_argument(
+        "--busy", action="store_true", help="training cases beside a busy process, ours alone"
+    )
     made.add_argument("--rounds", type=int, default=Settings.rounds, help="timings of each side")
     return made
 
@@ -50,14 +58,25 @@ def settings_from(options: argparse.Namespace) -> Settings:
         raise SystemExit(f"benchmarks: no MNIST in the data folder, which needs {data.MNIST_FILES}")
     if options.rounds < 1:
         raise SystemExit("benchmarks: --rounds must be 1 or more")
+    if options.sweep < 0 or (options.sweep and options.busy):
+        raise SystemExit("benchmarks: --sweep takes a number of shapes, and no --busy")
     return Settings(quick=options.quick, data_home=home, rounds=options.rounds)
 
 
 def results_path(options: argparse.Namespace) -> Path | None:
-    """The JSON file; a quick run writes a separate one, and only if a folder is given."""
-    if options.quick:
-        return options.output / "quick.json" if options.output else None
+    """The JSON file; quick runs and sweeps write separate ones, and only if a folder is given."""
+    if options.quick or options.sweep or options.busy:
+        name = "quick" if options.quick else f"sweep-{options.seed}" if options.sweep else "busy"
+        return options.output / f"{name}.json" if options.output else None
     return (options.output or machine.ROOT / machine.RESULTS_FOLDER) / "results.json"
+
+
+def cases_of(options: argparse.Namespace) -> list[Case]:
+    """The cases that the options choose."""
+    if options.sweep:
+        return matching(options.only, sweep.drawn(options.sweep, options.seed))
+    found = chosen(options.only)
+    return [case for case in found if isinstance(case, Training)] if options.busy else found
 
 
 def run(options: argparse.Namespace) -> list[Row]:
@@ -67,16 +86,18 @@ def run(options: argparse.Namespace) -> list[Row]:
     load, all_rows = machine.load(), list[Row]()
     if not settings.quick and load is not None and load > BUSY:
         print(f"warning: this machine is busy (load {load}), so timings will not be right")
-    for case in chosen(options.only):
+    for case in cases_of(options):
         found = []
-        for row in run_case(case, settings):
+        for row in run_case(case, settings, busy=options.busy):
             print(report.line(row), flush=True)
             found.append(row)
         all_rows += found
         if results is not None:
             results.merge(found)
             results.write()
-    if results is not None and path is not None:
+    if options.sweep:
+        print(*sweep.summaries(all_rows), sep="\n")
+    elif results is not None and path is not None and not options.busy:
         _draw(results, path.parent)
     return all_rows
 
@@ -94,7 +115,7 @@ def _draw(results: Results, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 1 if something was not equal or failed; missed targets alone do not fail a run."""
     options = parser().parse_args(arguments)
-    cases = chosen(options.only)
+    cases = cases_of(options)
     if not cases:
         print(f"benchmarks: no case matches {options.only!r}; see --list", file=sys.stderr)
         return 2

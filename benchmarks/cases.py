@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 OURS = "fastmlp"
 JAX, NUMPY, ONNX, SKLEARN, TORCH = "JAX", "NumPy", "ONNX Runtime", "scikit-learn", "PyTorch"
 DIGIT_ROWS = 60_000
+ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
 
 @dataclass(frozen=True)
 class Net:
-    """A multi-layer perceptron with rectifiers.
+    """A multi-layer perceptron.
 
     Parameters
     ----------
@@ -25,13 +26,17 @@ class Net:
         Units per layer, inputs first.
     task : {"classes", "numbers"}
         Softmax cross-entropy, or mean squared error of one number.
+    activation : str
+        One of `ACTIVATIONS`, after each hidden layer.
     """
 
     sizes: tuple[int, ...]
     task: str = "classes"
+    activation: str = "relu"
 
     def __str__(self) -> str:
-        return "-".join(map(str, self.sizes))
+        sizes = "-".join(map(str, self.sizes))
+        return sizes if self.activation == "relu" else f"{sizes} {self.activation}"
 
     @property
     def layers(self) -> list[tuple[int, int]]:

@@ -20,10 +20,12 @@ from .trainers import Trainer
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def torch_layers(weights: Weights) -> list[Any]:
-    """Linear layers with these weights, and rectifiers between them."""
+def torch_layers(weights: Weights, activation: str) -> list[Any]:
+    """Linear layers with these weights, and an activation between them."""
     import torch
     from torch import nn
+
+    kind = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[activation]
 
     layers: list[Any] = []
     for W, b in weights:
@@ -31,7 +33,7 @@ def torch_layers(weights: Weights) -> list[Any]:
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W.T.copy()))
             linear.bias.copy_(torch.from_numpy(b))
-        layers += [linear, nn.ReLU()]
+        layers += [linear, kind()]
     return layers[:-1]
 
 
@@ -45,7 +47,10 @@ class TorchTrainer(Trainer):
         import torch
         from torch import nn
 
-        self.torch, self.model = torch, nn.Sequential(*torch_layers(problem.weights))
+        self.torch, self.model = (
+            torch,
+            nn.Sequential(*torch_layers(problem.weights, problem.net.activation)),
+        )
         self.X = torch.from_numpy(np.array(problem.X))
         self.y = torch.from_numpy(np.array(problem.y))
         if problem.net.task == "numbers":
@@ -113,9 +118,13 @@ def _jax_epoch(problem: Problem) -> Any:
     import jax
     import jax.numpy as jnp
 
+    activation = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[
+        problem.net.activation
+    ]
+
     def loss(weights: Any, X: Any, y: Any) -> Any:
         for W, b in weights[:-1]:
-            X = jax.nn.relu(X @ W + b)
+            X = activation(X @ W + b)
         W, b = weights[-1]
         outputs = X @ W + b
         if problem.net.task == "numbers":
@@ -142,6 +151,9 @@ def _jax_epoch(problem: Problem) -> Any:
     return epoch
 
 
+_SKLEARN_NAMES = {"sigmoid": "logistic"}
+
+
 class SklearnTrainer(Trainer):
     """scikit-learn's MLP, one epoch per `partial_fit`.
 
@@ -158,6 +170,7 @@ class SklearnTrainer(Trainer):
         kind = MLPClassifier if problem.net.task == "classes" else MLPRegressor
         self.model = kind(
             hidden_layer_sizes=problem.net.sizes[1:-1],
+            activation=_SKLEARN_NAMES.get(problem.net.activation, problem.net.activation),
             batch_size=problem.batch,
             alpha=0,
             learning_rate_init=problem.rate,

@@ -111,7 +111,7 @@ class TorchPredictor(Predictor):
 
         from .peers import torch_layers
 
-        layers = torch_layers(weights)
+        layers = torch_layers(weights, net.activation)
         if net.task == "classes":
             layers.append(torch.nn.Softmax(dim=1))
         self.torch = torch
@@ -170,7 +170,8 @@ def _onnx_model(net: Net, weights: Weights) -> bytes:
         nodes.append(helper.make_node("Gemm", [last, f"W{number}", f"b{number}"], [f"z{number}"]))
         last = f"z{number}"
         if number < len(weights) - 1:
-            nodes.append(helper.make_node("Relu", [last], [f"a{number}"]))
+            kind = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[net.activation]
+            nodes.append(helper.make_node(kind, [last], [f"a{number}"]))
             last = f"a{number}"
     if net.task == "classes":
         nodes.append(helper.make_node("Softmax", [last], ["p"], axis=1))
@@ -184,6 +185,20 @@ def _onnx_model(net: Net, weights: Weights) -> bytes:
     return helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
 
 
+def _sigmoid_in_place(X: np.ndarray) -> None:
+    np.negative(X, out=X)
+    np.exp(X, out=X)
+    X += 1
+    np.reciprocal(X, out=X)
+
+
+_IN_PLACE: dict[str, Callable[[np.ndarray], Any]] = {
+    "relu": lambda X: np.maximum(X, 0, out=X),
+    "tanh": lambda X: np.tanh(X, out=X),
+    "sigmoid": _sigmoid_in_place,
+}
+
+
 class NumpyPredictor(Predictor):
     """The formulas in NumPy, in place where that is possible."""
 
@@ -192,12 +207,13 @@ class NumpyPredictor(Predictor):
     def __init__(self, net: Net, weights: Weights, X: np.ndarray) -> None:
         super().__init__(net, weights, X)
         hidden, (W_last, b_last) = weights[:-1], weights[-1]
+        activate = _IN_PLACE[net.activation]
 
         def outputs(X: np.ndarray) -> np.ndarray:
             for W, b in hidden:
                 X = X @ W
                 X += b
-                np.maximum(X, 0, out=X)
+                activate(X)
             X = X @ W_last
             X += b_last
             return X

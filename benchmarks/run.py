@@ -6,11 +6,12 @@ A case that fails gives a row with its error; the others continue.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import (
     accuracy,
+    beside,
     cases,
     costs,
     drop_in,
@@ -43,15 +44,26 @@ RUNNERS: dict[type[Case], Callable[[Any, Settings], Iterator[Row]]] = {
 
 
 def chosen(pattern: str) -> list[Case]:
-    """Cases whose key (group/name) contains the pattern, or matches it if it has wildcards."""
+    """Listed cases whose key (group/name) contains the pattern, or matches it as `matching`."""
+    return matching(pattern, cases.CASES)
+
+
+def matching(pattern: str, among: Iterable[Case]) -> list[Case]:
+    """Those whose key contains the pattern, or matches it if it has wildcards."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    return [case for case in cases.CASES if fnmatch.fnmatchcase(case.key, pattern)]
+    return [case for case in among if fnmatch.fnmatchcase(case.key, pattern)]
 
 
-def run_case(case: Case, settings: Settings) -> Iterator[Row]:
-    """All rows of a case, the last of them an error if it fails."""
+def run_case(case: Case, settings: Settings, busy: bool = False) -> Iterator[Row]:
+    """All rows of a case, the last of them an error if it fails.
+
+    busy: whether it is a training case to be measured beside a busy process.
+    """
     try:
-        yield from RUNNERS[type(case)](case, settings)
+        if busy and isinstance(case, cases.Training):
+            yield from beside.run(case, settings)
+        else:
+            yield from RUNNERS[type(case)](case, settings)
     except Exception as error:
         yield rows.plain(case, "", rows.ERROR, f"{type(error).__name__}: {error}")

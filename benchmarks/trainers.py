@@ -73,11 +73,14 @@ class Trainer:
             return time.perf_counter() - start
 
 
+_ACTIVATIONS = {"relu": fastmlp.ReLU, "tanh": fastmlp.Tanh, "sigmoid": fastmlp.Sigmoid}
+
+
 def network_for(problem: Problem, dtype: str = "float32") -> fastmlp.Network:
     """Our network with the problem's weights."""
     layers: list[fastmlp.Layer] = []
     for _, n_out in problem.net.layers:
-        layers += [fastmlp.Dense(n_out), fastmlp.ReLU()]
+        layers += [fastmlp.Dense(n_out), _ACTIVATIONS[problem.net.activation]()]
     loss = "softmax_cross_entropy" if problem.net.task == "classes" else "mean_squared_error"
     net = fastmlp.Network(layers[:-1], loss=loss, dtype=dtype).build(problem.net.sizes[0])
     for layer, (W, b) in zip(net.layers[::2], problem.weights, strict=True):

@@ -18,8 +18,10 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks are not part of the sdist")
 
+from benchmarks import __main__ as command
 from benchmarks import (
     accuracy,
+    beside,
     cases,
     data,
     equality,
@@ -34,6 +36,7 @@ from benchmarks import (
     rows,
     run,
     sparse,
+    sweep,
     threads,
     training,
 )
@@ -283,6 +286,66 @@ def test_the_quick_command_checks_equality_and_times_nothing(tmp_path: Path) -> 
     assert "reference/batch 32, float64/per-sample reference" in found
     assert all(row["ours"] is None for row in found.values())
     assert not (tmp_path / "results.json").exists()
+
+
+def test_a_sweep_draws_the_same_shapes_for_the_same_seed() -> None:
+    found = list(sweep.drawn(40, 3))
+    assert [case.key for case in found] == [case.key for case in sweep.drawn(40, 3)]
+    assert [case.key for case in found] != [case.key for case in sweep.drawn(40, 4)]
+    assert found[:6] == list(sweep.drawn(3, 3))  # more shapes do not change the first ones
+    nets = [case.net for case in found if isinstance(case, cases.Training)]
+    assert {net.activation for net in nets} == set(cases.ACTIVATIONS)
+    assert {net.task for net in nets} == {"classes", "numbers"}
+    for case in found:
+        assert isinstance(case, cases.Training | cases.Inference)
+        assert case.net.n_params * getattr(case, "batch", case.n_rows) <= sweep.MOST_WORK
+        assert case.n_rows >= getattr(case, "batch", 1)
+
+
+@pytest.mark.parametrize("activation", cases.ACTIVATIONS)
+@pytest.mark.parametrize("task", ["classes", "numbers"])
+def test_peers_compute_every_activation(activation: str, task: str) -> None:
+    net = cases.Net((6, 5, 4, 3 if task == "classes" else 1), task, activation)
+    assert str(net).endswith(activation) or activation == "relu"
+    found = list(inference.run(cases.Inference("some rows", net, 9), QUICK))
+    found += training.run(cases.Training("some steps", net, 4, {}, 64), QUICK)
+    assert {row.status for row in found} <= {rows.EQUAL, rows.SKIPPED}, [row.note for row in found]
+    assert sum(row.status == rows.EQUAL for row in found) >= 3  # NumPy, and scikit-learn twice
+
+
+def test_a_sweep_is_summed_up_against_the_best_peer() -> None:
+    def row(case: str, peer: str, ratio: float) -> Row:
+        return Row("training", case, peer, rows.PASS, ratio=Spread(*5 * [ratio]))
+
+    found = [row("a", "JAX", 2.0), row("a", "PyTorch", 9.0), row("b", "JAX", 0.5),
+             row("a", rows.LIMIT, 0.1), rows.plain(CASE, "JAX", rows.SKIPPED)]  # fmt: skip
+    (summary,) = sweep.summaries(found)
+    assert (summary.n_cases, summary.n_lost, summary.least) == (2, 1, 0.5)
+    assert summary.mean == pytest.approx(1.0)
+    assert "2 cases" in str(summary)
+
+
+def test_a_busy_run_compares_with_one_thread_and_with_quiet() -> None:
+    found = list(run.run_case(CASE, FAST, busy=True))
+    assert [row.peer for row in found] == list(beside.TARGETS)
+    assert all(row.ratio is not None and row.ours for row in found), found
+    assert list(run.run_case(CASE, QUICK, busy=True)) == []
+
+
+def test_sweeps_and_busy_runs_leave_the_stored_results_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    monkeypatch.setattr(
+        command, "run_case", lambda case, *_, busy: done.append((case.group, busy)) or []
+    )
+    assert main(["--sweep", "2", "--seed", "5", "--output", str(tmp_path)]) == 0
+    assert main(["--busy", "--only", "batch 32", "--output", str(tmp_path)]) == 0
+    groups = [("training", False), ("inference", False)]
+    assert done == [*groups, *groups, *3 * [("training", True)]]
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["busy", "sweep-5"]
+    with pytest.raises(SystemExit, match="no --busy"):
+        main(["--sweep", "2", "--busy"])
 
 
 def test_two_versions_are_timed_in_turn() -> None:
