@@ -12,7 +12,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import TypingError, types
@@ -22,17 +21,12 @@ from . import memory
 from .cache import keep
 from .numba_internals import KernelCompiler, array_at, refuse_other_types
 from .parts import Parts
+from .target import vector_bytes
 
 JIT_ENABLED = not numba.config.DISABLE_JIT
 
 
-def _vector_bytes() -> int:
-    """Bytes of the widest vector register for which the host has fused multiply-adds."""
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-
-
-VECTOR_BYTES = _vector_bytes()
+VECTOR_BYTES = vector_bytes()
 
 
 def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
