@@ -35,12 +35,13 @@ BLOCK_TILES = 4  # tiles side by side in such a block
 # Rows with a stride of at least this many bytes fall on too few cache sets and pages to be read in
 # place. They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
 WIDE_BYTES, PACK_ROWS = 1024, 16
-# Bytes of rows that are packed for a product, and reread for each panel of columns. These and the
-# next constants were measured on one machine only, with 32 KiB and 512 KiB of cache per core.
-PACKED_BYTES = 128 * 1024
-PACKED_PANELS = 8  # panels of columns that are packed at a time
-# The same for a gradient: bytes of the packed slopes, of the packed inputs and of the block.
-SLOPES_BYTES, INPUTS_BYTES, GRADIENT_BYTES = 512 * 1024, 24 * 1024, 192 * 1024
+# Rows that are packed for a product, and reread for each panel of columns, as a part of the
+# second-level cache; how many panels are packed at a time.
+PACKED_PART, PACKED_PANELS = 0.25, 8
+# The same for a gradient: the packed slopes, and the block that is computed and applied. And the
+# packed inputs, as a part of the first-level cache. All of these were measured on one machine only,
+# with 32 and 512 KiB per core.
+SLOPES_PART, GRADIENT_PART, INPUTS_PART = 1.0, 0.375, 0.75
 # Non-zeros per column of a batch from which it is worth sorting them by columns.
 WORTH_SORTING = 8
 

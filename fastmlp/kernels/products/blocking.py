@@ -11,15 +11,16 @@ from ..compiler.jit import in_python
 from ..compiler.memory import CACHE_LINE
 from ..tuning import (
     BLOCK_TILES,
-    GRADIENT_BYTES,
+    GRADIENT_PART,
     HOT_NUMBERS,
-    INPUTS_BYTES,
-    PACKED_BYTES,
+    INPUTS_PART,
     PACKED_PANELS,
-    SLOPES_BYTES,
+    PACKED_PART,
+    SLOPES_PART,
     TILE_ROWS,
     WIDE_BYTES,
 )
+from .caches import caches
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import tile_width_of
 
@@ -59,7 +60,7 @@ def _packing(depth: int, parts: int, itemsize: int) -> Packing:
     """The stride is an odd number of cache lines, so that rows fall on different cache sets."""
     line = CACHE_LINE // itemsize
     stride = (-(-_longest_part(depth, parts) // line) | 1) * line
-    fitting = PACKED_BYTES // (stride * itemsize * TILE_ROWS)
+    fitting = int(PACKED_PART * caches().second) // (stride * itemsize * TILE_ROWS)
     return Packing(max(1, fitting) * TILE_ROWS, stride)
 
 
@@ -88,9 +89,11 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     if not is_wide(n_out, itemsize):
         height = HOT_NUMBERS // min(unit, n_out)
         return GradientBlock(_whole_tiles(height), unit)
-    fitting = max(1, SLOPES_BYTES // (batch * unit * itemsize))
+    first, second = caches()
+    fitting = max(1, int(SLOPES_PART * second) // (batch * unit * itemsize))
     width = min(fitting, -(-n_out // unit)) * unit
-    height = min(INPUTS_BYTES // (batch * itemsize), GRADIENT_BYTES // (width * itemsize))
+    of_inputs = int(INPUTS_PART * first) // (batch * itemsize)
+    height = min(of_inputs, int(GRADIENT_PART * second) // (width * itemsize))
     return GradientBlock(_whole_tiles(height), width)
 
 
