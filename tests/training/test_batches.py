@@ -1,244 +1,173 @@
-"""Training on batches that are passed one by one: the bits of `fit`, and gradients by hand."""
+"""Batch callbacks: they are called after each step, change no bit, and can end the fit."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import (
-    SGD,
-    Adam,
-    BatchNorm,
-    Columns,
-    Dense,
-    Dropout,
-    Embedding,
-    InputError,
-    Network,
-    ReLU,
-    Stepper,
-    Tanh,
-)
+from fastmlp import Adam, Checkpoint, Dense, Dropout, History, Network, ReLU
+from fastmlp.errors import InputError
 from fastmlp.optim import schedules
+from fastmlp.training import loop
 
 from ..support import Own
 
-pytestmark = pytest.mark.nojit
+pytestmark = [pytest.mark.nojit, pytest.mark.thinned(3)]
 
-N, BATCH = 50, 16
-
-
-def data(loss: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(4)
-    X, weights = rng.normal(size=(N, 6)), rng.uniform(0.5, 2, N)
-    targets = {
-        "softmax_cross_entropy": np.arange(N) % 3,
-        "binary_cross_entropy": (rng.random((N, 3)) > 0.5).astype(float),
-        "mse": rng.normal(size=(N, 3)),
-    }
-    return X, targets[loss], weights
+RNG = np.random.default_rng(0)
+X, y = RNG.normal(size=(33, 5)), RNG.integers(0, 3, 33)
+BATCH, EPOCHS = 8, 3
+STEPS = -(-len(X) // BATCH)
 
 
-def network(loss: str, dtype: str = "float64", *more: Any, rate: Any = 0.3) -> Network:
-    layers = [Dense(20, max_norm=1.2), BatchNorm(), ReLU(), Dropout(rate), Dense(7), Tanh()]
-    made = Network([*layers, *more, Dense(3)], loss, dtype, random_state=8, l1=1e-4, l2=1e-3)
-    return made.build(6)
+class Heard:
+    """Takes down what it is told, and ends the fit at a step if it is asked to."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.last = last
+        self.steps: list[int] = []
+        self.losses: list[float] = []
+        self.params: list[bytes] = []
+
+    def on_batch(self, network: Network, step: int, loss: float) -> bool:
+        self.steps.append(step)
+        self.losses.append(loss)
+        self.params.append(network.params.tobytes())
+        return step == self.last
 
 
-def trained(net: Network, X: Any, y: Any, weights: Any, **options: Any) -> list[float]:
-    trainer, losses = net.trainer(batch_size=BATCH, **options), []
-    for _ in range(2):
-        for start in range(0, N, BATCH):
-            rows = slice(start, start + BATCH)
-            some = None if weights is None else weights[rows]
-            losses.append(trainer.step(X[rows], y[rows], some))
-    assert trainer.steps_done == len(losses)
-    return losses
+def network(own: bool = False, dtype: str = "float32") -> Network:
+    extra = [Own()] if own else []
+    return Network([Dense(7), ReLU(), Dropout(0.3), *extra, Dense(3)], dtype=dtype, l2=0.01)
 
 
-def optimizers() -> list[Any]:
-    return [
-        Adam(schedules.Cosine(0.02), weight_decay=1e-3),
-        SGD(0.05, momentum=0.9, clip_norm=0.3),
-        Adam(0.01),
-    ]
+def fitted(net: Network, *callbacks: Any, data: Any = X, **options: Any) -> History:
+    optimizer = Adam(schedules.OneCycle(0.05), clip_norm=1.0, weight_decay=0.1)
+    return net.fit(
+        data, y, **{"optimizer": optimizer, "epochs": EPOCHS, "batch_size": BATCH} | options,
+        callbacks=callbacks,
+    )  # fmt: skip
 
 
-@pytest.mark.thinned
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("number", range(3))
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "mse"])
-def test_steps_are_those_of_a_fit(loss: str, number: int, dtype: str, n_threads: int) -> None:
-    (X, y, weights), optimizer = data(loss), optimizers()[number]
-    some = weights if number else None
-    options: dict[str, Any] = {"optimizer": optimizer, "n_threads": n_threads}
-    for more in ((), (Own,)):
-        rate = schedules.Linear(0.4, 0.1) if number == 0 else 0.3
-        whole, net = (network(loss, dtype, *(kind() for kind in more), rate=rate) for _ in range(2))
-        history = whole.fit(
-            X, y, epochs=2, batch_size=BATCH, shuffle=False, sample_weight=some, **options
-        )
-        losses = trained(net, X, y, some, n_steps=8, **options)
-        np.testing.assert_array_equal(net.learned, whole.learned)
-        counts = (
-            np.array([16, 16, 16, 2])
-            if some is None
-            else [weights[start : start + BATCH].sum() for start in range(0, N, BATCH)]
-        )
-        np.testing.assert_allclose(np.average(losses[:4], weights=counts), history.loss[0], 0.2)
+PATHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "compiled": ({}, {}),
+    "layer by layer": ({"own": True}, {}),
+    "float64": ({"dtype": "float64"}, {}),
+    "sparse": ({}, {"data": sparse.csr_array(X * (X > 0))}),
+    "weighted": ({}, {"sample_weight": RNG.integers(1, 4, len(X))}),
+    "in order": ({}, {"shuffle": False}),
+    "one batch per epoch": ({}, {"batch_size": 100}),
+    "judged": ({}, {"validation_data": (X, y)}),
+}
 
 
-def test_rows_of_every_kind() -> None:
-    X, y, _ = data("mse")
-    X = np.where(X > 0, np.round(X), 0)
-    wanted = network("mse")
-    trained(wanted, X, y, None)
-    for given in (X.astype(np.float32), np.asfortranarray(X), sparse.csr_array(X), X[::-1][::-1]):
-        net = network("mse")
-        trained(net, given, y, None)
-        np.testing.assert_array_equal(net.params, wanted.params)
-    net = network("mse")
-    trainer = net.trainer(batch_size=BATCH)
-    loss = trainer.step(X[:3].tolist(), y[:3].tolist())
-    assert loss == network("mse").trainer(batch_size=BATCH).step(X[:3], y[:3])
+@pytest.mark.parametrize("path", PATHS)
+def test_being_told_of_batches_changes_no_bit(path: str) -> None:
+    made, options = PATHS[path]
+    alone, told, heard = network(**made), network(**made), Heard()
+    wanted, history = fitted(alone, **options), fitted(told, heard, **options)
+    assert told.params.tobytes() == alone.params.tobytes()
+    assert history.loss == wanted.loss
+    assert history.learning_rate == wanted.learning_rate
+    assert history.validation_score == wanted.validation_score
+    n_steps = EPOCHS * (1 if "one batch" in path else STEPS)
+    assert heard.steps == list(range(n_steps))
+    assert len(set(heard.params)) == n_steps
+    assert heard.params[-1] == told.params.tobytes()
 
 
-def test_weights_may_come_and_go() -> None:
-    X, y, weights = data("mse")
-    net, other = network("mse"), network("mse")
-    trainer = net.trainer(batch_size=BATCH)
-    stepper = Stepper(other, X, y, batch_size=BATCH, sample_weight=weights)
-    for start, weighs in ((0, True), (16, False), (32, True), (16, True)):
-        rows = slice(start, start + BATCH)
-        loss = trainer.step(X[rows], y[rows], weights[rows] if weighs else None)
-        stepper._samples = stepper._samples._replace(weights=weights if weighs else weights[:0])
-        assert loss == stepper.gradient(np.arange(start, start + BATCH))
-        stepper.apply()
-        np.testing.assert_array_equal(net.params, other.params)
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_the_number_of_threads_changes_no_bit(n_threads: int) -> None:
+    alone, told = network(), network()
+    fitted(alone, n_threads=1)
+    fitted(told, Heard(), n_threads=n_threads)
+    assert told.params.tobytes() == alone.params.tobytes()
 
 
-def test_state_moves_to_another_trainer() -> None:
-    X, y, weights = data("mse")
-    net = network("mse")
-    trainer = net.trainer(batch_size=N)
-    for _ in range(3):
-        trainer.step(X, y, weights)
-    other = network("mse")
-    other.learned[...] = net.learned
-    heir = other.trainer(batch_size=N)
-    heir.state, heir.steps_done = trainer.state.copy(), trainer.steps_done
-    for one in (trainer, heir):
-        one.step(X, y, weights)
-    np.testing.assert_array_equal(other.learned, net.learned)
+@pytest.mark.thinned(1)
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("cuts", [1, 2, 3, 4])
+def test_an_epoch_has_the_same_bits_however_it_is_cut(
+    own: bool, cuts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, told = network(own), network(own)
+    wanted = fitted(alone)
+    begin = loop.Trainer.__init__
+
+    def cut(self: Any, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self.steps_per_call, self.epochs_per_call = cuts, 1
+
+    monkeypatch.setattr(loop.Trainer, "__init__", cut)
+    assert fitted(told).loss == wanted.loss
+    assert told.params.tobytes() == alone.params.tobytes()
 
 
-@pytest.mark.parametrize("more", [(), (Own,)], ids=["compiled", "layers"])
-def test_a_gradient_by_hand_is_that_of_the_loss(more: Any) -> None:
-    X, y, _ = data("mse")
-    nets = [network("mse", "float64", *(kind() for kind in more)) for _ in range(2)]
-    ours, by_hand = (net.trainer(optimizer=SGD(0.1), batch_size=N) for net in nets)
-    for _ in range(3):
-        loss = ours.step(X, y)
-        outputs = by_hand.forward(X)
-        errors = outputs - y
-        by_hand.backward(2 * errors / errors.size)
-        by_hand.apply()
-        np.testing.assert_allclose(nets[1].params, nets[0].params, 1e-11, 1e-14)
-        assert np.mean(errors**2) == pytest.approx(loss, rel=0.2)  # which has penalties as well
+def test_losses_of_batches_make_up_that_of_the_epoch() -> None:
+    heard = Heard()
+    history = fitted(network(), heard)
+    sizes = np.minimum(BATCH, len(X) - BATCH * np.arange(STEPS))
+    means = np.reshape(heard.losses, (EPOCHS, STEPS)) @ sizes / len(X)
+    assert np.allclose(means, history.loss)
+    assert all(type(loss) is float for loss in heard.losses)
 
 
-def test_the_gradient_of_the_inputs() -> None:
-    X, _, _ = data("mse")
-    net = network("mse", rate=0.0)
-    trainer, rng = net.trainer(batch_size=N), np.random.default_rng(1)
-    dY = rng.normal(size=(N, 3))
-    trainer.forward(X)
-    found = trainer.backward(dY)
-    direction, small = rng.normal(size=X.shape), 1e-6
-    ahead, behind = (trainer.forward(X + small * sign * direction) for sign in (1, -1))
-    wanted = ((ahead - behind) * dY).sum() / (2 * small)
-    assert (found * direction).sum() == pytest.approx(wanted, rel=1e-6)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_fit_ends_at_the_batch_that_a_callback_asks_for(own: bool) -> None:
+    whole, heard, others = Heard(), Heard(STEPS + 1), Heard()
+    fitted(network(own), whole)
+    net = network(own)
+    history = fitted(net, heard, others)
+    assert heard.steps == others.steps == list(range(STEPS + 2))  # all see what any ends
+    assert net.params.tobytes() == whole.params[STEPS + 1]
+    assert (history.epochs, history.stopped) == (1, "callback")
 
 
-def test_backward_may_be_called_again_and_keeps_its_argument() -> None:
-    X, _, _ = data("mse")
-    net = network("mse")
-    trainer, dY = net.trainer(batch_size=N), np.ones((N, 3))
-    outputs = trainer.forward(X)
-    outputs[...] = np.nan  # the caller's own
-    first, kept = trainer.backward(dY), net.grads.copy()
-    np.testing.assert_array_equal(trainer.backward(dY), first)
-    np.testing.assert_array_equal(net.grads, kept)
-    assert (dY == 1).all()
+def test_an_end_at_the_last_batch_leaves_the_epoch_whole() -> None:
+    history = fitted(network(), Heard(2 * STEPS - 1), validation_data=(X, y))
+    assert (history.epochs, len(history.validation_loss), history.stopped) == (2, 2, "callback")
 
 
-@pytest.mark.parametrize("end", ["apply", "step"])
-def test_backward_belongs_to_the_parameters_of_forward(end: str) -> None:
-    X, y, _ = data("mse")
-    trainer = network("mse").trainer(batch_size=N)
-    trainer.forward(X)
-    trainer.apply() if end == "apply" else trainer.step(X, y)
-    with pytest.raises(InputError, match="a forward pass with these parameters, got none"):
-        trainer.backward(np.ones((N, 3)))
+def test_one_object_may_be_called_for_batches_and_epochs() -> None:
+    class Both(Heard):
+        epochs = 0
+
+        def __call__(self, network: Network, history: History) -> bool:
+            self.epochs += 1
+            return self.epochs == 2
+
+    both = Both()
+    history = fitted(network(), both)
+    assert (both.epochs, len(both.steps), history.stopped) == (2, 2 * STEPS, "callback")
 
 
-def test_labels_of_a_new_network_count_from_0() -> None:
-    X, y, _ = data("softmax_cross_entropy")
-    net = network("softmax_cross_entropy")
-    trainer = net.trainer(batch_size=N)
-    trainer.step(X[:4], np.array([2, 2, 2, 2]))  # a batch of one class says nothing about others
-    np.testing.assert_array_equal(net.classes_, [0, 1, 2])
-    with pytest.raises(InputError, match="only labels seen in fit"):
-        trainer.step(X[:2], np.array([0, 3]))
-    named = network("softmax_cross_entropy")
-    named.fit(X, np.array(["a", "b", "c"])[y], epochs=1)
-    named.trainer().step(X[:3], ["c", "c", "b"])
+def test_a_checkpoint_holds_whole_epochs_and_goes_on_from_them(tmp_path: Path) -> None:
+    alone = network()
+    fitted(alone)
+    ended = fitted(network(), Heard(STEPS + 1), Checkpoint(tmp_path))
+    assert ended.epochs == 1
+    again, heard = network(), Heard()
+    assert fitted(again, heard, Checkpoint(tmp_path, resume=True)).epochs == EPOCHS
+    assert heard.steps == list(range(STEPS, EPOCHS * STEPS))
+    assert again.params.tobytes() == alone.params.tobytes()
 
 
-def test_numbers_of_categories_are_checked() -> None:
-    net = Network([Columns(([0], [Embedding(4, 2)])), Dense(1)], "mse").build(2)
-    trainer = net.trainer()
-    trainer.step([[3, 0.5]], [1.0])
-    kept = net.params.copy()
-    with pytest.raises(InputError, match="numbers of categories from 0 to 3"):
-        trainer.step(np.array([[4, 0.5]]), [1.0])
-    np.testing.assert_array_equal(net.params, kept)
+def test_a_loss_that_is_not_finite_ends_the_fit_before_anybody_is_told() -> None:
+    net, heard = network(), Heard()
+    fitted(net, epochs=1)
+    with pytest.raises(InputError, match=r"expected a finite loss, got (nan|inf) in epoch 1, step"):
+        net.fit(X * 1e30, y, optimizer="sgd", epochs=3, batch_size=BATCH, callbacks=[heard])
+    assert np.isfinite(heard.losses).all()
 
 
-@pytest.mark.parametrize(
-    ("rows", "targets", "weights"),
-    [
-        (np.full((2, 6), np.nan), np.zeros((2, 3)), None),
-        (np.zeros((2, 5)), np.zeros((2, 3)), None),
-        (np.zeros((0, 6)), np.zeros((0, 3)), None),
-        (np.zeros((17, 6)), np.zeros((17, 3)), None),
-        (np.zeros((2, 6)), np.zeros((3, 3)), None),
-        (np.zeros((2, 6)), np.zeros((2, 2)), None),
-        (np.zeros((2, 6)), np.full((2, 3), np.inf), None),
-        (np.zeros((2, 6)), np.zeros((2, 3)), [1.0, -1.0]),
-        (np.zeros((2, 6)), np.zeros((2, 3)), [1.0]),
-    ],
-)
-def test_nothing_is_changed_by_what_cannot_be_used(rows: Any, targets: Any, weights: Any) -> None:
-    net = network("mse")
-    trainer = net.trainer(batch_size=BATCH)
-    trainer.step(np.zeros((2, 6)), np.zeros((2, 3)))
-    kept, state = net.learned.copy(), trainer.state.copy()
-    with pytest.raises(InputError):
-        trainer.step(rows, targets, weights)
-    np.testing.assert_array_equal(net.learned, kept)
-    np.testing.assert_array_equal(trainer.state, state)
-    assert trainer.steps_done == 1
+def test_an_error_in_a_callback_of_batches_comes_through() -> None:
+    class Broken:
+        def on_batch(self, network: Network, step: int, loss: float) -> None:
+            raise RuntimeError("broken")
 
-
-def test_a_trainer_needs_a_network_that_is_built() -> None:
-    with pytest.raises(InputError, match=r"Network.trainer: expected a network that is built"):
-        Network([Dense(3)]).trainer()
-    with pytest.raises(InputError, match="n_steps, over which Cosine plans the rates"):
-        network("mse").trainer(optimizer=Adam(schedules.Cosine(0.1))).step(
-            np.zeros((1, 6)), np.zeros((1, 3))
-        )
+    with pytest.raises(RuntimeError, match="broken"):
+        fitted(network(), Broken())
