@@ -26,7 +26,7 @@ from ..kernels.step import accumulate as accumulated
 from ..kernels.step import optional, shares, step
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import FIRST_WORK, ROWS_PER_CALL, WORK_OF_ANY_STEP, WORK_PER_CALL
-from ..nn.losses import target_addresses
+from ..nn.losses import CompiledLoss, target_addresses
 from ..optim.optimizers import SGD, Optimizer
 from .compiling import announce
 from .job import Convention, Job
@@ -102,7 +102,7 @@ class Engine(Job):
         running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
-    accumulate, averaged, learned
+    accumulate, averaged, learned, loss
         As for `Job`.
     """
 
@@ -121,11 +121,12 @@ class Engine(Job):
         accumulate: int = 1,
         averaged: np.ndarray | None = None,
         learned: np.ndarray | None = None,
+        loss: CompiledLoss | None = None,
     ) -> None:
         self._is_linked = False
         super().__init__(
             network, table, batch_size, n_threads, optimizer, training and as_trained, convention,
-            steps_per_call, accumulate, averaged, learned,
+            steps_per_call, accumulate, averaged, learned, loss,
         )  # fmt: skip
         self._links = list[tuple[Any, str, Kernel]]()
         self._answering: Sequence[Engine] = ()
@@ -338,6 +339,12 @@ class Engine(Job):
         else:
             on_threads(self._run, self.n_threads, self.sync)
         return float(self.losses[0])
+
+    def slopes_of_first(self, n_rows: int) -> np.ndarray:
+        """After a gradient by one thread: that of the first op's linear output (n_rows, n_out)."""
+        return self.workspace.values(
+            int(self.ops[0]["slopes"]), (n_rows, int(self.ops[0]["n_out"]))
+        )
 
     def _threads_for_now(self) -> int:
         """Threads of the next call: a requested number, or fewer where cores are missing."""

@@ -18,7 +18,7 @@ from ..kernels.products.sums import n_parts
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import WORK_A_THREAD, WORK_TO_SHARE_UNITS, WORK_TO_START
 from ..nn.dropout import by_schedule
-from ..nn.losses import CompiledLoss
+from ..nn.losses import CompiledLoss, Loss
 from ..optim.optimizers import SGD, Optimizer
 from .lowering import first_trained, lower
 from .threads import choose_threads
@@ -75,6 +75,8 @@ class Job:
         step's numbers says.
     learned : ndarray like `Body.learned`, optional
         Parameters and buffers to work with in place of the network's own.
+    loss : CompiledLoss, optional
+        In place of the network's own.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Job:
         accumulate: int = 1,
         averaged: np.ndarray | None = None,
         learned: np.ndarray | None = None,
+        loss: CompiledLoss | None = None,
     ) -> None:
         # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.averaged, n = network.dtype, averaged, network.params.size
@@ -110,6 +113,7 @@ class Job:
         self.widest_out = max(stage.n_out for stage in self.program.stages)
         self.is_wide = blocking.is_wide(self.widest_out, self.dtype.itemsize)
         self.gradient_blocks = self._cut_into_blocks(batch_size)
+        self.loss_of = self._describe_loss(loss or network.loss)
         self._describe(network, optimizer, batch_size, accumulate)
         self._describe_ops()
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
@@ -147,15 +151,18 @@ class Job:
                 return s
         return -1
 
+    def _describe_loss(self, loss: Loss) -> CompiledLoss:
+        assert isinstance(loss, CompiledLoss)
+        self.levels = loss.levels_as(self.dtype)
+        self.loss["levels"] = address_of(self.levels, "levels", self.dtype, self.levels.size)
+        self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
+        return loss
+
     def _describe(
         self, network: Body, optimizer: Optimizer, batch_size: int, accumulate: int
     ) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
-        model, loss, n, dtype = self.model, network.loss, network.params.size, self.dtype
-        assert isinstance(loss, CompiledLoss)
-        self.levels = loss.levels_as(dtype)
-        self.loss["levels"] = address_of(self.levels, "levels", dtype, self.levels.size)
-        self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
+        model, n, dtype = self.model, network.params.size, self.dtype
         params, grads, buffers = self.memory
         model["params"] = address_of(params, "Network.params", dtype, n, written=True)
         model["grads"] = address_of(grads, "Network.grads", dtype, n, written=True)
@@ -178,7 +185,7 @@ class Job:
         self.call["rows_per_step"] = rows_per_step
         self.batch_size, self.rows_per_step = batch_size, rows_per_step
         self.n_state = optimizer.n_vectors * n
-        self.n_outputs, self.loss_of = network.n_outputs, loss
+        self.n_outputs = network.n_outputs
         self.n_numbers = n_numbers
 
     def _cut_into_blocks(self, batch_size: int) -> list[blocking.GradientBlock]:

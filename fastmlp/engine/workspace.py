@@ -41,7 +41,8 @@ class Workspace:
     """
 
     def __init__(self, job: Job, training: bool) -> None:
-        dtype, model = job.dtype, job.model
+        self.dtype, model = job.dtype, job.model
+        dtype = self.dtype
         places = places_of(job, training)
         self.memory = aligned_zeros(sum(_whole_lines(size) for _, _, size in places), np.uint8)
         at = address_of(self.memory, "workspace", np.uint8, self.memory.size, written=True)
@@ -68,6 +69,12 @@ class Workspace:
             job.update["averaged"] = address_of(
                 job.averaged, "averaged weights", dtype, n, written=True
             )
+
+    def values(self, address: int, shape: tuple[int, int]) -> np.ndarray:
+        """A view of numbers that kernels have written."""
+        start = address - address_of(self.memory, "workspace", np.uint8, self.memory.size)
+        n_bytes = math.prod(shape) * self.dtype.itemsize
+        return self.memory[start : start + n_bytes].view(self.dtype).reshape(shape)
 
 
 def _tile_width(job: Job) -> int:

@@ -335,6 +335,24 @@ class CompiledLoss(Loss):
         return linked
 
 
+@dataclass(frozen=True)
+class OutputGradient(CompiledLoss):
+    """Outputs times given numbers, which are their gradient in an objective computed elsewhere.
+
+    Not one that users choose: `training.by_hand` uses it.
+
+    Parameters
+    ----------
+    factor : float
+        The number of outputs turns the mean over outputs into a sum.
+    """
+
+    factor: float
+
+    name: ClassVar[str] = "output_gradient"
+    kernel: ClassVar[Kernel] = kernels.per_output(kernels.product)
+
+
 def has_kernel(loss: Loss) -> TypeGuard[CompiledLoss]:
     """Whether a kernel computes the loss, as opposed to methods of a user-defined class."""
     return isinstance(loss, CompiledLoss) and all(

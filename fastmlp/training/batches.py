@@ -26,6 +26,7 @@ from ..kernels.compiler.memory import aligned_zeros, laid_out
 from ..model.body import Body
 from ..nn.dropout import by_schedule
 from ..optim.schedules import is_built_in
+from .by_hand import ByHand
 from .updates import Updates
 
 STEPS_AHEAD = 64  # whose numbers are computed together
@@ -65,7 +66,8 @@ class BatchTrainer(Updates):
     -----
     `step` does what a step of `Network.fit` does, with the same bits. To use a loss of your own,
     compute the outputs with `forward`, pass their gradient to `backward`, and update with `apply`;
-    these run layer by layer.
+    these run layer by layer if there is dropout or batch normalisation, or if the first layer is
+    not `Dense`.
 
     Where a part of the network has no kernel, `step` runs layer by layer, too.
 
@@ -112,6 +114,8 @@ class BatchTrainer(Updates):
         self._reads_categories = any(category_columns(network.layers, range(network.n_features)))
         self.begin()
         self._memory: _Memory | None = None
+        self._by_hand: ByHand | None = None  # of the last forward pass, if it was by kernels
+        self._suits_kernels, self._kernels_by_hand = ByHand.suits(network), list[ByHand]()
         if can_compile(network.layers, network.loss, self.optimizer):
             self._memory = _Memory(network, self.optimizer, batch_size, n_threads)
 
@@ -185,13 +189,19 @@ class BatchTrainer(Updates):
         """
         network = self.network
         rows = self._rows("BatchTrainer.forward", X)
+        self._waits_for_backward, self._n_rows = True, len(rows)
+        self._by_hand = None
+        if self._suits_kernels and len(rows) <= self.batch_size:
+            if not self._kernels_by_hand:  # they are compiled only if they are used
+                self._kernels_by_hand.append(ByHand(network, self.batch_size))
+            self._by_hand = self._kernels_by_hand[0]
+            return self._by_hand.forward(rows)
         control = flush_denormals()
         try:
             layerwise.begin_step(network, self.dropout_rates(), self.steps_done)
             outputs = layerwise.forward(network, rows, training=True)
         finally:
             restore_denormals(control)
-        self._waits_for_backward, self._n_rows = True, len(outputs)
         return outputs.copy()  # layers may need theirs in the backward pass
 
     def backward(self, dY: Any) -> np.ndarray:
@@ -225,10 +235,12 @@ class BatchTrainer(Updates):
                 where, f"dY with {counted(self._n_rows, 'row')}, as forward had",
                 f"{given.shape[0]}", "pass one row for each row of outputs",
             )  # fmt: skip
+        flowing = checks.converted(where, "dY", dense(given), network.dtype)
+        if self._by_hand is not None:
+            return self._by_hand.backward(flowing)
         control = flush_denormals()
         try:
-            # A copy, because layers may write to what flows back.
-            flowing = checks.converted(where, "dY", dense(given).copy(), network.dtype)
+            flowing = flowing.copy()  # because layers may write to what flows back
             flowing = layerwise.backward(network, flowing)
             layerwise.add_penalties(network)
         finally:

@@ -23,6 +23,7 @@ from fastmlp import (
     Tanh,
 )
 from fastmlp.optim import schedules
+from fastmlp.training import batches
 
 from ..support import Own
 
@@ -151,17 +152,57 @@ def test_a_gradient_by_hand_is_that_of_the_loss(more: Any) -> None:
         assert np.mean(errors**2) == pytest.approx(loss, rel=0.2)  # which has penalties as well
 
 
-def test_the_gradient_of_the_inputs() -> None:
+PLAIN: dict[str, Any] = {
+    "layers": lambda: network("mse", rate=0.0),
+    "kernels": lambda: Network(
+        [Dense(20, max_norm=1.2), Tanh(), Dense(7), Dense(3)], "mse", "float64", l2=1e-3
+    ).build(6),
+    "one layer": lambda: Network([Dense(3)], "mse", "float64").build(6),
+    "one output": lambda: Network([Dense(9), Tanh(), Dense(1)], "mse", "float64").build(6),
+    "wide": lambda: Network([Dense(270), Tanh(), Dense(3)], "mse", "float64").build(6),
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_the_gradient_of_the_inputs(kind: str) -> None:
     X, _, _ = data("mse")
-    net = network("mse", rate=0.0)
+    net = PLAIN[kind]()
     trainer, rng = net.trainer(batch_size=N), np.random.default_rng(1)
-    dY = rng.normal(size=(N, 3))
+    dY = rng.normal(size=(N, net.n_outputs))
     trainer.forward(X)
     found = trainer.backward(dY)
     direction, small = rng.normal(size=X.shape), 1e-6
     ahead, behind = (trainer.forward(X + small * sign * direction) for sign in (1, -1))
     wanted = ((ahead - behind) * dY).sum() / (2 * small)
     assert (found * direction).sum() == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("n", [1, 7, N])
+def test_kernels_and_layers_have_the_same_gradients(
+    kind: str, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, rng = data("mse")[0][:n], np.random.default_rng(2)
+    net = PLAIN[kind]()
+    dY, found = rng.normal(size=(n, net.n_outputs)), []
+    for suits in (True, False):
+        if not suits:
+            monkeypatch.setattr(batches.ByHand, "suits", lambda _: False)
+        trainer = net.trainer(batch_size=N)
+        outputs = trainer.forward(X)
+        found.append((outputs, trainer.backward(dY), net.grads.copy()))
+        assert (trainer._by_hand is not None) == (suits and kind != "layers")
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-12, 1e-14)
+
+
+def test_more_rows_than_a_batch_can_be_passed_by_hand() -> None:
+    X, net = data("mse")[0], PLAIN["kernels"]()
+    trainer = net.trainer(batch_size=4)
+    assert trainer.forward(X).shape == (N, 3)
+    assert trainer.backward(np.ones((N, 3))).shape == X.shape
+    assert trainer.forward(X[:4]).shape == (4, 3)
+    assert trainer.backward(np.ones((4, 3))).shape == (4, 6)
 
 
 def test_backward_may_be_called_again_and_keeps_its_argument() -> None:

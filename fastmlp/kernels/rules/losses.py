@@ -38,6 +38,12 @@ def squared_error(z, t, option):
 
 
 @rule
+def product(z, t, factor):
+    """factor z t, whose slope is that of an objective elsewhere if t is."""
+    return factor * z * t, factor * t
+
+
+@rule
 def absolute_error(z, t, option):
     """|z - t|, with slope 0 where they are equal."""
     r = z - t
