@@ -223,6 +223,7 @@ class BaseMLP(
         parameters = self._parameters()
         inner = [value if isinstance(value, tuple) else (value,) for value in parameters]
         if all(isinstance(value, _UNCHANGING) for values in inner for value in values):
+            run.keep()
             self._last_run = parameters, settings_of(self.network_.layers), run
 
     def _refuse_infinite(self) -> None:
@@ -238,19 +239,21 @@ class BaseMLP(
         if last is None or not is_alone or last[0] != self._parameters():
             return False
         network, (_, settings, run) = self.network_, last
-        if network is not run.trainer.task.network or settings != settings_of(network.layers):
+        if settings != settings_of(network.layers):
             return False
         if not (is_plain(self, X) and self._is_plain_target(y, X.shape[0])):
             return False
         if self._context() is not None or not (classes is None or self._are_known(classes)):
             return False
-        where = f"{type(self).__name__}.fit"
-        weights = weights_of_samples(where, sample_weight, X)
-        samples = self._samples(X, y, weights, passes=1)
-        if network.loss != self._loss() or not run.can_repeat(samples):
+        if network.loss != self._loss() or not run.can_repeat(X, network):
             return False
+        weights = weights_of_samples(f"{type(self).__name__}.fit", sample_weight, X)
+        samples = self._samples(X, y, weights, passes=1)
         self._random_state = self._random_of_fit()
-        run.again(samples, self._random_state)
+        try:
+            run.again(self, samples, self._random_state)
+        finally:
+            run.keep()
         self._refuse_infinite()
         return True
 

@@ -21,6 +21,7 @@ from ..engine.job import Convention
 from ..engine.judging import Grading, Rule
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import aligned_copy
+from ..network import Network
 from ..optim.averaging import Averaging
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule, rates_of
@@ -135,6 +136,7 @@ class Run:
     pressed: bool = False  # whether Ctrl-C ended a call in which epochs had been judged
     incremental: bool = False
     stops: bool = False
+    kind: tuple[Any, ...] | None = None  # of the last samples, if there may be more like them
 
     def fit(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
@@ -145,21 +147,26 @@ class Run:
         self.trainer = self._trainer(batch_size)
         self._run_epochs()
 
-    def can_repeat(self, samples: Samples) -> bool:
-        """Whether `again` can train on these samples: as many, and of the kind of the last ones."""
-        before, now = self.samples.X, samples.X
-        engine = self.trainer.engine
-        return (
-            engine is not None
-            and engine.key in self.estimator.network_.spare_engines
-            and type(before) is type(now) is np.ndarray
-            and (before.shape, before.dtype, before.strides[1])
-            == (now.shape, now.dtype, now.strides[1])
-        )
+    def keep(self) -> None:
+        """Let go of the estimator and its samples, until `again`: only the engine's kind stays."""
+        X, trainer = self.samples.X, self.trainer
+        self.kind = None
+        if type(X) is np.ndarray and trainer.engine is not None:
+            self.kind = trainer.engine.key, X.shape, X.dtype, X.strides[1]
+        nothing: Any = None
+        self.estimator = self.samples = self.score = self.listeners = nothing
+        trainer.task = trainer.task._replace(samples=nothing)
 
-    def again(self, samples: Samples, random: np.random.RandomState) -> None:
+    def can_repeat(self, X: np.ndarray, network: Network) -> bool:
+        """Whether `again` can train on these rows: as many, and of the kind of the last ones."""
+        if self.kind is None or self.kind[1:] != (X.shape, X.dtype, X.strides[1]):
+            return False
+        return network is self.trainer.task.network and self.kind[0] in network.spare_engines
+
+    def again(self, estimator: Any, samples: Samples, random: np.random.RandomState) -> None:
         """One more epoch of incremental training, on other samples."""
-        self.samples, self.random, self.stops = samples, random, False
+        self.estimator, self.samples, self.random, self.stops = estimator, samples, random, False
+        self.listeners = Listeners(estimator, None, *samples)
         self._prepare(incremental=True)
         self.trainer.read(samples)
         self._run_epochs()

@@ -151,15 +151,17 @@ class BatchTrainer(Updates):
                 where, f"at most {counted(self.batch_size, 'row')}", f"{len(rows)}",
                 "make batch_size larger",
             )  # fmt: skip
-        if network.coder is None:
-            network.coder = TargetCoder.numbered(where, y, network.loss, network.n_outputs)
-        encoded = network.coder.encode(where, y, network.dtype)
+        coder = network.coder
+        if coder is None:
+            coder = TargetCoder.numbered(where, y, network.loss, network.n_outputs)
+        encoded = coder.encode(where, y, network.dtype)
         n_targets = encoded.labels.size or encoded.targets.size // network.n_outputs
         if n_targets != len(rows):
             checks.same_length(where, "y", np.asarray(y), len(rows))
         weights = encoded.targets[:0]
         if sample_weight is not None:
             weights = checks.sample_weights(where, sample_weight, len(rows), network.dtype)
+        network.coder = coder
         self._waits_for_backward = False  # the values of `forward` belong to other parameters
         if self._memory is None:
             loss = self._by_layers(rows, encoded, weights)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -221,3 +223,22 @@ def test_a_generator_that_users_passed_goes_on() -> None:
         before = generator.get_state()[2]
         model.partial_fit(rows(), numbers())
         assert generator.get_state()[2] != before
+
+
+def test_nothing_of_the_caller_is_kept() -> None:
+    """Neither samples nor, by a circle of references, the model itself."""
+    model = regressor()
+    for _ in range(3):
+        X = rows()
+        seen = weakref.ref(X)
+        model.partial_fit(X, numbers())
+        del X
+        assert seen() is None
+    gone = weakref.ref(model)
+    gc.collect()  # what scikit-learn and the first call left
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -235,6 +235,10 @@ def test_labels_of_a_new_network_count_from_0() -> None:
     np.testing.assert_array_equal(net.classes_, [0, 1, 2])
     with pytest.raises(InputError, match="only labels seen in fit"):
         trainer.step(X[:2], np.array([0, 3]))
+    refused = network("softmax_cross_entropy")
+    with pytest.raises(InputError, match="only labels seen in fit"):
+        refused.trainer().step(X[:2], np.array([0, 3]))
+    assert refused.classes_ is None
     named = network("softmax_cross_entropy")
     named.fit(X, np.array(["a", "b", "c"])[y], epochs=1)
     named.trainer().step(X[:3], ["c", "c", "b"])
