@@ -120,6 +120,8 @@ class Predictor:
         if getattr(X, "dtype", None) is not self._dtype:  # the kernel would refuse it, but slower
             return self._otherwise(X, out)
         if X.ndim == 2 and type(X) is np.ndarray:
+            if out is None and len(X) == 1:  # a view takes less time than the call for many rows
+                return self(X[0])[None]
             result = np.empty((len(X), self._n_outputs), self._dtype) if out is None else out
             # A block is read whole before its outputs are written, but the next one is not.
             safe = out is None or len(X) == 1 or not np.may_share_memory(X, out)
