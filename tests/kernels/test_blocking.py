@@ -25,7 +25,6 @@ from fastmlp.kernels.tuning import (
 )
 
 SIZES = [1, 2, 5, 96, 191, 255, 256, 257, 383, 384, 784, 1000, 1024, 4096, 50_001]
-pytestmark = pytest.mark.fast
 
 MACHINES = [Caches(), Caches(48 * 2**10, 2 * 2**20), Caches(16 * 2**10, 128 * 2**10)]
 
