@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine.batch_outputs import BatchOutputs
 from ..engine.engine import Engine
 from ..engine.lowering import can_compile
 from ..inputs.tables import table_of
@@ -17,12 +16,13 @@ from ..kernels.compiler.memory import aligned_zeros
 from ..model.body import Body
 from ..nn import Dense, Dropout, every_layer
 from ..nn.losses import OutputGradient
+from ..serving import evaluation
 
 
 class ByHand:
     """Two compiled calls for a batch: its outputs, and the gradients that follow from theirs.
 
-    The second call computes the outputs once more, which takes less time than to keep them.
+    The second call computes the outputs once more, so that nothing is kept between the two.
 
     Parameters
     ----------
@@ -37,7 +37,6 @@ class ByHand:
         self.network, self.n_rows = network, 0
         self.rows = aligned_zeros(batch_size * n_features, dtype).reshape(batch_size, n_features)
         self.slopes = aligned_zeros(batch_size * n_outputs, dtype)
-        self.compute = BatchOutputs(network, link=False)
         table = table_of(self.rows, dtype)
         self.engine = Engine(network, table, batch_size, 1, loss=OutputGradient(n_outputs))
         encoded = Encoded(np.empty(0, np.int32), self.slopes)
@@ -57,9 +56,7 @@ class ByHand:
         """Outputs before the loss's link, of at most `batch_size` rows."""
         self.n_rows = n = len(rows)
         self.rows[:n] = rows
-        outputs = np.empty((n, self.network.n_outputs), self.network.dtype)
-        self.compute(self.network, self.rows[:n], outputs)
-        return outputs
+        return evaluation.outputs(self.network, self.rows[:n], link=False)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
         """The gradient goes to the network's `grads`; returns that of the rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from fastmlp import (
     Stepper,
     Tanh,
 )
+from fastmlp.engine import batch_outputs
 from fastmlp.optim import schedules
 from fastmlp.training import batches
 
@@ -194,6 +196,14 @@ def test_kernels_and_layers_have_the_same_gradients(
         assert (trainer._by_hand is not None) == (suits and kind != "layers")
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, 1e-12, 1e-14)
+
+
+def test_outputs_of_more_work_than_one_call_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, net = data("mse")[0], PLAIN["kernels"]()
+    wanted = net.trainer(batch_size=N).forward(X)
+    monkeypatch.setattr(batch_outputs, "FIRST_WORK", 1)
+    found = copy.deepcopy(net).trainer(batch_size=N).forward(X)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_more_rows_than_a_batch_can_be_passed_by_hand() -> None:
