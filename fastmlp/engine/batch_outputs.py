@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..inputs.tables import table_of
-from ..kernels.compiler.jit import REFUSALS, exactly
+from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
 from ..kernels.step.outputs import outputs_of_rows
 from ..kernels.tuning import (
     BLOCKS_A_THREAD,
@@ -21,8 +21,9 @@ from ..kernels.tuning import (
     TILE_ROWS,
     WORK_OF_ANY_ROW,
 )
+from .compiling import announce
 from .engine import Engine
-from .threads import Spent, company, on_threads, threads_for
+from .threads import company, on_threads, threads_for
 
 if TYPE_CHECKING:
     from ..model.body import Body
@@ -51,6 +52,7 @@ class BatchOutputs:
 
     def __init__(self, network: Body, link: bool) -> None:
         self._link, self._dtype = link, np.dtype(network.dtype.name)
+        announce(self._dtype, holding_gil(outputs_of_rows))
         self._work_per_row = network.params.size + WORK_OF_ANY_ROW
         # Ctrl-C is only handled between calls, so none may be long.
         self.most_rows = FIRST_WORK // self._work_per_row
@@ -73,12 +75,24 @@ class BatchOutputs:
         if n_threads > 1:
             return self._on_threads(network, X, out, n_threads)
         space = self._take(network)
-        try:
-            space.taken[0] = 0
-            done: bool = self._kernel(space.address, X, out, space.taken, PREDICT_BLOCK)
-        except REFUSALS:
-            done = False
+        space.taken[0] = 0
+        done = self._compute(space, X, out, space.taken, PREDICT_BLOCK)
         self._spare.append(space)
+        return done
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the spaces that are kept for the next call."""
+        return sum(int(space.engine.workspace.memory.size) for space in self._spare)
+
+    def _compute(
+        self, space: _Space, X: np.ndarray, out: np.ndarray, taken: np.ndarray, block: int
+    ) -> bool:
+        """Compute blocks of rows until none is left; False if the kernel refuses the arrays."""
+        try:
+            done: bool = self._kernel(space.address, X, out, taken, block)
+        except REFUSALS:
+            return False
         return done
 
     def _on_threads(self, network: Body, X: np.ndarray, out: np.ndarray, wanted: int) -> bool:
@@ -91,13 +105,9 @@ class BatchOutputs:
         taken[0] = 0
 
         def run(thread: int) -> None:
-            try:
-                done[thread] = self._kernel(spaces[thread].address, X, out, taken, block)
-            except REFUSALS:
-                done[thread] = False
+            done[thread] = self._compute(spaces[thread], X, out, taken, block)
 
-        spent: Spent = on_threads(run, n_threads, spaces[0].engine.sync)
-        company.note(n_threads, spent)
+        company.note(n_threads, on_threads(run, n_threads, spaces[0].engine.sync))
         self._spare += spaces
         return all(done)
 

@@ -14,7 +14,7 @@ from ..inputs.tables import Table, table_of
 from ..kernels.compiler.memory import address_of
 from ..kernels.step.outputs import outputs_of_table
 from ..kernels.step.rows import SPARSE
-from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK
+from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK, SPARE_BYTES
 from ..nn.losses import CompiledLoss
 from .batch_outputs import BatchOutputs
 from .compiling import announce
@@ -70,7 +70,8 @@ def outputs_in_place(network: Body, X: Any, link: bool) -> np.ndarray | None:
     compute = spare.pop() if spare else BatchOutputs(network, link)
     out = np.empty((X.shape[0], network.n_outputs), network.dtype)
     done = compute(network, X, out)
-    spare.append(compute)
+    if compute.n_bytes <= SPARE_BYTES:
+        spare.append(compute)
     return out if done else None
 
 

@@ -189,6 +189,7 @@ class BaseMLP(
         classes: Any = None,
     ) -> Any:
         with self._unchanged_if_refused():
+            self.__dict__.pop("_last_run", None)  # it holds the network that may be replaced
             validates = validation_data[0] is not None
             parameters.check_together(self, validates, incremental)
             rule = stochastic.rule_of(self) if self.solver in STOCHASTIC_SOLVERS else None

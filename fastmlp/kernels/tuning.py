@@ -52,7 +52,8 @@ WORTH_SORTING = 8
 # which Linux adds about 50 microseconds.
 SPINS, YIELDS, NAP_MICROSECONDS = 4000, 2000, 1
 # Seconds of calls after which it is judged whether each thread has a core, and how much of one core
-# may be missing: 0.1 to 0.7 on a quiet machine, 1.0 to 1.2 beside a busy process (two cores).
+# may be missing. On a shared machine with two cores and AVX2, 0.02 to 0.5 were missing if nothing
+# else ran, rarely 0.9, and 1.0 to 1.2 beside a busy process.
 JUDGED_SECONDS, MISSING_CORE = 0.02, 0.85
 SHORT_CALL = 0.002  # seconds; in shorter calls, much is missing before the threads have started
 # Seconds for which calls then do with one thread fewer: at first, and at most.

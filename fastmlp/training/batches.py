@@ -6,6 +6,8 @@ makes one compiled call, so it costs little more than its computation.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,12 +112,13 @@ class BatchTrainer(Updates):
                 "call build(n_features) first",
             )  # fmt: skip
         own_parts.check_trainable(network.layers)
-        self.batch_size, self._n_rows, self._waits_for_backward = batch_size, 0, False
+        self.batch_size, self._n_rows = batch_size, 0
+        # The backward pass that belongs to the last forward pass; None if parameters have changed.
+        self._backward: Callable[[np.ndarray], np.ndarray] | None = None
         self._reads_categories = any(category_columns(network.layers, range(network.n_features)))
         self.begin()
         self._memory: _Memory | None = None
-        self._by_hand: ByHand | None = None  # of the last forward pass, if it was by kernels
-        self._suits_kernels, self._kernels_by_hand = ByHand.suits(network), list[ByHand]()
+        self._suits_kernels = ByHand.suits(network)
         if can_compile(network.layers, network.loss, self.optimizer):
             self._memory = _Memory(network, self.optimizer, batch_size, n_threads)
 
@@ -125,8 +128,8 @@ class BatchTrainer(Updates):
         Parameters
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
-            Up to `batch_size` rows, which are copied. Nothing need be converted for speed, but an
-            array of the network's dtype is checked fastest.
+            Up to `batch_size` rows, which are copied. Arrays of float32 and float64 are checked
+            fastest.
         y : array of shape (n,) or (n, n_targets)
             Targets, as for `Network.fit`. Labels of a network that was never fitted are numbers of
             classes, counted from 0.
@@ -137,7 +140,7 @@ class BatchTrainer(Updates):
         -------
         float
             Mean loss of the batch before the update, penalties included. It is nan or infinite if
-            the computation overflows; the parameters are then spoilt.
+            the computation overflows; the parameters are then of no more use.
 
         Raises
         ------
@@ -162,7 +165,7 @@ class BatchTrainer(Updates):
         if sample_weight is not None:
             weights = checks.sample_weights(where, sample_weight, len(rows), network.dtype)
         network.coder = coder
-        self._waits_for_backward = False  # the values of `forward` belong to other parameters
+        self._backward = None  # the values of `forward` belong to other parameters
         if self._memory is None:
             loss = self._by_layers(rows, encoded, weights)
             super().apply()
@@ -191,13 +194,11 @@ class BatchTrainer(Updates):
         """
         network = self.network
         rows = self._rows("BatchTrainer.forward", X)
-        self._waits_for_backward, self._n_rows = True, len(rows)
-        self._by_hand = None
+        self._n_rows = len(rows)
         if self._suits_kernels and len(rows) <= self.batch_size:
-            if not self._kernels_by_hand:  # they are compiled only if they are used
-                self._kernels_by_hand.append(ByHand(network, self.batch_size))
-            self._by_hand = self._kernels_by_hand[0]
+            self._backward = self._by_hand.backward
             return self._by_hand.forward(rows)
+        self._backward = self._backward_by_layers
         control = flush_denormals()
         try:
             layerwise.begin_step(network, self.dropout_rates(), self.steps_done)
@@ -227,7 +228,7 @@ class BatchTrainer(Updates):
             For another shape, numbers that are not finite, or without a `forward` before.
         """
         where, network = "BatchTrainer.backward", self.network
-        if not self._waits_for_backward:
+        if self._backward is None:
             raise InputError(
                 where, "a forward pass with these parameters", "none", "call forward(X) first"
             )
@@ -237,17 +238,7 @@ class BatchTrainer(Updates):
                 where, f"dY with {counted(self._n_rows, 'row')}, as forward had",
                 f"{given.shape[0]}", "pass one row for each row of outputs",
             )  # fmt: skip
-        flowing = checks.converted(where, "dY", dense(given), network.dtype)
-        if self._by_hand is not None:
-            return self._by_hand.backward(flowing)
-        control = flush_denormals()
-        try:
-            flowing = flowing.copy()  # because layers may write to what flows back
-            flowing = layerwise.backward(network, flowing)
-            layerwise.add_penalties(network)
-        finally:
-            restore_denormals(control)
-        return laid_out(flowing, network.dtype)
+        return self._backward(checks.converted(where, "dY", dense(given), network.dtype))
 
     def apply(self, step: int | None = None) -> None:
         """Update the parameters by the network's `grads`.
@@ -263,7 +254,22 @@ class BatchTrainer(Updates):
             For a schedule that needs `n_steps` without it.
         """
         super().apply(step)
-        self._waits_for_backward = False
+        self._backward = None
+
+    @functools.cached_property
+    def _by_hand(self) -> ByHand:
+        """Its kernels are compiled only if `forward` is used."""
+        return ByHand(self.network, self.batch_size)
+
+    def _backward_by_layers(self, dY: np.ndarray) -> np.ndarray:
+        network = self.network
+        control = flush_denormals()
+        try:
+            flowing = layerwise.backward(network, dY.copy())  # layers may write to what flows back
+            layerwise.add_penalties(network)
+        finally:
+            restore_denormals(control)
+        return laid_out(flowing, network.dtype)
 
     def _rows(self, where: str, X: Any) -> np.ndarray:
         """Checked rows as a dense array of any number type."""
