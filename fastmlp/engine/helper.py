@@ -1,8 +1,8 @@
-"""Helpers: threads that take part in one call of compiled code, on cores of their own.
+"""Helpers: threads that take part in a call of compiled code, on cores of their own.
 
-Linux often puts a new thread in the queue of its creator's core and leaves it there for
-milliseconds, while the creator computes; many calls are over by then. So the creator says where it
-may run before it starts to compute itself.
+Starting a thread takes as long as many calls, so threads stay and wait for the next call. Linux
+often wakes a thread on its caller's core and leaves it in the queue there for milliseconds, so the
+caller says where it may run before it starts to compute itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
+
+from ..kernels.tuning import IDLE_SECONDS
 
 
 def _c_function(name: str) -> Any:
@@ -26,29 +29,12 @@ def _c_function(name: str) -> Any:
 _get_core, _set_cores = (_c_function(name) for name in ("sched_getcpu", "pthread_setaffinity_np"))
 if _set_cores is not None:
     _set_cores.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_char_p]
+_NOWHERE = -1
 
 
-class Cores(NamedTuple):
-    """Cores that threads may use; both sets are empty if the system lets nobody choose.
-
-    Attributes
-    ----------
-    all : frozenset of int
-        Those of this process.
-    others : list of int
-        Those but for the one that the calling thread runs on.
-    """
-
-    all: frozenset[int]
-    others: list[int]
-
-    @classmethod
-    def now(cls) -> Cores:
-        """As seen by the calling thread."""
-        if _get_core is None or _set_cores is None:
-            return cls(frozenset(), [])
-        found = frozenset(os.sched_getaffinity(0))
-        return cls(found, sorted(found - {_get_core()}))
+def _here() -> int:
+    """The core that this thread runs on."""
+    return _get_core() if _get_core is not None else _NOWHERE
 
 
 def _as_bits(core: int) -> bytes:
@@ -56,61 +42,124 @@ def _as_bits(core: int) -> bytes:
     return (1 << core).to_bytes(8 * (core // 64 + 1), "little")
 
 
-class Helper:
-    """A thread that waits to be placed, runs a function once and ends.
+class Cores:
+    """Cores that the threads of a call may use, and those that are used already.
 
-    `threading.Thread` would wait until the new thread has run, which takes as long as some calls.
+    Both are empty where the system lets nobody choose.
+    """
+
+    def __init__(self) -> None:
+        self.allowed = frozenset[int]()
+        if _get_core is not None and _set_cores is not None:
+            self.allowed = frozenset(os.sched_getaffinity(0))
+        self._used = {_here()}
+
+    def place(self, worker: _Worker) -> None:
+        """Move a waiting thread to a core of its own, unless it is on one or there is none."""
+        if worker.core not in self._used and worker.core in self.allowed:
+            self._used.add(worker.core)
+            return
+        for core in sorted(self.allowed - self._used)[:1]:
+            self._used.add(core)
+            bits = _as_bits(core)
+            _set_cores(worker.ident, len(bits), bits)  # a sandbox may refuse, which does no harm
+
+
+class _Worker:
+    """A thread that runs helpers one after another, and ends after some idle seconds.
+
+    Attributes
+    ----------
+    core : int
+        The core that it is bound to while it waits.
+    """
+
+    def __init__(self) -> None:
+        self.given, self.core = SimpleQueue[Helper](), _NOWHERE
+        self.ident = _thread.start_new_thread(self._live, ())
+
+    def _live(self) -> None:
+        while True:
+            try:
+                helper = self.given.get(timeout=IDLE_SECONDS)
+            except Empty:
+                with contextlib.suppress(ValueError):  # somebody has just taken it
+                    _idle.remove(self)
+                    return
+                continue
+            helper.run(self)
+            del helper  # and with it what the caller holds
+
+    def allow(self, cores: frozenset[int]) -> None:
+        """Called by the thread itself: let it run on these cores, if any are known."""
+        if cores:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, cores)
+
+    def wait_here(self) -> None:
+        """Called by the thread itself: wake up on this core, wherever the caller is then."""
+        self.core = _here()
+        if self.core != _NOWHERE:
+            self.allow(frozenset((self.core,)))
+
+
+# Those that nobody uses; a forked child has none of its parent's threads.
+_idle = list[_Worker]()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
+class Helper:
+    """Runs a function once, on a thread that waits for such work or on a new one.
+
+    Ctrl-C may come between any two steps of its caller. So whether the thread knows of the helper
+    can be uncertain; `cancel` makes it certain that the function is not called later.
 
     Parameters
     ----------
-    run : callable
+    function : callable
         Called without arguments; raises nothing.
+    cores : Cores
+        Those of the call.
     """
 
-    def __init__(self, run: Callable[[], Any]) -> None:
-        self._run, self._ident, self._is_cancelled = run, 0, False
-        self._allowed = frozenset[int]()
-        self._placed, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
-        self._placed.acquire()
+    def __init__(self, function: Callable[[], Any], cores: Cores) -> None:
+        self._function, self._cores, self._is_cancelled = function, cores, False
+        self._worker: _Worker | None = None
+        self._ended = _thread.allocate_lock()
         self._ended.acquire()
 
     def start(self) -> None:
-        """Start the thread, which waits for `place` or `release`."""
-        self._ident = _thread.start_new_thread(self._live, ())
-
-    def place(self, number: int, cores: Cores) -> None:
-        """Let the thread run, at first on a core of its own if there are enough others.
-
-        number: of this helper among those of the call, from 0.
-        """
-        if cores.others:
-            self._allowed = cores.all
-            bits = _as_bits(cores.others[number % len(cores.others)])
-            _set_cores(self._ident, len(bits), bits)  # a sandbox may refuse, which does no harm
-        self.release()
-
-    def release(self) -> None:
-        """Let the thread run; without effect if it does already."""
-        if not self._placed.locked():
-            return
-        if self._ident == 0:  # not started, or so it seems after Ctrl-C: it shall do nothing
-            self._is_cancelled = True
-        self._placed.release()
-
-    def _live(self) -> None:
-        self._placed.acquire()
+        """Let the function run, on a core that no other thread of the call uses if there is one."""
         try:
+            self._worker = _idle.pop()
+        except IndexError:
+            self._worker = _Worker()
+        self._cores.place(self._worker)
+        self._worker.given.put(self)
+
+    def run(self, worker: _Worker) -> None:
+        """Called by the worker, once or twice."""
+        if not self._ended.locked():
+            return
+        try:
+            worker.allow(self._cores.allowed)
             if not self._is_cancelled:
-                if self._allowed:
-                    with contextlib.suppress(OSError):
-                        os.sched_setaffinity(0, self._allowed)  # it has moved
-                self._run()
+                self._function()
         finally:
+            worker.wait_here()
+            _idle.append(worker)  # first, since its next caller may be waiting for this end
             self._ended.release()
 
+    def cancel(self) -> None:
+        """Do not begin any more; has no effect on a function that runs or has run."""
+        self._is_cancelled = True
+        if self._worker is not None:
+            self._worker.given.put(self)
+
     def is_alive(self) -> bool:
-        """Whether it has started and not ended."""
-        return self._ident != 0 and self._ended.locked()
+        """Whether it has a thread and has not ended."""
+        return self._worker is not None and self._ended.locked()
 
     def join(self) -> None:
         """Wait until it has ended."""

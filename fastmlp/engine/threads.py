@@ -1,6 +1,6 @@
 """Threads that share a call of compiled code: how many, how they start, and how they end.
 
-They live for one call only, so there are no threads that a forked child would lose.
+No thread is busy between calls, and a forked child, which has none of them, starts its own.
 """
 
 from __future__ import annotations
@@ -155,10 +155,7 @@ company = Company()
 
 
 def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> Spent:
-    """Call run(0) here and run(1..) on new threads; wait for all, and raise the first failure.
-
-    Threads live for one call only, so there are no threads that a forked child would lose.
-    """
+    """Call run(0) here and run(1..) on other threads; wait for all, and raise the first failure."""
     if n_threads == 1:
         run(0)
         return Spent(0.0, 0.0)  # nobody asks
@@ -174,30 +171,35 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> S
             sync[ABORTED] = 1  # the others must not wait for this one
             failures.append(failure)
 
-    helpers = [Helper(functools.partial(guarded, i)) for i in range(1, n_threads)]
+    cores = Cores()
+    helpers = [Helper(functools.partial(guarded, i), cores) for i in range(1, n_threads)]
+    given_all = False
     try:
-        cores = Cores.now()
-        for number, helper in enumerate(helpers):
+        for helper in helpers:
             helper.start()
-            helper.place(number, cores)
+        given_all = True
         guarded(0)
     except BaseException:  # Ctrl-C in between, or no more threads can be started
         sync[ABORTED] = 1
         raise
     finally:
-        _wait_for(helpers)
+        _wait_for(helpers, given_all)
     if failures:
         raise failures[0]
     return Spent(time.perf_counter() - started, sum(used))
 
 
-def _wait_for(helpers: list[Helper]) -> None:
-    """Wait until all threads that were started are done, and only then raise an interruption."""
+def _wait_for(helpers: list[Helper], given_all: bool) -> None:
+    """Wait until all have ended, and only then raise an interruption.
+
+    given_all: False if some may not have begun; those shall not begin any more.
+    """
     interruption: BaseException | None = None
     for helper in helpers:
-        helper.release()
         while helper.is_alive():
             try:
+                if not given_all:
+                    helper.cancel()
                 helper.join()
             except BaseException as pressed:
                 interruption = pressed

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -731,8 +732,6 @@ def test_helpers_start_on_other_cores_and_may_leave_them() -> None:
     def run(thread: int) -> None:
         found[thread] = helper._get_core(), os.sched_getaffinity(0)
 
-    cores = helper.Cores.now()
-    assert (cores.all, {*cores.others} < allowed) == (allowed, True)
     for _ in range(20):
         threads.on_threads(run, 2, np.zeros(sync_size(2), np.int64))
         assert found[0][1] == found[1][1] == allowed
@@ -750,7 +749,7 @@ def test_helpers_run_where_nobody_may_choose(monkeypatch: pytest.MonkeyPatch) ->
         threads.on_threads(done.append, 3, np.zeros(sync_size(3), np.int64))
     assert sorted(done) == [0, 1, 2]
     monkeypatch.setattr(helper, "_set_cores", None)
-    assert helper.Cores.now() == (frozenset(), [])
+    assert helper.Cores().allowed == frozenset()
     threads.on_threads(done.append, 2, np.zeros(sync_size(2), np.int64))
     assert sorted(done) == [0, 0, 1, 1, 2]
 
@@ -802,22 +801,56 @@ def test_an_interrupt_between_the_starts_of_threads_releases_those_that_wait(
 
 
 @pytest.mark.nojit
-def test_a_thread_whose_start_was_not_seen_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C may come before its number is stored; nobody would wait for it then."""
-    sync, done, ended = np.zeros(sync_size(2), np.int64), list[int](), list[helper.Helper]()
+@pytest.mark.parametrize("given", [False, True])
+def test_an_interrupt_while_a_thread_is_given_its_work(
+    given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller cannot know which of the two it was; nothing runs later, and nobody waits."""
+    sync, done, made = np.zeros(sync_size(2), np.int64), list[int](), list[helper.Helper]()
 
-    class Unseen(helper.Helper):
+    class Interrupted(helper.Helper):
         def start(self) -> None:
-            super().start()
-            ended.append(self)
-            self._ident = 0
+            made.append(self)
+            self._worker = worker = helper._Worker()
+            if given:
+                worker.given.put(self)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(threads, "Helper", Unseen)
-    with pytest.raises(KeyboardInterrupt):
-        threads.on_threads(done.append, 2, sync)
-    ended[0].join()
-    assert done == []
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "Helper", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.on_threads(done.append, 2, sync)
+    assert not made[0].is_alive()
+    before = done.copy()
+    assert before in ([], [1] if given else [])
+    for _ in range(3):
+        threads.on_threads(done.append, 3, sync)
+    assert sorted(done[len(before) :]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert len({id(worker) for worker in helper._idle}) == len(helper._idle)
+
+
+@pytest.mark.nojit
+def test_threads_wait_for_the_next_call_and_end_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = list[int]()
+
+    def run(thread: int) -> None:
+        if thread == 1:
+            found.append(threading.get_ident())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(helper, "_idle", [])
+        patch.setattr(helper, "IDLE_SECONDS", 0.05)
+        for _ in range(3):
+            threads.on_threads(run, 2, np.zeros(sync_size(2), np.int64))
+        assert len(set(found)) == len(helper._idle) == 1
+        deadline = time.monotonic() + 10
+        while helper._idle and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert helper._idle == []
+        threads.on_threads(run, 2, np.zeros(sync_size(2), np.int64))
+        assert (len(found), len(helper._idle)) == (4, 1)
 
 
 @pytest.mark.skipif(not JIT_ENABLED, reason="interpreted kernels run on one thread")

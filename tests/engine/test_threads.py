@@ -448,11 +448,11 @@ def test_threads_that_have_started_end_if_another_cannot() -> None:
 start, wanted, answers = Helper.start, fit().params, []
 for failing in (1, 2):
     started = []
-    def refuse(thread):
+    def refuse(thread, *where):
         started.append(thread)
         if len(started) == failing:
             raise RuntimeError("can't start new thread")
-        start(thread)
+        start(thread, *where)
     Helper.start = refuse
     try:
         fit()
