@@ -6,35 +6,61 @@ nothing, and starts threads only if they pay.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..inputs.tables import table_of
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
+from ..kernels.products import blocking
 from ..kernels.step.outputs import outputs_of_rows
+from ..kernels.step.threads import SHARED_ROWS
 from ..kernels.tuning import (
     BLOCKS_A_THREAD,
     FIRST_WORK,
+    LEAST_BLOCK_TO_PACK,
     LEAST_PREDICT_BLOCK,
     PREDICT_BLOCK,
+    SOON,
     TILE_ROWS,
     WORK_OF_ANY_ROW,
 )
+from ..optim.optimizers import SGD
 from .compiling import announce
 from .engine import Engine
-from .threads import company, on_threads, threads_for
+from .helper import Cores, Helper
+from .lowering import lower
+from .threads import company, threads_for
 
 if TYPE_CHECKING:
     from ..model.body import Body
 
 
 class _Space(NamedTuple):
-    """What one thread needs: an engine, its address, and a count of rows taken."""
+    """What one thread needs: an engine, its address, and a state of rows that nobody shares."""
 
     address: int
     engine: Engine
-    taken: np.ndarray
+    alone: np.ndarray
+
+
+def weights_in_panels(network: Body) -> dict[int, np.ndarray]:
+    """For each dense op of a network's program, its weights as tiles read them.
+
+    Those of a single output are read by other kernels.
+    """
+    ops = lower(network, SGD(), as_trained=False).ops
+    sizes = {s: (int(op["n_in"]), int(op["n_out"])) for s, op in enumerate(ops) if op["dense"]}
+    found = dict[int, np.ndarray]()
+    for s, (n_in, n_out) in sizes.items():
+        start = int(ops[s]["weights"])
+        W = network.params[start : start + n_in * n_out].reshape(n_in, n_out)
+        if n_out > 1:
+            found[s] = blocking.in_panels(W)
+    return found
 
 
 class BatchOutputs:
@@ -48,19 +74,25 @@ class BatchOutputs:
         Built, of parts with kernels. It is not kept, because it may keep this object.
     link : bool
         Whether outputs are what the loss's link makes of the last layer's values.
+    is_frozen : bool, default False
+        Whether the network never changes. Its weights are then copied once, in the order in which
+        they are read.
     """
 
-    def __init__(self, network: Body, link: bool) -> None:
+    def __init__(self, network: Body, link: bool, is_frozen: bool = False) -> None:
         self._link, self._dtype = link, np.dtype(network.dtype.name)
+        self._panels = weights_in_panels(network) if is_frozen else {}
         announce(self._dtype, holding_gil(outputs_of_rows))
         self._work_per_row = network.params.size + WORK_OF_ANY_ROW
         # Ctrl-C is only handled between calls, so none may be long.
         self.most_rows = FIRST_WORK // self._work_per_row
-        self._spare = list[_Space]()
+        self._spare, self._ended = list[_Space](), 0.0
         self._spare.append(self._new_space(network))
+        packs = self._spare[0].engine.is_wide and not is_frozen
+        self._least_block = LEAST_BLOCK_TO_PACK if packs else LEAST_PREDICT_BLOCK
         example = np.zeros((1, network.n_features), self._dtype)
-        taken = self._spare[0].taken
-        self._kernel = exactly(outputs_of_rows, 0, example, example, taken, 0, nogil=True)
+        alone = self._spare[0].alone
+        self._kernel = exactly(outputs_of_rows, 0, example, example, alone, 0, True, nogil=True)
 
     def __call__(self, network: Body, X: np.ndarray, out: np.ndarray) -> bool:
         """Write the outputs of X (n, n_features) to out (n, n_outputs).
@@ -71,13 +103,16 @@ class BatchOutputs:
         n_rows = X.shape[0]
         if n_rows > self.most_rows:
             return False
-        n_threads = threads_for(n_rows * self._work_per_row)
+        is_soon = time.perf_counter() - self._ended < SOON
+        n_threads = threads_for(n_rows * self._work_per_row, is_soon)
         if n_threads > 1:
-            return self._on_threads(network, X, out, n_threads)
-        space = self._take(network)
-        space.taken[0] = 0
-        done = self._compute(space, X, out, space.taken, PREDICT_BLOCK)
-        self._spare.append(space)
+            done = self._on_threads(network, X, out, n_threads)
+        else:
+            space = self._take(network)
+            space.alone[0] = 0
+            done = self._compute(space, X, out, space.alone)
+            self._spare.append(space)
+        self._ended = time.perf_counter()
         return done
 
     @property
@@ -86,30 +121,43 @@ class BatchOutputs:
         return sum(int(space.engine.workspace.memory.size) for space in self._spare)
 
     def _compute(
-        self, space: _Space, X: np.ndarray, out: np.ndarray, taken: np.ndarray, block: int
+        self,
+        space: _Space,
+        X: np.ndarray,
+        out: np.ndarray,
+        shared: np.ndarray,
+        block: int = PREDICT_BLOCK,
+        waits: bool = False,
     ) -> bool:
         """Compute blocks of rows until none is left; False if the kernel refuses the arrays."""
         try:
-            done: bool = self._kernel(space.address, X, out, taken, block)
+            done: bool = self._kernel(space.address, X, out, shared, block, waits)
         except REFUSALS:
             return False
         return done
 
     def _on_threads(self, network: Body, X: np.ndarray, out: np.ndarray, wanted: int) -> bool:
-        """As a call; threads take blocks of rows until none is left."""
-        rows_each = max(LEAST_PREDICT_BLOCK, -(-X.shape[0] // (wanted * BLOCKS_A_THREAD)))
+        """As a call, with helpers that take blocks of rows too; one that is late takes none."""
+        rows_each = max(self._least_block, -(-X.shape[0] // (wanted * BLOCKS_A_THREAD)))
         block = min(PREDICT_BLOCK, -(-rows_each // TILE_ROWS) * TILE_ROWS)
         n_threads = company.n_threads(min(wanted, -(-X.shape[0] // block)))
-        spaces = [self._take(network) for _ in range(n_threads)]
-        done, taken = [False] * n_threads, spaces[0].taken
-        taken[0] = 0
+        shared, cores = np.zeros(SHARED_ROWS, np.int64), Cores()
 
-        def run(thread: int) -> None:
-            done[thread] = self._compute(spaces[thread], X, out, taken, block)
+        def help_with(space: _Space) -> None:
+            self._compute(space, X, out, shared, block)
+            self._spare.append(space)
 
-        company.note(n_threads, on_threads(run, n_threads, spaces[0].engine.sync))
-        self._spare += spaces
-        return all(done)
+        try:
+            with contextlib.suppress(RuntimeError):  # no more threads can be started
+                for _ in range(1, n_threads):
+                    Helper(functools.partial(help_with, self._take(network)), cores).start()
+            space = self._take(network)
+            done = self._compute(space, X, out, shared, block, waits=True)
+        except BaseException:
+            shared[0] = X.shape[0]  # nobody takes any more
+            raise
+        self._spare.append(space)
+        return done
 
     def _take(self, network: Body) -> _Space:
         try:
@@ -120,6 +168,8 @@ class BatchOutputs:
     def _new_space(self, network: Body) -> _Space:
         """An engine for a block of rows; the kernel points it at those of each call."""
         table = table_of(np.zeros((1, network.n_features), self._dtype), self._dtype)
-        made = Engine(network, table, PREDICT_BLOCK, training=False, link=self._link)
+        made = Engine(
+            network, table, PREDICT_BLOCK, training=False, link=self._link, panels=self._panels
+        )
         made.link()
-        return _Space(made.job_address, made, np.zeros(1, np.int64))
+        return _Space(made.job_address, made, np.zeros(SHARED_ROWS, np.int64))

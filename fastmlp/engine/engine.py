@@ -102,6 +102,9 @@ class Engine(Job):
         running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
+    panels : mapping from int to ndarray, optional
+        Copies of the weights of these ops as `weights_in_panels` makes them, which predictions by
+        one thread read instead.
     accumulate, averaged, learned, loss
         As for `Job`.
     """
@@ -122,6 +125,7 @@ class Engine(Job):
         averaged: np.ndarray | None = None,
         learned: np.ndarray | None = None,
         loss: CompiledLoss | None = None,
+        panels: Mapping[int, np.ndarray] | None = None,
     ) -> None:
         self._is_linked = False
         super().__init__(
@@ -130,6 +134,9 @@ class Engine(Job):
         )  # fmt: skip
         self._links = list[tuple[Any, str, Kernel]]()
         self._answering: Sequence[Engine] = ()
+        self._panels = panels or {}
+        for s, copied in self._panels.items():
+            self.ops[s]["panels"] = address_of(copied, "panels", self.dtype, copied.size)
         self.in_use: tuple[np.ndarray | Encoded, ...] = ()
         self._choose_kernels(network.loss, optimizer or SGD(), training, link)
         self.workspace = Workspace(self, training)

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..kernels.tuning import IDLE_SECONDS
 

@@ -405,6 +405,8 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> 
     )
     if s == sharing.shared:
         forward = dense.forward_shared
+    if op["panels"]:
+        forward = dense.forward_from_panels
     return {"forward": forward, "product": product_for(int(op["n_out"]))}
 
 

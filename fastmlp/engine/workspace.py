@@ -20,7 +20,7 @@ from ..kernels.products.tiles import tile_width_of
 from ..kernels.step import shares
 from ..kernels.step.rows import SPARSE
 from ..kernels.step.threads import sync_size
-from ..kernels.tuning import SPACING
+from ..kernels.tuning import SLOPES_PIECE, SPACING
 from .job import Job
 
 
@@ -104,7 +104,8 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     places += _kept_places(job)
     if not training:
         # Predictions also write slopes, which are never read: all ops write to the same memory.
-        return [*places, (ops, "slopes", row * job.widest_out)]
+        space["piece"] = SLOPES_PIECE
+        return [*places, (ops, "slopes", row * job.widest_out + SLOPES_PIECE * itemsize)]
     if job.table.kind == SPARSE and not job.gathers:
         places += _places_by_column(job)
     # The network's inputs get no gradient, so their number of columns does not count.

@@ -47,6 +47,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   block_rows, block_columns  size of the blocks in which its gradient is computed
 #   packed_rows, packed_stride, back_packed_rows, back_packed_stride  how a dense op packs the rows
 #                    of its inputs and of its output's gradient, or 0 if it does not
+#   panels           address of a copy of W in panels, for a network that does not change; or 0
 #   values, slopes   addresses of (batch, n_out)
 #   kept             address of what the forward pass keeps for the backward pass; layout by kind
 #   places, options  addresses of int64 and float64; meaning by kind
@@ -60,7 +61,8 @@ OP = _record(
     " product back_product weight_gradient narrow_gradient"
     " source dense elementwise n_in n_out weights biases weight_rows weight_width n_biases buffers"
     " dropout_stream penalty_parts values slopes kept places options as_trained"
-    " block_rows block_columns packed_rows packed_stride back_packed_rows back_packed_stride",
+    " block_rows block_columns packed_rows packed_stride back_packed_rows back_packed_stride"
+    " panels",
     "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
 )
 
@@ -144,9 +146,11 @@ CREW = _record("n_threads sync turns by_columns shared parts own own_bytes move"
 #   penalties   (n_weight_rows,) float64
 #   panels      (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a gradient's block
 #   zeros       as many as the widest op has outputs; positions, int32 0, 1, 2, ...
+#   piece       predictions, which need no slopes, write those of so many numbers to the same
+#               memory, which stays in the cache; 0 in training
 SPACE = _record(
     "inputs column_starts column_places column_factors most_non_zeros gradient gradient_width"
-    " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions"
+    " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions piece"
 )
 
 # Validation at the end of an epoch: the held-out rows, and the state of early stopping.

@@ -42,6 +42,8 @@ PACKED_PART, PACKED_PANELS = 0.25, 8
 # packed inputs, as a part of the first-level cache. All of these were measured on one machine only,
 # with 32 and 512 KiB per core.
 SLOPES_PART, GRADIENT_PART, INPUTS_PART = 1.0, 0.375, 0.75
+# Slopes that predictions write, and never read, in one place: 4 KiB of float32.
+SLOPES_PIECE = 1024
 # Non-zeros per column of a batch from which it is worth sorting them by columns.
 WORTH_SORTING = 8
 
@@ -77,12 +79,16 @@ FIRST_WORK, WORK_OF_ANY_STEP = 500_000_000, 100_000
 # Limits of a call of several epochs: rows (their shuffled order takes memory) and multiplications.
 ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
 # Rows that a thread predicts at a time: fewer than the first number if each thread would otherwise
-# get fewer blocks than this, so that one that starts late does less.
-PREDICT_BLOCK, LEAST_PREDICT_BLOCK, BLOCKS_A_THREAD = 128, 32, 2
+# get fewer blocks than this, so that one that starts late does less. Not less than the second
+# number; nor the third, if the weights of wide layers are packed for each block.
+PREDICT_BLOCK, BLOCKS_A_THREAD = 128 // TILE_ROWS * TILE_ROWS, 4
+LEAST_PREDICT_BLOCK, LEAST_BLOCK_TO_PACK = 12, 32
 # Multiplications of a call (a prediction, a step by `BatchTrainer`) up to which it runs on one
-# thread, for about a millisecond: another one starts some 0.15 ms after it is wanted, and two read
-# rows from a shared cache. And what a row costs besides, in multiplications.
-WORK_OF_ONE_THREAD, WORK_OF_ANY_ROW = 30_000_000, 3_000
+# thread: another one starts 0.05 to 0.3 ms after it is wanted, and two read rows from a shared
+# cache. The same for a call so many seconds after the last one, when the other core is still awake.
+# And what a row costs besides, in multiplications.
+WORK_OF_ONE_THREAD, WORK_OF_ONE_SOON, SOON = 12_000_000, 4_000_000, 0.0005
+WORK_OF_ANY_ROW = 3_000
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128

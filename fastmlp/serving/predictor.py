@@ -181,7 +181,7 @@ class Predictor:
     def _many(self, X: np.ndarray, out: np.ndarray) -> bool:
         """Write the outputs of rows; False if that needs another way, and then nothing is done."""
         if self._batch is None:
-            self._batch = BatchOutputs(self._network, link=True)
+            self._batch = BatchOutputs(self._network, link=True, is_frozen=True)
         return self._batch(self._network, X, out)
 
     def _new_space(self) -> tuple[int, engine.Engine]:

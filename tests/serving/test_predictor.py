@@ -129,7 +129,7 @@ def test_more_rows_than_a_block(dtype: str, rng: np.random.Generator) -> None:
     network = deep(dtype)
     X = rows_of(rng, 1 + 2 * WORK_OF_ONE_THREAD // network.params.size, dtype)
     used = outputs.threads_for(len(X) * network.params.size)
-    assert used == (min(threads.n_cores(), 40) if JIT_ENABLED else 1)
+    assert used == (min(threads.n_cores(), 24) if JIT_ENABLED else 1)
     found = network.compile_predictor()(X)
     np.testing.assert_array_equal(found, network.predict_proba(X))
     np.testing.assert_array_equal(found[-1], network.compile_predictor()(X[-1]))

@@ -92,6 +92,15 @@ def _chunks(stride, block):
 
 
 @jit
+def _activate_in_pieces(op, values, length, piece, one):
+    """Activate so many values whose slopes nobody needs."""
+    for at in range(0, length, piece):
+        count = min(piece, length - at)
+        place = values + at * itemsize(one)
+        activate(op["activate"], (place, op["slopes"], count, op["activation_option"], one))
+
+
+@jit
 def finish_forward(turn, s, block, one):
     """Apply activation and dropout to a block of an op's values."""
     size, op = itemsize(one), turn.ops[s]
@@ -102,7 +111,11 @@ def finish_forward(turn, s, block, one):
             op["values"] + offset + start * size,
             op["slopes"] + offset + start * size,
         )
-        activate(op["activate"], (values, slopes, length, op["activation_option"], one))
+        piece = turn.space["piece"]
+        if piece > 0:
+            _activate_in_pieces(op, values, length, piece, one)
+        else:
+            activate(op["activate"], (values, slopes, length, op["activation_option"], one))
         if op["drop"] != 0:
             drop(op["drop"], (values, length, s, start, turn, one))
         start += stride

@@ -57,6 +57,19 @@ forward = _forward_with(matmul.dense_forward, "dense_forward")
 forward_of_wide = _forward_with(matmul.forward_of_wide, "dense_forward_of_wide")
 
 
+@OP
+def forward_from_panels(turn, s, one):
+    """For one thread, and for weights that do not change: they lie in panels already."""
+    op = turn.ops[s]
+    n_out, biases = op["n_out"], turn.model["params"] + op["biases"] * itemsize(one)
+    weights = Weights(op["panels"], tile_width(one), biases, op["n_in"], n_out)
+    matmul.forward_from_panels(
+        op["product"], common.inputs_of(turn, s, one), Span(0, turn.batch, 0), weights,
+        Matrix(op["values"], n_out), one,
+    )  # fmt: skip
+    common.finish_forward(turn, s, Block(0, turn.batch, 0, n_out), one)
+
+
 @jit
 def _gather_my_inputs(turn, s, one):
     """Convert the columns that are this thread's; returns up to which row to ask for rows ahead."""

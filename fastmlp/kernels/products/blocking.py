@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ..compiler.jit import in_python
-from ..compiler.memory import CACHE_LINE
+from ..compiler.memory import CACHE_LINE, aligned_zeros
 from ..tuning import (
     BLOCK_TILES,
     GRADIENT_PART,
@@ -95,6 +97,18 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     of_inputs = int(INPUTS_PART * first) // (batch * itemsize)
     height = min(of_inputs, int(GRADIENT_PART * second) // (width * itemsize))
     return GradientBlock(_whole_tiles(height), width)
+
+
+def in_panels(W: np.ndarray) -> np.ndarray:
+    """A copy of W (n_in, n_out) in panels (n_panels, n_in, tile width), with zeros at the end."""
+    n_in, n_out = W.shape
+    width = int(in_python(tile_width_of)(W.itemsize))
+    n_panels = -(-n_out // width)
+    copied = aligned_zeros(n_panels * n_in * width, W.dtype)
+    padded = np.zeros((n_in, n_panels * width), W.dtype)
+    padded[:, :n_out] = W
+    copied.reshape(n_panels, n_in, width)[...] = padded.reshape(n_in, -1, width).swapaxes(0, 1)
+    return copied
 
 
 def _whole_tiles(rows: int) -> int:

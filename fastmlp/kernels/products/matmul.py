@@ -42,11 +42,13 @@ def product_with(tile: Any, name: str) -> Kernel:
 
     def product(inputs, span, panel, sums, base, out, part_bytes, one):
         size, order, i = itemsize(one), inputs.order, span.first
+        start_of_sums = input_part_start(sums.depth, sums.parts, sums.begin)
+        end_of_first = input_part_start(sums.depth, sums.parts, sums.begin + 1)
         while i < span.last:
-            height = tile_height(span.last - i)
+            height, k, stop = tile_height(span.last - i), start_of_sums, end_of_first
             for part in range(sums.begin, sums.end):
-                k = input_part_start(sums.depth, sums.parts, part)
-                stop = input_part_start(sums.depth, sums.parts, part + 1)
+                if part > sums.begin:  # divisions take as long as many multiplications
+                    k, stop = stop, input_part_start(sums.depth, sums.parts, part + 1)
                 rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
                 c = Matrix(out.at + part * part_bytes + i * out.stride * size, out.stride)
                 start = Matrix(base, 0)
@@ -79,6 +81,25 @@ def dense_forward(tools, inputs, block, weights, out, one):
             inputs, span, panel, Sums(n_in, parts, 0, parts), weights.biases + j * size,
             Matrix(out.at + j * size, out.stride), 0, one,
         ))  # fmt: skip
+
+
+@jit
+def forward_from_panels(product, inputs, span, weights, out, one):
+    """Z[r] <- b + A[order[r]] W for the rows of the span, where W lies in panels.
+
+    product: the kernel for panels; weights: `at` is the first panel (n_in, tile width), which the
+    others follow. A part of a panel stays in the first-level cache for all rows, a part of the rows
+    in the second-level cache for all panels.
+    """
+    size, width, n_in = itemsize(one), tile_width(one), weights.n_in
+    parts = n_parts(n_in, weights.n_out)
+    for part in range(parts):
+        for j in range(0, weights.n_out, width):
+            panel = Panel(weights.at + j * n_in * size, width, min(width, weights.n_out - j))
+            _product(product, (
+                inputs, span, panel, Sums(n_in, parts, part, part + 1), weights.biases + j * size,
+                Matrix(out.at + j * size, out.stride), 0, one,
+            ))  # fmt: skip
 
 
 @jit

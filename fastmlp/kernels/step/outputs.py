@@ -12,7 +12,7 @@ from ..compiler.denormals import flush_denormals, restore_denormals
 from ..compiler.jit import itemsize, jit, numbers
 from ..plan import turn_address, turn_of, turns_at
 from .step import forward
-from .threads import take
+from .threads import SHARED_ROWS, finish, take, wait_for_rows
 
 _link = interfaces.LINK.call
 
@@ -45,20 +45,20 @@ def _outputs_of_block(turn, start, batch, out, one):
 
 
 @jit
-def outputs_of_table(job_at, n_rows, taken, out, one):
+def outputs_of_table(job_at, n_rows, shared, out, one):
     """Write the outputs after the link, for rows of the job's x, to address `out`.
 
     Threads take one block of `batch_size` rows at a time, so a thread that starts late or shares
-    its core does less. taken: address of the number of rows taken so far (int64).
+    its core does less. shared: address of the state of shared rows.
     """
     turn = turn_of(turn_address(job_at, 0))
     control, record = flush_denormals(), turns_at(turn.at, 1)[0]
     block = turn.call["batch_size"]
     record["order"], record["step"] = turn.space["positions"], 0
-    start = take(taken, block)
+    start = take(shared, block)
     while start < n_rows:
         _outputs_of_block(turn, start, min(block, n_rows - start), out, one)
-        start = take(taken, block)
+        start = take(shared, block)
     restore_denormals(control)
 
 
@@ -80,25 +80,31 @@ def outputs_of_row(job_at, x, out):
     return True
 
 
-def outputs_of_rows(job_at, x, out, taken, block):
+def outputs_of_rows(job_at, x, out, shared, block, waits):
     """Write the outputs after the link of contiguous rows x (n, n_features) to out (n, n_outputs).
 
-    Threads that get the same `taken` (int64, one number) take `block` rows at a time, up to the
-    `batch_size` of their jobs. Returns False and does nothing if sizes differ. Compiled by
-    `exactly`.
+    Threads that get the same `shared` (SHARED_ROWS,) take `block` rows at a time, up to the
+    `batch_size` of their jobs. waits: whether to return only when all rows are done. Returns False
+    and does nothing if sizes differ. Compiled by `exactly`.
     """
     turn = turn_of(turn_address(job_at, 0))
     record, samples = turns_at(turn.at, 1)[0], turn.samples
     n_rows, n_columns = x.shape
+    if shared.size != SHARED_ROWS:
+        return False
     if n_columns != samples["n_features"] or out.shape != (n_rows, turn.model["n_outputs"]):
         return False
     control, one, block = flush_denormals(), out.dtype.type(1), min(block, turn.call["batch_size"])
     record["order"], record["step"] = turn.space["positions"], 0
     samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    count = np.int64(taken.ctypes.data)
-    start = take(count, block)
+    state = np.int64(shared.ctypes.data)
+    start = take(state, block)
     while start < n_rows:
-        _outputs_of_block(turn, start, min(block, n_rows - start), result, one)
-        start = take(count, block)
+        count = min(block, n_rows - start)
+        _outputs_of_block(turn, start, count, result, one)
+        finish(state, count)
+        start = take(state, block)
+    if waits:
+        wait_for_rows(state, n_rows)
     restore_denormals(control)
     return True

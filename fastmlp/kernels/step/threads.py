@@ -109,35 +109,62 @@ def arrivals(sync, thread):
 
 
 @jit
+def _wait(waits):
+    """What a thread does after so many vain checks.
+
+    It spins for some microseconds, then yields its core between checks, then sleeps: that leaves
+    its core to the thread it waits for, which may have lost its own to another process.
+    """
+    if waits > SPINS + YIELDS:
+        _usleep(np.uint32(NAP_MICROSECONDS))
+    elif waits > SPINS:
+        _sched_yield()
+
+
+@jit
 def barrier(sync, n_threads, thread):
     """Wait until all threads have arrived; False if one of them has failed and will never arrive.
 
-    Each thread writes only its own count, so a barrier costs one transfer between cores. A waiting
-    thread spins for some microseconds, then yields its core between checks, then sleeps: that
-    leaves its core to the thread it waits for, which may have lost its own to another process.
+    Each thread writes only its own count, so a barrier costs one transfer between cores.
     """
     if n_threads == 1:
         return True
     this_round = _atomic_load(arrivals(sync, thread)) + 1
     _atomic_store(arrivals(sync, thread), this_round)
-    spins = 0
+    waits = 0
     for other in range(n_threads):
         while _atomic_load(arrivals(sync, other)) < this_round:
-            spins += 1
-            if spins > SPINS:
-                if _atomic_load(sync + ABORTED * 8) != 0:
-                    return False
-                if spins > SPINS + YIELDS:
-                    _usleep(np.uint32(NAP_MICROSECONDS))
-                else:
-                    _sched_yield()
+            waits += 1
+            if waits > SPINS and _atomic_load(sync + ABORTED * 8) != 0:
+                return False
+            _wait(waits)
     return True
 
 
+# The state of shared rows is an int64 array: how many are taken and how many are done, each on a
+# cache line of its own.
+SHARED_ROWS = 2 * _LINE
+
+
 @jit
-def take(taken, size):
-    """Take the next `size` rows; returns where they start. taken: address of the count (int64)."""
-    return _atomic_add(taken, size)
+def take(shared, size):
+    """Take the next `size` rows; returns where they start. shared: address of SHARED_ROWS int64."""
+    return _atomic_add(shared, size)
+
+
+@jit
+def finish(shared, size):
+    """Report as many rows as done."""
+    _atomic_add(shared + 8 * _LINE, size)
+
+
+@jit
+def wait_for_rows(shared, n_rows):
+    """Wait until so many rows are done, as `barrier` waits; not for threads that took none."""
+    waits = 0
+    while _atomic_load(shared + 8 * _LINE) < n_rows:
+        waits += 1
+        _wait(waits)
 
 
 @jit
