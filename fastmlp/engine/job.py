@@ -194,6 +194,7 @@ class Job:
         for op, stage in zip(self.ops, self.program.stages, strict=True):
             found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
             op["block_rows"], op["block_columns"] = found[-1]
+            op["packs_slopes"] = blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
             if blocking.is_wide(stage.n_out, itemsize):
                 forward = blocking.forward_packing(stage.n_in, stage.n_out, itemsize)
                 op["packed_rows"], op["packed_stride"] = forward

@@ -136,7 +136,7 @@ def _panel(job: Job, training: bool) -> int:
     """Size of a thread's panel, in numbers."""
     itemsize = job.dtype.itemsize
     most = max(blocking.room(stage.n_in, stage.n_out, itemsize) for stage in job.program.stages)
-    if training and job.is_wide:
+    if training and (job.is_wide or job.ops["packs_slopes"].any()):
         most = max(most, job.batch_size * max(map(sum, job.gradient_blocks)))
     return most
 

@@ -47,6 +47,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   block_rows, block_columns  size of the blocks in which its gradient is computed
 #   packed_rows, packed_stride, back_packed_rows, back_packed_stride  how a dense op packs the rows
 #                    of its inputs and of its output's gradient, or 0 if it does not
+#   packs_slopes     whether its output's gradient is packed for that of W
 #   panels           address of a copy of W in panels, for a network that does not change; or 0
 #   values, slopes   addresses of (batch, n_out)
 #   kept             address of what the forward pass keeps for the backward pass; layout by kind
@@ -62,7 +63,7 @@ OP = _record(
     " source dense elementwise n_in n_out weights biases weight_rows weight_width n_biases buffers"
     " dropout_stream penalty_parts values slopes kept places options as_trained"
     " block_rows block_columns packed_rows packed_stride back_packed_rows back_packed_stride"
-    " panels",
+    " packs_slopes panels",
     "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
 )
 

@@ -44,6 +44,12 @@ PACKED_PART, PACKED_PANELS = 0.25, 8
 SLOPES_PART, GRADIENT_PART, INPUTS_PART = 1.0, 0.375, 0.75
 # Slopes that predictions write, and never read, in one place: 4 KiB of float32.
 SLOPES_PIECE = 1024
+# Gradients of outputs are packed for that of W if a row has at least so many bytes and if at least
+# so many tiles share the cost.
+PACK_SLOPES_BYTES, PACK_SLOPES_TILES = 512, 6
+# Rows of the batch that a gradient adds at a time. With 16 columns of float32 they take half of a
+# first-level cache of 32 KiB.
+DEPTH = 256
 # Non-zeros per column of a batch from which it is worth sorting them by columns.
 WORTH_SORTING = 8
 

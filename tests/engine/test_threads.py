@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import batch_outputs, engine, outputs, spares
+from fastmlp.engine import engine, outputs, spares
 from fastmlp.engine import threads as threads_of_a_call
 from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
@@ -498,17 +498,16 @@ def test_a_fit_after_an_interrupted_one_has_the_same_bits(
 
 
 @needs_threads
-@pytest.mark.parametrize("in_place", [True, False])
 def test_a_prediction_that_fails_ends_all_threads(
-    in_place: bool, data: Data, monkeypatch: pytest.MonkeyPatch
+    data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The failure is raised when the others have ended, and the network goes on as before."""
-    network, X = deep()().build(20), np.tile(data[0], (9, 1))
-    X = X if in_place else np.asfortranarray(X)
+    """The failure is raised when the others have ended, and the network goes on as before.
+
+    For rows that are not read in place; test_batch_outputs.py is about those that are.
+    """
+    network, X = deep()().build(20), np.asfortranarray(np.tile(data[0], (9, 1)))
     wanted, seen = network.predict_proba(X), set()
-    module = batch_outputs if in_place else outputs
-    monkeypatch.setattr(module, "threads_for", lambda *_: 3)
-    monkeypatch.setattr(batch_outputs.company, "n_threads", lambda wanted: wanted)
+    monkeypatch.setattr(outputs, "threads_for", lambda *_: 3)
 
     def failing(run: Callable[[int], Any], *args: Any, **options: Any) -> Any:
         def run_or_fail(thread: int, **keywords: Any) -> None:
@@ -520,7 +519,7 @@ def test_a_prediction_that_fails_ends_all_threads(
         return threads_of_a_call.on_threads(run_or_fail, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "on_threads", failing)
+        patch.setattr(outputs, "on_threads", failing)
         with pytest.raises(MemoryError, match="no room"):
             network.predict_proba(X)
     assert seen == {0, 1, 2}

@@ -18,7 +18,7 @@ from fastmlp.kernels.products import blocking, matmul, narrow, sums
 from fastmlp.kernels.products.blocking import Packing
 from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.step import rows as kernel_rows
-from fastmlp.kernels.tuning import FEW_COLUMNS, TILE_ROWS
+from fastmlp.kernels.tuning import DEPTH, FEW_COLUMNS, TILE_ROWS
 from fastmlp.kernels.views import (
     Block,
     Inputs,
@@ -330,6 +330,23 @@ def test_no_inputs_give_the_biases(dtype: Any) -> None:
     rows = as_table(np.empty((3, 0), dtype))
     out = forward(rows, np.empty((0, 37), dtype), b, 0, 3, sentinels(3 * 37, dtype))
     np.testing.assert_array_equal(out.reshape(3, 37), np.tile(b, (3, 1)))
+
+
+@pytest.mark.parametrize("n_out", [20, 140])
+def test_gradients_of_many_rows_are_one_chain(n_out: int, rng: np.random.Generator) -> None:
+    """They are added some rows at a time, but as if at once: one fused multiply-add after another.
+
+    In float64, the product of two float32 is exact.
+    """
+    n, n_in = 2 * DEPTH + 9, 7
+    rows = shuffled_table(rng, n, n_in, np.float32)
+    d = rng.normal(size=(n, n_out)).astype(np.float32)
+    found = weights(rows, d, 0, n_in, sentinels(n_in * n_out + 14, np.float32))
+    wanted = np.zeros((n_in, n_out), np.float32)
+    for r in range(n):
+        product = np.outer(rows.matrix[r].astype(np.float64), d[r].astype(np.float64))
+        wanted = (product + wanted).astype(np.float32)
+    np.testing.assert_array_equal(found[: n_in * n_out].reshape(n_in, n_out), wanted)
 
 
 @both_types

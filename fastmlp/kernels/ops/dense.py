@@ -174,21 +174,24 @@ def backward_times_slopes(turn, s, one):
 
 
 @jit
-def _slopes_in_place(turn, s, left, right, one):
-    """Columns left..right of the linear output's gradient, read in place."""
+def _slopes_packed(turn, s, left, right, one):
+    """Those columns packed into panels."""
+    op, panel, width = turn.ops[s], panel_of(turn), tile_width(one)
+    offset, stride = shares.layout(turn, s, one)
+    source = Matrix(op["slopes"] + offset + left * itemsize(one), stride)
+    matmul.pack_columns(source, turn.batch, right - left, panel, one)
+    return Panels(panel, width, turn.batch * width * itemsize(one))
+
+
+@jit
+def _slopes_for_gradient(turn, s, left, right, one):
+    """Columns left..right of the linear output's gradient, read in place or packed into panels."""
+    if turn.ops[s]["packs_slopes"]:
+        return _slopes_packed(turn, s, left, right, one)
     offset, stride = shares.layout(turn, s, one)
     size = itemsize(one)
     at = turn.ops[s]["slopes"] + offset + left * size
     return Panels(at, stride, tile_width(one) * size)
-
-
-@jit
-def _slopes_packed(turn, s, left, right, one):
-    """As `_slopes_in_place`, packed into panels."""
-    op, panel, width = turn.ops[s], panel_of(turn), tile_width(one)
-    source = Matrix(op["slopes"] + left * itemsize(one), op["n_out"])
-    matmul.pack_columns(source, turn.batch, right - left, panel, one)
-    return Panels(panel, width, turn.batch * width * itemsize(one))
 
 
 @jit
@@ -238,5 +241,5 @@ def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
     return interfaces.OP.kernel(gradient, name)
 
 
-gradient = _gradient_with(_slopes_in_place, _inputs_in_place, "dense_gradient")
+gradient = _gradient_with(_slopes_for_gradient, _inputs_in_place, "dense_gradient")
 gradient_of_wide = _gradient_with(_slopes_packed, _inputs_packed, "dense_gradient_of_wide")

@@ -13,9 +13,12 @@ from ..compiler.jit import in_python
 from ..compiler.memory import CACHE_LINE, aligned_zeros
 from ..tuning import (
     BLOCK_TILES,
+    DEPTH,
     GRADIENT_PART,
     HOT_NUMBERS,
     INPUTS_PART,
+    PACK_SLOPES_BYTES,
+    PACK_SLOPES_TILES,
     PACKED_PANELS,
     PACKED_PART,
     SLOPES_PART,
@@ -94,7 +97,7 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     first, second = caches()
     fitting = max(1, int(SLOPES_PART * second) // (batch * unit * itemsize))
     width = min(fitting, -(-n_out // unit)) * unit
-    of_inputs = int(INPUTS_PART * first) // (batch * itemsize)
+    of_inputs = int(INPUTS_PART * first) // (min(batch, DEPTH) * itemsize)
     height = min(of_inputs, int(GRADIENT_PART * second) // (width * itemsize))
     return GradientBlock(_whole_tiles(height), width)
 
@@ -109,6 +112,14 @@ def in_panels(W: np.ndarray) -> np.ndarray:
     padded[:, :n_out] = W
     copied.reshape(n_panels, n_in, width)[...] = padded.reshape(n_in, -1, width).swapaxes(0, 1)
     return copied
+
+
+def packs_slopes(n_in: int, n_out: int, itemsize: int) -> bool:
+    """Whether the gradient of W (n_in, n_out) packs that of the outputs: so many tiles reread it.
+
+    In place, its rows would fall on too few sets of the first-level cache.
+    """
+    return n_out * itemsize >= PACK_SLOPES_BYTES and n_in >= PACK_SLOPES_TILES * TILE_ROWS
 
 
 def _whole_tiles(rows: int) -> int:

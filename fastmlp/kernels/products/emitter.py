@@ -81,16 +81,27 @@ class TileEmitter:
 
         return put
 
-    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, base, put):
+    def zeros_or(self, is_wanted, address, stride, vectors):
+        """`rows_of` a matrix if the condition holds, otherwise of as many vectors of zeros."""
+        zeros = ir.ArrayType(self.scalar, vectors * self.lanes)(None)
+        found = cgutils.global_constant(self.builder.module, f"zeros_{self.suffix}", zeros)
+        nowhere = self.builder.ptrtoint(found, self.index)
+        choose = self.builder.select
+        return self.rows_of(
+            choose(is_wanted, address, nowhere), choose(is_wanted, stride, self.index(0))
+        )
+
+    def emit(self, heights, vectors, rows, columns, a_rows, b_row, depth, base, put, start=None):
         """C(r)[:columns] = base(r) + sum over k of A(r, k) B(k)[:columns], for r < rows.
 
-        One of `heights` is `rows`; `columns` fit into `vectors` vectors. `a_rows(height)` returns a
-        function of k that gives the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0],
-        `base(r)` points at a row, None stands for zeros; `put(r, v, vector, mask)` writes vector v
-        of C(r), only in the lanes of the mask if there is one.
+        Sums begin at start(r), if that is given, and otherwise at zero. One of `heights` is `rows`;
+        `columns` fit into `vectors` vectors. `a_rows(height)` returns a function of k that gives
+        the pointers of A(0..height-1, k), `b_row(k)` is that of B(k)[0], `base(r)` points at a row,
+        None stands for zeros; `put(r, v, vector, mask)` writes vector v of C(r), only in the lanes
+        of the mask if there is one.
         """
         full = self.builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
-        operands = (a_rows, b_row, depth, base, put)
+        operands = (a_rows, b_row, depth, base, put, start)
         for height in heights:
             is_height = self.builder.icmp_signed("==", rows, self.index(height))
             with self.builder.if_then(is_height), self.builder.if_else(full) as (whole, partial):
@@ -112,11 +123,13 @@ class TileEmitter:
             with earlier:
                 self._partial(height, vectors - 1, columns, operands)
 
-    def _tile(self, height, vectors, mask, a_rows, b_row, depth, base, put):
+    def _tile(self, height, vectors, mask, a_rows, b_row, depth, base, put, start):
         builder = self.builder
         masks = [None] * (vectors - 1) + [mask]
-        zero = ir.Constant(self.vector, None)
-        totals = [[self._register(zero) for _ in masks] for _ in range(height)]
+        first = [[ir.Constant(self.vector, None)] * vectors] * height
+        if start is not None:
+            first = [self._load_row(start(self.index(r)), masks) for r in range(height)]
+        totals = [[self._register(vector) for vector in row] for row in first]
         fma = self._intrinsic("llvm.fma", self.vector, [self.vector] * 3)
         a_of = a_rows(height)
         with cgutils.for_range(builder, depth) as loop:

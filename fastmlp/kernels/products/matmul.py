@@ -14,7 +14,7 @@ from ..compiler.calls import Kernel
 from ..compiler.jit import itemsize, jit, numbers
 from ..plan import INT32_BYTES
 from ..step import rows
-from ..tuning import PACK_ROWS, PACKED_PANELS
+from ..tuning import DEPTH, PACK_ROWS, PACKED_PANELS
 from ..views import Block, Inputs, Matrix, Panel, Span, Sums
 from .sums import input_part_start, n_parts, n_parts_of_any_width
 from .tiles import (
@@ -298,18 +298,23 @@ def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """dW[i, j] <- sum over r of A[order[r], i] dZ[r, j] for i < n_in, j < n_out.
 
     inputs: A in its order, and slopes: dZ in panels, are read; out: dW is written. Each may be a
-    block of a larger matrix. 2 batch n_out flops per row.
+    block of a larger matrix. 2 batch n_out flops per row. So many rows of the batch are added at a
+    time that a panel of them stays in the first-level cache; that changes no bit.
     """
     size, width = itemsize(one), tile_width(one)
-    for j in range(0, n_out, width):
-        at = slopes.at + j // width * slopes.panel_bytes
-        panel = Panel(at, slopes.stride, min(width, n_out - j))
-        i = 0
-        while i < n_in:
-            height = tile_height(n_in - i)
-            c = Matrix(out.at + (i * out.stride + j) * size, out.stride)
-            tile_of_columns(inputs, i, height, panel, batch, c, one)
-            i += height
+    times = max(1, (batch + DEPTH - 1) // DEPTH)
+    for time in range(times):
+        first, last = batch * time // times, batch * (time + 1) // times
+        rows_of_a = Inputs(inputs.at, inputs.stride, inputs.order + first * INT32_BYTES)
+        for j in range(0, n_out, width):
+            at = slopes.at + j // width * slopes.panel_bytes + first * slopes.stride * size
+            panel = Panel(at, slopes.stride, min(width, n_out - j))
+            i = 0
+            while i < n_in:
+                height = tile_height(n_in - i)
+                c = Matrix(out.at + (i * out.stride + j) * size, out.stride)
+                tile_of_columns(rows_of_a, i, height, panel, last - first, time > 0, c, one)
+                i += height
 
 
 @jit

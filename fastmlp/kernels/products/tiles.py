@@ -9,6 +9,7 @@ edges of tiles fall. Only dot products have one chain per vector lane.
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -102,19 +103,22 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
-    def tile_of_columns(typingctx, a, i, rows, b, depth, c, one):
+    def tile_of_columns(typingctx, a, i, rows, b, depth, continues, c, one):
         """C = A^T B, where row k of A is row `order[k]` of a table, from column i on.
 
-        Views as in `tile_of_rows`.
+        Views as in `tile_of_rows`. If `continues`, sums begin at the C that is there, as if its
+        terms and these were those of one call.
         """
-        signature = types.void(a, types.intp, types.intp, b, types.intp, c, one)
+        signature = types.void(a, types.intp, types.intp, b, types.intp, types.boolean, c, one)
 
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
-            a_, i_, rows_, b_, depth_, c_, _ = args
+            a_, i_, rows_, b_, depth_, continues_, c_, _ = args
             at, a_stride, order = _fields(code, a_, a)
             b_at, b_stride, columns = _fields(code, b_, b)
             table, indices = pointer(builder, at), pointer(builder, order)
+            c_at, c_stride = _fields(code, c_, c)
+            continued = builder.trunc(continues_, ir.IntType(1))
 
             def a_rows(height):
                 def pointers(k):
@@ -125,7 +129,8 @@ if JIT_ENABLED:
 
             code.emit(
                 TILE_HEIGHTS, VECTORS, rows_, columns, a_rows, code.rows_of(b_at, b_stride), depth_,
-                None, code.rows_written(*_fields(code, c_, c)),
+                None, code.rows_written(c_at, c_stride),
+                code.zeros_or(continued, c_at, c_stride, VECTORS),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -245,11 +250,15 @@ else:
     def tile_of_dots(a, i, rows, b, depth, base, c, one):
         tile_of_rows(a, i, rows, Panel(b, 1, 1), depth, base, c, one)
 
-    def tile_of_columns(a, i, rows, b, depth, c, one):
+    def tile_of_columns(a, i, rows, b, depth, continues, c, one):
         left = _table(a.at, a.stride, integers(a.order, depth), i + rows, one)[:, i:]
-        _store_tile(c.at, c.stride, left.T @ _panel(b, depth, one), one)
+        product = left.T @ _panel(b, depth, one)
+        if continues:
+            product += _table(c.at, c.stride * itemsize(one), range(rows), b.columns, one)
+        _store_tile(c.at, c.stride, product, one)
 
-    tile_of_few_columns = tile_of_columns
+    def tile_of_few_columns(a, i, rows, b, depth, c, one):
+        tile_of_columns(a, i, rows, b, depth, False, c, one)
 
 
 @jit
