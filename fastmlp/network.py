@@ -401,8 +401,14 @@ class Network(Body):
         """
         return tracing.trace(self, x, y, optimizer, training)
 
-    def compile_predictor(self) -> Predictor:
+    def compile_predictor(self, weights: str | None = None) -> Predictor:
         """An immutable, thread-safe copy of the network for serving.
+
+        Parameters
+        ----------
+        weights : {"float16", "bfloat16"}, optional
+            Round the weights of dense layers to numbers of 16 bits. Single rows of a wide network
+            are then answered sooner; see `fastmlp.serving.predictor` for the error.
 
         Returns
         -------
@@ -412,9 +418,10 @@ class Network(Body):
         Raises
         ------
         InputError
-            If the network is not built or has user-defined parts.
+            If the network is not built or has user-defined parts, and for weights that float16
+            cannot hold.
         """
-        return Predictor(self)
+        return Predictor(self, weights=weights)
 
     def save(self, path: Any) -> None:
         """Write the network to a safetensors file atomically.

@@ -1428,7 +1428,27 @@ def saving_rows() -> Iterator[Row]:
     )
 
 
+def with_a_large_weight() -> Network:
+    network = Network([Dense(2, 2)]).build(2)
+    network.params[0] = 1e6
+    return network
+
+
 def predictor_rows() -> Iterator[Row]:
+    yield Row(
+        "weights of another type",
+        InputError,
+        "compile_predictor: expected weights=None or one of float16, bfloat16, got 'int8'; "
+        "choose one of them",
+        lambda s: s.fitted.compile_predictor(weights="int8"),
+    )
+    yield Row(
+        "weights too large for float16",
+        InputError,
+        "compile_predictor: expected weights that float16 can hold, got larger ones; use "
+        'weights="bfloat16"',
+        lambda s: with_a_large_weight().compile_predictor(weights="float16"),
+    )
     yield Row(
         "a predictor of nothing",
         InputError,

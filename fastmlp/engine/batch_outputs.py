@@ -15,7 +15,6 @@ import numpy as np
 
 from ..inputs.tables import table_of
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
-from ..kernels.products import blocking
 from ..kernels.step.outputs import outputs_of_rows
 from ..kernels.step.threads import SHARED_ROWS
 from ..kernels.tuning import (
@@ -28,11 +27,10 @@ from ..kernels.tuning import (
     TILE_ROWS,
     WORK_OF_ANY_ROW,
 )
-from ..optim.optimizers import SGD
 from .compiling import announce
 from .engine import Engine
 from .helper import Cores, Helper
-from .lowering import lower
+from .packed import packed_for_rows
 from .threads import company, threads_for
 
 if TYPE_CHECKING:
@@ -45,22 +43,6 @@ class _Space(NamedTuple):
     address: int
     engine: Engine
     alone: np.ndarray
-
-
-def weights_in_panels(network: Body) -> dict[int, np.ndarray]:
-    """For each dense op of a network's program, its weights as tiles read them.
-
-    Those of a single output are read by other kernels.
-    """
-    ops = lower(network, SGD(), as_trained=False).ops
-    sizes = {s: (int(op["n_in"]), int(op["n_out"])) for s, op in enumerate(ops) if op["dense"]}
-    found = dict[int, np.ndarray]()
-    for s, (n_in, n_out) in sizes.items():
-        start = int(ops[s]["weights"])
-        W = network.params[start : start + n_in * n_out].reshape(n_in, n_out)
-        if n_out > 1:
-            found[s] = blocking.in_panels(W)
-    return found
 
 
 class BatchOutputs:
@@ -81,7 +63,7 @@ class BatchOutputs:
 
     def __init__(self, network: Body, link: bool, is_frozen: bool = False) -> None:
         self._link, self._dtype = link, np.dtype(network.dtype.name)
-        self._panels = weights_in_panels(network) if is_frozen else {}
+        self._packed = packed_for_rows(network) if is_frozen else None
         announce(self._dtype, holding_gil(outputs_of_rows))
         self._work_per_row = network.params.size + WORK_OF_ANY_ROW
         # Ctrl-C is only handled between calls, so none may be long.
@@ -169,7 +151,7 @@ class BatchOutputs:
         """An engine for a block of rows; the kernel points it at those of each call."""
         table = table_of(np.zeros((1, network.n_features), self._dtype), self._dtype)
         made = Engine(
-            network, table, PREDICT_BLOCK, training=False, link=self._link, panels=self._panels
+            network, table, PREDICT_BLOCK, training=False, link=self._link, packed=self._packed
         )
         made.link()
         return _Space(made.job_address, made, np.zeros(SHARED_ROWS, np.int64))

@@ -36,6 +36,7 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from ..model.body import Body
+    from .packed import PackedWeights
 
 
 def never() -> bool:
@@ -102,9 +103,8 @@ class Engine(Job):
         running ones.
     link : bool, default True
         Whether outputs are what the loss's link makes of the last layer's values.
-    panels : mapping from int to ndarray, optional
-        Copies of the weights of these ops as `weights_in_panels` makes them, which predictions by
-        one thread read instead.
+    packed : PackedWeights, optional
+        Copies of weights, which predictions by one thread read instead.
     accumulate, averaged, learned, loss
         As for `Job`.
     """
@@ -125,7 +125,7 @@ class Engine(Job):
         averaged: np.ndarray | None = None,
         learned: np.ndarray | None = None,
         loss: CompiledLoss | None = None,
-        panels: Mapping[int, np.ndarray] | None = None,
+        packed: PackedWeights | None = None,
     ) -> None:
         self._is_linked = False
         super().__init__(
@@ -134,9 +134,9 @@ class Engine(Job):
         )  # fmt: skip
         self._links = list[tuple[Any, str, Kernel]]()
         self._answering: Sequence[Engine] = ()
-        self._panels = panels or {}
-        for s, copied in self._panels.items():
-            self.ops[s]["panels"] = address_of(copied, "panels", self.dtype, copied.size)
+        self._packed = packed
+        for s, copied in packed.copies.items() if packed else ():
+            self.ops[s]["panels"] = address_of(copied, "panels", copied.dtype, copied.size)
         self.in_use: tuple[np.ndarray | Encoded, ...] = ()
         self._choose_kernels(network.loss, optimizer or SGD(), training, link)
         self.workspace = Workspace(self, training)
@@ -155,7 +155,10 @@ class Engine(Job):
         links, model, update = self._links, self.model, self.update
         sparse = self.table.kind == SPARSE and not self.gathers
         sharing = Sharing(bool(self.crew["by_columns"]), int(self.crew["shared"]), sparse)
-        for chosen in choose_kernels(self.program, sharing, training, self.dtype.itemsize):
+        for chosen in choose_kernels(
+            self.program, sharing, training, self.dtype.itemsize,
+            self._packed.forward if self._packed else None,
+        ):  # fmt: skip
             links.append((self.ops[chosen.op], chosen.field, chosen.kernel))
         if not training:
             if link and loss.link_kernel is not None:

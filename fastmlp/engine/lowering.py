@@ -346,8 +346,13 @@ def _records(network: Body, stages: list[Stage], optimizer: Optimizer) -> np.nda
     return np.array([tuple(op.values()) for op in ops], plan.OP)
 
 
-def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize: int) -> list[Link]:
-    """The kernels of each op, among the variants of its kind."""
+def choose_kernels(
+    program: Program, sharing: Sharing, training: bool, itemsize: int, packed: Kernel | None = None
+) -> list[Link]:
+    """The kernels of each op, among the variants of its kind.
+
+    packed: the forward pass of dense ops whose weights are packed.
+    """
     found = list[Link]()
     for s, (op, stage) in enumerate(zip(program.ops, program.stages, strict=True)):
         activates = identity_kernel if stage.activation is None else stage.activation.kernel
@@ -355,6 +360,8 @@ def choose_kernels(program: Program, sharing: Sharing, training: bool, itemsize:
         if training and op["dropout"] > 0:
             chosen["drop"] = common.drop_values if op["dropout"] < 1 else common.drop_by_schedule
         chosen |= _forward(op, stage, s, sharing, itemsize)
+        if packed is not None and op["panels"]:
+            chosen["forward"] = packed
         if training:
             chosen |= _way_back(program, s, sharing, itemsize)
         found += [Link(s, field, kernel) for field, kernel in chosen.items()]
@@ -405,8 +412,6 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> 
     )
     if s == sharing.shared:
         forward = dense.forward_shared
-    if op["panels"]:
-        forward = dense.forward_from_panels
     return {"forward": forward, "product": product_for(int(op["n_out"]))}
 
 

@@ -706,8 +706,14 @@ class BaseMLP(
             kept = self._rows = RowPredictor(network)
         return kept
 
-    def compile_predictor(self) -> Predictor:
+    def compile_predictor(self, weights: str | None = None) -> Predictor:
         """An immutable copy for serving, which predicts a single row in about a microsecond.
+
+        Parameters
+        ----------
+        weights : {"float16", "bfloat16"}, optional
+            Round the weights of dense layers to numbers of 16 bits. Single rows of a wide network
+            are then answered sooner; see `fastmlp.serving.predictor` for the error.
 
         Returns
         -------
@@ -721,7 +727,8 @@ class BaseMLP(
         NotFittedError
             Before `fit`.
         InputError
-            If `coefs_` or `intercepts_` were assigned and do not fit, or are not finite.
+            If `coefs_` or `intercepts_` were assigned and do not fit, or are not finite, and for
+            weights that float16 cannot hold.
 
         Examples
         --------
@@ -736,7 +743,7 @@ class BaseMLP(
         check_is_fitted(self)
         network = self.network_
         checked_weights(self, network.dtype)  # they may have been changed in place
-        return Predictor(network, self._coder())
+        return Predictor(network, self._coder(), weights)
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.

@@ -15,11 +15,13 @@ from ..engine import engine
 from ..engine.batch_outputs import BatchOutputs
 from ..engine.compiling import announce
 from ..engine.lowering import can_compile
+from ..engine.packed import packed_for_one_row, weights_of_ops
 from ..errors import InputError, counted
 from ..inputs import checks, columns
 from ..inputs.tables import table_of
 from ..inputs.targets import TargetCoder
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
+from ..kernels.products import one_row
 from ..kernels.step.outputs import outputs_of_row
 from ..model.body import Body
 from . import evaluation
@@ -41,11 +43,17 @@ class Predictor:
         Built, with built-in layers and a built-in loss.
     coder : TargetCoder, optional
         How `predict` reads outputs; by default as in the network.
+    weights : {"float16", "bfloat16"}, optional
+        As what the weights of dense layers are stored for single rows. They are rounded, relative
+        to themselves, by at most 2**-11 or 2**-8 (and numbers below 6e-5 by 3e-8 in float16), and
+        computed with in the network's type. A wide network, whose single rows take as long as its
+        weights take to read, answers sooner. By default they stay as they are.
 
     Raises
     ------
     InputError
-        For a network that is not built or has parts without a kernel.
+        For a network that is not built or has parts without a kernel, and for weights that float16
+        cannot hold.
 
     Examples
     --------
@@ -60,29 +68,42 @@ class Predictor:
     """
 
     __slots__ = (
-        "_batch", "_coder", "_dtype", "_kernel", "_n_features", "_n_outputs", "_network", "_spare",
+        "_batch", "_coder", "_dtype", "_kernel", "_kernel_of_matrix", "_n_features", "_n_outputs",
+        "_network", "_shapes", "_spare", "_weights",
     )  # fmt: skip
 
-    def __init__(self, network: Body, coder: TargetCoder | None = None) -> None:
+    def __init__(
+        self, network: Body, coder: TargetCoder | None = None, weights: str | None = None
+    ) -> None:
         if not network.is_built or not can_compile(network.layers, network.loss):
             got = "parts of your own" if network.is_built else "a network not built yet"
             raise InputError(
                 "compile_predictor", "a built network of built-in parts", got,
                 "use predict_proba" if network.is_built else "call fit first",
             )  # fmt: skip
-        self._network = copy.deepcopy(network)
+        names = [name for name in one_row.STORED if name]
+        if weights is not None and weights not in names:
+            raise InputError(
+                "compile_predictor", f"weights=None or one of {', '.join(names)}", repr(weights),
+                "choose one of them",
+            )  # fmt: skip
+        self._network, self._weights = copy.deepcopy(network), weights
+        self._round_weights()
         self._coder = copy.deepcopy(coder) or self._network.coder
         if self._coder is not None and self._coder.classes is not None:
             self._coder.classes.flags.writeable = False
         # NumPy has one object for each built-in type, so they can be compared by `is`.
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
+        # Of the outputs of a row, and of a matrix of one row.
+        n = network.n_outputs
+        self._shapes: tuple[tuple[int, ...], tuple[int, ...]] = (n,), (1, n)
         self._spare: list[tuple[int, engine.Engine]] = [self._new_space()]
         self._batch: BatchOutputs | None = None  # made when it is needed
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also in another process, needs new workspaces, because they hold addresses."""
-        return Predictor, (self._network, self._coder)
+        return Predictor, (self._network, self._coder, self._weights)
 
     def __repr__(self) -> str:
         sizes = [counted(self._n_features, "input"), counted(self._n_outputs, "output")]
@@ -119,24 +140,29 @@ class Predictor:
         """
         if getattr(X, "dtype", None) is not self._dtype:  # the kernel would refuse it, but slower
             return self._otherwise(X, out)
+        kernel, shape = self._kernel, self._shapes[0]
         if X.ndim == 2 and type(X) is np.ndarray:
-            if out is None and len(X) == 1:  # a view takes less time than the call for many rows
-                return self(X[0])[None]
-            result = np.empty((len(X), self._n_outputs), self._dtype) if out is None else out
-            # A block is read whole before its outputs are written, but the next one is not.
-            safe = out is None or len(X) == 1 or not np.may_share_memory(X, out)
-            return result if safe and self._many(X, result) else self._otherwise(X, out)
-        result = np.empty(self._n_outputs, self._dtype) if out is None else out
+            if len(X) != 1 or out is not None:
+                return self._of_matrix(X, out)
+            kernel, shape = self._kernel_of_matrix, self._shapes[1]
+        result = np.empty(shape, self._dtype) if out is None else out
         try:
             space = self._spare.pop()
         except IndexError:
             space = self._new_space()
         try:
-            done = self._kernel(space[0], X, result)
+            done = kernel(space[0], X, result)
         except REFUSALS:
             done = False
         self._spare.append(space)
         return result if done else self._otherwise(X, out)
+
+    def _of_matrix(self, X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        """Outputs of a matrix of the network's type."""
+        result = np.empty((len(X), self._n_outputs), self._dtype) if out is None else out
+        # A block is read whole before its outputs are written, but the next one is not.
+        safe = out is None or len(X) == 1 or not np.may_share_memory(X, out)
+        return result if safe and self._many(X, result) else self._otherwise(X, out)
 
     def predict(self, X: Any) -> Any:
         """Labels, or numbers for a regression loss, of one row or many.
@@ -188,10 +214,25 @@ class Predictor:
         announce(self._dtype, holding_gil(outputs_of_row))
         row = np.zeros(self._n_features, self._dtype)
         table = table_of(row.reshape(1, -1), self._dtype)
-        made = engine.Engine(self._network, table, 1, training=False)
+        packed = packed_for_one_row(self._network, one_row.STORED[self._weights or ""])
+        made = engine.Engine(self._network, table, 1, training=False, packed=packed)
         made.link()
         self._kernel = exactly(outputs_of_row, made.job_address, row, row)
+        matrix = row.reshape(1, -1)
+        self._kernel_of_matrix = exactly(outputs_of_row, made.job_address, matrix, matrix)
         return made.job_address, made
+
+    def _round_weights(self) -> None:
+        """Round the copy's weights to what is stored, so that many rows get the same answers."""
+        stored = one_row.STORED[self._weights or ""]
+        for W in weights_of_ops(self._network).values():
+            rounded = stored.rounded(W)
+            if not np.isfinite(rounded).all() and np.isfinite(W).all():
+                raise InputError(
+                    "compile_predictor", f"weights that {self._weights} can hold",
+                    "larger ones", 'use weights="bfloat16"',
+                )  # fmt: skip
+            W[...] = rounded
 
     def _otherwise(self, X: Any, out: np.ndarray | None) -> np.ndarray:
         """Outputs if X or `out` is not a contiguous row of the network's type."""

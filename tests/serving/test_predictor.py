@@ -27,15 +27,18 @@ from scipy import sparse
 
 from fastmlp.engine import outputs, threads
 from fastmlp.errors import InputError, InputTypeError
+from fastmlp.kernels.compiler import target
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.products import one_row
 from fastmlp.kernels.tuning import PREDICT_BLOCK, WORK_OF_ONE_THREAD
+from fastmlp.kernels.views import Weights
 from fastmlp.network import Network
 from fastmlp.nn import ACTIVATIONS, GELU, Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy
 from fastmlp.serving import predictor
 from fastmlp.serving.predictor import Predictor
 
-from ..support import Own
+from ..support import Own, address_of
 
 ROOT = Path(__file__).resolve().parents[2]
 N_FEATURES, N_OUTPUTS = 6, 3
@@ -493,6 +496,74 @@ def test_no_attribute_can_be_added() -> None:
     assert not hasattr(compiled, "__dict__")
 
 
+# ---------------------------------------------------------------- weights of 16 bits
+
+
+HALVES = pytest.mark.parametrize("stored", [one_row.FLOAT16, one_row.BFLOAT16])
+
+
+@pytest.mark.nojit
+@pytest.mark.bounds
+@HALVES
+@both_types
+def test_weights_of_16_bits(stored: one_row.Stored, dtype: str, rng: np.random.Generator) -> None:
+    """One row and many get what the network would answer with rounded weights."""
+    layers = [Dense(N_FEATURES, 300), ReLU(), Dense(300, 65), Tanh(), Dense(65, 1), Dense(1, 9)]
+    network = Network(layers, dtype=dtype).build(N_FEATURES)
+    X = rows_of(rng, 40 if JIT_ENABLED else 3, dtype)
+    before, compiled = network.predict_proba(X), network.compile_predictor(weights=stored.name)
+    for layer in layers[::2] + layers[-1:]:
+        assert isinstance(layer, Dense)
+        assert not np.array_equal(layer.W, stored.rounded(layer.W))
+        layer.W = stored.rounded(layer.W)
+    wanted = network.predict_proba(X)
+    assert_equal(compiled(X), wanted)
+    for row, right in zip(X, wanted, strict=True):
+        assert_equal(compiled(row), right)
+        assert_equal(compiled(row.reshape(1, -1)), right.reshape(1, -1))
+    np.testing.assert_allclose(wanted, before, atol=0.03)
+    assert_equal(by_pickle(compiled)(X[0]), wanted[0])
+
+
+@pytest.mark.nojit
+def test_how_weights_are_rounded() -> None:
+    third, tie, odd_tie = 1 / 3, 1 + 2**-8, 1 + 3 * 2**-8
+    W = np.array([[third, -third, tie, odd_tie, 1e30, 0.0, -0.0]], np.float32)
+    found = one_row.BFLOAT16.rounded(W)[0]
+    assert found.tolist() == [0.333984375, -0.333984375, 1.0, 1 + 2**-6, found[4], 0.0, -0.0]
+    assert abs(found[4] / np.float32(1e30) - 1) < 2**-8
+    assert np.signbit(found[-1])
+    W = np.array([[third, 1e-7, 65504.0]])
+    np.testing.assert_array_equal(one_row.FLOAT16.rounded(W), W.astype(np.float16))
+
+
+@pytest.mark.parametrize("has_instruction", [False, True])
+def test_every_float16(has_instruction: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors without an instruction for it compute the same numbers by others."""
+    if has_instruction and not target.widens_float16():
+        pytest.skip("this processor has no such instruction")
+    monkeypatch.setattr(one_row, "widens_float16", lambda: has_instruction)
+    bits = np.arange(2**16, dtype=np.uint16)
+    W = bits.view(np.float16).astype(np.float32).reshape(1, -1)
+    W[~np.isfinite(W)] = 0
+    panels, x = one_row.in_wide_panels(W, one_row.FLOAT16), np.ones(1, np.float32)
+    biases, out = np.zeros(W.size, np.float32), np.empty(W.size, np.float32)
+    weights = Weights(address_of(panels), 0, address_of(biases), 1, W.size)
+    one_row.forward_with(one_row.FLOAT16)(address_of(x), weights, address_of(out), np.float32(1))
+    np.testing.assert_array_equal(out, W[0] + 0.0)  # a sum that begins at 0 is never -0
+
+
+@HALVES
+def test_the_error_of_rounded_weights_is_as_documented(
+    stored: one_row.Stored, rng: np.random.Generator
+) -> None:
+    W = rng.normal(size=(100, 100)).astype(np.float32)
+    most = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[stored.name]
+    off = np.abs(stored.rounded(W) - W)
+    assert (off <= np.maximum(most * np.abs(W), 3e-8)).all()
+    assert off.max() > 0.2 * most
+
+
 # ---------------------------------------------------------------- copies
 
 
@@ -633,6 +704,7 @@ def test_threads_inside_at_once_have_spaces_of_their_own(
     with monkeypatch.context() as patch, ThreadPoolExecutor(3) as pool:
         patch.setattr(predictor, "exactly", lambda kernel, *examples: outputs_of_row)
         compiled._spare.clear()
+        compiled._kernel = outputs_of_row
         for found, right in zip(pool.map(compiled, X), wanted, strict=True):
             assert_equal(found, right)
     compiled._kernel = kernel

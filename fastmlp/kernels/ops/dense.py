@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import interfaces
 from ..compiler.calls import Kernel
-from ..compiler.jit import itemsize, jit
-from ..products import matmul, narrow
+from ..compiler.jit import integers, itemsize, jit
+from ..products import matmul, narrow, one_row
 from ..products.blocking import Packing
 from ..products.sums import n_parts
 from ..products.tiles import tile_width
@@ -68,6 +70,24 @@ def forward_from_panels(turn, s, one):
         Matrix(op["values"], n_out), one,
     )  # fmt: skip
     common.finish_forward(turn, s, Block(0, turn.batch, 0, n_out), one)
+
+
+def _forward_of_row_with(stored: one_row.Stored) -> Kernel:
+    product = one_row.forward_with(stored)
+
+    def forward(turn, s, one):
+        """For a batch of one row, and for weights in wide panels that do not change."""
+        op, x = turn.ops[s], common.inputs_of(turn, s, one)
+        n_out, biases = op["n_out"], turn.model["params"] + op["biases"] * itemsize(one)
+        weights = Weights(op["panels"], 0, biases, op["n_in"], n_out)
+        row = x.at + np.int64(integers(x.order, 1)[0]) * x.stride
+        product(row, weights, op["values"], one)
+        common.finish_forward(turn, s, Block(0, 1, 0, n_out), one)
+
+    return interfaces.OP.kernel(forward, f"dense_forward_of_row{stored.name}")
+
+
+FORWARD_OF_ROW = {stored.name: _forward_of_row_with(stored) for stored in one_row.STORED.values()}
 
 
 @jit

@@ -133,7 +133,7 @@ class TileEmitter:
         fma = self._intrinsic("llvm.fma", self.vector, [self.vector] * 3)
         a_of = a_rows(height)
         with cgutils.for_range(builder, depth) as loop:
-            b_vectors = self._load_row(b_row(loop.index), masks)
+            b_vectors = self.load_b(b_row(loop.index), masks)
             for row, pointer in zip(totals, a_of(loop.index), strict=True):
                 number = builder.load(pointer, align=self.itemsize, typ=self.scalar)
                 broadcast = self._broadcast(number, self.vector)
@@ -147,6 +147,10 @@ class TileEmitter:
                 sums = [builder.fadd(*pair) for pair in zip(before, sums, strict=True)]
             for v, total in enumerate(sums):
                 put(r, v, total, masks[v])
+
+    def load_b(self, start, masks):
+        """Vectors of one row of B."""
+        return self._load_row(start, masks)
 
     def emit_dots(self, heights, rows, a_rows, b, depth, base, c_row):
         """C(r) = base(r) + sum over k of A(r, k) b(k), for r < rows, where rows is in `heights`.

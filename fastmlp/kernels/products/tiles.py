@@ -50,12 +50,13 @@ def sparse_width(one):
     return SPARSE_VECTORS * (VECTOR_BYTES // itemsize(one))
 
 
-if JIT_ENABLED:
+def fields_of(code, view, kind):
+    """The fields of a view, for code that is emitted."""
+    values = zip(cgutils.unpack_tuple(code.builder, view), kind.types, strict=True)
+    return [code.context.cast(code.builder, *value, types.intp) for value in values]
 
-    def _fields(code, view, kind):
-        """The fields of a view."""
-        values = zip(cgutils.unpack_tuple(code.builder, view), kind.types, strict=True)
-        return [code.context.cast(code.builder, *value, types.intp) for value in values]
+
+if JIT_ENABLED:
 
     @intrinsic
     def tile_of_rows(typingctx, a, i, rows, b, depth, base, c, one):
@@ -69,13 +70,13 @@ if JIT_ENABLED:
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
             a_, i_, rows_, b_, depth_, base_, c_, _ = args
-            at, a_stride, order = _fields(code, a_, a)
-            b_at, b_stride, columns = _fields(code, b_, b)
+            at, a_stride, order = fields_of(code, a_, a)
+            b_at, b_stride, columns = fields_of(code, b_, b)
             code.emit(
                 TILE_HEIGHTS, VECTORS, rows_, columns,
                 code.table_rows(at, a_stride, order, i_), code.rows_of(b_at, b_stride), depth_,
-                code.rows_of(*_fields(code, base_, base)),
-                code.rows_written(*_fields(code, c_, c)),
+                code.rows_of(*fields_of(code, base_, base)),
+                code.rows_written(*fields_of(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -92,11 +93,11 @@ if JIT_ENABLED:
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
             a_, i_, rows_, b_, depth_, base_, c_, _ = args
-            at, a_stride, order = _fields(code, a_, a)
+            at, a_stride, order = fields_of(code, a_, a)
             code.emit_dots(
                 TILE_HEIGHTS, rows_, code.table_rows(at, a_stride, order, i_),
-                code.rows_of(b_, code.index(1)), depth_, code.rows_of(*_fields(code, base_, base)),
-                code.rows_of(*_fields(code, c_, c)),
+                code.rows_of(b_, code.index(1)), depth_,
+                code.rows_of(*fields_of(code, base_, base)), code.rows_of(*fields_of(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -114,10 +115,10 @@ if JIT_ENABLED:
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
             a_, i_, rows_, b_, depth_, continues_, c_, _ = args
-            at, a_stride, order = _fields(code, a_, a)
-            b_at, b_stride, columns = _fields(code, b_, b)
+            at, a_stride, order = fields_of(code, a_, a)
+            b_at, b_stride, columns = fields_of(code, b_, b)
             table, indices = pointer(builder, at), pointer(builder, order)
-            c_at, c_stride = _fields(code, c_, c)
+            c_at, c_stride = fields_of(code, c_, c)
             continued = builder.trunc(continues_, ir.IntType(1))
 
             def a_rows(height):
@@ -144,8 +145,8 @@ if JIT_ENABLED:
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
             a_, i_, rows_, b_, depth_, c_, _ = args
-            at, a_stride, order = _fields(code, a_, a)
-            b_at, b_stride, columns = _fields(code, b_, b)
+            at, a_stride, order = fields_of(code, a_, a)
+            b_at, b_stride, columns = fields_of(code, b_, b)
             table, indices = pointer(builder, at), pointer(builder, order)
             row_of_b = code.rows_of(b_at, b_stride)
 
@@ -156,7 +157,7 @@ if JIT_ENABLED:
             code.emit(
                 tuple(range(FEW_COLUMNS, 0, -1)), VECTORS, columns, rows_, columns_of_b,
                 lambda k: code.element(code.table_row(table, a_stride, indices, k), i_),
-                depth_, None, code.columns_written(*_fields(code, c_, c)),
+                depth_, None, code.columns_written(*fields_of(code, c_, c)),
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -202,7 +203,7 @@ if JIT_ENABLED:
         def codegen(context, builder, signature, args):
             code = TileEmitter(context, builder, one)
             values_, indices_, depth_, b_, base_, c_, _ = args
-            b_at, b_stride, columns = _fields(code, b_, b)
+            b_at, b_stride, columns = fields_of(code, b_, b)
             numbers_, table, order = (pointer(builder, x) for x in (values_, b_at, indices_))
             code.emit(
                 (1,), SPARSE_VECTORS, code.index(1), columns,

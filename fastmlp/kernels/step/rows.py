@@ -30,8 +30,8 @@ KINDS = {
 _FLOAT32 = np.float32(1)
 
 _FRACTION = 23 - 10  # fraction bits of a float32 minus those of a float16
-_REBIAS = np.int32((127 - 15) << 23)  # from the exponent of a float16 to that of a float32
-_EXPONENT = np.int32(1 << 23)
+REBIAS = np.int32((127 - 15) << 23)  # from the exponent of a float16 to that of a float32
+EXPONENT = np.int32(1 << 23)
 
 
 @rule
@@ -43,12 +43,12 @@ def half_to_single(bits):
     """
     bits = np.int32(bits)
     moved = (bits & np.int32(0x7FFF)) << np.int32(_FRACTION)
-    normal = from_bits(moved + _REBIAS, _FLOAT32)
-    smallest = _REBIAS + _EXPONENT
+    normal = from_bits(moved + REBIAS, _FLOAT32)
+    smallest = REBIAS + EXPONENT
     subnormal = from_bits(moved + smallest, _FLOAT32) - from_bits(smallest, _FLOAT32)
-    special = from_bits(moved + _REBIAS + _REBIAS, _FLOAT32)
+    special = from_bits(moved + REBIAS + REBIAS, _FLOAT32)
     size = normal if moved < np.int32(31 << 23) else special
-    size = size if moved >= _EXPONENT else subnormal
+    size = size if moved >= EXPONENT else subnormal
     return size if bits < np.int32(0x8000) else -size
 
 
