@@ -29,7 +29,7 @@ from ..engine.judging import BY_LOSS, Grading
 from ..engine.lowering import can_compile, settings_of
 from ..errors import InputError, InputTypeError
 from ..inputs import checks
-from ..inputs.tables import is_sparse, sorted_csr, without_zeros
+from ..inputs.tables import WORTH_COMPRESSING, is_sparse, sorted_csr, without_zeros
 from ..inputs.targets import Encoded, Samples, TargetCoder
 from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
@@ -600,7 +600,7 @@ class BaseMLP(
         readable = X
         if is_sparse(X):
             readable = sorted_csr(X)
-        elif passes > 1:
+        elif passes >= WORTH_COMPRESSING:
             readable = without_zeros(X, dtype, self.coefs_[0].shape[1])
         return Samples(readable, self._encode(y, dtype), held)
 

@@ -21,9 +21,12 @@ from ..kernels.compiler.memory import (
 from ..kernels.products.sparse import non_zeros_of_rows
 from ..kernels.step.rows import KINDS, SPARSE
 
-# Skipping zeros pays if at most this fraction of a table is not zero. With fewer columns or outputs
-# than this, finding the non-zeros takes as long as skipping the zeros saves.
-_FEW_NON_ZEROS, _LEAST_COLUMNS, _LEAST_VECTORS = 0.2, 128, 4
+# Skipping zeros pays if at most this fraction of a table is not zero: a smaller one if a row of the
+# layer's outputs has fewer than so many bytes. With fewer columns or outputs than the last two,
+# finding the non-zeros takes as long as skipping the zeros saves.
+_FEW_NON_ZEROS, _FEW_FOR_NARROW, _NARROW_BYTES = 0.16, 0.08, 256
+_LEAST_COLUMNS, _LEAST_VECTORS = 128, 4
+WORTH_COMPRESSING = 4  # passes over the table; compressing it takes as long as one or two
 _LOOKED_AT, _BLOCK = 64, 1024  # rows
 DTYPES = {kind: dtype for dtype, kind in KINDS.items()}
 
@@ -83,14 +86,15 @@ def without_zeros(X: np.ndarray, dtype: np.dtype, n_outputs: int) -> Any:
 
     The products have the same bits, because zeros add nothing.
     """
-    few = n_outputs * dtype.itemsize < _LEAST_VECTORS * VECTOR_BYTES
-    if few or X.shape[1] < _LEAST_COLUMNS:
+    n_bytes = n_outputs * dtype.itemsize
+    if n_bytes < _LEAST_VECTORS * VECTOR_BYTES or X.shape[1] < _LEAST_COLUMNS:
         return X
+    share = _FEW_FOR_NARROW if n_bytes < _NARROW_BYTES else _FEW_NON_ZEROS
     some = X[:: 1 + X.shape[0] // _LOOKED_AT]
-    if np.count_nonzero(some) > 1.5 * _FEW_NON_ZEROS * some.size:
+    if np.count_nonzero(some) > 1.5 * share * some.size:
         return X
     n_values = int(np.count_nonzero(X))
-    return _compressed(X, n_values, dtype) if n_values <= _FEW_NON_ZEROS * X.size else X
+    return _compressed(X, n_values, dtype) if n_values <= share * X.size else X
 
 
 def _compressed(X: np.ndarray, n_values: int, dtype: np.dtype) -> Any:

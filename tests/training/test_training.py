@@ -19,17 +19,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 
 from fastmlp.errors import InputError, InputTypeError
+from fastmlp.inputs.tables import WORTH_COMPRESSING, table_of
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.step import step
 from fastmlp.network import Network
-from fastmlp.nn import Dense, Dropout, ReLU, Tanh
+from fastmlp.nn import Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import LOSSES, Loss, MeanSquaredError
 from fastmlp.optim.optimizers import SGD, Adam
 from fastmlp.optim.schedules import Linear
 from fastmlp.training import fit as training
+from fastmlp.training import loop
 from fastmlp.training.history import History
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -749,3 +752,30 @@ def test_the_same_fit_twice_gives_the_same_bits(X: np.ndarray) -> None:
         history = network.fit(X, Y, epochs=2, batch_size=8)
         digests.add(hashlib.sha256(network.params.tobytes() + repr(history.loss).encode()).digest())
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_tables_that_are_mostly_zero_are_read_without_zeros(
+    kind: str, dtype: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """With the same bits; but not for few epochs, nor behind a layer that needs all numbers."""
+    X = np.where(rng.random((90, 150)) < 0.1, rng.normal(size=(90, 150)), 0).astype(kind)
+    y, read = X[:, :4].argmax(axis=1), list[bool]()
+
+    def watch(X: Any, dtype: Any) -> Any:
+        read.append(issparse(X))
+        return table_of(X, dtype)
+
+    def fitted(epochs: int, *first: Layer) -> Network:
+        network = Network([*first, Dense(80), ReLU(), Dense(4)], dtype=dtype)
+        network.fit(X, y, epochs=epochs, batch_size=16)
+        return network
+
+    monkeypatch.setattr(loop, "table_of", watch)
+    found = fitted(WORTH_COMPRESSING)
+    fitted(WORTH_COMPRESSING - 1)
+    fitted(WORTH_COMPRESSING, Dropout(0.1))
+    monkeypatch.setattr(training, "without_zeros", lambda X, *_: X)
+    np.testing.assert_array_equal(fitted(WORTH_COMPRESSING).params, found.params)
+    assert read == [True, False, False, False]
