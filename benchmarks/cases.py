@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 OURS = "fastmlp"
 JAX, NUMPY, ONNX, SKLEARN, TORCH = "JAX", "NumPy", "ONNX Runtime", "scikit-learn", "PyTorch"
+TORCH_COMPILED = "torch.compile"
 DIGIT_ROWS = 60_000
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
@@ -205,13 +206,16 @@ class Search(Case):
 SMALL, MIDDLE = Net((784, 32, 10)), Net((784, 128, 10))
 DEEP, WIDE = Net((784, 256, 128, 10)), Net((784, 1024, 1024, 10))
 REGRESSION, TINY = Net((20, 64, 64, 1), "numbers"), Net((8, 16, 1), "numbers")
+CLASSES = Net((20, 64, 64, 3))
+# The network of SciML's public benchmark, and a function of ten numbers.
+SCIML, FUNCTION = Net((32, *(256,) * 6, 10)), Net((10, 100, 1), "numbers")
 WIDE_ROWS = 12_800  # a hundred steps, enough for a net whose step takes milliseconds
 
 
 def _training(
     net: Net, batch: int, torch: float, jax: float, sklearn: float, **options: Any
 ) -> Training:
-    targets = {TORCH: torch, JAX: jax, SKLEARN: sklearn}
+    targets = {TORCH: torch, TORCH_COMPILED: torch, JAX: jax, SKLEARN: sklearn}
     return Training(f"{net}, batch {batch}", net, batch, targets, **options)
 
 
@@ -224,6 +228,8 @@ TRAINING = (
     _training(WIDE, 128, 1.7, 1.15, 3.5, n_rows=WIDE_ROWS),
     _training(REGRESSION, 32, 40, 3.5, 30, n_rows=16_000),
     _training(TINY, 1, 800, 8, 500, n_rows=2_000),
+    _training(SCIML, 128, 1.5, 1.2, 2.5, n_rows=WIDE_ROWS),
+    _training(FUNCTION, 200, 10, 1.5, 8, n_rows=20_000),
 )
 
 REFERENCE = (
@@ -263,6 +269,11 @@ INFERENCE = (
         DEEP,
         10_000,
         dict.fromkeys((SKLEARN, TORCH, ONNX, NUMPY), 1.2),
+    ),
+    *(
+        Inference(f"{n_rows} rows, {net}", net, n_rows, {ONNX: 1.0, NUMPY: 1.3})
+        for net in (CLASSES, DEEP)
+        for n_rows in (2, 8, 64, 256, 1_000)
     ),
 )
 

@@ -69,17 +69,21 @@ class TorchTrainer(Trainer):
         return contextlib.nullcontext()
 
     def epoch(self, order: np.ndarray) -> float:
-        model, optimizer, batch = self.model, self.optimizer, self.problem.batch
+        optimizer, batch = self.optimizer, self.problem.batch
         rows = self.torch.from_numpy(order.astype(np.int64))
         X, y = self.X[rows], self.y[rows]
         losses = []
         for start in range(0, len(order), batch):
             optimizer.zero_grad()
-            loss = self.loss(model(X[start : start + batch]), y[start : start + batch])
+            loss = self.loss_of(X[start : start + batch], y[start : start + batch])
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
         return float(self.torch.stack(losses).mean())
+
+    def loss_of(self, X: Any, y: Any) -> Any:
+        """The mean loss of a batch, to be differentiated."""
+        return self.loss(self.model(X), y)
 
     def parameters(self) -> list[np.ndarray]:
         linear = list(self.model)[::2]
@@ -87,6 +91,22 @@ class TorchTrainer(Trainer):
             part for layer in linear for part in (layer.weight.detach().numpy().T,
                                                   layer.bias.detach().numpy())
         ]  # fmt: skip
+
+
+class CompiledTorchTrainer(TorchTrainer):
+    """PyTorch with forward and backward pass compiled; needs a C++ compiler."""
+
+    name = cases.TORCH_COMPILED
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        # What earlier problems compiled would count as compiling this one again and again.
+        self.torch.compiler.reset()
+        eager = super().loss_of
+        self._compiled = self.torch.compile(lambda X, y: eager(X, y), dynamic=False)
+
+    def loss_of(self, X: Any, y: Any) -> Any:
+        return self._compiled(X, y)
 
 
 class JaxTrainer(Trainer):
@@ -227,6 +247,9 @@ class SklearnTrainer(Trainer):
         return [part for pair in pairs for part in pair]
 
 
+# It compiles for up to a minute per shape, so only cases that name it wait for it.
+SLOW_TO_START = (cases.TORCH_COMPILED,)
 TRAINERS: dict[str, type[Trainer]] = {
-    trainer.name: trainer for trainer in (TorchTrainer, JaxTrainer, SklearnTrainer)
+    trainer.name: trainer
+    for trainer in (TorchTrainer, CompiledTorchTrainer, JaxTrainer, SklearnTrainer)
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .cases import JAX, NUMPY, ONNX, OURS, SKLEARN, TORCH, Case
+from .cases import JAX, NUMPY, ONNX, OURS, SKLEARN, TORCH, TORCH_COMPILED, Case
 from .equality import Mismatch
 from .machine import is_installed
 from .measure import Spread, Timing
@@ -23,7 +23,7 @@ STATUSES = (PASS, MISSED, EQUAL, MEASURED, MISMATCH, SKIPPED, UNAVAILABLE, ERROR
 
 LIMIT = "limit"
 TILE_PEAK = "tile peak"
-PEERS = (JAX, NUMPY, ONNX, SKLEARN, TORCH)  # other people's libraries
+PEERS = (JAX, NUMPY, ONNX, SKLEARN, TORCH, TORCH_COMPILED)  # other people's libraries
 
 FASTER, LEVEL, SLOWER = "faster", "level", "slower"
 WITHIN, BEYOND = "within the limit", "beyond the limit"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from . import data, equality, measure, rows
 from .cases import OURS, Training
-from .peers import TRAINERS
+from .peers import SLOW_TO_START, TRAINERS
 from .predictors import Predictor
 from .problem import Problem
 from .rows import Row
@@ -32,6 +32,8 @@ def run(
     starts = [Problem.of(case.net, table, case.batch, seed) for seed in range(STARTS)]
     equal: dict[str, type[Trainer]] = {}
     for name, trainer in trainers.items():
+        if name in SLOW_TO_START and name not in case.targets:
+            continue
         row = rows.checked(case, name, trainer.package, lambda t=trainer: compare_any(starts, t))
         if row.status == rows.EQUAL:
             equal[name] = trainer
