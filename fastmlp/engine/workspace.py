@@ -136,9 +136,15 @@ def _panel(job: Job, training: bool) -> int:
     """Size of a thread's panel, in numbers."""
     itemsize = job.dtype.itemsize
     most = max(blocking.room(stage.n_in, stage.n_out, itemsize) for stage in job.program.stages)
-    if training and (job.is_wide or job.ops["packs_slopes"].any()):
-        most = max(most, job.batch_size * max(map(sum, job.gradient_blocks)))
+    if training:
+        most = max(most, job.batch_size * max(map(_packed_columns, job.ops)))
     return most
+
+
+def _packed_columns(op: Any) -> int:
+    """Numbers that the gradient of an op's W packs per row of the batch: slopes, perhaps inputs."""
+    columns = int(op["block_columns"]) if op["packs_slopes"] or op["packed_rows"] else 0
+    return columns + (int(op["block_rows"]) if op["packed_rows"] else 0)
 
 
 def _shared_places(job: Job, row: int, spacing: int) -> list[tuple[Any, str, int]]:

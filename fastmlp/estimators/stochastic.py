@@ -161,7 +161,9 @@ class Run:
         """Whether `again` can train on these rows: as many, and of the kind of the last ones."""
         if self.kind is None or self.kind[1:] != (X.shape, X.dtype, X.strides[1]):
             return False
-        return network is self.trainer.task.network and self.kind[0] in network.spare_engines
+        # A large engine is not kept, although its kind is known.
+        has_engine = bool(network.spare_engines.get(self.kind[0]))
+        return network is self.trainer.task.network and has_engine
 
     def again(self, estimator: Any, samples: Samples, random: np.random.RandomState) -> None:
         """One more epoch of incremental training, on other samples."""

@@ -761,6 +761,19 @@ def test_sets_of_cores_as_the_system_takes_them(core: int) -> None:
     assert (len(bits) % 8, int.from_bytes(bits, "little")) == (0, 1 << core)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_outputs", [1, 5])
+def test_engines_of_small_networks_are_kept(
+    n_outputs: int, dtype: str, rng: np.random.Generator
+) -> None:
+    """Their workspace is about as large as what a batch needs, so the next fit has it again."""
+    network = Network([Dense(130), ReLU(), Dense(64), ReLU(), Dense(n_outputs)], "mse", dtype)
+    X, y = rng.normal(size=(200, 20)), rng.normal(size=(200, n_outputs))
+    network.fit(X, y, epochs=1, batch_size=200, n_threads=2)
+    (kept,) = network.spare_engines.values()
+    assert [engine.workspace.memory.size < tuning.SPARE_BYTES // 2 for engine in kept] == [True]
+
+
 @pytest.mark.nojit
 def test_threads_are_joined_before_anything_is_returned() -> None:
     sync, done = np.zeros(sync_size(2), np.int64), []

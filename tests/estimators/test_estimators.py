@@ -223,6 +223,20 @@ def test_partial_fit_has_the_numbers_of_scikit_learn() -> None:
     assert way(ours_, theirs_) < 1e-9
 
 
+def test_partial_fit_goes_on_where_engines_are_too_large_to_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept, made_anew = (MLPRegressor(hidden_layer_sizes=(9,), random_state=3) for _ in range(2))
+    for _ in range(3):
+        kept.partial_fit(XR, YR)
+    monkeypatch.setattr("fastmlp.engine.spares.SPARE_BYTES", 0)
+    for _ in range(3):
+        made_anew.partial_fit(XR, YR)
+    assert made_anew.network_.params.tobytes() == kept.network_.params.tobytes()
+    counts = [sum(map(len, model.network_.spare_engines.values())) for model in (kept, made_anew)]
+    assert counts == [1, 0]
+
+
 def test_partial_fit_of_several_labels() -> None:
     model = MLPClassifier(random_state=0)
     for _ in range(60):
