@@ -12,11 +12,12 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ..kernels.tuning import IDLE_SECONDS
+from ..kernels.tuning import IDLE_SECONDS, LATE_SECONDS
 
 
 def _c_function(name: str) -> Any:
@@ -55,14 +56,17 @@ class Cores:
         self._used = {_here()}
 
     def place(self, worker: _Worker) -> None:
-        """Move a waiting thread to a core of its own, unless it is on one or there is none."""
-        if worker.core not in self._used and worker.core in self.allowed:
-            self._used.add(worker.core)
-            return
-        for core in sorted(self.allowed - self._used)[:1]:
-            self._used.add(core)
+        """Move a waiting thread to a core of its own, unless it is on one or there is none.
+
+        If it came late the last time, others keep its core busy, and it gets the next one.
+        """
+        free = sorted(self.allowed - self._used)
+        core = worker.core
+        if free and (core not in free or worker.was_late):
+            core = min((one for one in free if one > core), default=free[0])
             bits = _as_bits(core)
             _set_cores(worker.ident, len(bits), bits)  # a sandbox may refuse, which does no harm
+        self._used.add(core)
 
 
 class _Worker:
@@ -72,10 +76,12 @@ class _Worker:
     ----------
     core : int
         The core that it is bound to while it waits.
+    was_late : bool
+        Whether its last helper had to wait for the core.
     """
 
     def __init__(self) -> None:
-        self.given, self.core = SimpleQueue[Helper](), _NOWHERE
+        self.given, self.core, self.was_late = SimpleQueue[Helper](), _NOWHERE, False
         self.ident = _thread.start_new_thread(self._live, ())
 
     def _live(self) -> None:
@@ -126,6 +132,7 @@ class Helper:
     def __init__(self, function: Callable[[], Any], cores: Cores) -> None:
         self._function, self._cores, self._is_cancelled = function, cores, False
         self._worker: _Worker | None = None
+        self._given_at = 0.0
         self._ended = _thread.allocate_lock()
         self._ended.acquire()
 
@@ -136,12 +143,14 @@ class Helper:
         except IndexError:
             self._worker = _Worker()
         self._cores.place(self._worker)
+        self._given_at = time.perf_counter()
         self._worker.given.put(self)
 
     def run(self, worker: _Worker) -> None:
         """Called by the worker, once or twice."""
         if not self._ended.locked():
             return
+        worker.was_late = time.perf_counter() - self._given_at > LATE_SECONDS
         try:
             worker.allow(self._cores.allowed)
             if not self._is_cancelled:

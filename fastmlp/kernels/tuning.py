@@ -66,7 +66,9 @@ JUDGED_SECONDS, MISSING_CORE = 0.02, 0.85
 SHORT_CALL = 0.002  # seconds; in shorter calls, much is missing before the threads have started
 # Seconds for which calls then do with one thread fewer: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-IDLE_SECONDS = 10.0  # for which a thread waits for the next call before it ends
+# For how long a thread waits for the next call before it ends; and from when on one that has been
+# called counts as late, since a core of its own would have run it within 0.3 ms.
+IDLE_SECONDS, LATE_SECONDS = 10.0, 0.002
 # Bytes between the memory of one thread and the next. Hardware prefetchers read beyond the end of a
 # thread's memory; cache lines that they take from another thread must be fetched back.
 SPACING = 32768

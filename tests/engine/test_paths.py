@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -752,6 +753,33 @@ def test_helpers_run_where_nobody_may_choose(monkeypatch: pytest.MonkeyPatch) ->
     assert helper.Cores().allowed == frozenset()
     threads.on_threads(done.append, 2, np.zeros(sync_size(2), np.int64))
     assert sorted(done) == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.nojit
+def test_where_threads_wake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the core that they slept on, unless it is in use or others keep it busy."""
+    moved = list[int]()
+
+    def set_cores(_: int, n_bytes: int, bits: bytes) -> None:
+        moved.append(int.from_bytes(bits[:n_bytes], "little").bit_length() - 1)
+
+    def placed(*workers: tuple[int, bool]) -> list[int]:
+        moved.clear()
+        cores = helper.Cores()
+        for core, was_late in workers:
+            cores.place(SimpleNamespace(core=core, was_late=was_late, ident=0))  # type: ignore[arg-type]
+        return moved.copy()
+
+    monkeypatch.setattr(helper, "_set_cores", set_cores)
+    monkeypatch.setattr(helper, "_get_core", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    assert placed((2, False), (0, False)) == []
+    assert placed((1, False), (2, False)) == [2, 3]  # where the caller is; where the first went
+    assert placed((-1, False), (-1, False), (-1, False)) == [0, 2, 3]
+    assert placed((2, True)) == [3]
+    assert placed((3, True)) == [0]
+    assert placed((7, False)) == [0]  # it may not be used any more
+    assert placed((0, False), (2, False), (3, False), (3, False)) == []  # one more than cores
 
 
 @pytest.mark.nojit
