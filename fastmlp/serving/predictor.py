@@ -34,8 +34,9 @@ CONVERTED_NUMBERS = 1_000_000
 class Predictor:
     """Outputs after the link (probabilities, or predicted numbers) of one row or many.
 
-    Made by `Network.compile_predictor`; later changes of the network do not affect it. Inputs are
-    not searched for nan; it gives nan. `predict` returns labels.
+    Made by `Network.compile_predictor`; later changes of the network do not affect it. It holds the
+    weights as they are, for single rows in another order, and from the first batch on in a third.
+    Inputs are not searched for nan; it gives nan. `predict` returns labels.
 
     Parameters
     ----------
@@ -108,7 +109,8 @@ class Predictor:
     def __repr__(self) -> str:
         sizes = [counted(self._n_features, "input"), counted(self._n_outputs, "output")]
         classes = [] if self.classes_ is None else [f"{len(self.classes_)} classes"]
-        return f"Predictor({', '.join([*sizes, self._dtype.name, *classes])})"
+        stored = [] if self._weights is None else [f"weights in {self._weights}"]
+        return f"Predictor({', '.join([*sizes, self._dtype.name, *classes, *stored])})"
 
     @property
     def classes_(self) -> np.ndarray | None:

@@ -523,6 +523,7 @@ def test_weights_of_16_bits(stored: one_row.Stored, dtype: str, rng: np.random.G
         assert_equal(compiled(row.reshape(1, -1)), right.reshape(1, -1))
     np.testing.assert_allclose(wanted, before, atol=0.03)
     assert_equal(by_pickle(compiled)(X[0]), wanted[0])
+    assert repr(compiled) == f"Predictor(6 inputs, 9 outputs, {dtype}, weights in {stored.name})"
 
 
 @pytest.mark.nojit
