@@ -30,6 +30,7 @@ class RowPredictor(Predictor):
         self._network = network
         self._dtype = np.dtype(network.dtype.name)
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
+        self._shapes = (network.n_outputs,), (1, network.n_outputs)
         self._spare, self._batch = [], None
         is_small = network.params.size <= _MOST_PARAMETERS
         self.is_short = is_small and can_compile(network.layers, network.loss)
@@ -43,4 +44,9 @@ class RowPredictor(Predictor):
         """Outputs after the link (1, n_outputs) of one row (1, n_features)."""
         if not self.is_short:
             return evaluation.outputs(self._network, X, link=True)
+        if not self._spare:
+            self._spare.append(self._new_space())
         return self(X[0]).reshape(1, -1)
+
+    def _packed(self) -> None:
+        """Weights are read where they are, because they may change."""

@@ -15,7 +15,7 @@ from ..engine import engine
 from ..engine.batch_outputs import BatchOutputs
 from ..engine.compiling import announce
 from ..engine.lowering import can_compile
-from ..engine.packed import packed_for_one_row, weights_of_ops
+from ..engine.packed import PackedWeights, packed_for_one_row, weights_of_ops
 from ..errors import InputError, counted
 from ..inputs import checks, columns
 from ..inputs.tables import table_of
@@ -216,13 +216,16 @@ class Predictor:
         announce(self._dtype, holding_gil(outputs_of_row))
         row = np.zeros(self._n_features, self._dtype)
         table = table_of(row.reshape(1, -1), self._dtype)
-        packed = packed_for_one_row(self._network, one_row.STORED[self._weights or ""])
-        made = engine.Engine(self._network, table, 1, training=False, packed=packed)
+        made = engine.Engine(self._network, table, 1, training=False, packed=self._packed())
         made.link()
         self._kernel = exactly(outputs_of_row, made.job_address, row, row)
         matrix = row.reshape(1, -1)
         self._kernel_of_matrix = exactly(outputs_of_row, made.job_address, matrix, matrix)
         return made.job_address, made
+
+    def _packed(self) -> PackedWeights | None:
+        """The weights in the order in which single rows read them; they never change."""
+        return packed_for_one_row(self._network, one_row.STORED[self._weights or ""])
 
     def _round_weights(self) -> None:
         """Round the copy's weights to what is stored, so that many rows get the same answers."""
