@@ -21,7 +21,7 @@ from fastmlp.io import serialization
 from fastmlp.kernels.compiler import memory
 from fastmlp.kernels.compiler.calls import Kernel
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
-from fastmlp.kernels.ops import gather
+from fastmlp.kernels.ops import dense, gather
 from fastmlp.nn import (
     LAYERS,
     Activation,
@@ -166,6 +166,7 @@ def kernels_by_address() -> list[Kernel]:
     for info in pkgutil.walk_packages(fastmlp.kernels.__path__, "fastmlp.kernels."):
         found += vars(importlib.import_module(info.name)).values()
     found += gather.BY_KIND.values()
+    found += dense.FORWARD_OF_ROW.values()
     found += [layer.kernel for layer in LAYERS if issubclass(layer, Activation)]
     found += [loss.kernel for loss in LOSSES]
     found += LINKS.values()

@@ -1,4 +1,7 @@
-"""Weights of a network that does not change, copied in the order in which kernels read them."""
+"""Weights of a network that does not change, copied in the order in which kernels read them.
+
+Predictors have them, for blocks of rows in one order and for single rows in another.
+"""
 
 from __future__ import annotations
 

@@ -534,6 +534,7 @@ def warmup(options: argparse.Namespace) -> int:
         network = Network([Dense(4), LAYERS["relu"](), Dense(2)], dtype=dtype)
         network.fit(X, y, epochs=1, validation_data=(X, y))
         network.predict(X)
+        network.predict(np.asfortranarray(X))  # rows that are not read in place
         network.evaluate(X, y)
         predictor = network.compile_predictor()
         predictor(X[0])

@@ -98,8 +98,7 @@ def fit(
     undo = undoing(network)
     adopt(network, plan, coder)
     resumed = _resumed(task, asked, epochs, shuffle)
-    if compiles and epochs >= WORTH_COMPRESSING:
-        task = task._replace(samples=_without_zeros(network, samples))
+    task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
     run = _Run(task, epochs, shuffle, resumed, compiles, keep_finite, asked, progress)
     try:
         return run.fit()
@@ -117,10 +116,11 @@ def fit(
         raise InputError(where, found.expected, found.got, _CALMER) from None
 
 
-def _without_zeros(network: Body, samples: Samples) -> Samples:
-    """The samples in the form that kernels read fastest, if that is not the one they have."""
+def _fastest(network: Body, samples: Samples, passes: int) -> Samples:
+    """The samples in the form that kernels read fastest for so many passes."""
     X, first = samples.X, network.layers[0]
-    if not (type(first) is Dense and type(X) is np.ndarray and X.dtype.kind == "f"):
+    is_plain = type(X) is np.ndarray and X.dtype.kind == "f"
+    if not (is_plain and type(first) is Dense and passes >= WORTH_COMPRESSING):
         return samples
     assert first.n_out is not None
     return samples._replace(X=without_zeros(X, network.dtype, first.n_out))

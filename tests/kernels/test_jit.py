@@ -154,6 +154,8 @@ def fit(network, X=matrices[0], y=labels, **options):
 def serve(network, X):
     predictor, out = network.compile_predictor(), np.empty(3, network.dtype)
     predictor(X), predictor(X[0]), predictor(X[0], out), predictor(X[0], out.view())
+    for weights in ("float16", "bfloat16"):
+        network.compile_predictor(weights=weights)(X[0])
 
 for dtype in ("float32", "float64"):
     for X in (np.eye(9, 200), np.eye(9, 200, dtype=np.float32)[::-1]):

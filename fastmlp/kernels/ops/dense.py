@@ -84,7 +84,8 @@ def _forward_of_row_with(stored: one_row.Stored) -> Kernel:
         product(row, weights, op["values"], one)
         common.finish_forward(turn, s, Block(0, 1, 0, n_out), one)
 
-    return interfaces.OP.kernel(forward, f"dense_forward_of_row{stored.name}")
+    name = "_".join(filter(None, ("dense_forward_of_row", stored.name)))
+    return interfaces.OP.kernel(forward, name)
 
 
 FORWARD_OF_ROW = {stored.name: _forward_of_row_with(stored) for stored in one_row.STORED.values()}
