@@ -1428,9 +1428,9 @@ def saving_rows() -> Iterator[Row]:
     )
 
 
-def with_a_large_weight() -> Network:
+def with_a_large_weight(weight: float = 1e6) -> Network:
     network = Network([Dense(2, 2)]).build(2)
-    network.params[0] = 1e6
+    network.params[0] = weight
     return network
 
 
@@ -1448,6 +1448,13 @@ def predictor_rows() -> Iterator[Row]:
         "compile_predictor: expected weights that float16 can hold, got larger ones; use "
         'weights="bfloat16"',
         lambda s: with_a_large_weight().compile_predictor(weights="float16"),
+    )
+    yield Row(
+        "weights too large for bfloat16",
+        InputError,
+        "compile_predictor: expected weights that bfloat16 can hold, got larger ones; leave "
+        "weights out",
+        lambda s: with_a_large_weight(3.4e38).compile_predictor(weights="bfloat16"),
     )
     yield Row(
         "a predictor of nothing",

@@ -1,6 +1,6 @@
 """Helpers: threads that take part in a call of compiled code, on cores of their own.
 
-Starting a thread takes as long as many calls, so threads stay and wait for the next call. Linux
+Starting a thread may take longer than a call, so threads stay and wait for the next one. Linux
 often wakes a thread on its caller's core and leaves it in the queue there for milliseconds, so the
 caller says where it may run before it starts to compute itself.
 """
@@ -46,7 +46,7 @@ def _as_bits(core: int) -> bytes:
 class Cores:
     """Cores that the threads of a call may use, and those that are used already.
 
-    Both are empty where the system lets nobody choose.
+    None may be chosen where the system cannot move threads; `allowed` is empty then.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Worker:
             del helper  # and with it what the caller holds
 
     def allow(self, cores: frozenset[int]) -> None:
-        """Called by the thread itself: let it run on these cores, if any are known."""
+        """Called by the thread itself: let it run on these cores, if any are given."""
         if cores:
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, cores)
@@ -105,8 +105,7 @@ class _Worker:
     def wait_here(self) -> None:
         """Called by the thread itself: wake up on this core, wherever the caller is then."""
         self.core = _here()
-        if self.core != _NOWHERE:
-            self.allow(frozenset((self.core,)))
+        self.allow(frozenset((self.core,)))
 
 
 # Those that nobody uses; a forked child has none of its parent's threads.
@@ -156,7 +155,8 @@ class Helper:
             if not self._is_cancelled:
                 self._function()
         finally:
-            worker.wait_here()
+            if self._cores.allowed:  # otherwise nobody could release it from its core
+                worker.wait_here()
             _idle.append(worker)  # first, since its next caller may be waiting for this end
             self._ended.release()
 

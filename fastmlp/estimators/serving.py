@@ -32,6 +32,7 @@ class RowPredictor(Predictor):
         self._n_features, self._n_outputs = network.n_features, network.n_outputs
         self._shapes = (network.n_outputs,), (1, network.n_outputs)
         self._spare, self._batch = [], None
+        self._packed = None  # weights are read where they are, because they may change
         is_small = network.params.size <= _MOST_PARAMETERS
         self.is_short = is_small and can_compile(network.layers, network.loss)
 
@@ -47,6 +48,3 @@ class RowPredictor(Predictor):
         if not self._spare:
             self._spare.append(self._new_space())
         return self(X[0]).reshape(1, -1)
-
-    def _packed(self) -> None:
-        """Weights are read where they are, because they may change."""

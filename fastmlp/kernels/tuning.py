@@ -42,7 +42,8 @@ PACKED_PART, PACKED_PANELS = 0.25, 8
 # packed inputs, as a part of the first-level cache. All of these were measured on one machine only,
 # with 32 and 512 KiB per core.
 SLOPES_PART, GRADIENT_PART, INPUTS_PART = 1.0, 0.375, 0.75
-# Slopes that predictions write, and never read, in one place: 4 KiB of float32.
+# Activations also write slopes, which predictions never read. So predictions write this many at a
+# time, each time to the same place: 4 KiB of float32.
 SLOPES_PIECE = 1024
 # Gradients of outputs are packed for that of W if a row has at least so many bytes and if at least
 # so many tiles share the cost.
@@ -67,7 +68,8 @@ SHORT_CALL = 0.002  # seconds; in shorter calls, much is missing before the thre
 # Seconds for which calls then do with one thread fewer: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 # For how long a thread waits for the next call before it ends; and from when on one that has been
-# called counts as late, since a core of its own would have run it within 0.3 ms.
+# called counts as late. On one machine with two cores and AVX2, a thread with a core of its own
+# ran after 0.03 to 0.5 ms.
 IDLE_SECONDS, LATE_SECONDS = 10.0, 0.002
 # Bytes between the memory of one thread and the next. Hardware prefetchers read beyond the end of a
 # thread's memory; cache lines that they take from another thread must be fetched back.
@@ -92,9 +94,9 @@ ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
 PREDICT_BLOCK, BLOCKS_A_THREAD = 128 // TILE_ROWS * TILE_ROWS, 4
 LEAST_PREDICT_BLOCK, LEAST_BLOCK_TO_PACK = 12, 32
 # Multiplications of a call (a prediction, a step by `BatchTrainer`) up to which it runs on one
-# thread: another one starts 0.05 to 0.3 ms after it is wanted, and two read rows from a shared
+# thread: another one starts 0.05 to 0.4 ms after it is wanted, and two read rows from a shared
 # cache. The same for a call so many seconds after the last one, when the other core is still awake.
-# And what a row costs besides, in multiplications.
+# And what a row costs besides, in multiplications. All measured on the machine named above.
 WORK_OF_ONE_THREAD, WORK_OF_ONE_SOON, SOON = 12_000_000, 4_000_000, 0.0005
 WORK_OF_ANY_ROW = 3_000
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many

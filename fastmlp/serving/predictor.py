@@ -70,7 +70,7 @@ class Predictor:
 
     __slots__ = (
         "_batch", "_coder", "_dtype", "_kernel", "_kernel_of_matrix", "_n_features", "_n_outputs",
-        "_network", "_shapes", "_spare", "_weights",
+        "_network", "_packed", "_shapes", "_spare", "_weights",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +89,11 @@ class Predictor:
                 "choose one of them",
             )  # fmt: skip
         self._network, self._weights = copy.deepcopy(network), weights
-        self._round_weights()
+        stored = one_row.STORED[weights or ""]
+        if stored is not one_row.OWN:
+            self._round_weights(stored)
+        # In the order in which single rows read them.
+        self._packed: PackedWeights | None = packed_for_one_row(self._network, stored)
         self._coder = copy.deepcopy(coder) or self._network.coder
         if self._coder is not None and self._coder.classes is not None:
             self._coder.classes.flags.writeable = False
@@ -216,26 +220,22 @@ class Predictor:
         announce(self._dtype, holding_gil(outputs_of_row))
         row = np.zeros(self._n_features, self._dtype)
         table = table_of(row.reshape(1, -1), self._dtype)
-        made = engine.Engine(self._network, table, 1, training=False, packed=self._packed())
+        made = engine.Engine(self._network, table, 1, training=False, packed=self._packed)
         made.link()
         self._kernel = exactly(outputs_of_row, made.job_address, row, row)
         matrix = row.reshape(1, -1)
         self._kernel_of_matrix = exactly(outputs_of_row, made.job_address, matrix, matrix)
         return made.job_address, made
 
-    def _packed(self) -> PackedWeights | None:
-        """The weights in the order in which single rows read them; they never change."""
-        return packed_for_one_row(self._network, one_row.STORED[self._weights or ""])
-
-    def _round_weights(self) -> None:
+    def _round_weights(self, stored: one_row.Stored) -> None:
         """Round the copy's weights to what is stored, so that many rows get the same answers."""
-        stored = one_row.STORED[self._weights or ""]
         for W in weights_of_ops(self._network).values():
             rounded = stored.rounded(W)
             if not np.isfinite(rounded).all() and np.isfinite(W).all():
+                holds_more = stored is not one_row.BFLOAT16
                 raise InputError(
-                    "compile_predictor", f"weights that {self._weights} can hold",
-                    "larger ones", 'use weights="bfloat16"',
+                    "compile_predictor", f"weights that {stored.name} can hold", "larger ones",
+                    'use weights="bfloat16"' if holds_more else "leave weights out",
                 )  # fmt: skip
             W[...] = rounded
 

@@ -527,6 +527,15 @@ def test_weights_of_16_bits(stored: one_row.Stored, dtype: str, rng: np.random.G
 
 
 @pytest.mark.nojit
+def test_work_spaces_share_the_weights_in_their_order(rng: np.random.Generator) -> None:
+    compiled = deep().compile_predictor(weights="float16")
+    compiled(rows_of(rng, 1)[0])
+    packed = [compiled._new_space()[1]._packed, *(made._packed for _, made in compiled._spare)]
+    assert len(packed) == 2
+    assert packed[0] is packed[1] is compiled._packed
+
+
+@pytest.mark.nojit
 def test_how_weights_are_rounded() -> None:
     third, tie, odd_tie = 1 / 3, 1 + 2**-8, 1 + 3 * 2**-8
     W = np.array([[third, -third, tie, odd_tie, 1e30, 0.0, -0.0]], np.float32)

@@ -196,7 +196,7 @@ def backward_times_slopes(turn, s, one):
 
 @jit
 def _slopes_packed(turn, s, left, right, one):
-    """Those columns packed into panels."""
+    """Columns left..right of the linear output's gradient, packed into panels."""
     op, panel, width = turn.ops[s], panel_of(turn), tile_width(one)
     offset, stride = shares.layout(turn, s, one)
     source = Matrix(op["slopes"] + offset + left * itemsize(one), stride)
@@ -206,7 +206,7 @@ def _slopes_packed(turn, s, left, right, one):
 
 @jit
 def _slopes_for_gradient(turn, s, left, right, one):
-    """Columns left..right of the linear output's gradient, read in place or packed into panels."""
+    """Those columns, packed into panels or read in place."""
     if turn.ops[s]["packs_slopes"]:
         return _slopes_packed(turn, s, left, right, one)
     offset, stride = shares.layout(turn, s, one)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import in_python
-from ..compiler.memory import CACHE_LINE, aligned_zeros
+from ..compiler.memory import CACHE_LINE, aligned_copy
 from ..tuning import (
     BLOCK_TILES,
     DEPTH,
@@ -104,18 +104,23 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
 
 def in_panels(W: np.ndarray) -> np.ndarray:
     """A copy of W (n_in, n_out) in panels (n_panels, n_in, tile width), with zeros at the end."""
-    n_in, n_out = W.shape
     width = int(in_python(tile_width_of)(W.itemsize))
-    n_panels = -(-n_out // width)
-    copied = aligned_zeros(n_panels * n_in * width, W.dtype)
-    padded = np.zeros((n_in, n_panels * width), W.dtype)
+    return aligned_copy(panels_of(W, width, width))
+
+
+def panels_of(W: np.ndarray, width: int, unit: int) -> np.ndarray:
+    """W in panels of up to `width` columns, one after another, in one vector.
+
+    Rows of the last panel are filled up with zeros to whole units of columns.
+    """
+    n_in, n_out = W.shape
+    padded = np.zeros((n_in, -(-n_out // unit) * unit), W.dtype)
     padded[:, :n_out] = W
-    copied.reshape(n_panels, n_in, width)[...] = padded.reshape(n_in, -1, width).swapaxes(0, 1)
-    return copied
+    return np.concatenate([padded[:, j : j + width].ravel() for j in range(0, n_out, width)])
 
 
 def packs_slopes(n_in: int, n_out: int, itemsize: int) -> bool:
-    """Whether the gradient of W (n_in, n_out) packs that of the outputs: so many tiles reread it.
+    """Whether the gradient of W (n_in, n_out) packs that of the outputs before tiles reread it.
 
     In place, its rows would fall on too few sets of the first-level cache.
     """

@@ -15,11 +15,12 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import JIT_ENABLED, in_python, itemsize, jit, numbers
-from ..compiler.memory import aligned_zeros
+from ..compiler.memory import aligned_copy
 from ..compiler.target import widens_float16
 from ..step.rows import EXPONENT, REBIAS
 from ..tuning import SPARSE_VECTORS
 from ..views import Panel
+from .blocking import panels_of
 from .emitter import TileEmitter, pointer
 from .sums import input_part_start, n_parts
 from .tiles import fields_of, sparse_width, transposed_width
@@ -108,19 +109,10 @@ STORED = {stored.name: stored for stored in (OWN, FLOAT16, BFLOAT16)}
 
 
 def in_wide_panels(W: np.ndarray, stored: Stored) -> np.ndarray:
-    """A copy of W (n_in, n_out) in panels of up to `sparse_width` columns, one after another.
-
-    Rows of the last panel are filled up with zeros to whole vectors.
-    """
-    one, (n_in, n_out) = W.dtype.type(1), W.shape
+    """A copy of W (n_in, n_out) in panels of up to `sparse_width` columns, of whole vectors."""
+    one = W.dtype.type(1)
     width, lanes = int(in_python(sparse_width)(one)), int(in_python(transposed_width)(one))
-    padded = np.zeros((n_in, -(-n_out // lanes) * lanes), W.dtype)
-    padded[:, :n_out] = W
-    panels = [padded[:, j : j + width].ravel() for j in range(0, n_out, width)]
-    found = stored.to_bits(np.concatenate(panels))
-    copied = aligned_zeros(found.size, found.dtype)
-    copied[...] = found
-    return copied
+    return aligned_copy(stored.to_bits(panels_of(W, width, lanes)))
 
 
 class _RowEmitter(TileEmitter):
