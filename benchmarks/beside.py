@@ -41,7 +41,7 @@ def run(case: Training, settings: Settings) -> Iterator[Row]:
     if settings.quick:
         return
     table = data.rows_for(case.net, settings.data_home, case.n_rows)
-    problem = Problem.of(case.net, table, case.batch)
+    problem = Problem.of_case(case, table)
     ours, alone = OurTrainer(problem), OurTrainer(problem, n_threads=1)
     quiet = measure.interleave({OURS: ours.sample}, settings.rounds, settings.min_seconds)
     with company():

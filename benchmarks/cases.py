@@ -15,6 +15,7 @@ JAX, NUMPY, ONNX, SKLEARN, TORCH = "JAX", "NumPy", "ONNX Runtime", "scikit-learn
 TORCH_COMPILED = "torch.compile"
 DIGIT_ROWS = 60_000
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
+ADAM, MOMENTUM = "Adam", "SGD with momentum 0.9"
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Training(Case):
-    """Steps of Adam, float32, against each peer of `targets`."""
+    """Steps of `optimizer` (`ADAM` or `MOMENTUM`) against each peer of `targets`."""
 
     group: ClassVar[str] = "training"
     net: Net
     batch: int
     targets: Mapping[str, float]
     n_rows: int = DIGIT_ROWS
+    optimizer: str = ADAM
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

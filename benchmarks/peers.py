@@ -7,6 +7,7 @@ not installed is skipped, and the results say so.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from . import cases
 from .machine import blas_threads, one_or_all_cores
 from .problem import Problem, Weights
-from .trainers import Trainer
+from .trainers import MOMENTUM, Trainer
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -29,7 +30,7 @@ def torch_layers(weights: Weights, activation: str) -> list[Any]:
 
     layers: list[Any] = []
     for W, b in weights:
-        linear = nn.Linear(*W.shape)
+        linear = nn.Linear(*W.shape, dtype=getattr(torch, W.dtype.name))
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W.T.copy()))
             linear.bias.copy_(torch.from_numpy(b))
@@ -38,7 +39,7 @@ def torch_layers(weights: Weights, activation: str) -> list[Any]:
 
 
 class TorchTrainer(Trainer):
-    """PyTorch, eager, with its fused Adam."""
+    """PyTorch, eager, with its fused optimizers."""
 
     name, package = cases.TORCH, "torch"
 
@@ -56,9 +57,12 @@ class TorchTrainer(Trainer):
         if problem.net.task == "numbers":
             self.y = self.y[:, None]
         self.loss = nn.CrossEntropyLoss() if problem.net.task == "classes" else nn.MSELoss()
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=problem.rate, betas=(BETA1, BETA2), eps=EPSILON, fused=True
-        )
+        options = {"lr": problem.rate, "fused": True}
+        if problem.optimizer == cases.MOMENTUM:
+            make = functools.partial(torch.optim.SGD, momentum=MOMENTUM)
+        else:
+            make = functools.partial(torch.optim.Adam, betas=(BETA1, BETA2), eps=EPSILON)
+        self.optimizer = make(self.model.parameters(), **options)
 
     @property
     def thread_choices(self) -> Sequence[int]:
@@ -119,10 +123,11 @@ class JaxTrainer(Trainer):
         import jax
         import jax.numpy as jnp
 
+        jax.config.update("jax_enable_x64", problem.dtype == "float64")
         self.X, self.y = jnp.array(problem.X), jnp.array(problem.y)
         weights = [(jnp.array(W), jnp.array(b)) for W, b in problem.weights]
         zeros = [jax.tree.map(jnp.zeros_like, weights) for _ in range(2)]
-        self.state = (weights, *zeros, jnp.zeros(()))
+        self.state = (weights, *zeros, jnp.zeros((), problem.dtype))
         self._epoch = jax.jit(_jax_epoch(problem), donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
@@ -151,7 +156,13 @@ def _jax_epoch(problem: Problem) -> Any:
             return jnp.mean((outputs[:, 0] - y) ** 2)
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], 1))
 
-    def step(state: Any, rows: Any) -> Any:
+    def momentum_step(state: Any, rows: Any) -> Any:
+        weights, velocity, *rest = state
+        value, gradient = jax.value_and_grad(loss)(weights, *rows)
+        velocity = jax.tree.map(lambda v, g: MOMENTUM * v - problem.rate * g, velocity, gradient)
+        return (jax.tree.map(jnp.add, weights, velocity), velocity, *rest), value
+
+    def adam_step(state: Any, rows: Any) -> Any:
         weights, mean, square, t = state
         value, gradient = jax.value_and_grad(loss)(weights, *rows)
         t = t + 1
@@ -166,6 +177,7 @@ def _jax_epoch(problem: Problem) -> Any:
 
     def epoch(state: Any, X: Any, y: Any, order: Any) -> Any:
         batches = X[order].reshape(-1, problem.batch, X.shape[1])
+        step = momentum_step if problem.optimizer == cases.MOMENTUM else adam_step
         return jax.lax.scan(step, state, (batches, y[order].reshape(-1, problem.batch)))
 
     return epoch
@@ -188,13 +200,20 @@ class SklearnTrainer(Trainer):
         from sklearn.neural_network import MLPClassifier, MLPRegressor
 
         kind = MLPClassifier if problem.net.task == "classes" else MLPRegressor
+        rate, solver = problem.rate, "adam"
+        if problem.optimizer == cases.MOMENTUM:
+            # Its squared error is half of what the others call by that name.
+            rate, solver = rate * (1 if problem.net.task == "classes" else 2), "sgd"
         self.model = kind(
             hidden_layer_sizes=problem.net.sizes[1:-1],
             activation=_SKLEARN_NAMES.get(problem.net.activation, problem.net.activation),
             batch_size=problem.batch,
             alpha=0,
-            learning_rate_init=problem.rate,
+            solver=solver,
+            learning_rate_init=rate,
             shuffle=False,
+            momentum=MOMENTUM,
+            nesterovs_momentum=False,
             beta_1=BETA1,
             beta_2=BETA2,
             epsilon=EPSILON,
@@ -220,7 +239,6 @@ class SklearnTrainer(Trainer):
 
     def epoch(self, order: np.ndarray) -> float:
         self._learn(self.problem.X[order], self.problem.y[order])
-        # Its squared error is half of what the others call by that name.
         return float(self.model.loss_) * (1 if self.problem.net.task == "classes" else 2)
 
     def curve(self, orders: Sequence[np.ndarray]) -> list[float]:
@@ -229,6 +247,8 @@ class SklearnTrainer(Trainer):
         scikit-learn adds epsilon to the root of the second moment before correcting it, the others
         after.
         """
+        if self.problem.optimizer == cases.MOMENTUM:
+            return super().curve(orders)
         batch, steps, losses = self.problem.batch, 0, []
         for order in orders:
             total = 0.0

@@ -77,7 +77,7 @@ def problem(case: Reference, settings: Settings, n_rows: int) -> Problem:
 
 def trainer(case: Reference, at: Problem) -> OurTrainer:
     """Our side, with plain gradient descent."""
-    return OurTrainer(at, dtype=case.dtype, optimizer=fastmlp.SGD(at.rate))
+    return OurTrainer(at, optimizer=fastmlp.SGD(at.rate))
 
 
 def compare(case: Reference, small: Problem, reference: type[PerSample]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import cases
 from .cases import Net
 from .data import Table
 
@@ -40,7 +41,9 @@ class Problem:
         A whole number of batches, so that all sides do the same work.
     batch : int
     rate : float, default 1e-3
-        Learning rate of Adam.
+        Learning rate.
+    optimizer : str
+        Of `cases`.
     """
 
     net: Net
@@ -49,13 +52,27 @@ class Problem:
     y: np.ndarray
     batch: int
     rate: float = 1e-3
+    optimizer: str = cases.ADAM
 
     @classmethod
-    def of(cls, net: Net, table: Table, batch: int, seed: int = 0) -> Problem:
+    def of(cls, net: Net, table: Table, batch: int) -> Problem:
+        """Adam, float32, on as many rows as fill whole batches."""
+        return cls.of_case(cases.Training("", net, batch, {}), table)
+
+    @classmethod
+    def of_case(cls, case: cases.Training, table: Table, seed: int = 0) -> Problem:
         """The problem on as many rows as fill whole batches; the seed is for the weights."""
-        n_rows = len(table.X) // batch * batch
-        weights = initial_weights(net, seed=seed)
-        return cls(net, weights, table.X[:n_rows], table.y[:n_rows], batch)
+        n_rows = len(table.X) // case.batch * case.batch
+        X, y = table.X[:n_rows].astype(case.dtype, copy=False), table.y[:n_rows]
+        if case.net.task == "numbers":
+            y = y.astype(case.dtype, copy=False)
+        weights = initial_weights(case.net, case.dtype, seed)
+        return cls(case.net, weights, X, y, case.batch, optimizer=case.optimizer)
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights and the rows."""
+        return self.X.dtype.name
 
     @property
     def n_rows(self) -> int:

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from . import rows
-from .cases import ACTIVATIONS, Case, Inference, Net, Training
+from .cases import ACTIVATIONS, ADAM, MOMENTUM, Case, Inference, Net, Training
 from .rows import Row
 
 INPUTS, WIDTHS, BATCHES = (5, 2_000), (8, 1_024), (1, 2_048)
+DTYPES = ("float32", "float32", "float64")
 CLASSES, MOST_LAYERS = (3, 100), 6  # of two, scikit-learn makes one output
 MOST_WORK = 4e8  # multiplications of a forward pass, so that one case does not take all the time
 MOST_NUMBERS = 4e7  # of a table
@@ -31,7 +32,9 @@ def drawn(count: int, seed: int) -> Iterator[Case]:
         most = int(MOST_NUMBERS / net.sizes[0])
         in_all = max(n_rows, min(LEAST_ROWS, 64 * n_rows, most))
         name = f"sweep {seed}.{number}: {net}"
-        yield Training(f"{name}, batch {n_rows}", net, n_rows, {}, in_all)
+        optimizer, dtype = str(rng.choice((ADAM, MOMENTUM))), str(rng.choice(DTYPES))
+        how = f"{name}, batch {n_rows}, {optimizer}, {dtype}"
+        yield Training(how, net, n_rows, {}, in_all, optimizer, dtype)
         yield Inference(f"{name}, {n_rows} rows", net, n_rows)
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 import fastmlp
 
+from . import cases
 from .cases import OURS
 from .machine import n_cores
 from .problem import Problem
@@ -76,16 +77,25 @@ class Trainer:
 _ACTIVATIONS = {"relu": fastmlp.ReLU, "tanh": fastmlp.Tanh, "sigmoid": fastmlp.Sigmoid}
 
 
-def network_for(problem: Problem, dtype: str = "float32") -> fastmlp.Network:
+MOMENTUM = 0.9
+
+
+def network_for(problem: Problem) -> fastmlp.Network:
     """Our network with the problem's weights."""
     layers: list[fastmlp.Layer] = []
     for _, n_out in problem.net.layers:
         layers += [fastmlp.Dense(n_out), _ACTIVATIONS[problem.net.activation]()]
     loss = "softmax_cross_entropy" if problem.net.task == "classes" else "mean_squared_error"
-    net = fastmlp.Network(layers[:-1], loss=loss, dtype=dtype).build(problem.net.sizes[0])
+    net = fastmlp.Network(layers[:-1], loss=loss, dtype=problem.dtype).build(problem.net.sizes[0])
     for layer, (W, b) in zip(net.layers[::2], problem.weights, strict=True):
         layer.W, layer.b = W, b
     return net
+
+
+_OPTIMIZERS: dict[str, Callable[[float], Any]] = {
+    cases.ADAM: fastmlp.Adam,
+    cases.MOMENTUM: lambda rate: fastmlp.SGD(rate, momentum=MOMENTUM),
+}
 
 
 class OurTrainer(Trainer):
@@ -97,13 +107,12 @@ class OurTrainer(Trainer):
         self,
         problem: Problem,
         n_threads: int | None = None,
-        dtype: str = "float32",
         optimizer: Any = None,
     ) -> None:
         super().__init__(problem)
-        self.net = network_for(problem, dtype)
+        self.net = network_for(problem)
         self.options = {
-            "optimizer": optimizer or fastmlp.Adam(problem.rate),
+            "optimizer": optimizer or _OPTIMIZERS[problem.optimizer](problem.rate),
             "batch_size": problem.batch,
             "n_threads": n_threads,
         }

@@ -29,7 +29,7 @@ def run(
     table = data.rows_for(
         case.net, settings.data_home, max(CHECKED_STEPS * case.batch, CHECKED_ROWS)
     )
-    starts = [Problem.of(case.net, table, case.batch, seed) for seed in range(STARTS)]
+    starts = [Problem.of_case(case, table, seed) for seed in range(STARTS)]
     equal: dict[str, type[Trainer]] = {}
     for name, trainer in trainers.items():
         if name in SLOW_TO_START and name not in case.targets:
@@ -71,7 +71,7 @@ def _timed(
     case: Training, settings: Settings, trainers: Mapping[str, type[Trainer]]
 ) -> Iterator[Row]:
     table = data.rows_for(case.net, settings.data_home, case.n_rows)
-    problem = Problem.of(case.net, table, case.batch)
+    problem = Problem.of_case(case, table)
     sides = {name: trainer(problem) for name, trainer in trainers.items()}
     for side in sides.values():
         choose_threads(side, settings.min_seconds)

@@ -46,7 +46,7 @@ def _training(case: cases.Training, n_threads: int | None) -> Sample:
     from .trainers import OurTrainer
 
     table = data.rows_for(case.net, None, min(case.n_rows, MOST_ROWS))
-    return OurTrainer(Problem.of(case.net, table, case.batch), n_threads).sample
+    return OurTrainer(Problem.of_case(case, table), n_threads).sample
 
 
 def _inference(case: cases.Inference) -> Sample:

@@ -296,6 +296,9 @@ def test_a_sweep_draws_the_same_shapes_for_the_same_seed() -> None:
     nets = [case.net for case in found if isinstance(case, cases.Training)]
     assert {net.activation for net in nets} == set(cases.ACTIVATIONS)
     assert {net.task for net in nets} == {"classes", "numbers"}
+    trained = [case for case in found if isinstance(case, cases.Training)]
+    assert {case.optimizer for case in trained} == {cases.ADAM, cases.MOMENTUM}
+    assert {case.dtype for case in trained} == set(sweep.DTYPES)
     for case in found:
         assert isinstance(case, cases.Training | cases.Inference)
         assert case.net.n_params * getattr(case, "batch", case.n_rows) <= sweep.MOST_WORK
@@ -304,11 +307,17 @@ def test_a_sweep_draws_the_same_shapes_for_the_same_seed() -> None:
 
 @pytest.mark.parametrize("activation", cases.ACTIVATIONS)
 @pytest.mark.parametrize("task", ["classes", "numbers"])
-def test_peers_compute_every_activation(activation: str, task: str) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"), [(cases.ADAM, "float32"), (cases.MOMENTUM, "float64")]
+)
+def test_peers_compute_what_a_sweep_draws(
+    activation: str, task: str, optimizer: str, dtype: str
+) -> None:
     net = cases.Net((6, 5, 4, 3 if task == "classes" else 1), task, activation)
     assert str(net).endswith(activation) or activation == "relu"
     found = list(inference.run(cases.Inference("some rows", net, 9), QUICK))
-    found += training.run(cases.Training("some steps", net, 4, {}, 64), QUICK)
+    steps = cases.Training("some steps", net, 4, {}, 64, optimizer, dtype)
+    found += training.run(steps, QUICK)
     assert {row.status for row in found} <= {rows.EQUAL, rows.SKIPPED}, [row.note for row in found]
     assert sum(row.status == rows.EQUAL for row in found) >= 3  # NumPy, and scikit-learn twice
 
