@@ -1,6 +1,7 @@
 """The command: `python -m benchmarks` measures everything, `--quick` only checks equality.
 
-Results are merged into the files of the output folder, so that a run of some cases keeps the rest.
+Results are merged into the files of the output folder, so that a run of some cases keeps the rest,
+and what other kinds of machines measured. Pictures show the kind that has measured most.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import data, machine, report, rows, sweep
-from .cases import Case, Training
+from .cases import CASES, Case, Training
 from .report import Results
 from .rows import Row
-from .run import chosen, matching, run_case
+from .run import matching, run_case
 from .settings import Settings
 
 BUSY = 0.5  # load of other processes above which figures are distorted
@@ -71,18 +72,21 @@ def results_path(options: argparse.Namespace) -> Path | None:
     return (options.output or machine.ROOT / machine.RESULTS_FOLDER) / "results.json"
 
 
+def listed(options: argparse.Namespace) -> Sequence[Case]:
+    """All cases that a run with these options can measure."""
+    return list(sweep.drawn(options.sweep, options.seed)) if options.sweep else CASES
+
+
 def cases_of(options: argparse.Namespace) -> list[Case]:
     """The cases that the options choose."""
-    if options.sweep:
-        return matching(options.only, sweep.drawn(options.sweep, options.seed))
-    found = chosen(options.only)
+    found = matching(options.only, listed(options))
     return [case for case in found if isinstance(case, Training)] if options.busy else found
 
 
 def run(options: argparse.Namespace) -> list[Row]:
     """Run the chosen cases, saving after each so that an interrupted run is not lost."""
     settings, path = settings_from(options), results_path(options)
-    results = Results(path) if path else None
+    results = Results(path, listed(options)) if path else None
     load, all_rows = machine.load(), list[Row]()
     if not settings.quick and load is not None and load > BUSY:
         print(f"warning: this machine is busy (load {load}), so timings will not be right")
@@ -108,8 +112,9 @@ def _draw(results: Results, folder: Path) -> None:
         return
     from . import plots, summary
 
-    plots.draw(results.rows(), folder)
-    summary.draw(results.rows(), folder)
+    found = results.rows(results.kinds()[0])
+    plots.draw(found, folder)
+    summary.draw(found, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -112,6 +112,12 @@ def name_of(machine: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def kind_of(machine: dict[str, Any]) -> str:
+    """What makes figures comparable: the processor, its cores and its vectors."""
+    bits = 8 * machine["vector_bytes"]
+    return f"{machine['cpu']}, {machine['cores']} cores, {bits}-bit vectors"
+
+
 def load() -> float | None:
     """Processes that ran or waited in the last minute; None if the system does not count them."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

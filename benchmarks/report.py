@@ -1,11 +1,13 @@
 """Results on disk: a JSON file that partial runs are merged into, and a table made from it.
 
-Each row stores the commit, the date and the machine of its measurement.
+Each row stores the commit, the date and the machine of its measurement. Every kind of machine has
+rows and tables of its own, so that a run on one does not replace what another measured.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ rates, it is ours divided by theirs). Each ratio compares two timings of the sam
 shows the median over the rounds, and the spread as lowest, lower quartile, upper quartile and
 highest. Two sides are *level* where the middle half of the ratios includes 1. Only rows that
 another library wins are **red**. Every library uses one thread or all of them, whichever is faster.
+Shared machines differ from hour to hour, so compare ratios and not seconds.
 """
-_GOALS = """## Goals of our own
+_SIDE_BY_SIDE = """## Times better on each kind of machine
+"""
+_GOALS = """### Goals of our own
 
 Every row also has a target, set before the work began: how many times better it was to be. {met} of
 {all} are reached; these are not:
@@ -32,6 +37,7 @@ Every row also has a target, set before the work began: how many times better it
 """
 _COLUMNS = ("case", "against", "times better", "ours", "theirs", "result", "spread", "note")
 _GOAL_COLUMNS = ("case", "against", "times better", "goal")
+_Key = tuple[str, str]  # the kind of machine, and the row's own key
 _TITLES = {
     "training": "Training, float32, Adam",
     "reference": "Against the per-sample reference, plain SGD",
@@ -57,36 +63,48 @@ class Results:
     ----------
     path : Path
         The JSON file; read if it is there.
+    listed : sequence of Case
+        The cases in the order of the tables. Stored rows of other cases are dropped.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listed: Sequence[cases.Case] = cases.CASES) -> None:
         self.path = path
+        self._place = {(case.group, case.name): i for i, case in enumerate(listed)}
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.machines: dict[str, Any] = kept.get("machines", {})
-        known = {(case.group, case.name) for case in cases.CASES}
-        self._kept: dict[str, dict[str, Any]] = {
-            key: values
-            for key, values in kept.get("rows", {}).items()
-            if (values["group"], values["case"]) in known
-        }
+        self._kept: dict[_Key, dict[str, Any]] = {}
+        for values in kept.get("rows", []):
+            if (values["group"], values["case"]) in self._place:
+                kind = machine.kind_of(self.machines[values["machine"]])
+                self._kept[kind, Row.from_dict(values).key] = values
 
-    def rows(self) -> list[Row]:
-        """All rows in the order of the table of cases, peers by their names."""
-        place = {(case.group, case.name): i for i, case in enumerate(cases.CASES)}
-        found = [Row.from_dict(values) for values in self._kept.values()]
-        return sorted(found, key=lambda row: (place[row.group, row.case], row.peer.lower()))
+    def kinds(self) -> list[str]:
+        """The kinds of machines that have rows, the one with most of them first."""
+        return [kind for kind, _ in Counter(kind for kind, _ in self._kept).most_common()]
+
+    def rows(self, kind: str) -> list[Row]:
+        """All rows of a kind of machine in the order of the cases, peers by their names."""
+        found = [Row.from_dict(values) for (on, _), values in self._kept.items() if on == kind]
+        return sorted(found, key=lambda row: (self._place[row.group, row.case], row.peer.lower()))
 
     def merge(self, new: Iterable[Row]) -> None:
-        """Replace the rows of the cases that ran; a skipped row never replaces a measured one."""
-        new = list(new)
+        """Replace the rows of the cases that ran; a skipped row never replaces a measured one.
+
+        Rows of other kinds of machines stay.
+        """
+        new, this = list(new), machine.record()
+        here = machine.kind_of(this)
         ran = {(row.group, row.case) for row in new}
-        skipped = {row.key for row in new if row.status == rows.SKIPPED and row.key in self._kept}
+        skipped = {
+            (here, row.key)
+            for row in new
+            if row.status == rows.SKIPPED and (here, row.key) in self._kept
+        }
         self._kept = {
             key: values
             for key, values in self._kept.items()
-            if (values["group"], values["case"]) not in ran or key in skipped
+            if key[0] != here or (values["group"], values["case"]) not in ran or key in skipped
         }
-        this = machine.record()
         self.machines[machine.name_of(this)] = this
         origin = {
             "machine": machine.name_of(this),
@@ -95,29 +113,44 @@ class Results:
             "load": machine.load(),
         }
         for row in new:
-            if row.key not in skipped:
-                self._kept[row.key] = row.to_dict() | origin
+            if (here, row.key) not in skipped:
+                self._kept[here, row.key] = row.to_dict() | origin
         used = {values["machine"] for values in self._kept.values()}
         self.machines = {name: self.machines[name] for name in self.machines if name in used}
 
     def write(self) -> None:
         """Write the JSON file and the table next to it, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        data = {"machines": self.machines, "rows": self._kept}
+        data = {"machines": self.machines, "rows": list(self._kept.values())}
         _replace(self.path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         _replace(self.path.with_suffix(".md"), self.markdown())
 
     def markdown(self) -> str:
-        """The table, a section for each group, and the machines."""
-        found = self.rows()
+        """All kinds of machines side by side, a section for each of them, and where and when."""
         parts = [_HEADER]
-        for group in cases.GROUPS:
-            inside = [row for row in found if row.group == group]
-            if inside:
-                parts.append(f"## {title(group)}\n\n{table(inside)}")
-        parts.append(_goals(found))
+        if len(self.kinds()) > 1:
+            parts.append(f"{_SIDE_BY_SIDE}\n{self._side_by_side()}")
+        for kind in self.kinds():
+            parts.append(f"## {kind}\n")
+            found = self.rows(kind)
+            for group in cases.GROUPS:
+                inside = [row for row in found if row.group == group]
+                if inside:
+                    parts.append(f"### {title(group)}\n\n{table(inside)}")
+            parts.append(_goals(found))
         parts.append(self._origins())
         return "\n".join(parts)
+
+    def _side_by_side(self) -> str:
+        """A line for each comparison, with its median ratio on every kind of machine."""
+        lines: dict[tuple[int, str], list[str]] = {}
+        for column, kind in enumerate(self.kinds(), start=2):
+            for row in self.rows(kind):
+                if row.ratio is not None:
+                    key = self._place[row.group, row.case], row.peer.lower()
+                    blank = [row.case, row.peer, *("" for _ in self.kinds())]
+                    lines.setdefault(key, blank)[column] = _cells(row)[2]
+        return _markdown(("case", "against", *self.kinds()), (lines[key] for key in sorted(lines)))
 
     def _origins(self) -> str:
         """Machines, versions and commits, as a list."""

@@ -43,13 +43,8 @@ RUNNERS: dict[type[Case], Callable[[Any, Settings], Iterator[Row]]] = {
 }
 
 
-def chosen(pattern: str) -> list[Case]:
-    """Listed cases whose key (group/name) contains the pattern, or matches it as `matching`."""
-    return matching(pattern, cases.CASES)
-
-
 def matching(pattern: str, among: Iterable[Case]) -> list[Case]:
-    """Those whose key contains the pattern, or matches it if it has wildcards."""
+    """Those whose key (group/name) contains the pattern, or matches it if it has wildcards."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
     return [case for case in among if fnmatch.fnmatchcase(case.key, pattern)]

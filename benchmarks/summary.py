@@ -87,4 +87,5 @@ if __name__ == "__main__":
     folder = machine.ROOT / machine.RESULTS_FOLDER
     results = report.Results(folder / "results.json")
     results.write()
-    print(*plots.draw(results.rows(), folder), draw(results.rows(), folder), sep="\n")
+    found = results.rows(results.kinds()[0])
+    print(*plots.draw(found, folder), draw(found, folder), sep="\n")

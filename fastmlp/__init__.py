@@ -28,6 +28,7 @@ _MODULES = {
     "tools.gradient_check": ["check_part"],
     "training.stepper": ["Stepper"],
     "training.batches": ["BatchTrainer"],
+    "training.many": ["fit_many"],
     "serving.predictor": ["Predictor"],
     "tracing.trace": ["Trace"],
     "training.history": ["History"],
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from .training.checkpoint import Checkpoint as Checkpoint
     from .training.early_stopping import EarlyStopping as EarlyStopping
     from .training.history import History as History
+    from .training.many import fit_many as fit_many
     from .training.rate_range import RateRange as RateRange
     from .training.rate_range import find_learning_rate as find_learning_rate
     from .training.stepper import Stepper as Stepper

@@ -26,6 +26,7 @@ from benchmarks import (
     data,
     equality,
     inference,
+    machine,
     measure,
     memory,
     peak,
@@ -153,9 +154,11 @@ def test_the_stored_page_is_what_the_stored_figures_say() -> None:
     folder = ROOT / "docs" / "benchmarks"
     results = report.Results(folder / "results.json")
     assert (folder / "results.md").read_text(encoding="utf-8") == results.markdown()
-    goals = results.markdown().partition("## Goals of our own")[2].partition("\n## ")[0]
-    missed = [row for row in results.rows() if row.status == rows.MISSED]
-    assert goals.count("\n| ") == len(missed) + 2
+    for kind in results.kinds():
+        section = results.markdown().partition(f"\n## {kind}")[2].partition("\n## ")[0]
+        goals = section.partition("### Goals of our own")[2]
+        missed = [row for row in results.rows(kind) if row.status == rows.MISSED]
+        assert goals.count("\n| ") == (len(missed) + 2 if missed else 0)
 
 
 def test_curves_parameters_outputs_and_bits_can_differ() -> None:
@@ -345,14 +348,20 @@ def test_sweeps_and_busy_runs_leave_the_stored_results_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
-    monkeypatch.setattr(
-        command, "run_case", lambda case, *_, busy: done.append((case.group, busy)) or []
-    )
+
+    def run_case(case: cases.Case, _: Settings, busy: bool) -> list[Row]:
+        done.append((case.group, busy))
+        return [_row(case, "JAX", 1.0)]
+
+    monkeypatch.setattr(command, "run_case", run_case)
     assert main(["--sweep", "2", "--seed", "5", "--output", str(tmp_path)]) == 0
     assert main(["--busy", "--only", "batch 32", "--output", str(tmp_path)]) == 0
     groups = [("training", False), ("inference", False)]
     assert done == [*groups, *groups, *3 * [("training", True)]]
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["busy", "sweep-5"]
+    drawn = list(sweep.drawn(2, 5))
+    found = report.Results(tmp_path / "sweep-5.json", drawn)
+    assert [row.case for row in found.rows(*found.kinds())] == [case.name for case in drawn]
     with pytest.raises(SystemExit, match="no --busy"):
         main(["--sweep", "2", "--busy"])
 
@@ -404,7 +413,8 @@ def test_partial_runs_are_merged(tmp_path: Path) -> None:
     results.merge([_row(second, "PyTorch", 3.0)])
     results.merge([_row(first, "PyTorch", 4.0), _row(first, "JAX", 0.0, rows.SKIPPED)])
     results.write()
-    found = report.Results(path).rows()
+    results = report.Results(path)
+    found = results.rows(*results.kinds())
     figures = [(row.case, row.peer, row.ours) for row in found]
     assert figures == [
         (second.name, "PyTorch", 3.0),
@@ -413,9 +423,29 @@ def test_partial_runs_are_merged(tmp_path: Path) -> None:
     ]
     assert found[0].ratio == Spread(0.5, 1.0, 2.0, 3.0, 4.0)
     kept = json.loads(path.read_text(encoding="utf-8"))
-    assert all(row["machine"] in kept["machines"] for row in kept["rows"].values())
+    assert all(row["machine"] in kept["machines"] for row in kept["rows"])
     assert str(ROOT) not in path.read_text(encoding="utf-8")
     assert [file.name for file in path.parent.iterdir() if "new" in file.name] == []
+
+
+def test_kinds_of_machines_keep_their_own_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, here = cases.TRAINING[0], machine.record()
+    results = report.Results(tmp_path / "results.json")
+    results.merge([_row(case, "PyTorch", 1.0), _row(case, "JAX", 1.0)])
+    monkeypatch.setattr(machine, "record", lambda: here | {"vector_bytes": 16})
+    results.merge([_row(case, "PyTorch", 2.0)])
+    results.write()
+    results = report.Results(results.path)
+    first, second = results.kinds()
+    assert first == machine.kind_of(here)
+    assert "128-bit" in second
+    assert [row.ours for row in results.rows(first)] == [1.0, 1.0]
+    assert [row.ours for row in results.rows(second)] == [2.0]
+    text = results.markdown()
+    assert f"| {case.name} | JAX | 2 |  |\n| {case.name} | PyTorch | 2 | 2 |" in text
+    assert text.index(f"\n## {first}") < text.index(f"\n## {second}")
 
 
 def test_the_table_is_well_formed(tmp_path: Path) -> None:
@@ -425,7 +455,8 @@ def test_the_table_is_well_formed(tmp_path: Path) -> None:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == len(cases.CASES) + 2 * len(cases.GROUPS)
     assert {line.replace("\\|", "").count("|") for line in lines} == {9}
-    assert text.count("\n## ") == len(cases.GROUPS) + 1
+    assert text.count("\n### ") == len(cases.GROUPS)
+    assert text.count("\n## ") == 2  # this machine, and where and when
     numbers = [report.number(value) for value in (0.012345, 1.5, 99.96, 12345.6)]
     assert numbers == ["0.0123", "1.5", "100", "12,300"]
 
@@ -447,7 +478,7 @@ def test_every_case_can_be_run_named_and_drawn() -> None:
     assert len(set(keys)) == len(keys)
     assert {type(case) for case in cases.CASES} <= set(run.RUNNERS)
     assert all(report.title(group) for group in cases.GROUPS)
-    assert run.chosen("inference/one row, 784-32-10") == [cases.INFERENCE[0]]
+    assert run.matching("inference/one row, 784-32-10", cases.CASES) == [cases.INFERENCE[0]]
 
 
 def test_arithmetic_of_steps_and_memory() -> None:

@@ -20,7 +20,7 @@ python -m pip install '.[bench]' && python -m benchmarks --data-home DIR
 def page() -> str:
     """The page, in Markdown, from results.json."""
     results = report.Results(FOLDER / "results.json")
-    found = results.rows()
+    found = [row for kind in results.kinds() for row in results.rows(kind)]
     verdicts = [rows.verdict(row) for row in found if row.peer in rows.PEERS]
     faster, level, slower = map(verdicts.count, (rows.FASTER, rows.LEVEL, rows.SLOWER))
     count = (
@@ -29,9 +29,9 @@ def page() -> str:
     )
     text = results.markdown()
     for group in cases.GROUPS:
-        heading = f"## {report.title(group)}\n"
-        if (FOLDER / f"{group}.png").exists():
-            text = text.replace(heading, f"{heading}\n{_picture(group)}\n")
+        heading = f"### {report.title(group)}\n"
+        if (FOLDER / f"{group}.png").exists():  # of the first kind of machine
+            text = text.replace(heading, f"{heading}\n{_picture(group)}\n", 1)
     text = re.sub(r"((?:^\|.*\n)+)", r":::{container} figures\n\1:::\n", text, flags=re.MULTILINE)
     front, mark, rest = text.partition("\n## ")
     return front + count + COMMAND + mark + rest

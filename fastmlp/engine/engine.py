@@ -247,12 +247,20 @@ class Engine(Job):
         return kernel.address(self.dtype)
 
     def point_at(
-        self, order: np.ndarray, encoded: Encoded, weights: np.ndarray, n_steps: int
+        self,
+        order: np.ndarray,
+        encoded: Encoded,
+        weights: np.ndarray,
+        n_steps: int,
+        repeats: int = 1,
     ) -> None:
-        """Set the samples, their order, targets and weights."""
+        """Set the samples, their order, targets and weights.
+
+        repeats: how often steps go through `order`, which is put in another order in between.
+        """
         samples, n, dtype = self.samples, self.table.n_rows, self.dtype
         n_epochs, n_visits = order.shape if order.ndim == 2 else (1, order.size)
-        if n_steps != n_epochs * -(-n_visits // self.rows_per_step):
+        if n_steps != repeats * n_epochs * -(-n_visits // self.rows_per_step):
             raise InputError(
                 "order", f"the samples of {counted(n_steps, 'step')}", "another number of them",
                 "pass the numbers of as many steps",
@@ -314,12 +322,16 @@ class Engine(Job):
         state: np.ndarray,
         step_numbers: np.ndarray,
         losses: np.ndarray,
+        repeats: int = 1,
     ) -> None:
-        """Set the memory that the next calls read and write, and compile what they need."""
+        """Set the memory that the next calls read and write, and compile what they need.
+
+        repeats: as for `point_at`.
+        """
         if self.table.kind == SPARSE:
             self.table.addresses()  # check again: a callback may have changed their columns
         n_steps, call = step_numbers.shape[0], self.call
-        self.point_at(order, encoded, weights, n_steps)
+        self.point_at(order, encoded, weights, n_steps, repeats)
         if self.update["updates"]:
             self.model["state"] = address_of(state, "state", self.dtype, self.n_state, written=True)
         if step_numbers.size:

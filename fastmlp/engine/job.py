@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from ..model.body import Body
 
 
-def training_work(network: Body, batch_size: int) -> int:
-    """Multiplications of a step of training: forward, and backward for inputs and for weights."""
-    return 3 * batch_size * int(network.params.size)
+def training_work(n_params: int, n_rows: int) -> int:
+    """Multiplications of training on rows: forward, and backward for inputs and for weights."""
+    return 3 * n_rows * int(n_params)
 
 
 class Convention(NamedTuple):
@@ -118,13 +118,13 @@ class Job:
         self._describe_ops()
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table = table
-        self.work_per_step = work = training_work(network, batch_size) * accumulate
+        self.work_per_step = work = training_work(n, batch_size) * accumulate
         self.chooses_threads = n_threads is None
         self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
-        only_dense = all(stage.kind is None for stage in self.program.stages)
-        self.crew["by_columns"] = self.n_threads > 1 and only_dense and self.is_wide
+        self.crew["by_columns"] = self.n_threads > 1 and self._shares_columns(batch_size)
         self.read_from(table)
+        self.call["block_rows"] = self._rows_at_once()
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
     def _choose_threads(self, requested: int | None, work_per_step: int, work_per_call: int) -> int:
@@ -150,6 +150,31 @@ class Job:
             if in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) % n_threads == 0:
                 return s
         return -1
+
+    def _shares_columns(self, batch_size: int) -> bool:
+        """Whether threads share out columns: in wide layers, unless there are many rows.
+
+        Otherwise each thread reads all weights, and only its own rows of everything else.
+        """
+        only_dense = all(stage.kind is None for stage in self.program.stages)
+        rows_of_each = batch_size // self.n_threads
+        return only_dense and self.is_wide and rows_of_each < self._rows_worth_all_weights()
+
+    def _rows_worth_all_weights(self) -> int:
+        n_values = sum(stage.n_out for stage in self.program.stages)
+        return blocking.rows_worth_all_weights(int(self.model["n_params"]), n_values)
+
+    def _rows_at_once(self) -> int:
+        """Rows that a thread takes through all ops at a time; 0 for all, if threads meet in some.
+
+        In the shared op they meet before the first block, if it is the first op.
+        """
+        stages, crew = self.program.stages, self.crew
+        meets = any(stage.kind is not None and stage.kind.meets for stage in stages)
+        if meets or crew["by_columns"] or crew["shared"] > 0:
+            return 0
+        width = stages[0].n_in + 2 * sum(stage.n_out for stage in stages)
+        return blocking.rows_at_once(width, self._rows_worth_all_weights(), self.dtype.itemsize)
 
     def _describe_loss(self, loss: Loss) -> CompiledLoss:
         assert isinstance(loss, CompiledLoss)

@@ -133,6 +133,8 @@ class Judge:
         Where the parameters and buffers of the best epoch go.
     judged : ndarray like `Body.learned`, optional
         The parameters and buffers to judge, an average, say; by default the network's own.
+    rows : ndarray of shape (n,) int32, optional
+        The numbers of the held-out samples; by default all. `grading` is for these.
 
     Attributes
     ----------
@@ -150,10 +152,11 @@ class Judge:
         n_epochs: int,
         best_params: np.ndarray | None = None,
         judged: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
-        n_rows, n_kept = held_out.X.shape[0], network.learned.size
         self.record, self.n_epochs = engine.held_out, n_epochs
-        self.order = np.arange(n_rows, dtype=np.int32)
+        self.order = np.arange(held_out.X.shape[0], dtype=np.int32) if rows is None else rows
+        n_rows, n_kept = self.order.size, network.learned.size
         self.row_losses = np.empty(n_rows)
         self.losses, self.scores = np.empty(n_epochs), np.empty(n_epochs)
         kept = best_params if best_params is not None else np.empty(0, network.dtype)
@@ -168,9 +171,10 @@ class Judge:
         record["strict"], record["best_params"], record["n_kept"] = rule.strict, 0, n_kept
         for field, own in (
             ("jobs", self.jobs), ("row_losses", self.row_losses), ("losses", self.losses),
-            ("scores", self.scores), ("order", self.order),
+            ("scores", self.scores),
         ):  # fmt: skip
             record[field] = address_of(own, field, own.dtype, own.size, written=True)
+        record["order"] = address_of(self.order, "order", np.int32, n_rows)
         if kept.size:
             record["judged"] = address_of(
                 self.judged, "parameters and buffers", network.dtype, n_kept
@@ -181,11 +185,11 @@ class Judge:
 
     def _answer(self, engine: Engine, network: Body, held_out: Samples) -> None:
         """Make a job for predictions for each thread that has a block of rows."""
-        n_rows, n_threads, dtype = held_out.X.shape[0], engine.n_threads, network.dtype
+        n_rows, n_threads, dtype = self.order.size, engine.n_threads, network.dtype
         share = -(-n_rows // n_threads)
         block = min(JUDGED_ROWS, -(-share // TILE_ROWS) * TILE_ROWS)
         table = table_of(held_out.X, dtype)
-        weights_at = address_or_0(held_out.weights, "sample weights", dtype, n_rows)
+        weights_at = address_or_0(held_out.weights, "sample weights", dtype, table.n_rows)
         total = float(total_weight(self.order, weights_at, dtype.type(1)))
         self.answering, self.copies = list[Engine](), list[np.ndarray]()
         for _ in range(min(n_threads, -(-n_rows // block))):
@@ -243,11 +247,11 @@ class Judge:
         return int(self.record["n_stale"])
 
 
-def work_of(network: Body, held_out: Samples) -> int:
+def work_of(network: Body, n_rows: int) -> int:
     """Multiplications for one evaluation of held-out rows."""
-    return int(held_out.X.shape[0]) * int(network.params.size)
+    return n_rows * int(network.params.size)
 
 
-def is_quick(network: Body, held_out: Samples) -> bool:
+def is_quick(network: Body, n_rows: int) -> bool:
     """Whether rows are few enough to be judged within the compiled call."""
-    return work_of(network, held_out) <= JUDGED_WORK
+    return work_of(network, n_rows) <= JUDGED_WORK

@@ -188,13 +188,13 @@ def on_threads(run: Callable[[int], Any], n_threads: int, sync: np.ndarray) -> S
         sync[ABORTED] = 1
         raise
     finally:
-        _wait_for(helpers, given_all)
+        wait_for(helpers, given_all)
     if failures:
         raise failures[0]
     return Spent(time.perf_counter() - started, sum(used))
 
 
-def _wait_for(helpers: list[Helper], given_all: bool) -> None:
+def wait_for(helpers: list[Helper], given_all: bool) -> None:
     """Wait until all have ended, and only then raise an interruption.
 
     given_all: False if some may not have begun; those shall not begin any more.

@@ -451,9 +451,14 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             "weights count how often a row is seen",
         )
     weights = converted(where, "sample_weight", weights, dtype)
-    if not (weights > 0).any():  # all are zero, or too small for the type
-        raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
+    some_weight(where, weights)
     return weights
+
+
+def some_weight(where: str, weights: np.ndarray) -> None:
+    """Refuse weights that are all zero, or too small for the type."""
+    if not (weights > 0).any():
+        raise InputError(where, "some sample_weight above 0", "only zeros", "give rows a weight")
 
 
 def float_type(where: str, value: Any) -> np.dtype:

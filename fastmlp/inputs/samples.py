@@ -48,14 +48,20 @@ def read(
         where, X, y, sample_weight, body.n_features or None, body.dtype, search
     )
     X = X if order is None else X[:, order]
-    plan = planned(body, X.shape[1])._replace(feature_names=names)
+    plan = plan_for(where, body, X.shape[1], names)
     check_categories(where, body.layers, X)
+    coder = body.coder or TargetCoder.learn(where, y, body.loss, plan.n_outputs)
+    return Samples(X, coder.encode(where, y, body.dtype), weights), plan, coder
+
+
+def plan_for(where: str, body: Body, n_features: int, names: columns.Names | None) -> Plan:
+    """The sizes of a network for so many columns; `names` are theirs if it has none yet."""
+    plan = planned(body, n_features)
     if not (plan.groups or body.is_built):
         raise InputError(
             where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
         )
-    coder = body.coder or TargetCoder.learn(where, y, body.loss, plan.n_outputs)
-    return Samples(X, coder.encode(where, y, body.dtype), weights), plan, coder
+    return plan._replace(feature_names=body.feature_names or names)
 
 
 def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:

@@ -29,6 +29,17 @@ class Encoded(NamedTuple):
         chosen = self.targets.reshape(-1, n_outputs)[index]
         return Encoded(self.labels, chosen.reshape(-1))
 
+    def spread(self, index: np.ndarray, n_rows: int, n_outputs: int) -> Encoded:
+        """The targets in a table of `n_rows` rows, in which these are the rows `index`."""
+        labels, targets = self
+        if labels.size:
+            labels = np.zeros(n_rows, labels.dtype)
+            labels[index] = self.labels
+        else:
+            targets = np.zeros((n_rows, n_outputs), targets.dtype)
+            targets[index] = self.targets.reshape(-1, n_outputs)
+        return Encoded(labels, targets.reshape(-1))
+
     def dense(self, n_outputs: int) -> np.ndarray:
         """One row of numbers per sample; labels become one-hot rows."""
         if self.labels.size:
@@ -42,6 +53,11 @@ class Samples(NamedTuple):
     X: Any
     encoded: Encoded
     weights: np.ndarray  # (n,) or empty
+
+    def of_rows(self, index: np.ndarray, n_outputs: int) -> Samples:
+        """The targets and weights of some samples, still with all rows of X."""
+        weights = self.weights[index] if self.weights.size else self.weights
+        return Samples(self.X, self.encoded.rows(index, n_outputs), weights)
 
 
 @dataclass
@@ -74,7 +90,7 @@ class TargetCoder:
     @classmethod
     def learn(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
         """Decide from y's shape and values how to read it."""
-        coder = cls(n_outputs, *_reading(loss))
+        coder = cls(n_outputs, *reading(loss))
         values = _array(where, y)
         coder.flat = values.ndim == 1
         _refuse_labels_in_a_column(coder, where, values)
@@ -85,7 +101,7 @@ class TargetCoder:
     @classmethod
     def numbered(cls, where: str, y: object, loss: Loss, n_outputs: int) -> TargetCoder:
         """As `learn`, from a first batch that need not hold every class: labels count from 0."""
-        values, kind = _array(where, y), cls(n_outputs, *_reading(loss), flat=True)
+        values, kind = _array(where, y), cls(n_outputs, *reading(loss), flat=True)
         is_label = kind.task == "classes" or (kind.task == "binary" and n_outputs == 1)
         if not (is_label and values.ndim == 1 and values.dtype.kind in "iu"):
             return cls.learn(where, y, loss, n_outputs)
@@ -94,7 +110,7 @@ class TargetCoder:
 
     def suits(self, loss: Loss) -> bool:
         """Whether a loss reads targets in the same way."""
-        return (self.task, self.n_levels, self.non_negative) == _reading(loss)
+        return (self.task, self.n_levels, self.non_negative) == reading(loss)
 
     @property
     def n_columns(self) -> int:
@@ -193,7 +209,7 @@ class TargetCoder:
         return best if self.classes is None else self.classes[best]
 
 
-def _reading(loss: Loss) -> tuple[str, int, bool]:
+def reading(loss: Loss) -> tuple[str, int, bool]:
     """How a loss reads targets: its task, outputs per target, and whether they may be negative."""
     n_levels = len(loss.levels) if isinstance(loss, Quantile) else 1
     return loss.task, n_levels, isinstance(loss, PoissonDeviance)

@@ -54,6 +54,8 @@ MOVE = Interface(TURN_TYPE, False, ONE)
 GRADE = Interface(0, 0, 0, 0, 0, 0, 0, ONE)
 # score(parts, n_rows, n_parts, spread, divisor, found, one), see `scores`.
 SCORE = Interface(0, 0, 0, 0, 0.0, 0, ONE)
+# go_on(fit_at, one): some steps of a whole fit, see `fits`.
+FIT = Interface(0, ONE)
 # penalties, clip, limit, accumulate, average, judge, total, watch(turn, one).
 TURN = Interface(TURN_TYPE, ONE)
 

@@ -117,6 +117,7 @@ UPDATE = _record(
 
 # What a call does: the steps from from_step up to n_steps of those that order, hyper and losses
 # hold. first_step counts the steps of former calls, before all of these.
+#   block_rows  rows that a thread takes through all ops at a time, or 0 for all that are its own
 #   batch_size  rows that work space is for; rows_per_step those of a step, several times as many
 #               where gradients are accumulated
 #   losses      (n_steps,) float64
@@ -124,7 +125,7 @@ UPDATE = _record(
 #               have not, or -1; enough_after how many epochs of the call wore it out, or 0
 #   watch       the kernel that counts them, or 0
 CALL = _record(
-    "batch_size rows_per_step seed first_step from_step n_steps losses patience n_stale"
+    "batch_size rows_per_step block_rows seed first_step from_step n_steps losses patience n_stale"
     " enough_after watch",
     "tolerance best_loss",
 )
@@ -187,10 +188,25 @@ JOB = np.dtype(
     ]
 )
 
+# A fit of many epochs that one thread runs in compiled code.
+#   job         its job, with losses and hyper for all n_steps steps; step is the next of them
+#   go_on       the kernel that runs `piece` steps more; double: whether its numbers are float64
+#   rows        (n_rows,) int32, the numbers of the samples; order (n_rows,), those of an epoch in
+#               their order, which is random if it shuffles
+#   is_over     whether there are no more steps
+#   started, started_part, ended, ended_part  as `clock` writes them
+FIT = _record(
+    "job go_on double rows order shuffles step n_steps piece is_over"
+    " started started_part ended ended_part"
+)
+
 # Which batch a thread is at. `order`: address of the numbers of its samples; `first_row`: rows of
-# the step before them, where it has several batches; `total`: the sum of the weights of the step's
-# samples; `penalty_scale`: what penalties are multiplied by.
-TURN = _record("job order batch first_row step thread", "total penalty_scale")
+# the step before them, where it has several batches; `block_start`, `block_stop`: the rows of the
+# batch that the thread is at, or 0 and 0 for all that are its own; `total`: the sum of the weights
+# of the step's samples; `penalty_scale`: what penalties are multiplied by.
+TURN = _record(
+    "job order batch first_row block_start block_stop step thread", "total penalty_scale"
+)
 TURN_BYTES = 128  # two cache lines, so that no two threads write to the same one
 
 
@@ -205,6 +221,7 @@ _TURNS = _offset(JOB, "crew") + _offset(CREW, "turns")
 turns_at = records(TURN)
 jobs_at = records(JOB)
 ops_at = records(OP)
+fits_at = records(FIT)
 
 
 class Turn:

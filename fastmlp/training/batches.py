@@ -321,7 +321,7 @@ class _Memory:
         self.weights = np.ones(batch_size, dtype)
         self.losses = np.empty(1)
         if n_threads is None:
-            n_threads = threads_for(training_work(network, batch_size))
+            n_threads = threads_for(training_work(network.params.size, batch_size))
         self.engine = Engine(network, table_of(self.rows, dtype), batch_size, n_threads, optimizer)
         self.numbers, self.ahead = np.empty((1, self.engine.n_numbers)), np.empty((0, 0))
         self.first_ahead = 0

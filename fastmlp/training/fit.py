@@ -1,20 +1,15 @@
-"""`Network.fit`: its checks, and its part of the fit loop.
+"""`Network.fit`: it checks everything before anything is changed, and makes a run of it.
 
-This file has the shuffling, history, callbacks, checkpoints and Ctrl-C of `Network.fit`. Running
-steps and judging epochs is in `loop`, which the estimators share.
+What happens in the run is in `run`, and in `loop`, which the estimators share.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..engine import judging
-from ..engine.compiling import announce
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
@@ -24,22 +19,17 @@ from ..inputs.categories import check_categories
 from ..inputs.samples import adopt, read, undoing
 from ..inputs.tables import WORTH_COMPRESSING, without_zeros
 from ..inputs.targets import Samples, TargetCoder
-from ..kernels.compiler.cache import compile_seconds
-from ..kernels.rules import random
 from ..model.body import Body, Plan
-from ..nn import Dense, dropout
+from ..nn import Dense
 from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule, optimizer_of
-from ..optim.schedules import is_built_in, rates_of
-from ..serving import evaluation
-from . import loop
 from .checkpoint import Checkpoint, Resumed
 from .early_stopping import EarlyStopping
 from .history import History
-from .interrupts import CtrlC
-from .loop import Looks, Task, Trainer
+from .loop import Task
+from .run import Callbacks, Function, NotFinite, OnBatch, Run
 
-_CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
+CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
 
 class BatchCallback(Protocol):
@@ -48,8 +38,6 @@ class BatchCallback(Protocol):
     def on_batch(self, network: Any, step: int, loss: float, /) -> Any: ...
 
 
-Function = Callable[[Any, History], Any]  # of the network
-OnBatch = Callable[[Any, int, float], Any]
 Callback = Function | Checkpoint | EarlyStopping | Averaging | BatchCallback
 
 
@@ -99,21 +87,24 @@ def fit(
     adopt(network, plan, coder)
     resumed = _resumed(task, asked, epochs, shuffle)
     task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
-    run = _Run(task, epochs, shuffle, resumed, compiles, keep_finite, asked, progress)
+    run = Run(
+        task, epochs, shuffle, asked, resumed=resumed, compiles=compiles, keep_finite=keep_finite,
+        progress=progress,
+    )  # fmt: skip
     try:
         return run.fit()
     except InputError:
         if run.step == 0:  # raised by a user-defined part in the first epoch
             undo()
         raise
-    except _NotFinite as found:
+    except NotFinite as found:
         error = None if search else checks.not_finite(where, "X", samples.X)
         if error is not None:
             undo()
             raise error from None
         if run.finite_params is not None:
             network.learned[...] = run.finite_params
-        raise InputError(where, found.expected, found.got, _CALMER) from None
+        raise InputError(where, found.expected, found.got, CALMER) from None
 
 
 def _fastest(network: Body, samples: Samples, passes: int) -> Samples:
@@ -139,17 +130,7 @@ def _sizes(
     )
 
 
-class _Callbacks(NamedTuple):
-    """Callbacks by kind: functions called after epochs or batches, and built-in ones."""
-
-    functions: tuple[Function, ...]
-    on_batch: tuple[OnBatch, ...]
-    checkpoint: Checkpoint | None
-    stopping: EarlyStopping | None
-    averaging: Averaging | None
-
-
-def _resumed(task: Task, asked: _Callbacks, epochs: int, shuffle: bool) -> Resumed | None:
+def _resumed(task: Task, asked: Callbacks, epochs: int, shuffle: bool) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
     if asked.checkpoint is None:
         return None
@@ -170,19 +151,7 @@ def _resumed(task: Task, asked: _Callbacks, epochs: int, shuffle: bool) -> Resum
     return resumed
 
 
-class _EndsInEpoch(Exception):
-    """A callback or Ctrl-C ended the fit in the middle of an epoch."""
-
-
-class _NotFinite(Exception):
-    """An epoch produced nan or infinity, because of the data or of steps that are too large."""
-
-    def __init__(self, expected: str, got: str) -> None:
-        super().__init__(expected, got)
-        self.expected, self.got = expected, got
-
-
-def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
+def _checked_callbacks(where: str, callbacks: Any) -> Callbacks:
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
@@ -213,7 +182,7 @@ def _checked_callbacks(where: str, callbacks: Any) -> _Callbacks:
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
-    return _Callbacks(tuple(found), tuple(on_batch), *built_in)
+    return Callbacks(tuple(found), tuple(on_batch), *built_in)
 
 
 def _validation(
@@ -233,284 +202,3 @@ def _validation(
     X = X if order is None else X[:, order]
     check_categories(inner, layers, X)
     return Samples(X, coder.encode(inner, y, dtype), weights)
-
-
-class _Trained(NamedTuple):
-    """Some epochs: the mean loss and last learning rate of each, and why they ended early."""
-
-    losses: list[float]
-    rates: list[float]
-    ended: str
-    cut_short: str
-
-
-class _Run:
-    """One fit: the optimizer's state, the current step and the history."""
-
-    def __init__(
-        self, task: Task, n_epochs: int, shuffle: bool, resumed: Resumed | None, compiles: bool,
-        keep_finite: bool, asked: _Callbacks, progress: bool,
-    ) -> None:  # fmt: skip
-        network = task.network
-        self.task, self.network, self.optimizer = task, network, task.optimizer
-        self.n_epochs, self.shuffle = n_epochs, shuffle
-        self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
-        self.asked, self.shows_progress = asked, progress
-        self.bar: Any = None
-        self.state = np.empty(0, network.dtype)
-        if has_rule(self.optimizer):
-            self.state = self.optimizer.initial_state(network.params.size, network.dtype)
-        if resumed is not None:
-            self.step, self.history = resumed.step, resumed.history
-            if self.state.size == resumed.state.size:  # another optimizer starts with its own
-                self.state[...] = resumed.state
-        # The parameters after the last epoch without nan or infinity, if they are to be kept.
-        self.finite_params = network.learned.copy() if keep_finite else None
-        # The parameters before the first epoch, to detect an optimizer that changes nothing.
-        self.first_params = None if has_rule(self.optimizer) else network.params.copy()
-        self.stopping, best_params = asked.stopping, None
-        if self.stopping is not None:
-            best_params = self.stopping.begin(network)
-            if resumed is not None and resumed.stopping is not None:
-                self.stopping.recall(*resumed.stopping)
-        self.trainer = Trainer(task, self._looks(best_params, keep_finite), compiles)
-        if self.trainer.average is not None and resumed is not None and resumed.average is not None:
-            self.trainer.average[...] = resumed.average
-
-    def _looks(self, best_params: np.ndarray | None, keep_finite: bool) -> Looks:
-        network, held_out, asked = self.network, self.task.held_out, self.asked
-        # User-defined schedules may depend on the epochs before, so they are asked epoch by epoch.
-        schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
-        own = self.optimizer.schedules if has_rule(self.optimizer) else ()
-        return Looks(
-            self.n_epochs,
-            watched=bool(
-                asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress
-            ),
-            by_batches=bool(asked.on_batch),
-            may_share=not keep_finite and all(map(is_built_in, [*own, *schedules])),
-            grading=None if held_out is None else lambda: evaluation.grading(network, held_out),
-            rule=judging.Rule() if self.stopping is None else self.stopping.rule,
-            best_params=best_params,
-        )
-
-    def fit(self) -> History:
-        """Run the epochs that are left, until a callback, early stopping or Ctrl-C ends the fit.
-
-        The steps of an epoch that is cut short stay in the parameters, but it has no entry in the
-        history and no checkpoint.
-        """
-        history, engine = self.history, self.trainer.engine
-        compiles = engine is not None and engine.must_compile()
-        if compiles:
-            announce(self.network.dtype)  # before the progress bar is drawn
-        self.bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
-        try:
-            if engine is not None:
-                engine.compile()
-            with self.ctrl_c:
-                if self.n_left and self._is_enough():  # when the checkpoint was written
-                    history.stopped = "early_stopping"
-                loop.run(self)
-        except KeyboardInterrupt:
-            history.stopped = "interrupted"
-        except _EndsInEpoch as end:
-            history.stopped = str(end)
-        finally:
-            if self.bar is not None:
-                self.bar.close()
-        self.trainer.finish(self.stopping is not None and self.stopping.restore(self.network))
-        return history
-
-    @property
-    def n_left(self) -> int:
-        """Number of epochs left; 0 once the fit has ended."""
-        if self.history.stopped != "finished":
-            return 0
-        return max(0, self.n_epochs - self.history.epochs)
-
-    def _is_enough(self) -> bool:
-        return self.stopping is not None and self.stopping.is_over
-
-    def begin(self) -> None:
-        """Start the clock for the epochs of a call."""
-        self.started, self.compiled = time.perf_counter(), compile_seconds()
-
-    def train(self, n_epochs: int) -> _Trained:
-        """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
-        trainer, first = self.trainer, self.history.epochs
-        order = np.empty((n_epochs, trainer.n_rows), np.int32)
-        order[...] = np.arange(trainer.n_rows, dtype=np.int32)
-        if self.shuffle:
-            for number, visits in enumerate(order, first):
-                random.shuffle(visits, self.network.seed, number)
-        numbers, rates = self._step_numbers(n_epochs)
-        n_steps, steps_per_call = len(numbers), trainer.steps_per_call * n_epochs
-        parts, done, why = list[np.ndarray](), 0, ""
-        while done < n_steps and not why:
-            stop = min(done + steps_per_call, n_steps)
-            self.ctrl_c.is_computing = True
-            try:
-                part = self._train_steps(order, numbers, done, stop)
-            finally:
-                self.ctrl_c.is_computing = False
-            enough = trainer.enough_after
-            if enough:
-                part, why = part[: enough * trainer.steps_per_epoch], "early_stopping"
-            parts.append(part)
-            done += part.size
-            if not math.isfinite(part[-1]):
-                break
-            if self._after_batch(done - 1, part[-1]):
-                why = "callback"
-            if self.ctrl_c.ends_epoch():
-                why = "interrupted"
-        losses = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self._refuse_divergence(losses, first, rates)
-        self.step += done
-        whole, rest = divmod(done, trainer.steps_per_epoch)
-        means = trainer.mean_losses(losses[: done - rest]) if whole else []
-        if not (rest and why):
-            self._check_first_epoch()
-        return _Trained(means, rates[:whole].tolist(), why, why if rest else "")
-
-    def _train_steps(
-        self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
-    ) -> np.ndarray:
-        """Run steps `first` to `last`; returns their losses, fewer if Ctrl-C ended the epoch.
-
-        They are all steps of `order`, or some of its only epoch.
-
-        order: row numbers (n_epochs, n_rows) in the order of training; numbers: of all steps.
-        """
-        rows, n = order, self.trainer.rows_per_step
-        if len(order) == 1:
-            rows = order[0, first * n : last * n]
-        judge = self.trainer.judge
-        if judge is not None:
-            self.stopping.tell(judge) if self.stopping is not None else judge.begin()
-        return self.trainer.train(
-            rows, numbers[first:last], self.state, self.step + first, ends=self.ctrl_c.ends_epoch
-        )
-
-    def _after_batch(self, step: int, loss: float) -> bool:
-        """Call the callbacks of batches, if any; returns whether one of them asks to stop."""
-        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch]
-        return any(wishes)
-
-    def _step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
-        """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
-        per_epoch = self.trainer.steps_per_epoch
-        n_steps, in_all = per_epoch * n_epochs, per_epoch * self.n_epochs
-        steps = self.step + np.arange(n_steps)
-        drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
-        if not has_rule(self.optimizer):
-            return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
-        rates = rates_of(self.optimizer.schedule, steps, in_all)
-        numbers = self.optimizer.step_numbers(self.step, rates, in_all, self.network.groups)
-        last = rates[per_epoch - 1 :: per_epoch]
-        return np.hstack([numbers, drops]) if drops.size else numbers, last
-
-    def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
-        """Raise `_NotFinite` if a loss or a parameter is not finite.
-
-        Losses after the first that is not finite are meaningless, because the epoch ended there.
-
-        epoch: the epoch of the first loss; rates: learning rates of it and of those after it.
-        """
-        per_epoch = self.trainer.steps_per_epoch
-        if not np.isfinite(losses).all():
-            step = int(np.argmin(np.isfinite(losses)))
-            later, in_epoch = divmod(step, per_epoch)
-            place = f"in epoch {epoch + later + 1}, step {in_epoch + 1}"
-            got = f"{losses[step]} {place}, at learning rate {rates[later]:g}"
-            raise _NotFinite("a finite loss", got)
-        if not np.isfinite(self.network.params).all():
-            epoch += (len(losses) - 1) // per_epoch
-            raise _NotFinite(
-                "finite parameters",
-                f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
-            )
-        if self.finite_params is not None:
-            self.finite_params[...] = self.network.learned
-
-    def _check_first_epoch(self) -> None:
-        if self.first_params is not None:
-            network = self.network
-            own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
-            self.first_params = None
-
-    def judge(self, trained: _Trained) -> list[tuple[float, float]]:
-        """Loss and score of the epochs on the validation data, if there are any."""
-        before, n_epochs = self.history.epochs, len(trained.losses)
-        if self.trainer.judge is not None and self.stopping is not None and n_epochs:
-            self.stopping.hear(self.trainer.judge, before)
-        return self.trainer.judged(n_epochs, self._look_at_held_out)
-
-    def _look_at_held_out(self) -> tuple[float, float]:
-        assert self.task.held_out is not None
-        loss, score = evaluation.judged(self.network, self.task.held_out)
-        if self.stopping is not None:
-            self.stopping.look(self.network, self.history.epochs + 1, loss, score)
-        return loss, score
-
-    def record(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
-        """Add the epochs to the history; an epoch that was cut short ends the fit."""
-        compiled = compile_seconds() - self.compiled
-        seconds = time.perf_counter() - self.started - compiled
-        judged: list[Any] = found or [None] * len(trained.losses)
-        for loss, rate, validation in zip(trained.losses, trained.rates, judged, strict=True):
-            self.history.add(loss, validation, rate, seconds / len(trained.losses))
-        if trained.cut_short:
-            end = _EndsInEpoch(trained.cut_short)
-            raise end
-
-    def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
-        """Update the bar, call the callbacks, decide whether to stop, and save if due."""
-        history = self.history
-        _show(self.bar, history)
-        # All are called before any result is used, so that every callback sees every epoch.
-        wishes = [callback(self.network, history) for callback in self.asked.functions]
-        if any(wishes) or trained.ended == "callback":
-            history.stopped = "callback"
-        elif self._is_enough():
-            history.stopped = "early_stopping"
-        if self.ctrl_c.pressed:
-            history.stopped = "interrupted"
-        if self.asked.checkpoint is not None:
-            stopping = None if self.stopping is None else self.stopping.remembered(self.network)
-            self.asked.checkpoint.after_epoch(
-                self.network, history, self.state, self.step, self.n_left == 0, stopping,
-                self.task.averaging,
-            )  # fmt: skip
-
-
-def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:
-    """A progress bar that says when it waits for the compiler, and does not count that time."""
-    if not wanted:
-        return None
-    from tqdm import tqdm
-
-    compiled = compile_seconds()
-
-    class Bar(tqdm):  # type: ignore[misc]
-        def update(self, n: float | None = 1) -> bool | None:
-            nonlocal compiled
-            waited, compiled = compile_seconds() - compiled, compile_seconds()
-            if not self.disable:  # by TQDM_DISABLE, where it has no clock
-                self.start_t += waited
-                self.last_print_t += waited
-            self.set_description(refresh=False)
-            return super().update(n)
-
-    waits = "compiling, once on this machine" if compiles else None
-    return Bar(total=n_epochs, initial=done, desc=waits, unit="epoch", dynamic_ncols=True)
-
-
-def _show(bar: Any, history: History) -> None:
-    if bar is not None:
-        shown = {"loss": f"{history.loss[-1]:.4f}"}
-        if history.validation_score:
-            shown["validation"] = f"{history.validation_score[-1]:.4f}"
-        bar.set_postfix(shown, refresh=False)
-        bar.update()

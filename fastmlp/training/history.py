@@ -25,8 +25,11 @@ class History:
         Of the epoch's last step.
     seconds : list of float, optional
         Time the epoch took, in seconds, validation included and compiling left out.
-    stopped : {"finished", "early_stopping", "callback", "interrupted"}, default "finished"
-        Why the fit ended; "interrupted" is Ctrl-C; an epoch that it cut short is not counted.
+    stopped : {"finished", "early_stopping", "callback", "interrupted", "failed"}
+        Why the fit ended, by default "finished"; "interrupted" is Ctrl-C; an epoch that it cut
+        short is not counted. Only fits of `fit_many` are "failed"; others raise an error.
+    error : str, default ""
+        Why it failed.
 
     Examples
     --------
@@ -44,6 +47,7 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     stopped: str = "finished"
+    error: str = ""
 
     def __repr__(self) -> str:
         """Epochs, seconds and how each curve went, on one line."""

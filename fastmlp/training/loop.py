@@ -46,6 +46,8 @@ class Task(NamedTuple):
     n_threads : int or None
     keeps_engine : bool
         Whether the network keeps the engine, for a fit that may follow.
+    rows, held_out_rows : ndarray of shape (n,) int32, or None
+        The numbers of the samples that are used; None means all.
     """
 
     network: Body
@@ -58,6 +60,20 @@ class Task(NamedTuple):
     convention: Convention | None = None
     n_threads: int | None = None
     keeps_engine: bool = True
+    rows: np.ndarray | None = None
+    held_out_rows: np.ndarray | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Samples of an epoch."""
+        return int(self.samples.X.shape[0]) if self.rows is None else self.rows.size
+
+    @property
+    def n_held_out(self) -> int:
+        """Held-out samples."""
+        if self.held_out_rows is not None:
+            return self.held_out_rows.size
+        return 0 if self.held_out is None else int(self.held_out.X.shape[0])
 
     @property
     def rows_per_step(self) -> int:
@@ -67,7 +83,7 @@ class Task(NamedTuple):
     @property
     def steps_per_epoch(self) -> int:
         """Updates per epoch."""
-        return -(-int(self.samples.X.shape[0]) // self.rows_per_step)
+        return -(-self.n_rows // self.rows_per_step)
 
 
 class Looks(NamedTuple):
@@ -90,6 +106,8 @@ class Looks(NamedTuple):
         When the held-out rows end the fit.
     best_params : ndarray like `Body.learned`, optional
         Memory for the parameters of the best epoch.
+    in_one_call : bool
+        Whether all epochs must be one compiled call, however long it takes.
     """
 
     n_epochs: int
@@ -99,6 +117,7 @@ class Looks(NamedTuple):
     grading: Callable[[], judging.Grading] | None = None
     rule: judging.Rule = judging.Rule()
     best_params: np.ndarray | None = None
+    in_one_call: bool = False
 
 
 class Trainer:
@@ -128,7 +147,7 @@ class Trainer:
     def __init__(
         self, task: Task, looks: Looks, compiles: bool = True, first_step: int = 0
     ) -> None:
-        self.task, self.n_rows, self._first_step = task, task.samples.X.shape[0], first_step
+        self.task, self.n_rows, self._first_step = task, task.n_rows, first_step
         self.rows_per_step, self.steps_per_epoch = task.rows_per_step, task.steps_per_epoch
         self.steps_per_call = 1 if looks.by_batches else self.steps_per_epoch
         self.epochs_per_call = 1
@@ -145,13 +164,13 @@ class Trainer:
             held_out is not None
             and looks.grading is not None
             and not looks.watched
-            and judging.is_quick(network, held_out)
+            and (looks.in_one_call or judging.is_quick(network, task.n_held_out))
         )
         if looks.may_share and not looks.watched and (judges or held_out is None):
-            work = training_work(network, self.rows_per_step) * self.steps_per_epoch
+            work = training_work(network.params.size, self.rows_per_step) * self.steps_per_epoch
             if held_out is not None:
-                work += judging.work_of(network, held_out)
-            most = epochs_per_call(work, self.n_rows)
+                work += judging.work_of(network, task.n_held_out)
+            most = epochs_per_call(work, self.n_rows) if not looks.in_one_call else looks.n_epochs
             self.epochs_per_call = int(min(most, looks.n_epochs))
         self.engine = training_engine(
             network, table_of(task.samples.X, network.dtype), task.batch_size, task.n_threads,
@@ -162,8 +181,18 @@ class Trainer:
         if judges and held_out is not None and looks.grading is not None:
             self.judge = judging.Judge(
                 self.engine, network, held_out, looks.grading(), looks.rule, self.epochs_per_call,
-                looks.best_params, self.judged_params,
+                looks.best_params, self.judged_params, task.held_out_rows,
             )  # fmt: skip
+
+    def is_one_call(self, n_epochs: int) -> bool:
+        """Whether a compiled call can run so many epochs, and judge them.
+
+        Parameters
+        ----------
+        n_epochs : int
+        """
+        judges = self.task.held_out is None or self.judge is not None
+        return self.engine is not None and judges and self.epochs_per_call == n_epochs
 
     def read(self, samples: Samples) -> None:
         """Train on other samples from now on, as many as before and of the same kind.

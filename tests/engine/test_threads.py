@@ -49,14 +49,14 @@ CALL_A_MISSING_NAME = """
 import ctypes, sys
 import numba
 from numba.core import types
-from fastmlp.kernels.step import threads
+from fastmlp.kernels.step import atomics
 
 @ctypes.CFUNCTYPE(ctypes.c_int32)
 def substitute():
     return 7
 
 if sys.argv[1] == "defined":
-    threads.define("fastmlp_no_such_function", substitute)
+    atomics.define("fastmlp_no_such_function", substitute)
 missing = types.ExternalFunction("fastmlp_no_such_function", types.int32())
 
 @numba.njit
@@ -71,7 +71,7 @@ import ctypes, sys, types
 import numba
 import fastmlp.kernels.products.tiles
 
-assert "fastmlp.kernels.step.threads" not in sys.modules
+assert "fastmlp.kernels.step.atomics" not in sys.modules
 calls = []
 
 @ctypes.CFUNCTYPE(ctypes.c_int32)
@@ -82,10 +82,10 @@ def switch_to_thread():
 kernel32 = types.SimpleNamespace(SwitchToThread=switch_to_thread)
 ctypes.windll = types.SimpleNamespace(kernel32=kernel32)
 system, sys.platform = sys.platform, "win32"
-from fastmlp.kernels.step import threads
+from fastmlp.kernels.step import atomics
 sys.platform = system
 
-sched_yield = threads._sched_yield
+sched_yield = atomics._sched_yield
 
 @numba.njit
 def call():

@@ -21,7 +21,7 @@ import fastmlp
 from fastmlp import Dense, Network
 from fastmlp.engine import compiling, engine
 from fastmlp.kernels.compiler import cache, jit
-from fastmlp.training import fit as training
+from fastmlp.training import run as training
 from fastmlp.training.history import History
 
 pytestmark = pytest.mark.slow  # each test starts processes
@@ -139,7 +139,7 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
 
 @pytest.mark.nojit
 def test_seconds_leave_the_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, judge = cache._CompileClock(), training._Run.judge
+    clock, judge = cache._CompileClock(), training.Run.judge
 
     def slow(self: Any, *args: Any) -> Any:
         if not self.history.epochs:  # as in a first epoch
@@ -149,7 +149,7 @@ def test_seconds_leave_the_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None
 
     small().fit(X, Y, epochs=1)
     monkeypatch.setattr(training, "compile_seconds", clock.seconds)
-    monkeypatch.setattr(training._Run, "judge", slow)
+    monkeypatch.setattr(training.Run, "judge", slow)
     assert max(small().fit(X, Y, epochs=2).seconds) < 0.25
 
 

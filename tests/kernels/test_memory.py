@@ -135,7 +135,7 @@ MAY = {
     ("kernels/compiler/memory.py", "__basicsize__"): "the gate itself",
     ("kernels/compiler/memory.py", "byte_bounds"): "the gate itself",
     ("kernels/compiler/jit.py", "from_address"): "how interpreted kernels see memory",
-    ("kernels/step/threads.py", "c_void_p"): "of a function of the system, not of memory",
+    ("kernels/step/atomics.py", "c_void_p"): "of a function of the system, not of memory",
     ("kernels/step/outputs.py", "ctypes"): "in a kernel, of arrays whose types numba has checked",
 }
 

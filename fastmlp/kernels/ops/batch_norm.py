@@ -154,4 +154,4 @@ def backward(turn, s, one):
             found[j] = type(one)(rest * factors[j] * inverse[j])
 
 
-KIND = Kind(forward, backward, vector_gradient, _kept_bytes)
+KIND = Kind(forward, backward, vector_gradient, _kept_bytes, meets=True)

@@ -12,6 +12,7 @@ from ..compiler.jit import doubles, integers, itemsize, jit, numbers
 from ..plan import FLOAT64_BYTES
 from ..rules import random
 from ..step import shares
+from ..step.threads import my_part
 from ..views import Inputs
 
 activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
@@ -34,10 +35,12 @@ def gradient_rows(turn, first, n_columns, one):
     """Address of the gradient that is passed back, as of the batch's first row.
 
     The width changes from op to op. The shift by `first` keeps each thread in its own part of the
-    memory, even if other threads are at another op.
+    memory, even if other threads are at another op. All blocks of its rows use the same part.
     """
-    space = turn.space
-    return space["gradient"] + first * (space["gradient_width"] - n_columns) * itemsize(one)
+    space, start = turn.space, first
+    if turn.block_stop > 0:
+        start, _ = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
+    return space["gradient"] + (start * space["gradient_width"] - first * n_columns) * itemsize(one)
 
 
 @jit

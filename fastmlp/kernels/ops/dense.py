@@ -127,9 +127,13 @@ def _multiply_my_inputs(turn, s, one):
 
 @OP
 def forward_shared(turn, s, one):
-    """For the op whose inputs threads share out: each thread multiplies those of its rows of W."""
-    _multiply_my_inputs(turn, s, one)
-    shares.meet(turn)
+    """For the op whose inputs threads share out: each thread multiplies those of its rows of W.
+
+    All rows of the batch are multiplied before the first block of them goes on to the next op.
+    """
+    if shares.is_first_block(turn):
+        _multiply_my_inputs(turn, s, one)
+        shares.meet(turn)
     op, crew, block = turn.ops[s], turn.crew, shares.my_block(turn, s, one)
     parts = n_parts(op["n_in"], op["n_out"])
     stored = shares.stored_part(parts, crew["n_threads"], parts)

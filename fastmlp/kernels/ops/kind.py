@@ -44,9 +44,12 @@ class Kind(NamedTuple):
         Gradient of this thread's share of the parameters, and their update.
     kept_bytes : callable
         Returns the bytes of `kept` for the op's sizes.
+    meets : bool
+        Whether threads meet in it, because it needs all rows of the batch.
     """
 
     forward: Kernel
     backward: Kernel | None = None
     gradient: Kernel | None = None
     kept_bytes: Callable[[Sizes], int] = nothing
+    meets: bool = False

@@ -17,10 +17,12 @@ from ..tuning import (
     GRADIENT_PART,
     HOT_NUMBERS,
     INPUTS_PART,
+    LEAST_ROWS_AT_ONCE,
     PACK_SLOPES_BYTES,
     PACK_SLOPES_TILES,
     PACKED_PANELS,
     PACKED_PART,
+    ROWS_PART,
     SLOPES_PART,
     TILE_ROWS,
     WIDE_BYTES,
@@ -100,6 +102,23 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     of_inputs = int(INPUTS_PART * first) // (min(batch, DEPTH) * itemsize)
     height = min(of_inputs, int(GRADIENT_PART * second) // (width * itemsize))
     return GradientBlock(_whole_tiles(height), width)
+
+
+def rows_worth_all_weights(n_params: int, n_values: int) -> int:
+    """For how many rows it pays to read all weights once more, so that values stay in a cache.
+
+    n_values: outputs of all layers for one row.
+    """
+    return max(LEAST_ROWS_AT_ONCE, n_params // (2 * n_values))
+
+
+def rows_at_once(width: int, least: int, itemsize: int) -> int:
+    """Rows that a thread takes through all layers at a time.
+
+    width: numbers that are read and written for a row.
+    """
+    fitting = int(ROWS_PART * caches().second) // (width * itemsize)
+    return _whole_tiles(max(fitting, least))
 
 
 def in_panels(W: np.ndarray) -> np.ndarray:

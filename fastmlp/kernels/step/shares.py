@@ -42,12 +42,27 @@ def my_columns(turn, s, one):
 
 
 @jit
+def my_rows(turn):
+    """The rows of the batch that this thread is at."""
+    if turn.block_stop > 0:
+        return turn.block_start, turn.block_stop
+    return my_part(turn.batch, turn.crew["n_threads"], turn.thread)
+
+
+@jit
+def is_first_block(turn):
+    """Whether no other rows of this thread have been through the ops in this step."""
+    first, _ = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
+    return turn.block_stop == 0 or turn.block_start == first
+
+
+@jit
 def my_block(turn, s, one):
     """The part of op s that this thread computes."""
     if shares_columns(turn, s):
         left, right = my_columns(turn, s, one)
         return Block(0, turn.batch, left, right)
-    first, last = my_part(turn.batch, turn.crew["n_threads"], turn.thread)
+    first, last = my_rows(turn)
     return Block(first, last, 0, turn.ops[s]["n_out"])
 
 

@@ -1,0 +1,377 @@
+"""One run of `Network.fit` or of `fit_many`: its state, and its part of the fit loop.
+
+It has the shuffling, history, callbacks, checkpoints and Ctrl-C. Running steps and judging epochs
+is in `loop`, which the estimators share.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import judging
+from ..engine.compiling import announce
+from ..extending import own_parts
+from ..kernels.compiler.cache import compile_seconds
+from ..kernels.rules import random
+from ..nn import dropout
+from ..optim.averaging import Averaging
+from ..optim.optimizers import has_rule
+from ..optim.schedules import is_built_in, rates_of
+from ..serving import evaluation
+from . import loop
+from .checkpoint import Checkpoint, Resumed
+from .early_stopping import EarlyStopping
+from .history import History
+from .interrupts import CtrlC
+from .loop import Looks, Task, Trainer
+
+Function = Callable[[Any, History], Any]  # of the network
+OnBatch = Callable[[Any, int, float], Any]
+
+
+class Callbacks(NamedTuple):
+    """Callbacks by kind: functions called after epochs or batches, and built-in ones."""
+
+    functions: tuple[Function, ...] = ()
+    on_batch: tuple[OnBatch, ...] = ()
+    checkpoint: Checkpoint | None = None
+    stopping: EarlyStopping | None = None
+    averaging: Averaging | None = None
+
+
+class _EndsInEpoch(Exception):
+    """A callback or Ctrl-C ended the fit in the middle of an epoch."""
+
+
+class NotFinite(Exception):
+    """An epoch produced nan or infinity, because of the data or of steps that are too large."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(expected, got)
+        self.expected, self.got = expected, got
+
+
+class _Trained(NamedTuple):
+    """Some epochs: the mean loss and last learning rate of each, and why they ended early."""
+
+    losses: list[float]
+    rates: list[float]
+    ended: str
+    cut_short: str
+
+
+class Run:
+    """One fit: the optimizer's state, the current step and the history."""
+
+    def __init__(
+        self, task: Task, n_epochs: int, shuffle: bool, asked: Callbacks, *,
+        resumed: Resumed | None = None, compiles: bool = True, keep_finite: bool = False,
+        progress: bool = False, in_one_call: bool = False,
+    ) -> None:  # fmt: skip
+        network = task.network
+        self.task, self.network, self.optimizer = task, network, task.optimizer
+        self.n_epochs, self.shuffle = n_epochs, shuffle
+        self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
+        self.asked, self.shows_progress = asked, progress
+        self.bar: Any = None
+        self.state = np.empty(0, network.dtype)
+        if has_rule(self.optimizer):
+            self.state = self.optimizer.initial_state(network.params.size, network.dtype)
+        if resumed is not None:
+            self.step, self.history = resumed.step, resumed.history
+            if self.state.size == resumed.state.size:  # another optimizer starts with its own
+                self.state[...] = resumed.state
+        # The parameters after the last epoch without nan or infinity, if they are to be kept.
+        self.finite_params = network.learned.copy() if keep_finite else None
+        # The parameters before the first epoch, to detect an optimizer that changes nothing.
+        self.first_params = None if has_rule(self.optimizer) else network.params.copy()
+        self.stopping, best_params = asked.stopping, None
+        if self.stopping is not None:
+            best_params = self.stopping.begin(network)
+            if resumed is not None and resumed.stopping is not None:
+                self.stopping.recall(*resumed.stopping)
+        looks = self._looks(best_params, keep_finite)._replace(in_one_call=in_one_call)
+        self.trainer = Trainer(task, looks, compiles)
+        if self.trainer.average is not None and resumed is not None and resumed.average is not None:
+            self.trainer.average[...] = resumed.average
+
+    def _looks(self, best_params: np.ndarray | None, keep_finite: bool) -> Looks:
+        network, held_out, asked = self.network, self.task.held_out, self.asked
+        judged: Any = held_out
+        if self.task.held_out_rows is not None:
+            judged = judged.of_rows(self.task.held_out_rows, network.n_outputs)
+        # User-defined schedules may depend on the epochs before, so they are asked epoch by epoch.
+        schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
+        own = self.optimizer.schedules if has_rule(self.optimizer) else ()
+        return Looks(
+            self.n_epochs,
+            watched=bool(
+                asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress
+            ),
+            by_batches=bool(asked.on_batch),
+            may_share=not keep_finite and all(map(is_built_in, [*own, *schedules])),
+            grading=None if held_out is None else lambda: evaluation.grading(network, judged),
+            rule=judging.Rule() if self.stopping is None else self.stopping.rule,
+            best_params=best_params,
+        )
+
+    def fit(self) -> History:
+        """Run the epochs that are left, until a callback, early stopping or Ctrl-C ends the fit.
+
+        The steps of an epoch that is cut short stay in the parameters, but it has no entry in the
+        history and no checkpoint.
+        """
+        history, engine = self.history, self.trainer.engine
+        compiles = engine is not None and engine.must_compile()
+        if compiles:
+            announce(self.network.dtype)  # before the progress bar is drawn
+        self.bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
+        try:
+            if engine is not None:
+                engine.compile()
+            with self.ctrl_c:
+                if self.n_left and self._is_enough():  # when the checkpoint was written
+                    history.stopped = "early_stopping"
+                loop.run(self)
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        except _EndsInEpoch as end:
+            history.stopped = str(end)
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+        self._finish()
+        return history
+
+    def _finish(self) -> None:
+        self.trainer.finish(self.stopping is not None and self.stopping.restore(self.network))
+
+    @property
+    def n_left(self) -> int:
+        """Number of epochs left; 0 once the fit has ended."""
+        if self.history.stopped != "finished":
+            return 0
+        return max(0, self.n_epochs - self.history.epochs)
+
+    def _is_enough(self) -> bool:
+        return self.stopping is not None and self.stopping.is_over
+
+    def begin(self) -> None:
+        """Start the clock for the epochs of a call."""
+        self.started, self.compiled = time.perf_counter(), compile_seconds()
+
+    def train(self, n_epochs: int) -> _Trained:
+        """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
+        trainer, first = self.trainer, self.history.epochs
+        order = np.empty((n_epochs, trainer.n_rows), np.int32)
+        order[...] = np.arange(trainer.n_rows, dtype=np.int32)
+        if self.shuffle:
+            for number, visits in enumerate(order, first):
+                random.shuffle(visits, self.network.seed, number)
+        numbers, rates = self.step_numbers(n_epochs)
+        n_steps, steps_per_call = len(numbers), trainer.steps_per_call * n_epochs
+        parts, done, why = list[np.ndarray](), 0, ""
+        while done < n_steps and not why:
+            stop = min(done + steps_per_call, n_steps)
+            self.ctrl_c.is_computing = True
+            try:
+                part = self._train_steps(order, numbers, done, stop)
+            finally:
+                self.ctrl_c.is_computing = False
+            enough = trainer.enough_after
+            if enough:
+                part, why = part[: enough * trainer.steps_per_epoch], "early_stopping"
+            parts.append(part)
+            done += part.size
+            if not math.isfinite(part[-1]):
+                break
+            if self._after_batch(done - 1, part[-1]):
+                why = "callback"
+            if self.ctrl_c.ends_epoch():
+                why = "interrupted"
+        losses = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self._summed_up(losses, rates, why)
+
+    def _summed_up(self, losses: np.ndarray, rates: np.ndarray, why: str) -> _Trained:
+        """The epochs of some steps, which must have left finite numbers.
+
+        rates: the last learning rate of each epoch; why: what ended the steps early, if anything.
+        """
+        self._refuse_divergence(losses, self.history.epochs, rates)
+        self.step += losses.size
+        whole, rest = divmod(losses.size, self.trainer.steps_per_epoch)
+        means = self.trainer.mean_losses(losses[: losses.size - rest]) if whole else []
+        if not (rest and why):
+            self._check_first_epoch()
+        return _Trained(means, rates[:whole].tolist(), why, why if rest else "")
+
+    def take_over(
+        self, losses: np.ndarray, rates: np.ndarray, seconds: float, interrupted: bool
+    ) -> None:
+        """Record steps that `engine.fits` has run, from the first one on, and end the fit.
+
+        losses: of all steps that were run.
+        """
+        history, trainer = self.history, self.trainer
+        if trainer.enough_after:
+            losses = losses[: trainer.enough_after * trainer.steps_per_epoch]
+        if losses.size:
+            trained = self._summed_up(losses, rates, "interrupted" if interrupted else "")
+            self._add(trained, self.judge(trained), seconds)
+        if self._is_enough():
+            history.stopped = "early_stopping"
+        if interrupted:
+            history.stopped = "interrupted"
+        self._finish()
+
+    def _train_steps(
+        self, order: np.ndarray, numbers: np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """Run steps `first` to `last`; returns their losses, fewer if Ctrl-C ended the epoch.
+
+        They are all steps of `order`, or some of its only epoch.
+
+        order: row numbers (n_epochs, n_rows) in the order of training; numbers: of all steps.
+        """
+        rows, n = order, self.trainer.rows_per_step
+        if len(order) == 1:
+            rows = order[0, first * n : last * n]
+        self.prepare_judge()
+        return self.trainer.train(
+            rows, numbers[first:last], self.state, self.step + first, ends=self.ctrl_c.ends_epoch
+        )
+
+    def prepare_judge(self) -> None:
+        """Let the next call judge its epochs, if it does, from where the last one ended."""
+        judge = self.trainer.judge
+        if judge is not None:
+            self.stopping.tell(judge) if self.stopping is not None else judge.begin()
+
+    def _after_batch(self, step: int, loss: float) -> bool:
+        """Call the callbacks of batches, if any; returns whether one of them asks to stop."""
+        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch]
+        return any(wishes)
+
+    def step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
+        per_epoch = self.trainer.steps_per_epoch
+        n_steps, in_all = per_epoch * n_epochs, per_epoch * self.n_epochs
+        steps = self.step + np.arange(n_steps)
+        drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
+        if not has_rule(self.optimizer):
+            return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
+        rates = rates_of(self.optimizer.schedule, steps, in_all)
+        numbers = self.optimizer.step_numbers(self.step, rates, in_all, self.network.groups)
+        last = rates[per_epoch - 1 :: per_epoch]
+        return np.hstack([numbers, drops]) if drops.size else numbers, last
+
+    def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
+        """Raise `NotFinite` if a loss or a parameter is not finite.
+
+        Losses after the first that is not finite are meaningless, because the epoch ended there.
+
+        epoch: the epoch of the first loss; rates: learning rates of it and of those after it.
+        """
+        per_epoch = self.trainer.steps_per_epoch
+        if not np.isfinite(losses).all():
+            step = int(np.argmin(np.isfinite(losses)))
+            later, in_epoch = divmod(step, per_epoch)
+            place = f"in epoch {epoch + later + 1}, step {in_epoch + 1}"
+            got = f"{losses[step]} {place}, at learning rate {rates[later]:g}"
+            raise NotFinite("a finite loss", got)
+        if not np.isfinite(self.network.params).all():
+            epoch += (len(losses) - 1) // per_epoch
+            raise NotFinite(
+                "finite parameters",
+                f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
+            )
+        if self.finite_params is not None:
+            self.finite_params[...] = self.network.learned
+
+    def _check_first_epoch(self) -> None:
+        if self.first_params is not None:
+            network = self.network
+            own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
+            self.first_params = None
+
+    def judge(self, trained: _Trained) -> list[tuple[float, float]]:
+        """Loss and score of the epochs on the validation data, if there are any."""
+        before, n_epochs = self.history.epochs, len(trained.losses)
+        if self.trainer.judge is not None and self.stopping is not None and n_epochs:
+            self.stopping.hear(self.trainer.judge, before)
+        return self.trainer.judged(n_epochs, self._look_at_held_out)
+
+    def _look_at_held_out(self) -> tuple[float, float]:
+        assert self.task.held_out is not None
+        loss, score = evaluation.judged(self.network, self.task.held_out)
+        if self.stopping is not None:
+            self.stopping.look(self.network, self.history.epochs + 1, loss, score)
+        return loss, score
+
+    def record(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+        """Add the epochs to the history; an epoch that was cut short ends the fit."""
+        compiled = compile_seconds() - self.compiled
+        self._add(trained, found, time.perf_counter() - self.started - compiled)
+        if trained.cut_short:
+            end = _EndsInEpoch(trained.cut_short)
+            raise end
+
+    def _add(self, trained: _Trained, found: list[tuple[float, float]], seconds: float) -> None:
+        judged: list[Any] = found or [None] * len(trained.losses)
+        for loss, rate, validation in zip(trained.losses, trained.rates, judged, strict=True):
+            self.history.add(loss, validation, rate, seconds / len(trained.losses))
+
+    def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+        """Update the bar, call the callbacks, decide whether to stop, and save if due."""
+        history = self.history
+        _show(self.bar, history)
+        # All are called before any result is used, so that every callback sees every epoch.
+        wishes = [callback(self.network, history) for callback in self.asked.functions]
+        if any(wishes) or trained.ended == "callback":
+            history.stopped = "callback"
+        elif self._is_enough():
+            history.stopped = "early_stopping"
+        if self.ctrl_c.pressed:
+            history.stopped = "interrupted"
+        if self.asked.checkpoint is not None:
+            stopping = None if self.stopping is None else self.stopping.remembered(self.network)
+            self.asked.checkpoint.after_epoch(
+                self.network, history, self.state, self.step, self.n_left == 0, stopping,
+                self.task.averaging,
+            )  # fmt: skip
+
+
+def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:
+    """A progress bar that says when it waits for the compiler, and does not count that time."""
+    if not wanted:
+        return None
+    from tqdm import tqdm
+
+    compiled = compile_seconds()
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal compiled
+            waited, compiled = compile_seconds() - compiled, compile_seconds()
+            if not self.disable:  # by TQDM_DISABLE, where it has no clock
+                self.start_t += waited
+                self.last_print_t += waited
+            self.set_description(refresh=False)
+            return super().update(n)
+
+    waits = "compiling, once on this machine" if compiles else None
+    return Bar(total=n_epochs, initial=done, desc=waits, unit="epoch", dynamic_ncols=True)
+
+
+def _show(bar: Any, history: History) -> None:
+    if bar is not None:
+        shown = {"loss": f"{history.loss[-1]:.4f}"}
+        if history.validation_score:
+            shown["validation"] = f"{history.validation_score[-1]:.4f}"
+        bar.set_postfix(shown, refresh=False)
+        bar.update()
