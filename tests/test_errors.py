@@ -68,6 +68,7 @@ from fastmlp import (
     compiled_loss,
     compiled_optimizer,
     find_learning_rate,
+    fit_many,
     from_sklearn,
     from_torch,
     to_onnx,
@@ -75,6 +76,7 @@ from fastmlp import (
 from fastmlp.datasets import Dataset
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
+from fastmlp.inputs.shared import SharedTable
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
 from fastmlp.io import files, heldout, onnx_inputs, onnx_runtime
@@ -3179,6 +3181,74 @@ def trainer_rows() -> Iterator[Row]:
         yield Row(name, InputError, text, call)
 
 
+def many_rows() -> Iterator[Row]:
+    """What `fit_many` refuses, and what a network's history says of rows that it refuses."""
+
+    def many(networks: Any = None, **options: Any) -> Callable[[Setting], Any]:
+        return lambda s: fit_many([s.new] if networks is None else networks, s.X, s.y, **options)
+
+    def kept(s: Setting) -> Path:
+        fit_many([copy.deepcopy(s.new)], s.X, s.y, epochs=1, checkpoint=s.folder)
+        return s.folder / "fits-000001.safetensors"
+
+    def other_options(s: Setting) -> None:
+        kept(s)
+        fit_many([s.new], s.X, s.y, epochs=2, checkpoint=s.folder)
+
+    def a_model(s: Setting) -> None:
+        s.fitted.save(s.folder / "fits-000001.safetensors")
+        many(checkpoint=s.folder)(s)
+
+    def a_file(s: Setting) -> None:
+        (s.folder / "file").touch()
+        many(checkpoint=s.folder / "file")(s)
+
+    def numbers(given: Any) -> Callable[[Setting], Any]:
+        return lambda s: SharedTable("fit_many, networks[0]", s.X, s.y, None).numbers(
+            "fit_many, networks[0]", given
+        )
+
+    one = "fit_many, networks[0]: expected"
+    for name, kind, text, call in (
+        ("one network for many", InputTypeError,
+         "fit_many: expected a list of networks, got int; pass a list of networks",
+         many(networks=3)),
+        ("something else among networks", InputTypeError,
+         f"{one} a network, got str; pass a list of networks", many(networks=["mlp"])),
+        ("no networks", InputError,
+         "fit_many: expected different networks, got none; pass a list of networks",
+         many(networks=[])),
+        ("a text for a list", InputTypeError,
+         "fit_many: expected rows as a list, one for each network, got str; pass a list",
+         many(rows="all")),
+        ("options for other networks", InputError,
+         "fit_many: expected epochs for 1 network, got 2; pass one for each",
+         many(epochs=[1, 2])),
+        ("a patience without rows", InputError,
+         f"{one} validation_rows for a patience, got none; pass the rows that judge each epoch",
+         many(patience=2)),
+        ("a checkpoint of other options", FileError,
+         "fit_many, checkpoint '{folder}': expected the networks, rows and options of the call "
+         "before, got others for networks[0]; choose another folder", other_options),
+        ("a model for a checkpoint", FileError,
+         "fit_many, checkpoint '{folder}', fits-000001.safetensors: expected networks that are "
+         "done, got others; remove it", a_model),
+        ("a file for a checkpoint", FileError,
+         "fit_many, checkpoint '{folder}/file': expected a folder that can be written to, got "
+         "File exists; choose another one", a_file),
+        ("rows that are no numbers", InputTypeError,
+         f"{one} rows as whole numbers or as a mask, got shape (2,) and type float64; "
+         "pass np.array([0, 1, 2])", numbers(np.array([0.0, 1.0]))),
+        ("a mask of other rows", InputError,
+         f"{one} a mask of 8 rows, got 2; pass one for each", numbers(np.array([True, False]))),
+        ("a mask of no rows", InputError,
+         f"{one} at least one row, got none; choose some", numbers(np.zeros(8, bool))),
+        ("rows beyond the table", InputError,
+         f"{one} rows from 0 to 7, got some outside; count from 0", numbers(np.array([7, 8]))),
+    ):  # fmt: skip
+        yield Row(name, kind, text, call)
+
+
 def averaging_rows() -> Iterator[Row]:
     """What averaged weights and accumulated gradients refuse."""
 
@@ -3289,6 +3359,7 @@ ROWS = [
     *own_rule_rows(),
     *stepper_rows(),
     *trainer_rows(),
+    *many_rows(),
 ]
 
 

@@ -58,7 +58,7 @@ class WholeFit:
         numbers: np.ndarray,
         n_epochs: int,
     ) -> None:
-        n_steps = len(numbers)
+        n_steps, self._numbers = len(numbers), numbers
         self._engine, self._rows, self._order = engine, rows, rows.copy()
         losses = np.full(n_steps, np.nan)
         engine.begin(
@@ -80,7 +80,8 @@ class WholeFit:
     @property
     def n_bytes(self) -> int:
         """Memory for its steps alone."""
-        return int(self._engine.workspace.memory.size + 2 * self._rows.nbytes + self.losses.nbytes)
+        arrays = self._rows, self._order, self.losses, self._numbers, self._engine.workspace.memory
+        return sum(array.nbytes for array in arrays)
 
     @property
     def is_over(self) -> bool:

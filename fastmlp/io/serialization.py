@@ -86,12 +86,17 @@ def write(
 
     The new file is read back and checked before it replaces an older one.
     """
+    _refuse_not_finite(where, network)
+    fields = checked_header(where, network, extra_fields)
+    store(where, target, fields, network.named_arrays() | (extra_tensors or {}))
+
+
+def store(where: str, target: Path, fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Write arrays and plain data to a file that `read` reads, with a checksum."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    _refuse_not_finite(where, network)
-    fields = checked_header(where, network, extra_fields)
-    tensors = network.named_arrays() | (extra_tensors or {})
+    fields = {"format": FORMAT, **fields}
     # Not ascontiguousarray, which would turn an array without dimensions into one of shape (1,).
     tensors = {key: np.asarray(values, order="C") for key, values in tensors.items()}
     header = json.dumps(fields | {_CHECKSUM: _checksum(fields, tensors)})

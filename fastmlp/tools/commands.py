@@ -524,6 +524,7 @@ def _trace_optimizer(options: argparse.Namespace) -> Optimizer:
 
 def warmup(options: argparse.Namespace) -> int:
     """Compile everything for both number types: all kernels and, by small calls, their callers."""
+    from ..engine.fits import compile_fits
     from ..kernels.compiler.calls import Kernel
     from ..kernels.compiler.folder import cache_folder
 
@@ -543,6 +544,7 @@ def warmup(options: argparse.Namespace) -> int:
         without_zeros(np.zeros((1, 1000)), network.dtype, 1000)
         for kernel in Kernel.every:
             kernel.address(network.dtype)
+        compile_fits()
         print(f"{dtype}: ready after {time.perf_counter() - started:.1f} s")
     print(f"compiled code is kept in {cache_folder() or 'memory only: no folder is writable'}")
     return 0

@@ -156,7 +156,7 @@ class Checkpoint:
                 type(run["optimizer"]).__name__, "save the network in a callback instead",
             )  # fmt: skip
         serialization.checked_header(self._where, network)  # rather than after the first epoch
-        self.saved, self._identity = [], _identity(network, samples, run)
+        self.saved, self._identity = [], identity(network, fingerprint(samples), run)
         found = self._files()
         if found and not self.resume:
             raise InputError(
@@ -261,14 +261,23 @@ def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, 
     return run, Resumed(tensors, state, header["seed"], step, history, stopping, average)
 
 
-def _identity(network: Body, samples: Samples, run: dict[str, Any]) -> dict[str, Any]:
-    """The description of a run, as text that can be compared."""
+def identity(network: Body, data: str, run: dict[str, Any]) -> dict[str, Any]:
+    """The description of a run, as text that can be compared.
+
+    Parameters
+    ----------
+    network : Network
+    data : str
+        A fingerprint.
+    run : dict of str to object
+        The options that define it.
+    """
     parts = {
         _ARCHITECTURE: serialization.architecture(network),
         **{key: specification(value) for key, value in run.items()},
     }
     text = {key: json.dumps(value, default=_name, sort_keys=True) for key, value in parts.items()}
-    return {**text, "data": fingerprint(samples), "version of fastmlp": __version__}
+    return {**text, "data": data, "version of fastmlp": __version__}
 
 
 def _name(value: Any) -> str:
@@ -278,8 +287,17 @@ def _name(value: Any) -> str:
 
 def fingerprint(samples: Samples) -> str:
     """A hash of rows, targets and weights, to recognise the same data."""
-    digest, X = hashlib.blake2b(digest_size=16), samples.X
-    parts = [X.data, X.indices, X.indptr] if is_sparse(X) else [X]
-    for part in [*parts, samples.encoded.labels, samples.encoded.targets, samples.weights]:
-        serialization.add_array(digest, "", part)
+    return hash_of(*parts_of(samples.X), *samples.encoded, samples.weights)
+
+
+def parts_of(X: Any) -> list[np.ndarray]:
+    """The arrays that make up a matrix."""
+    return [X.data, X.indices, X.indptr] if is_sparse(X) else [X]
+
+
+def hash_of(*arrays: np.ndarray) -> str:
+    """A hash of some arrays, in this order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        serialization.add_array(digest, "", array)
     return digest.hexdigest()

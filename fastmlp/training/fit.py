@@ -5,7 +5,7 @@ What happens in the run is in `run`, and in `loop`, which the estimators share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,6 +91,14 @@ def fit(
         task, epochs, shuffle, asked, resumed=resumed, compiles=compiles, keep_finite=keep_finite,
         progress=progress,
     )  # fmt: skip
+    return _result(where, run, undo, None if search else samples.X)
+
+
+def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
+    """Run a fit; a new network is unbuilt again if its data turn out to be unusable.
+
+    X: the rows, if they have not been searched for nan and infinities.
+    """
     try:
         return run.fit()
     except InputError:
@@ -98,12 +106,12 @@ def fit(
             undo()
         raise
     except NotFinite as found:
-        error = None if search else checks.not_finite(where, "X", samples.X)
+        error = None if X is None else checks.not_finite(where, "X", X)
         if error is not None:
             undo()
             raise error from None
         if run.finite_params is not None:
-            network.learned[...] = run.finite_params
+            run.network.learned[...] = run.finite_params
         raise InputError(where, found.expected, found.got, CALMER) from None
 
 

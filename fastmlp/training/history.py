@@ -25,9 +25,10 @@ class History:
         Of the epoch's last step.
     seconds : list of float, optional
         Time the epoch took, in seconds, validation included and compiling left out.
-    stopped : {"finished", "early_stopping", "callback", "interrupted", "failed"}
-        Why the fit ended, by default "finished"; "interrupted" is Ctrl-C; an epoch that it cut
-        short is not counted. Only fits of `fit_many` are "failed"; others raise an error.
+    stopped : str, default "finished"
+        Why the fit ended: "finished", "early_stopping", "callback", or "interrupted" by Ctrl-C; an
+        epoch that it cut short is not counted. Only fits of `fit_many` are "failed"; others raise
+        an error.
     error : str, default ""
         Why it failed.
 

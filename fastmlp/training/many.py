@@ -19,6 +19,7 @@ from ..inputs.shared import SharedTable
 from ..model.body import Body
 from ..optim.optimizers import optimizer_of
 from .early_stopping import EarlyStopping
+from .finished import Finished
 from .history import History
 from .side_by_side import OneFit, SideBySide
 
@@ -39,6 +40,7 @@ def fit_many(
     patience: int | Sequence[int | None] | None = None,
     restore_best: bool = True,
     shuffle: bool = True,
+    checkpoint: Any = None,
     n_threads: int | None = None,
     progress: bool = False,
 ) -> list[History]:
@@ -59,7 +61,9 @@ def fit_many(
     optimizer : str or Optimizer, or a list of one per network, default "adam"
         As for `Network.fit`.
     epochs : int, or a list of one per network, default 10
+        Maximum number of epochs.
     batch_size : int, or a list of one per network, default 32
+        Maximum number of rows per step.
     rows : sequence of arrays, optional
         For each network the numbers of the rows to train on, in which a row may occur more than
         once, or a mask; None stands for all rows.
@@ -73,6 +77,10 @@ def fit_many(
         Whether networks with a `patience` end with the parameters of their best epoch.
     shuffle : bool, default True
         As for `Network.fit`.
+    checkpoint : str or path, optional
+        A folder in which networks that are done are kept, in a file every ten seconds. A call with
+        the same networks, rows and options, after a crash or Ctrl-C, takes them from there and
+        trains the others, which end with the same bits.
     n_threads : int, optional
         By default one per core. Each trains one network at a time.
     progress : bool, default False
@@ -90,10 +98,14 @@ def fit_many(
     ------
     InputError
         For options and tables that cannot be used. Nothing is trained then.
+    FileError
+        If the checkpoint's folder cannot be written, or has a damaged file, or a network that
+        differs from the one with this number.
 
     Notes
     -----
-    Networks with user-defined parts that have no kernel are trained one after another at the end.
+    Networks with user-defined parts that have no kernel, and fits of more than a million steps, are
+    left to `Network.fit`, one after another at the end.
 
     Examples
     --------
@@ -119,7 +131,7 @@ def fit_many(
     each = _Each(where, len(networks))
     tables = _tables(where, X, y, sample_weight, len(networks))
     fits = [
-        OneFit(f"{where}, networks[{number}]", shuffle, *values)
+        OneFit(number, f"{where}, networks[{number}]", shuffle, *values)
         for number, values in enumerate(
             zip(
                 networks, tables, each.optimizer(optimizer), each.number("epochs", epochs),
@@ -129,7 +141,8 @@ def fit_many(
             )
         )
     ]  # fmt: skip
-    SideBySide(fits, n_threads, progress).run()
+    finished = None if checkpoint is None else Finished(where, checkpoint)
+    SideBySide(fits, n_threads, progress, finished).run()
     _warn_of_failures(where, fits)
     return [one.history for one in fits]
 

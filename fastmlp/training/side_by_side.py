@@ -15,18 +15,22 @@ import numpy as np
 from ..engine.fits import FitThreads, WholeFit
 from ..engine.job import training_work
 from ..engine.lowering import can_compile
-from ..errors import InputError, counted
-from ..inputs.samples import adopt
+from ..errors import FileError, InputError, counted
+from ..inputs.samples import adopt, undoing
 from ..inputs.shared import SharedTable
 from ..kernels.tuning import FITS_READY, READY_BYTES
 from ..model.body import Body, Plan
+from ..optim.optimizers import has_rule
 from .early_stopping import EarlyStopping
+from .finished import Finished
 from .fit import CALMER, fit
 from .history import History
 from .interrupts import CtrlC
 from .loop import Task
 from .run import Callbacks, NotFinite, Run
 
+MOST_STEPS = 1_000_000  # of a compiled call, which needs the hyperparameters of all its steps
+_WAITING, _FINAL = "interrupted", ("finished", "early_stopping")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02  # seconds between looks at what has ended
 
 
@@ -38,12 +42,15 @@ class OneFit:
     ----------
     where : str
         The network's number, for errors.
+    identity : str
+        What is trained how, if it is kept.
     plan : Plan or None
         None if the network cannot be trained on the table.
     work : int
         Multiplications, by which the longest begin first.
     """
 
+    number: int
     where: str
     shuffle: bool
     network: Body
@@ -56,7 +63,8 @@ class OneFit:
     stopping: EarlyStopping | None
     plan: Plan | None = None
     work: int = 0
-    history: History = field(default_factory=lambda: History(stopped="interrupted"))
+    history: History = field(default_factory=lambda: History(stopped=_WAITING))
+    identity: str = ""
     run: Run | None = None
     whole: WholeFit | None = None
     rates: np.ndarray | None = None
@@ -72,12 +80,18 @@ class OneFit:
         n_params = sum(group.size for group in self.plan.groups)
         self.work = self.epochs * training_work(n_params, n_rows)
 
-    def begin(self) -> bool:
-        """Read the rows and build everything; False if it failed, or needs Python between steps."""
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing remains to be done."""
+        return self.history.stopped != _WAITING
+
+    def begin(self, finished: Finished | None) -> None:
+        """Read the rows and build everything, for `whole`.
+
+        There is none if the network is known to be done, or needs Python between its steps.
+        """
         assert self.plan is not None
         network, table, where = self.network, self.table, self.where
-        if not can_compile(network.layers, network.loss, self.optimizer):
-            return False
         samples, rows, plan, coder = table.read(
             where, network, self.plan, table.numbers(where, self.rows)
         )
@@ -89,16 +103,32 @@ class OneFit:
                 encoded=table.encoded(inner, coder, network.dtype, held_rows),
                 weights=table.weights(inner, network.dtype, held_rows),
             )
-        self.optimizer.group_factors(plan.groups)
+        if has_rule(self.optimizer):
+            self.optimizer.group_factors(plan.groups)
+        undo = undoing(network)
         adopt(network, plan, coder)
+        if finished is not None:
+            data = [*samples.encoded, samples.weights, rows]
+            if held_out is not None and held_rows is not None:
+                data += [*held_out.encoded, held_rows]
+            try:
+                if self._was_done(finished, samples.X, data):
+                    return
+            except FileError:
+                undo()
+                raise
+        batch_size = min(self.batch_size, rows.size)
+        is_long = self.epochs * -(-rows.size // batch_size) > MOST_STEPS
+        if is_long or not can_compile(network.layers, network.loss, self.optimizer):
+            return
         task = Task(
-            network, samples, held_out, self.optimizer, min(self.batch_size, rows.size),
+            network, samples, held_out, self.optimizer, batch_size,
             n_threads=1, keeps_engine=False, rows=rows, held_out_rows=held_rows,
         )  # fmt: skip
         asked = Callbacks(stopping=self.stopping)
         run = Run(task, self.epochs, self.shuffle, asked, in_one_call=True)
         if not run.trainer.is_one_call(self.epochs):
-            return False
+            return
         numbers, self.rates = run.step_numbers(self.epochs)
         run.prepare_judge()
         assert run.trainer.engine is not None
@@ -106,7 +136,19 @@ class OneFit:
             run.trainer.engine, samples, rows, self.shuffle, run.state, numbers, self.epochs
         )
         self.run = run
-        return True
+
+    def _was_done(self, finished: Finished, X: Any, data: list[np.ndarray]) -> bool:
+        """Whether a call before this one has trained the network, which has its parameters then."""
+        network, stopping = self.network, self.stopping
+        options = {
+            "optimizer": self.optimizer, "epochs": self.epochs, "batch_size": self.batch_size,
+            "shuffle": self.shuffle, "early stopping": stopping, "seed": network.seed,
+        }  # fmt: skip
+        self.identity = finished.identify(network, X, data, options)
+        history = finished.find(self.number, self.identity, network.learned)
+        if history is not None:
+            self.history = history
+        return history is not None
 
     def end(self, interrupted: bool = False) -> None:
         """Fill the history from what the steps have left, and release everything else."""
@@ -153,11 +195,16 @@ class SideBySide:
     n_threads : int
     progress : bool
         Whether to show how far all of them are.
+    finished : Finished or None
+        Where those that are done are kept.
     """
 
-    def __init__(self, fits: Sequence[OneFit], n_threads: int, progress: bool) -> None:
+    def __init__(
+        self, fits: Sequence[OneFit], n_threads: int, progress: bool, finished: Finished | None
+    ) -> None:
         for one in fits:
             one.measure()
+        self._finished = finished
         self._fits = sorted((one for one in fits if one.plan), key=lambda one: -one.work)
         self._threads, self._ctrl_c = FitThreads(n_threads), CtrlC()
         self._running, self._alone = list[OneFit](), list[OneFit]()
@@ -176,11 +223,23 @@ class SideBySide:
             finally:
                 for one in self._running:  # nobody works on them any more
                     one.end(interrupted=True)
+                self._save()
             self._ctrl_c.is_computing = False
             for one in self._alone:
                 if not self._ctrl_c.pressed:
                     one.alone()
-                    self._bar.add(one)
+                    self._note(one)
+            self._save()
+
+    def _save(self) -> None:
+        if self._finished is not None:
+            self._finished.save()
+
+    def _note(self, one: OneFit) -> None:
+        """Count a network that has ended, and keep it if it may not be trained again."""
+        self._bar.add(one)
+        if self._finished is not None and one.history.stopped in _FINAL:
+            self._finished.add(one.number, one.identity, one.network.learned, one.history)
 
     def _run_compiled(self) -> None:
         for one in self._fits:
@@ -200,14 +259,18 @@ class SideBySide:
 
     def _begin(self, one: OneFit) -> None:
         try:
-            if not one.begin():
-                self._alone.append(one)
+            one.begin(self._finished)
+        except FileError:
+            raise
         except InputError as error:
             one.fail(error)
-            self._bar.add(one)
         if one.whole is not None:
             self._running.append(one)
             self._threads.put(one.whole)
+        elif one.is_done:
+            self._bar.add(one)
+        else:
+            self._alone.append(one)
 
     def _has_room(self) -> bool:
         """Whether to prepare one more: one for each thread, and some more if they are small."""
@@ -233,7 +296,7 @@ class SideBySide:
             self._shortest = min(self._shortest, one.whole.seconds)
             self._running.remove(one)
             one.end()
-            self._bar.add(one)
+            self._note(one)
 
 
 class _Bar:

@@ -67,10 +67,7 @@ def test_blocks_of_rows_change_no_bit(
     if case == "branches" and (kind == "sparse" or n_features > 9):
         pytest.skip("branches for nine dense columns")
     X: Any = rng.normal(size=(N, n_features)).astype("float16")
-    if kind == "sparse":
-        X = sparse.csr_array(X.astype("float32") * (X > 0.5))
-    else:
-        X = X.astype(kind)
+    X = sparse.csr_array(X.astype("float32") * (X > 0.5)) if kind == "sparse" else X.astype(kind)
     found = set()
     for rows, n_threads in itertools.product((0, 6, 25), (1, 2, 3)):
         monkeypatch.setattr(job.blocking, "rows_at_once", lambda *_, rows=rows: rows)

@@ -31,8 +31,8 @@ from fastmlp.nn import Dense, Dropout, Layer, ReLU, Tanh
 from fastmlp.nn.losses import LOSSES, Loss, MeanSquaredError
 from fastmlp.optim.optimizers import SGD, Adam
 from fastmlp.optim.schedules import Linear
-from fastmlp.training import fit as training
 from fastmlp.training import loop
+from fastmlp.training import run as training
 from fastmlp.training.history import History
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +80,7 @@ def test_a_history_turns_into_plain_data(X: np.ndarray) -> None:
     assert History(**plain) == history
     assert set(plain) == {
         "loss", "validation_loss", "validation_score", "learning_rate", "seconds", "stopped",
+        "error",
     }  # fmt: skip
     history.loss.append(0.0)
     assert len(plain["loss"]) == 2
