@@ -94,17 +94,13 @@ class Job:
         learned: np.ndarray | None = None,
         loss: CompiledLoss | None = None,
     ) -> None:
-        # Not the network itself, which keeps engines: they would only be freed by the collector.
         self.dtype, self.averaged, n = network.dtype, averaged, network.params.size
-        params, buffers = network.params, network.buffers
-        if learned is not None:
-            params, buffers = learned[:n], learned[n:]
-        self.memory = params, network.grads, buffers
         self.job, self.one = np.zeros(1, plan.JOB), network.dtype.type(1)
         (
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
             self.held_out,
         ) = (self.job[name][0] for name in plan.JOB.names or ())  # fmt: skip
+        self._point_at(network, network.learned if learned is None else learned)
         self.update["updates"] = optimizer is not None
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, as_trained)
@@ -126,6 +122,25 @@ class Job:
         self.read_from(table)
         self.call["block_rows"] = self._rows_at_once()
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
+
+    def _point_at(self, network: Body, learned: np.ndarray) -> None:
+        """Work with these parameters and buffers, and the network's gradients and random numbers.
+
+        The network itself is not kept, because it keeps engines, which only the collector would
+        free then.
+        """
+        model, n, dtype = self.model, network.params.size, self.dtype
+        self.memory = params, grads, buffers = learned[:n], network.grads, learned[n:]
+        model["params"] = address_of(params, "Network.params", dtype, n, written=True)
+        model["grads"] = address_of(grads, "Network.grads", dtype, n, written=True)
+        model["buffers"] = address_of(
+            buffers, "Network.buffers", dtype, network.buffers.size, written=True
+        )
+        self.call["seed"] = network.seed
+
+    def serve(self, network: Body) -> None:
+        """Work for another network of the same structure from now on."""
+        self._point_at(network, network.learned)
 
     def _choose_threads(self, requested: int | None, work_per_step: int, work_per_call: int) -> int:
         """The requested number, or as many as are worthwhile."""
@@ -187,17 +202,11 @@ class Job:
         self, network: Body, optimizer: Optimizer, batch_size: int, accumulate: int
     ) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
-        model, n, dtype = self.model, network.params.size, self.dtype
-        params, grads, buffers = self.memory
-        model["params"] = address_of(params, "Network.params", dtype, n, written=True)
-        model["grads"] = address_of(grads, "Network.grads", dtype, n, written=True)
+        model, n = self.model, network.params.size
         model["n_params"], model["n_outputs"] = n, network.n_outputs
         model["n_vectors"] = 1 + optimizer.n_vectors
         model["l1"], model["l2"] = network.l1, network.l2
         model["first_trained"] = first_trained(self.program)
-        model["buffers"] = address_of(
-            buffers, "Network.buffers", dtype, network.buffers.size, written=True
-        )
         self.samples["n_features"], self.samples["scale"] = network.n_features, self.program.scale
         self.update["clip_norm"] = optimizer.clip_norm or 0.0
         self.accumulates, rows_per_step = accumulate > 1, accumulate * batch_size
@@ -206,7 +215,7 @@ class Job:
         n_numbers = optimizer.n_columns(network.groups) + len(by_schedule(network.layers))
         n_numbers += self.averaged is not None
         self.update["hyper_bytes"] = 8 * n_numbers
-        self.call["seed"], self.call["batch_size"] = network.seed, batch_size
+        self.call["batch_size"] = batch_size
         self.call["rows_per_step"] = rows_per_step
         self.batch_size, self.rows_per_step = batch_size, rows_per_step
         self.n_state = optimizer.n_vectors * n

@@ -6,6 +6,7 @@ a layer, loss or optimizer has no kernel, `can_compile` is false and `layerwise`
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -262,6 +263,14 @@ def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
         elif isinstance(layer, CompiledLayer):
             found += layer.kind, *layer.options
     return tuple(found)
+
+
+def structure_of(layers: Sequence[Layer]) -> str:
+    """What layers there are, and how they are made of others, as text that can be compared.
+
+    Parts that are not plain data are told apart by their identity.
+    """
+    return json.dumps([layer.specification() for layer in layers], default=id)
 
 
 class Link(NamedTuple):

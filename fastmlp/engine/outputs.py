@@ -53,7 +53,7 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
         shared[0] = start * PREDICT_BLOCK
         end = min(n, stop * PREDICT_BLOCK)
         on_threads(functools.partial(run, stop=end), n_threads, engines[0].sync)
-    give_back(network, engines)
+    give_back(network.spare_engines, engines)
     return out
 
 
@@ -65,7 +65,9 @@ def outputs_in_place(network: Body, X: Any, link: bool) -> np.ndarray | None:
     if type(X) is not np.ndarray or X.dtype != network.dtype or not X.flags.carray:
         return None
     # The settings hold the kernels, so that what was made before still has all of them.
-    spare = of_kind(network, ("in place", link, id(network.loss), settings_of(network.layers)))
+    spare = of_kind(
+        network.spare_engines, ("in place", link, id(network.loss), settings_of(network.layers))
+    )
     if not spare and not can_compile(network.layers, network.loss):
         return None
     compute = spare.pop() if spare else BatchOutputs(network, link)
@@ -89,4 +91,4 @@ def _engine(network: Body, table: Table, link: bool) -> Engine:
         engine.link()
         return engine
 
-    return take(network, key, table, new)
+    return take(network.spare_engines, key, table, new)

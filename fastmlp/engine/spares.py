@@ -1,6 +1,7 @@
-"""Spare engines, kept in a network for the next call: many calls are shorter than setting one up.
+"""Spare engines, kept for the next call: many calls are shorter than setting one up.
 
-Each is kept under a key with everything that it depends on and that may change between calls.
+Each is kept under a key with everything that it depends on and that may change between calls. A
+network keeps its own; `fit_many` has some that serve any network of the same structure.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from ..nn.losses import CompiledLoss
 from ..optim.optimizers import Optimizer
 from .engine import Engine
 from .job import Convention
-from .lowering import settings_of
+from .lowering import settings_of, structure_of
 from .threads import n_cores
 
 if TYPE_CHECKING:
     from ..model.body import Body
+
+
+Spares = dict[tuple[Any, ...], list[Any]]
 
 
 def training_engine(
@@ -35,10 +39,12 @@ def training_engine(
     accumulate: int = 1,
     averaged: np.ndarray | None = None,
     is_kept: bool = True,
+    shared: Spares | None = None,
 ) -> Engine:
     """An engine for a fit, to be given back afterwards; `Engine` explains the parameters.
 
-    is_kept: whether `give_back` keeps it; if not, the key need not be computed.
+    is_kept: whether `give_back` keeps it; if not, the key need not be computed. shared: engines for
+    networks of any structure, used instead of the network's own.
     """
 
     def new() -> Engine:
@@ -53,29 +59,34 @@ def training_engine(
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)
     threads = (n_threads,) if n_threads else (n_cores(), steps_per_call)
-    # An engine keeps its loss, so that no other has the same id.
-    of_loss = id(loss), loss.option, loss.levels_as(network.dtype).tobytes()
+    of_loss = loss.option, loss.levels_as(network.dtype).tobytes()
     of_optimizer = (
         optimizer.kernel_of_step, optimizer.clip_norm, optimizer.n_columns(groups),
         tuple(optimizer.group_factors(groups)),
     )  # fmt: skip
-    of_network = network.l1, network.l2, network.seed, settings_of(network.layers)
+    of_network = network.l1, network.l2, settings_of(network.layers)
     in_place = table.usable_as(network.dtype)
-    key = (batch_size, accumulate, threads, in_place, convention, of_loss, of_optimizer, of_network)
-    return take(network, key, table, new)
+    key: tuple[Any, ...] = batch_size, accumulate, threads, in_place, convention
+    key += of_loss, of_optimizer, of_network
+    if shared is not None:
+        key += type(loss), table.n_columns, network.dtype, structure_of(network.layers)
+        engine = take(shared, key, table, new)
+        engine.serve(network)
+        return engine
+    # An engine keeps its loss, so that no other has the same id.
+    return take(network.spare_engines, (*key, id(loss), network.seed), table, new)
 
 
-def of_kind(network: Body, key: tuple[Any, ...]) -> list[Any]:
+def of_kind(spare: Spares, key: tuple[Any, ...]) -> list[Any]:
     """The spare engines of a kind, to take from and to give back to."""
-    spare = network.spare_engines
     if key not in spare and len(spare) > SPARE_KINDS:
         spare.clear()
     return spare.setdefault(key, [])
 
 
-def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], Engine]) -> Engine:
+def take(spares: Spares, key: tuple[Any, ...], table: Table, new: Callable[[], Engine]) -> Engine:
     """A spare engine, set to read from a table, or a new one."""
-    spare = of_kind(network, key)
+    spare = of_kind(spares, key)
     try:
         engine: Engine = spare.pop()
     except LookupError:
@@ -86,9 +97,9 @@ def take(network: Body, key: tuple[Any, ...], table: Table, new: Callable[[], En
     return engine
 
 
-def give_back(network: Body, engines: Iterable[Engine]) -> None:
+def give_back(spares: Spares, engines: Iterable[Engine]) -> None:
     """Keep engines for the next call that needs the same kind, unless they are large."""
     for engine in engines:
         if engine.key and engine.is_reusable and engine.workspace.memory.size <= SPARE_BYTES:
             engine.let_go()
-            network.spare_engines.setdefault(engine.key, []).append(engine)
+            spares.setdefault(engine.key, []).append(engine)

@@ -296,14 +296,13 @@ def converted(where: str, name: str, values: np.ndarray, dtype: np.dtype) -> np.
 
 def assign(where: str, target: np.ndarray, value: Any) -> None:
     """Copy finite numbers into an array: values of its shape, or one number for all entries."""
-    if (
-        type(value) is np.ndarray
-        and (value.dtype, value.shape) == (target.dtype, target.shape)
-        and target.dtype.kind == "f"
-        and is_finite(value)
-    ):  # the usual case needs no conversion, nor a search for the first bad number
-        target[...] = value
-        return
+    if type(value) is np.ndarray and value.dtype.kind == "f" and value.shape == target.shape:
+        # The usual case needs no search for the first bad number.
+        with np.errstate(over="ignore"):
+            numbers = value.astype(target.dtype, copy=False)
+        if is_finite(numbers):
+            target[...] = numbers
+            return
     values = array(where, "values", value)
     if values.ndim == 0:
         values = np.broadcast_to(values, target.shape)

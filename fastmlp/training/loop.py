@@ -16,7 +16,7 @@ import numpy as np
 from ..engine import judging, layerwise
 from ..engine.engine import ENDLESS, Engine, Patience, epochs_per_call, never
 from ..engine.job import Convention, training_work
-from ..engine.spares import give_back, take, training_engine
+from ..engine.spares import Spares, give_back, take, training_engine
 from ..inputs.tables import table_of
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import address_of
@@ -45,7 +45,9 @@ class Task(NamedTuple):
         How loss and penalties are combined; None means as in `Network`.
     n_threads : int or None
     keeps_engine : bool
-        Whether the network keeps the engine, for a fit that may follow.
+        Whether the engine is kept for a fit that may follow.
+    spares : Spares or None
+        Where it is kept, for networks of any structure; None means in the network.
     rows, held_out_rows : ndarray of shape (n,) int32, or None
         The numbers of the samples that are used; None means all.
     """
@@ -60,6 +62,7 @@ class Task(NamedTuple):
     convention: Convention | None = None
     n_threads: int | None = None
     keeps_engine: bool = True
+    spares: Spares | None = None
     rows: np.ndarray | None = None
     held_out_rows: np.ndarray | None = None
 
@@ -177,6 +180,7 @@ class Trainer:
             task.optimizer, task.convention,
             steps_per_call=self.steps_per_call * self.epochs_per_call,
             accumulate=task.accumulate, averaged=self.average, is_kept=task.keeps_engine,
+            shared=task.spares,
         )  # fmt: skip
         if judges and held_out is not None and looks.grading is not None:
             self.judge = judging.Judge(
@@ -204,7 +208,8 @@ class Trainer:
         assert self.engine is not None
         network = self.task.network
         self.task = self.task._replace(samples=samples)
-        self.engine = take(network, self.engine.key, table_of(samples.X, network.dtype), _no_other)
+        spares, table = network.spare_engines, table_of(samples.X, network.dtype)
+        self.engine = take(spares, self.engine.key, table, _no_other)
 
     @property
     def judged_params(self) -> np.ndarray:
@@ -315,7 +320,8 @@ class Trainer:
         if self.task.averaging is not None:
             self.task.averaging.finish(self.task.network, is_restored)
         if self.engine is not None:
-            give_back(self.task.network, [self.engine])
+            spares = self.task.spares
+            give_back(self.task.network.spare_engines if spares is None else spares, [self.engine])
 
 
 def _no_other() -> Engine:

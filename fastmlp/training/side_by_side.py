@@ -15,6 +15,7 @@ import numpy as np
 from ..engine.fits import FitThreads, WholeFit
 from ..engine.job import training_work
 from ..engine.lowering import can_compile
+from ..engine.spares import Spares
 from ..errors import FileError, InputError, counted
 from ..inputs.samples import adopt, undoing
 from ..inputs.shared import SharedTable
@@ -85,7 +86,7 @@ class OneFit:
         """Whether nothing remains to be done."""
         return self.history.stopped != _WAITING
 
-    def begin(self, finished: Finished | None) -> None:
+    def begin(self, finished: Finished | None, spares: Spares) -> None:
         """Read the rows and build everything, for `whole`.
 
         There is none if the network is known to be done, or needs Python between its steps.
@@ -123,7 +124,7 @@ class OneFit:
             return
         task = Task(
             network, samples, held_out, self.optimizer, batch_size,
-            n_threads=1, keeps_engine=False, rows=rows, held_out_rows=held_rows,
+            n_threads=1, spares=spares, rows=rows, held_out_rows=held_rows,
         )  # fmt: skip
         asked = Callbacks(stopping=self.stopping)
         run = Run(task, self.epochs, self.shuffle, asked, in_one_call=True)
@@ -204,7 +205,7 @@ class SideBySide:
     ) -> None:
         for one in fits:
             one.measure()
-        self._finished = finished
+        self._finished, self._spares = finished, Spares()
         self._fits = sorted((one for one in fits if one.plan), key=lambda one: -one.work)
         self._threads, self._ctrl_c = FitThreads(n_threads), CtrlC()
         self._running, self._alone = list[OneFit](), list[OneFit]()
@@ -259,7 +260,7 @@ class SideBySide:
 
     def _begin(self, one: OneFit) -> None:
         try:
-            one.begin(self._finished)
+            one.begin(self._finished, self._spares)
         except FileError:
             raise
         except InputError as error:

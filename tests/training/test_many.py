@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -27,12 +28,13 @@ from fastmlp import (
     Layer,
     Network,
     ReLU,
+    Residual,
     Sigmoid,
     Tanh,
     fit_many,
     schedules,
 )
-from fastmlp.engine import fits
+from fastmlp.engine import engine, fits
 from fastmlp.errors import FileError
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.tuning import FITS_READY
@@ -363,3 +365,33 @@ def test_a_killed_call_ends_with_the_same_bits(tmp_path: Path, rng: np.random.Ge
     with start("killed") as process:
         assert process.wait() == 0
     assert (tmp_path / "whole.npy").read_bytes() == (tmp_path / "killed.npy").read_bytes()
+
+
+# ---------------------------------------------------------------- engines that are shared
+
+
+@pytest.mark.nojit
+def test_networks_of_one_structure_share_an_engine(
+    X: np.ndarray, y: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, init = list[Any](), engine.Engine.__init__
+
+    def noted(self: Any, *arguments: Any, **options: Any) -> None:
+        made.append(self)
+        init(self, *arguments, **options)
+
+    monkeypatch.setattr(engine.Engine, "__init__", noted)
+
+    def networks() -> list[Network]:
+        kinds = [Dense(4), Tanh()], [Residual([Dense(4), Tanh()])], [Dense(4), Tanh(), Dropout(0.1)]
+        return [
+            Network([*copy.deepcopy(kinds[i % 3]), Dense(2)], random_state=i) for i in range(12)
+        ]
+
+    found, options = networks(), {"epochs": 3, "batch_size": 16}
+    fit_many(found, X, y, n_threads=1, **options)
+    assert len(made) == 3
+    for one, other in zip(found, networks(), strict=True):
+        other.fit(X, y, **options)
+        assert one.learned.tobytes() == other.learned.tobytes()
+    assert not any(one.spare_engines for one in found)
