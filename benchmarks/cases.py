@@ -206,6 +206,18 @@ class Search(Case):
     target: float = 2 / 1.3
 
 
+@dataclass(frozen=True)
+class Many(Case):
+    """Networks of 10 inputs, 1 to 100 units and one output, all different, each trained alone."""
+
+    group: ClassVar[str] = "many"
+    n_networks: int
+    targets: Mapping[str, float]
+    n_rows: int = 9_984
+    batch: int = 256
+    n_epochs: int = 10
+
+
 SMALL, MIDDLE = Net((784, 32, 10)), Net((784, 128, 10))
 DEEP, WIDE = Net((784, 256, 128, 10)), Net((784, 1024, 1024, 10))
 REGRESSION, TINY = Net((20, 64, 64, 1), "numbers"), Net((8, 16, 1), "numbers")
@@ -332,8 +344,17 @@ ESTIMATORS = (
     Search("grid search on two workers, warm cache, default threads", False, None, 1.0),
 )
 
+MANY = (
+    Many(
+        "300 networks of 10 inputs and 1 to 100 units, 10 epochs of 9,984 rows, batch 256",
+        300,
+        {"one thread": 1.9, TORCH: 40, JAX: 5},
+    ),
+)
+
 CASES: tuple[Case, ...] = (
     *TRAINING,
+    *MANY,
     *REFERENCE,
     *ACCURACY,
     *INFERENCE,

@@ -128,7 +128,7 @@ class JaxTrainer(Trainer):
         weights = [(jnp.array(W), jnp.array(b)) for W, b in problem.weights]
         zeros = [jax.tree.map(jnp.zeros_like, weights) for _ in range(2)]
         self.state = (weights, *zeros, jnp.zeros((), problem.dtype))
-        self._epoch = jax.jit(_jax_epoch(problem), donate_argnums=0)
+        self._epoch = jax.jit(jax_epoch(problem), donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
         self.state, losses = self._epoch(self.state, self.X, self.y, order.astype(np.int32))
@@ -138,7 +138,7 @@ class JaxTrainer(Trainer):
         return [np.asarray(part) for layer in self.state[0] for part in layer]
 
 
-def _jax_epoch(problem: Problem) -> Any:
+def jax_epoch(problem: Problem) -> Any:
     """The function of an epoch: (state, X, y, order) -> (state, losses)."""
     import jax
     import jax.numpy as jnp

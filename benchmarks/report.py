@@ -40,6 +40,7 @@ _GOAL_COLUMNS = ("case", "against", "times better", "goal")
 _Key = tuple[str, str]  # the kind of machine, and the row's own key
 _TITLES = {
     "training": "Training, float32, Adam",
+    "many": "Many networks, float32, Adam",
     "reference": "Against the per-sample reference, plain SGD",
     "accuracy": "Time to accuracy, full MNIST, mean of five seeds",
     "inference": "Inference, from Python",

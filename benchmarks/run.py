@@ -16,6 +16,7 @@ from . import (
     costs,
     drop_in,
     inference,
+    many,
     memory,
     per_sample,
     rows,
@@ -40,6 +41,7 @@ RUNNERS: dict[type[Case], Callable[[Any, Settings], Iterator[Row]]] = {
     cases.Sparse: sparse.run,
     cases.DropIn: drop_in.run,
     cases.Search: search.run,
+    cases.Many: many.run,
 }
 
 
