@@ -154,7 +154,7 @@ class Engine(Job):
         """Choose the kernel for each field; they are compiled later."""
         links, model, update = self._links, self.model, self.update
         sparse = self.table.kind == SPARSE and not self.gathers
-        sharing = Sharing(bool(self.crew["by_columns"]), int(self.crew["shared"]), sparse)
+        sharing = Sharing(int(self.crew["shared"]), sparse)
         for chosen in choose_kernels(
             self.program, sharing, training, self.dtype.itemsize,
             self._packed.forward if self._packed else None,

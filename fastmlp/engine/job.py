@@ -100,7 +100,10 @@ class Job:
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
             self.held_out,
         ) = (self.job[name][0] for name in plan.JOB.names or ())  # fmt: skip
-        self._point_at(network, network.learned if learned is None else learned)
+        if learned is None:
+            self.serve(network)
+        else:
+            self._point_at(network, learned[:n], learned[n:])
         self.update["updates"] = optimizer is not None
         optimizer = optimizer or SGD()
         self.program = lower(network, optimizer, as_trained)
@@ -118,19 +121,19 @@ class Job:
         self.chooses_threads = n_threads is None
         self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
-        self.crew["by_columns"] = self.n_threads > 1 and self._shares_columns(batch_size)
         self.read_from(table)
         self.call["block_rows"] = self._rows_at_once()
         self.job_address = address_of(self.job, "job", plan.JOB, 1, written=True)
 
-    def _point_at(self, network: Body, learned: np.ndarray) -> None:
+    def _point_at(self, network: Body, params: np.ndarray, buffers: np.ndarray) -> None:
         """Work with these parameters and buffers, and the network's gradients and random numbers.
 
         The network itself is not kept, because it keeps engines, which only the collector would
         free then.
         """
         model, n, dtype = self.model, network.params.size, self.dtype
-        self.memory = params, grads, buffers = learned[:n], network.grads, learned[n:]
+        grads = network.grads
+        self.memory = params, grads, buffers
         model["params"] = address_of(params, "Network.params", dtype, n, written=True)
         model["grads"] = address_of(grads, "Network.grads", dtype, n, written=True)
         model["buffers"] = address_of(
@@ -140,7 +143,7 @@ class Job:
 
     def serve(self, network: Body) -> None:
         """Work for another network of the same structure from now on."""
-        self._point_at(network, network.learned)
+        self._point_at(network, network.params, network.buffers)
 
     def _choose_threads(self, requested: int | None, work_per_step: int, work_per_call: int) -> int:
         """The requested number, or as many as are worthwhile."""
@@ -166,30 +169,19 @@ class Job:
                 return s
         return -1
 
-    def _shares_columns(self, batch_size: int) -> bool:
-        """Whether threads share out columns: in wide layers, unless there are many rows.
-
-        Otherwise each thread reads all weights, and only its own rows of everything else.
-        """
-        only_dense = all(stage.kind is None for stage in self.program.stages)
-        rows_of_each = batch_size // self.n_threads
-        return only_dense and self.is_wide and rows_of_each < self._rows_worth_all_weights()
-
-    def _rows_worth_all_weights(self) -> int:
-        n_values = sum(stage.n_out for stage in self.program.stages)
-        return blocking.rows_worth_all_weights(int(self.model["n_params"]), n_values)
-
     def _rows_at_once(self) -> int:
         """Rows that a thread takes through all ops at a time; 0 for all, if threads meet in some.
 
         In the shared op they meet before the first block, if it is the first op.
         """
-        stages, crew = self.program.stages, self.crew
+        stages = self.program.stages
         meets = any(stage.kind is not None and stage.kind.meets for stage in stages)
-        if meets or crew["by_columns"] or crew["shared"] > 0:
+        if meets or self.crew["shared"] > 0:
             return 0
-        width = stages[0].n_in + 2 * sum(stage.n_out for stage in stages)
-        return blocking.rows_at_once(width, self._rows_worth_all_weights(), self.dtype.itemsize)
+        n_values = sum(stage.n_out for stage in stages)
+        return blocking.rows_at_once(
+            int(self.model["n_params"]), stages[0].n_in, n_values, self.dtype.itemsize
+        )
 
     def _describe_loss(self, loss: Loss) -> CompiledLoss:
         assert isinstance(loss, CompiledLoss)

@@ -54,15 +54,12 @@ class Sharing(NamedTuple):
 
     Attributes
     ----------
-    by_columns : bool
-        Whether they share out the columns of every op.
     shared : int
         The op whose inputs they share out, or -1.
     sparse : bool
         Whether the first op reads sparse rows.
     """
 
-    by_columns: bool
     shared: int
     sparse: bool
 
@@ -450,11 +447,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     if n_out > FEW_COLUMNS:
         found["weight_gradient"] = matmul.weight_gradient
     # The last block of columns, or of a thread's columns, may be narrow.
-    unit = tile_width = in_python(tile_width_of)(itemsize)
-    if s < sharing.shared:
-        unit = PART_UNIT
-    elif not sharing.by_columns:
-        unit = BLOCK_TILES * tile_width
+    unit = PART_UNIT if s < sharing.shared else BLOCK_TILES * in_python(tile_width_of)(itemsize)
     if 0 < n_out % unit <= FEW_COLUMNS:
         found["narrow_gradient"] = gradient_for_few(n_out)
     return found

@@ -169,9 +169,8 @@ def _places_by_column(job: Job) -> list[tuple[Any, str, int]]:
     rest = max(0, counts.size - job.batch_size)
     most = int(np.partition(counts, rest)[rest:].sum())
     space["most_non_zeros"] = most
-    size = most * (job.n_threads if job.crew["by_columns"] else 1)
     return [
         (space, "column_starts", job.n_threads * (job.table.n_columns + 2) * 4),
-        (space, "column_places", size * 4),
-        (space, "column_factors", size * job.dtype.itemsize),
+        (space, "column_places", most * 4),
+        (space, "column_factors", most * job.dtype.itemsize),
     ]

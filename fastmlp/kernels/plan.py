@@ -132,13 +132,12 @@ CALL = _record(
 
 # The threads of a call, and how they divide the work.
 #   sync        state of their barrier; turns (n_threads, TURN_BYTES)
-#   by_columns  whether they share out the columns of every op
 #   shared      the op whose inputs they share out, or -1
 #   parts       (stored parts, batch_size, n_out) of that op's product
 #   own         (n_threads, own_bytes), parameters and states of each thread's units in the op
 #               before it
 #   move        the kernel that copies these there and back, or 0
-CREW = _record("n_threads sync turns by_columns shared parts own own_bytes move")
+CREW = _record("n_threads sync turns shared parts own own_bytes move")
 
 # The workspace, for one batch or for a block of a matrix.
 #   inputs      (batch_size, n_features), rows of x that had to be converted

@@ -19,9 +19,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp.engine import engine, outputs, spares
+from fastmlp.engine import engine, outputs
 from fastmlp.engine import threads as threads_of_a_call
-from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.denormals import _IS_X86 as IS_X86
 from fastmlp.kernels.compiler.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
@@ -241,16 +240,13 @@ def test_bits_with_max_norm_penalties_and_weights(data: Data, rng: np.random.Gen
 def test_bits_for_wide_layers(rng: np.random.Generator) -> None:
     """Rows to a thread decide whether panels are packed, and many pieces of W are updated hot."""
     X, y = rng.normal(size=(90, 210)).astype(np.float32), np.arange(90) % 300
-    wide = Network([Dense(210, 300), ReLU(), Dense(300)])
-    table = table_of(X, wide.dtype)
-    assert engine.Engine(wide.build(210), table, 40, n_threads=2).crew["by_columns"]
     check_threads(
         lambda: Network([Dense(110), ReLU(), Dense(300), ReLU(), Dense(300)]), X, y, batch_size=40
     )
 
 
 def all_in_one(first: list[Layer]) -> Network:
-    """Everything for which threads that share out columns have to meet."""
+    """Dense layers with all that may stand between them."""
     hidden = Dense(37, max_norm=0.7), Tanh(), Dropout(0.2), Dense(70), ReLU(), Dense(2), GELU()
     return Network([*first, *hidden, Dense(3)], l1=1e-3, l2=1e-2)
 
@@ -269,42 +265,15 @@ HOW: dict[str, Callable[[np.ndarray], Any]] = {
 @needs_threads
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("how", HOW)
-def test_bits_where_narrow_layers_are_shared_by_columns(
+def test_bits_where_narrow_layers_are_packed(
     how: str, first: str, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Layers narrower than a tile leave nothing to all threads but one."""
     X, y, optimizer = HOW[how](data[0]), data[1], Adam(0.02, clip_norm=0.5)
-    by_rows, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
+    in_place, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
     monkeypatch.setattr(blocking, "is_wide", lambda *_: True)
-    by_columns = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
-    np.testing.assert_array_equal(by_columns[0], by_rows)
-    assert by_columns[1] == losses
-
-
-@pytest.mark.nojit
-@pytest.mark.bounds
-@pytest.mark.parametrize("first", FIRST)
-@pytest.mark.parametrize("how", HOW)
-def test_one_thread_by_columns_computes_what_it_does_by_rows(
-    how: str, first: str, data: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class ByColumns(engine.Engine):
-        def read_from(self, table: Any) -> None:
-            self.crew["by_columns"] = 1  # before kernels are chosen and memory is laid out
-            super().read_from(table)
-
-    X, y = HOW[how](data[0][:11]), data[1][:11]
-    options: dict[str, Any] = {"batch_size": 8, "optimizer": SGD(0.02, clip_norm=0.5)}
-    results = []
-    for kind in (engine.Engine, ByColumns):
-        for module in (spares, outputs):
-            monkeypatch.setattr(module, "Engine", kind)
-        network = all_in_one(FIRST[first]())
-        history = network.fit(X, y, epochs=1, n_threads=1, **options)
-        results.append((network.params, network.outputs(X), *network.loss_and_gradient(X, y)))
-        assert np.isfinite(history.loss).all()
-    for by_rows, by_columns in zip(*results, strict=True):
-        np.testing.assert_array_equal(by_columns, by_rows)
+    packed = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
+    np.testing.assert_array_equal(packed[0], in_place)
+    assert packed[1] == losses
 
 
 @needs_threads

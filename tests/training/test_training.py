@@ -777,6 +777,6 @@ def test_tables_that_are_mostly_zero_are_read_without_zeros(
     found = fitted(WORTH_COMPRESSING)
     fitted(WORTH_COMPRESSING - 1)
     fitted(WORTH_COMPRESSING, Dropout(0.1))
-    monkeypatch.setattr(training, "without_zeros", lambda X, *_: X)
+    monkeypatch.setattr("fastmlp.training.fit.without_zeros", lambda X, *_: X)
     np.testing.assert_array_equal(fitted(WORTH_COMPRESSING).params, found.params)
     assert read == [True, False, False, False]

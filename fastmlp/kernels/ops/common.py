@@ -122,8 +122,6 @@ def finish_forward(turn, s, block, one):
         if op["drop"] != 0:
             drop(op["drop"], (values, length, s, start, turn, one))
         start += stride
-    if turn.crew["by_columns"]:
-        shares.meet(turn)
 
 
 @interfaces.OP.kernel

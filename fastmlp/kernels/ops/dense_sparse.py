@@ -50,9 +50,7 @@ def _columns_of_batch(turn, one):
     """Where this thread stores the batch's non-zeros sorted by columns."""
     space, thread = turn.space, turn.thread
     starts = space["column_starts"] + thread * (turn.samples["n_features"] + 2) * INT32_BYTES
-    offset = thread * space["most_non_zeros"] if turn.crew["by_columns"] else 0
-    places = space["column_places"] + offset * INT32_BYTES
-    return ByColumns(starts, places, space["column_factors"] + offset * itemsize(one))
+    return ByColumns(starts, space["column_places"], space["column_factors"])
 
 
 @jit

@@ -104,21 +104,16 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     return GradientBlock(_whole_tiles(height), width)
 
 
-def rows_worth_all_weights(n_params: int, n_values: int) -> int:
-    """For how many rows it pays to read all weights once more, so that values stay in a cache.
-
-    n_values: outputs of all layers for one row.
-    """
-    return max(LEAST_ROWS_AT_ONCE, n_params // (2 * n_values))
-
-
-def rows_at_once(width: int, least: int, itemsize: int) -> int:
+def rows_at_once(n_params: int, n_in: int, n_values: int, itemsize: int) -> int:
     """Rows that a thread takes through all layers at a time.
 
-    width: numbers that are read and written for a row.
+    As many as stay in the second-level cache, or so many that it pays to read all weights for them
+    once more.
+
+    n_values: outputs of all layers for one row; each has a slope as well.
     """
-    fitting = int(ROWS_PART * caches().second) // (width * itemsize)
-    return _whole_tiles(max(fitting, least))
+    fitting = int(ROWS_PART * caches().second) // ((n_in + 2 * n_values) * itemsize)
+    return _whole_tiles(max(fitting, LEAST_ROWS_AT_ONCE, n_params // (2 * n_values)))
 
 
 def in_panels(W: np.ndarray) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 Threads share out rows of the batch and, in the second phase, rows of each W. For the op `shared`
 they share out its inputs instead. Each thread then owns the units of the op before it that compute
-its inputs, with their parameters, in separate memory. In wide networks, threads share out the
-columns of every op.
+its inputs, with their parameters, in separate memory.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 from .. import interfaces
 from ..compiler.jit import itemsize, jit, numbers
 from ..products.sums import input_part_start, n_parts
-from ..products.tiles import tile_width
 from ..tuning import SPACING
 from ..views import Block, Home
 from .threads import barrier, my_part
@@ -26,19 +24,7 @@ def meet(turn):
 @jit
 def shares_columns(turn, s):
     """Whether threads share out the columns of op s instead of the batch's rows."""
-    return turn.crew["by_columns"] or s < turn.crew["shared"]
-
-
-@jit
-def my_columns(turn, s, one):
-    """Columns of op s that this thread computes for all rows, if threads share out columns."""
-    n_columns = turn.ops[s]["n_out"]
-    if s < turn.crew["shared"]:
-        return my_inputs(turn)
-    n_threads, width = turn.crew["n_threads"], tile_width(one)
-    tiles = (n_columns + width - 1) // width
-    left = min(n_columns, tiles * turn.thread // n_threads * width)
-    return left, min(n_columns, tiles * (turn.thread + 1) // n_threads * width)
+    return s < turn.crew["shared"]
 
 
 @jit
@@ -60,7 +46,7 @@ def is_first_block(turn):
 def my_block(turn, s, one):
     """The part of op s that this thread computes."""
     if shares_columns(turn, s):
-        left, right = my_columns(turn, s, one)
+        left, right = my_inputs(turn)
         return Block(0, turn.batch, left, right)
     first, last = my_rows(turn)
     return Block(first, last, 0, turn.ops[s]["n_out"])
@@ -100,7 +86,7 @@ def my_weight_rows(turn, s):
 def my_weights(turn, s, one):
     """The part of the W of op s that this thread owns."""
     if shares_columns(turn, s):
-        left, right = my_columns(turn, s, one)
+        left, right = my_inputs(turn)
         return Block(0, turn.ops[s]["n_in"], left, right)
     first, last = my_weight_rows(turn, s)
     return Block(first, last, 0, turn.ops[s]["n_out"])

@@ -7,7 +7,7 @@ gradient over the whole batch and updates it while it is in the cache.
 The inputs of one op may be shared out instead of rows: each thread multiplies those that belong to
 its own rows of W, and only the sums move between cores. With many inputs this is the first op. With
 few it is the second, and each thread computes its inputs, which are units of the first op, for the
-whole batch. In wide networks, threads share out the columns of each op instead of rows.
+whole batch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ def loss_of_rows(turn, row_losses, one):
     """Write the losses of this thread's rows to an address, and the gradient of their outputs."""
     loss, samples, n_out = turn.loss, turn.samples, turn.model["n_outputs"]
     first, last = shares.my_rows(turn)
-    shift = 0 if turn.crew["by_columns"] else first
     setting = Setting(loss["option"], loss["levels"], loss["n_levels"])
     targets = Targets(
         samples["labels"], samples["targets"], samples["weights"], loss["weigh"],
@@ -60,7 +59,7 @@ def loss_of_rows(turn, row_losses, one):
     )  # fmt: skip
     outputs, gradient = (
         turn.ops[turn.ops.size - 1]["values"],
-        common.gradient_rows(turn, shift, n_out, one),
+        common.gradient_rows(turn, first, n_out, one),
     )
     _loss(loss["rows"], (
         setting, outputs, n_out, Rows(turn.order, first, last), targets, gradient,
@@ -73,8 +72,6 @@ def _through_all_ops(turn, row_losses, one):
     """Forward, loss and backward of the rows that this thread is at."""
     forward(turn, one)
     loss_of_rows(turn, row_losses, one)
-    if turn.crew["by_columns"]:
-        shares.meet(turn)
     for s in range(turn.ops.size - 1, turn.model["first_trained"] - 1, -1):
         if turn.ops[s]["scale"] != 0:
             _op(turn.ops[s]["scale"], (turn, s, one))
