@@ -2,9 +2,10 @@
 A network for each group, and a learning curve
 ==============================================
 
-``fit_many`` trains many networks in one compiled call, one per core at a time. Each ends
-with the same bits as if ``fit`` had trained it alone. Here it trains a model for each of
-40 shops, and then 30 networks on more and more rows, to see whether more data would help.
+``fit_many`` trains many networks in one compiled call, one per core at a time. Each
+ends with the same bits as if ``fit`` had trained it alone. Here it trains a model for
+each of 40 shops, and then 30 networks on more and more rows, to see whether more data
+would help.
 """
 
 import matplotlib.pyplot as plt
@@ -37,8 +38,8 @@ X, sales = X.astype("float32"), sales.astype("float32")
 # A network for each shop
 # -----------------------
 #
-# ``rows`` has the numbers of each network's rows; they are read where they are. The last
-# 90 days of each shop are held out and judge each epoch.
+# ``rows`` has the numbers of each network's rows; they are read where they are. The
+# last 90 days of each shop are held out and judge each epoch.
 
 networks = [
     Network([Dense(16), SiLU(), Dense(1)], "mse", random_state=number)
@@ -60,7 +61,8 @@ histories = fit_many(
 
 scores = [max(history.validation_score) for history in histories]
 print(f"R² of the shops' last 90 days: {np.min(scores):.2f} to {np.max(scores):.2f}")
-print(f"epochs: {min(h.epochs for h in histories)} to {max(h.epochs for h in histories)}")
+epochs = [history.epochs for history in histories]
+print(f"epochs: {min(epochs)} to {max(epochs)}")
 assert all(history.stopped != "failed" for history in histories)
 
 # %%
@@ -77,7 +79,8 @@ ax.plot(day[mine], sales[mine], ".", color="0.6", label="sales")
 ax.plot(day[mine], networks[number].predict(X[mine]), label="network of this shop")
 ax.plot(day[mine], one.predict(X[mine]), "--", label="one network for all")
 ax.axvline(n_days - 90, color="black", lw=0.8)
-ax.annotate("held out", (n_days - 90, ax.get_ylim()[0]), (4, 4), textcoords="offset points")
+corner = n_days - 90, ax.get_ylim()[0]
+ax.annotate("held out", corner, (4, 4), textcoords="offset points")
 ax.set(xlabel="day", ylabel="sales")
 ax.legend(loc="upper left", ncols=3, frameon=False)
 plt.show()
@@ -86,8 +89,8 @@ plt.show()
 # A learning curve
 # ----------------
 #
-# Would more days help? Five networks per size, each with a start of its own, are trained
-# on a shop's first days and judged by the same held-out ones.
+# Would more days help? Five networks per size, each on other days and with a start of
+# its own, are judged by the same held-out days.
 
 sizes = [20, 40, 80, 160, 320, 640]
 chosen = np.flatnonzero((shop == number) & ~is_held_out)
