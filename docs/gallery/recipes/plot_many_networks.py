@@ -82,7 +82,7 @@ ax.axvline(n_days - 90, color="black", lw=0.8)
 corner = n_days - 90, ax.get_ylim()[0]
 ax.annotate("held out", corner, (4, 4), textcoords="offset points")
 ax.set(xlabel="day", ylabel="sales")
-ax.legend(loc="upper left", ncols=3, frameon=False)
+fig.legend(loc="outside upper center", ncols=3, frameon=False)
 plt.show()
 
 # %%
@@ -117,6 +117,7 @@ ax.plot(sizes, np.median(best, axis=1), "o-")
 ax.fill_between(sizes, best.min(axis=1), best.max(axis=1), alpha=0.2)
 ax.set(xscale="log", xlabel="days trained on", ylabel="R² of the held-out days")
 ax.set_xticks(sizes, list(map(str, sizes)))
+ax.minorticks_off()
 plt.show()
 
 assert np.median(best[-1]) > np.median(best[0])
