@@ -97,9 +97,9 @@ def take(spares: Spares, key: tuple[Any, ...], table: Table, new: Callable[[], E
     return engine
 
 
-def give_back(spares: Spares, engines: Iterable[Engine]) -> None:
+def give_back(spares: Spares, engines: Iterable[Engine], most_bytes: int = SPARE_BYTES) -> None:
     """Keep engines for the next call that needs the same kind, unless they are large."""
     for engine in engines:
-        if engine.key and engine.is_reusable and engine.workspace.memory.size <= SPARE_BYTES:
+        if engine.key and engine.is_reusable and engine.workspace.memory.size <= most_bytes:
             engine.let_go()
             spares.setdefault(engine.key, []).append(engine)

@@ -112,3 +112,5 @@ FITS_READY, READY_BYTES = 8, 32 * 2**20
 # Limits of the engines that are kept for the next call: how many kinds, and bytes of the workspace
 # of each. These two were chosen to bound memory, not by timing.
 SPARE_KINDS, SPARE_BYTES = 8, 8 * 2**20
+# The same bytes where networks share engines, of which there are as many as fits in flight.
+SHARED_SPARE_BYTES = 2**19

@@ -21,6 +21,7 @@ from ..inputs.tables import table_of
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import address_of
 from ..kernels.rules.losses import means_of_epochs
+from ..kernels.tuning import SHARED_SPARE_BYTES
 from ..model.body import Body
 from ..optim.averaging import Averaging
 
@@ -319,9 +320,10 @@ class Trainer:
         """
         if self.task.averaging is not None:
             self.task.averaging.finish(self.task.network, is_restored)
-        if self.engine is not None:
-            spares = self.task.spares
-            give_back(self.task.network.spare_engines if spares is None else spares, [self.engine])
+        if self.engine is not None and self.task.spares is not None:
+            give_back(self.task.spares, [self.engine], SHARED_SPARE_BYTES)
+        elif self.engine is not None:
+            give_back(self.task.network.spare_engines, [self.engine])
 
 
 def _no_other() -> Engine:

@@ -207,7 +207,7 @@ class SideBySide:
             one.measure()
         self._finished, self._spares = finished, Spares()
         self._fits = sorted((one for one in fits if one.plan), key=lambda one: -one.work)
-        self._threads, self._ctrl_c = FitThreads(n_threads), CtrlC()
+        self._threads, self._ctrl_c = FitThreads(max(1, min(n_threads, len(self._fits)))), CtrlC()
         self._running, self._alone = list[OneFit](), list[OneFit]()
         self._shortest = _LONGEST_PAUSE
         self._bar = _Bar(self._fits, progress)
@@ -222,6 +222,7 @@ class SideBySide:
             except KeyboardInterrupt:
                 self._alone = []
             finally:
+                self._collect()
                 for one in self._running:  # nobody works on them any more
                     one.end(interrupted=True)
                 self._save()
@@ -256,7 +257,6 @@ class SideBySide:
             while not self._threads.are_done and not self._ctrl_c.ends_epoch():
                 self._pass_time()
             self._threads.stop()
-            self._collect()
 
     def _begin(self, one: OneFit) -> None:
         try:
