@@ -100,6 +100,7 @@ from scipy import sparse
 from fastmlp.nn import LAYERS, ACTIVATIONS
 from fastmlp.nn.losses import LOSSES
 from fastmlp.optim.optimizers import OPTIMIZERS
+from fastmlp import fit_many
 from fastmlp.inputs.tables import without_zeros
 
 class Own(Layer):  # has no kernel, so that the network is trained layer by layer
@@ -205,7 +206,7 @@ for dtype in ("float32", "float64"):
         inner = Columns((0, [Embedding(4, 2)]), ([1, 2], [PReLU()]))
         rest = [BatchNorm(), Residual([LayerNorm(), Scale()]), PReLU(), Dense(3)]
         fit(Network([*first, inner, *rest], dtype=dtype), X, **still)
-    # Threads that share out the inputs of the first op, of the second one, and columns.
+    # Threads that share out the inputs of the first op, or of the second one, and a wide op.
     for widths in ((300, 40), (6, 40), (6, 300)):
         X = np.ones((n, widths[0]), dtype)
         net = Network([Dense(widths[1]), ReLU(), Dense(3)], dtype=dtype, l1=0.1)
@@ -213,6 +214,9 @@ for dtype in ("float32", "float64"):
     # Estimators watch the loss of training.
     patient = {"hidden_layer_sizes": (4,), "tol": 1e9, "n_iter_no_change": 1, "dtype": dtype}
     MLPRegressor(**patient).fit(np.ones((n, 3)), np.zeros(n))
+    for n_threads in (1, 2):
+        nets = [Network([Dense(4), Dense(3)], dtype=dtype) for _ in range(2)]
+        fit_many(nets, single, labels, epochs=2, n_threads=n_threads)
 """
 
 

@@ -585,7 +585,7 @@ def refuse(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     def call(*arguments: str | Path) -> str:
         before = content()
         with monkeypatch.context() as patch:
-            patch.setattr(training, "_Run", trained)
+            patch.setattr(training, "Run", trained)
             patch.chdir(tmp_path)
             done = run(*arguments)
         assert done.code == 2
