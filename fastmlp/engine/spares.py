@@ -97,8 +97,9 @@ def take(spares: Spares, key: tuple[Any, ...], table: Table, new: Callable[[], E
     return engine
 
 
-def give_back(spares: Spares, engines: Iterable[Engine], most_bytes: int = SPARE_BYTES) -> None:
+def give_back(spares: Spares, engines: Iterable[Engine], most_bytes: int | None = None) -> None:
     """Keep engines for the next call that needs the same kind, unless they are large."""
+    most_bytes = SPARE_BYTES if most_bytes is None else most_bytes
     for engine in engines:
         if engine.key and engine.is_reusable and engine.workspace.memory.size <= most_bytes:
             engine.let_go()

@@ -112,7 +112,7 @@ def places_of(job: Job, training: bool) -> list[tuple[Any, str, int]]:
     first = min(int(job.model["first_trained"]), ops.size - 1)
     flowing = max(stage.n_out for stage in job.program.stages[first:])
     space["gradient_width"] = flowing
-    block = max(job.widest_out, *map(math.prod, job.gradient_blocks))  # biases need `widest_out`
+    block = max(job.widest_out, *map(_largest_block, job.gradient_blocks, ops))  # or all biases
     space["scratch_bytes"] = _whole_lines(block * itemsize) + spacing
     places += of_ops("slopes")
     places.append((space, "gradient", row * flowing + apart * int(crew["shared"] > 0)))
@@ -139,6 +139,11 @@ def _panel(job: Job, training: bool) -> int:
     if training:
         most = max(most, job.batch_size * max(map(_packed_columns, job.ops)))
     return most
+
+
+def _largest_block(block: blocking.GradientBlock, op: Any) -> int:
+    """Numbers of the largest block of an op's W that a gradient is computed in."""
+    return min(block.rows, int(op["weight_rows"])) * min(block.columns, int(op["weight_width"]))
 
 
 def _packed_columns(op: Any) -> int:

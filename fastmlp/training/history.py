@@ -95,6 +95,9 @@ class History:
         Returns
         -------
         dict
-            Lists by name, and "stopped".
+            Lists by name, "stopped", and "error" if the fit failed.
         """
-        return asdict(self)
+        found = asdict(self)
+        if not self.error:
+            del found["error"]
+        return found

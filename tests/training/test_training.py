@@ -80,8 +80,9 @@ def test_a_history_turns_into_plain_data(X: np.ndarray) -> None:
     assert History(**plain) == history
     assert set(plain) == {
         "loss", "validation_loss", "validation_score", "learning_rate", "seconds", "stopped",
-        "error",
     }  # fmt: skip
+    failed = History(stopped="failed", error="why")
+    assert History(**failed.to_dict()) == failed
     history.loss.append(0.0)
     assert len(plain["loss"]) == 2
 
