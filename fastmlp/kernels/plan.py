@@ -192,10 +192,10 @@ JOB = np.dtype(
 #   go_on       the kernel that runs `piece` steps more; double: whether its numbers are float64
 #   rows        (n_rows,) int32, the numbers of the samples; order (n_rows,), those of an epoch in
 #               their order, which is random if it shuffles
-#   is_over     whether there are no more steps
+#   ends        whether there are no more steps; is_over the same, once no thread looks at it again
 #   started, started_part, ended, ended_part  as `clock` writes them
 FIT = _record(
-    "job go_on double rows order shuffles step n_steps piece is_over"
+    "job go_on double rows order shuffles step n_steps piece ends is_over"
     " started started_part ended ended_part"
 )
 

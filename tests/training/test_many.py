@@ -141,7 +141,8 @@ def test_networks_may_have_tables_of_their_own(rng: np.random.Generator) -> None
     targets = [table.sum(axis=1) for table in tables]
     weights = [np.ones(len(table)) for table in tables]
     networks = [Network([Dense(3), Tanh(), Dense(1)], "mse", random_state=i) for i in range(4)]
-    fit_many(networks, tables, targets, sample_weight=weights, epochs=3)
+    histories = fit_many(networks, tables, targets, sample_weight=weights, epochs=3)
+    assert all(seconds > 0 for history in histories for seconds in history.seconds)
     for i, one in enumerate(networks):
         other = Network([Dense(3), Tanh(), Dense(1)], "mse", random_state=i)
         other.fit(tables[i], targets[i], sample_weight=weights[i], epochs=3)
@@ -397,3 +398,10 @@ def test_networks_of_one_structure_share_an_engine(
         other.fit(X, y, **options)
         assert one.learned.tobytes() == other.learned.tobytes()
     assert not any(one.spare_engines for one in found)
+
+
+@needs_threads
+def test_many_short_fits_are_complete_when_they_are_read(X: np.ndarray, y: np.ndarray) -> None:
+    networks = [Network([Dense(2), Tanh(), Dense(2)], random_state=i) for i in range(400)]
+    histories = fit_many(networks, X, y, epochs=1, batch_size=N, n_threads=2)
+    assert all(len(one.loss) == 1 and 0 < one.seconds[0] < 5 for one in histories)

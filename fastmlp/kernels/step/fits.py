@@ -45,7 +45,7 @@ def _visit(fit, turn, epoch):
 
 @interfaces.FIT.kernel
 def go_on(fit_at, one):
-    """Run the next `piece` steps of a fit, or fewer if it ends; sets `step` and `is_over`."""
+    """Run the next `piece` steps of a fit, or fewer if it ends; sets `step` and `ends`."""
     fit = fits_at(fit_at, 1)[0]
     turn = turn_of(turn_address(fit["job"], 0))
     call, per_epoch = turn.call, batches_an_epoch(turn)
@@ -59,13 +59,15 @@ def go_on(fit_at, one):
         train_steps(fit["job"], 0, one)
         fit["step"] = call["n_steps"]
         is_good = call["enough_after"] == 0 and np.isfinite(losses[fit["step"] - 1])
-    if fit["step"] == fit["n_steps"] or not is_good:
-        atomic_store(fit_at + _IS_OVER, 1)
+    fit["ends"] = fit["step"] == fit["n_steps"] or not is_good
 
 
 @jit
 def train_piece(fit_at):
-    """Run some steps of a fit of any number type."""
+    """Run some steps of a fit of any number type; False if they were the last.
+
+    The caller must not look at such a fit again: Python may have released it.
+    """
     fit = fits_at(fit_at, 1)[0]
     if fit["step"] == 0:
         read_clock(fit_at + _STARTED)
@@ -74,6 +76,10 @@ def train_piece(fit_at):
     else:
         _go_on(fit["go_on"], (fit_at, np.float32(1)))
     read_clock(fit_at + _ENDED)
+    ends = fit["ends"] != 0
+    if ends:
+        atomic_store(fit_at + _IS_OVER, 1)
+    return not ends
 
 
 @jit
@@ -110,5 +116,5 @@ def train_from_queue(queue_at):
         if not _is_there(queue_at, number) or atomic_load(queue_at + STATUS) >= HALTED:
             return
         fit_at = longs(queue_at + PLACES, N_PLACES)[number % N_PLACES]
-        while not is_over(fit_at) and atomic_load(queue_at + STATUS) != STOPPED:
-            train_piece(fit_at)
+        while train_piece(fit_at) and atomic_load(queue_at + STATUS) != STOPPED:
+            pass
