@@ -15,7 +15,8 @@ JAX, NUMPY, ONNX, SKLEARN, TORCH = "JAX", "NumPy", "ONNX Runtime", "scikit-learn
 TORCH_COMPILED = "torch.compile"
 DIGIT_ROWS = 60_000
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
-ADAM, MOMENTUM = "Adam", "SGD with momentum 0.9"
+MOMENTUM_FACTOR = 0.9
+ADAM, MOMENTUM = "Adam", f"SGD with momentum {MOMENTUM_FACTOR}"
 
 
 @dataclass(frozen=True)

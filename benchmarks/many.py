@@ -1,7 +1,7 @@
 """Many small networks: `fit_many` against one thread, a loop of `fit`, and the other libraries.
 
-All networks differ. The other libraries train some of them, spread over all widths, and their time
-is scaled up; JAX trains those of one shape side by side (`vmap`), its compilation left out.
+All networks differ. The others train a few of them, as wide as all on average, and the time for one
+is compared; JAX trains several of one shape side by side (`vmap`), its compilation left out.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from .trainers import network_for
 
 LOOP = "a loop of fit"
 _OF_EACH_SHAPE, _N_SHAPES = 10, 3  # trained by JAX
-_N_BY_TORCH = 6
-_QUICK = 6
+_SOME = 6  # trained by the others, and in a quick run
 
 
 def nets(n: int) -> list[Net]:
@@ -35,15 +34,20 @@ def nets(n: int) -> list[Net]:
     return [Net((10, 1 + i % 100, 1), "numbers", ACTIVATIONS[i // 100 % 3]) for i in range(n)]
 
 
+def spread(problems: Sequence[Problem], n: int) -> list[Problem]:
+    """So many of the problems, each from the middle of as many equal parts."""
+    return [problems[len(problems) * (2 * i + 1) // (2 * n)] for i in range(n)]
+
+
 def run(case: Many, settings: Settings) -> Iterator[Row]:
     """Check bits and equality, then time."""
     table = data.rows_for(Net((10, 1, 1), "numbers"), None, case.n_rows)
-    found = nets(_QUICK if settings.quick else case.n_networks)
+    found = nets(_SOME if settings.quick else case.n_networks)
     problems = [
         Problem(net, initial_weights(net, seed=seed), table.X, table.y, case.batch)
         for seed, net in enumerate(found)
     ]
-    some = problems[:: max(1, len(problems) // _N_BY_TORCH)]
+    some = spread(problems, _SOME)
     checked = {LOOP: rows.checked(case, LOOP, "numpy", lambda: same_bits(case, some))}
     for name in (TORCH, JAX):
         trainer = TRAINERS[name]
@@ -88,13 +92,17 @@ def _timed(
 ) -> Iterator[Row]:  # fmt: skip
     def together(n_threads: int | None) -> float:
         networks = list(map(network_for, problems))
-        return _seconds(lambda: train(case, problems, networks, n_threads)) / len(problems)
+        work = measure.timed(train, case, problems, networks, n_threads)
+        return work(1) / len(problems)
 
     def by_fit() -> float:
         networks = list(map(network_for, some))
-        pairs = list(zip(networks, some, strict=True))
-        work = lambda: [one.fit(p.X, p.y, **options(case, p)) for one, p in pairs]  # noqa: E731
-        return _seconds(work) / len(some)
+
+        def work() -> None:
+            for one, problem in zip(networks, some, strict=True):
+                one.fit(problem.X, problem.y, **options(case, problem))
+
+        return measure.timed(work)(1) / len(some)
 
     def by_torch() -> float:
         trainers = [TRAINERS[TORCH](problem) for problem in some]
@@ -122,19 +130,13 @@ def _sample(side: Callable[[], float]) -> measure.Sample:
     return lambda repeats: sum(side() for _ in range(repeats))
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def _side_by_side_in_jax(case: Many, problems: Sequence[Problem]) -> Callable[[], float]:
     """A function that trains networks of a few shapes, those of one shape by one `vmap`."""
     import jax
     import jax.numpy as jnp
 
     groups = []
-    for problem in problems[len(problems) // 7 :: len(problems) // _N_SHAPES][:_N_SHAPES]:
+    for problem in spread(problems, _N_SHAPES):
         weights = [initial_weights(problem.net, seed=seed) for seed in range(_OF_EACH_SHAPE)]
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *weights)
         zeros = [jax.tree.map(jnp.zeros_like, stacked) for _ in range(2)]

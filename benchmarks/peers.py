@@ -16,7 +16,7 @@ import numpy as np
 from . import cases
 from .machine import blas_threads, one_or_all_cores
 from .problem import Problem, Weights
-from .trainers import MOMENTUM, Trainer
+from .trainers import Trainer
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -59,7 +59,7 @@ class TorchTrainer(Trainer):
         self.loss = nn.CrossEntropyLoss() if problem.net.task == "classes" else nn.MSELoss()
         options = {"lr": problem.rate, "fused": True}
         if problem.optimizer == cases.MOMENTUM:
-            make = functools.partial(torch.optim.SGD, momentum=MOMENTUM)
+            make = functools.partial(torch.optim.SGD, momentum=cases.MOMENTUM_FACTOR)
         else:
             make = functools.partial(torch.optim.Adam, betas=(BETA1, BETA2), eps=EPSILON)
         self.optimizer = make(self.model.parameters(), **options)
@@ -159,7 +159,8 @@ def jax_epoch(problem: Problem) -> Any:
     def momentum_step(state: Any, rows: Any) -> Any:
         weights, velocity, *rest = state
         value, gradient = jax.value_and_grad(loss)(weights, *rows)
-        velocity = jax.tree.map(lambda v, g: MOMENTUM * v - problem.rate * g, velocity, gradient)
+        factor, rate = cases.MOMENTUM_FACTOR, problem.rate
+        velocity = jax.tree.map(lambda v, g: factor * v - rate * g, velocity, gradient)
         return (jax.tree.map(jnp.add, weights, velocity), velocity, *rest), value
 
     def adam_step(state: Any, rows: Any) -> Any:
@@ -212,7 +213,7 @@ class SklearnTrainer(Trainer):
             solver=solver,
             learning_rate_init=rate,
             shuffle=False,
-            momentum=MOMENTUM,
+            momentum=cases.MOMENTUM_FACTOR,
             nesterovs_momentum=False,
             beta_1=BETA1,
             beta_2=BETA2,

@@ -77,9 +77,6 @@ class Trainer:
 _ACTIVATIONS = {"relu": fastmlp.ReLU, "tanh": fastmlp.Tanh, "sigmoid": fastmlp.Sigmoid}
 
 
-MOMENTUM = 0.9
-
-
 def network_for(problem: Problem) -> fastmlp.Network:
     """Our network with the problem's weights."""
     layers: list[fastmlp.Layer] = []
@@ -94,7 +91,7 @@ def network_for(problem: Problem) -> fastmlp.Network:
 
 _OPTIMIZERS: dict[str, Callable[[float], Any]] = {
     cases.ADAM: fastmlp.Adam,
-    cases.MOMENTUM: lambda rate: fastmlp.SGD(rate, momentum=MOMENTUM),
+    cases.MOMENTUM: lambda rate: fastmlp.SGD(rate, momentum=cases.MOMENTUM_FACTOR),
 }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from types import TracebackType
 
 import numpy as np
 
@@ -140,12 +139,7 @@ class FitThreads:
             self._helpers.append(Helper(self._guarded, cores))
             self._helpers[-1].start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end()
 
     def _end(self) -> None:

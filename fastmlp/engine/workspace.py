@@ -173,7 +173,6 @@ def _places_by_column(job: Job) -> list[tuple[Any, str, int]]:
     space, counts = job.space, np.diff(job.table.indptr)
     rest = max(0, counts.size - job.batch_size)
     most = int(np.partition(counts, rest)[rest:].sum())
-    space["most_non_zeros"] = most
     return [
         (space, "column_starts", job.n_threads * (job.table.n_columns + 2) * 4),
         (space, "column_places", most * 4),

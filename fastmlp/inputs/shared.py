@@ -18,7 +18,7 @@ from .samples import plan_for
 from .tables import is_sparse
 from .targets import Encoded, Samples, TargetCoder, reading
 
-_MOST_KEPT = 64  # targets of different rows
+_MOST_KEPT = 64  # numbers and targets of different rows
 _Found = TypeVar("_Found")
 
 
@@ -31,18 +31,19 @@ class Reading(NamedTuple):
         The whole table; targets of other rows may be anything.
     rows : ndarray of shape (n_rows,) int32
         The numbers of the rows.
-    plan : Plan
     coder : TargetCoder
     """
 
     samples: Samples
     rows: np.ndarray
-    plan: Plan
     coder: TargetCoder
 
 
 class SharedTable:
     """Rows, targets and weights for several networks.
+
+    What was read for some of the rows is kept for a while, by the identity of the object that names
+    them. So the caller keeps these objects as long as the table.
 
     Parameters
     ----------
@@ -63,45 +64,33 @@ class SharedTable:
         weights = checks.sample_weights(where, sample_weight, self.n_rows, np.dtype(np.float64))
         self._weights = {weights.dtype: weights}
         self._is_finite = bool(checks.is_finite(self.X.data if is_sparse(self.X) else self.X))
-        self._numbers = dict[int, tuple[Any, np.ndarray]]()
         self._kept = dict[tuple[Hashable, ...], Any]()
         self._all = np.arange(self.n_rows, dtype=np.int32)
 
     def numbers(self, where: str, rows: Any) -> np.ndarray:
-        """Numbers of rows as int32, from None for all, from numbers, or from a mask.
-
-        The same object is only looked at once.
-        """
+        """Numbers of rows as int32, from None for all, from numbers, or from a mask."""
         if rows is None:
             return self._all
-        if id(rows) not in self._numbers:
-            self._numbers[id(rows)] = rows, row_numbers(where, rows, self.n_rows)
-        return self._numbers[id(rows)][1]
-
-    def forget(self, rows: Any) -> None:
-        """No network needs these rows any more."""
-        numbers = self._numbers.pop(id(rows), (None, self._all))[1]
-        if numbers is not self._all:
-            self._kept = {key: kept for key, kept in self._kept.items() if id(numbers) not in key}
+        return self._once((id(rows),), lambda: row_numbers(where, rows, self.n_rows))
 
     def plan(self, where: str, body: Body) -> Plan:
         """The sizes of a network for these columns."""
         checks.matrix(where, "X", self.X, body.n_features or None, search=False)
         return plan_for(where, body, self.X.shape[1], self.names)
 
-    def read(self, where: str, body: Body, plan: Plan, rows: np.ndarray) -> Reading:
-        """Check these rows for a network; nothing is changed."""
-        X = self._in_order_of(where, body)
+    def read(self, where: str, body: Body, n_outputs: int, rows: Any) -> Reading:
+        """Check these rows, as for `numbers`, for a network; nothing is changed."""
+        X, numbers = self._in_order_of(where, body), self.numbers(where, rows)
         check_categories(where, body.layers, X)
         if not self._is_finite:
-            checks.finite(where, "X", X[rows])
+            checks.finite(where, "X", X[numbers])
         if body.coder is None:
-            key = id(rows), reading(body.loss), plan.n_outputs, body.dtype
-            coder, encoded = self._once(key, lambda: self._learned(where, body, plan, rows))
+            key = id(rows), reading(body.loss), n_outputs, body.dtype
+            coder, encoded = self._once(key, lambda: self._learned(where, body, n_outputs, numbers))
         else:
-            coder, encoded = body.coder, self.encoded(where, body.coder, body.dtype, rows)
-        weights = self.weights(where, body.dtype, rows)
-        return Reading(Samples(X, encoded, weights), rows, plan, coder)
+            coder, encoded = body.coder, self.encoded(where, body.coder, body.dtype, numbers)
+        weights = self.weights(where, body.dtype, numbers)
+        return Reading(Samples(X, encoded, weights), numbers, coder)
 
     def _in_order_of(self, where: str, body: Body) -> Any:
         """X with its columns in the order that a network knows by their names."""
@@ -113,9 +102,9 @@ class SharedTable:
         return self._once(("order", *order.tolist()), lambda: self.X[:, order])
 
     def _learned(
-        self, where: str, body: Body, plan: Plan, rows: np.ndarray
+        self, where: str, body: Body, n_outputs: int, rows: np.ndarray
     ) -> tuple[TargetCoder, Encoded]:
-        coder = TargetCoder.learn(where, self.y[rows], body.loss, plan.n_outputs)
+        coder = TargetCoder.learn(where, self.y[rows], body.loss, n_outputs)
         return coder, self.encoded(where, coder, body.dtype, rows)
 
     def encoded(self, where: str, coder: TargetCoder, dtype: np.dtype, rows: np.ndarray) -> Encoded:

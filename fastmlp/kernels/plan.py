@@ -141,8 +141,7 @@ CREW = _record("n_threads sync turns shared parts own own_bytes move")
 
 # The workspace, for one batch or for a block of a matrix.
 #   inputs      (batch_size, n_features), rows of x that had to be converted
-#   column_starts, column_places, column_factors: the batch's sparse rows sorted by columns, with at
-#               most most_non_zeros numbers
+#   column_starts, column_places, column_factors: the batch's sparse rows sorted by columns
 #   gradient    (batch_size, gradient_width); row_losses (batch_size,) float64
 #   penalties   (n_weight_rows,) float64
 #   panels      (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a gradient's block
@@ -150,7 +149,7 @@ CREW = _record("n_threads sync turns shared parts own own_bytes move")
 #   piece       predictions, which need no slopes, write those of so many numbers to the same
 #               memory, which stays in the cache; 0 in training
 SPACE = _record(
-    "inputs column_starts column_places column_factors most_non_zeros gradient gradient_width"
+    "inputs column_starts column_places column_factors gradient gradient_width"
     " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions piece"
 )
 

@@ -44,7 +44,7 @@ PACKED_PART, PACKED_PANELS = 0.25, 8
 SLOPES_PART, GRADIENT_PART, INPUTS_PART = 1.0, 0.375, 0.75
 # Rows that a thread takes through all layers at a time, as a part of the second-level cache, and
 # the least number of them. Measured on the same machine: steps of 300 to 2,000 rows of networks
-# drawn at random took 0.57 to 1.07 of the time for all rows at once.
+# drawn at random took 0.78 to 1.05 times as long as with all rows at once.
 ROWS_PART, LEAST_ROWS_AT_ONCE = 1.0, 96
 # Activations also write slopes, which predictions never read. So predictions write this many at a
 # time, each time to the same place: 4 KiB of float32.
@@ -106,8 +106,8 @@ WORK_OF_ANY_ROW = 3_000
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128
-# Fits of `fit_many` that are prepared beside those that run, so that no thread waits for Python:
-# how many, and the bytes of all their workspaces above which there is only one for each thread.
+# Fits of `fit_many` that wait in the queue, so that no thread waits for Python: how many, and from
+# how many bytes of all fits in memory on there are none but those that run. Chosen, not timed.
 FITS_READY, READY_BYTES = 8, 32 * 2**20
 # Limits of the engines that are kept for the next call: how many kinds, and bytes of the workspace
 # of each. These two were chosen to bound memory, not by timing.

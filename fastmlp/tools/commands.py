@@ -530,6 +530,7 @@ def warmup(options: argparse.Namespace) -> int:
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 3)), np.arange(8) % 2
+    compile_fits()
     for dtype in ("float32", "float64"):
         started = time.perf_counter()
         network = Network([Dense(4), LAYERS["relu"](), Dense(2)], dtype=dtype)
@@ -544,7 +545,6 @@ def warmup(options: argparse.Namespace) -> int:
         without_zeros(np.zeros((1, 1000)), network.dtype, 1000)
         for kernel in Kernel.every:
             kernel.address(network.dtype)
-        compile_fits()
         print(f"{dtype}: ready after {time.perf_counter() - started:.1f} s")
     print(f"compiled code is kept in {cache_folder() or 'memory only: no folder is writable'}")
     return 0

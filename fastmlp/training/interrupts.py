@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from types import TracebackType
 from typing import Any
 
 GRACE = 2.0  # seconds that an epoch has to end by itself after the first press
@@ -35,12 +34,7 @@ class CtrlC:
             self._is_ours = True
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._is_ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

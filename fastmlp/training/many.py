@@ -212,13 +212,7 @@ class _Each:
 
     def optimizer(self, value: Any) -> list[Any]:
         """Optimizers for names, or as they are."""
-        made: dict[str, Any] = {}
-        found = []
-        for one in self._spread("optimizer", value):
-            if isinstance(one, str):
-                one = made[one] = made.get(one) or optimizer_of(one)
-            found.append(optimizer_of(one))
-        return found
+        return list(map(optimizer_of, self._spread("optimizer", value)))
 
     def number(self, name: str, value: Any) -> list[int]:
         """Whole numbers of at least 1."""
@@ -246,8 +240,8 @@ class _Each:
                     f"{self._where}, networks[{number}]", "validation_rows for a patience", "none",
                     "pass the rows that judge each epoch",
                 )  # fmt: skip
-            stops = one is not None
-            found.append(EarlyStopping(one, restore_best=restore_best) if stops else None)
+            stops = None if one is None else EarlyStopping(one, restore_best=restore_best)
+            found.append(stops)
         return found
 
 

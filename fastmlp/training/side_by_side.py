@@ -92,10 +92,8 @@ class OneFit:
         There is none if the network is known to be done, or needs Python between its steps.
         """
         assert self.plan is not None
-        network, table, where = self.network, self.table, self.where
-        samples, rows, plan, coder = table.read(
-            where, network, self.plan, table.numbers(where, self.rows)
-        )
+        network, table, where, plan = self.network, self.table, self.where, self.plan
+        samples, rows, coder = table.read(where, network, plan.n_outputs, self.rows)
         held_out = held_rows = None
         if self.validation_rows is not None:
             inner = f"{where}, validation rows"

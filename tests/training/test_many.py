@@ -405,3 +405,18 @@ def test_many_short_fits_are_complete_when_they_are_read(X: np.ndarray, y: np.nd
     networks = [Network([Dense(2), Tanh(), Dense(2)], random_state=i) for i in range(400)]
     histories = fit_many(networks, X, y, epochs=1, batch_size=N, n_threads=2)
     assert all(len(one.loss) == 1 and 0 < one.seconds[0] < 5 for one in histories)
+
+
+def test_more_samples_of_rows_than_a_table_keeps(
+    X: np.ndarray, y: np.ndarray, rng: np.random.Generator
+) -> None:
+    def make(i: int) -> Network:
+        return Network([Dense(2), Tanh(), Dense(2)], random_state=i)
+
+    networks = list(map(make, range(150)))
+    rows = [rng.integers(0, N, 30 + i % 7) for i in range(150)]
+    fit_many(networks, X, y, rows=rows, epochs=2)
+    for i in (0, 70, 149):
+        other = make(i)
+        other.fit(X[rows[i]], y[rows[i]], epochs=2)
+        assert networks[i].learned.tobytes() == other.learned.tobytes()

@@ -46,7 +46,7 @@ forward_to_one = _forward_with(sparse.sparse_forward_to_one, "sparse_forward_to_
 
 
 @jit
-def _columns_of_batch(turn, one):
+def _columns_of_batch(turn):
     """Where this thread stores the batch's non-zeros sorted by columns."""
     space, thread = turn.space, turn.thread
     starts = space["column_starts"] + thread * (turn.samples["n_features"] + 2) * INT32_BYTES
@@ -79,7 +79,7 @@ def _few_non_zeros(turn, s, mine, one):
 @jit
 def _sorted(turn, s, mine, one):
     """As `_few_non_zeros`, computed block by block and column by column."""
-    op, found, csr = turn.ops[s], _columns_of_batch(turn, one), _csr_of(turn)
+    op, found, csr = turn.ops[s], _columns_of_batch(turn), _csr_of(turn)
     n_in, n_out, zeros = op["n_in"], op["n_out"], turn.space["zeros"]
     sparse.sort_by_columns(csr, turn.order, turn.batch, mine.first, mine.last, n_in, found, one)
     height, width = op["block_rows"], op["block_columns"]

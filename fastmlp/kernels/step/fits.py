@@ -22,7 +22,7 @@ _go_on = interfaces.FIT.call
 # a cache line of its own; then the addresses of the last fits that were put in.
 LINE = 64
 TAKEN, PUT, STATUS, PLACES = 0, LINE, 2 * LINE, 3 * LINE
-N_PLACES = 1024
+N_PLACES = 2048  # more than there may be threads, with the fits that are ready
 QUEUE_SIZE = PLACES // 8 + N_PLACES
 OPEN, HALTED, STOPPED = range(3)  # then no fit begins; then none goes on
 
