@@ -37,8 +37,9 @@ _MODULES = {
     "optim.averaging": ["EMA", "SWA", "Averaging"],
     "training.rate_range": ["find_learning_rate", "RateRange"],
     "estimators": [
-        "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay", "search_space",
+        "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay",
     ],
+    "estimators.search": ["SearchCV", "SearchDisplay", "search_space"],
     "io.interchange": ["to_torch", "from_torch", "from_sklearn"],
     "io.onnx_export": ["to_onnx"],
     "errors": ["InputError"],
@@ -60,7 +61,9 @@ if TYPE_CHECKING:
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
     from .estimators import WeightsDisplay as WeightsDisplay
-    from .estimators import search_space as search_space
+    from .estimators.search import SearchCV as SearchCV
+    from .estimators.search import SearchDisplay as SearchDisplay
+    from .estimators.search import search_space as search_space
     from .extending.compiled import compiled_activation as compiled_activation
     from .extending.compiled import compiled_link as compiled_link
     from .extending.compiled import compiled_loss as compiled_loss

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from numpydoc.docscrape import get_doc_object
 from numpydoc.validate import Validator, validate
@@ -101,7 +102,7 @@ def stated_defaults(names: str, kind: str) -> dict[str, Any]:
     if not given:
         return dict.fromkeys(listed) if "optional" in kind else {}
     texts = text.split(" and ") if " and " in text else [text] * len(listed)
-    return {key: eval(value, {}) for key, value in zip(listed, texts, strict=True)}
+    return {key: eval(value, {"nan": np.nan}) for key, value in zip(listed, texts, strict=True)}
 
 
 def as_written(default: Any) -> Any:

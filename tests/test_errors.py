@@ -60,6 +60,8 @@ from fastmlp import (
     Residual,
     RMSprop,
     Scale,
+    SearchCV,
+    SearchDisplay,
     SoftmaxCrossEntropy,
     Tanh,
     check_part,
@@ -3181,6 +3183,47 @@ def trainer_rows() -> Iterator[Row]:
         yield Row(name, InputError, text, call)
 
 
+def search_rows() -> Iterator[Row]:
+    """What searches and their pictures refuse."""
+    results = {"params": [{"alpha": 1}, {"alpha": 2}], "mean_test_score": np.zeros(2),
+               "param_alpha": np.ma.array([1, 2])}  # fmt: skip
+
+    def search(model: Any, **options: Any) -> Callable[[Setting], Any]:
+        return lambda s: SearchCV(model, {}, **options).fit(s.X, s.y)
+
+    def watched(s: Setting) -> None:
+        made = SearchCV(MLPClassifier(), {})
+        vars(made)["_skl_callbacks"] = [print]  # as set_callbacks of newer versions does
+        made.fit(s.X, s.y)
+
+    def picture(score: str = "score", **options: Any) -> Callable[[Setting], Any]:
+        return lambda s: SearchDisplay(results, 0, score).plot(**options)
+
+    for name, kind, text, call in (
+        ("a search of another estimator", InputTypeError,
+         "SearchCV.fit: expected MLPClassifier, MLPRegressor, or a Pipeline that ends with one, "
+         "got DummyClassifier; use scikit-learn's RandomizedSearchCV",
+         search(make_pipeline(StandardScaler(), DummyClassifier()))),
+        ("callbacks of a search", InputError,
+         "SearchCV.fit: expected callbacks of the estimator, got some of the search; call "
+         "set_callbacks on the estimator, and pass progress=True here", watched),
+        ("halving by no score", InputError,
+         "SearchCV.fit: expected a score to go by for halving, got refit=False; pass the name of "
+         "one of the scores as refit",
+         search(MLPClassifier(), scoring=["accuracy", "f1_macro"], refit=False, halving=True)),
+        ("a picture of no parameter", InputError,
+         "SearchDisplay.plot: expected what the search has, got 'param_alhpa'; did you mean "
+         "'param_alpha'?", picture(params=["alhpa"])),
+        ("a picture of no score", InputError,
+         "SearchDisplay.plot: expected what the search has, got 'mean_test_f1'; did you mean "
+         "'mean_test_score'?", picture(score="f1")),
+        ("too few axes for a search", InputError,
+         "SearchDisplay.plot: expected 1 axes, one for each panel, got 0; pass more axes, or fewer "
+         "params", picture(axes=[])),
+    ):  # fmt: skip
+        yield Row(name, kind, text, call)
+
+
 def many_rows() -> Iterator[Row]:
     """What `fit_many` refuses, and what a network's history says of rows that it refuses."""
 
@@ -3360,6 +3403,7 @@ ROWS = [
     *stepper_rows(),
     *trainer_rows(),
     *many_rows(),
+    *search_rows(),
 ]
 
 

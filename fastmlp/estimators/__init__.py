@@ -6,12 +6,10 @@ Parameters, attributes and numbers are scikit-learn's, with additional features.
 from .classifier import MLPClassifier
 from .displays import LossCurveDisplay, WeightsDisplay
 from .regressor import MLPRegressor
-from .search import search_space
 
 __all__ = [
     "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
     "WeightsDisplay",
-    "search_space",
 ]

@@ -44,6 +44,7 @@ from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
+from .pausing import pause_of
 from .plain import is_plain
 from .serving import RowPredictor
 from .stochastic import NOT_FINITE, Progress, Validation
@@ -58,7 +59,9 @@ _LINKS = {
     "exp": "exp",
 }
 # Made from coefs_ and intercepts_ when needed, so they are not copied or pickled.
-_MADE_AGAIN = ("_held", "_rows", "_owns_memory", "_made_with", "_last_run", "_seeded")
+_MADE_AGAIN = (
+    "_held", "_rows", "_owns_memory", "_made_with", "_last_run", "_seeded", "_pause",
+)  # fmt: skip
 _UNCHANGING = (str, int, float, type(None))
 _SHAPE_NETWORK = ("activation", "dropout", "max_norm", "alpha", "l1_ratio", "dtype")
 
@@ -306,7 +309,9 @@ class BaseMLP(
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
-        self._random_state = self._random_of_fit()
+        self._random_state, pause = self._random_of_fit(), pause_of(self)
+        if pause is not None:
+            self._random_state = pause.seeded(self._random_state)
         if first_pass:
             self._start(X.shape[1], hidden, self._dtype_for(X))
         else:

@@ -30,6 +30,7 @@ from ..training import loop
 from ..training.loop import Looks, Task, Trainer
 from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
+from .pausing import pause_of
 
 NOT_FINITE = (  # scikit-learn's sentence, which scripts and tests look for
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -145,6 +146,10 @@ class Run:
         self._prepare(incremental)
         self.best_params = aligned_copy(e.network_.learned) if e.early_stopping else None
         self.trainer = self._trainer(batch_size)
+        pause = pause_of(e)
+        if pause is not None:
+            self.until = min(pause.until, e.max_iter)
+            pause.take_over(self)
         self._run_epochs()
 
     def keep(self) -> None:
@@ -175,11 +180,10 @@ class Run:
 
     def _run_epochs(self) -> None:
         e, rule, network = self.estimator, self.rule, self.estimator.network_
-        self.order = np.arange(self.samples.X.shape[0])
-        e.n_iter_ = 0
         try:
             loop.run(self)
-            if not self.stops and rule.schedule is None:  # a schedule is meant to use all epochs
+            is_over = self.until == e.max_iter
+            if is_over and not self.stops and rule.schedule is None:  # it is meant to use them all
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
@@ -188,6 +192,9 @@ class Run:
                 )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        pause = pause_of(e)
+        if pause is not None:
+            pause.keep(self)
         if self.best_params is not None:
             network.learned[...] = self.best_params
         self.trainer.finish(self.best_params is not None)
@@ -218,7 +225,10 @@ class Run:
     @property
     def n_left(self) -> int:
         """Number of epochs left; 0 after a decision to stop."""
-        return 0 if self.stops else int(self.estimator.max_iter - self.estimator.n_iter_)
+        pause = pause_of(self.estimator)
+        if self.stops or (pause is not None and pause.wish.to_end):
+            return 0
+        return int(self.until - self.estimator.n_iter_)
 
     def begin(self) -> None:
         """Notify callbacks that an epoch begins."""
@@ -238,6 +248,8 @@ class Run:
     def _prepare(self, incremental: bool) -> None:
         """Set up the optimizer's state; unlike in scikit-learn, a warm start keeps it, too."""
         e, now, optimizer = self.estimator, self.progress, self.rule.optimizer
+        self.order, self.until = np.arange(self.samples.X.shape[0]), e.max_iter
+        e.n_iter_ = 0
         network, kept = e.network_, now.memory
         size = optimizer.n_vectors * network.params.size
         layout = (optimizer.name, *(W.shape for W in e.coefs_))

@@ -1,0 +1,199 @@
+"""Trials of a search: each trains a candidate's parameters on a fold and scores them on the rest.
+
+With several cores, threads run them side by side. A trial can pause and go on with more epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection._validation import _fit_and_score
+from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed
+
+from ...engine.job import training_work
+from ...engine.threads import n_cores
+from ...errors import InputTypeError
+from ..base import BaseMLP
+from ..parameters import STOCHASTIC_SOLVERS, hidden_sizes
+from ..pausing import Pause, Wish, pause_at
+from .transformed import Transformed
+
+
+class Data(NamedTuple):
+    """What all trials have in common.
+
+    Attributes
+    ----------
+    estimator : MLPClassifier, MLPRegressor or Pipeline
+        Not fitted; each trial has a clone.
+    X, y
+        All rows.
+    splits : list of (ndarray, ndarray)
+        Numbers of the rows of each fold to train on, and to score.
+    options : dict
+        Further arguments of scikit-learn's `_fit_and_score`: scorers, metadata and so on.
+    """
+
+    estimator: Any
+    X: Any
+    y: Any
+    splits: list[tuple[Any, Any]]
+    options: dict[str, Any]
+
+
+@dataclass(eq=False)
+class Candidate:
+    """Parameters that are tried, and how far each fold has got with them.
+
+    Attributes
+    ----------
+    params : dict of str to object
+    max_iter : int
+        The number of epochs with which it is complete.
+    work : float
+        Multiplications of an epoch, roughly; candidates with the most begin first.
+    pauses : list of Pause
+        By fold.
+    """
+
+    params: dict[str, Any]
+    max_iter: int = 0
+    work: float = 0.0
+    pauses: list[Pause] = field(default_factory=list)
+
+
+def last_step(estimator: Any) -> Any:
+    """The estimator itself, or that at the end of a pipeline; others are refused."""
+    if isinstance(estimator, Pipeline):
+        return last_step(estimator.steps[-1][1])
+    if not isinstance(estimator, BaseMLP):
+        raise InputTypeError(
+            "SearchCV.fit", "MLPClassifier, MLPRegressor, or a Pipeline that ends with one",
+            type(estimator).__name__, "use scikit-learn's RandomizedSearchCV",
+        )  # fmt: skip
+    return estimator
+
+
+def candidate(data: Data, params: dict[str, Any]) -> Candidate:
+    """A candidate that has not been trained.
+
+    Parameters
+    ----------
+    data : Data
+    params : dict of str to object
+
+    Returns
+    -------
+    Candidate
+    """
+    made = Candidate(params, pauses=[Pause(0) for _ in data.splits])
+    model = last_step(_with_parameters(data.estimator, params))
+    try:
+        sizes = [getattr(data.X, "shape", (0, 1))[-1], *hidden_sizes(model), 1]
+        made.max_iter = int(model.max_iter)
+        made.work = training_work(int(np.dot(sizes[:-1], sizes[1:])), len(data.splits[0][0]))
+    except (ValueError, TypeError):
+        made.max_iter = 1  # its fit refuses its parameters, too, which is recorded
+    return made
+
+
+def _with_parameters(estimator: Any, params: dict[str, Any]) -> Any:
+    return clone(estimator).set_params(**clone(params, safe=False))
+
+
+class Trials:
+    """Runs trials of candidates, several side by side.
+
+    Parameters
+    ----------
+    data : Data
+    n_jobs : int or None
+        How many at once; None means one per core, or as joblib's configuration says.
+    bar : tqdm or None
+        Shows how many trials are done.
+    """
+
+    def __init__(self, data: Data, n_jobs: int | None, bar: Any = None) -> None:
+        self._data, self._bar, self._wish = data, bar, Wish()
+        # joblib takes threads unless the caller has configured another backend.
+        wanted: dict[str, Any] = {"n_jobs": n_jobs, "prefer": "threads"}
+        if n_jobs is None and Parallel(**wanted).n_jobs == 1:
+            wanted["n_jobs"] = n_cores()
+        if bar is not None:
+            wanted["return_as"] = "generator"
+        self._parallel = Parallel(**wanted)
+        n_steps = len(data.estimator.steps) if isinstance(data.estimator, Pipeline) else 1
+        self._transformed = Transformed((self._parallel.n_jobs + 1) * n_steps)
+
+    def run(self, candidates: Sequence[Candidate], until: int | None = None) -> list[Any]:
+        """Train all candidates on all folds, from where each has paused.
+
+        Parameters
+        ----------
+        candidates : sequence of Candidate
+        until : int, optional
+            The number of epochs at which they pause again; by default none do.
+
+        Returns
+        -------
+        list of dict
+            The results of the first candidate on each fold, then those of the second and so on.
+        """
+        n_splits = len(self._data.splits)
+        found: list[Any] = [None] * (len(candidates) * n_splits)
+        order = [*self._in_order(candidates)]
+        jobs = (self._job(candidates[number], fold, until) for number, fold in order)
+        try:
+            for (number, fold), (result, pause) in zip(order, self._parallel(jobs), strict=True):
+                found[number * n_splits + fold] = result
+                if until is not None:
+                    candidates[number].pauses[fold] = pause
+                if self._bar is not None:
+                    self._bar.update()
+        except BaseException:  # Ctrl-C, which only the main thread sees
+            self._wish.to_end = True
+            raise
+        return found
+
+    def _in_order(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, int]]:
+        """Numbers of candidates and folds: fold by fold, so that they share transformed data."""
+        largest_first = sorted(range(len(candidates)), key=lambda number: -candidates[number].work)
+        for fold in range(len(self._data.splits)):
+            for number in largest_first:
+                yield number, fold
+
+    def _job(self, one: Candidate, fold: int, until: int | None) -> Any:
+        pause = Pause(0) if until is None else one.pauses[fold]
+        pause.until = one.max_iter if until is None else min(until, one.max_iter)
+        pause.wish = self._wish
+        return delayed(_trial)(self._data, one.params, fold, pause, self._transformed)
+
+
+def _trial(
+    data: Data, params: dict[str, Any], fold: int, pause: Pause, transformed: Transformed
+) -> tuple[dict[str, Any], Pause]:
+    """The scores of a candidate on a fold, and where it has paused."""
+    train, test = data.splits[fold]
+    model = _prepared(_with_parameters(data.estimator, params), pause, transformed)
+    result = _fit_and_score(
+        model, data.X, data.y, train=train, test=test, parameters=None, verbose=0,
+        return_n_test_samples=True, return_times=True, **data.options,
+    )  # fmt: skip
+    return result, pause
+
+
+def _prepared(model: Any, pause: Pause, transformed: Transformed) -> Any:
+    """The model with shared memory for a pipeline's transformers, and told when to pause."""
+    if isinstance(model, Pipeline) and model.memory is None:
+        model.memory = transformed
+    last = last_step(model)
+    if last.solver in STOCHASTIC_SOLVERS:
+        pause_at(last, pause)
+    else:  # L-BFGS has no state to go on from
+        last.max_iter = pause.until
+    return model
