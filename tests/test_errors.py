@@ -74,6 +74,7 @@ from fastmlp import (
     from_sklearn,
     from_torch,
     to_onnx,
+    to_torch,
 )
 from fastmlp.datasets import Dataset
 from fastmlp.engine.engine import Engine
@@ -3204,6 +3205,16 @@ def search_rows() -> Iterator[Row]:
          "SearchCV.fit: expected MLPClassifier, MLPRegressor, or a Pipeline that ends with one, "
          "got DummyClassifier; use scikit-learn's RandomizedSearchCV",
          search(make_pipeline(StandardScaler(), DummyClassifier()))),
+        ("rows of members without any", InputError,
+         "MLPClassifier.fit: expected several members with member_rows, got n_members=1; pass "
+         "n_members=10, say", lambda s: MLPClassifier(member_rows="folds").fit(s.X, s.y)),
+        ("the deviation of one network", InputError,
+         "MLPRegressor.predict: expected several members for return_std, got one network; fit with "
+         "n_members=10, say",
+         lambda s: MLPRegressor(learning_rate="linear").fit(s.X, s.X[:, 0]).predict(s.X, return_std=True)),
+        ("several networks for one", InputError,
+         "to_torch: expected a single network, got 2 members; pass each of members_",
+         lambda s: to_torch(MLPClassifier(n_members=2, learning_rate="linear").fit(s.X, s.y))),
         ("callbacks of a search", InputError,
          "SearchCV.fit: expected callbacks of the estimator, got some of the search; call "
          "set_callbacks on the estimator, and pass progress=True here", watched),

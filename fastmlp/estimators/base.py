@@ -37,11 +37,13 @@ from ..nn import Activation, Dense, Dropout, Layer
 from ..nn.losses import Loss
 from ..optim.averaging import Averaging
 from ..serving import evaluation
+from ..serving.ensemble import EnsemblePredictor, mean_of
 from ..serving.predictor import Predictor
 from . import lbfgs, parameters, stochastic
 from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
+from .members import EnsembleMixin, rows_of_members
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
@@ -73,11 +75,17 @@ def is_stochastic(estimator: Any) -> bool:
             "partial_fit is only available for stochastic optimizers. "
             f"{estimator.solver} is not stochastic."
         )
+    if estimator.member_rows != "all":
+        raise AttributeError("partial_fit is only available for member_rows='all'.")
     return True
 
 
 class BaseMLP(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    EnsembleMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Base of MLPClassifier and MLPRegressor."""
 
@@ -120,6 +128,10 @@ class BaseMLP(
     def _stratification(self, y: Any) -> Any:
         """Labels for a stratified split, or None."""
         return None
+
+    def _groups(self, y: Any, n_rows: int) -> np.ndarray:
+        """The number of each row's class, if every member must see all classes; otherwise 0."""
+        return np.zeros(n_rows, int)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         """Accuracy or R^2."""
@@ -171,9 +183,33 @@ class BaseMLP(
             For checks that scikit-learn does not have. It is a ValueError.
         """
         held_out = (X_val, y_val, sample_weight_val)
+        if self.n_members > 1:
+            return self._fit_members(X, y, sample_weight, held_out)
         return self._fit(X, y, sample_weight, validation_data=held_out)
 
+    def _fit_members(self, X: Any, y: Any, sample_weight: Any, held_out: Part) -> Any:
+        goes_on = bool(self.warm_start) and self._has_members
+        with self._unchanged_if_refused():
+            X, y, weights = self._read(X, y, sample_weight, False, not goes_on, goes_on)
+            given = self._read_held_out(X, y, held_out) or (None, None, None)
+            random = self._random_for_members()
+            groups = self._groups(y, X.shape[0])
+            rows = [*rows_of_members(self.member_rows, groups, self.n_members, random)]
+
+            def train(member: Any, number: int) -> None:
+                part, judged = rows[number], given
+                if judged[0] is None and part.left_out is not None and self.early_stopping:
+                    judged = _chosen((X, y, weights), part.left_out)
+                names = ("X_val", "y_val", "sample_weight_val")
+                options = dict(zip(names, judged, strict=True))
+                member.fit(*_chosen((X, y, weights), part.train), **options)
+
+            self._train_members(self._new_members(random), train, self.max_iter)
+        return self
+
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+        if self.n_members > 1:
+            return self._partial_fit_members(X, y, sample_weight, classes)
         if self._fit_again(X, y, sample_weight, classes):
             return self
         return self._fit_once_more(X, y, sample_weight, classes)
@@ -181,6 +217,21 @@ class BaseMLP(
     @_fit_context(prefer_skip_nested_validation=True)
     def _fit_once_more(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _partial_fit_members(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
+        with self._unchanged_if_refused():
+            is_first = not self._has_members
+            self._meet_classes(y, classes)
+            X, y, weights = self._read(X, y, sample_weight, True, is_first, goes_on=True)
+            known = {"classes": self.classes_} if hasattr(self, "classes_") else {}
+
+            def train(member: Any, number: int) -> None:
+                member.partial_fit(X, y, weights, **known)
+
+            made = self._new_members(self._random_for_members()) if is_first else self.members_
+            self._train_members(made, train, self.max_iter)
+        return self
 
     def _fit(
         self,
@@ -309,15 +360,18 @@ class BaseMLP(
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
-        self._random_state, pause = self._random_of_fit(), pause_of(self)
-        if pause is not None:
-            self._random_state = pause.seeded(self._random_state)
+        self._random_state = self._random_for_members()
         if first_pass:
             self._start(X.shape[1], hidden, self._dtype_for(X))
         else:
             self._go_on(is_alone)
         whole = X, y, sample_weight
         return whole, (whole, given) if given is not None else self._split(*whole)
+
+    def _random_for_members(self) -> np.random.RandomState:
+        """The generator of a fit that begins, or goes on after a pause."""
+        random, pause = self._random_of_fit(), pause_of(self)
+        return random if pause is None else pause.seeded(random)
 
     def _random_of_fit(self) -> np.random.RandomState:
         """The generator that `random_state` stands for.
@@ -400,6 +454,7 @@ class BaseMLP(
             layer.b[...] = self._random_state.uniform(-bound, bound, n_out)
         self._hold(network)
         self._owns_memory = True
+        self.__dict__.pop("members_", None)
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(sizes)
         self.out_activation_ = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
         self._progress = Progress()
@@ -552,6 +607,7 @@ class BaseMLP(
     @property
     def network_(self) -> Network:
         """The network whose parameters are `coefs_` and `intercepts_`, even if assigned."""
+        self._refuse_network()
         held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
         if held is not None:
             network, views = held
@@ -672,7 +728,7 @@ class BaseMLP(
     @property
     def _n_features_out(self) -> int:
         """Number of columns that `transform` returns, for the names of its outputs."""
-        return int(self.coefs_[-1].shape[0])
+        return sum(one.coefs_[-1].shape[0] for one in self._members)
 
     def _checked(self, X: Any, accept_sparse: bool = True) -> Any:
         """X with the columns of fit, in float32 or float64; a sparse one as sorted CSR."""
@@ -682,7 +738,7 @@ class BaseMLP(
         X = validate_data(
             self, X, accept_sparse=formats, dtype=(np.float64, np.float32), reset=False
         )
-        n_features = self.network_.n_features
+        n_features = self._networks[0].n_features
         if X.shape[1] != n_features:  # n_features_in_ was set, or is missing
             raise InputError(
                 where, f"X with {n_features} columns, as coefs_ have", f"{X.shape[1]}",
@@ -695,14 +751,17 @@ class BaseMLP(
         if not is_plain(self, X):
             check_is_fitted(self)
             X = self._checked(X)
-        network = self.network_
-        if X.shape[0] == 1 and type(X) is np.ndarray:
-            found = self._row_predictor(network).answer(X)
-        else:
-            found = evaluation.outputs(network, X, link=True)
+        found = mean_of(self._outputs_of_members(X))
         if not np.isfinite(found).all():
-            checked_weights(self, network.dtype)  # they may have been changed in place
+            for one, network in zip(self._members, self._networks, strict=True):
+                checked_weights(one, network.dtype)  # they may have been changed in place
         return checks.answers(f"{type(self).__name__}.predict", found)
+
+    def _outputs_of_members(self, X: Any) -> list[np.ndarray]:
+        """Outputs after the link of each member, or of the only network, for checked rows."""
+        if X.shape[0] == 1 and type(X) is np.ndarray and not self._has_members:
+            return [self._row_predictor(self.network_).answer(X)]
+        return [evaluation.outputs(network, X, link=True) for network in self._networks]
 
     def _row_predictor(self, network: Network) -> RowPredictor:
         """The predictor for single rows with the network's current weights; it is kept."""
@@ -711,7 +770,7 @@ class BaseMLP(
             kept = self._rows = RowPredictor(network)
         return kept
 
-    def compile_predictor(self, weights: str | None = None) -> Predictor:
+    def compile_predictor(self, weights: str | None = None) -> Predictor | EnsemblePredictor:
         """An immutable copy for serving, which predicts a single row in about a microsecond.
 
         Parameters
@@ -722,7 +781,7 @@ class BaseMLP(
 
         Returns
         -------
-        Predictor
+        Predictor or EnsemblePredictor
             Called, it returns a regressor's numbers or a classifier's probabilities in the order of
             `classes_`, for two classes only that of the second; its `predict` returns labels.
             Several quantiles are the network's outputs, so they may cross; `predict` sorts them.
@@ -746,9 +805,11 @@ class BaseMLP(
         True
         """
         check_is_fitted(self)
-        network = self.network_
-        checked_weights(self, network.dtype)  # they may have been changed in place
-        return Predictor(network, self._coder(), weights)
+        made = []
+        for one, network in zip(self._members, self._networks, strict=True):
+            checked_weights(one, network.dtype)  # they may have been changed in place
+            made.append(Predictor(network, self._coder(), weights))
+        return EnsemblePredictor(made, self._coder()) if self._has_members else made[0]
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
         """Activations of a hidden layer: the features that the network has learnt.
@@ -763,7 +824,7 @@ class BaseMLP(
         Returns
         -------
         ndarray of shape (n, n_units)
-            In the dtype of the model.
+            In the dtype of the model; those of several members are side by side.
 
         Raises
         ------
@@ -774,6 +835,8 @@ class BaseMLP(
         """
         check_is_fitted(self)
         X = self._checked(X)
+        if self._has_members:
+            return np.hstack([member.transform(X, layer) for member in self.members_])
         n_hidden = self.n_layers_ - 2
         if not -n_hidden <= layer < n_hidden:
             raise InputError(
@@ -801,7 +864,7 @@ class BaseMLP(
         Returns
         -------
         ndarray of shape (n, n_features)
-            In the dtype of the model.
+            In the dtype of the model; of several members the mean.
 
         Raises
         ------
@@ -812,6 +875,8 @@ class BaseMLP(
         """
         check_is_fitted(self)
         X = self._checked(X, accept_sparse=False)
+        if self._has_members:
+            return mean_of([member.input_gradients(X, output) for member in self.members_])
         where, network = f"{type(self).__name__}.input_gradients", self.network_
         checked_weights(self, network.dtype)  # they may have been changed in place
         return layerwise.input_gradients(network, where, X, output)
@@ -820,6 +885,14 @@ class BaseMLP(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _chosen(part: Part, rows: np.ndarray | None) -> Part:
+    """Some rows of samples; None means all."""
+    if rows is None:
+        return part
+    X, y, weights = part
+    return X[rows], y[rows], None if weights is None else weights[rows]
 
 
 def _are_same(lists: tuple[Any, ...], views: tuple[np.ndarray, ...]) -> bool:

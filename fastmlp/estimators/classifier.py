@@ -106,6 +106,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         max_norm: Any = None,
         gradient_clip: Any = None,
         class_weight: Any = None,
+        n_members: Any = 1,
+        member_rows: Any = "all",
         scoring: Any = None,
         callbacks: Any = None,
         n_threads: Any = None,
@@ -309,6 +311,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return (y == self.classes_[-1]).reshape(-1, 1)  # a column, as in scikit-learn
         scores_classes = self.scoring not in (None, "loss")
         return y if scores_classes and self._binarizer.y_type_ == "multiclass" else None
+
+    def _groups(self, y: Any, n_rows: int) -> np.ndarray:
+        if self._binarizer.y_type_.startswith("multilabel"):
+            return super()._groups(y, n_rows)
+        return label_numbers(type(self).__name__, np.asarray(y), self.classes_)
 
     def _name_classes(self, error: ValueError) -> None:
         """Replace False and True, scikit-learn's names of two classes, by the user's labels."""

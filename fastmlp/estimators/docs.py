@@ -73,6 +73,12 @@ max_norm : float, optional
     Maximum norm of the incoming weights of a hidden unit.
 gradient_clip : float, optional
     Maximum norm of the gradient.
+n_members : int, default 1
+    Networks whose predictions (probabilities, for a classifier) are averaged. Each starts from
+    weights and orders of its own, and they are trained side by side.
+member_rows : {"all", "bootstrap", "folds"}, default "all"
+    The rows that each member is trained on: all; as many drawn with replacement; or all but a fold
+    of its own, which judges its epochs if `early_stopping` is set. Classes keep their shares.
 scoring : str, callable or None, default None
     What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default what
     `score` gives.
@@ -109,6 +115,9 @@ n_iter_, n_layers_, n_outputs_, t_ : int
     Number of epochs, of layers including the inputs, of outputs, and of samples seen.
 out_activation_ : str
     Name of the function that turns outputs into predictions.
+members_ : list of MLPClassifier or MLPRegressor
+    With several `n_members`, the fitted members, which have the attributes of a network. The
+    ensemble itself has `n_iter_`, the largest of theirs, and `loss_`, the mean.
 network_ : Network
     The underlying network, with the arrays of `coefs_` and `intercepts_` as its parameters.
 n_features_in_ : int

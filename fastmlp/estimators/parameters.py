@@ -22,6 +22,7 @@ from ..optim.averaging import Averaging
 from ..optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from ..optim.schedules import SCHEDULES, Schedule, schedule_of
 from .callbacks import as_list
+from .members import ROWS
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 SKLEARN_RATES = ("constant", "invscaling", "adaptive")
@@ -65,6 +66,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weight_decay": [_not_negative],
     "max_norm": [_positive, None],
     "gradient_clip": [_positive, None],
+    "n_members": [_count],
+    "member_rows": [StrOptions(set(ROWS))],
     "scoring": [str, callable, None],
     "callbacks": ["array-like", None, callable, Averaging],
     "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
@@ -93,6 +96,10 @@ def check_together(estimator: Any, validates: bool, incremental: bool) -> None:
     Those that scikit-learn has and silently ignores are accepted.
     """
     e, where = estimator, f"{type(estimator).__name__}.fit"
+    if e.member_rows != "all" and e.n_members == 1:
+        raise InputError(
+            where, "several members with member_rows", "n_members=1", "pass n_members=10, say"
+        )
     averagings = [one for one in as_list(e.callbacks) if isinstance(one, Averaging)]
     if len(averagings) > 1:
         raise InputError(where, "one EMA or SWA", f"{len(averagings)}", "pass one")

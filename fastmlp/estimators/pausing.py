@@ -49,10 +49,13 @@ class Pause:
         Number of epochs, counted from the first.
     wish : Wish
         Ends the fit earlier, if it is set.
+    members : list of Pause
+        Of an ensemble's members.
     """
 
     until: int
     wish: Wish = field(default_factory=Wish)
+    members: list[Pause] = field(default_factory=list)
     _seed: dict[str, Any] | None = None  # the random generator's state when the fit began
     _left: _Left | None = None
 

@@ -150,6 +150,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         gradient_clip: Any = None,
         quantile: Any = 0.5,
         delta: Any = 1.0,
+        n_members: Any = 1,
+        member_rows: Any = "all",
         scoring: Any = None,
         callbacks: Any = None,
         n_threads: Any = None,
@@ -177,21 +179,44 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predicted numbers of rows.
 
         Parameters
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
             One row for each sample.
+        return_std : bool, default False
+            Whether to return the standard deviation of the members' predictions, too.
 
         Returns
         -------
         ndarray of shape (n,), (n, n_targets) or (n, n_targets * n_levels)
             In the dtype of the model. The quantiles of a target are adjacent columns in ascending
             order, followed by those of the next target.
+        ndarray of the same shape
+            With `return_std` only. It says how much the members disagree, which they do where they
+            have seen no rows; it does not contain the noise of the targets.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            For `return_std` with a single network, and for rows whose predictions are nan.
+        ValueError
+            For X that cannot be used, as in scikit-learn.
         """
-        return self._decode(self._outputs(X))
+        found = self._decode(self._outputs(X))
+        if not return_std:
+            return found
+        if not self._has_members:
+            raise InputError(
+                f"{type(self).__name__}.predict", "several members for return_std", "one network",
+                "fit with n_members=10, say",
+            )  # fmt: skip
+        each = [self._decode(outputs) for outputs in self._outputs_of_members(self._checked(X))]
+        return found, np.std(each, axis=0)
 
     @property
     def _levels(self) -> tuple[float, ...]:

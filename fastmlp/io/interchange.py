@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, InputTypeError, require
+from ..errors import InputError, InputTypeError, counted, require
 from ..inputs import checks
 from ..network import Network
 from ..nn import BatchNorm, Dense, Layer
@@ -34,9 +34,25 @@ def held_network(model: Any) -> Network | None:
     return network if isinstance(network, Network) else None
 
 
+def is_ours(model: Any) -> bool:
+    """Whether a model is a network, or a fitted estimator with one or several."""
+    return held_network(model) is not None or hasattr(model, "members_")
+
+
+def networks_of(where: str, model: Any) -> list[Network]:
+    """The networks of an estimator with several members, or the only one."""
+    members = getattr(model, "members_", None)
+    return [network_of(where, one) for one in (members or [model])]
+
+
 def network_of(where: str, model: Any) -> Network:
     """The fastmlp network that a model is or contains; anything else is refused."""
     network = held_network(model)
+    if network is None and hasattr(model, "members_"):
+        raise InputError(
+            where, "a single network", counted(len(model.members_), "member"),
+            "pass each of members_",
+        )  # fmt: skip
     if network is None:
         raise InputTypeError(
             where, "a Network, MLPClassifier or MLPRegressor", type(model).__name__,
@@ -75,8 +91,8 @@ def to_torch(model: Any) -> dict[str, Any]:
     >>> module.load_state_dict(to_torch(network))  # doctest: +SKIP
     <All keys matched successfully>
     """
-    torch = require("torch", "to_torch")
     network, found = network_of("to_torch", model), dict[str, Any]()
+    torch = require("torch", "to_torch")
     for place, layer in network.leaves():
         for key, values in _as_in_torch(layer).items():
             found[f"{place}.{key}"] = torch.from_numpy(np.array(values, order="C"))

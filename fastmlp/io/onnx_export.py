@@ -42,7 +42,7 @@ from ..nn import (
 )
 from ..nn.losses import CompiledLoss, Loss, Quantile
 from .files import checked_path, replacing
-from .interchange import held_network, network_of
+from .interchange import is_ours, networks_of
 from .onnx_inputs import (
     Input,
     Layout,
@@ -198,8 +198,8 @@ def _has_known_link(loss: Loss) -> bool:
     )
 
 
-def _described(model: Any) -> tuple[Network, _Head]:
-    """A model's network and the outputs that it needs."""
+def _described(model: Any) -> tuple[list[Network], _Head]:
+    """A model's networks, whose outputs are averaged, and the outputs that it needs."""
     if isinstance(model, Network):
         if not (model.is_built and _has_known_link(model.loss)):
             raise InputError(
@@ -208,22 +208,25 @@ def _described(model: Any) -> tuple[Network, _Head]:
                 "call fit first, or export with a built-in loss",
             )  # fmt: skip
         kind: str = model.loss.task if model.classes_ is not None else "numbers"
-        return model, _Head(kind, model.classes_, model.n_outputs, 1)
-    network = network_of("to_onnx", model)
+        return [model], _Head(kind, model.classes_, model.n_outputs, 1)
+    networks = networks_of("to_onnx", model)
+    network = networks[0]
     classes, kind = getattr(model, "classes_", None), "numbers"
     if classes is not None:
         kind = "classes" if model.out_activation_ == "softmax" else "binary"
         if kind == "binary" and model.n_outputs_ > 1:
             kind = "labels"
     n_levels = len(network.loss.levels) if isinstance(network.loss, Quantile) else 1
-    return network, _Head(kind, classes, network.n_outputs, n_levels)
+    return networks, _Head(kind, classes, network.n_outputs, n_levels)
 
 
-def _forward(graph: _Graph, network: Network, name: str) -> str:
-    """Nodes of all layers and of the loss's link; returns the name of the last output."""
-    name = _chain(graph, network.layers, name)
-    kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
-    return graph.node(kind, name, **attributes)
+def _forward(graph: _Graph, networks: list[Network], name: str) -> str:
+    """Nodes of all layers, of the loss's link and of the mean; returns the last output's name."""
+    ends = []
+    for network in networks:
+        kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
+        ends.append(graph.node(kind, _chain(graph, network.layers, name), **attributes))
+    return ends[0] if len(ends) == 1 else graph.node("Mean", *ends)
 
 
 def _chain(graph: _Graph, layers: Iterable[Layer], name: str) -> str:
@@ -342,7 +345,7 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     onnx = require("onnx", "to_onnx")
     path = checked_path("to_onnx", path, (".onnx",))
     X = None if X is None else some_rows(X)
-    if held_network(model) is not None or not hasattr(model, "get_params"):
+    if is_ours(model) or not hasattr(model, "get_params"):
         written = _own_model(onnx, model, X)
     else:
         written = _with_skl2onnx(onnx, model, X)
@@ -365,7 +368,8 @@ def _made_up(n_features: int) -> np.ndarray:
 
 def _own_model(onnx: Any, model: Any, X: Any) -> Any:
     """The file's content for a fastmlp network or estimator."""
-    network, head = _described(model)
+    networks, head = _described(model)
+    network = networks[0]
     if (network.trained_on or {}).get("needs_float64"):
         raise InputError(
             "to_onnx",
@@ -374,7 +378,7 @@ def _own_model(onnx: Any, model: Any, X: Any) -> Any:
             "subtract a number near their mean and train again",
         )
     graph, helper, types = _Graph(onnx), onnx.helper, onnx.TensorProto
-    found = head.add(graph, _forward(graph, network, "X"))
+    found = head.add(graph, _forward(graph, networks, "X"))
     outputs = []
     for name, (output, (kind, width)) in zip(found, head.outputs().items(), strict=True):
         graph.add_node("Identity", [name], [output])
@@ -470,9 +474,9 @@ def _teach(onnx: Any, skl2onnx: Any) -> None:
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
         graph = _PartOfGraph(onnx, scope, container)
-        network, head = _described(operator.raw_operator)
+        networks, head = _described(operator.raw_operator)
         X = graph.node("Cast", operator.inputs[0].full_name, to=onnx.TensorProto.FLOAT)
-        found = head.add(graph, _forward(graph, network, X))
+        found = head.add(graph, _forward(graph, networks, X))
         for name, variable in zip(found, operator.outputs, strict=True):
             if isinstance(variable.type, DoubleTensorType):
                 name = graph.node("Cast", name, to=onnx.TensorProto.DOUBLE)

@@ -2,9 +2,10 @@
 Searching for good parameters
 =============================
 
-``search_space()`` has ranges for the important parameters of a multi-layer perceptron,
-in the form that scikit-learn's searches take. Here it is used in a random search over a
-pipeline in two processes; a small grid then refines two parameters.
+``SearchCV`` tries parameters by cross-validation, as scikit-learn's searches do and
+with the same scores. It trains candidates side by side in threads, so no processes
+have to start. With ``halving=True`` all candidates are trained for a few epochs, and
+only the best third goes on, from where it paused.
 """
 
 import warnings
@@ -13,11 +14,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastmlp import MLPClassifier, search_space
+from fastmlp import MLPClassifier, SearchCV, SearchDisplay, search_space
 
 plt.style.use("tableau-colorblind10")
 
@@ -27,14 +28,15 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# A random search
-# ---------------
+# Candidates
+# ----------
 #
 # Scaling belongs in the pipeline, so that each fold is scaled by its own training part.
-# Early stopping decides the number of epochs, which is one parameter less to search.
-# Some candidates still improve when they reach ``max_iter``; a fit warns of that, which
-# is not interesting in a search. In workers of a search a fit uses one thread by
-# default.
+# That happens once per fold, not once per candidate. ``search_space()`` has ranges for
+# the parameters that matter; its learning rates are constant or follow a schedule over
+# all ``max_iter`` epochs. Every fit keeps the weights of its best epoch, as a part of
+# its rows judges them. Some candidates still improve at the last epoch; a fit warns of
+# that, which is not interesting in a search.
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
@@ -42,52 +44,47 @@ mlp = MLPClassifier(
     early_stopping=True,
     scoring="loss",
     validation_fraction=0.2,
-    n_iter_no_change=20,
-    max_iter=150,
+    max_iter=120,
     random_state=0,
 )
 pipeline = make_pipeline(StandardScaler(), mlp)
 space = search_space("mlpclassifier__")
 print("\n".join(name.removeprefix("mlpclassifier__") for name in space))
 
-search = RandomizedSearchCV(
-    pipeline, space, n_iter=12, scoring="neg_log_loss", cv=3, n_jobs=2, random_state=0
+# %%
+# Successive halving
+# ------------------
+
+search = SearchCV(
+    pipeline, space, 40, cv=3, scoring="neg_log_loss", halving=True, random_state=0
 )
 search.fit(X_train, y_train)
 
-# %%
+rounds = zip(search.n_candidates_, search.n_resources_, strict=True)
+print(", then ".join(f"{n} candidates to epoch {epochs}" for n, epochs in rounds))
 for name, value in search.best_params_.items():
     print(f"{name.removeprefix('mlpclassifier__'):20}{value}")
-print(
-    f"log loss in cross-validation {-search.best_score_:.3f}, of the middle candidate "
-    f"{-np.median(search.cv_results_['mean_test_score']):.3f}"
-)
+print(f"log loss in cross-validation {-search.best_score_:.3f}")
 print(f"test accuracy {search.best_estimator_.score(X_test, y_test):.3f}")
 
 # %%
-# What mattered? Each point is one candidate.
+# What mattered? The first panel shows how scores grew with the epochs. In the others a
+# point is a candidate: grey ones were left behind, and the best has a ring.
 
-results = search.cv_results_
-rates = results["param_mlpclassifier__learning_rate_init"].data.astype(float)
-widths = results["param_mlpclassifier__width"].data.astype(int)
-losses = -results["mean_test_score"]
-
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-points = ax.scatter(
-    rates, losses, c=widths, cmap="viridis", s=50, edgecolor="black", linewidth=0.5
+names = ["learning_rate_init", "width", "dropout", "activation", "learning_rate"]
+display = SearchDisplay.from_estimator(
+    search, params=[f"mlpclassifier__{name}" for name in names]
 )
-found = rates[search.best_index_], losses[search.best_index_]
-ax.plot(*found, "o", ms=14, mfc="none", mec="C1", mew=2)
-ax.annotate("best", found, (10, 8), textcoords="offset points")
-ax.set(xscale="log", xlabel="learning_rate_init", ylabel="log loss")
-fig.colorbar(points, label="width")
+for ax in display.axes_:
+    ax.set_ylim(-0.4, 0)
 plt.show()
 
 # %%
 # A grid around the best
 # ----------------------
 #
-# ``best_params_`` goes straight into ``set_params``; ranges are lists.
+# ``best_params_`` goes straight into ``set_params``. The estimators work in
+# scikit-learn's own searches, too, where a fit in a worker uses one thread by default.
 
 best = search.best_params_
 grid = {
@@ -95,17 +92,11 @@ grid = {
     * np.array([0.5, 1, 2]),
     "mlpclassifier__alpha": [1e-4, 1e-1],
 }
-closer = GridSearchCV(
-    pipeline.set_params(**best), grid, scoring="neg_log_loss", cv=3, n_jobs=2
-).fit(X_train, y_train)
+pipeline.set_params(**best)
+options = {"cv": 3, "scoring": "neg_log_loss"}
+closer = SearchCV(pipeline, grid, **options).fit(X_train, y_train)
+theirs = GridSearchCV(pipeline, grid, **options).fit(X_train, y_train)
 print(f"log loss in cross-validation {-closer.best_score_:.3f}")
 print(f"test accuracy {closer.best_estimator_.score(X_test, y_test):.3f}")
+assert abs(closer.best_score_ - theirs.best_score_) < 1e-12
 assert closer.best_estimator_.score(X_test, y_test) > 0.9
-
-# %%
-# Progress
-# --------
-#
-# ``verbose=2`` prints a line for each fit. With scikit-learn 1.9 and the package rich,
-# ``search.set_callbacks(sklearn.callback.ProgressBar())`` draws a bar for the search
-# and one for each fit.

@@ -18,7 +18,7 @@ from ...errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOG_FROM = 10.0  # a logarithmic axis, if the largest value is so many times the smallest
+_LOG_FROM = 20.0  # a logarithmic axis, if the largest value is so many times the smallest
 _WIDTH, _HEIGHT, _COLUMNS = 3.2, 2.8, 3  # inches of a panel, and panels side by side
 
 
@@ -45,7 +45,7 @@ class SearchDisplay:
     >>> from fastmlp import MLPClassifier, SearchCV, SearchDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> space = {"width": [4, 16, 64], "alpha": [0.0, 0.1]}
-    >>> search = SearchCV(MLPClassifier(max_iter=20, tol=0), space, halving=True).fit(X, y)
+    >>> search = SearchCV(MLPClassifier(max_iter=20, learning_rate="linear"), space, halving=True).fit(X, y)
     >>> display = SearchDisplay.from_estimator(search)
     >>> [ax.get_xlabel() for ax in display.axes_]
     ['epochs', 'alpha', 'width']
@@ -185,6 +185,7 @@ class SearchDisplay:
             x = np.array(chosen, dtype=float)
             if x.size and x.min() > 0 and x.max() > _LOG_FROM * x.min():
                 ax.set_xscale("log")
+                ax.tick_params(axis="x", which="minor", labelbottom=False)
         else:
             labels = _in_order(chosen)
             x = np.array([labels.index(str(one)) for one in chosen], dtype=float)

@@ -111,7 +111,7 @@ class SearchCV(BaseSearchCV):
     >>> search = SearchCV(model, space, cv=3, halving=True).fit(X, y)
     >>> search.n_candidates_, search.n_resources_
     ([9, 3, 1], [10, 30, 90])
-    >>> search.best_score_ > 0.9
+    >>> bool(search.best_score_ > 0.9)
     True
     """
 

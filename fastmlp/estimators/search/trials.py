@@ -13,14 +13,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils.parallel import Parallel, delayed
 
 from ...engine.job import training_work
-from ...engine.threads import n_cores
 from ...errors import InputTypeError
 from ..base import BaseMLP
 from ..parameters import STOCHASTIC_SOLVERS, hidden_sizes
 from ..pausing import Pause, Wish, pause_at
+from ..side_by_side import delayed, in_threads
 from .transformed import Transformed
 
 
@@ -96,7 +95,8 @@ def candidate(data: Data, params: dict[str, Any]) -> Candidate:
     try:
         sizes = [getattr(data.X, "shape", (0, 1))[-1], *hidden_sizes(model), 1]
         made.max_iter = int(model.max_iter)
-        made.work = training_work(int(np.dot(sizes[:-1], sizes[1:])), len(data.splits[0][0]))
+        n_params = model.n_members * int(np.dot(sizes[:-1], sizes[1:]))
+        made.work = training_work(n_params, len(data.splits[0][0]))
     except (ValueError, TypeError):
         made.max_iter = 1  # its fit refuses its parameters, too, which is recorded
     return made
@@ -120,13 +120,7 @@ class Trials:
 
     def __init__(self, data: Data, n_jobs: int | None, bar: Any = None) -> None:
         self._data, self._bar, self._wish = data, bar, Wish()
-        # joblib takes threads unless the caller has configured another backend.
-        wanted: dict[str, Any] = {"n_jobs": n_jobs, "prefer": "threads"}
-        if n_jobs is None and Parallel(**wanted).n_jobs == 1:
-            wanted["n_jobs"] = n_cores()
-        if bar is not None:
-            wanted["return_as"] = "generator"
-        self._parallel = Parallel(**wanted)
+        self._parallel = in_threads(n_jobs, return_as="list" if bar is None else "generator")
         n_steps = len(data.estimator.steps) if isinstance(data.estimator, Pipeline) else 1
         self._transformed = Transformed((self._parallel.n_jobs + 1) * n_steps)
 
