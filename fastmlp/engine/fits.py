@@ -14,6 +14,7 @@ import numpy as np
 
 from ..inputs.targets import Samples
 from ..kernels import plan
+from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.jit import JIT_ENABLED, compile_for
 from ..kernels.compiler.memory import address_of
 from ..kernels.step import fits
@@ -24,7 +25,62 @@ from .helper import Cores, Helper
 from .threads import wait_for
 
 
-class WholeFit:
+class CompiledFit:
+    """What the threads know of the fit of a network, or of several side by side.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of one thread.
+    go_on : Kernel
+        Runs some of its steps.
+    n_steps : int
+    shuffles : bool
+    """
+
+    def __init__(self, engine: Engine, go_on: Kernel, n_steps: int, shuffles: bool) -> None:
+        self._engine, self._record = engine, np.zeros(1, plan.FIT)
+        record = self._record[0]
+        record["job"], record["go_on"] = engine.job_address, go_on.address(engine.dtype)
+        record["double"], record["shuffles"] = engine.dtype == np.float64, shuffles
+        record["n_steps"] = n_steps
+        self.address = address_of(self._record, "a fit", plan.FIT, 1, written=True)
+
+    def _set_piece(self, work_per_step: int) -> None:
+        """Set after how many steps it looks whether it shall end."""
+        piece = max(1, FIRST_WORK // (work_per_step + WORK_OF_ANY_STEP))
+        self._record["piece"] = piece
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory for its steps alone."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more steps follow."""
+        return bool(fits.is_over(self.address))
+
+    @property
+    def steps_done(self) -> int:
+        """Steps that were run, once no thread works on it."""
+        return int(self._record["step"][0])
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the first step to the last, once no thread works on it."""
+        record = self._record[0]
+        start, end = (
+            (int(record[name]), int(record[f"{name}_part"])) for name in ("started", "ended")
+        )
+        return seconds_between(start, end)
+
+    def train(self) -> None:
+        """Run some of its steps on this thread."""
+        fits.train_piece(self.address)
+
+
+class WholeFit(CompiledFit):
     """All steps of a fit, from the first one on, for one thread.
 
     Parameters
@@ -58,52 +114,25 @@ class WholeFit:
         n_epochs: int,
     ) -> None:
         n_steps, self._numbers = len(numbers), numbers
-        self._engine, self._rows, self._order = engine, rows, rows.copy()
+        self._rows, self._order = rows, rows.copy()
         losses = np.full(n_steps, np.nan)
         engine.begin(
             self._order, samples.encoded, samples.weights, state, numbers, losses, n_epochs
         )
         call = engine.call
         call["first_step"] = call["enough_after"] = call["watch"] = 0
-        self.losses, self._record = losses, np.zeros(1, plan.FIT)
-        record = self._record[0]
-        record["job"], record["go_on"] = engine.job_address, fits.go_on.address(engine.dtype)
-        record["double"], record["shuffles"] = engine.dtype == np.float64, shuffles
-        record["n_steps"] = n_steps
-        record["piece"] = max(1, FIRST_WORK // (engine.work_per_step + WORK_OF_ANY_STEP))
+        super().__init__(engine, fits.go_on, n_steps, shuffles)
+        self.losses, record = losses, self._record[0]
+        self._set_piece(engine.work_per_step)
         for field, memory in (("rows", self._rows), ("order", self._order)):
             is_written = field == "order"
             record[field] = address_of(memory, field, np.int32, rows.size, written=is_written)
-        self.address = address_of(self._record, "a fit", plan.FIT, 1, written=True)
 
     @property
     def n_bytes(self) -> int:
         """Memory for its steps alone."""
         arrays = self._rows, self._order, self.losses, self._numbers, self._engine.workspace.memory
         return sum(array.nbytes for array in arrays)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no more steps follow."""
-        return bool(fits.is_over(self.address))
-
-    @property
-    def steps_done(self) -> int:
-        """Steps that were run, once no thread works on it."""
-        return int(self._record["step"][0])
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from the first step to the last, once no thread works on it."""
-        record = self._record[0]
-        start, end = (
-            (int(record[name]), int(record[f"{name}_part"])) for name in ("started", "ended")
-        )
-        return seconds_between(start, end)
-
-    def train(self) -> None:
-        """Run some of its steps on this thread."""
-        fits.train_piece(self.address)
 
 
 class FitThreads:
@@ -119,7 +148,7 @@ class FitThreads:
         self.n_threads = n_threads if JIT_ENABLED else 1
         self._queue = np.zeros(fits.QUEUE_SIZE, np.int64)
         self._at = address_of(self._queue, "a queue", np.int64, fits.QUEUE_SIZE, written=True)
-        self._helpers, self._waiting = list[Helper](), list[WholeFit]()
+        self._helpers, self._waiting = list[Helper](), list[CompiledFit]()
         self._failures = list[BaseException]()
 
     def __enter__(self) -> FitThreads:
@@ -155,7 +184,7 @@ class FitThreads:
     def _say(self, status: int) -> None:
         self._queue[fits.STATUS // 8] = status
 
-    def put(self, fit: WholeFit) -> None:
+    def put(self, fit: CompiledFit) -> None:
         """Let a thread train this after those that were put in before."""
         if self.n_threads > 1:
             fits.put(self._at, fit.address)

@@ -67,6 +67,16 @@ class SharedTable:
         self._kept = dict[tuple[Hashable, ...], Any]()
         self._all = np.arange(self.n_rows, dtype=np.int32)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether rows have weights."""
+        return self._weights_as_given is not None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether X is a sparse matrix."""
+        return is_sparse(self.X)
+
     def numbers(self, where: str, rows: Any) -> np.ndarray:
         """Numbers of rows as int32, from None for all, from numbers, or from a mask."""
         if rows is None:

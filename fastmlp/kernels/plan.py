@@ -186,15 +186,30 @@ JOB = np.dtype(
     ]
 )
 
+# Networks of one shape that are trained side by side: see `step.lockstep`. A line has LANE_BYTES,
+# one number of each network.
+#   per_step, at_once  rows of a step, and how many of them go through all ops at a time
+#   rows, orders  (lanes, n_rows) int32, as `rows` and `order` of a fit
+#   seeds         (lanes,) int64
+#   params, grads (n_params,) lines; states, vectors of n_params lines
+#   x             (at_once, n_features) lines; samples (at_once, lanes) int32, their numbers
+#   outputs, slopes  (at_once, lanes, n_outputs) numbers, as losses read and write them
+#   scratch       lines for the sums of an op with one output
+#   losses        (n_steps, lanes) float64
+LOCKSTEP = _record(
+    "per_step at_once rows orders seeds params grads states x samples outputs slopes scratch losses"
+)
+
 # A fit of many epochs that one thread runs in compiled code.
 #   job         its job, with losses and hyper for all n_steps steps; step is the next of them
 #   go_on       the kernel that runs `piece` steps more; double: whether its numbers are float64
 #   rows        (n_rows,) int32, the numbers of the samples; order (n_rows,), those of an epoch in
 #               their order, which is random if it shuffles
 #   ends        whether there are no more steps; is_over the same, once no thread looks at it again
+#   lockstep    what networks side by side need besides, or 0
 #   started, started_part, ended, ended_part  as `clock` writes them
 FIT = _record(
-    "job go_on double rows order shuffles step n_steps piece ends is_over"
+    "job go_on double rows order shuffles step n_steps piece ends is_over lockstep"
     " started started_part ended ended_part"
 )
 
@@ -220,6 +235,7 @@ turns_at = records(TURN)
 jobs_at = records(JOB)
 ops_at = records(OP)
 fits_at = records(FIT)
+lockstep_at = records(LOCKSTEP)
 
 
 class Turn:

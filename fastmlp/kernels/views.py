@@ -64,6 +64,21 @@ class Block(NamedTuple):
     right: Any
 
 
+class Line(NamedTuple):
+    """Vectors `step` bytes apart, see `products.lanes`."""
+
+    at: Any
+    step: Any
+
+
+class Lines(NamedTuple):
+    """Vectors (k, j): `step` bytes from one k to the next, `next` from one j to the next."""
+
+    at: Any
+    step: Any
+    next: Any
+
+
 class Weights(NamedTuple):
     """W (n_in, n_out) and b (n_out,): address of W[0, 0], row stride of W, address of b[0]."""
 

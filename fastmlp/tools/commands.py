@@ -527,6 +527,7 @@ def warmup(options: argparse.Namespace) -> int:
     from ..engine.fits import compile_fits
     from ..kernels.compiler.calls import Kernel
     from ..kernels.compiler.folder import cache_folder
+    from ..training.many import fit_many
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 3)), np.arange(8) % 2
@@ -542,6 +543,7 @@ def warmup(options: argparse.Namespace) -> int:
         predictor(X[0])
         predictor(X)
         network.loss_and_gradient(X, y)
+        fit_many([Network([Dense(2)], dtype=dtype) for _ in range(2)], X, y, epochs=1)
         without_zeros(np.zeros((1, 1000)), network.dtype, 1000)
         for kernel in Kernel.every:
             kernel.address(network.dtype)

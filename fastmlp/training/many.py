@@ -21,7 +21,8 @@ from ..optim.optimizers import optimizer_of
 from .early_stopping import EarlyStopping
 from .finished import Finished
 from .history import History
-from .side_by_side import OneFit, SideBySide
+from .one_fit import OneFit
+from .side_by_side import SideBySide
 
 _NAMED = 10  # failed networks in a warning
 

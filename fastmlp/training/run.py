@@ -18,6 +18,7 @@ from ..engine.compiling import announce
 from ..extending import own_parts
 from ..kernels.compiler.cache import compile_seconds
 from ..kernels.rules import random
+from ..model.body import Body
 from ..nn import dropout
 from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule
@@ -217,6 +218,17 @@ class Run:
 
         losses: of all steps that were run.
         """
+        self.note(losses, rates, seconds, interrupted)
+        self._finish()
+
+    def serve(self, network: Body) -> None:
+        """Stand for the fit of another network of the same shape from now on."""
+        self.network, self.history, self.step = network, History(), 0
+
+    def note(
+        self, losses: np.ndarray, rates: np.ndarray, seconds: float, interrupted: bool
+    ) -> None:
+        """As `take_over`, without ending the fit."""
         history, trainer = self.history, self.trainer
         if trainer.enough_after:
             losses = losses[: trainer.enough_after * trainer.steps_per_epoch]
@@ -227,7 +239,6 @@ class Run:
             history.stopped = "early_stopping"
         if interrupted:
             history.stopped = "interrupted"
-        self._finish()
 
     def _train_steps(
         self, order: np.ndarray, numbers: np.ndarray, first: int, last: int

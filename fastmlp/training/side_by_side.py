@@ -1,188 +1,24 @@
-"""Fits of several networks side by side: what each needs, and the order in which they begin.
+"""Fits of several networks side by side: the order in which they begin, and what has ended.
 
 Python prepares a few fits beside those that run, and collects those that have ended, while threads
-compute.
+compute. Small networks of one shape are one fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from ..engine.fits import FitThreads, WholeFit
-from ..engine.job import training_work
-from ..engine.lowering import can_compile
+from ..engine.fits import FitThreads
 from ..engine.spares import Spares
 from ..errors import FileError, InputError, counted
-from ..inputs.samples import adopt, undoing
-from ..inputs.shared import SharedTable
 from ..kernels.tuning import FITS_READY, READY_BYTES
-from ..model.body import Body, Plan
-from ..optim.optimizers import has_rule
-from .early_stopping import EarlyStopping
+from .alike import Alike, in_lanes
 from .finished import Finished
-from .fit import CALMER, fit
-from .history import History
 from .interrupts import CtrlC
-from .loop import Task
-from .run import Callbacks, NotFinite, Run
+from .one_fit import OneFit
 
-MOST_STEPS = 1_000_000  # of a compiled call, which needs the hyperparameters of all its steps
-_WAITING, _FINAL = "interrupted", ("finished", "early_stopping")
+_FINAL = ("finished", "early_stopping")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02  # seconds between looks at what has ended
-
-
-@dataclass(eq=False)
-class OneFit:
-    """One network's fit: what was asked for, and what came of it.
-
-    Attributes
-    ----------
-    where : str
-        The network's number, for errors.
-    identity : str
-        What is trained how, if it is kept.
-    plan : Plan or None
-        None if the network cannot be trained on the table.
-    work : int
-        Multiplications, by which the longest begin first.
-    """
-
-    number: int
-    where: str
-    shuffle: bool
-    network: Body
-    table: SharedTable
-    optimizer: Any
-    epochs: int
-    batch_size: int
-    rows: Any
-    validation_rows: Any
-    stopping: EarlyStopping | None
-    plan: Plan | None = None
-    work: int = 0
-    history: History = field(default_factory=lambda: History(stopped=_WAITING))
-    identity: str = ""
-    run: Run | None = None
-    whole: WholeFit | None = None
-    rates: np.ndarray | None = None
-
-    def measure(self) -> None:
-        """Set plan and work."""
-        try:
-            self.plan = self.table.plan(self.where, self.network)
-            n_rows = self.table.numbers(self.where, self.rows).size
-        except InputError as error:
-            self.fail(error)
-            return
-        n_params = sum(group.size for group in self.plan.groups)
-        self.work = self.epochs * training_work(n_params, n_rows)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing remains to be done."""
-        return self.history.stopped != _WAITING
-
-    def begin(self, finished: Finished | None, spares: Spares) -> None:
-        """Read the rows and build everything, for `whole`.
-
-        There is none if the network is known to be done, or needs Python between its steps.
-        """
-        assert self.plan is not None
-        network, table, where, plan = self.network, self.table, self.where, self.plan
-        samples, rows, coder = table.read(where, network, plan.n_outputs, self.rows)
-        held_out = held_rows = None
-        if self.validation_rows is not None:
-            inner = f"{where}, validation rows"
-            held_rows = table.numbers(inner, self.validation_rows)
-            held_out = samples._replace(
-                encoded=table.encoded(inner, coder, network.dtype, held_rows),
-                weights=table.weights(inner, network.dtype, held_rows),
-            )
-        if has_rule(self.optimizer):
-            self.optimizer.group_factors(plan.groups)
-        undo = undoing(network)
-        adopt(network, plan, coder)
-        if finished is not None:
-            data = [*samples.encoded, samples.weights, rows]
-            if held_out is not None and held_rows is not None:
-                data += [*held_out.encoded, held_rows]
-            try:
-                if self._was_done(finished, samples.X, data):
-                    return
-            except FileError:
-                undo()
-                raise
-        batch_size = min(self.batch_size, rows.size)
-        is_long = self.epochs * -(-rows.size // batch_size) > MOST_STEPS
-        if is_long or not can_compile(network.layers, network.loss, self.optimizer):
-            return
-        task = Task(
-            network, samples, held_out, self.optimizer, batch_size,
-            n_threads=1, spares=spares, rows=rows, held_out_rows=held_rows,
-        )  # fmt: skip
-        asked = Callbacks(stopping=self.stopping)
-        run = Run(task, self.epochs, self.shuffle, asked, in_one_call=True)
-        if not run.trainer.is_one_call(self.epochs):
-            return
-        numbers, self.rates = run.step_numbers(self.epochs)
-        run.prepare_judge()
-        assert run.trainer.engine is not None
-        self.whole = WholeFit(
-            run.trainer.engine, samples, rows, self.shuffle, run.state, numbers, self.epochs
-        )
-        self.run = run
-
-    def _was_done(self, finished: Finished, X: Any, data: list[np.ndarray]) -> bool:
-        """Whether a call before this one has trained the network, which has its parameters then."""
-        network, stopping = self.network, self.stopping
-        options = {
-            "optimizer": self.optimizer, "epochs": self.epochs, "batch_size": self.batch_size,
-            "shuffle": self.shuffle, "early stopping": stopping, "seed": network.seed,
-        }  # fmt: skip
-        self.identity = finished.identify(network, X, data, options)
-        history = finished.find(self.number, self.identity, network.learned)
-        if history is not None:
-            self.history = history
-        return history is not None
-
-    def end(self, interrupted: bool = False) -> None:
-        """Fill the history from what the steps have left, and release everything else."""
-        run, whole, rates = self.run, self.whole, self.rates
-        assert run is not None
-        assert whole is not None
-        assert rates is not None
-        try:
-            losses = whole.losses[: whole.steps_done]
-            run.take_over(losses, rates, whole.seconds, interrupted)
-            self.history = run.history
-        except NotFinite as found:
-            self.fail(InputError(self.where, found.expected, found.got, CALMER))
-        self.run = self.whole = self.rates = None
-
-    def alone(self) -> None:
-        """Train the network by `Network.fit`, which can call Python between steps."""
-        table, callbacks = self.table, [] if self.stopping is None else [self.stopping]
-        X, y, weights = table.of_rows(self.where, self.rows)
-        held_out = None
-        if self.validation_rows is not None:
-            held_out = table.of_rows(self.where, self.validation_rows)
-        try:
-            self.history = fit(
-                self.network, X, y, optimizer=self.optimizer, epochs=self.epochs,
-                batch_size=self.batch_size, validation_data=held_out, sample_weight=weights,
-                shuffle=self.shuffle, n_threads=None, callbacks=callbacks, progress=False,
-                keep_finite=False, gradient_accumulation_steps=1,
-            )  # fmt: skip
-        except InputError as error:
-            self.fail(error)
-
-    def fail(self, error: InputError) -> None:
-        """Note why the network was not trained."""
-        self.history = History(stopped="failed", error=str(error))
 
 
 class SideBySide:
@@ -203,12 +39,13 @@ class SideBySide:
     ) -> None:
         for one in fits:
             one.measure()
+        planned = [one for one in fits if one.plan]
         self._finished, self._spares = finished, Spares()
-        self._fits = sorted((one for one in fits if one.plan), key=lambda one: -one.work)
+        self._fits = sorted(in_lanes(planned, n_threads), key=lambda fit: -fit.work)
         self._threads, self._ctrl_c = FitThreads(max(1, min(n_threads, len(self._fits)))), CtrlC()
-        self._running, self._alone = list[OneFit](), list[OneFit]()
+        self._running, self._alone = list[OneFit | Alike](), list[OneFit]()
         self._shortest = _LONGEST_PAUSE
-        self._bar = _Bar(self._fits, progress)
+        self._bar = _Bar(planned, progress)
 
     def run(self) -> None:
         """Train all networks, unless Ctrl-C ends it earlier."""
@@ -221,8 +58,8 @@ class SideBySide:
                 self._alone = []
             finally:
                 self._collect()
-                for one in self._running:  # nobody works on them any more
-                    one.end(interrupted=True)
+                for fit in self._running:  # nobody works on them any more
+                    fit.end(interrupted=True)
                 self._save()
             self._ctrl_c.is_computing = False
             for one in self._alone:
@@ -242,12 +79,12 @@ class SideBySide:
             self._finished.add(one.number, one.identity, one.network.learned, one.history)
 
     def _run_compiled(self) -> None:
-        for one in self._fits:
+        for fit in self._fits:
             while not self._has_room():
                 self._pass_time()
             if self._ctrl_c.pressed:
                 break
-            self._begin(one)
+            self._begin(fit)
         while self._running and not self._ctrl_c.pressed:
             self._pass_time()
         if self._running:
@@ -256,20 +93,23 @@ class SideBySide:
                 self._pass_time()
             self._threads.stop()
 
-    def _begin(self, one: OneFit) -> None:
+    def _begin(self, fit: OneFit | Alike) -> None:
         try:
-            one.begin(self._finished, self._spares)
+            fit.begin(self._finished, self._spares)
         except FileError:
             raise
         except InputError as error:
-            one.fail(error)
-        if one.whole is not None:
-            self._running.append(one)
-            self._threads.put(one.whole)
-        elif one.is_done:
-            self._bar.add(one)
-        else:
-            self._alone.append(one)
+            fit.ones[0].fail(error)
+        if fit.whole is not None:
+            self._running.append(fit)
+            self._threads.put(fit.whole)
+        for one in fit.apart:
+            self._begin(one)
+        for one in fit.ones:
+            if one.is_done and one not in fit.apart:
+                self._bar.add(one)
+        if fit.whole is None and isinstance(fit, OneFit) and not fit.is_done:
+            self._alone.append(fit)
 
     def _has_room(self) -> bool:
         """Whether to prepare one more: one for each thread, and some more if they are small."""
@@ -280,7 +120,7 @@ class SideBySide:
             or len(self._running) >= self._threads.n_threads + FITS_READY
         ):
             return False
-        used = sum(one.whole.n_bytes for one in self._running if one.whole is not None)
+        used = sum(fit.whole.n_bytes for fit in self._running if fit.whole is not None)
         return used < READY_BYTES
 
     def _pass_time(self) -> None:
@@ -289,13 +129,13 @@ class SideBySide:
 
     def _collect(self) -> None:
         """Read the results of fits that have ended."""
-        ended = [one for one in self._running if one.whole is not None and one.whole.is_over]
-        for one in ended:
-            assert one.whole is not None
-            self._shortest = min(self._shortest, one.whole.seconds)
-            self._running.remove(one)
-            one.end()
-            self._note(one)
+        ended = [fit for fit in self._running if fit.whole is not None and fit.whole.is_over]
+        for fit in ended:
+            assert fit.whole is not None
+            self._shortest = min(self._shortest, fit.whole.seconds)
+            self._running.remove(fit)
+            for one in fit.end():
+                self._note(one)
 
 
 class _Bar:

@@ -215,8 +215,11 @@ for dtype in ("float32", "float64"):
     patient = {"hidden_layer_sizes": (4,), "tol": 1e9, "n_iter_no_change": 1, "dtype": dtype}
     MLPRegressor(**patient).fit(np.ones((n, 3)), np.zeros(n))
     for n_threads in (1, 2):
-        nets = [Network([Dense(4), Dense(3)], dtype=dtype) for _ in range(2)]
-        fit_many(nets, single, labels, epochs=2, n_threads=n_threads)
+        for widths in ((4, 5), (4, 4)):  # one by one, and side by side in lanes
+            nets = [Network([Dense(width), Dense(3)], dtype=dtype) for width in widths]
+            fit_many(nets, single, labels, epochs=2, n_threads=n_threads)
+    nets = [Network([Dense(4), Dense(1)], "mean_squared_error", dtype=dtype) for _ in range(2)]
+    fit_many(nets, whole[:, :3], whole[:, 0], epochs=2)
 """
 
 

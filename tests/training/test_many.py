@@ -38,10 +38,10 @@ from fastmlp.engine import engine, fits
 from fastmlp.errors import FileError
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.tuning import FITS_READY
-from fastmlp.training import finished, interrupts, side_by_side
+from fastmlp.training import alike, finished, interrupts, one_fit, side_by_side
 
 N, N_NETWORKS = 120, 12 if JIT_ENABLED else 8
-LONG = side_by_side.MOST_STEPS // 15  # epochs of batches of 8
+LONG = one_fit.MOST_STEPS // 15  # epochs of batches of 8
 THREADS = [1, 2, 3] if JIT_ENABLED else [1]
 needs_threads = pytest.mark.skipif(not JIT_ENABLED, reason="interpreted kernels use one thread")
 
@@ -213,7 +213,7 @@ def test_failures_have_numbers_and_the_others_are_trained(X: np.ndarray, y: np.n
 def test_fits_of_very_many_steps_are_left_to_fit(
     X: np.ndarray, y: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(side_by_side, "MOST_STEPS", 20)
+    monkeypatch.setattr(one_fit, "MOST_STEPS", 20)
     networks, put = [network(1), network(2)], list[int]()
     keep = fits.FitThreads.put
     monkeypatch.setattr(
@@ -300,7 +300,7 @@ def test_a_call_goes_on_from_networks_that_are_done(
     monkeypatch.setattr(finished, "SAVE_SECONDS", 0.0)
     note = side_by_side.SideBySide._note
 
-    def crash(self: Any, one: side_by_side.OneFit) -> None:
+    def crash(self: Any, one: one_fit.OneFit) -> None:
         note(self, one)
         if len(list(tmp_path.iterdir())) >= 5:
             raise Crash
@@ -384,6 +384,7 @@ def test_networks_of_one_structure_share_an_engine(
         init(self, *arguments, **options)
 
     monkeypatch.setattr(engine.Engine, "__init__", noted)
+    monkeypatch.setattr(alike, "LANES_WORK", 0)
 
     def networks() -> list[Network]:
         kinds = [Dense(4), Tanh()], [Residual([Dense(4), Tanh()])], [Dense(4), Tanh(), Dropout(0.1)]

@@ -45,7 +45,8 @@ class SearchDisplay:
     >>> from fastmlp import MLPClassifier, SearchCV, SearchDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> space = {"width": [4, 16, 64], "alpha": [0.0, 0.1]}
-    >>> search = SearchCV(MLPClassifier(max_iter=20, learning_rate="linear"), space, halving=True).fit(X, y)
+    >>> model = MLPClassifier(max_iter=20, learning_rate="linear")
+    >>> search = SearchCV(model, space, halving=True).fit(X, y)
     >>> display = SearchDisplay.from_estimator(search)
     >>> [ax.get_xlabel() for ax in display.axes_]
     ['epochs', 'alpha', 'width']
