@@ -209,11 +209,12 @@ class Search(Case):
 
 @dataclass(frozen=True)
 class Many(Case):
-    """Networks of 10 inputs, 1 to 100 units and one output, all different, each trained alone."""
+    """Networks of one shape; without it of 10 inputs, 1 to 100 units and one output, all different."""
 
     group: ClassVar[str] = "many"
     n_networks: int
     targets: Mapping[str, float]
+    net: Net | None = None
     n_rows: int = 9_984
     batch: int = 256
     n_epochs: int = 10
@@ -350,6 +351,15 @@ MANY = (
         "300 networks of 10 inputs and 1 to 100 units, 10 epochs of 9,984 rows, batch 256",
         300,
         {"one thread": 1.9, TORCH: 40, JAX: 5},
+    ),
+    Many(
+        f"1,000 networks {TINY}, 2 epochs of 1,000 rows, batch 1",
+        1000,
+        {"a loop of fit": 3},
+        TINY,
+        n_rows=1_000,
+        batch=1,
+        n_epochs=2,
     ),
 )
 

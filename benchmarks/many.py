@@ -1,7 +1,8 @@
 """Many small networks: `fit_many` against one thread, a loop of `fit`, and the other libraries.
 
-All networks differ. The others train a few of them, as wide as all on average, and the time for one
-is compared; JAX trains several of one shape side by side (`vmap`), its compilation left out.
+All networks differ, or all have one shape and are trained in lanes. The other libraries train a
+few of them, as wide as all on average, and the time for one is compared; JAX trains several of one
+shape side by side (`vmap`), its compilation left out.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ _OF_EACH_SHAPE, _N_SHAPES = 10, 3  # trained by JAX
 _SOME = 6  # trained by the others, and in a quick run
 
 
-def nets(n: int) -> list[Net]:
-    """Networks of 1 to 100 units, with each activation."""
+def nets(case: Many, n: int) -> list[Net]:
+    """Networks of the case's shape, or of 1 to 100 units, with each activation."""
+    if case.net is not None:
+        return n * [case.net]
     return [Net((10, 1 + i % 100, 1), "numbers", ACTIVATIONS[i // 100 % 3]) for i in range(n)]
 
 
@@ -41,8 +44,8 @@ def spread(problems: Sequence[Problem], n: int) -> list[Problem]:
 
 def run(case: Many, settings: Settings) -> Iterator[Row]:
     """Check bits and equality, then time."""
-    table = data.rows_for(Net((10, 1, 1), "numbers"), None, case.n_rows)
-    found = nets(_SOME if settings.quick else case.n_networks)
+    found = nets(case, _SOME if settings.quick else case.n_networks)
+    table = data.rows_for(found[0], None, case.n_rows)
     problems = [
         Problem(net, initial_weights(net, seed=seed), table.X, table.y, case.batch)
         for seed, net in enumerate(found)

@@ -30,6 +30,7 @@ _MODULES = {
     "training.batches": ["BatchTrainer"],
     "training.many": ["fit_many"],
     "serving.predictor": ["Predictor"],
+    "serving.ensemble": ["EnsemblePredictor"],
     "tracing.trace": ["Trace"],
     "training.history": ["History"],
     "training.checkpoint": ["Checkpoint"],
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     from .optim.optimizers import Factor as Factor
     from .optim.optimizers import Optimizer as Optimizer
     from .optim.optimizers import RMSprop as RMSprop
+    from .serving.ensemble import EnsemblePredictor as EnsemblePredictor
     from .serving.predictor import Predictor as Predictor
     from .tools.gradient_check import check_part as check_part
     from .tracing.trace import Trace as Trace

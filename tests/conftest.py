@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -134,3 +135,11 @@ def mnist_home() -> Path:
     if missing:
         pytest.skip(f"no full MNIST: {home} lacks {', '.join(missing)}; set FASTMLP_MNIST")
     return home
+
+
+@pytest.fixture
+def default_ctrl_c() -> Iterator[None]:
+    """As in a process that was not started in the background, where Ctrl-C may be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

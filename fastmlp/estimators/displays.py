@@ -56,7 +56,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : MLPClassifier or MLPRegressor
-            Fitted.
+            Fitted; of an ensemble one of its `members_`.
         ax : matplotlib Axes, optional
             By default those of a new figure.
 
@@ -133,7 +133,7 @@ class WeightsDisplay:
         Parameters
         ----------
         estimator : MLPClassifier or MLPRegressor
-            Fitted.
+            Fitted; of an ensemble one of its `members_`.
         layer : int, default 0
             Which of `coefs_`.
         image_shape : (int, int), optional

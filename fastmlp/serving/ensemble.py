@@ -46,6 +46,7 @@ class EnsemblePredictor:
     Parameters
     ----------
     members : sequence of Predictor
+        One for each network.
     coder : TargetCoder
         How `predict` reads outputs.
 

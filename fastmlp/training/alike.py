@@ -5,6 +5,7 @@ Only small networks gain by it, and only fits that nothing judges. Each has the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from .fit import CALMER
 from .one_fit import MOST_STEPS, Data, OneFit
 from .run import Callbacks, NotFinite, Run
 
+_MOST_STEPS = MOST_STEPS // 4  # which have a loss for every lane
 _GAIN = 4  # how much faster they are than one after another, roughly, to order them by their work
 
 
@@ -96,9 +98,8 @@ def _pays(members: Sequence[OneFit]) -> bool:
     one, lanes = members[0], n_lanes(members[0].network.dtype)
     batch = min(one.batch_size, one.n_rows)
     n_steps = one.epochs * -(-one.n_rows // batch)
-    used = len(members) / lanes
-    is_small = one.n_params * batch <= LANES_WORK * used
-    return is_small and len(members) > 1 and n_steps <= MOST_STEPS
+    is_small = one.n_params * batch <= LANES_WORK * len(members) / lanes
+    return is_small and len(members) > 1 and n_steps <= _MOST_STEPS
 
 
 @dataclass(eq=False)
@@ -140,7 +141,10 @@ class Alike:
             if data is not None:
                 read.append((one, data))
         self._going = [one for one, _ in read]
-        if not (self._going and _pays(self._going) and self._build([*read], spares)):
+        built = False
+        with contextlib.suppress(InputError):  # each of them raises it, when it begins by itself
+            built = bool(read) and _pays(self._going) and self._build(read, spares)
+        if not built:
             self.apart = self._going
 
     def _build(self, read: list[tuple[OneFit, Data]], spares: Spares) -> bool:

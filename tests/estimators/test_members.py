@@ -232,7 +232,7 @@ def test_a_search_takes_ensembles() -> None:
     assert search.best_score_ == whole.cv_results_["mean_test_score"][place]
 
 
-def test_an_interrupt_ends_all_members() -> None:
+def test_an_interrupt_ends_all_members(default_ctrl_c: None) -> None:
     seen = list[int]()
 
     def look(model: Any, history: Any) -> None:

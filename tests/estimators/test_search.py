@@ -337,7 +337,7 @@ def test_a_progress_bar_counts_fits(capsys: Any) -> None:
     assert "6/6" in capsys.readouterr().err
 
 
-def test_an_interrupt_ends_the_threads(monkeypatch: Any) -> None:
+def test_an_interrupt_ends_the_threads(default_ctrl_c: None) -> None:
     seen = list[int]()
 
     def look(model: Any, history: Any) -> None:

@@ -29,14 +29,6 @@ Y = np.arange(203) % 3
 compiled_only = pytest.mark.skipif(not JIT_ENABLED, reason="times compiled code")
 
 
-@pytest.fixture
-def default_ctrl_c() -> Iterator[None]:
-    """As in a process that was not started in the background, where Ctrl-C may be ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def net(*more: Any) -> Network:
     return Network([Dense(9), ReLU(), *more, Dense(3)], random_state=1)
 

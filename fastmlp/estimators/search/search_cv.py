@@ -37,9 +37,9 @@ _FACTOR = 3  # of halving=True: the share of the candidates that goes on
 class SearchCV(BaseSearchCV):
     """Search parameters of an MLPClassifier or MLPRegressor by cross-validation.
 
-    Candidates are trained side by side, one thread each, in one process: nothing is started or
-    copied, and a pipeline's transformers are fitted once per fold for all candidates that share
-    their parameters. A candidate's scores are those of `RandomizedSearchCV`.
+    Candidates are trained side by side in threads, so no processes have to start, and a pipeline's
+    transformers are fitted once per fold for all candidates that share their parameters. A
+    candidate's scores are those of `RandomizedSearchCV`.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class SearchCV(BaseSearchCV):
     n_candidates : int, default 60
         The number of candidates that are drawn. If there are only lists, and not as many
         combinations, all combinations are tried.
-    cv : int, splitter or iterable, default None
-        As in scikit-learn: None stands for 5 folds.
+    cv : int, splitter or iterable, default 5
+        The number of folds, or as in scikit-learn.
     scoring : str, callable, list, tuple or dict, default None
         As in scikit-learn; by default the estimator's `score`.
     halving : bool or int, default False
@@ -135,7 +135,7 @@ class SearchCV(BaseSearchCV):
         estimator: Any,
         param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         n_candidates: int = 60,
-        cv: Any = None,
+        cv: Any = 5,
         scoring: Any = None,
         halving: bool | int = False,
         refit: Any = True,
