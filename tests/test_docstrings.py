@@ -81,7 +81,7 @@ def test_the_names_are_found() -> None:
     some = {
         "fastmlp.network.Network.fit",
         "fastmlp.nn.dense.Dense.W",
-        "fastmlp.estimators.base.BaseMLP.transform",
+        "fastmlp.estimators.answers.Answers.transform",
         "fastmlp.serving.predictor.Predictor.__call__",
         "fastmlp.datasets.tables.load_table",
         "fastmlp.optim.schedules.Cosine",

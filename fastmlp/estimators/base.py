@@ -1,7 +1,6 @@
-"""The common base of both estimators: input validation, the network, warm starts, prediction.
+"""The common base of both estimators: checks of the data, fits, warm starts, ensembles.
 
-Fitted state is arrays and plain values; the network is made from them when it is needed, so models
-can be pickled, copied and compared like scikit-learn's own.
+`held` has their network, `answers` what they can be asked, `stochastic` and `lbfgs` the training.
 """
 
 from __future__ import annotations
@@ -14,41 +13,31 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine import layerwise
 from ..engine.job import Convention
 from ..engine.judging import BY_LOSS, Grading
-from ..engine.lowering import can_compile, settings_of
-from ..errors import InputError, InputTypeError
+from ..engine.lowering import settings_of
+from ..errors import InputError
 from ..inputs import checks
 from ..inputs.tables import WORTH_COMPRESSING, is_sparse, sorted_csr, without_zeros
-from ..inputs.targets import Encoded, Samples, TargetCoder
+from ..inputs.targets import Encoded, Samples
 from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
-from ..nn import Activation, Dense, Dropout, Layer
-from ..nn.losses import Loss
+from ..nn import Dropout
 from ..optim.averaging import Averaging
-from ..serving import evaluation
-from ..serving.ensemble import EnsemblePredictor, mean_of
-from ..serving.predictor import Predictor
 from . import lbfgs, parameters, stochastic
+from .answers import Answers
 from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
-from .members import EnsembleMixin, rows_of_members
+from .held import dense_layers
+from .members import rows_of_members
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
 from .plain import is_plain
-from .serving import RowPredictor
 from .stochastic import NOT_FINITE, Progress, Validation
 
 Part = tuple[Any, Any, Any]  # X, y and sample_weight
@@ -60,12 +49,7 @@ _LINKS = {
     "sigmoid": "logistic",
     "exp": "exp",
 }
-# Made from coefs_ and intercepts_ when needed, so they are not copied or pickled.
-_MADE_AGAIN = (
-    "_held", "_rows", "_owns_memory", "_made_with", "_last_run", "_seeded", "_pause",
-)  # fmt: skip
 _UNCHANGING = (str, int, float, type(None))
-_SHAPE_NETWORK = ("activation", "dropout", "max_norm", "alpha", "l1_ratio", "dtype")
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -80,31 +64,13 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(
-    EnsembleMixin,
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class BaseMLP(CallbackSupportMixin, Answers):
     """Base of MLPClassifier and MLPRegressor."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
     _dropout_seed = 0
-    _progress: Progress | None = None
-    n_outputs_: int
-
-    def _take(self, arguments: dict[str, Any]) -> None:
-        """Set the constructor's arguments as attributes, unchanged."""
-        for name, value in arguments.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
 
     # ------------------------------------------------------------------ what a subclass says
-
-    def _loss(self) -> Loss:
-        """The loss to minimise."""
-        raise NotImplementedError
 
     def _convention(self) -> Convention:
         """How loss and penalties are combined: as in scikit-learn, penalties are per sample."""
@@ -119,10 +85,6 @@ class BaseMLP(
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
         """y for the kernels."""
-        raise NotImplementedError
-
-    def _coder(self) -> TargetCoder:
-        """How a predictor turns outputs into the results of `predict`."""
         raise NotImplementedError
 
     def _stratification(self, y: Any) -> Any:
@@ -448,7 +410,7 @@ class BaseMLP(
         network = self._make_network(sizes, dtype)
         network.seed = self._seed_of_dropout(network)
         factor = 2.0 if self.activation == "logistic" else 6.0
-        for layer, n_in, n_out in zip(_dense(network), sizes, sizes[1:], strict=False):
+        for layer, n_in, n_out in zip(dense_layers(network), sizes, sizes[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
             layer.W[...] = self._random_state.uniform(-bound, bound, (n_in, n_out))
             layer.b[...] = self._random_state.uniform(-bound, bound, n_out)
@@ -466,7 +428,7 @@ class BaseMLP(
         self.best_loss_: float | None = None if watches else np.inf
 
     def _refuse_other_sizes(self, hidden: list[int], network: Network) -> None:
-        found = [layer.n_out for layer in _dense(network)[:-1]]
+        found = [layer.n_out for layer in dense_layers(network)[:-1]]
         if hidden != found:
             raise InputError(
                 f"{type(self).__name__}.fit", f"hidden layers of {found} units as they are",
@@ -486,26 +448,6 @@ class BaseMLP(
         network.seed = self._dropout_seed or self._seed_of_dropout(network)
         self._hold(network)
         self._watch_from_now_on()
-
-    def _kept_network(self) -> Network | None:
-        """The existing network, if weights and parameters have not been set since it was made."""
-        network, views = self.__dict__.get("_held") or (None, ())
-        made_with = self.__dict__.get("_made_with")
-        if network is None or not made_with or made_with != self._network_parameters():
-            return None
-        if (network.n_features, network.n_outputs) != (self.n_features_in_, self.n_outputs_):
-            return None  # to be refused
-        is_same = _are_same((self.coefs_, self.intercepts_), views)
-        is_good = network.loss == self._loss() and np.isfinite(network.params).all()
-        return network if is_same and is_good else None
-
-    def _network_parameters(self) -> tuple[Any, ...] | None:
-        """The parameters (not sizes and loss) that determine a network, if comparable."""
-        found = [getattr(self, name) for name in _SHAPE_NETWORK]
-        found = [tuple(value) if isinstance(value, list) else value for value in found]
-        names = found[0] if isinstance(found[0], tuple) else found[:1]
-        # An object might have changed within.
-        return tuple(found) if all(isinstance(name, str) for name in names) else None
 
     def _watch_from_now_on(self) -> None:
         """Reset the counts if the previous fit was stopped by the other of both losses."""
@@ -536,31 +478,6 @@ class BaseMLP(
         drops = any(isinstance(layer, Dropout) for layer in network.layers)
         self._dropout_seed = int(self._random_state.randint(2**31 - 1)) if drops else 0
         return self._dropout_seed
-
-    def _make_network(self, sizes: list[int], dtype: np.dtype) -> Network:
-        n_hidden, where = len(sizes) - 2, type(self).__name__
-        activations = parameters.per_layer(where, "activation", self.activation, n_hidden)
-        rates = parameters.per_layer(where, "dropout", self.dropout, n_hidden)
-        layers: list[Layer] = []
-        for n_in, n_out, activation, rate in zip(
-            sizes, sizes[1:-1], activations, rates, strict=False
-        ):
-            layers += [
-                Dense(n_in, n_out, initializer="zeros", max_norm=self.max_norm),
-                parameters.activation_of(activation),
-            ]
-            if rate > 0:
-                layers.append(Dropout(float(rate)))
-        layers.append(Dense(sizes[-2], sizes[-1], initializer="zeros"))
-        alpha, ratio, loss = float(self.alpha), float(self.l1_ratio), self._loss()
-        for layer in layers:
-            if not can_compile([layer], loss):
-                raise InputTypeError(
-                    where, "activations that have a kernel", type(layer).__name__,
-                    "use a Network, or write kernel = compiled_activation(rule)",
-                )  # fmt: skip
-        self._made_with = self._network_parameters()
-        return Network(layers, loss, dtype, 0, l1=alpha * ratio, l2=alpha * (1 - ratio))
 
     def take_over(self, model: Any) -> Any:
         """Copy the fitted state of one of scikit-learn's estimators.
@@ -595,61 +512,6 @@ class BaseMLP(
     @_no_improvement_count.setter
     def _no_improvement_count(self, count: int) -> None:
         self._progress = dataclasses.replace(self._progress or Progress(), n_stale=count)
-
-    @property
-    def _fitted_dtype(self) -> np.dtype:
-        """float32 or float64, as the model was fitted, whatever arrays were set since."""
-        name = self.__dict__.get("_dtype_name")
-        if name is None:  # made by hand, or taken over from scikit-learn
-            name = "float32" if np.asarray(self.coefs_[0]).dtype == np.float32 else "float64"
-        return np.dtype(name)
-
-    @property
-    def network_(self) -> Network:
-        """The network whose parameters are `coefs_` and `intercepts_`, even if assigned."""
-        self._refuse_network()
-        held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
-        if held is not None:
-            network, views = held
-            if _are_same((self.coefs_, self.intercepts_), views):
-                return network
-        arrays = checked_weights(self, self._fitted_dtype)
-        if held is not None and _sizes(_dense(held[0])) == _sizes(arrays[0]):
-            network = held[0]
-            _fill(network, *arrays)  # in place, because a running fit may use that memory
-        else:
-            network = self._network_of(*arrays)
-        return self._hold(network)
-
-    def _network_of(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Network:
-        """A network for the estimator's current parameters, with these weights."""
-        sizes = [coefs[0].shape[0], *(W.shape[1] for W in coefs)]
-        network = self._make_network(sizes, coefs[0].dtype)
-        _fill(network, coefs, intercepts)
-        return network
-
-    def _hold(self, network: Network) -> Network:
-        """Let fitted attributes view the network's parameters."""
-        named = network.named_parameters()
-        self.coefs_ = [view for name, view in named.items() if name.endswith(".W")]
-        self.intercepts_ = [view for name, view in named.items() if name.endswith(".b")]
-        self._held = network, (*self.coefs_, *self.intercepts_)
-        self._dtype_name = network.dtype.name
-        return network
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        self._owns_memory = False  # a shallow copy shares it
-        for name in _MADE_AGAIN:
-            state.pop(name, None)
-        if self._progress is not None:
-            state["_progress"] = dict(vars(self._progress))
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "_progress" in state:
-            state = {**state, "_progress": Progress(**state["_progress"])}
-        super().__setstate__(state)
 
     # ------------------------------------------------------------------ samples
 
@@ -723,169 +585,6 @@ class BaseMLP(
             return None
         return BY_LOSS if self.scoring == "loss" else self._default_grading(validation)
 
-    # ------------------------------------------------------------------ using
-
-    @property
-    def _n_features_out(self) -> int:
-        """Number of columns that `transform` returns, for the names of its outputs."""
-        return sum(one.coefs_[-1].shape[0] for one in self._members)
-
-    def _checked(self, X: Any, accept_sparse: bool = True) -> Any:
-        """X with the columns of fit, in float32 or float64; a sparse one as sorted CSR."""
-        where, formats = type(self).__name__, ["csr", "csc"] if accept_sparse else False
-        checks.valid_sparse(where, "X", X)
-        checks.numeric_type(f"{where}.predict", "X", X)
-        X = validate_data(
-            self, X, accept_sparse=formats, dtype=(np.float64, np.float32), reset=False
-        )
-        n_features = self._networks[0].n_features
-        if X.shape[1] != n_features:  # n_features_in_ was set, or is missing
-            raise InputError(
-                where, f"X with {n_features} columns, as coefs_ have", f"{X.shape[1]}",
-                "pass the columns that fit saw",
-            )  # fmt: skip
-        return sorted_csr(X) if is_sparse(X) else X
-
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Outputs after the link (n, n_outputs)."""
-        if not is_plain(self, X):
-            check_is_fitted(self)
-            X = self._checked(X)
-        found = mean_of(self._outputs_of_members(X))
-        if not np.isfinite(found).all():
-            for one, network in zip(self._members, self._networks, strict=True):
-                checked_weights(one, network.dtype)  # they may have been changed in place
-        return checks.answers(f"{type(self).__name__}.predict", found)
-
-    def _outputs_of_members(self, X: Any) -> list[np.ndarray]:
-        """Outputs after the link of each member, or of the only network, for checked rows."""
-        if X.shape[0] == 1 and type(X) is np.ndarray and not self._has_members:
-            return [self._row_predictor(self.network_).answer(X)]
-        return [evaluation.outputs(network, X, link=True) for network in self._networks]
-
-    def _row_predictor(self, network: Network) -> RowPredictor:
-        """The predictor for single rows with the network's current weights; it is kept."""
-        kept: RowPredictor | None = self.__dict__.get("_rows")
-        if kept is None or kept.network is not network:
-            kept = self._rows = RowPredictor(network)
-        return kept
-
-    def compile_predictor(self, weights: str | None = None) -> Predictor | EnsemblePredictor:
-        """An immutable copy for serving, which predicts a single row in about a microsecond.
-
-        Parameters
-        ----------
-        weights : {"float16", "bfloat16"}, optional
-            Round the weights of dense layers to numbers of 16 bits. Single rows of a wide network
-            are then answered sooner; see `fastmlp.serving.predictor` for the error.
-
-        Returns
-        -------
-        Predictor or EnsemblePredictor
-            Called, it returns a regressor's numbers or a classifier's probabilities in the order of
-            `classes_`, for two classes only that of the second; its `predict` returns labels.
-            Several quantiles are the network's outputs, so they may cross; `predict` sorts them.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        InputError
-            If `coefs_` or `intercepts_` were assigned and do not fit, or are not finite, and for
-            weights that float16 cannot hold.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastmlp import MLPRegressor
-        >>> X = np.linspace(-1, 1, 50).reshape(-1, 1)
-        >>> model = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0] ** 2)
-        >>> predict = model.compile_predictor()
-        >>> bool(abs(predict(X[7]) - model.predict(X[[7]])) < 1e-12)
-        True
-        """
-        check_is_fitted(self)
-        made = []
-        for one, network in zip(self._members, self._networks, strict=True):
-            checked_weights(one, network.dtype)  # they may have been changed in place
-            made.append(Predictor(network, self._coder(), weights))
-        return EnsemblePredictor(made, self._coder()) if self._has_members else made[0]
-
-    def transform(self, X: Any, layer: int = -1) -> np.ndarray:
-        """Activations of a hidden layer: the features that the network has learnt.
-
-        Parameters
-        ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
-            One row for each sample.
-        layer : int, default -1
-            Which hidden layer, counted from 0; -1 is the last.
-
-        Returns
-        -------
-        ndarray of shape (n, n_units)
-            In the dtype of the model; those of several members are side by side.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        InputError
-            If there is no such layer.
-        """
-        check_is_fitted(self)
-        X = self._checked(X)
-        if self._has_members:
-            return np.hstack([member.transform(X, layer) for member in self.members_])
-        n_hidden = self.n_layers_ - 2
-        if not -n_hidden <= layer < n_hidden:
-            raise InputError(
-                f"{type(self).__name__}.transform", f"layer below {n_hidden}", f"{layer}",
-                "count hidden layers from 0",
-            )  # fmt: skip
-        network = self.network_
-        checked_weights(self, network.dtype)  # they may have been changed in place
-        ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
-        values = X.astype(network.dtype)
-        for found in network.layers[: ends[layer] + 1]:
-            values = found.forward(values)
-        return np.asarray(values)
-
-    def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
-        """Gradient of one linear output (before softmax, logistic or exp) with respect to X.
-
-        Parameters
-        ----------
-        X : array or data frame of shape (n, n_features)
-            One row for each sample.
-        output : int, default 0
-            Index of the output: that of the class in `classes_`, or of the target.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features)
-            In the dtype of the model; of several members the mean.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        InputError
-            If there is no such output.
-        """
-        check_is_fitted(self)
-        X = self._checked(X, accept_sparse=False)
-        if self._has_members:
-            return mean_of([member.input_gradients(X, output) for member in self.members_])
-        where, network = f"{type(self).__name__}.input_gradients", self.network_
-        checked_weights(self, network.dtype)  # they may have been changed in place
-        return layerwise.input_gradients(network, where, X, output)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
 
 def _chosen(part: Part, rows: np.ndarray | None) -> Part:
     """Some rows of samples; None means all."""
@@ -893,26 +592,3 @@ def _chosen(part: Part, rows: np.ndarray | None) -> Part:
         return part
     X, y, weights = part
     return X[rows], y[rows], None if weights is None else weights[rows]
-
-
-def _are_same(lists: tuple[Any, ...], views: tuple[np.ndarray, ...]) -> bool:
-    """Whether the lists hold exactly these arrays, in order."""
-    try:
-        found = [array for arrays in lists for array in arrays]
-    except TypeError:  # something else than a list was assigned
-        return False
-    return len(found) == len(views) and all(map(operator.is_, found, views))
-
-
-def _dense(network: Network) -> list[Dense]:
-    return [layer for layer in network.layers if isinstance(layer, Dense)]
-
-
-def _sizes(layers: list[Any]) -> list[tuple[int, ...]]:
-    """Shapes of the weights of layers, or of arrays."""
-    return [getattr(layer, "W", layer).shape for layer in layers]
-
-
-def _fill(network: Network, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> None:
-    for layer, W, b in zip(_dense(network), coefs, intercepts, strict=True):
-        layer.W, layer.b = W, b

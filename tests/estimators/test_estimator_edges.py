@@ -791,7 +791,7 @@ def test_a_single_row_needs_neither_validation_nor_a_new_engine(
     def fail(*arguments: Any, **options: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr("fastmlp.estimators.base.validate_data", fail)
+    monkeypatch.setattr("fastmlp.estimators.answers.validate_data", fail)
     monkeypatch.setattr("fastmlp.engine.engine.Engine.__init__", fail)
     np.testing.assert_array_equal(model.predict_proba(row), wanted)
     assert model.predict(row) == model.classes_[np.argmax(wanted)]
