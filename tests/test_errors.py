@@ -3197,6 +3197,26 @@ def search_rows() -> Iterator[Row]:
         vars(made)["_skl_callbacks"] = [print]  # as set_callbacks of newer versions does
         made.fit(s.X, s.y)
 
+    def members_watched(s: Setting) -> None:
+        made = MLPClassifier(n_members=2)
+        vars(made)["_skl_callbacks"] = [print]
+        made.fit(s.X, s.y)
+
+    def by_a_function(s: Setting) -> SearchCV:
+        class First:
+            def __call__(self, results: Any) -> int:
+                return 0
+
+            def __repr__(self) -> str:
+                return "'by a function'"
+
+        model, scores = MLPClassifier(learning_rate="linear"), ["accuracy", "neg_log_loss"]
+        return SearchCV(model, {"alpha": [0.0]}, cv=2, scoring=scores, refit=First()).fit(s.X, s.y)
+
+    def other_members(s: Setting) -> None:
+        made = MLPClassifier(n_members=2).partial_fit(s.X, s.y, classes=[0, 1])
+        made.set_params(n_members=3).partial_fit(s.X, s.y)
+
     def picture(score: str = "score", **options: Any) -> Callable[[Setting], Any]:
         return lambda s: SearchDisplay(results, 0, score).plot(**options)
 
@@ -3215,6 +3235,22 @@ def search_rows() -> Iterator[Row]:
         ("several networks for one", InputError,
          "to_torch: expected a single network, got 2 members; pass each of members_",
          lambda s: to_torch(MLPClassifier(n_members=2, learning_rate="linear").fit(s.X, s.y))),
+        ("a search without splits", InputError,
+         "SearchCV.fit: expected at least one split in cv, got none; pass some",
+         search(MLPClassifier(), cv=[])),
+        ("more folds than rows", InputError,
+         "MLPClassifier.fit: expected at least 9 rows, one for each fold, got 8; pass fewer "
+         "n_members",
+         lambda s: MLPClassifier(n_members=9, member_rows="folds").fit(s.X, s.y)),
+        ("members with callbacks of scikit-learn", InputError,
+         "MLPClassifier.fit: expected callbacks as a parameter with several members, got some by "
+         "set_callbacks; pass functions as callbacks", members_watched),
+        ("another number of members", InputError,
+         "MLPClassifier.partial_fit: expected n_members=2, as were fitted, got 3; start anew with "
+         "a clone", other_members),
+        ("a picture of no single score", InputError,
+         "SearchDisplay: expected the name of a score, got refit='by a function'; pass score=...",
+         lambda s: SearchDisplay.from_estimator(by_a_function(s))),
         ("callbacks of a search", InputError,
          "SearchCV.fit: expected callbacks of the estimator, got some of the search; call "
          "set_callbacks on the estimator, and pass progress=True here", watched),

@@ -6,8 +6,6 @@ bits of a fit alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..inputs.targets import Samples
@@ -41,11 +39,11 @@ class LockstepFit(CompiledFit):
     ----------
     engine : Engine
         Of the first network, one thread, for `rows_at_once` rows of every lane.
-    networks : sequence of Body
+    networks : list of Body
         At most as many as there are lanes.
     samples : Samples
         The targets of all of them.
-    rows : sequence of ndarray of shape (n_rows,) int32
+    rows : list of ndarray of shape (n_rows,) int32
         The numbers of each network's samples, as a fit without shuffling visits them.
     shuffles : bool
     optimizer : Optimizer
@@ -60,44 +58,43 @@ class LockstepFit(CompiledFit):
     """
 
     def __init__(
-        self, engine: Engine, networks: Sequence[Body], samples: Samples,
-        rows: Sequence[np.ndarray], shuffles: bool, optimizer: Optimizer, numbers: np.ndarray,
+        self, engine: Engine, networks: list[Body], samples: Samples,
+        rows: list[np.ndarray], shuffles: bool, optimizer: Optimizer, numbers: np.ndarray,
         batch_size: int, n_epochs: int,
     ) -> None:  # fmt: skip
-        n_steps, dtype = len(numbers), engine.dtype
-        super().__init__(engine, lockstep.go_on, n_steps, shuffles)
-        n, self._networks, self._numbers = n_lanes(dtype), list(networks), numbers
-        self._at_once = engine.batch_size // n
+        n_steps, dtype, n = len(numbers), engine.dtype, n_lanes(engine.dtype)
         engine.rows_per_step = engine.call["rows_per_step"] = batch_size
-        first, n_params = networks[0], networks[0].params.size
+        n_params = networks[0].params.size
         state = optimizer.initial_state(n_params, dtype)
         # Spare lanes do what the first one does.
-        filled = [*rows, *(n - len(rows)) * [rows[0]]]
-        self._rows = np.array(filled, np.int32)
+        spare = n - len(networks)
+        filled = [*networks, *spare * networks[:1]]
+        self._rows = np.array([*rows, *spare * rows[:1]], np.int32)
         self._orders = self._rows.copy()
         engine.begin(
             self._orders[0], samples.encoded, samples.weights, state, numbers, np.empty(n_steps),
             n_epochs,
         )  # fmt: skip
+        super().__init__(engine, lockstep.go_on, n_steps, shuffles)
+        self._networks, self._numbers = networks, numbers
+        self._at_once = engine.batch_size // n
         self.losses = np.zeros((n_steps, n))
         self._params, self._grads = (self._lines(n_params) for _ in range(2))
         self._states = self._lines(state.size)
         self._states[...] = state[:, np.newaxis]
-        for lane in range(n):
-            network = networks[lane] if lane < len(networks) else first
-            self._params[:, lane] = network.params
-        self._describe(n_params, batch_size)
+        self._params[...] = np.stack([one.params for one in filled], axis=1)
+        self._seeds = np.array([one.seed for one in filled], np.uint64).view(np.int64)
+        self._describe(batch_size)
         self._set_piece(n * engine.work_per_step // engine.batch_size * batch_size)
 
     def _lines(self, count: int) -> np.ndarray:
         n, dtype = n_lanes(self._engine.dtype), self._engine.dtype
         return aligned_zeros(count * n, dtype).reshape(count, n)
 
-    def _describe(self, n_params: int, batch_size: int) -> None:
+    def _describe(self, batch_size: int) -> None:
         """Write the record, and keep the memory that it points at."""
         engine, at_once, dtype = self._engine, self._at_once, self._engine.dtype
         n, n_outputs = n_lanes(dtype), engine.n_outputs
-        self._seeds = np.array([one.seed for one in self._filled()], np.uint64).view(np.int64)
         self._x = self._lines(at_once * int(engine.samples["n_features"]))
         self._scratch = self._lines(VECTOR_BYTES // dtype.itemsize)
         self._outputs, self._slopes = (self._lines(at_once * n_outputs) for _ in range(2))
@@ -117,11 +114,6 @@ class LockstepFit(CompiledFit):
         record["losses"] = address_of(losses, "losses", np.float64, losses.size, written=True)
         self._record["lockstep"] = address_of(self._lockstep, "lockstep", plan.LOCKSTEP, 1)
 
-    def _filled(self) -> list[Body]:
-        """A network for every lane."""
-        n = n_lanes(self._engine.dtype)
-        return [*self._networks, *(n - len(self._networks)) * self._networks[:1]]
-
     @property
     def n_bytes(self) -> int:
         """Memory for its steps alone."""
@@ -132,9 +124,14 @@ class LockstepFit(CompiledFit):
         return sum(array.nbytes for array in arrays)
 
     def bring_back(self) -> Engine:
-        """Give the networks their parameters, once no thread works on it; returns the engine."""
+        """Give the networks what they have learned, and the gradient of the last step.
+
+        To be called once no thread works on it; returns the engine.
+        """
         for lane, network in enumerate(self._networks):
             network.params[...] = self._params[:, lane]
+            if self.steps_done:
+                network.grads[...] = self._grads[:, lane]
         engine = self._engine
         engine.rows_per_step = engine.call["rows_per_step"] = engine.batch_size
         return engine

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import _num_samples
 
 from ..engine.job import Convention
 from ..engine.judging import BY_LOSS, Grading
@@ -33,7 +34,7 @@ from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
 from .held import dense_layers
-from .members import rows_of_members
+from .members import members_check, members_kept, rows_of_members
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
@@ -152,15 +153,17 @@ class BaseMLP(CallbackSupportMixin, Answers):
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, held_out: Part) -> Any:
         goes_on = bool(self.warm_start) and self._has_members
         with self._unchanged_if_refused():
+            members_check(self, None if self.member_rows != "folds" else _num_samples(X))
             X, y, weights = self._read(X, y, sample_weight, False, not goes_on, goes_on)
             given = self._read_held_out(X, y, held_out) or (None, None, None)
             random = self._random_for_members()
+            judges = self.early_stopping and self.solver in STOCHASTIC_SOLVERS
             groups = self._groups(y, X.shape[0])
             rows = [*rows_of_members(self.member_rows, groups, self.n_members, random)]
 
             def train(member: Any, number: int) -> None:
                 part, judged = rows[number], given
-                if judged[0] is None and part.left_out is not None and self.early_stopping:
+                if judged[0] is None and part.left_out is not None and judges:
                     judged = _chosen((X, y, weights), part.left_out)
                 names = ("X_val", "y_val", "sample_weight_val")
                 options = dict(zip(names, judged, strict=True))
@@ -183,6 +186,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
     @_fit_context(prefer_skip_nested_validation=True)
     def _partial_fit_members(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
         with self._unchanged_if_refused():
+            members_check(self)
             is_first = not self._has_members
             self._meet_classes(y, classes)
             X, y, weights = self._read(X, y, sample_weight, True, is_first, goes_on=True)
@@ -191,8 +195,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
             def train(member: Any, number: int) -> None:
                 member.partial_fit(X, y, weights, **known)
 
-            made = self._new_members(self._random_for_members()) if is_first else self.members_
-            self._train_members(made, train, self.max_iter)
+            if is_first:
+                members = self._new_members(self._random_for_members())
+            else:
+                members_kept(self)
+                members = self._members_to_train()
+            self._train_members(members, train, self.max_iter)
         return self
 
     def _fit(

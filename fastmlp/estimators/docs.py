@@ -78,7 +78,8 @@ n_members : int, default 1
     weights and orders of its own, and they are trained side by side.
 member_rows : {"all", "bootstrap", "folds"}, default "all"
     The rows that each member is trained on: all; as many drawn with replacement; or all but a fold
-    of its own, which judges its epochs if `early_stopping` is set. Classes keep their shares.
+    of its own. With `early_stopping` the rows that it leaves out judge its epochs. Classes keep
+    their shares.
 scoring : str, callable or None, default None
     What to judge held-out samples by: any scorer of scikit-learn, or "loss"; by default what
     `score` gives.

@@ -6,14 +6,14 @@ alone. Members are trained side by side, on all rows or on different ones.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from sklearn.base import clone
 
-from ..errors import counted
+from ..errors import InputError, counted
 from ..network import Network
 from .pausing import Pause, Wish, pause_at, pause_of
 from .side_by_side import delayed, in_threads
@@ -52,7 +52,9 @@ def rows_of_members(
     elif kind == "bootstrap":
         for _ in range(n_members):
             drawn = [random.choice(rows, rows.size) for rows in places]
-            yield Rows(np.sort(np.concatenate(drawn)))
+            train = np.sort(np.concatenate(drawn))
+            left_out = np.setdiff1d(np.arange(groups.size), train)
+            yield Rows(train, left_out if left_out.size else None)
     else:
         fold, first = np.full(groups.size, -1), 0
         for rows in places:
@@ -66,12 +68,14 @@ def rows_of_members(
 class EnsembleMixin:
     """What estimators with several members do in another way."""
 
-    n_members: int
+    n_members: int = 1  # which models from older files do not have
+    member_rows: str = "all"
     warm_start: bool
     members_: list[Any]
     _OF_ONE: ClassVar[tuple[str, ...]] = (
         "coefs_", "intercepts_", "loss_curve_", "validation_scores_", "best_loss_", "averaging_",
-        "best_validation_score_", "history_", "t_", "_progress", "_held", "_made_with",
+        "best_validation_score_", "history_", "t_", "_progress", "_held", "_made_with", "_last_run",
+        "_rows",
     )  # fmt: skip
 
     @property
@@ -91,15 +95,28 @@ class EnsembleMixin:
 
     def _new_members(self, random: np.random.RandomState) -> list[Any]:
         """Members that are not fitted; a warm start goes on with those that are."""
-        kept = vars(self).get("members_", []) if self.warm_start else []
         seeds = random.randint(2**31 - 1, size=self.n_members).tolist()
+        if self.warm_start and len(vars(self).get("members_", ())) == self.n_members:
+            return [
+                member.set_params(random_state=seed)
+                for member, seed in zip(self._members_to_train(), seeds, strict=True)
+            ]
+        given = self._parameters_of_members()
+        return [type(self)(**given, random_state=seed) for seed in seeds]  # type: ignore[call-arg]
+
+    def _parameters_of_members(self) -> dict[str, Any]:
+        """The parameters that all members have, which share objects such as callbacks."""
         given = {**self.get_params(deep=False), "n_members": 1, "member_rows": "all"}  # type: ignore[attr-defined]
-        if len(kept) != self.n_members:
-            kept = [clone(self) for _ in seeds]
-        for member, seed in zip(kept, seeds, strict=True):
-            own = {**given, "random_state": seed, "n_threads": 1}
-            member.set_params(**{name: clone(value, safe=False) for name, value in own.items()})
-        return kept
+        del given["random_state"]
+        return {**given, "n_threads": 1}
+
+    def _members_to_train(self) -> list[Any]:
+        """The fitted members with the current parameters, or copies if others hold them, too."""
+        members = self.members_
+        if not vars(self).get("_owns_memory"):
+            members = list(map(copy.copy, members))
+        given = self._parameters_of_members()
+        return [member.set_params(**given) for member in members]
 
     def _train_members(
         self, members: list[Any], train: Callable[[Any, int], Any], max_iter: int
@@ -131,7 +148,7 @@ class EnsembleMixin:
             known.pop(name, None)
         for name in _SHARED:
             known[name] = getattr(members[0], name)
-        known["members_"] = members
+        known["members_"], known["_owns_memory"] = members, True
         known["n_iter_"] = max(member.n_iter_ for member in members)
         known["loss_"] = float(np.mean([member.loss_ for member in members]))
 
@@ -154,3 +171,32 @@ def _trained(
     finally:
         pause_at(member, None)
     return member, pause
+
+
+def members_check(estimator: Any, n_rows: int | None = None) -> None:
+    """Refuse what an ensemble would ignore, and more folds than there are rows.
+
+    n_rows: of which each member leaves out some; None if none does.
+    """
+    where, known = f"{type(estimator).__name__}.fit", vars(estimator)
+    n_members = estimator.n_members
+    if "_skl_callbacks" in known:
+        raise InputError(
+            where, "callbacks as a parameter with several members", "some by set_callbacks",
+            "pass functions as callbacks",
+        )  # fmt: skip
+    if n_rows is not None and n_rows < n_members:
+        raise InputError(
+            where, f"at least {counted(n_members, 'row')}, one for each fold", f"{n_rows}",
+            "pass fewer n_members",
+        )  # fmt: skip
+
+
+def members_kept(estimator: Any) -> None:
+    """Refuse another number of members than were fitted, where these go on."""
+    n_members, found = estimator.n_members, len(estimator.members_)
+    if found != n_members:
+        raise InputError(
+            f"{type(estimator).__name__}.partial_fit", f"n_members={found}, as were fitted",
+            f"{n_members}", "start anew with a clone",
+        )  # fmt: skip

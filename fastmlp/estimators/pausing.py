@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 # Attributes in which a fit of an estimator counts.
 _COUNTS = (
@@ -60,13 +61,17 @@ class Pause:
     _left: _Left | None = None
 
     def seeded(self, random: np.random.RandomState) -> np.random.RandomState:
-        """The generator for a fit that begins, or begins again."""
-        if self._seed is None or self._left is None:
+        """The generator for a fit that begins, or begins again: its own, never NumPy's global one.
+
+        Threads share that, and would draw from it in between.
+        """
+        if self._seed is None:
+            if random is check_random_state(None):
+                random = np.random.RandomState(random.randint(2**31 - 1))
             self._seed = random.get_state(legacy=False)
-            return random
-        again = np.random.RandomState()
-        again.set_state(self._seed)
-        return again
+        own = np.random.RandomState()
+        own.set_state(self._seed)
+        return own
 
     def take_over(self, run: Any) -> None:
         """Let a run that has just been prepared go on from where the last one paused.
@@ -91,13 +96,23 @@ class Pause:
         run.random.set_state(left.random)
         run.order, run.stops = left.order, left.stops
 
-    def keep(self, run: Any) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to go on from."""
+        return self._left is None
+
+    def keep(self, run: Any, goes_on: bool) -> None:
         """Keep what a run leaves, before the best parameters are restored.
 
         Parameters
         ----------
         run : stochastic.Run
+        goes_on : bool
+            Whether epochs are left; if not, nothing is kept.
         """
+        self._left = None
+        if not goes_on:
+            return
         average, best, found = run.trainer.average, run.best_params, vars(run.estimator)
         self._left = _Left(
             run.random.get_state(legacy=False), run.order, run.estimator.network_.learned.copy(),

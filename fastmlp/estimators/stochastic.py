@@ -180,9 +180,9 @@ class Run:
 
     def _run_epochs(self) -> None:
         e, rule, network = self.estimator, self.rule, self.estimator.network_
+        pause, is_over = pause_of(e), self.until == e.max_iter
         try:
             loop.run(self)
-            is_over = self.until == e.max_iter
             if is_over and not self.stops and rule.schedule is None:  # it is meant to use them all
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
@@ -191,10 +191,11 @@ class Run:
                     stacklevel=4,
                 )
         except KeyboardInterrupt:
+            if pause is not None:  # it ends the search, or all members
+                raise
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        pause = pause_of(e)
         if pause is not None:
-            pause.keep(self)
+            pause.keep(self, goes_on=not is_over)
         if self.best_params is not None:
             network.learned[...] = self.best_params
         self.trainer.finish(self.best_params is not None)

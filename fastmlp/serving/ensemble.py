@@ -103,9 +103,10 @@ class EnsemblePredictor:
             As for `Predictor`.
         """
         first, *others = self.members
+        added = [member(X) for member in others]  # before anything is written: `out` may be X
         total = first(X, out)
-        for member in others:
-            total += member(X)
+        for outputs in added:
+            total += outputs
         total /= len(self.members)
         return total
 

@@ -6,6 +6,7 @@ Only small networks gain by it, and only fits that nothing judges. Each has the 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.lockstep import LockstepFit, n_lanes, rows_at_once
-from ..engine.lowering import can_compile, structure_of
+from ..engine.lowering import can_compile, settings_of, structure_of
 from ..engine.spares import Spares, give_back, training_engine
 from ..errors import FileError, InputError
 from ..inputs.tables import table_of
@@ -23,12 +24,15 @@ from ..kernels.tuning import LANES_WORK, SHARED_SPARE_BYTES
 from ..nn import Activation, Dense
 from ..nn.losses import CompiledLoss
 from ..optim.optimizers import has_rule
+from ..optim.schedules import is_built_in
 from .finished import Finished
 from .fit import CALMER
-from .one_fit import MOST_STEPS, Data, OneFit
+from .one_fit import Data, OneFit
 from .run import Callbacks, NotFinite, Run
 
-_MOST_STEPS = MOST_STEPS // 4  # which have a loss for every lane
+# Memory of a fit in lanes, which has losses of every step and numbers of rows for each of them: at
+# most 32 MiB each.
+_MOST_STEPS, _MOST_ROWS = 250_000, 250_000
 _GAIN = 4  # how much faster they are than one after another, roughly, to order them by their work
 
 
@@ -37,13 +41,13 @@ def in_lanes(fits: Sequence[OneFit], n_threads: int) -> Iterator[OneFit | Alike]
     found = dict[Hashable, list[OneFit]]()
     for one in fits:
         found.setdefault(_likeness(one), []).append(one)
-    for key, members in found.items():
-        for some in [] if key is None else _divided(members, n_threads):
+    yield from found.pop(None, ())
+    for members in found.values():
+        for some in _divided(members, n_threads):
             if _pays(some):
                 yield Alike(some)
             else:
                 yield from some
-    yield from found.get(None, ())
 
 
 def _divided(members: list[OneFit], n_threads: int) -> list[list[OneFit]]:
@@ -66,22 +70,31 @@ def _likeness(one: OneFit) -> Hashable:
         and not (network.l1 or network.l2 or one.table.has_weights or one.table.is_sparse)
         and has_rule(one.optimizer)
         and one.optimizer.clip_norm is None
-        and isinstance(loss, CompiledLoss)
+        and all(map(is_built_in, one.optimizer.schedules))
         and _is_plain(layers)
-        and can_compile(layers, loss, one.optimizer)
     )
     if not can_be or one.plan is None:
         return None
-    shape = structure_of(layers), one.plan.n_features, network.dtype, network.coder is None
-    assert isinstance(loss, CompiledLoss)
-    of_loss = type(loss), loss.option, loss.levels_as(network.dtype).tobytes()
-    of_fit = one.optimizer, one.epochs, one.batch_size, one.shuffle, id(one.table), one.n_rows
-    key: tuple[Any, ...] = shape, of_loss, of_fit
-    try:
-        hash(key)
-    except TypeError:  # an optimizer with a schedule of the user's that has no hash
-        return None
-    return key
+    with contextlib.suppress(InputError):  # of a user's part, for which the fit fails
+        if isinstance(loss, CompiledLoss) and can_compile(layers, loss, one.optimizer):
+            shape = structure_of(layers), settings_of(layers), tuple(one.plan.groups)
+            of_loss = type(loss), loss.option, loss.levels_as(network.dtype).tobytes()
+            of_table = id(one.table), one.n_rows, one.plan.n_features, one.plan.feature_names
+            of_fit = _as_key(one.optimizer), one.epochs, one.batch_size, one.shuffle
+            return _as_key((shape, of_loss, of_table, of_fit, network.dtype, network.coder is None))
+    return None
+
+
+def _as_key(value: Any) -> Hashable:
+    """A value by which dataclasses, lists and dicts can be compared and looked up."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        return type(value), _as_key(fields)
+    if isinstance(value, dict):
+        return tuple((name, _as_key(value[name])) for name in sorted(value))
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_key, value))
+    return value if isinstance(value, Hashable) else id(value)
 
 
 def _is_plain(layers: Sequence[Any]) -> bool:
@@ -99,7 +112,8 @@ def _pays(members: Sequence[OneFit]) -> bool:
     batch = min(one.batch_size, one.n_rows)
     n_steps = one.epochs * -(-one.n_rows // batch)
     is_small = one.n_params * batch <= LANES_WORK * len(members) / lanes
-    return is_small and len(members) > 1 and n_steps <= _MOST_STEPS
+    takes_little = n_steps <= _MOST_STEPS and one.n_rows <= _MOST_ROWS
+    return is_small and takes_little and len(members) > 1
 
 
 @dataclass(eq=False)
@@ -153,6 +167,8 @@ class Alike:
         task, optimizer = first.task(data, spares), first.optimizer
         coders = [one.network.coder for one, _ in read]
         if not all(_read_alike(coders[0], coder) for coder in coders):
+            return False
+        if any(other.samples.X is not data.samples.X for _, other in read):
             return False
         run = Run(task, first.epochs, first.shuffle, Callbacks(), in_one_call=True)
         if not run.trainer.is_one_call(first.epochs):

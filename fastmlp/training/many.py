@@ -1,7 +1,7 @@
 """`fit_many`: many networks in one compiled call, each trained by one thread from start to end.
 
-The longest fits begin first, and a thread takes the next as soon as it is free. Every network ends
-with the bits that `Network.fit` on the same rows gives it.
+The longest fits begin first, and a thread takes the next as soon as it is free; small networks of
+one shape are one fit. Every network ends with the bits that `Network.fit` on the same rows gives.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def fit_many(
         the same networks, rows and options, after a crash or Ctrl-C, takes them from there and
         trains the others, which end with the same bits.
     n_threads : int, optional
-        By default one per core. Each trains one network at a time.
+        By default one per core.
     progress : bool, default False
         Whether to show a progress bar with the time left.
 
@@ -105,6 +105,8 @@ def fit_many(
 
     Notes
     -----
+    Small networks of one shape, with the same options and without validation rows, are trained side
+    by side in the lanes of vectors; each history's seconds are then its share of their time.
     Networks with user-defined parts that have no kernel, and fits of more than a million steps, are
     left to `Network.fit`, one after another at the end.
 

@@ -222,7 +222,10 @@ class Run:
         self._finish()
 
     def serve(self, network: Body) -> None:
-        """Stand for the fit of another network of the same shape from now on."""
+        """Stand for the fit of another network of the same shape from now on.
+
+        Only for `note`: the engine and what judges stay those of the first one.
+        """
         self.network, self.history, self.step = network, History(), 0
 
     def note(

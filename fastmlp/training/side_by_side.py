@@ -6,6 +6,7 @@ compute. Small networks of one shape are one fit.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from ..engine.fits import FitThreads
@@ -79,12 +80,15 @@ class SideBySide:
             self._finished.add(one.number, one.identity, one.network.learned, one.history)
 
     def _run_compiled(self) -> None:
-        for fit in self._fits:
+        waiting = deque(self._fits)
+        while waiting:
             while not self._has_room():
                 self._pass_time()
             if self._ctrl_c.pressed:
                 break
+            fit = waiting.popleft()
             self._begin(fit)
+            waiting.extendleft(fit.apart)
         while self._running and not self._ctrl_c.pressed:
             self._pass_time()
         if self._running:
@@ -99,12 +103,11 @@ class SideBySide:
         except FileError:
             raise
         except InputError as error:
-            fit.ones[0].fail(error)
+            for one in fit.ones:
+                one.fail(error)
         if fit.whole is not None:
             self._running.append(fit)
             self._threads.put(fit.whole)
-        for one in fit.apart:
-            self._begin(one)
         for one in fit.ones:
             if one.is_done and one not in fit.apart:
                 self._bar.add(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import signal
 import threading
@@ -84,7 +85,11 @@ def test_every_member_sees_all_classes(kind: str) -> None:
         assert part.train is not None
         assert set(groups[part.train]) == {0, 1, 2}
     if kind == "bootstrap":
-        assert all(part.train.size == 44 and part.left_out is None for part in rows)
+        for part in rows:
+            assert part.train.size == 44
+            np.testing.assert_array_equal(
+                np.sort(np.concatenate([np.unique(part.train), part.left_out])), np.arange(44)
+            )
         assert 0.5 < np.unique(rows[0].train).size / 44 < 0.8
     else:
         left_out = np.sort(np.concatenate([part.left_out for part in rows]))
@@ -118,6 +123,57 @@ def test_one_network_and_several_follow_each_other() -> None:
     model.set_params(n_members=1).fit(X, y)
     assert not hasattr(model, "members_")
     np.testing.assert_array_equal(model.predict_proba(X), alone)
+
+
+def test_solvers_without_epochs_leave_folds_out_only() -> None:
+    options = {**FEW, "solver": "lbfgs", "early_stopping": True, "member_rows": "folds"}
+    assert MLPClassifier(**options).fit(X, y).score(X, y) > 0.5
+
+
+def test_changed_parameters_reach_the_members() -> None:
+    model = MLPClassifier(**FEW).partial_fit(X, y, classes=[0, 1, 2])
+    lone = MLPClassifier(**QUICK, hidden_layer_sizes=(7,))
+    lone.set_params(random_state=model.members_[1].random_state)
+    lone.partial_fit(X, y, classes=[0, 1, 2]).set_params(batch_size=120).partial_fit(X, y)
+    model.set_params(batch_size=120).partial_fit(X, y)
+    np.testing.assert_array_equal(model.members_[1].network_.params, lone.network_.params)
+    model.set_params(n_members=1, random_state=1).partial_fit(X, y, classes=[0, 1, 2])
+    assert not hasattr(model, "members_")
+    model.set_params(n_members=3).fit(X, y)
+    model.set_params(n_members=1).partial_fit(X, y)
+    assert model.network_.is_built
+
+
+@pytest.mark.parametrize("way", ["partial_fit", "warm start"])
+def test_copies_share_nothing_that_training_changes(way: str) -> None:
+    model = MLPClassifier(**FEW, warm_start=way == "warm start").fit(X, y)
+    before = model.predict_proba(X)
+    other = copy.copy(model)
+    train = other.partial_fit if way == "partial_fit" else other.fit
+    train(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert (other.predict_proba(X) != before).any()
+    train(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+def test_callbacks_are_shared_and_older_files_have_one_network() -> None:
+    class Logger:
+        def __init__(self) -> None:
+            self.lock, self.seen = threading.Lock(), 0
+
+        def __call__(self, model: Any, history: Any) -> None:
+            with self.lock:
+                self.seen += 1
+
+    logger = Logger()
+    MLPClassifier(**FEW, callbacks=logger).fit(X, y)
+    assert logger.seen == 3 * 5
+    model = MLPClassifier(**QUICK).fit(X, y)
+    for name in ("n_members", "member_rows"):
+        del vars(model)[name]
+    assert clone(pickle.loads(pickle.dumps(model))).n_members == 1
+    assert model.fit(X, y).score(X, y) > 0.3
 
 
 @pytest.mark.filterwarnings("ignore:X_val lies far")
@@ -192,6 +248,9 @@ def test_one_predictor_answers_for_all(weights: str | None) -> None:
     np.testing.assert_array_equal(again(rows), predictor(rows))
     np.testing.assert_array_equal(predictor.classes_, model.classes_)
     before = predictor(rows)
+    square = MLPRegressor(**FEW).fit(X, X).compile_predictor()
+    expected, own = square(X), X.copy()
+    np.testing.assert_array_equal(square(own, own), expected)
     model.members_[0].coefs_[0][...] = 0.0
     np.testing.assert_array_equal(predictor(rows), before)
 

@@ -21,11 +21,12 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PowerTransformer, StandardScaler
 
 from fastmlp import EMA, MLPClassifier, MLPRegressor, SearchCV, SearchDisplay, search_space
 from fastmlp.estimators.pausing import Pause, pause_at
 from fastmlp.estimators.search.transformed import Transformed
+from fastmlp.estimators.search.trials import Trials
 
 X, y = make_classification(120, 6, n_informative=4, n_classes=3, random_state=0)
 QUICK: dict[str, Any] = {"max_iter": 6, "tol": 0.0, "random_state": 0, "batch_size": 16}
@@ -174,6 +175,31 @@ def test_transformers_are_fitted_once_per_fold(n_jobs: int) -> None:
         assert found[str(params)] == score
 
 
+@pytest.mark.parametrize("n_jobs", [-1, -2])
+def test_negative_numbers_of_jobs_share_as_well(n_jobs: int) -> None:
+    model = make_pipeline(Counting(), MLPClassifier(**QUICK))
+    Counting.fits.clear()
+    space = {"mlpclassifier__width": [4, 8, 16]}
+    SearchCV(model, space, cv=2, n_jobs=n_jobs, refit=False, error_score="raise").fit(X, y)
+    assert len(Counting.fits) == 2
+
+
+def test_steps_may_write_to_what_they_are_given() -> None:
+    model = make_pipeline(
+        StandardScaler(), MinMaxScaler(copy=False), PowerTransformer(copy=False),
+        MLPClassifier(**QUICK),
+    )  # fmt: skip
+    space, options = {"mlpclassifier__alpha": [0.0, 0.1, 1.0, 10.0]}, {"cv": 2}
+    ours = SearchCV(model, space, **options).fit(X, y)
+    theirs = GridSearchCV(model, space, **options).fit(X, y)
+    found = dict(zip(map(str, ours.cv_results_["params"]), ours.cv_results_["mean_test_score"],
+                     strict=True))  # fmt: skip
+    for params, score in zip(
+        theirs.cv_results_["params"], theirs.cv_results_["mean_test_score"], strict=True
+    ):
+        assert found[str(params)] == score
+
+
 def test_what_cannot_be_hashed_is_computed_each_time() -> None:
     memory, calls = Transformed(2), list[Any]()
     shared = memory.cache(lambda value: calls.append(value))
@@ -265,6 +291,49 @@ def test_halving_goes_on_and_ends_with_the_scores_of_whole_fits() -> None:
     assert search.best_score_ == found["mean_test_score"][last].max()
 
 
+@pytest.mark.parametrize("seed", [None, np.random.RandomState(0)])
+@pytest.mark.parametrize("members", [{}, {"n_members": 2, "member_rows": "folds"}])
+def test_any_seed_goes_on_with_the_same_rows(seed: Any, members: Any) -> None:
+    model = MLPClassifier(**{**QUICK, "random_state": seed, "early_stopping": True, **members})
+    pause, held_out, split = Pause(2), list[Any](), MLPClassifier._split
+
+    def noted(self: Any, *given: Any) -> Any:
+        found = split(self, *given)
+        held_out.append(found[1])
+        return found
+
+    for until in (2, 4, 6):
+        pause.until = until
+        again = clone(model)
+        pause_at(again, pause)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MLPClassifier, "_split", noted)
+            again.fit(X, y)
+    if not members:
+        for found in held_out[1:]:
+            np.testing.assert_array_equal(found[0], held_out[0][0])
+    seeds = [child.random_state for child in vars(again).get("members_", [])]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_networks_that_are_done_or_left_behind_are_not_kept() -> None:
+    kept = list[Any]()
+    run = Trials.run
+
+    def noted(self: Any, candidates: Any, until: Any = None) -> Any:
+        found = run(self, candidates, until)
+        kept.append(candidates)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trials, "run", noted)
+        model = MLPClassifier(**{**QUICK, "max_iter": 9})
+        SearchCV(model, SPACE, 9, 2, halving=True, random_state=0).fit(X, y)
+    first, *_, last = kept
+    assert [len(one.pauses) for one in first].count(2) == len(last)
+    assert all(pause.is_empty for one in last for pause in one.pauses)
+
+
 @pytest.mark.parametrize(
     ("n", "max_iter", "halving", "expected"),
     [
@@ -276,8 +345,6 @@ def test_halving_goes_on_and_ends_with_the_scores_of_whole_fits() -> None:
     ],
 )
 def test_rounds(n: int, max_iter: int, halving: Any, expected: Any, monkeypatch: Any) -> None:
-    from fastmlp.estimators.search.trials import Trials
-
     class Stop(Exception):
         pass
 

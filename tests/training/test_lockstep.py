@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,11 +16,13 @@ from sklearn.exceptions import FitFailedWarning
 from fastmlp import (
     GELU,
     SGD,
+    Activation,
     Adagrad,
     Adam,
     AdamW,
     Dense,
     Dropout,
+    Factor,
     Network,
     ReLU,
     RMSprop,
@@ -34,7 +40,7 @@ from fastmlp.inputs.shared import SharedTable
 from fastmlp.inputs.tables import table_of
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.optim.schedules import rates_of
-from fastmlp.training import alike
+from fastmlp.training import alike, interrupts
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -51,21 +57,13 @@ def rows(width: int, dtype: Any = np.float32) -> np.ndarray:
 
 def made(n: int, widths: Any, activation: Any = ReLU, **options: Any) -> list[Network]:
     """Networks that differ in their seeds."""
-    layers = [[Dense(width), activation()] for width in widths[:-1]]
-    return [
-        Network(
-            [layer for pair in [*map(list, layers)] for layer in map(type_again, pair)]
-            + [Dense(widths[-1])],
-            random_state=seed,
-            **options,
-        )
-        for seed in range(n)
-    ]
-
-
-def type_again(layer: Any) -> Any:
-    """A new layer like this one, since no two networks may share one."""
-    return Dense(layer.n_out) if isinstance(layer, Dense) else type(layer)()
+    found = []
+    for seed in range(n):
+        layers: list[Any] = []
+        for width in widths[:-1]:
+            layers += [Dense(width), activation()]
+        found.append(Network([*layers, Dense(widths[-1])], random_state=seed, **options))
+    return found
 
 
 @pytest.fixture
@@ -92,13 +90,16 @@ def same_as_alone(networks: list[Network], X: Any, y: Any, **options: Any) -> No
         mine = (X, y) if own is None else (X[own], y[own])
         alone = other.fit(*mine, **options)
         np.testing.assert_array_equal(one.params, other.params)
+        np.testing.assert_array_equal(one.grads, other.grads)
         assert history.loss == alone.loss
         assert history.learning_rate == alone.learning_rate
         assert history.stopped == "finished"
 
 
 def made_again(network: Network) -> Network:
-    layers = [type_again(layer) for layer in network.layers]
+    layers = [
+        Dense(one.n_out) if isinstance(one, Dense) else copy.copy(one) for one in network.layers
+    ]
     return Network(layers, network.loss, dtype=network.dtype, random_state=network.seed)
 
 
@@ -231,9 +232,9 @@ def test_own_activations_and_layers_without_one(together: list[int]) -> None:
         name = "bent"
         kernel = compiled_activation(bent)
 
-    layers = [[Dense(4), Bent(), Dense(3), Dense(3)] for _ in range(8)]
+    layers = [[Dense(4), Bent(), Dense(3), Dense(3)] for _ in range(4)]
     networks = [Network(some, random_state=i) for i, some in enumerate(layers)]
-    same_as_alone(networks[:4], rows(5), LABELS, epochs=2)
+    same_as_alone(networks, rows(5), LABELS, epochs=2)
     assert sum(together) == 4
 
 
@@ -253,6 +254,93 @@ def test_a_network_that_diverges_is_reported_and_the_others_finish(together: lis
         others[number].fit(X, LABELS, epochs=3, batch_size=8)
         np.testing.assert_array_equal(networks[number].params, others[number].params)
     assert sum(together) == 6
+
+
+@compiled
+def test_columns_are_put_in_order_for_each(together: list[int]) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rows(3), columns=["a", "b", "c"])
+    orders, networks = [["a", "b", "c"], ["c", "a", "b"]], made(6, (4, 3))
+    others = [made_again(one) for one in networks]
+    for number, (one, other) in enumerate(zip(networks, others, strict=True)):
+        for each in (one, other):
+            each.fit(frame[orders[number % 2]], LABELS, epochs=1)
+    fit_many(networks, frame, LABELS, epochs=2)
+    for one, other in zip(networks, others, strict=True):
+        other.fit(frame, LABELS, epochs=2)
+        np.testing.assert_array_equal(one.params, other.params)
+    assert together == [3, 3]
+
+
+@compiled
+def test_options_of_activations_are_their_own(together: list[int]) -> None:
+    class Slope(Activation):
+        name = "slope"
+        kernel = compiled_activation(lambda z, alpha: (alpha * z * z, 2 * alpha * z))
+
+        def __init__(self, a: float) -> None:
+            self.a = a
+
+        @property
+        def option(self) -> float:
+            return self.a
+
+    networks = [Network([Dense(4), Slope(1 + i % 2), Dense(3)], random_state=i) for i in range(4)]
+    same_as_alone(networks, rows(5), LABELS, epochs=2)
+    assert together == [2, 2]
+
+
+@compiled
+def test_groups_have_rates_of_their_own(together: list[int]) -> None:
+    factors = {"*.b": Factor(0.1, decay=0.0), "0.*": Factor(schedules.Linear(1.0, 0.1))}
+    optimizer = AdamW(0.01, weight_decay=0.1, factors=factors)
+    same_as_alone(made(4, (5, 3)), rows(5), LABELS, epochs=3, optimizer=optimizer)
+    assert together == [4]
+
+
+@compiled
+def test_an_engine_serves_lanes_and_a_fit_alone(together: list[int]) -> None:
+    at_once = rows_at_once(made(1, (4, 3))[0].build(5), N) * n_lanes(np.dtype(np.float32))
+    X, y = np.tile(rows(5), (20, 1)), np.tile(LABELS, 20)
+    networks, options = made(3, (4, 3)), {"epochs": [2, 2, 3], "batch_size": [N, N, at_once]}
+    others = [made_again(one) for one in networks]
+    fit_many(networks, X, y, n_threads=1, **options)
+    for number, (one, other) in enumerate(zip(networks, others, strict=True)):
+        epochs, batch_size = (options[name][number] for name in ("epochs", "batch_size"))
+        other.fit(X, y, epochs=epochs, batch_size=batch_size)
+        np.testing.assert_array_equal(one.params, other.params)
+    assert together == [2]
+
+
+@compiled
+def test_a_bar_counts_all_of_them(together: list[int], capsys: Any) -> None:
+    networks = made(7, (4, 3)) + made(2, (6, 3))
+    networks[3].build(8)  # other columns
+    with pytest.warns(FitFailedWarning):
+        fit_many(networks, rows(5), LABELS, epochs=1, progress=True)
+    assert "8 of 8 networks" in capsys.readouterr().err
+    assert sorted(together) == [2, 6]
+
+
+@compiled
+def test_ctrl_c_keeps_what_they_have_learned(
+    together: list[int], default_ctrl_c: None, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(interrupts, "GRACE", 0.2)
+    X, networks = rows(5), made(20, (4, 3))
+    fit_many(made(20, (4, 3)), X, LABELS, epochs=1)  # compiled before
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    histories = fit_many(networks, X, LABELS, epochs=4_000, batch_size=1, n_threads=1)
+    timer.join()
+    begun = [history.epochs for history in histories if history.epochs]
+    assert {history.stopped for history in histories} == {"interrupted"}
+    assert 10 <= len(begun) <= 16
+    assert len(set(begun)) == 1
+    for one, history in zip(networks, histories, strict=True):
+        assert one.is_built == bool(history.epochs)
+        if history.epochs:
+            assert np.isfinite(one.params).all()
 
 
 NOT_IN_LANES: dict[str, Any] = {

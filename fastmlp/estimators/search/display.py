@@ -81,6 +81,10 @@ class SearchDisplay:
         check_is_fitted(search, "best_index_")
         if score is None:
             score = search.refit if search.multimetric_ else "score"
+        if not isinstance(score, str):
+            raise InputError(
+                "SearchDisplay", "the name of a score", f"refit={search.refit!r}", "pass score=..."
+            )
         return cls(search.cv_results_, search.best_index_, score).plot(params=params, axes=axes)
 
     def plot(
@@ -105,7 +109,7 @@ class SearchDisplay:
         InputError
             For a parameter or score that the search does not have, and too few axes.
         """
-        names = self._varied() if params is None else list(params)
+        names = (self._varied() or self._names()) if params is None else list(params)
         key = f"mean_test_{self.score}"
         for name in (key, *(f"param_{name}" for name in names)):
             if name not in self.cv_results:
@@ -125,13 +129,15 @@ class SearchDisplay:
 
     def _varied(self) -> list[str]:
         """Names of the parameters that have more than one value."""
-        names = sorted({name for one in self.cv_results["params"] for name in one})
-        found = [f"param_{name}" for name in names]
+        columns = {name: self.cv_results[f"param_{name}"] for name in self._names()}
         return [
             name
-            for name, column in zip(names, found, strict=True)
-            if len(set(map(str, np.ma.getdata(self.cv_results[column])))) > 1
+            for name, column in columns.items()
+            if len(set(map(str, np.ma.compressed(column)))) > 1 or np.ma.getmaskarray(column).any()
         ]
+
+    def _names(self) -> list[str]:
+        return sorted({name for one in self.cv_results["params"] for name in one})
 
     def _axes(self, axes: Sequence[Axes] | None, n: int) -> list[Axes]:
         if axes is not None:

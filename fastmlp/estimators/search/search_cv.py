@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics import get_scorer_names
+from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._validation import (
@@ -30,6 +31,9 @@ from ...registry import checked_keywords
 from .trials import Candidate, Data, Trials, candidate, last_step
 
 _WHERE = "SearchCV.fit"
+# Attributes that a search with other options may have left.
+_OF_OTHER_SEARCHES = ("n_iterations_", "n_candidates_", "n_resources_", "best_score_",
+                      "best_estimator_", "refit_time_")  # fmt: skip
 _FACTOR = 3  # of halving=True: the share of the candidates that goes on
 
 
@@ -196,10 +200,16 @@ class SearchCV(BaseSearchCV):
             "scorer": scorers, "fit_params": routed.estimator.fit, "error_score": self.error_score,
             "score_params": routed.scorer.score, "return_train_score": self.return_train_score,
         }  # fmt: skip
-        data = Data(self.estimator, X, y, splits, options)
-        candidates = [candidate(data, drawn) for drawn in self._drawn()]
-        rounds = self._rounds(candidates)
-        self.n_splits_, self.scorer_ = len(splits), vars(scorers).get("_scorers", scorers)
+        data, drawn = Data(self.estimator, X, y, splits, options), self._drawn()
+        for name, found in (("split in cv", splits), ("candidate", drawn)):
+            if not found:
+                raise InputError(_WHERE, f"at least one {name}", "none", "pass some")
+        candidates = [candidate(data, params) for params in drawn]
+        for name in _OF_OTHER_SEARCHES:
+            self.__dict__.pop(name, None)
+        rounds, several = self._rounds(candidates), isinstance(scorers, _MultimetricScorer)
+        self.n_splits_ = len(splits)
+        self.scorer_ = vars(scorers)["_scorers"] if several else scorers
         with self._bar(sum(n for n, _ in rounds) * len(splits)) as bar:
             self._search(candidates, rounds, Trials(data, self.n_jobs, bar), metric)
         if self.refit:
@@ -268,7 +278,11 @@ class SearchCV(BaseSearchCV):
         results: dict[str, Any] = {}
         for number, (n, until) in enumerate(rounds):
             if results:
+                before = candidates
                 candidates = _best(candidates, n, results[f"mean_test_{metric}"])
+                for one in before:
+                    if one not in candidates:
+                        one.pauses.clear()  # they are as large as the networks
             found = trials.run(candidates, until)
             _warn_or_raise_about_fit_failures(found, self.error_score)
             if callable(self.scoring):

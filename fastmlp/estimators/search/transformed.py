@@ -44,7 +44,7 @@ class Transformed:
         Parameters
         ----------
         function : callable
-            Its results are shared, so nobody may change them.
+            Callers get copies of its results, since a step may write to what it is given.
         ignore : collection of str
             Names of arguments that do not count.
 
@@ -67,7 +67,7 @@ class Transformed:
                         self._kept.pop(key, None)
                     found.set_exception(error)
                     raise
-            return found.result()
+            return _copied(found.result())
 
         return shared
 
@@ -83,3 +83,11 @@ class Transformed:
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return found, is_new
+
+
+def _copied(result: Any) -> Any:
+    """Copies of the arrays and frames in a result; fitted transformers stay the same."""
+    if isinstance(result, tuple):
+        return tuple(map(_copied, result))
+    copy = getattr(result, "copy", None)  # of many scalers a parameter
+    return copy() if callable(copy) else result

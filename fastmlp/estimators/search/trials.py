@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
@@ -121,8 +122,9 @@ class Trials:
     def __init__(self, data: Data, n_jobs: int | None, bar: Any = None) -> None:
         self._data, self._bar, self._wish = data, bar, Wish()
         self._parallel = in_threads(n_jobs, return_as="list" if bar is None else "generator")
-        n_steps = len(data.estimator.steps) if isinstance(data.estimator, Pipeline) else 1
-        self._transformed = Transformed((self._parallel.n_jobs + 1) * n_steps)
+        n_shared = len(data.estimator.steps) - 1 if isinstance(data.estimator, Pipeline) else 0
+        at_once = joblib.effective_n_jobs(self._parallel.n_jobs)
+        self._transformed = Transformed(max(1, (at_once + 1) * n_shared))
 
     def run(self, candidates: Sequence[Candidate], until: int | None = None) -> list[Any]:
         """Train all candidates on all folds, from where each has paused.
@@ -145,8 +147,7 @@ class Trials:
         try:
             for (number, fold), (result, pause) in zip(order, self._parallel(jobs), strict=True):
                 found[number * n_splits + fold] = result
-                if until is not None:
-                    candidates[number].pauses[fold] = pause
+                candidates[number].pauses[fold] = pause
                 if self._bar is not None:
                     self._bar.update()
         except BaseException:  # Ctrl-C, which only the main thread sees
@@ -162,7 +163,7 @@ class Trials:
                 yield number, fold
 
     def _job(self, one: Candidate, fold: int, until: int | None) -> Any:
-        pause = Pause(0) if until is None else one.pauses[fold]
+        pause = one.pauses[fold]
         pause.until = one.max_iter if until is None else min(until, one.max_iter)
         pause.wish = self._wish
         return delayed(_trial)(self._data, one.params, fold, pause, self._transformed)

@@ -17,7 +17,7 @@ from ..products import lanes
 from ..products.lanes import n_lanes
 from ..products.sums import n_parts, n_parts_of_any_width
 from ..rules import random
-from ..tuning import FEW_COLUMNS, LANE_BYTES
+from ..tuning import LANE_BYTES
 from ..views import Factors, Memory, Rows, Run, Setting, Targets
 
 _activate, _update = interfaces.ACTIVATION.call, interfaces.UPDATE.call
@@ -127,7 +127,7 @@ def _backward(turn, lock, count, one):
     for s in range(turn.ops.size - 1, 0, -1):
         op = turn.ops[s]
         n_in, n_out = op["n_in"], op["n_out"]
-        parts = n_parts_of_any_width(n_out) if n_out > FEW_COLUMNS else 1
+        parts = n_parts_of_any_width(n_out)
         weights = lock["params"] + op["weights"] * LANE_BYTES
         sizes, gradient = (n_in, n_out), turn.space["gradient"]
         lanes.backward(op["slopes"], count, weights, sizes, parts, gradient, one)
