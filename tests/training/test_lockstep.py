@@ -327,7 +327,8 @@ def test_ctrl_c_keeps_what_they_have_learned(
     together: list[int], default_ctrl_c: None, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(interrupts, "GRACE", 0.2)
-    X, networks = rows(5), made(20, (4, 3))
+    monkeypatch.setattr(alike, "LANES_WORK", 10**9)
+    X, networks = rows(5), made(20, (40, 40, 3))  # which take several seconds
     fit_many(made(20, (4, 3)), X, LABELS, epochs=1)  # compiled before
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

@@ -260,7 +260,7 @@ def test_a_bar_counts_networks(X: np.ndarray, y: np.ndarray, capsys: Any) -> Non
 @pytest.mark.parametrize("n_threads", THREADS)
 @pytest.mark.parametrize("n_epochs", [2_000, LONG])
 def test_ctrl_c_keeps_what_has_ended(
-    n_epochs: int, n_threads: int, X: np.ndarray, y: np.ndarray
+    n_epochs: int, n_threads: int, X: np.ndarray, y: np.ndarray, default_ctrl_c: None
 ) -> None:
     networks = [network(i) for i in range(60)]
     fit_many([network(0)], X, y, epochs=1)  # compiled before
