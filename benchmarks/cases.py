@@ -209,7 +209,7 @@ class Search(Case):
 
 @dataclass(frozen=True)
 class Many(Case):
-    """Networks of one shape; without it of 10 inputs, 1 to 100 units and one output, all different."""
+    """Networks of one shape, or (None) of 10 inputs, 1 to 100 units and one output."""
 
     group: ClassVar[str] = "many"
     n_networks: int

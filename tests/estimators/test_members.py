@@ -27,7 +27,10 @@ TARGET = TARGET / 100
 QUICK: dict[str, Any] = {"max_iter": 5, "tol": 0.0, "random_state": 0, "batch_size": 16}
 FEW: dict[str, Any] = {**QUICK, "hidden_layer_sizes": (7,), "n_members": 3}
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.thinned(2),
+]
 
 
 def rows_of(model: Any, groups: np.ndarray) -> list[Any]:

@@ -33,7 +33,10 @@ QUICK: dict[str, Any] = {"max_iter": 6, "tol": 0.0, "random_state": 0, "batch_si
 SPACE = {"width": [4, 8, 16], "learning_rate_init": stats.loguniform(1e-3, 1e-1)}
 SCORES = ("mean_test_score", "std_test_score", "rank_test_score", "split1_test_score")
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.thinned(2),
+]
 
 
 def same_results(ours: Any, theirs: Any, names: tuple[str, ...] = SCORES) -> None:

@@ -46,6 +46,7 @@ RNG = np.random.default_rng(0)
 N = 60
 NUMBERS, LABELS = RNG.normal(size=(N, 3)), RNG.integers(0, 3, N)
 
+pytestmark = pytest.mark.thinned(3)
 compiled = pytest.mark.skipif(not JIT_ENABLED, reason="sums have another order in NumPy")
 
 
