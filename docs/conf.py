@@ -68,6 +68,9 @@ numpydoc_xref_aliases = {name: f"fastmlp.{name}" for name in fastmlp._ORIGIN}
 numpydoc_xref_ignore = "all"  # other words are not names
 numpydoc.xref.DEFAULT_LINKS.clear()  # they lead to other projects' pages
 
+# Docstrings that classes inherit from scikit-learn refer to its glossary.
+suppress_warnings = ["ref.term"]
+
 # ---------------------------------------------------------------- gallery
 GALLERIES = ["learn", "recipes"]
 sklearn.set_config(display="text")  # its diagrams have links within buttons
