@@ -3239,8 +3239,8 @@ def search_rows() -> Iterator[Row]:
          "SearchCV.fit: expected at least one split in cv, got none; pass some",
          search(MLPClassifier(), cv=[])),
         ("more folds than rows", InputError,
-         "MLPClassifier.fit: expected at least 9 rows, one for each fold, got 8; pass fewer "
-         "n_members",
+         "MLPClassifier.fit: expected at least 9 samples, one for each fold, got 8 samples; pass "
+         "fewer n_members",
          lambda s: MLPClassifier(n_members=9, member_rows="folds").fit(s.X, s.y)),
         ("members with callbacks of scikit-learn", InputError,
          "MLPClassifier.fit: expected callbacks as a parameter with several members, got some by "

@@ -187,8 +187,8 @@ def members_check(estimator: Any, n_rows: int | None = None) -> None:
         )  # fmt: skip
     if n_rows is not None and n_rows < n_members:
         raise InputError(
-            where, f"at least {counted(n_members, 'row')}, one for each fold", f"{n_rows}",
-            "pass fewer n_members",
+            where, f"at least {counted(n_members, 'sample')}, one for each fold",
+            counted(n_rows, "sample"), "pass fewer n_members",
         )  # fmt: skip
 
 

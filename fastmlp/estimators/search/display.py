@@ -77,6 +77,13 @@ class SearchDisplay:
         -------
         SearchDisplay
             With `axes_` and `figure_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            If several scores were computed and no single one decided; and as `plot` does.
         """
         check_is_fitted(search, "best_index_")
         if score is None:
