@@ -26,7 +26,7 @@ from .serving import RowPredictor
 
 
 class Answers(HoldsNetwork):
-    """An estimator that can be asked."""
+    """Predictions, predictors, features and gradients of a fitted estimator."""
 
     n_layers_: int
 
@@ -53,17 +53,25 @@ class Answers(HoldsNetwork):
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs after the link (n, n_outputs)."""
+        return self._mean_of(self._outputs_of_members(X))
+
+    def _mean_of(self, outputs: list[np.ndarray]) -> np.ndarray:
+        """The mean of what the members answer; nan is refused."""
+        found = mean_of(outputs)
+        if not np.isfinite(found).all():
+            self._check_weights()
+        return checks.answers(f"{type(self).__name__}.predict", found)
+
+    def _check_weights(self) -> None:
+        """Refuse weights that are not finite, since they may have been changed in place."""
+        for one, network in zip(self._members, self._networks, strict=True):
+            checked_weights(one, network.dtype)
+
+    def _outputs_of_members(self, X: Any) -> list[np.ndarray]:
+        """Outputs after the link of each member, or of the only network."""
         if not is_plain(self, X):
             check_is_fitted(self)
             X = self._checked(X)
-        found = mean_of(self._outputs_of_members(X))
-        if not np.isfinite(found).all():
-            for one, network in zip(self._members, self._networks, strict=True):
-                checked_weights(one, network.dtype)  # they may have been changed in place
-        return checks.answers(f"{type(self).__name__}.predict", found)
-
-    def _outputs_of_members(self, X: Any) -> list[np.ndarray]:
-        """Outputs after the link of each member, or of the only network, for checked rows."""
         if X.shape[0] == 1 and type(X) is np.ndarray and not self._has_members:
             return [self._row_predictor(self.network_).answer(X)]
         return [evaluation.outputs(network, X, link=True) for network in self._networks]
@@ -110,10 +118,8 @@ class Answers(HoldsNetwork):
         True
         """
         check_is_fitted(self)
-        made = []
-        for one, network in zip(self._members, self._networks, strict=True):
-            checked_weights(one, network.dtype)  # they may have been changed in place
-            made.append(Predictor(network, self._coder(), weights))
+        self._check_weights()
+        made = [Predictor(network, self._coder(), weights) for network in self._networks]
         return EnsemblePredictor(made, self._coder()) if self._has_members else made[0]
 
     def transform(self, X: Any, layer: int = -1) -> np.ndarray:
@@ -148,8 +154,8 @@ class Answers(HoldsNetwork):
                 f"{type(self).__name__}.transform", f"layer below {n_hidden}", f"{layer}",
                 "count hidden layers from 0",
             )  # fmt: skip
+        self._check_weights()
         network = self.network_
-        checked_weights(self, network.dtype)  # they may have been changed in place
         ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
         values = X.astype(network.dtype)
         for found in network.layers[: ends[layer] + 1]:
@@ -183,7 +189,7 @@ class Answers(HoldsNetwork):
         if self._has_members:
             return mean_of([member.input_gradients(X, output) for member in self.members_])
         where, network = f"{type(self).__name__}.input_gradients", self.network_
-        checked_weights(self, network.dtype)  # they may have been changed in place
+        self._check_weights()
         return layerwise.input_gradients(network, where, X, output)
 
     def __sklearn_tags__(self) -> Any:

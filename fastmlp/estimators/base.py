@@ -34,7 +34,7 @@ from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
 from .held import dense_layers
-from .members import members_check, members_kept, rows_of_members
+from .members import check_ensemble, check_number_kept, rows_of_members
 from .outside import warn_of_other_scales
 from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
@@ -153,10 +153,10 @@ class BaseMLP(CallbackSupportMixin, Answers):
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, held_out: Part) -> Any:
         goes_on = bool(self.warm_start) and self._has_members
         with self._unchanged_if_refused():
-            members_check(self, None if self.member_rows != "folds" else _num_samples(X))
+            check_ensemble(self, None if self.member_rows != "folds" else _num_samples(X))
             X, y, weights = self._read(X, y, sample_weight, False, not goes_on, goes_on)
             given = self._read_held_out(X, y, held_out) or (None, None, None)
-            random = self._random_for_members()
+            random = self._random_to_begin_with()
             judges = self.early_stopping and self.solver in STOCHASTIC_SOLVERS
             groups = self._groups(y, X.shape[0])
             rows = [*rows_of_members(self.member_rows, groups, self.n_members, random)]
@@ -186,7 +186,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
     @_fit_context(prefer_skip_nested_validation=True)
     def _partial_fit_members(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
         with self._unchanged_if_refused():
-            members_check(self)
+            check_ensemble(self)
             is_first = not self._has_members
             self._meet_classes(y, classes)
             X, y, weights = self._read(X, y, sample_weight, True, is_first, goes_on=True)
@@ -196,9 +196,9 @@ class BaseMLP(CallbackSupportMixin, Answers):
                 member.partial_fit(X, y, weights, **known)
 
             if is_first:
-                members = self._new_members(self._random_for_members())
+                members = self._new_members(self._random_to_begin_with())
             else:
-                members_kept(self)
+                check_number_kept(self)
                 members = self._members_to_train()
             self._train_members(members, train, self.max_iter)
         return self
@@ -330,7 +330,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
-        self._random_state = self._random_for_members()
+        self._random_state = self._random_to_begin_with()
         if first_pass:
             self._start(X.shape[1], hidden, self._dtype_for(X))
         else:
@@ -338,7 +338,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
         whole = X, y, sample_weight
         return whole, (whole, given) if given is not None else self._split(*whole)
 
-    def _random_for_members(self) -> np.random.RandomState:
+    def _random_to_begin_with(self) -> np.random.RandomState:
         """The generator of a fit that begins, or goes on after a pause."""
         random, pause = self._random_of_fit(), pause_of(self)
         return random if pause is None else pause.seeded(random)

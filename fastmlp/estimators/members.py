@@ -173,7 +173,7 @@ def _trained(
     return member, pause
 
 
-def members_check(estimator: Any, n_rows: int | None = None) -> None:
+def check_ensemble(estimator: Any, n_rows: int | None = None) -> None:
     """Refuse what an ensemble would ignore, and more folds than there are rows.
 
     n_rows: of which each member leaves out some; None if none does.
@@ -192,7 +192,7 @@ def members_check(estimator: Any, n_rows: int | None = None) -> None:
         )  # fmt: skip
 
 
-def members_kept(estimator: Any) -> None:
+def check_number_kept(estimator: Any) -> None:
     """Refuse another number of members than were fitted, where these go on."""
     n_members, found = estimator.n_members, len(estimator.members_)
     if found != n_members:

@@ -207,7 +207,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             For X that cannot be used, as in scikit-learn.
         """
-        found = self._decode(self._outputs(X))
+        outputs = self._outputs_of_members(X)
+        found = self._decode(self._mean_of(outputs))
         if not return_std:
             return found
         if not self._has_members:
@@ -215,8 +216,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 f"{type(self).__name__}.predict", "several members for return_std", "one network",
                 "fit with n_members=10, say",
             )  # fmt: skip
-        each = [self._decode(outputs) for outputs in self._outputs_of_members(self._checked(X))]
-        return found, np.std(each, axis=0)
+        return found, np.std([self._decode(of_one) for of_one in outputs], axis=0)
 
     @property
     def _levels(self) -> tuple[float, ...]:

@@ -25,7 +25,8 @@ LANE_BYTES, LANES_HEIGHTS = 64, (4, 2, 1)
 # And bytes of the values of the rows that go through all layers at a time, and most of these rows.
 LANES_AT_ONCE_BYTES, MOST_LANES_ROWS = 65536, 32
 # Parameters times rows of a batch up to which networks are trained in lanes. With AVX2, seven
-# shapes and batches of 1 to 256 rows took 0.1 to 0.97 times as long below it, up to 3 times above.
+# shapes and batches of 1 to 256 rows took 0.1 to 0.97 times as long below it, up to 3 times above;
+# not measured with AVX-512.
 LANES_WORK = 20_000
 SPARSE_VECTORS = 8  # one sparse row needs more vectors to hide the latency of its additions
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import counted
-from ..inputs import checks
 from ..inputs.targets import TargetCoder
-from .predictor import Predictor
+from .predictor import Predictor, decoded
 
 
 def mean_of(outputs: Iterable[np.ndarray]) -> np.ndarray:
@@ -128,8 +127,4 @@ class EnsemblePredictor:
         InputError
             As for `Predictor.predict`.
         """
-        outputs = self(X)
-        is_row = outputs.ndim == 1
-        rows = checks.answers("predictor", outputs.reshape(1, -1) if is_row else outputs)
-        found = self._coder.decode(rows)
-        return found[0] if is_row else found
+        return decoded(self._coder, self(X))

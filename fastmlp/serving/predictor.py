@@ -203,12 +203,7 @@ class Predictor:
                 "predictor", "a fitted network to predict labels with",
                 "one that had seen no targets", "call fit before compile_predictor",
             )  # fmt: skip
-        outputs = self(X)
-        is_row = outputs.ndim == 1
-        found = self._coder.decode(
-            checks.answers("predictor", outputs.reshape(1, -1) if is_row else outputs)
-        )
-        return found[0] if is_row else found
+        return decoded(self._coder, self(X))
 
     def _many(self, X: np.ndarray, out: np.ndarray) -> bool:
         """Write the outputs of rows; False if that needs another way, and then nothing is done."""
@@ -300,3 +295,10 @@ class Predictor:
             "predictor", f"out contiguous, of shape {shape} and type {self._dtype.name}", got,
             "allocate it with np.empty",
         )  # fmt: skip
+
+
+def decoded(coder: TargetCoder, outputs: np.ndarray) -> Any:
+    """Labels or numbers from the outputs of one row or many; nan is refused."""
+    is_row = outputs.ndim == 1
+    found = coder.decode(checks.answers("predictor", outputs.reshape(1, -1) if is_row else outputs))
+    return found[0] if is_row else found

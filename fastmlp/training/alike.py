@@ -51,8 +51,10 @@ def in_lanes(fits: Sequence[OneFit], n_threads: int) -> Iterator[OneFit | Alike]
 
 
 def _divided(members: list[OneFit], n_threads: int) -> list[list[OneFit]]:
-    """Equal shares that fit the lanes, as many as threads can do at once if these fill half of
-    their lanes."""
+    """Equal shares that fit the lanes.
+
+    There are as many for each thread, as long as that leaves half of the lanes in use.
+    """
     lanes = n_lanes(members[0].network.dtype)
     n_shares = -(-len(members) // lanes)
     for_all = -(-n_shares // n_threads) * n_threads

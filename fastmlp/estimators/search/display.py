@@ -173,11 +173,8 @@ class SearchDisplay:
 
     def _draw_rounds(self, ax: Axes, means: np.ndarray) -> None:
         """The scores of each candidate by epochs."""
-        lines = dict[str, list[int]]()
-        for row, one in enumerate(self.cv_results["params"]):
-            lines.setdefault(repr(sorted(one.items(), key=str)), []).append(row)
         epochs = np.asarray(self.cv_results["n_resources"])
-        for rows in lines.values():
+        for rows in self._rows_of_candidates():
             is_best = self.best_index in rows
             color, width, front = ("C1", 2.0, 3) if is_best else ("C0", 0.8, 2)
             ax.plot(
@@ -193,7 +190,8 @@ class SearchDisplay:
         """A point for each candidate's last round; names and other objects get a place each."""
         column = self.cv_results[f"param_{name}"]
         values, is_missing = np.ma.getdata(column), np.ma.getmaskarray(column)
-        rows = [row for row in self._last_rows() if not is_missing[row]]
+        last = [rows_of_one[-1] for rows_of_one in self._rows_of_candidates()]
+        rows = [row for row in last if not is_missing[row]]
         chosen = [values[row] for row in rows]
         if all(isinstance(one, Real) and not isinstance(one, bool) for one in chosen):
             x = np.array(chosen, dtype=float)
@@ -217,13 +215,13 @@ class SearchDisplay:
         rounds = self.cv_results.get("iter", np.zeros(len(self.cv_results["params"])))
         return np.asarray(np.asarray(rounds) == np.max(rounds))
 
-    def _last_rows(self) -> list[int]:
-        """The rows of the candidates; with halving only those of their last rounds."""
-        rows = dict[str, int]()
+    def _rows_of_candidates(self) -> list[list[int]]:
+        """The rows of each candidate: with halving one for each of its rounds."""
+        found = dict[str, list[int]]()
         for row, one in enumerate(self.cv_results["params"]):
-            again = "iter" in self.cv_results
-            rows[repr(sorted(one.items(), key=str)) if again else str(row)] = row
-        return list(rows.values())
+            name = repr(sorted(one.items(), key=str)) if "iter" in self.cv_results else str(row)
+            found.setdefault(name, []).append(row)
+        return list(found.values())
 
 
 def _in_order(values: Sequence[Any]) -> list[str]:
