@@ -120,7 +120,7 @@ class Trials:
     """
 
     def __init__(self, data: Data, n_jobs: int | None, bar: Any = None) -> None:
-        self._data, self._bar, self._wish = data, bar, Wish()
+        self._shared, self._bar, self._wish = data, bar, Wish()
         self._parallel = in_threads(n_jobs, return_as="list" if bar is None else "generator")
         n_shared = len(data.estimator.steps) - 1 if isinstance(data.estimator, Pipeline) else 0
         at_once = joblib.effective_n_jobs(self._parallel.n_jobs)
@@ -140,7 +140,7 @@ class Trials:
         list of dict
             The results of the first candidate on each fold, then those of the second and so on.
         """
-        n_splits = len(self._data.splits)
+        n_splits = len(self._shared.splits)
         found: list[Any] = [None] * (len(candidates) * n_splits)
         order = [*self._in_order(candidates)]
         jobs = (self._job(candidates[number], fold, until) for number, fold in order)
@@ -158,7 +158,7 @@ class Trials:
     def _in_order(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, int]]:
         """Numbers of candidates and folds: fold by fold, so that they share transformed data."""
         largest_first = sorted(range(len(candidates)), key=lambda number: -candidates[number].work)
-        for fold in range(len(self._data.splits)):
+        for fold in range(len(self._shared.splits)):
             for number in largest_first:
                 yield number, fold
 
@@ -166,7 +166,7 @@ class Trials:
         pause = one.pauses[fold]
         pause.until = one.max_iter if until is None else min(until, one.max_iter)
         pause.wish = self._wish
-        return delayed(_trial)(self._data, one.params, fold, pause, self._transformed)
+        return delayed(_trial)(self._shared, one.params, fold, pause, self._transformed)
 
 
 def _trial(
