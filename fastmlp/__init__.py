@@ -15,7 +15,8 @@ _MODULES = {
     "nn": [
         "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
         "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout", "Activation", "PReLU", "Scale",
-        "LayerNorm", "BatchNorm", "Embedding", "Residual", "Columns",
+        "LayerNorm", "BatchNorm", "Embedding", "Residual", "Columns", "Cosine", "GroupedDense",
+        "ParametricActivation", "PiecewiseLinear",
     ],
     "nn.losses": [
         "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
@@ -79,14 +80,18 @@ if TYPE_CHECKING:
     from .nn import Activation as Activation
     from .nn import BatchNorm as BatchNorm
     from .nn import Columns as Columns
+    from .nn import Cosine as Cosine
     from .nn import Dense as Dense
     from .nn import Dropout as Dropout
     from .nn import Embedding as Embedding
+    from .nn import GroupedDense as GroupedDense
     from .nn import Identity as Identity
     from .nn import Layer as Layer
     from .nn import LayerNorm as LayerNorm
     from .nn import LeakyReLU as LeakyReLU
     from .nn import Mish as Mish
+    from .nn import ParametricActivation as ParametricActivation
+    from .nn import PiecewiseLinear as PiecewiseLinear
     from .nn import PReLU as PReLU
     from .nn import ReLU as ReLU
     from .nn import Rescaling as Rescaling

@@ -98,6 +98,7 @@ class Network(Body):
         validation_data: Any = None,
         sample_weight: Any = None,
         shuffle: bool = True,
+        drop_last: bool = False,
         n_threads: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = False,
@@ -125,6 +126,8 @@ class Network(Body):
             Weights of the samples in the loss; by default equal ones.
         shuffle : bool, default True
             Whether to visit samples in a new order each epoch.
+        drop_last : bool, default False
+            Whether each epoch leaves out the last samples of its order if they do not fill a step.
         n_threads : int, optional
             By default as many as are worthwhile for the work of a step and have a core, limited by
             OMP_NUM_THREADS, NUMBA_NUM_THREADS, LOKY_MAX_CPU_COUNT and a container's quota; one if
@@ -169,6 +172,7 @@ class Network(Body):
             validation_data=validation_data,
             sample_weight=sample_weight,
             shuffle=shuffle,
+            drop_last=drop_last,
             n_threads=n_threads,
             callbacks=callbacks,
             progress=progress,

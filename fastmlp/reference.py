@@ -159,6 +159,8 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "mish": (lambda z: z * np.tanh(np.logaddexp(0.0, z)), _mish_slope),
     # log(1 + exp(z)) = log(exp(0) + exp(z)), which logaddexp computes without overflow
     "softplus": (lambda z: np.logaddexp(0.0, z), sigmoid),
+    # cos z; -sin z
+    "cosine": (np.cos, lambda z: -np.sin(z)),
     # s; s (1 - s)
     "sigmoid": (sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
     # tanh(z); 1 - tanh(z)^2

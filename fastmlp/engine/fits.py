@@ -88,8 +88,10 @@ class WholeFit(CompiledFit):
     engine : Engine
         Of one thread.
     samples : Samples
-    rows : ndarray of shape (n_rows,) int32
+    rows : ndarray of shape (n_samples,) int32
         The numbers of the samples to train on, as a fit without shuffling visits them.
+    n_rows : int
+        How many of them each epoch visits.
     shuffles : bool
     state : ndarray
         The optimizer's state.
@@ -108,6 +110,7 @@ class WholeFit(CompiledFit):
         engine: Engine,
         samples: Samples,
         rows: np.ndarray,
+        n_rows: int,
         shuffles: bool,
         state: np.ndarray,
         numbers: np.ndarray,
@@ -117,13 +120,20 @@ class WholeFit(CompiledFit):
         self._rows, self._order = rows, rows.copy()
         losses = np.full(n_steps, np.nan)
         engine.begin(
-            self._order, samples.encoded, samples.weights, state, numbers, losses, n_epochs
+            self._order[:n_rows],
+            samples.encoded,
+            samples.weights,
+            state,
+            numbers,
+            losses,
+            n_epochs,
         )
         call = engine.call
         call["first_step"] = call["enough_after"] = call["watch"] = 0
         super().__init__(engine, fits.go_on, n_steps, shuffles)
         self.losses, record = losses, self._record[0]
         self._set_piece(engine.work_per_step)
+        record["n_samples"] = rows.size
         for field, memory in (("rows", self._rows), ("order", self._order)):
             is_written = field == "order"
             record[field] = address_of(memory, field, np.int32, rows.size, written=is_written)

@@ -92,12 +92,15 @@ class Rule(NamedTuple):
     strict : bool
         Whether an epoch that exactly reaches that limit is stale as well. Then only epochs that are
         not stale become the best; otherwise any epoch that is better than the best does.
+    keeps_last : bool
+        Whether, if strict, an epoch that exactly reaches the limit becomes the best nevertheless.
     """
 
     patience: int = -1
     tolerance: float = 0.0
     by_loss: bool = False
     strict: bool = False
+    keeps_last: bool = False
 
     def compare(self, loss: float, score: float, best: float) -> tuple[bool, bool]:
         """Whether an epoch is better than the best so far, and whether it is stale.
@@ -106,8 +109,9 @@ class Rule(NamedTuple):
         """
         value = self.value(loss, score)
         if self.strict:
-            is_best = value > best + self.tolerance
-            return is_best, not is_best
+            limit = best + self.tolerance
+            is_better = value > limit
+            return is_better or (self.keeps_last and value == limit), not is_better
         return value > best, value < best + self.tolerance
 
     def value(self, loss: float, score: float) -> float:
@@ -168,7 +172,8 @@ class Judge:
         record = self.record
         record["n_rows"], record["patience"] = n_rows, rule.patience
         record["tolerance"], record["by_loss"] = rule.tolerance, rule.by_loss
-        record["strict"], record["best_params"], record["n_kept"] = rule.strict, 0, n_kept
+        record["strict"], record["keeps_last"] = rule.strict, rule.keeps_last
+        record["best_params"], record["n_kept"] = 0, n_kept
         for field, own in (
             ("jobs", self.jobs), ("row_losses", self.row_losses), ("losses", self.losses),
             ("scores", self.scores),

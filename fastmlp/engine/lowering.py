@@ -258,7 +258,7 @@ def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
         elif isinstance(layer, Dropout):  # a schedule's values are passed with the steps
             found.append("by schedule" if isinstance(layer.rate, Schedule) else layer.rate)
         elif isinstance(layer, CompiledLayer):
-            found += layer.kind, *layer.options
+            found += layer.kind, *layer.options, *layer.kernels.values()
     return tuple(found)
 
 
@@ -407,7 +407,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
 
 def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
     if stage.kind is not None:
-        return {"forward": stage.kind.forward}
+        return {"forward": stage.kind.forward, **getattr(stage.main, "kernels", {})}
     if not op["dense"]:
         return {"forward": activation_op.forward}
     to_one = op["n_out"] == 1

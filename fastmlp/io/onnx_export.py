@@ -22,14 +22,18 @@ from ..nn import (
     SELU,
     BatchNorm,
     Columns,
+    Cosine,
     Dense,
     Dropout,
     Embedding,
+    GroupedDense,
     Identity,
     Layer,
     LayerNorm,
     LeakyReLU,
     Mish,
+    ParametricActivation,
+    PiecewiseLinear,
     PReLU,
     ReLU,
     Rescaling,
@@ -67,6 +71,7 @@ _NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     GELU: lambda _: ("Gelu", {}),
     Mish: lambda _: ("Mish", {}),
     Softplus: lambda _: ("Softplus", {}),
+    Cosine: lambda _: ("Cos", {}),
     Sigmoid: lambda _: ("Sigmoid", {}),
     Tanh: lambda _: ("Tanh", {}),
 }
@@ -262,6 +267,31 @@ def _embedding(graph: _Graph, layer: Embedding, name: str) -> str:
     return graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
 
 
+def _parametric_activation(graph: _Graph, layer: ParametricActivation, name: str) -> str:
+    """(1 - weight) z + weight f(z)."""
+    weight, activated = layer.parameters["weight"], _layer(graph, layer.activation, name)
+    return graph.node("Add", _times(graph, name, 1 - weight), _times(graph, activated, weight))
+
+
+def _grouped_dense(graph: _Graph, layer: GroupedDense, name: str) -> str:
+    """A product for each group, on columns that are moved to a dimension of their own."""
+    W, size = layer.parameters["W"], layer.group_size
+    grouped = graph.node("Reshape", name, graph.constant([-1, len(W) // size, size], np.int64))
+    weights = graph.constant(W.reshape(-1, size, W.shape[1]))
+    found = graph.node("Einsum", grouped, weights, equation="ngi,gio->ngo")
+    flat = graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
+    return graph.node("Add", flat, graph.constant(layer.parameters["b"]))
+
+
+def _piecewise_linear(graph: _Graph, layer: PiecewiseLinear, name: str) -> str:
+    """max(low, min(high, scale x + shift)), for each column and bin."""
+    columns = np.repeat(np.arange(layer.n_in or 0), layer.n_bins)
+    spread = graph.node("Gather", name, graph.constant(columns, np.int64), axis=1)
+    scale, shift, low, high = (graph.constant(part) for part in layer.lines())
+    line = graph.node("Add", graph.node("Mul", spread, scale), shift)
+    return graph.node("Max", graph.node("Min", line, high), low)
+
+
 def _columns(graph: _Graph, layer: Columns, name: str) -> str:
     ends = []
     for columns_of_branch, layers in layer.all_branches:
@@ -289,6 +319,9 @@ _WRITERS: dict[type, Callable[[_Graph, Any, str], str]] = {
     LayerNorm: _layer_norm,
     BatchNorm: _batch_norm,
     Embedding: _embedding,
+    ParametricActivation: _parametric_activation,
+    GroupedDense: _grouped_dense,
+    PiecewiseLinear: _piecewise_linear,
     Residual: lambda graph, layer, name: graph.node("Add", _chain(graph, layer.layers, name), name),
     Columns: _columns,
 }

@@ -67,7 +67,7 @@ OF_FIELD = {
     **dict.fromkeys(("penalties", "clip", "limit", "accumulate", "average"), TURN),
     **dict.fromkeys(("judge", "total", "watch"), TURN),
     "weigh": WEIGH,
-    "activate": ACTIVATION,
+    **dict.fromkeys(("activate", "inner"), ACTIVATION),
     "drop": DROP,
     "rows": LOSS,
     "link": LINK,

@@ -37,6 +37,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 # One op: the operation of its kind (such as a dense product), then an activation, then dropout.
 #   forward, scale, backward, gradient, activate, drop  kernels, or 0 if there is nothing to do
 #   product, back_product, weight_gradient, narrow_gradient  kernels called by those of dense ops
+#   inner            the activation of a parametric one
 #   source           the op whose values it reads, or -1 for the samples
 #   dense            whether it is a dense product
 #   elementwise      whether it is only an activation or dropout
@@ -59,7 +60,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #                    sum can share out the penalties in the same way
 OP = _record(
     "forward scale backward gradient activate drop"
-    " product back_product weight_gradient narrow_gradient"
+    " product back_product weight_gradient narrow_gradient inner"
     " source dense elementwise n_in n_out weights biases weight_rows weight_width n_biases buffers"
     " dropout_stream penalty_parts values slopes kept places options as_trained"
     " block_rows block_columns packed_rows packed_stride back_packed_rows back_packed_stride"
@@ -162,14 +163,16 @@ SPACE = _record(
 #               parts (n_rows, n_parts), by weights, spread (n_parts,) and divisor: see `scores`.
 #               0 where the score is minus the loss
 #   losses, scores   (n_epochs,) float64, of which those of n_judged epochs are there
-#   by_loss, strict  which of both decides, and whether a tie is stale, too
+#   by_loss, strict, keeps_last  which of both decides, whether a tie is stale, too, and whether a
+#               stale tie is the best nevertheless
 #   patience    how many epochs in a row may be stale, of which n_stale are, or -1; best_epoch of
 #               the call, from 1, or 0; best_value what it has (minus a loss); best_params
 #               (n_kept,), or 0 where nobody wants those; judged (n_kept,) what is judged and copied
 #               there: the network's parameters and buffers, or their average
 HELD_OUT = _record(
     "judge jobs n_rows order row_losses grade score truth weights parts n_parts spread losses"
-    " scores n_judged by_loss strict patience n_stale best_epoch best_params judged n_kept",
+    " scores n_judged by_loss strict keeps_last patience n_stale best_epoch best_params judged"
+    " n_kept",
     "divisor tolerance best_value",
 )
 
@@ -203,13 +206,13 @@ LOCKSTEP = _record(
 # A fit of many epochs that one thread runs in compiled code.
 #   job         its job, with losses and hyper for all n_steps steps; step is the next of them
 #   go_on       the kernel that runs `piece` steps more; double: whether its numbers are float64
-#   rows        (n_rows,) int32, the numbers of the samples; order (n_rows,), those of an epoch in
-#               their order, which is random if it shuffles
+#   rows        (n_samples,) int32, the numbers of the samples; order (n_samples,), the same in an
+#               epoch's order, which is random if it shuffles; it visits the first n_rows of the job
 #   ends        whether there are no more steps; is_over the same, once no thread looks at it again
 #   lockstep    what networks side by side need besides, or 0
 #   started, started_part, ended, ended_part  as `clock` writes them
 FIT = _record(
-    "job go_on double rows order shuffles step n_steps piece ends is_over lockstep"
+    "job go_on double n_samples rows order shuffles step n_steps piece ends is_over lockstep"
     " started started_part ended ended_part"
 )
 

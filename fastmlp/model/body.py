@@ -15,14 +15,25 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError, counted
 from ..inputs import checks
+from ..inputs.tables import is_sparse
 from ..inputs.targets import TargetCoder
 from ..kernels.compiler.memory import aligned_copy, aligned_zeros
-from ..nn import LAYERS, Container, Dense, Layer, chain_sizes, every_layer, leaves
+from ..nn import (
+    LAYERS,
+    Container,
+    Dense,
+    Layer,
+    chain_sizes,
+    every_layer,
+    initialize_from,
+    leaves,
+)
 from ..nn.losses import LOSSES, Loss
 from ..registry import checked_keywords
 from .attributes import Checked, Fixed, Numbers, Views
 from .groups import Group, remember
 
+_MOST_ROWS_TO_START = 10_000  # initial weights estimate deviations from so many rows
 _MOST_BYTES = 2**47  # the address space of processors
 
 
@@ -147,6 +158,49 @@ class Body:
         for _, layer in self.leaves():
             layer.initialize(rng)
             layer.initialize_buffers()
+
+    def initialize(self, X: Any, random_state: Any = None) -> Self:
+        """Draw initial parameters that suit the data, for initializers that depend on it.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features)
+            Rows like those of the training; of more than 10,000, so many are drawn.
+        random_state : int, numpy Generator or None, default None
+            Seed; by default that of the network.
+
+        Returns
+        -------
+        Network
+            Itself, built for these columns if it was not.
+
+        Raises
+        ------
+        InputError
+            For data that do not fit the network, and an invalid seed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import Dense, Network
+        >>> X = np.random.default_rng(0).normal(3.0, 5.0, (100, 4))
+        >>> net = Network([Dense(8, initializer="unit_variance", bias_initializer="he_plus")])
+        >>> net.initialize(X).outputs(X).std(axis=0).round(2)
+        array([1., 1., 1., 1., 1., 1., 1., 1.], dtype=float32)
+        """
+        where = "Network.initialize"
+        seed = self.seed if random_state is None else checks.seed(where, random_state)
+        X = checks.matrix(where, "X", checks.array(where, "X", X), self.n_features or None)
+        rng = np.random.default_rng(seed)
+        if not self.is_built:
+            self.build(X.shape[1])
+        if X.shape[0] > _MOST_ROWS_TO_START:
+            X = X[np.sort(rng.choice(X.shape[0], _MOST_ROWS_TO_START, replace=False))]
+        X = X.toarray() if is_sparse(X) else X
+        initialize_from(self.layers, X.astype(self.dtype), rng)
+        for _, layer in self.leaves():
+            layer.initialize_buffers()
+        return self
 
     def leaves(self) -> list[tuple[str, Layer]]:
         """Layers that do not contain other layers.
@@ -329,10 +383,8 @@ def _groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     for place, layer in leaves(layers):
         for key, shape in layer.parameter_shapes().items():
             is_weight = len(shape) > 1
-            scale, limit = 1.0, None
-            if isinstance(layer, Dense) and is_weight:
-                scale = layer.used_initializer.parameter_scale(shape[0])
-                limit = layer.max_norm
+            scale = layer.step_scale(key)
+            limit = layer.max_norm if isinstance(layer, Dense) and is_weight else None
             size, n_columns = math.prod(shape), shape[-1] if shape else 1
             name = f"{place}.{key}"
             found.append(Group(name, 0, size, is_weight, scale, limit, n_columns))

@@ -396,6 +396,32 @@ ACTIVATIONS = tuple(layer for layer in LAYERS if issubclass(layer, Activation))
 
 @LAYERS.register
 @dataclass
+class Cosine(Activation):
+    """Cosine, which makes periodic features of numbers.
+
+    Notes
+    -----
+    f(z) = cos(z), f'(z) = -sin(z). After a `GroupedDense` of single columns it gives the periodic
+    embeddings of `nn.NumberEmbedding`.
+
+    References
+    ----------
+    Rahimi and Recht, "Random features for large-scale kernel machines", NeurIPS 2007.
+
+    Examples
+    --------
+    >>> import math
+    >>> from fastmlp import Cosine
+    >>> Cosine().forward([[0.0, math.pi]])
+    array([[ 1., -1.]])
+    """
+
+    name: ClassVar[str] = "cosine"
+    kernel: ClassVar[Kernel] = activation(rules.cosine)
+
+
+@LAYERS.register
+@dataclass
 class Rescaling(Activation):
     """Multiplies by a constant: as the first layer it lets a network take pixels as bytes.
 

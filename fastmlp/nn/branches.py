@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError, counted
 from ..inputs import checks
-from .chain import chain_sizes
+from .chain import chain_sizes, initialize_from
 from .layer import LAYERS, Layer
 
 
@@ -146,6 +146,9 @@ class Residual(Container):
         self._values: np.ndarray = _forward(self.layers, X, training) + X
         return self._values
 
+    def initialize_from(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return initialize_from(self.layers, X, rng) + X
+
     def backward(self, dY: np.ndarray) -> np.ndarray:
         if not hasattr(self, "_values"):
             raise self._before_forward()
@@ -276,6 +279,13 @@ class Columns(Container):
         self._widths = [end.shape[1] for end in ends]
         self._values: np.ndarray = np.concatenate(ends, axis=1)
         return self._values
+
+    def initialize_from(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        ends = [
+            initialize_from(layers, np.ascontiguousarray(X[:, columns]), rng)
+            for columns, layers in self.all_branches
+        ]
+        return np.concatenate(ends, axis=1)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
         if not hasattr(self, "_values"):

@@ -24,9 +24,20 @@ def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
     for i, layer in enumerate(layers):
         n_in = layer.build(n_in) if type(layer) in LAYERS else _build_own(layer, n_in)
         if isinstance(layer, Dense):
-            after = (found.name for found in layers[i + 1 :] if not found.is_before_activation)
+            after = (
+                getattr(found, "activation", found).name
+                for found in layers[i + 1 :]
+                if not found.is_before_activation
+            )
             layer.default_initializer = default_for(next(after, Identity.name))
     return n_in
+
+
+def initialize_from(layers: Sequence[Layer], X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Initial values of all layers that suit some inputs; returns the last one's outputs."""
+    for layer in layers:
+        X = layer.initialize_from(X, rng)
+    return X
 
 
 def leaves(layers: Iterable[Layer], before: str = "") -> Iterator[tuple[str, Layer]]:

@@ -36,6 +36,11 @@ class CompiledLayer(Layer):
         """Numbers for the kernels, which are put into the op's record."""
         return ()
 
+    @property
+    def kernels(self) -> dict[str, Kernel]:
+        """Kernels that those of its kind call, by their fields in the op's record."""
+        return {}
+
     def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
         X = self._input(X)
         if "parameters" not in vars(self):
@@ -84,6 +89,8 @@ class _Alone:
         op["values"], op["slopes"] = self._at(self.values), self._at(self.slopes)
         op["kept"], op["options"] = self._at(self.kept), self._at(self.options)
         op["activate"] = activation(identity).address(dtype)
+        for field, kernel in layer.kernels.items():
+            op[field] = kernel.address(dtype)
         self._point()
 
     def _at(self, array: np.ndarray, what: str = "workspace") -> int:

@@ -132,6 +132,15 @@ class Dense(Layer):
         self.W = self.used_initializer.draw(rng, n_in, n_out)
         self.b = self.bias_initializer.draw(rng, 1, n_out)[0]
 
+    def step_scale(self, key: str) -> float:
+        return self.used_initializer.parameter_scale(self.n_in or 1) if key == "W" else 1.0
+
+    def initialize_from(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        n_out = self.b.size
+        self.W, self.b = self.used_initializer.draw_for(rng, X, n_out), 0.0
+        self.b = self.bias_initializer.draw_for_outputs(rng, self.forward(X))
+        return self.forward(X)
+
     @property
     def W(self) -> np.ndarray:
         """Weights."""

@@ -139,6 +139,21 @@ class Layer:
         """
         return {}
 
+    def step_scale(self, key: str) -> float:
+        """Weight per unit of the parameter that the optimizer should see.
+
+        Parameters
+        ----------
+        key : str
+            Name of a parameter.
+
+        Returns
+        -------
+        float
+            1, except for initial weights in another parametrisation (`initializers.NTK`).
+        """
+        return 1.0
+
     def initialize(self, rng: np.random.Generator) -> None:
         """Write initial values into `self.parameters`.
 
@@ -147,6 +162,24 @@ class Layer:
         rng : numpy Generator
             Source of random values.
         """
+
+    def initialize_from(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Write initial values that suit some inputs, and return the outputs.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_in)
+            Inputs of the layer, in the parameters' dtype.
+        rng : numpy Generator
+            Source of random values.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out)
+            As from `forward`.
+        """
+        self.initialize(rng)
+        return self.forward(X)
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each buffer by name: numbers that are saved with a network but not trained.

@@ -1,20 +1,24 @@
-"""Layers with one learned number per column: Scale and PReLU.
+"""Layers with one learned number per column: Scale, PReLU and ParametricActivation.
 
 Penalties and weight decay do not apply to these numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ..errors import InputTypeError
 from ..inputs import checks
-from ..kernels.ops import prelu, scale
+from ..kernels.compiler.calls import Kernel
+from ..kernels.ops import parametric, prelu, scale
 from ..kernels.ops.kind import Kind
+from .activations import Activation
 from .compiled_layer import CompiledLayer
-from .layer import LAYERS
+from .layer import LAYERS, Layer
 
 
 class _OnePerColumn(CompiledLayer):
@@ -112,3 +116,64 @@ class PReLU(_OnePerColumn):
 
     def __post_init__(self) -> None:
         checks.number("PReLU", "start", self.start)
+
+
+@LAYERS.register
+@dataclass
+class ParametricActivation(_OnePerColumn):
+    """An activation whose strength is learned for each column, between none and more than full.
+
+    Parameters
+    ----------
+    activation : str or Activation, default "relu"
+        The activation, by name or as an object.
+    start : float, default 1.0
+        The factors before training; 1 is the activation itself, 0 leaves numbers unchanged.
+
+    Raises
+    ------
+    InputError
+        For an unknown activation, and a start that is not finite.
+
+    Notes
+    -----
+    y = x + weight (f(x) - x), with the parameter "weight" of shape (n_in,). Penalties and weight
+    decay do not apply to it.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted
+    trees on tabular data", NeurIPS 2024.
+
+    Examples
+    --------
+    >>> from fastmlp import ParametricActivation
+    >>> ParametricActivation("relu", start=0.5).forward([[-2.0, 3.0]])
+    array([[-1.,  3.]])
+    """
+
+    name: ClassVar[str] = "parametric_activation"
+    kind: ClassVar[Kind] = parametric.KIND
+    activation: Any = "relu"
+    start: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.activation: Activation = LAYERS.make(self.activation, Activation)
+        if not hasattr(self.activation, "kernel"):
+            raise InputTypeError(
+                "ParametricActivation", "an activation with a compiled rule",
+                repr(self.activation), "use one of fastmlp's, or a compiled_activation",
+            )  # fmt: skip
+        checks.number("ParametricActivation", "start", self.start)
+
+    @property
+    def options(self) -> tuple[float, ...]:
+        return (float(self.activation.option),)
+
+    @property
+    def kernels(self) -> dict[str, Kernel]:
+        return {"inner": self.activation.kernel}
+
+    @classmethod
+    def from_specification(cls, fields: dict[str, Any], make: Callable[[Any], Layer]) -> Layer:
+        return cls(**{**fields, "activation": make(fields["activation"])})

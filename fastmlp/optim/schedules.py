@@ -20,9 +20,11 @@ __all__ = [
     "Constant",
     "Cosine",
     "Exponential",
+    "FlatCosine",
     "FromFunction",
     "InverseScaling",
     "Linear",
+    "LogCosine",
     "OneCycle",
     "Schedule",
     "Step",
@@ -35,6 +37,8 @@ _OTHER_NAMES = {
     **dict.fromkeys(("linear_decay", "linear_lr"), "linear"),
     **dict.fromkeys(("step_decay", "step_lr"), "step"),
     **dict.fromkeys(("invscaling", "inverse_sqrt"), "inverse_scaling"),
+    "flat_cos": "flat_cosine",
+    **dict.fromkeys(("coslog", "coslog4"), "log_cosine"),
     "one_cycle_lr": "one_cycle",
     "constant_lr": "constant",
 }
@@ -352,6 +356,104 @@ class Cosine(Schedule):
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
         wave = 0.5 * (1.0 + np.cos(np.pi * progress(steps, n_steps)))
         return self.end + (self.start - self.end) * wave
+
+
+@SCHEDULES.register
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """Constant at first, then half a cosine wave.
+
+    Parameters
+    ----------
+    start : float, default 0.001
+        The first rate.
+    end : float, default 0
+        The rate that is reached when the run is over.
+    flat : float in [0, 1], default 0.5
+        Fraction of the run with the first rate.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = start while progress < flat, then end + (start - end) (1 + cos(pi u)) / 2 with
+    u = (progress - flat) / (1 - flat).
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted
+    trees on tabular data", NeurIPS 2024, for dropout and weight decay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.FlatCosine(1.0).rates(np.arange(4), 4).round(3)
+    array([1. , 1. , 1. , 0.5])
+    """
+
+    name: ClassVar[str] = "flat_cosine"
+    start: float = 1e-3
+    end: float = 0.0
+    flat: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._check(start=(0, np.inf), end=(0, np.inf), flat=(0, 1))
+
+    def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
+        done = np.maximum(progress(steps, n_steps) - self.flat, 0.0) / max(1.0 - self.flat, 1e-12)
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + np.cos(np.pi * done))
+
+
+@SCHEDULES.register
+@dataclass(frozen=True)
+class LogCosine(Schedule):
+    """Cosine waves from 0 to a peak and back, each twice as long as the one before.
+
+    Parameters
+    ----------
+    peak : float, default 0.01
+        The largest rate.
+    n_cycles : int, default 4
+        How many waves.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range.
+
+    Notes
+    -----
+    rate = peak (1 - cos(2 pi log2(1 + (2^n_cycles - 1) t))) / 2 with t = (step + 1/2) / n_steps, in
+    the middle of the step, so that no step has rate 0.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted
+    trees on tabular data", NeurIPS 2024, where t is the beginning of the step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import schedules
+    >>> schedules.LogCosine(1.0, n_cycles=2).rates(np.arange(6), 6).round(2)
+    array([0.84, 0.57, 0.06, 0.99, 0.73, 0.11])
+    """
+
+    name: ClassVar[str] = "log_cosine"
+    peak: float = 1e-2
+    n_cycles: int = 4
+
+    def __post_init__(self) -> None:
+        self._check(peak=(0, np.inf))
+        checks.whole_number("LogCosine", "n_cycles", self.n_cycles, 1, 64)
+
+    def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
+        cycles = np.log2(1.0 + (2.0**self.n_cycles - 1.0) * progress(steps + 0.5, n_steps))
+        return self.peak * 0.5 * (1.0 - np.cos(2.0 * np.pi * cycles))
 
 
 @SCHEDULES.register

@@ -25,9 +25,11 @@ from ..nn import (
     Columns,
     Dense,
     Embedding,
+    GroupedDense,
     Identity,
     Layer,
     LayerNorm,
+    PiecewiseLinear,
     PReLU,
     Residual,
     Scale,
@@ -88,6 +90,8 @@ def cases() -> Iterator[Case]:
 _EXAMPLES: dict[str, Callable[[], Layer]] = {
     "dense": lambda: Dense(_N_FEATURES),
     "embedding": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)])),
+    "grouped_dense": lambda: Columns(([0, 1, 2, 3], [GroupedDense(2, group_size=2)])),
+    "piecewise_linear": lambda: Columns(([1, 2], [PiecewiseLinear(2 * [[-1.0, 0.1, 0.1, 2.0]])])),
     "residual": lambda: Residual([LayerNorm(), Tanh()]),
     "columns": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)]), ([1, 3], [Scale()])),
 }

@@ -69,6 +69,7 @@ def _likeness(one: OneFit) -> Hashable:
     can_be = (
         JIT_ENABLED
         and one.validation_rows is None
+        and not one.drop_last
         and not (network.l1 or network.l2 or one.table.has_weights or one.table.is_sparse)
         and has_rule(one.optimizer)
         and one.optimizer.clip_norm is None

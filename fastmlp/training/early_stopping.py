@@ -18,6 +18,7 @@ from ..kernels.compiler.memory import aligned_copy
 from ..model.body import Body
 from ..registry import checked_keywords
 
+_TIES = ("first", "last")
 _MONITORED = ("validation_score", "validation_loss")
 # What other libraries call them.
 _MEANT = {
@@ -36,15 +37,19 @@ class EarlyStopping:
 
     Parameters
     ----------
-    patience : int, default 10
-        After how many epochs in a row without a better one the fit ends.
+    patience : int or None, default 10
+        After how many epochs in a row without a better one the fit ends; with None it does not end
+        early, so only the best epoch is looked for.
     tolerance : float, default 0.0
         An epoch counts as better if it exceeds the best so far by more than this.
     monitor : {"validation_score", "validation_loss"}, default "validation_score"
         What is compared: the score, which should grow, or the loss, which should fall.
     restore_best : bool, default True
         Whether the network ends with the parameters of the best epoch, however the fit ends short
-        of an error; of several equally good ones, the first.
+        of an error.
+    ties : {"first", "last"}, default "first"
+        Which of several equally good epochs is the best. Either way they are none that the patience
+        has waited for.
 
     Attributes
     ----------
@@ -82,17 +87,19 @@ class EarlyStopping:
     True
     """
 
-    patience: int = 10
+    patience: int | None = 10
     tolerance: float = 0.0
     monitor: str = "validation_score"
     restore_best: bool = True
+    ties: str = "first"
     best_epoch: int = field(default=0, init=False, repr=False)
     n_stale: int = field(default=0, init=False, repr=False)
     _best: float = field(default=-np.inf, init=False, repr=False)  # the larger the better
     _params: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        checks.whole_number("EarlyStopping", "patience", self.patience, 1)
+        if self.patience is not None:
+            checks.whole_number("EarlyStopping", "patience", self.patience, 1)
         checks.number("EarlyStopping", "tolerance", self.tolerance, 0)
         if self.monitor not in _MONITORED:
             name = str(self.monitor)
@@ -100,6 +107,11 @@ class EarlyStopping:
                 "EarlyStopping", f"monitor to be one of {', '.join(_MONITORED)}",
                 repr(self.monitor),
                 did_you_mean(_MEANT.get(name, name), _MONITORED, "choose one"),
+            )  # fmt: skip
+        if self.ties not in _TIES:
+            raise InputError(
+                "EarlyStopping", f"ties to be one of {', '.join(_TIES)}", repr(self.ties),
+                "choose one",
             )  # fmt: skip
         if not isinstance(self.restore_best, bool | np.bool_):
             raise InputTypeError(
@@ -115,13 +127,14 @@ class EarlyStopping:
     @property
     def rule(self) -> Rule:
         """How epochs are compared."""
-        most = min(self.patience - 1, np.iinfo(np.int32).max)
-        return Rule(most, self.tolerance, self.monitor == "validation_loss", strict=True)
+        most = -1 if self.patience is None else min(self.patience - 1, np.iinfo(np.int32).max)
+        by_loss, keeps_last = self.monitor == "validation_loss", self.ties == "last"
+        return Rule(most, self.tolerance, by_loss, strict=True, keeps_last=keeps_last)
 
     @property
     def is_over(self) -> bool:
         """Whether the patience is worn out."""
-        return self.n_stale >= self.patience
+        return self.patience is not None and self.n_stale >= self.patience
 
     def begin(self, body: Body) -> np.ndarray | None:
         """What a fit calls when it begins: forget the fit before.

@@ -52,6 +52,7 @@ def fit(
     validation_data: Any,
     sample_weight: Any,
     shuffle: bool,
+    drop_last: bool,
     n_threads: int | None,
     callbacks: Sequence[Callback],
     progress: bool,
@@ -77,7 +78,7 @@ def fit(
     accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
     task = Task(
         network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-        n_threads=n_threads,
+        n_threads=n_threads, drop_last=drop_last,
     )  # fmt: skip
     if asked.averaging is not None:
         asked.averaging.plan(where, epochs, task.steps_per_epoch)
@@ -146,6 +147,8 @@ def _resumed(task: Task, asked: Callbacks, epochs: int, shuffle: bool) -> Resume
         "optimizer": task.optimizer, "batch_size": task.batch_size, "epochs": epochs,
         "shuffle": shuffle,
     }  # fmt: skip
+    if task.drop_last:
+        run_options["drop_last"] = True
     if task.accumulate > 1:
         run_options["gradient_accumulation_steps"] = task.accumulate
     if asked.stopping is not None:

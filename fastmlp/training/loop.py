@@ -51,6 +51,8 @@ class Task(NamedTuple):
         Where it is kept, for networks of any structure; None means in the network.
     rows, held_out_rows : ndarray of shape (n,) int32, or None
         The numbers of the samples that are used; None means all.
+    drop_last : bool
+        Whether the rows of an epoch that do not fill its last step are left out.
     """
 
     network: Body
@@ -66,11 +68,17 @@ class Task(NamedTuple):
     spares: Spares | None = None
     rows: np.ndarray | None = None
     held_out_rows: np.ndarray | None = None
+    drop_last: bool = False
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that epochs draw from."""
+        return int(self.samples.X.shape[0]) if self.rows is None else self.rows.size
 
     @property
     def n_rows(self) -> int:
-        """Samples of an epoch."""
-        return int(self.samples.X.shape[0]) if self.rows is None else self.rows.size
+        """Samples of an epoch: at least those of one step."""
+        return rows_of_epoch(self.n_samples, self.rows_per_step, self.drop_last)
 
     @property
     def n_held_out(self) -> int:
@@ -88,6 +96,12 @@ class Task(NamedTuple):
     def steps_per_epoch(self) -> int:
         """Updates per epoch."""
         return -(-self.n_rows // self.rows_per_step)
+
+
+def rows_of_epoch(n_samples: int, rows_per_step: int, drop_last: bool) -> int:
+    """How many samples an epoch visits; a step that is not full is left out if others are."""
+    n_full = n_samples // rows_per_step * rows_per_step
+    return n_full if drop_last and n_full else n_samples
 
 
 class Looks(NamedTuple):

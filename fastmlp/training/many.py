@@ -6,6 +6,7 @@ one shape are one fit. Every network ends with the bits that `Network.fit` on th
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,9 +39,10 @@ def fit_many(
     rows: Sequence[Any] | None = None,
     validation_rows: Sequence[Any] | None = None,
     sample_weight: Any = None,
-    patience: int | Sequence[int | None] | None = None,
+    patience: int | EarlyStopping | Sequence[int | EarlyStopping | None] | None = None,
     restore_best: bool = True,
     shuffle: bool = True,
+    drop_last: bool = False,
     checkpoint: Any = None,
     n_threads: int | None = None,
     progress: bool = False,
@@ -72,11 +74,14 @@ def fit_many(
         For each network the rows that each epoch is judged by; None stands for none.
     sample_weight : array of shape (n,), or a list of one per network, optional
         Weights of all rows, as for `Network.fit`.
-    patience : int, or a list of one per network, optional
-        A network's fit ends once its validation score has not improved for so many epochs.
+    patience : int or EarlyStopping, or a list of one per network, optional
+        A network's fit ends once its validation score has not improved for so many epochs, or as an
+        `EarlyStopping` says, of which each network gets a copy.
     restore_best : bool, default True
-        Whether networks with a `patience` end with the parameters of their best epoch.
+        Whether networks with a number as `patience` end with the parameters of their best epoch.
     shuffle : bool, default True
+        As for `Network.fit`.
+    drop_last : bool, default False
         As for `Network.fit`.
     checkpoint : str or path, optional
         A folder in which networks that are done are kept, in a file every ten seconds. A call with
@@ -134,7 +139,7 @@ def fit_many(
     each = _Each(where, len(networks))
     tables = _tables(where, X, y, sample_weight, len(networks))
     fits = [
-        OneFit(number, f"{where}, networks[{number}]", shuffle, *values)
+        OneFit(number, f"{where}, networks[{number}]", shuffle, drop_last, *values)
         for number, values in enumerate(
             zip(
                 networks, tables, each.optimizer(optimizer), each.number("epochs", epochs),
@@ -243,8 +248,10 @@ class _Each:
                     f"{self._where}, networks[{number}]", "validation_rows for a patience", "none",
                     "pass the rows that judge each epoch",
                 )  # fmt: skip
-            stops = None if one is None else EarlyStopping(one, restore_best=restore_best)
-            found.append(stops)
+            if one is None or isinstance(one, EarlyStopping):
+                found.append(copy.copy(one))
+            else:
+                found.append(EarlyStopping(one, restore_best=restore_best))
         return found
 
 

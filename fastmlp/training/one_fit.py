@@ -71,6 +71,7 @@ class OneFit:
     number: int
     where: str
     shuffle: bool
+    drop_last: bool
     network: Body
     table: SharedTable
     optimizer: Any
@@ -150,7 +151,7 @@ class OneFit:
         return Task(
             self.network, data.samples, data.held_out, self.optimizer,
             min(self.batch_size, data.rows.size), n_threads=1, spares=spares, rows=data.rows,
-            held_out_rows=data.held_out_rows,
+            held_out_rows=data.held_out_rows, drop_last=self.drop_last,
         )  # fmt: skip
 
     def begin(self, finished: Finished | None, spares: Spares) -> None:
@@ -173,8 +174,8 @@ class OneFit:
         run.prepare_judge()
         assert run.trainer.engine is not None
         self.whole = WholeFit(
-            run.trainer.engine, data.samples, data.rows, self.shuffle, run.state, numbers,
-            self.epochs,
+            run.trainer.engine, data.samples, data.rows, task.n_rows, self.shuffle, run.state,
+            numbers, self.epochs,
         )  # fmt: skip
         self.run = run
 
@@ -185,6 +186,8 @@ class OneFit:
             "optimizer": self.optimizer, "epochs": self.epochs, "batch_size": self.batch_size,
             "shuffle": self.shuffle, "early stopping": stopping, "seed": network.seed,
         }  # fmt: skip
+        if self.drop_last:
+            options["drop_last"] = True
         self.identity = finished.identify(network, X, data, options)
         history = finished.find(self.number, self.identity, network.learned)
         if history is not None:
@@ -220,8 +223,8 @@ class OneFit:
             self.history = fit(
                 self.network, X, y, optimizer=self.optimizer, epochs=self.epochs,
                 batch_size=self.batch_size, validation_data=held_out, sample_weight=weights,
-                shuffle=self.shuffle, n_threads=None, callbacks=callbacks, progress=False,
-                keep_finite=False, gradient_accumulation_steps=1,
+                shuffle=self.shuffle, drop_last=self.drop_last, n_threads=None, callbacks=callbacks,
+                progress=False, keep_finite=False, gradient_accumulation_steps=1,
             )  # fmt: skip
         except InputError as error:
             self.fail(error)

@@ -169,11 +169,12 @@ class Run:
     def train(self, n_epochs: int) -> _Trained:
         """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
         trainer, first = self.trainer, self.history.epochs
-        order = np.empty((n_epochs, trainer.n_rows), np.int32)
-        order[...] = np.arange(trainer.n_rows, dtype=np.int32)
+        order = np.empty((n_epochs, self.task.n_samples), np.int32)
+        order[...] = np.arange(self.task.n_samples, dtype=np.int32)
         if self.shuffle:
             for number, visits in enumerate(order, first):
                 random.shuffle(visits, self.network.seed, number)
+        order = np.ascontiguousarray(order[:, : trainer.n_rows])  # without a last step left out
         numbers, rates = self.step_numbers(n_epochs)
         n_steps, steps_per_call = len(numbers), trainer.steps_per_call * n_epochs
         parts, done, why = list[np.ndarray](), 0, ""

@@ -340,3 +340,19 @@ def test_a_call_of_libm_is_found() -> None:
     loop(np.zeros(1))
     with pytest.raises(AssertionError):
         multiply_adds(loop)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(("kind", "most"), [(np.float32, 1e5), (np.float64, 1e9)])
+def test_cosine_and_sine_are_as_accurate_as_documented(kind: type, most: float) -> None:
+    rng = np.random.default_rng(0)
+    for reach in (1.0, 100.0, most):
+        for x in rng.uniform(-reach, reach, 150).astype(kind):
+            with mpmath.workprec(200):
+                true = mpmath.cos(mpmath.mpf(float(x))), mpmath.sin(mpmath.mpf(float(x)))
+                for found, truth in zip(elementary.cos_and_sin(x), true, strict=True):
+                    unit = float(np.spacing(kind(abs(truth))))
+                    assert abs(mpmath.mpf(float(found)) - truth) <= 1.5 * unit, x
+    for x in (INF, -INF, NAN):
+        assert np.isnan(elementary.cos_and_sin(kind(x))).all()
+    assert np.abs(elementary.cos_and_sin(kind(1e30))).max() <= 1

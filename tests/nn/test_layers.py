@@ -23,9 +23,11 @@ from fastmlp.nn import (
     Dense,
     Dropout,
     Embedding,
+    GroupedDense,
     Identity,
     Layer,
     LeakyReLU,
+    PiecewiseLinear,
     ReLU,
     Rescaling,
     Tanh,
@@ -472,15 +474,22 @@ def test_the_base_class_leaves_the_passes_open() -> None:
 # ----------------------------------------------------------------------------- names and settings
 
 
+WITH_ARGUMENTS: dict[type, Layer] = {
+    Embedding: Embedding(3, 2),
+    GroupedDense: GroupedDense(3, 2, "ntk"),
+    PiecewiseLinear: PiecewiseLinear([[0, 1, 2], [-2, 3, 3]]),
+}
+
+
 @pytest.mark.nojit
 @pytest.mark.parametrize("layer", list(LAYERS), ids=LAYERS.names)
 def test_every_layer_is_known_by_its_name(layer: type[Layer]) -> None:
     assert LAYERS[layer.name] is layer
-    made = Embedding(3, 2) if layer is Embedding else example_of(layer.name)
+    made = WITH_ARGUMENTS[layer] if layer in WITH_ARGUMENTS else example_of(layer.name)
     spec = made.specification()
     assert spec["name"] == layer.name
     assert LAYERS.make(made, Layer) is made
-    if layer is Embedding:
+    if layer in WITH_ARGUMENTS:
         assert LAYERS.make(spec, Layer) == made
     elif not (layer is Dense or made.inner):
         assert LAYERS.make(spec, Layer) == made
@@ -579,15 +588,16 @@ def after_forward(layer: Layer) -> Layer:
         ),
         (
             lambda: Dense(3, initializer="he_unform"),
-            "initializer: expected one of glorot_normal, glorot_uniform, he_normal, he_uniform, "
-            "lecun_normal, lecun_uniform, normal, ntk, zeros, got 'he_unform'; "
-            "did you mean 'he_uniform'?",
+            "initializer: expected one of glorot_normal, glorot_uniform, he_normal, he_plus, "
+            "he_uniform, lecun_normal, lecun_uniform, normal, ntk, uniform, unit_variance, zeros, "
+            "got 'he_unform'; did you mean 'he_uniform'?",
         ),
         (
             lambda: Dense(3, bias_initializer=0.0),
             "initializer: expected a name or an object of fastmlp's Initializer, got float; "
-            "use one of glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, "
-            "lecun_uniform, normal, ntk, zeros, or derive a class of your own",
+            "use one of glorot_normal, glorot_uniform, he_normal, he_plus, he_uniform, "
+            "lecun_normal, lecun_uniform, normal, ntk, uniform, unit_variance, zeros, or derive a "
+            "class of your own",
         ),
         (
             lambda: Dense(3).W,

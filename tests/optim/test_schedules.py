@@ -232,8 +232,9 @@ def fit_with(rate: Any) -> Callable[[], Any]:
         ),
         (
             lambda: SGD("linaer"),
-            "schedule: expected one of constant, cosine, exponential, inverse_scaling, linear, "
-            "one_cycle, step, warm_up, got 'linaer'; did you mean 'linear'?",
+            "schedule: expected one of constant, cosine, exponential, flat_cosine, "
+            "inverse_scaling, linear, log_cosine, one_cycle, step, warm_up, got 'linaer'; "
+            "did you mean 'linear'?",
         ),
         (
             lambda: SGD(None),
@@ -294,8 +295,9 @@ def fit_with(rate: Any) -> Callable[[], Any]:
         ),
         (
             lambda: at_rate("linaer", 0.1),
-            "schedule: expected one of constant, cosine, exponential, inverse_scaling, linear, "
-            "one_cycle, step, warm_up, got 'linaer'; did you mean 'linear'?",
+            "schedule: expected one of constant, cosine, exponential, flat_cosine, "
+            "inverse_scaling, linear, log_cosine, one_cycle, step, warm_up, got 'linaer'; "
+            "did you mean 'linear'?",
         ),
     ],
 )

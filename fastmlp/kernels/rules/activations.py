@@ -122,6 +122,13 @@ def tanh(z, alpha):
 
 
 @rule
+def cosine(z, alpha):
+    """cos(z)."""
+    value, sine = e.cos_and_sin(z)
+    return value, -sine
+
+
+@rule
 def rescaling(z, alpha):
     """alpha z."""
     return alpha * z, alpha

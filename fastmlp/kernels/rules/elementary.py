@@ -57,6 +57,9 @@ class _Constants(NamedTuple):
     mills_above: tuple[float, ...]
     mills_below: tuple[float, ...]
     mills_max: float
+    half_pi: tuple[float, float, float]  # pi / 2 in three parts
+    sin_terms: tuple[float, ...]
+    cos_terms: tuple[float, ...]
 
 
 _SINGLE = _Constants(
@@ -112,6 +115,17 @@ _SINGLE = _Constants(
         1.0,
     ),
     mills_max=14.0,
+    half_pi=(1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+    sin_terms=(  # 2^-27.9
+        -0.00019518288900144398,
+        0.008332189172506332,
+        -0.16666655242443085,
+    ),
+    cos_terms=(  # 2^-33.0
+        2.4432563805021346e-05,
+        -0.0013887310633435845,
+        0.04166664555668831,
+    ),
 )
 
 _DOUBLE = _Constants(
@@ -190,10 +204,28 @@ _DOUBLE = _Constants(
         1.0,
     ),
     mills_max=39.0,
+    half_pi=(1.5707963267948966, 6.123233995736766e-17, -1.4973849048591691e-33),
+    sin_terms=(  # 2^-57.9
+        1.5895821804202706e-10,
+        -2.5050740259633836e-08,
+        2.755731356978969e-06,
+        -0.000198412698294269,
+        0.008333333333321891,
+        -0.1666666666666663,
+    ),
+    cos_terms=(  # 2^-63.9
+        -1.1358747111980544e-11,
+        2.087570536610064e-09,
+        -2.7557314216901837e-07,
+        2.4801587289001876e-05,
+        -0.0013888888888873342,
+        0.041666666666666595,
+    ),
 )
 
 _LOG2_E = math.log2(math.e)
 _NORMAL_DENSITY_0 = 1 / math.sqrt(2 * math.pi)
+_TWO_OVER_PI = 2 / math.pi
 _TANH_SPLIT = math.log(3) / 2  # where tanh is 1/2
 
 
@@ -397,3 +429,32 @@ def normal(x):
     """
     tail, e = _normal_tail(abs(x))
     return (tail if x < 0 else type(x)(1) - tail), type(x)(_NORMAL_DENSITY_0) * e
+
+
+@rule
+def cos_and_sin(x):
+    """Cosine and sine; 1.5 ulp in both types, up to 1e5 in float32 and 1e9 in float64.
+
+    x = k pi/2 + r with |r| <= pi/4; the last two bits of k decide which of cos r and sin r is which
+    of both, and the signs. Larger numbers keep fewer digits; those that have none left give
+    something from -1 to 1, infinity gives nan.
+    """
+    c, kind = pick(x, _SINGLE, _DOUBLE), type(x)
+    one, two = 1, 2  # of the type of the bits
+    shift = kind(1.5) * kind(c.first_integer)
+    shifted = fma(x, _TWO_OVER_PI, shift)
+    k = shifted - shift
+    r = fma(k, -c.half_pi[2], fma(k, -c.half_pi[1], fma(k, -c.half_pi[0], x)))
+    r = kind(-1) if r < kind(-1) else kind(1) if r > kind(1) else r
+    square = r * r
+    sine = fma(r * square, polynomial(square, c.sin_terms), r)
+    half = kind(0.5) * square
+    whole = kind(1) - half
+    rest = (kind(1) - whole) - half
+    cosine = whole + fma(square * square, polynomial(square, c.cos_terms), rest)
+    quadrant = to_bits(shifted)
+    is_odd = (quadrant & one) != 0
+    far, near = (cosine, sine) if is_odd else (sine, cosine)
+    near = -near if ((quadrant + one) & two) != 0 else near
+    far = -far if (quadrant & two) != 0 else far
+    return near, far

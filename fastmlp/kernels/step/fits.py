@@ -33,14 +33,14 @@ _STARTED, _ENDED, _IS_OVER = (FIT.fields[name][1] for name in ("started", "ended
 @jit
 def _visit(fit, turn, epoch):
     """Put the samples in the order of an epoch."""
-    n = turn.samples["n_rows"]
+    n, visited = fit["n_samples"], turn.samples["n_rows"]
     rows, order = integers(fit["rows"], n), integers(fit["order"], n)
     for i in range(n):
         order[i] = rows[i]
     if fit["shuffles"] != 0:
         random.shuffle(order, turn.call["seed"], epoch)
     # Steps count from the first epoch, and look for their samples that much further on.
-    turn.samples["order"] = fit["order"] - epoch * n * INT32_BYTES
+    turn.samples["order"] = fit["order"] - epoch * visited * INT32_BYTES
 
 
 @interfaces.FIT.kernel

@@ -82,8 +82,9 @@ def _decide(turn, one):
     held["n_judged"] = epoch
     value, best = -found[epoch - 1] if held["by_loss"] else score[0], held["best_value"]
     if held["strict"]:
-        is_best = value > best + held["tolerance"]
-        is_stale = not is_best
+        limit = best + held["tolerance"]
+        is_stale = not value > limit
+        is_best = value > limit or (held["keeps_last"] != 0 and value == limit)
     else:
         is_best, is_stale = value > best, value < best + held["tolerance"]
     if is_best:

@@ -1,0 +1,301 @@
+"""What is learnt about the columns of a table, and how they become the inputs of a network.
+
+Numbers are centred by their median, scaled by their quartiles and softly clipped; categories become
+one column each if there are few, and numbers for an embedding if there are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from . import frames
+from .frames import NUMBERS, TEXTS, TIMES, Column, Frame
+
+_CLIP = 3.0  # no prepared number is farther from 0
+_DAY = 86_400.0
+# What may matter about a time, from days since 1970 and whole days as datetime64[D].
+_PARTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "elapsed": lambda days, _: days,
+    "month": lambda _, whole: (whole.astype("M8[M]").astype(int) % 12).astype(np.float64),
+    "day of year": lambda _, whole: (whole - whole.astype("M8[Y]")).astype(np.float64),
+    "weekday": lambda _, whole: (whole.astype(int) + 3) % 7 * 1.0,
+    "hour": lambda days, _: (days - np.floor(days)) * 24.0,
+}
+
+
+class Layout(NamedTuple):
+    """The columns of a prepared table: numbers, then flags, then numbers of categories.
+
+    Attributes
+    ----------
+    n_numbers, n_flags, n_codes : int
+        Columns of each kind.
+    n_levels : int
+        Categories of all columns of codes together; a column's numbers follow those of the one
+        before, each beginning with one for what is missing or unknown.
+    unknown : tuple of int
+        The first number of each.
+    """
+
+    n_numbers: int
+    n_flags: int
+    n_codes: int
+    n_levels: int
+    unknown: tuple[int, ...]
+
+    @property
+    def n_columns(self) -> int:
+        """All columns."""
+        return self.n_numbers + self.n_flags + self.n_codes
+
+
+@dataclass
+class ColumnPlan:
+    """What is done with one column.
+
+    Attributes
+    ----------
+    kind : {"numbers", "texts", "times", "nothing"}
+    parts : tuple of str
+        Those of a time that vary.
+    has_missing : bool
+        Whether a flag says which values are missing.
+    levels : tuple of str
+        The categories of training, sorted.
+    as_codes : bool
+        Whether they become numbers for an embedding.
+    """
+
+    kind: str
+    parts: tuple[str, ...] = ()
+    has_missing: bool = False
+    levels: tuple[str, ...] = ()
+    as_codes: bool = False
+    lookup: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.parts, self.levels = tuple(self.parts), tuple(self.levels)
+        self.lookup = {level: number for number, level in enumerate(self.levels, 1)}
+
+    def numbers(self, column: Column) -> list[np.ndarray]:
+        """Columns of numbers, with nan."""
+        if self.kind == NUMBERS:
+            return [column.values]
+        if self.kind == TIMES:
+            return [part for name, part in parts_of(column.values) if name in self.parts]
+        return []
+
+    def flags(self, column: Column) -> list[np.ndarray]:
+        """Columns of 0 and 1, or -1 and 1 for one of two."""
+        if self.kind in (NUMBERS, TIMES):
+            return [is_missing(column)] if self.has_missing else []
+        if self.kind != TEXTS or self.as_codes:
+            return []
+        codes = self.codes(column)
+        if len(self.levels) == 2:
+            return [np.array([0.0, -1.0, 1.0])[codes]]
+        return [(codes == number).astype(np.float64) for number in range(1, len(self.levels) + 1)]
+
+    def codes(self, column: Column) -> np.ndarray:
+        """The number of each category, from 1; 0 for those that are missing or unknown."""
+        find = self.lookup.get
+        return np.fromiter(
+            (find(value, 0) for value in column.values.tolist()), np.int64, column.values.size
+        )
+
+
+def is_missing(column: Column) -> np.ndarray:
+    """Which values of a column are missing, as 0 and 1."""
+    values = column.values
+    if column.kind == TEXTS:
+        return np.array([value is None for value in values.tolist()], np.float64)
+    return (np.isnat(values) if column.kind == TIMES else np.isnan(values)).astype(np.float64)
+
+
+def parts_of(times: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """All parts of times, by name, with nan for those that are missing."""
+    missing = np.isnat(times)
+    known = np.where(missing, np.datetime64(0, "us"), times)
+    days = known.astype(np.int64) / (1e6 * _DAY)
+    found = [(name, part(days, known.astype("M8[D]"))) for name, part in _PARTS.items()]
+    return [(name, np.where(missing, np.nan, part)) for name, part in found]
+
+
+@dataclass(eq=False)
+class Preparation:
+    """What was learnt from a table.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Of the columns, if they have any.
+    plans : list of ColumnPlan
+        One for each column.
+    center, scale : ndarray of shape (n_numbers + n_flags,)
+        Subtracted from, and then multiplied with, each column.
+    """
+
+    names: tuple[str, ...] | None
+    plans: list[ColumnPlan]
+    center: np.ndarray
+    scale: np.ndarray
+
+    MOST: ClassVar[int] = 2**24  # whole numbers up to here are exact in float32
+
+    @classmethod
+    def learn(cls, where: str, frame: Frame, max_one_hot: int) -> Preparation:
+        """Learn from a table.
+
+        Parameters
+        ----------
+        where : str
+            For errors.
+        frame : Frame
+        max_one_hot : int
+            Columns with at most so many categories get a column for each.
+        """
+        plans = [_plan(column, max_one_hot) for column in frame.columns]
+        made = cls(frame.names, plans, np.zeros(0), np.zeros(0))
+        if made.layout.n_columns == 0:
+            raise InputError(
+                where, "at least one column that is not constant", "none", "pass other columns"
+            )
+        block = made._continuous(frame)
+        made.center, made.scale = _center_and_scale(block)
+        return made
+
+    @property
+    def layout(self) -> Layout:
+        """The columns of a prepared table."""
+        n_numbers = n_flags = n_codes = n_levels = 0
+        unknown = list[int]()
+        for plan in self.plans:
+            n_numbers += {NUMBERS: 1, TIMES: len(plan.parts)}.get(plan.kind, 0)
+            n_flags += plan.has_missing
+            if plan.as_codes:
+                unknown.append(n_levels)
+                n_codes, n_levels = n_codes + 1, n_levels + 1 + len(plan.levels)
+            elif plan.kind == TEXTS:
+                n_flags += 1 if len(plan.levels) == 2 else len(plan.levels)
+        return Layout(n_numbers, n_flags, n_codes, n_levels, tuple(unknown))
+
+    def _continuous(self, frame: Frame) -> np.ndarray:
+        """Numbers and flags (n, n_numbers + n_flags) as they are."""
+        pairs = list(zip(self.plans, frame.columns, strict=True))
+        found = [part for plan, column in pairs for part in plan.numbers(column)]
+        found += [part for plan, column in pairs for part in plan.flags(column)]
+        return np.column_stack(found) if found else np.empty((frame.n_rows, 0))
+
+    def transform(self, where: str, frame: Frame) -> np.ndarray:
+        """The inputs of a network.
+
+        Parameters
+        ----------
+        where : str
+            For errors.
+        frame : Frame
+            With the columns of training, in any order if they have names.
+
+        Returns
+        -------
+        ndarray of shape (n, layout.n_columns)
+            Float32.
+        """
+        frame = frames.in_order(where, frame, self.names, len(self.plans))
+        frame = Frame(frame.names, list(map(_as_planned, self.plans, frame.columns)), frame.n_rows)
+        layout = self.layout
+        block = (self._continuous(frame) - self.center) * self.scale
+        prepared = np.empty((frame.n_rows, layout.n_columns), np.float32)
+        n_continuous = block.shape[1]
+        prepared[:, :n_continuous] = clipped(np.nan_to_num(block, nan=0.0))
+        coded = [pair for pair in zip(self.plans, frame.columns, strict=True) if pair[0].as_codes]
+        for place, (plan, column) in enumerate(coded):
+            prepared[:, n_continuous + place] = layout.unknown[place] + plan.codes(column)
+        return prepared
+
+
+def clipped(values: np.ndarray) -> np.ndarray:
+    """x / sqrt(1 + (x / 3)^2), which is between -3 and 3."""
+    with np.errstate(over="ignore"):
+        return np.where(
+            np.isinf(values), np.sign(values) * _CLIP, values / np.hypot(1.0, values / _CLIP)
+        )
+
+
+def _plan(column: Column, max_one_hot: int) -> ColumnPlan:
+    missing = bool(is_missing(column).any())
+    if column.kind == TEXTS:
+        levels = sorted({value for value in column.values.tolist() if value is not None})
+        if len(levels) + missing < 2:
+            return ColumnPlan("nothing")
+        return ColumnPlan(TEXTS, levels=tuple(levels), as_codes=len(levels) > max_one_hot)
+    values = parts_of(column.values) if column.kind == TIMES else [("", column.values)]
+    varying = [name for name, part in values if _varies(part)]
+    if not varying:
+        return ColumnPlan("nothing")
+    parts = tuple(varying) if column.kind == TIMES else ()
+    return ColumnPlan(column.kind, parts, has_missing=missing)
+
+
+def _varies(values: np.ndarray) -> bool:
+    known = values[~np.isnan(values)]
+    return bool(known.size and known.min() < known.max())
+
+
+def _as_planned(plan: ColumnPlan, column: Column) -> Column:
+    """A column of another kind than in training, as far as its values can be read so."""
+    if plan.kind in ("nothing", column.kind):
+        return column
+    if plan.kind == TEXTS:
+        texts = np.empty(column.values.size, object)
+        values = column.values.tolist()
+        texts[:] = [None if frames.is_missing(value) else frames.text_of(value) for value in values]
+        return Column(TEXTS, texts)
+    if not any(value is not None for value in column.values.tolist()):
+        empty = np.full(column.values.size, np.nan)
+        return Column(plan.kind, empty if plan.kind == NUMBERS else empty.astype("M8[us]"))
+    raise InputError(
+        "X", f"a column of {plan.kind}, as in training", column.kind, "convert the column"
+    )
+
+
+def _center_and_scale(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Medians, and reciprocals of distances of quartiles or, where these are equal, of half ranges.
+
+    Infinities count as the largest numbers there are.
+    """
+    if block.shape[1] == 0:
+        return np.zeros(0), np.zeros(0)
+    block = np.clip(block, -np.finfo(np.float64).max, np.finfo(np.float64).max)
+    low, center, high = np.nanquantile(block, [0.25, 0.5, 0.75], axis=0)
+    with np.errstate(over="ignore"):
+        spread = high - low
+        half = 0.5 * (np.nanmax(block, axis=0) - np.nanmin(block, axis=0))
+    spread = np.where(spread > 0, spread, half)
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    return center, scale
+
+
+def as_fields(preparation: Preparation) -> dict[str, Any]:
+    """All but the arrays, as plain data for files."""
+    columns = [
+        {
+            "kind": plan.kind, "parts": list(plan.parts), "has_missing": plan.has_missing,
+            "levels": list(plan.levels), "as_codes": plan.as_codes,
+        }
+        for plan in preparation.plans
+    ]  # fmt: skip
+    names = preparation.names
+    return {"names": None if names is None else list(names), "columns": columns}
+
+
+def from_fields(fields: dict[str, Any], arrays: Sequence[np.ndarray]) -> Preparation:
+    """The inverse of `as_fields`; arrays: center and scale."""
+    names = fields["names"]
+    plans = [ColumnPlan(**column) for column in fields["columns"]]
+    return Preparation(None if names is None else tuple(names), plans, *arrays)

@@ -1,0 +1,158 @@
+"""Layers for single columns: their formulas, edges from data, and initial values that suit data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmlp import (
+    Columns,
+    Cosine,
+    Dense,
+    GroupedDense,
+    InputError,
+    Network,
+    ParametricActivation,
+    PiecewiseLinear,
+    ReLU,
+    Residual,
+    Scale,
+    initializers,
+)
+from fastmlp.nn.grouped import quantile_edges
+
+X = np.random.default_rng(0).normal(2.0, 3.0, (200, 6))
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("group_size", [1, 2, 6])
+def test_a_group_sees_only_its_own_columns(group_size: int) -> None:
+    layer = GroupedDense(4, group_size, "normal", "normal")
+    Y = layer.forward(X)
+    W, b = layer.parameters["W"], layer.parameters["b"]
+    for group in range(6 // group_size):
+        inputs = slice(group * group_size, (group + 1) * group_size)
+        outputs = slice(group * 4, (group + 1) * 4)
+        assert np.allclose(Y[:, outputs], X[:, inputs] @ W[inputs] + b[outputs])
+
+
+@pytest.mark.nojit
+def test_groups_must_divide_the_columns() -> None:
+    layer = GroupedDense(2, 4)
+    with pytest.raises(InputError, match=r"expected inputs in groups of 4 columns, got 6 columns"):
+        layer.forward(X)
+    assert layer.n_in is None
+
+
+@pytest.mark.nojit
+def test_groups_in_another_parametrisation_move_less() -> None:
+    network = Network([GroupedDense(2, 3, "ntk"), Dense(1)], "mse").build(6)
+    assert {g.name: round(g.scale, 6) for g in network.groups}["0.W"] == round(3**-0.5, 6)
+
+
+@pytest.mark.nojit
+def test_the_share_of_each_bin() -> None:
+    edges = [[0.0, 1.0, 3.0, 3.0], [-5.0, -4.0, 0.0, 8.0]]
+    layer, points = PiecewiseLinear(edges), np.linspace(-6, 9, 31)
+    Y = layer.forward(np.column_stack([points, points]))
+    for column, (a, b, c, d) in enumerate(edges):
+        first, second, last = Y[:, 3 * column : 3 * column + 3].T
+        assert np.allclose(first, np.minimum((points - a) / (b - a), 1))
+        assert np.allclose(second, np.clip((points - b) / (c - b), 0, 1))
+        width = d - c
+        assert np.allclose(last, np.maximum((points - c) / width, 0) if width else 0)
+    slopes = layer.backward(np.ones_like(Y))
+    assert slopes[points < -6.5].size == 0
+    assert slopes[np.isclose(points, 0.5), 0] == 1
+    assert slopes[np.isclose(points, 2), 0] == 0.5
+
+
+@pytest.mark.nojit
+def test_edges_have_as_many_rows_between_them() -> None:
+    edges = quantile_edges(X, 8)
+    for column, own in enumerate(edges):
+        counts, _ = np.histogram(X[:, column], own)
+        assert counts.min() >= 24
+        assert counts.max() <= 26
+    few = np.repeat([[0.0], [1.0], [4.0]], 10, axis=0)
+    assert quantile_edges(few, 4) == [[0.0, 1.0, 4.0, 4.0, 4.0]]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("edges", "text"),
+    [
+        (3, "edges for each column, got int"),
+        ([[0.0, 1.0], [0.0]], "edges as numbers, as many for each column"),
+        ([["a", "b"]], "edges as numbers"),
+        ([[0.0]], "at least two edges for each column, got fewer"),
+        ([], "at least two edges for each column, got fewer"),
+        ([[1.0, 0.0]], "finite edges in ascending order"),
+        ([[0.0, np.inf]], "finite edges in ascending order"),
+    ],
+)
+def test_edges_that_cannot_be_are_refused(edges: Any, text: str) -> None:
+    with pytest.raises((InputError, TypeError), match=f"^PiecewiseLinear: expected {text}"):
+        PiecewiseLinear(edges)
+
+
+@pytest.mark.nojit
+def test_a_parametric_activation_mixes_with_its_input() -> None:
+    layer = ParametricActivation("tanh", 0.25)
+    assert np.allclose(layer.forward(X), 0.75 * X + 0.25 * np.tanh(X))
+    none = ParametricActivation("selu", 0.0)
+    assert np.array_equal(none.forward(X), X)
+
+
+def test_initial_weights_follow_the_activation_inside() -> None:
+    network = Network([Dense(6, 300), ParametricActivation("relu"), Dense(1)], "mse")
+    assert isinstance(network.layers[0].used_initializer, initializers.HeUniform)  # type: ignore[attr-defined]
+
+
+def deep() -> list[Any]:
+    first = Columns(([0, 1, 2], [GroupedDense(4), Cosine()]), ([2, 3], [Dense(5), ReLU()]))
+    own = {"initializer": "unit_variance", "bias_initializer": "he_plus"}
+    return [Scale(), first, Residual([Dense(19, **own)]), Dense(9, **own), ReLU(), Dense(3, **own)]
+
+
+@pytest.mark.nojit
+def test_initial_values_suit_the_data_layer_after_layer() -> None:
+    network = Network(deep(), random_state=1, dtype="float64").initialize(X)
+    values = X
+    for layer in network.layers:
+        if isinstance(layer, Dense):
+            linear = values @ layer.W
+            assert np.allclose(linear.std(axis=0), 1)
+            assert (linear.min(axis=0) < -layer.b).all()
+            assert (-layer.b < linear.max(axis=0)).all()
+        values = layer.forward(values)
+    again = Network(deep(), random_state=1, dtype="float64").initialize(X)
+    other = Network(deep(), random_state=1, dtype="float64").initialize(X, random_state=2)
+    assert np.array_equal(network.params, again.params)
+    assert not np.array_equal(network.params, other.params)
+
+
+@pytest.mark.nojit
+def test_many_rows_are_drawn_from() -> None:
+    many = np.concatenate([X] * 60)  # 12,000
+    network = Network([Dense(30, initializer="unit_variance"), Dense(2)]).initialize(many)
+    assert np.allclose((many @ network.layers[0].W).std(axis=0), 1, rtol=0.05)  # type: ignore[attr-defined]
+
+
+@pytest.mark.nojit
+def test_initialize_refuses_other_columns_and_changes_nothing() -> None:
+    network = Network([Dense(6, 2)])
+    before = network.params.copy()
+    for wrong in (X[:, :3], np.full((2, 6), np.nan)):
+        with pytest.raises(InputError, match=r"^Network\.initialize: expected"):
+            network.initialize(wrong)
+    assert np.array_equal(network.params, before)
+
+
+@pytest.mark.nojit
+def test_a_unit_that_never_changes_keeps_finite_weights() -> None:
+    W = initializers.UnitVariance().draw_for(np.random.default_rng(0), np.zeros((5, 3)), 4)
+    assert np.isfinite(W).all()
+    assert W.any()
