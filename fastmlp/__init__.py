@@ -41,6 +41,7 @@ _MODULES = {
     "estimators": [
         "MLPClassifier", "MLPRegressor", "LossCurveDisplay", "WeightsDisplay",
     ],
+    "estimators.tabular": ["TabularClassifier", "TabularRegressor"],
     "estimators.search": ["SearchCV", "SearchDisplay", "search_space"],
     "io.interchange": ["to_torch", "from_torch", "from_sklearn"],
     "io.onnx_export": ["to_onnx"],
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from .estimators.search import SearchCV as SearchCV
     from .estimators.search import SearchDisplay as SearchDisplay
     from .estimators.search import search_space as search_space
+    from .estimators.tabular import TabularClassifier as TabularClassifier
+    from .estimators.tabular import TabularRegressor as TabularRegressor
     from .extending.compiled import compiled_activation as compiled_activation
     from .extending.compiled import compiled_link as compiled_link
     from .extending.compiled import compiled_loss as compiled_loss

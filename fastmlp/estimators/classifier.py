@@ -29,7 +29,7 @@ from ..registry import checked_keywords
 from . import class_weights
 from .base import BaseMLP, is_stochastic
 from .docs import documented
-from .parameters import CONSTRAINTS
+from .parameters import CONSTRAINTS, take
 from .plain import are_plain_labels
 from .scores import accuracy
 from .stochastic import Validation
@@ -113,7 +113,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_threads: Any = None,
         dtype: Any = None,
     ) -> None:
-        self._take(locals())
+        take(self, locals())
 
     @available_if(is_stochastic)
     def partial_fit(

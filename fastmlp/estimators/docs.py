@@ -127,15 +127,20 @@ feature_names_in_ : ndarray of shape (n_features,)
     Their names, if it had any."""
 
 
-def documented(cls: type[T]) -> type[T]:
-    """Class decorator: insert the shared text, and put parameters in the signature's order."""
+def insert(cls: type[T], parameters: str, attributes: str) -> type[T]:
+    """Insert shared text into a class's docstring, with parameters in the signature's order."""
     if not cls.__doc__:  # python -OO
         return cls
-    text = inspect.cleandoc(cls.__doc__).replace("{attributes}", ATTRIBUTES)
+    text = inspect.cleandoc(cls.__doc__).replace("{attributes}", attributes)
     before, rule, rest = text.partition("Parameters\n----------\n")
     section, gap, after = rest.partition("\n\n")
-    entries = re.split(r"\n(?=\S)", section.replace("{parameters}", PARAMETERS))
+    entries = re.split(r"\n(?=\S)", section.replace("{parameters}", parameters))
     order = list(inspect.signature(cls).parameters)
     entries.sort(key=lambda entry: order.index(re.split(r"\W", entry)[0]))
     cls.__doc__ = before + rule + "\n".join(entries) + gap + after
     return cls
+
+
+def documented(cls: type[T]) -> type[T]:
+    """Class decorator: insert the text that both estimators share."""
+    return insert(cls, PARAMETERS, ATTRIBUTES)

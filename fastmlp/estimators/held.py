@@ -36,12 +36,6 @@ class HoldsNetwork(EnsembleMixin, ClassNamePrefixFeaturesOutMixin, TransformerMi
     _progress: Progress | None = None
     n_outputs_: int
 
-    def _take(self, arguments: dict[str, Any]) -> None:
-        """Set the constructor's arguments as attributes, unchanged."""
-        for name, value in arguments.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
-
     # ------------------------------------------------------------------ what a subclass says
 
     def _loss(self) -> Loss:

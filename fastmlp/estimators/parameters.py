@@ -198,3 +198,10 @@ def optimizer_for(estimator: Any) -> Optimizer:
     if e.solver == "rmsprop":
         return RMSprop(rho=float(e.momentum), epsilon=float(e.epsilon), **common)
     return Adagrad(epsilon=float(e.epsilon), **common)
+
+
+def take(estimator: Any, arguments: dict[str, Any]) -> None:
+    """Set a constructor's arguments as attributes, unchanged."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)

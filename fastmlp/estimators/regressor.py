@@ -25,7 +25,7 @@ from ..registry import checked_keywords
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .edge import weights_of_samples
-from .parameters import CONSTRAINTS
+from .parameters import CONSTRAINTS, take
 from .plain import are_plain_numbers
 from .scores import (
     d2_of_absolute_error,
@@ -157,7 +157,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_threads: Any = None,
         dtype: Any = None,
     ) -> None:
-        self._take(locals())
+        take(self, locals())
 
     @available_if(is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:

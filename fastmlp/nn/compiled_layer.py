@@ -14,8 +14,11 @@ import numpy as np
 
 from ..kernels import plan
 from ..kernels.compiler.calls import Kernel
+from ..kernels.compiler.jit import in_python
 from ..kernels.compiler.memory import address_of, aligned_zeros
 from ..kernels.ops.kind import Kind, Sizes
+from ..kernels.products import blocking
+from ..kernels.products.tiles import tile_width_of
 from ..kernels.rules.activations import activation, identity
 from ..kernels.step.alone import run_op
 from .layer import Layer
@@ -85,6 +88,8 @@ class _Alone:
         self.gradient = np.empty((self.n, max(n_in, n_out)), dtype)
         self.turn, self.options = np.zeros(plan.TURN_BYTES, np.uint8), np.array(layer.options)
         self.positions = np.arange(self.n, dtype=np.int32)
+        self.zeros = np.zeros(max(n_out, in_python(tile_width_of)(dtype.itemsize)), dtype)
+        self.panel = np.empty(blocking.room(n_in, n_out, dtype.itemsize), dtype)
         before["values"] = self._at(X, "X")
         op["values"], op["slopes"] = self._at(self.values), self._at(self.slopes)
         op["kept"], op["options"] = self._at(self.kept), self._at(self.options)
@@ -115,7 +120,8 @@ class _Alone:
         call["batch_size"] = call["rows_per_step"] = self.n
         crew["n_threads"], crew["shared"], crew["turns"] = 1, -1, self._at(self.turn)
         space["gradient"], space["gradient_width"] = self._at(self.gradient), self.gradient.shape[1]
-        space["positions"] = self._at(self.positions)
+        space["positions"], space["zeros"] = self._at(self.positions), self._at(self.zeros)
+        space["panels"] = self._at(self.panel)
         self.job_at = self._at(self.job)
 
     def _run(self, kernel: Kernel) -> None:

@@ -13,9 +13,13 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError, counted
 from ..inputs import checks
+from ..kernels.compiler.calls import Kernel
 from ..kernels.ops import grouped, piecewise
 from ..kernels.ops.kind import Kind
+from ..kernels.products import matmul, narrow
+from ..kernels.tuning import FEW_COLUMNS
 from .compiled_layer import CompiledLayer
+from .dense import product_for
 from .initializers import INITIALIZERS, Initializer
 from .layer import LAYERS
 
@@ -65,8 +69,6 @@ class GroupedDense(CompiledLayer):
     """
 
     name: ClassVar[str] = "grouped_dense"
-    kind: ClassVar[Kind] = grouped.KIND
-    is_before_activation: ClassVar[bool] = False
     units: int
     group_size: int = 1
     initializer: Any = "lecun_normal"
@@ -80,8 +82,24 @@ class GroupedDense(CompiledLayer):
         self.bias_initializer: Initializer = INITIALIZERS.make(self.bias_initializer, Initializer)
 
     @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        """The kernels for groups of its size."""
+        return grouped.KIND if self.group_size > 1 else grouped.OF_ONE
+
+    @property
     def options(self) -> tuple[float, ...]:
         return (float(self.group_size),)
+
+    @property
+    def kernels(self) -> dict[str, Kernel]:
+        if self.group_size == 1:
+            return {}
+        few = self.units <= FEW_COLUMNS
+        return {
+            "product": product_for(self.units),
+            "back_product": matmul.product_of_panel,
+            "weight_gradient": narrow.weight_gradient if few else matmul.weight_gradient,
+        }
 
     def build(self, n_in: int) -> int:
         if n_in % self.group_size:

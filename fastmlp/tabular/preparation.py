@@ -6,9 +6,9 @@ one column each if there are few, and numbers for an embedding if there are many
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -145,8 +145,6 @@ class Preparation:
     center: np.ndarray
     scale: np.ndarray
 
-    MOST: ClassVar[int] = 2**24  # whole numbers up to here are exact in float32
-
     @classmethod
     def learn(cls, where: str, frame: Frame, max_one_hot: int) -> Preparation:
         """Learn from a table.
@@ -165,8 +163,8 @@ class Preparation:
             raise InputError(
                 where, "at least one column that is not constant", "none", "pass other columns"
             )
-        block = made._continuous(frame)
-        made.center, made.scale = _center_and_scale(block)
+        found = [_center_and_scale(values) for values in made._continuous(frame.columns)]
+        made.center, made.scale = np.array(found).reshape(-1, 2).T.copy()
         return made
 
     @property
@@ -184,14 +182,14 @@ class Preparation:
                 n_flags += 1 if len(plan.levels) == 2 else len(plan.levels)
         return Layout(n_numbers, n_flags, n_codes, n_levels, tuple(unknown))
 
-    def _continuous(self, frame: Frame) -> np.ndarray:
-        """Numbers and flags (n, n_numbers + n_flags) as they are."""
-        pairs = list(zip(self.plans, frame.columns, strict=True))
-        found = [part for plan, column in pairs for part in plan.numbers(column)]
-        found += [part for plan, column in pairs for part in plan.flags(column)]
-        return np.column_stack(found) if found else np.empty((frame.n_rows, 0))
+    def _continuous(self, columns: Sequence[Column]) -> Iterator[np.ndarray]:
+        """Numbers, then flags, as they are: one column after the other."""
+        for plan, column in zip(self.plans, columns, strict=True):
+            yield from plan.numbers(column)
+        for plan, column in zip(self.plans, columns, strict=True):
+            yield from plan.flags(column)
 
-    def transform(self, where: str, frame: Frame) -> np.ndarray:
+    def transform(self, where: str, frame: Frame, rows: np.ndarray | None = None) -> np.ndarray:
         """The inputs of a network.
 
         Parameters
@@ -200,6 +198,8 @@ class Preparation:
             For errors.
         frame : Frame
             With the columns of training, in any order if they have names.
+        rows : ndarray of shape (n,), optional
+            Numbers of the rows, in their order; by default all.
 
         Returns
         -------
@@ -207,16 +207,24 @@ class Preparation:
             Float32.
         """
         frame = frames.in_order(where, frame, self.names, len(self.plans))
-        frame = Frame(frame.names, list(map(_as_planned, self.plans, frame.columns)), frame.n_rows)
-        layout = self.layout
-        block = (self._continuous(frame) - self.center) * self.scale
-        prepared = np.empty((frame.n_rows, layout.n_columns), np.float32)
-        n_continuous = block.shape[1]
-        prepared[:, :n_continuous] = clipped(np.nan_to_num(block, nan=0.0))
-        coded = [pair for pair in zip(self.plans, frame.columns, strict=True) if pair[0].as_codes]
-        for place, (plan, column) in enumerate(coded):
-            prepared[:, n_continuous + place] = layout.unknown[place] + plan.codes(column)
+        columns, layout = list(map(_as_planned, self.plans, frame.columns)), self.layout
+        if rows is not None:
+            columns = [Column(column.kind, column.values[rows]) for column in columns]
+        n_rows = frame.n_rows if rows is None else rows.size
+        prepared = np.empty((n_rows, layout.n_columns), np.float32)
+        for place, values in enumerate(self._continuous(columns)):
+            prepared[:, place] = self._scaled(place, values)
+        place, number = layout.n_numbers + layout.n_flags, 0
+        for plan, column in zip(self.plans, columns, strict=True):
+            if plan.as_codes:
+                prepared[:, place + number] = layout.unknown[number] + plan.codes(column)
+                number += 1
         return prepared
+
+    def _scaled(self, place: int, values: np.ndarray) -> np.ndarray:
+        """A column of numbers or flags, centred, scaled and clipped; 0 for what is missing."""
+        moved = (values - self.center[place]) * self.scale[place]
+        return clipped(np.where(np.isnan(moved), 0.0, moved))
 
 
 def clipped(values: np.ndarray) -> np.ndarray:
@@ -264,21 +272,17 @@ def _as_planned(plan: ColumnPlan, column: Column) -> Column:
     )
 
 
-def _center_and_scale(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Medians, and reciprocals of distances of quartiles or, where these are equal, of half ranges.
+def _center_and_scale(values: np.ndarray) -> tuple[float, float]:
+    """Median, and reciprocal of the distance of the quartiles or, if 0, of half the range.
 
     Infinities count as the largest numbers there are.
     """
-    if block.shape[1] == 0:
-        return np.zeros(0), np.zeros(0)
-    block = np.clip(block, -np.finfo(np.float64).max, np.finfo(np.float64).max)
-    low, center, high = np.nanquantile(block, [0.25, 0.5, 0.75], axis=0)
+    largest = np.finfo(np.float64).max
+    known = np.clip(values[~np.isnan(values)], -largest, largest)
+    low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
     with np.errstate(over="ignore"):
-        spread = high - low
-        half = 0.5 * (np.nanmax(block, axis=0) - np.nanmin(block, axis=0))
-    spread = np.where(spread > 0, spread, half)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-    return center, scale
+        spread = high - low if high > low else 0.5 * (known.max() - known.min())
+    return float(center), float(1.0 / spread) if spread > 0 else 0.0
 
 
 def as_fields(preparation: Preparation) -> dict[str, Any]:

@@ -1,19 +1,28 @@
 """GroupedDense: groups of neighbouring columns, each with a dense product of its own.
 
-Row i of W has the weights of input i for the d outputs of its group. With one column in a group,
-y = x W + b is a line for each output.
+Row i of W has the weights of input i for the d outputs of its group. Groups of one column, whose
+products are lines, have kernels of their own; others use the tiles of dense layers, group by group.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import interfaces
+from ..compiler.calls import Kernel
 from ..compiler.jit import doubles, itemsize, jit, numbers
+from ..products import matmul
+from ..products.blocking import Packing
+from ..products.tiles import tile_width
 from ..step import shares
 from ..tuning import HOT_NUMBERS
-from ..views import Block
+from ..views import Block, Inputs, Matrix, Panels, Tools, Weights
 from . import common
+from .dense import panel_of
 from .kind import Kind
 from .parameters import bias_gradient, gradient_place, use_gradient
+
+_weight_gradient = interfaces.WEIGHT_GRADIENT.call
 
 
 @jit
@@ -23,87 +32,140 @@ def _group_size(op):
 
 
 @jit
-def _weights(turn, s, one):
-    """W, row after row."""
-    op = turn.ops[s]
-    at = turn.model["params"] + op["weights"] * itemsize(one)
-    return numbers(at, op["weight_rows"] * op["weight_width"], one)
+def _tools(turn, s, product):
+    """What products need besides their operands."""
+    space = turn.space
+    return Tools(product, space["zeros"], space["positions"], panel_of(turn), Packing(0, 0))
 
 
 @jit
-def _add_product(x, factors, values):
-    """values[o] += x factors[o]."""
-    for o in range(values.size):
-        values[o] += x * factors[o]
+def _weights_of_group(turn, s, group, one):
+    """The weights and biases of a group."""
+    op, size, params = turn.ops[s], itemsize(one), turn.model["params"]
+    d, n = op["weight_width"], _group_size(op)
+    return Weights(
+        params + (op["weights"] + group * n * d) * size, d,
+        params + (op["biases"] + group * d) * size, n, d,
+    )  # fmt: skip
 
 
 @interfaces.OP.kernel
 def forward(turn, s, one):
     """This thread's rows times W, group by group."""
-    block, op, d = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["weight_width"]
-    x, weights, biases = (
-        common.inputs_of(turn, s, one), _weights(turn, s, one), common.biases_of(turn, s, one),
-    )  # fmt: skip
-    size, n_in = _group_size(op), op["n_in"]
-    for r in range(block.first, block.last):
-        row, values = (
-            common.row_of(x, r, n_in, one),
-            common.row_at(op["values"], r, op["n_out"], one),
-        )
-        for j in range(values.size):
-            values[j] = biases[j]
-        for i in range(n_in):
-            start = i // size * d
-            _add_product(row[i], weights[i * d : (i + 1) * d], values[start : start + d])
+    block, op, size = shares.my_block(turn, s, one), turn.ops[s], itemsize(one)
+    x, d, n = common.inputs_of(turn, s, one), op["weight_width"], _group_size(op)
+    tools, columns = _tools(turn, s, op["product"]), Block(block.first, block.last, 0, d)
+    for group in range(op["n_in"] // n):
+        inputs = Inputs(x.at + group * n * size, x.stride, x.order)
+        out = Matrix(op["values"] + group * d * size, op["n_out"])
+        weights = _weights_of_group(turn, s, group, one)
+        matmul.dense_forward(tools, inputs, columns, weights, out, one)
     common.finish_forward(turn, s, block, one)
 
 
 @interfaces.OP.kernel
 def backward(turn, s, one):
     """The gradient of this thread's rows of the inputs."""
+    block, op, size = shares.my_block(turn, s, one), turn.ops[s], itemsize(one)
+    d, n, positions = op["weight_width"], _group_size(op), turn.space["positions"]
+    gradient = common.source_gradient(turn, s, block.first, one)
+    tools, columns = _tools(turn, s, op["back_product"]), Block(block.first, block.last, 0, n)
+    for group in range(op["n_in"] // n):
+        slopes = Inputs(op["slopes"] + group * d * size, op["n_out"] * size, positions)
+        out = Matrix(gradient + group * n * size, op["n_in"])
+        weights = _weights_of_group(turn, s, group, one)
+        matmul.input_gradient(tools, slopes, columns, weights, out, one)
+
+
+@jit
+def _sums_of_groups(turn, s, first, last, grads, one):
+    """The gradient of rows first..last of W, at the address `grads`."""
+    op, size, x = turn.ops[s], itemsize(one), common.inputs_of(turn, s, one)
+    d, n, panel_bytes = op["weight_width"], _group_size(op), tile_width(one) * size
+    begin = first
+    while begin < last:
+        group = begin // n
+        end = min(last, (group + 1) * n)
+        slopes = Panels(op["slopes"] + group * d * size, op["n_out"], panel_bytes)
+        _weight_gradient(op["weight_gradient"], (
+            Inputs(x.at + begin * size, x.stride, x.order), turn.batch, slopes, end - begin, d,
+            Matrix(grads + (begin - first) * d * size, d), one,
+        ))  # fmt: skip
+        begin = end
+
+
+# ---------------------------------------------------------------- groups of one column
+
+
+@interfaces.OP.kernel
+def forward_of_one(turn, s, one):
+    """A line for each output."""
     block, op, d = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["weight_width"]
-    weights, size = _weights(turn, s, one), _group_size(op)
+    size, x, biases = itemsize(one), common.inputs_of(turn, s, one), common.biases_of(turn, s, one)
+    at = turn.model["params"] + op["weights"] * size
+    for r in range(block.first, block.last):
+        row, values = common.row_of(x, r, op["n_in"], one), op["values"] + r * op["n_out"] * size
+        for i in range(op["n_in"]):
+            value, place = row[i], i * d * size
+            factors, found = numbers(at + place, d, one), numbers(values + place, d, one)
+            shifts = biases[i * d : (i + 1) * d]
+            for j in range(d):
+                found[j] = value * factors[j] + shifts[j]
+    common.finish_forward(turn, s, block, one)
+
+
+@interfaces.OP.kernel
+def backward_of_one(turn, s, one):
+    """The gradient of this thread's rows of the inputs: sums over each column's outputs."""
+    block, op, d = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["weight_width"]
+    at = turn.model["params"] + op["weights"] * itemsize(one)
+    weights = numbers(at, op["n_out"], one)
     gradient = common.source_gradient(turn, s, block.first, one)
     for r in range(block.first, block.last):
-        slopes, found = (
-            common.row_at(op["slopes"], r, op["n_out"], one),
-            common.row_at(gradient, r, op["n_in"], one),
-        )
+        slopes = common.row_at(op["slopes"], r, op["n_out"], one)
+        found = common.row_at(gradient, r, op["n_in"], one)
         for i in range(op["n_in"]):
-            start, total = i // size * d, type(one)(0)
-            for o in range(d):
-                total += slopes[start + o] * weights[i * d + o]
+            total = type(one)(0)
+            for j in range(i * d, (i + 1) * d):
+                total += slopes[j] * weights[j]
             found[i] = total
 
 
 @jit
-def _sum_products(turn, s, first, last, grads, one):
-    """The gradient of rows first..last of W, at the address `grads`: sums over the batch."""
+def _sums_of_columns(turn, s, first, last, grads, one):
+    """As `_sums_of_groups`."""
     op, x, d = turn.ops[s], common.inputs_of(turn, s, one), turn.ops[s]["weight_width"]
-    size, found = _group_size(op), numbers(grads, (last - first) * d, one)
-    for j in range(found.size):
-        found[j] = 0
+    size, every = itemsize(one), numbers(grads, (last - first) * d, one)
+    for j in range(every.size):
+        every[j] = 0
     for r in range(turn.batch):
-        row, slopes = (
-            common.row_of(x, r, op["n_in"], one),
-            common.row_at(op["slopes"], r, op["n_out"], one),
-        )
+        row, slopes = common.row_of(x, r, op["n_in"], one), op["slopes"] + r * op["n_out"] * size
         for i in range(first, last):
-            start, place = i // size * d, (i - first) * d
-            _add_product(row[i], slopes[start : start + d], found[place : place + d])
+            value, found = row[i], numbers(grads + (i - first) * d * size, d, one)
+            dy = numbers(slopes + i * d * size, d, one)
+            for j in range(d):
+                found[j] += value * dy[j]
 
 
-@interfaces.OP.kernel
-def gradient(turn, s, one):
-    """Gradient of this thread's rows of W, block by block, each updated while cached; then of b."""
-    op, d = turn.ops[s], turn.ops[s]["weight_width"]
-    mine, height = shares.my_weight_rows(turn, s), max(1, HOT_NUMBERS // d)
-    for first in range(mine[0], mine[1], height):
-        last = min(mine[1], first + height)
-        grads, _ = gradient_place(turn, op["weights"] + first * d, d, d, one)
-        _sum_products(turn, s, first, last, grads, one)
-        use_gradient(turn, s, Block(first, last, 0, d), grads, d, one)
-    bias_gradient(turn, s, one)
+# ---------------------------------------------------------------- gradients of the parameters
 
 
-KIND = Kind(forward, backward, gradient)
+def _gradient_with(sums: Any, name: str) -> Kernel:
+    def gradient(turn, s, one):
+        """Of this thread's rows of W, block by block, each updated while cached; then of b."""
+        op, d = turn.ops[s], turn.ops[s]["weight_width"]
+        mine, height = shares.my_weight_rows(turn, s), max(1, HOT_NUMBERS // d)
+        for first in range(mine[0], mine[1], height):
+            last = min(mine[1], first + height)
+            grads, _ = gradient_place(turn, op["weights"] + first * d, d, d, one)
+            sums(turn, s, first, last, grads, one)
+            use_gradient(turn, s, Block(first, last, 0, d), grads, d, one)
+        bias_gradient(turn, s, one)
+
+    return interfaces.OP.kernel(gradient, name)
+
+
+KIND = Kind(forward, backward, _gradient_with(_sums_of_groups, "grouped_gradient"))
+OF_ONE = Kind(
+    forward_of_one, backward_of_one, _gradient_with(_sums_of_columns, "gradient_of_single_columns")
+)

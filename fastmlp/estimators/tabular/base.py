@@ -1,0 +1,405 @@
+"""The common base of both tabular estimators: reading a table, the rows of each network, answers.
+
+What they learn about the table is a `Preparation`, what they make of it is a `Recipe`.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    check_array,
+    check_is_fitted,
+)
+
+from ...errors import InputError, counted
+from ...inputs import checks
+from ...inputs.targets import TargetCoder
+from ...network import Network
+from ...serving import evaluation
+from ...tabular import frames
+from ...tabular.frames import Frame
+from ...tabular.preparation import Preparation
+from ...tabular.recipes import RECIPES, Plan, Setting, network_for, recipe_of
+from ..edge import held_out_names, weights_of_samples
+from .metrics import Metric, metric_of
+from .training import Data, One, Options, epochs_within, train
+
+_WHOLE = Interval(Integral, 1, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class Split(NamedTuple):
+    """Rows of a network: slices or numbers; None for no held-out rows."""
+
+    train: Any
+    held_out: Any
+
+
+class BaseTabular(BaseEstimator):
+    """Base of TabularClassifier and TabularRegressor."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "recipe": [StrOptions(set(RECIPES))],
+        "metric": [str, callable],
+        "hidden_layer_sizes": ["array-like", None],
+        "learning_rate_init": [_POSITIVE, None],
+        "max_iter": [_WHOLE, None],
+        "batch_size": [_WHOLE, None],
+        "categorical_features": ["array-like", None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_members": [_WHOLE],
+        "n_folds": [Interval(Integral, 2, None, closed="left"), None],
+        "time_limit": [_POSITIVE, None],
+        "random_state": ["random_state"],
+        "n_threads": [_WHOLE, None],
+        "verbose": ["verbose"],
+    }
+    _task: ClassVar[str]
+    _metrics: ClassVar[dict[str, Metric]]
+    _reads_prepared = False
+    recipe: Any
+    metric: Any
+    hidden_layer_sizes: Any
+    learning_rate_init: Any
+    max_iter: Any
+    batch_size: Any
+    categorical_features: Any
+    validation_fraction: Any
+    n_members: Any
+    n_folds: Any
+    time_limit: Any
+    random_state: Any
+    n_threads: Any
+    verbose: Any
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    def _learn_targets(self, y: Any) -> np.ndarray:
+        """y as networks learn it."""
+        raise NotImplementedError
+
+    def _targets_of(self, y: Any) -> np.ndarray:
+        """Other targets, of held-out rows, in the same way."""
+        raise NotImplementedError
+
+    def _prepare_targets(self, y: np.ndarray, train: Any) -> np.ndarray:
+        """Targets for the networks, given which rows they are trained on."""
+        return y
+
+    def _weights(self, y: np.ndarray, sample_weight: Any) -> Any:
+        """Sample weights, with those of classes."""
+        return sample_weight
+
+    def _coder(self) -> TargetCoder | None:
+        """How networks read the targets."""
+        raise NotImplementedError
+
+    def _n_network_outputs(self) -> int:
+        raise NotImplementedError
+
+    def _smoothing(self, metric: Metric) -> float:
+        return 0.0
+
+    def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
+        """Answers of a network to prepared rows."""
+        raise NotImplementedError
+
+    def _finish(self, splits: Sequence[Split], data: Data) -> None:
+        """What is learnt from the held-out rows after training."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : data frame, array or dict of columns of shape (n, n_features)
+            A frame of pandas, polars or Arrow as it is: numbers, booleans, texts, categories,
+            dates, with missing values.
+        y : array of shape (n,), or (n, n_targets) for a regressor
+            Labels or numbers, none missing.
+        sample_weight : array of shape (n,), optional
+            Weights of the rows; by default equal ones.
+        X_val, y_val, sample_weight_val : as X, y and sample_weight, optional
+            Rows by which the best epoch is chosen, instead of a part of the training rows.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used, before the model changes.
+        """
+        before = self.__dict__.copy()
+        try:
+            return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Any:
+        started, where = time.perf_counter(), f"{type(self).__name__}.fit"
+        recipe, metric = recipe_of(where, self.recipe), metric_of(where, self.metric, self._metrics)
+        frame = self._read(where, X, reset=True)
+        targets = self._learn_targets(y)
+        checks.same_length(where, "y", targets, frame.n_rows)
+        weights = self._weights(targets, weights_of_samples(where, sample_weight, targets))
+        random = check_random_state(self.random_state)
+        given = self._read_held_out(where, held_out)
+        splits, order = self._splits(where, targets, given, random)
+        learnt = order if order is None else order[splits[0].train]
+        self.preparation_ = Preparation.learn(where, _rows_of(frame, learnt), recipe.max_one_hot)
+        data = self._data(where, frame, targets, weights, given, order)
+        data = data._replace(y=self._prepare_targets(data.y, splits[0].train))
+        ones = self._networks_for(recipe, metric, splits, data, random)
+        options = self._options(recipe, metric)
+        if self.time_limit is not None:
+            left = self.time_limit - (time.perf_counter() - started)
+            epochs = epochs_within(left, ones[0], len(ones), data, options)
+            options = options._replace(epochs=epochs)
+        histories = train(ones, data, options)
+        for history in histories:
+            if history.stopped == "failed":
+                raise InputError(where, "a loss that stays finite", "another", history.error)
+        self.networks_ = [one.network for one in ones]
+        self.histories_, self.n_iter_ = histories, max(history.epochs for history in histories)
+        self._finish([Split(one.train, one.held_out) for one in ones], data)
+        return self
+
+    def _read(self, where: str, X: Any, reset: bool = False) -> Frame:
+        """A table as columns; scikit-learn's own checks where they apply."""
+        if not hasattr(X, "columns") and not hasattr(X, "keys"):
+            X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")
+        if reset or not hasattr(X, "columns"):
+            if not hasattr(X, "keys") or hasattr(X, "columns"):
+                _check_feature_names(self, X, reset=reset)
+                _check_n_features(self, X, reset=reset)
+            elif reset:
+                self.n_features_in_ = len(X)
+        if reset:
+            self._as_texts = self._categorical(where, X)
+        return frames.read(where, X, self._as_texts)
+
+    def _categorical(self, where: str, X: Any) -> frozenset[int]:
+        """Numbers of the columns whose numbers are names of categories."""
+        chosen = self.categorical_features
+        if chosen is None:
+            return frozenset()
+        values = np.asarray(chosen)
+        if values.dtype.kind == "b":
+            if values.size != self.n_features_in_:
+                raise InputError(
+                    where, f"categorical_features as a mask of {self.n_features_in_}",
+                    f"{values.size}", "pass one for each column",
+                )  # fmt: skip
+            return frozenset(np.flatnonzero(values).tolist())
+        if values.dtype.kind in "iu":
+            if values.size and not (values.min() >= 0 and values.max() < self.n_features_in_):
+                raise InputError(
+                    where, f"categorical_features below {self.n_features_in_}", "others",
+                    "count columns from 0",
+                )  # fmt: skip
+            return frozenset(values.tolist())
+        names = list(getattr(X, "columns", X.keys() if hasattr(X, "keys") else []))
+        missing = [name for name in chosen if name not in names]
+        if missing:
+            raise InputError(
+                where, "categorical_features that are columns of X",
+                f"{counted(len(missing), 'other name')}", "check their spelling",
+            )  # fmt: skip
+        return frozenset(names.index(name) for name in chosen)
+
+    def _read_held_out(self, where: str, held_out: tuple[Any, Any, Any]) -> Any:
+        X, y, sample_weight = held_out
+        if X is None and y is None:
+            return None
+        if X is None or y is None:
+            raise InputError(where, "X_val and y_val", "one of them", "pass both or none")
+        if self.n_folds is not None:
+            raise InputError(where, "either n_folds or X_val", "both", "leave one of them out")
+        with held_out_names():
+            frame, targets = self._read(where, X), self._targets_of(y)
+            checks.same_length(where, "y", targets, frame.n_rows)
+            weights = self._weights(targets, weights_of_samples(where, sample_weight, targets))
+        return frame, targets, weights
+
+    def _splits(
+        self, where: str, targets: np.ndarray, given: Any, random: np.random.RandomState
+    ) -> tuple[list[Split], np.ndarray | None]:
+        """The rows of each fold, and the order of all rows in which they are slices, or None."""
+        n, labels = len(targets), self._labels(targets)
+        if given is not None:
+            return [Split(slice(0, n), slice(n, n + len(given[1])))], None
+        if self.n_folds is not None:
+            if self.n_folds > n:
+                raise InputError(
+                    where, f"at least {counted(self.n_folds, 'row')}, one for each fold", f"{n}",
+                    "pass fewer n_folds",
+                )  # fmt: skip
+            seed = random.randint(2**31 - 1)
+            kind = KFold if labels is None else StratifiedKFold
+            folds = kind(self.n_folds, shuffle=True, random_state=seed)
+            return [Split(*pair) for pair in folds.split(targets, labels)], None
+        if n < 2:
+            raise ValueError(f"{where}: Found array with {n} sample(s), at least 2 are needed")
+        size = min(n - 1, max(1, round(self.validation_fraction * n)))
+        if labels is not None:
+            size = max(size, np.unique(labels).size)
+        train, held_out = train_test_split(
+            np.arange(n), test_size=size, random_state=random, stratify=labels
+        )
+        order = np.concatenate([train, held_out])
+        return [Split(slice(0, train.size), slice(train.size, n))], order
+
+    def _labels(self, targets: np.ndarray) -> np.ndarray | None:
+        """Labels for a stratified split, or None."""
+        return None
+
+    def _data(
+        self, where: str, frame: Frame, targets: np.ndarray, weights: Any, given: Any,
+        order: np.ndarray | None,
+    ) -> Data:  # fmt: skip
+        """The prepared table: training rows, then those that are held out."""
+        X = self.preparation_.transform(where, frame, order)
+        if order is not None:
+            targets, weights = targets[order], None if weights is None else weights[order]
+        if given is not None:
+            X = np.concatenate([X, self.preparation_.transform(where, given[0])])
+            if (weights is None) != (given[2] is None):
+                weights = np.ones(len(targets)) if weights is None else weights
+                given = (*given[:2], np.ones(len(given[1])) if given[2] is None else given[2])
+            weights = None if weights is None else np.concatenate([weights, given[2]])
+            targets = np.concatenate([targets, given[1]])
+        return Data(X, targets, weights)
+
+    def _networks_for(
+        self, recipe: Any, metric: Metric, splits: list[Split], data: Data, random: Any
+    ) -> list[One]:
+        hidden = self.hidden_layer_sizes
+        setting = Setting(
+            None if hidden is None else tuple(np.atleast_1d(hidden).tolist()),
+            self.learning_rate_init, self._smoothing(metric),
+        )  # fmt: skip
+        made = list[One]()
+        for _ in range(self.n_members):
+            for split in splits:
+                plan = Plan(recipe, self.preparation_.layout, self._task)
+                seed = int(random.randint(2**31 - 1))
+                network, optimizer = network_for(plan, setting, self._n_network_outputs(), seed)
+                network.initialize(data.X[split.train])
+                network.coder = self._coder()
+                made.append(One(network, optimizer, *split))
+        return made
+
+    def _options(self, recipe: Any, metric: Metric) -> Options:
+        score = None if metric.monitor else self._score_of(metric)
+        return Options(
+            self.max_iter or recipe.max_iter, self.batch_size or recipe.batch_size, metric.monitor,
+            score, self.n_threads, bool(self.verbose),
+        )  # fmt: skip
+
+    def _score_of(self, metric: Metric) -> Any:
+        """`score(network, X, y, weights)` of prepared rows."""
+        if metric.score is not None:
+            own = metric.score
+            return lambda network, X, y, weights: own(
+                self._as_given(y), self._answers_of(network, X), weights
+            )
+
+        def by_scorer(network: Network, X: np.ndarray, y: np.ndarray, weights: Any) -> float:
+            options = {} if weights is None else {"sample_weight": weights}
+            one = copy.copy(self)  # a fitted estimator of prepared rows
+            one.networks_, one.__dict__["_reads_prepared"] = [network], True
+            return float(metric.scorer(one, X, self._as_given(y), **options))
+
+        return by_scorer
+
+    def _as_given(self, y: np.ndarray) -> np.ndarray:
+        """Targets of networks as metrics read them."""
+        return y
+
+    # ------------------------------------------------------------------ answers
+
+    def _prepared(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        if self._reads_prepared:
+            return np.asarray(X)
+        where = f"{type(self).__name__}.predict"
+        return self.preparation_.transform(where, self._read(where, X))
+
+    def _mean_answers(self, prepared: np.ndarray) -> np.ndarray:
+        """The mean of all networks' answers."""
+        found = [self._answers_of(network, prepared) for network in self.networks_]
+        return found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=found[0].dtype)
+
+    def _held_out_answers(
+        self, splits: Sequence[Split], data: Data
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of held-out rows, in ascending order, and the mean answers to them."""
+        numbers, total, count = np.arange(len(data.X)), None, np.zeros(len(data.X), int)
+        for network, split in zip(self.networks_, splits, strict=True):
+            found = self._answers_of(network, data.X[split.held_out])
+            if total is None:
+                total = np.zeros((len(data.X), *found.shape[1:]), found.dtype)
+            total[split.held_out] += found
+            count[numbers[split.held_out]] += 1
+        assert total is not None
+        rows = np.flatnonzero(count)
+        shape = (-1, *(1 for _ in total.shape[1:]))
+        return rows, total[rows] / count[rows].reshape(shape).astype(total.dtype)
+
+    def _keep_held_out(self, splits: Sequence[Split], data: Data) -> np.ndarray:
+        """Keep, with folds, the answers to all rows by networks that did not learn them.
+
+        Returns absolute errors, or nothing for classes.
+        """
+        rows, answers = self._held_out_answers(splits, data)
+        self.__dict__.pop("oof_", None)
+        if self.n_folds is not None:
+            self.oof_ = answers
+        return np.abs(answers - self._as_given(data.y[rows])) if answers.ndim == 1 else answers
+
+    def _outputs(self, network: Network, X: np.ndarray, link: bool = True) -> np.ndarray:
+        return evaluation.outputs(network, X, link=link)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _rows_of(frame: Frame, rows: np.ndarray | None) -> Frame:
+    if rows is None:
+        return frame
+    columns = [frames.Column(column.kind, column.values[rows]) for column in frame.columns]
+    return Frame(frame.names, columns, rows.size)

@@ -1,0 +1,67 @@
+"""What held-out rows say about answers: a temperature for probabilities, widths of intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from ...errors import InputError
+from ...inputs import checks
+
+_HOTTEST = 20.0
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+    """The T for which softmax(logits / T) has the least log-loss (Guo et al., ICML 2017).
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, n_classes)
+        Linear outputs.
+    labels : ndarray of shape (n,)
+        Class numbers.
+    weights : ndarray of shape (n,) or None
+
+    Returns
+    -------
+    float
+        From 1/20 to 20.
+    """
+    z = logits.astype(np.float64)
+    rows = np.arange(len(z))
+
+    def loss(log_t: float) -> float:
+        scaled = z * math.exp(-log_t)
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, labels]
+        return float(np.average(losses, weights=weights))
+
+    limit = math.log(_HOTTEST)
+    return math.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x)
+
+
+def half_width(where: str, scores: np.ndarray, coverage: Any) -> float:
+    """Half the width of intervals that cover a share of rows like those of the scores.
+
+    Split conformal prediction (Lei et al., JASA 2018): the k-th smallest absolute error of n
+    held-out rows, with k = ceil((n + 1) coverage).
+
+    Parameters
+    ----------
+    where : str
+        For errors.
+    scores : ndarray of shape (n,)
+        Absolute errors of held-out rows, in ascending order.
+    coverage : float in (0, 1)
+    """
+    checks.number(where, "coverage", coverage, 0, 1, low_open=True, high_open=True)
+    k = math.ceil((scores.size + 1) * coverage)
+    if k > scores.size:
+        raise InputError(
+            where, f"more held-out rows for a coverage of {coverage:g}", f"{scores.size}",
+            "ask for less, or train with n_folds, which holds out every row once",
+        )  # fmt: skip
+    return float(scores[k - 1])

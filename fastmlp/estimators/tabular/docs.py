@@ -1,0 +1,66 @@
+"""Descriptions of parameters and attributes that both tabular estimators share.
+
+They are inserted into the docstrings, in the order of the signature.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ..docs import insert
+
+T = TypeVar("T")
+
+PARAMETERS = """\
+recipe : {"realmlp", "realmlp-simple"}, default "realmlp"
+    How networks are made and trained. The simple one has no embeddings of numbers, dropout, weight
+    decay or learned activations; it trains in two thirds of the time.
+hidden_layer_sizes : sequence of int or int, optional
+    Units of each hidden layer; by default three times 256.
+learning_rate_init : float, optional
+    The largest learning rate; by default the recipe's, from 0.04 to 0.2.
+max_iter : int, optional
+    Number of epochs; by default 256.
+batch_size : int, optional
+    Rows per step; by default 256.
+categorical_features : sequence of names, numbers or bool, optional
+    Columns whose numbers are names of categories. Texts, booleans and columns of a categorical
+    type always are.
+validation_fraction : float in (0, 1), default 0.2
+    Share of the rows to hold out, by which the best epoch is chosen, unless `X_val` or `n_folds`
+    is given.
+n_members : int, default 1
+    Networks from different starts whose answers are averaged.
+n_folds : int, optional
+    Train a network, or `n_members`, for each fold, on all other rows. Answers are averaged, and
+    those to each row by networks that have not seen it are in ``oof_``.
+time_limit : float, optional
+    Seconds for `fit`, in which as many epochs are planned as fit, up to `max_iter`. The result then
+    depends on the machine's speed.
+random_state : int, RandomState or None, default None
+    Seed of initial weights, orders, dropout, held-out rows and folds.
+n_threads : int, optional
+    By default as many as are worthwhile. Results do not depend on it.
+verbose : bool, default False
+    Whether to show a progress bar."""
+
+ATTRIBUTES = """\
+networks_ : list of Network
+    Of the prepared tables: a member for each fold, then the next member.
+histories_ : list of History
+    Losses and scores by epoch, of each network.
+preparation_ : Preparation
+    What was learnt about the columns.
+oof_ : ndarray of shape (n, ...)
+    With `n_folds`, the answers to the training rows by networks that have not seen them.
+n_iter_ : int
+    Number of epochs.
+n_features_in_ : int
+    Columns of X.
+feature_names_in_ : ndarray of shape (n_features,)
+    Their names, if it had any."""
+
+
+def documented(cls: type[T]) -> type[T]:
+    """Class decorator: insert the text that both estimators share."""
+    return insert(cls, PARAMETERS, ATTRIBUTES)

@@ -1,0 +1,101 @@
+"""Metrics by which the best epoch is chosen: those that compiled code has, and any scorer.
+
+Larger is better here, so errors are negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import metrics as sk
+from sklearn.metrics import get_scorer
+
+from ...errors import InputError, InputTypeError
+from ...inputs import checks
+
+Score = Callable[[Any, np.ndarray, Any], float]  # of y, answers and weights
+
+
+class Metric(NamedTuple):
+    """How epochs are compared.
+
+    Attributes
+    ----------
+    monitor : str
+        What `EarlyStopping` compares where compiled code can; else "".
+    score : callable or None
+        The score of y, probabilities or numbers, and weights; None where `monitor` says it.
+    scorer : callable or None
+        scikit-learn's, of a fitted estimator.
+    by_probability : bool
+        Whether probabilities count, so that smoothed labels would spoil them.
+    """
+
+    monitor: str = ""
+    score: Score | None = None
+    scorer: Any = None
+    by_probability: bool = False
+
+
+def _area(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
+    """Area under the ROC curve; of several classes, the mean of one against all others."""
+    if proba.shape[1] == 2:
+        return float(sk.roc_auc_score(y, proba[:, 1], sample_weight=weights))
+    labels, present = np.arange(proba.shape[1]), np.unique(y)
+    areas = [
+        sk.roc_auc_score(y == label, proba[:, label], sample_weight=weights)
+        for label in labels if label in present
+    ]  # fmt: skip
+    return float(np.mean(areas))
+
+
+def _brier(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
+    wrong = proba.astype(np.float64) - np.eye(proba.shape[1])[y]
+    return -float(np.average((wrong**2).sum(axis=1), weights=weights))
+
+
+def _absolute(y: np.ndarray, answers: np.ndarray, weights: Any) -> float:
+    return -float(sk.mean_absolute_error(y, answers, sample_weight=weights))
+
+
+OF_CLASSES: dict[str, Metric] = {
+    "error": Metric("validation_score"),
+    "log_loss": Metric("validation_loss", by_probability=True),
+    "auc": Metric(score=_area, by_probability=True),
+    "brier": Metric(score=_brier, by_probability=True),
+}
+OF_NUMBERS: dict[str, Metric] = {
+    "rmse": Metric("validation_loss"),
+    "mae": Metric(score=_absolute),
+}
+
+
+def metric_of(where: str, value: Any, known: dict[str, Metric]) -> Metric:
+    """The metric of a name, of scikit-learn's name of a scorer, or of a scorer.
+
+    Parameters
+    ----------
+    where : str
+        For errors.
+    value : str or callable
+    known : dict of str to Metric
+        Those of the estimator.
+    """
+    if callable(value):
+        checks.takes(where, "a metric", value, "estimator", "X", "y")
+        return Metric(scorer=value)
+    if not isinstance(value, str):
+        raise InputTypeError(
+            where, "metric as a name or a scorer", type(value).__name__, "pass a name"
+        )
+    if value in known:
+        return known[value]
+    try:
+        return Metric(scorer=get_scorer(value))
+    except (ValueError, KeyError):
+        raise InputError(
+            where, f"metric to be one of {', '.join(known)} or a name of scikit-learn's scorers",
+            repr(value), "see sklearn.metrics.get_scorer_names()",
+        ) from None  # fmt: skip

@@ -1,0 +1,173 @@
+"""Trains the networks of a tabular estimator: one on all cores, or several side by side.
+
+Where compiled code can tell the best epoch it does; other metrics are asked after each epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...engine.threads import n_cores
+from ...network import Network
+from ...training.early_stopping import EarlyStopping
+from ...training.history import History
+from ...training.many import fit_many
+from ..side_by_side import delayed, in_threads
+
+_USED = 0.9  # of a time limit, since a measured epoch is not quite like the others
+_LEAST_EPOCHS = 8
+
+
+class Data(NamedTuple):
+    """What all networks have in common.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, n_columns)
+        The prepared table.
+    y : ndarray of shape (n,) or (n, n_outputs)
+        Class numbers, or standardised numbers.
+    weights : ndarray of shape (n,) or None
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+
+    def rows(self, rows: Any) -> tuple[Any, ...]:
+        """X, y and weights of some rows; a slice copies nothing."""
+        return self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows]
+
+
+class One(NamedTuple):
+    """A network, its optimizer, and its rows: slices or numbers."""
+
+    network: Network
+    optimizer: Any
+    train: Any
+    held_out: Any
+
+
+class Options(NamedTuple):
+    """How networks are trained.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    monitor : str
+        What compiled code compares, or "".
+    score : callable or None
+        `score(network, X, y, weights)` of held-out rows, where nothing is compared there.
+    n_threads : int or None
+    verbose : bool
+    """
+
+    epochs: int
+    batch_size: int
+    monitor: str
+    score: Callable[..., float] | None
+    n_threads: int | None
+    verbose: bool
+
+
+class BestEpoch:
+    """Keeps the parameters of the best epoch, the last of equally good ones.
+
+    Parameters
+    ----------
+    score : callable
+        Of the network; larger is better.
+    """
+
+    def __init__(self, score: Callable[[Network], float]) -> None:
+        self._score, self._best, self._learned = score, -math.inf, np.empty(0)
+        self.epoch = 0
+
+    def __call__(self, network: Network, history: History) -> None:
+        found = self._score(network)
+        if found >= self._best:
+            self._best, self.epoch = found, history.epochs
+            self._learned = network.learned.copy()
+
+    def restore(self, network: Network) -> None:
+        """Give the network those parameters."""
+        if self.epoch:
+            network.learned[...] = self._learned
+
+
+def train(ones: list[One], data: Data, options: Options) -> list[History]:
+    """Train networks, each of which ends with its best epoch.
+
+    Parameters
+    ----------
+    ones : list of One
+    data : Data
+    options : Options
+
+    Returns
+    -------
+    list of History
+    """
+    if options.monitor and len(ones) > 1:
+        return _in_one_call(ones, data, options)
+    if len(ones) == 1:
+        return [_alone(ones[0], data, options)]
+    calls = [delayed(_alone)(one, data, options) for one in ones]
+    return list(in_threads(options.n_threads)(calls))
+
+
+def _in_one_call(ones: list[One], data: Data, options: Options) -> list[History]:
+    stopping = EarlyStopping(None, monitor=options.monitor, ties="last")
+    numbers = np.arange(len(data.X))
+    is_judged = all(one.held_out is not None for one in ones)
+    return fit_many(
+        [one.network for one in ones], data.X, data.y,
+        optimizer=[one.optimizer for one in ones], epochs=options.epochs,
+        batch_size=options.batch_size, rows=[numbers[one.train] for one in ones],
+        validation_rows=[numbers[one.held_out] for one in ones] if is_judged else None,
+        sample_weight=data.weights, patience=stopping if is_judged else None, drop_last=True,
+        n_threads=options.n_threads, progress=options.verbose,
+    )  # fmt: skip
+
+
+def _alone(one: One, data: Data, options: Options) -> History:
+    X, y, weights = data.rows(one.train)
+    held_out = None if one.held_out is None else data.rows(one.held_out)
+    callbacks, best = list[Any](), None
+    if held_out is not None and options.monitor:
+        callbacks = [EarlyStopping(None, monitor=options.monitor, ties="last")]
+    elif held_out is not None and options.score is not None:
+        score, judged = options.score, held_out
+        best = BestEpoch(lambda network: score(network, *judged))
+        callbacks = [best]
+    history = one.network.fit(
+        X, y, optimizer=one.optimizer, epochs=options.epochs, batch_size=options.batch_size,
+        validation_data=held_out, sample_weight=weights, n_threads=options.n_threads,
+        callbacks=callbacks, drop_last=True, progress=options.verbose,
+    )  # fmt: skip
+    if best is not None:
+        best.restore(one.network)
+    return history
+
+
+def epochs_within(seconds: float, one: One, count: int, data: Data, options: Options) -> int:
+    """How many epochs of so many networks fit into a time, at least a few.
+
+    Two epochs of a copy are measured, the first of which may compile.
+    """
+    trial = one._replace(network=copy.deepcopy(one.network))
+    started, took = time.perf_counter(), 0.0
+    for _ in range(2):
+        begun = time.perf_counter()
+        _alone(trial, data, options._replace(epochs=1, verbose=False))
+        took = time.perf_counter() - begun
+    left = max(0.0, _USED * seconds - (time.perf_counter() - started))
+    at_once = 1 if count == 1 else min(count, options.n_threads or n_cores())
+    possible = int(left / (took * math.ceil(count / at_once)))
+    return max(min(_LEAST_EPOCHS, options.epochs), min(options.epochs, possible))
