@@ -36,7 +36,12 @@ def held_network(model: Any) -> Network | None:
 
 def is_ours(model: Any) -> bool:
     """Whether a model is a network, or a fitted estimator with one or several."""
-    return held_network(model) is not None or hasattr(model, "members_")
+    return held_network(model) is not None or hasattr(model, "members_") or is_table_model(model)
+
+
+def is_table_model(model: Any) -> bool:
+    """Whether a model is a fitted estimator for tables, which has networks for prepared rows."""
+    return hasattr(model, "preparation_")
 
 
 def networks_of(where: str, model: Any) -> list[Network]:

@@ -6,7 +6,6 @@ other steps and calls this module for ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -16,37 +15,11 @@ from ..errors import InputError, InputTypeError, require
 from ..inputs import checks, columns
 from ..inputs.tables import is_sparse
 from ..network import Network
-from ..nn import (
-    ELU,
-    GELU,
-    SELU,
-    BatchNorm,
-    Columns,
-    Cosine,
-    Dense,
-    Dropout,
-    Embedding,
-    GroupedDense,
-    Identity,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    Mish,
-    ParametricActivation,
-    PiecewiseLinear,
-    PReLU,
-    ReLU,
-    Rescaling,
-    Residual,
-    Scale,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-)
 from ..nn.losses import CompiledLoss, Loss, Quantile
+from ..tabular import frames
 from .files import checked_path, replacing
-from .interchange import is_ours, networks_of
+from .interchange import is_ours, is_table_model, networks_of
+from .onnx_graph import Graph, network_nodes
 from .onnx_inputs import (
     Input,
     Layout,
@@ -58,72 +31,13 @@ from .onnx_inputs import (
     with_outputs,
 )
 from .onnx_runtime import check_answers, reason, session_of
+from .onnx_tables import TableNodes, input_names, inputs_for, made_up
 
 _OPSET = 20  # the first with GELU
-
-# Activations that are one node: its name and attributes.
-_NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
-    Identity: lambda _: ("Identity", {}),
-    ReLU: lambda _: ("Relu", {}),
-    LeakyReLU: lambda layer: ("LeakyRelu", {"alpha": layer.option}),
-    ELU: lambda layer: ("Elu", {"alpha": layer.option}),
-    SELU: lambda _: ("Selu", {}),
-    GELU: lambda _: ("Gelu", {}),
-    Mish: lambda _: ("Mish", {}),
-    Softplus: lambda _: ("Softplus", {}),
-    Cosine: lambda _: ("Cos", {}),
-    Sigmoid: lambda _: ("Sigmoid", {}),
-    Tanh: lambda _: ("Tanh", {}),
-}
-_LINKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "identity": ("Identity", {}),
-    "softmax": ("Softmax", {"axis": 1}),
-    "sigmoid": ("Sigmoid", {}),
-    "exp": ("Exp", {}),
-}
+_ML_OPSET = 3
 
 
-class _Graph:
-    """Nodes and constants that are added one after the other."""
-
-    def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def unique_name(self, kind: str) -> str:
-        """A name that is not used in the graph."""
-        return f"{kind}_{len(self.nodes) + len(self.constants)}"
-
-    def add_node(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
-        """Add a node that computes the named outputs."""
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, outputs, **attributes))
-
-    def add_constant(self, name: str, values: np.ndarray) -> None:
-        """Add an array under a name."""
-        self.constants.append(self.onnx.numpy_helper.from_array(values, name))
-
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node; returns the name of its output."""
-        name = self.unique_name(kind.lower())
-        self.add_node(kind, list(inputs), [name], **attributes)
-        return name
-
-    def constant(self, values: Any, dtype: Any = np.float32) -> str:
-        """Add an array; returns its name."""
-        name = self.unique_name("constant")
-        with np.errstate(over="ignore"):
-            made = np.asarray(values, object if dtype is str else dtype)
-        if made.dtype.kind == "f" and not np.isfinite(made).all():
-            raise InputError(
-                "to_onnx", "parameters within float32", "larger ones",
-                "train on scaled data, or again with a lower learning rate",
-            )  # fmt: skip
-        self.add_constant(name, made)
-        return name
-
-
-class _PartOfGraph(_Graph):
+class _PartOfGraph(Graph):
     """The same, as a part of a graph that skl2onnx builds."""
 
     def __init__(self, onnx: Any, scope: Any, container: Any) -> None:
@@ -174,7 +88,7 @@ class _Head(NamedTuple):
             f"dtype {np.asarray(self.classes).dtype}", "fit on labels of those types",
         )  # fmt: skip
 
-    def add(self, graph: _Graph, linked: str) -> list[str]:
+    def add(self, graph: Graph, linked: str) -> list[str]:
         """Add the nodes that compute them from the network's outputs; returns their names."""
         if self.kind == "numbers":
             several = self.n_levels > 1
@@ -214,6 +128,10 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
             )  # fmt: skip
         kind: str = model.loss.task if model.classes_ is not None else "numbers"
         return [model], _Head(kind, model.classes_, model.n_outputs, 1)
+    if is_table_model(model):
+        classes = getattr(model, "classes_", None)
+        kind = "numbers" if classes is None else "classes"
+        return model.networks_, _Head(kind, classes, model.networks_[0].n_outputs, 1)
     networks = networks_of("to_onnx", model)
     network = networks[0]
     classes, kind = getattr(model, "classes_", None), "numbers"
@@ -225,109 +143,7 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
     return networks, _Head(kind, classes, network.n_outputs, n_levels)
 
 
-def _forward(graph: _Graph, networks: list[Network], name: str) -> str:
-    """Nodes of all layers, of the loss's link and of the mean; returns the last output's name."""
-    ends = []
-    for network in networks:
-        kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
-        ends.append(graph.node(kind, _chain(graph, network.layers, name), **attributes))
-    return ends[0] if len(ends) == 1 else graph.node("Mean", *ends)
-
-
-def _chain(graph: _Graph, layers: Iterable[Layer], name: str) -> str:
-    """Add nodes for a sequence of layers; returns the name of the last output."""
-    for layer in layers:
-        name = _layer(graph, layer, name)
-    return name
-
-
-def _layer(graph: _Graph, layer: Any, name: str) -> str:
-    if type(layer) in _WRITERS:
-        return _WRITERS[type(layer)](graph, layer, name)
-    if type(layer) not in _NODES:
-        raise InputError("to_onnx", "built-in layers", repr(layer), "export without it")
-    kind, attributes = _NODES[type(layer)](layer)
-    return graph.node(kind, name, **attributes)
-
-
-def _layer_norm(graph: _Graph, layer: LayerNorm, name: str) -> str:
-    numbers = [graph.constant(layer.parameters[key]) for key in ("weight", "bias")]
-    return graph.node("LayerNormalization", name, *numbers, epsilon=layer.epsilon)
-
-
-def _batch_norm(graph: _Graph, layer: BatchNorm, name: str) -> str:
-    arrays = {**layer.parameters, **layer.buffers}
-    numbers = [graph.constant(arrays[key]) for key in ("weight", "bias", "mean", "variance")]
-    return graph.node("BatchNormalization", name, *numbers, epsilon=layer.epsilon)
-
-
-def _embedding(graph: _Graph, layer: Embedding, name: str) -> str:
-    numbers = graph.node("Cast", name, to=graph.onnx.TensorProto.INT64)
-    found = graph.node("Gather", graph.constant(layer.parameters["W"]), numbers)
-    return graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
-
-
-def _parametric_activation(graph: _Graph, layer: ParametricActivation, name: str) -> str:
-    """(1 - weight) z + weight f(z)."""
-    weight, activated = layer.parameters["weight"], _layer(graph, layer.activation, name)
-    return graph.node("Add", _times(graph, name, 1 - weight), _times(graph, activated, weight))
-
-
-def _grouped_dense(graph: _Graph, layer: GroupedDense, name: str) -> str:
-    """A product for each group, on columns that are moved to a dimension of their own."""
-    W, size = layer.parameters["W"], layer.group_size
-    grouped = graph.node("Reshape", name, graph.constant([-1, len(W) // size, size], np.int64))
-    weights = graph.constant(W.reshape(-1, size, W.shape[1]))
-    found = graph.node("Einsum", grouped, weights, equation="ngi,gio->ngo")
-    flat = graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
-    return graph.node("Add", flat, graph.constant(layer.parameters["b"]))
-
-
-def _piecewise_linear(graph: _Graph, layer: PiecewiseLinear, name: str) -> str:
-    """max(low, min(high, scale x + shift)), for each column and bin."""
-    columns = np.repeat(np.arange(layer.n_in or 0), layer.n_bins)
-    spread = graph.node("Gather", name, graph.constant(columns, np.int64), axis=1)
-    scale, shift, low, high = (graph.constant(part) for part in layer.lines())
-    line = graph.node("Add", graph.node("Mul", spread, scale), shift)
-    return graph.node("Max", graph.node("Min", line, high), low)
-
-
-def _columns(graph: _Graph, layer: Columns, name: str) -> str:
-    ends = []
-    for columns_of_branch, layers in layer.all_branches:
-        some = graph.node("Gather", name, graph.constant(columns_of_branch, np.int64), axis=1)
-        ends.append(_chain(graph, layers, some))
-    return graph.node("Concat", *ends, axis=1)
-
-
-def _times(graph: _Graph, name: str, factors: Any) -> str:
-    return graph.node("Mul", name, graph.constant(factors))
-
-
-# Layers that need several nodes or have parameters.
-_WRITERS: dict[type, Callable[[_Graph, Any, str], str]] = {
-    Dense: lambda graph, layer, name: graph.node(
-        "Gemm", name, graph.constant(layer.W), graph.constant(layer.b)
-    ),
-    Dropout: lambda graph, layer, name: name,
-    SiLU: lambda graph, layer, name: graph.node("Mul", name, graph.node("Sigmoid", name)),
-    Rescaling: lambda graph, layer, name: _times(graph, name, layer.scale),
-    Scale: lambda graph, layer, name: _times(graph, name, layer.parameters["weight"]),
-    PReLU: lambda graph, layer, name: graph.node(
-        "PRelu", name, graph.constant(layer.parameters["weight"])
-    ),
-    LayerNorm: _layer_norm,
-    BatchNorm: _batch_norm,
-    Embedding: _embedding,
-    ParametricActivation: _parametric_activation,
-    GroupedDense: _grouped_dense,
-    PiecewiseLinear: _piecewise_linear,
-    Residual: lambda graph, layer, name: graph.node("Add", _chain(graph, layer.layers, name), name),
-    Columns: _columns,
-}
-
-
-def _sorted(graph: _Graph, linked: str, n_outputs: int, n_levels: int) -> str:
+def _sorted(graph: Graph, linked: str, n_outputs: int, n_levels: int) -> str:
     """Sort the quantiles of each target in ascending order."""
     shape = graph.constant([-1, n_outputs // n_levels, n_levels], np.int64)
     by_target, count = graph.node("Reshape", linked, shape), graph.constant([n_levels], np.int64)
@@ -347,7 +163,10 @@ def to_onnx(model: Any, path: Any, X: Any = None) -> None:
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, or scikit-learn model that holds one of those
-        Other steps of a pipeline (scalers, encoders, column transformers) are written by skl2onnx.
+        Or a TabularClassifier or TabularRegressor, whose raw columns become inputs of shape (n, 1):
+        numbers as double with nan, texts with "" for what is missing, times as int64 of
+        microseconds since 1970, of which the smallest is what is missing. Other steps of a pipeline
+        (scalers, encoders, column transformers) are written by skl2onnx.
     path : str or path
         A name that ends in .onnx, in a folder that exists.
     X : data frame or array of shape (n, n_features), optional
@@ -401,6 +220,8 @@ def _made_up(n_features: int) -> np.ndarray:
 
 def _own_model(onnx: Any, model: Any, X: Any) -> Any:
     """The file's content for a fastmlp network or estimator."""
+    if is_table_model(model):
+        return _table_model(onnx, model, X)
     networks, head = _described(model)
     network = networks[0]
     if (network.trained_on or {}).get("needs_float64"):
@@ -410,19 +231,62 @@ def _own_model(onnx: Any, model: Any, X: Any) -> Any:
             "one trained on columns that need float64",
             "subtract a number near their mean and train again",
         )
-    graph, helper, types = _Graph(onnx), onnx.helper, onnx.TensorProto
-    found = head.add(graph, _forward(graph, networks, "X"))
-    outputs = []
+    graph = Graph(onnx)
+    found = head.add(graph, network_nodes(graph, networks, "X"))
+    rows = _made_up(network.n_features) if X is None else _rows(network, X)
+    inputs = [Input("X", "FLOAT", rows)]
+    made = _whole(graph, head, found, inputs)
+    return _tried(onnx, made, list(head.outputs()), inputs, model, X)
+
+
+def _whole(graph: Graph, head: _Head, found: list[str], inputs: list[Input]) -> Any:
+    """The file's content; found: what the head has made, which become the outputs."""
+    helper, types, outputs = graph.onnx.helper, graph.onnx.TensorProto, []
     for name, (output, (kind, width)) in zip(found, head.outputs().items(), strict=True):
         graph.add_node("Identity", [name], [output])
         shape = ["n"] if width is None else ["n", width]
         outputs.append(helper.make_tensor_value_info(output, types.DataType.Value(kind), shape))
-    inputs = [helper.make_tensor_value_info("X", types.FLOAT, ["n", network.n_features])]
-    made = helper.make_graph(graph.nodes, "fastmlp", inputs, outputs, graph.constants)
-    opsets = [helper.make_opsetid("", _OPSET)]
-    whole = helper.make_model(made, opset_imports=opsets, producer_name="fastmlp", ir_version=9)
-    rows = _made_up(network.n_features) if X is None else _rows(network, X)
-    return _tried(onnx, whole, list(head.outputs()), [Input("X", "FLOAT", rows)], model, X)
+    given = [
+        helper.make_tensor_value_info(
+            one.name, types.DataType.Value(one.type), ["n", one.values.shape[1]]
+        )
+        for one in inputs
+    ]
+    made = helper.make_graph(graph.nodes, "fastmlp", given, outputs, graph.constants)
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
+    return helper.make_model(made, opset_imports=opsets, producer_name="fastmlp", ir_version=9)
+
+
+def _table_model(onnx: Any, model: Any, X: Any) -> Any:
+    """The file's content for an estimator for tables: its inputs are raw columns."""
+    (networks, head), preparation, graph = _described(model), model.preparation_, Graph(onnx)
+    frame = made_up(preparation) if X is None else frames.read("to_onnx", X)
+    frame = frames.in_order("to_onnx", frame, preparation.names, len(preparation.plans))
+    inputs = inputs_for(preparation, frame)
+    refuse_names(inputs, list(head.outputs()))
+    linked = network_nodes(graph, networks, TableNodes(graph, preparation).prepared())
+    if head.kind == "numbers":
+        linked = _in_units(graph, model, linked)
+    made = _whole(graph, head, head.add(graph, linked), inputs)
+    columns_of_frame = {
+        name: column.values.tolist()
+        for name, column in zip(input_names(preparation), frame.columns, strict=True)
+    }
+    rows = columns_of_frame if preparation.names is not None else X
+    if rows is None:  # made up, for a model without names
+        return made
+    return _tried(onnx, made, list(head.outputs()), inputs, model, rows)
+
+
+def _in_units(graph: Graph, model: Any, linked: str) -> str:
+    """Numbers in the units of the targets, within their range."""
+    double, (low, high) = graph.onnx.TensorProto.DOUBLE, model.target_range_
+    found = graph.node("Cast", linked, to=double)
+    for kind, values in (
+        ("Mul", model.target_scale_), ("Add", model.target_mean_), ("Max", low), ("Min", high)
+    ):  # fmt: skip
+        found = graph.node(kind, found, graph.constant(values, np.float64))
+    return graph.node("Cast", found, to=graph.onnx.TensorProto.FLOAT)
 
 
 def _rows(network: Network, X: Any) -> np.ndarray:
@@ -509,7 +373,7 @@ def _teach(onnx: Any, skl2onnx: Any) -> None:
         graph = _PartOfGraph(onnx, scope, container)
         networks, head = _described(operator.raw_operator)
         X = graph.node("Cast", operator.inputs[0].full_name, to=onnx.TensorProto.FLOAT)
-        found = head.add(graph, _forward(graph, networks, X))
+        found = head.add(graph, network_nodes(graph, networks, X))
         for name, variable in zip(found, operator.outputs, strict=True):
             if isinstance(variable.type, DoubleTensorType):
                 name = graph.node("Cast", name, to=onnx.TensorProto.DOUBLE)

@@ -6,6 +6,7 @@ needs one number type throughout, so its graph is written for that type and foll
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class Input(NamedTuple):
 
 def some_rows(X: Any) -> Any:
     """The first rows of any table."""
+    if isinstance(X, Mapping):
+        return {name: values[:_MOST_ROWS] for name, values in X.items()}
     if hasattr(X, "iloc"):
         return X.iloc[:_MOST_ROWS]
     if isinstance(X, list | tuple):

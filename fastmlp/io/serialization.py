@@ -346,11 +346,11 @@ def load(make: Callable[..., B], path: str | os.PathLike[str], custom: Iterable[
     header, tensors = read(where, as_path("Network.load", path))
     tensors = {key: values for key, values in tensors.items() if not key.startswith(EXTRA)}
     try:
-        return _rebuilt(make, where, header, tensors, _tables(custom))
+        return rebuilt(make, where, header, tensors, custom)
     except FileError:
         raise
     except Exception as error:  # a wrong header can make anything fail
-        raise _damaged(where, "a header with missing or wrong entries") from error
+        raise damaged(where, "a header with missing or wrong entries") from error
 
 
 def _check_start(where: str, path: Path) -> None:
@@ -386,7 +386,7 @@ def read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
             # keys(), because safetensors' handle is not iterable.
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
     except (SafetensorError, OSError, TypeError, KeyError) as error:
-        raise _damaged(where, "one that is cut short or damaged") from error
+        raise damaged(where, "one that is cut short or damaged") from error
     if _KEY not in metadata:
         raise FileError(
             where,
@@ -397,20 +397,21 @@ def read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     try:
         header = json.loads(metadata[_KEY], object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise _damaged(where, "a header that is not JSON") from error
+        raise damaged(where, "a header that is not JSON") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise _damaged(where, "a header without a format number")
+        raise damaged(where, "a header without a format number")
     if header["format"] > FORMAT:
         raise FileError(
             where, f"format {FORMAT} or older", f"format {header['format']}", "update fastmlp"
         )
     checksum = header.pop(_CHECKSUM, None)
     if header["format"] > 1 and checksum != _checksum(header, tensors):
-        raise _damaged(where, "one that was changed after it was written")
+        raise damaged(where, "one that was changed after it was written")
     return header, tensors
 
 
-def _damaged(where: str, got: str) -> FileError:
+def damaged(where: str, got: str) -> FileError:
+    """The error for a file that cannot be read."""
     return FileError(where, "a whole model file", got, "restore it from a copy")
 
 
@@ -432,13 +433,15 @@ def _tables(custom: Iterable[type]) -> _Tables:
     return tables
 
 
-def _rebuilt(
+def rebuilt(
     make: Callable[..., B],
     where: str,
     header: dict[str, Any],
     tensors: dict[str, np.ndarray],
-    tables: _Tables,
+    custom: Iterable[type] = (),
 ) -> B:
+    """A network from its header and its arrays; classes of parts are built in or in `custom`."""
+    tables = _tables(custom)
     _check_names(where, header, tables)
     layers = [_layer(spec, tables) for spec in header["layers"]]
     loss = tables.losses.make(header["loss"], Loss)
@@ -505,9 +508,9 @@ def _check_parameters(
         for key, shape in (layer.parameter_shapes() | layer.buffer_shapes()).items()
     }
     if wanted != {key: (values.shape, values.dtype.name) for key, values in tensors.items()}:
-        raise _damaged(where, "a header that does not fit its parameters")
+        raise damaged(where, "a header that does not fit its parameters")
     if not all(np.isfinite(values).all() for values in tensors.values()):
-        raise _damaged(where, "one with nan or infinity among its parameters")
+        raise damaged(where, "one with nan or infinity among its parameters")
 
 
 def _layer(spec: dict[str, Any], tables: _Tables) -> Layer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import numbers
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..inputs import columns
 from ..inputs.tables import is_sparse
 
 NUMBERS, TEXTS, TIMES = "numbers", "texts", "times"
+_REAL = (numbers.Real, Decimal)
 _DATES = (datetime.date, datetime.datetime, np.datetime64)  # pandas' Timestamp is a datetime
 _ADVICE = "pass a data frame or a matrix with one row for each sample"
 
@@ -161,7 +163,7 @@ def _array(values: Any) -> np.ndarray:
 def _of_objects(where: str, values: np.ndarray) -> Column:
     """Objects as numbers or times if all are, else as texts."""
     present = [value for value in values.tolist() if not is_missing(value)]
-    if all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in present):
+    if all(isinstance(value, _REAL) and not isinstance(value, bool) for value in present):
         found = [np.nan if is_missing(value) else float(value) for value in values.tolist()]
         return Column(NUMBERS, np.array(found, np.float64))
     if all(isinstance(value, _DATES) for value in present):
@@ -175,11 +177,21 @@ def _of_objects(where: str, values: np.ndarray) -> Column:
     return Column(TEXTS, _texts(values))
 
 
+def time_of(value: Any) -> datetime.datetime | None:
+    """A date or time of any kind, in UTC without a time zone; None for anything else."""
+    if isinstance(value, np.datetime64):
+        value = value.astype("M8[us]").item()
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is not None:
+            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+        return value
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day)
+    return None
+
+
 def _naive(value: Any) -> np.datetime64:
-    """A date or time without its time zone, in UTC."""
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
-    return np.datetime64(value, "us")
+    return np.datetime64(time_of(value), "us")
 
 
 def _seconds(values: np.ndarray) -> np.ndarray:

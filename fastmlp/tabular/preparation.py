@@ -6,6 +6,8 @@ one column each if there are few, and numbers for an embedding if there are many
 
 from __future__ import annotations
 
+import datetime
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +18,8 @@ from ..errors import InputError
 from . import frames
 from .frames import NUMBERS, TEXTS, TIMES, Column, Frame
 
-_CLIP = 3.0  # no prepared number is farther from 0
+HUGE = 1e300  # larger numbers count as this one
+CLIP = 3.0  # no prepared number is farther from 0
 _DAY = 86_400.0
 # What may matter about a time, from days since 1970 and whole days as datetime64[D].
 _PARTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -26,6 +29,20 @@ _PARTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "weekday": lambda _, whole: (whole.astype(int) + 3) % 7 * 1.0,
     "hour": lambda days, _: (days - np.floor(days)) * 24.0,
 }
+# The same of one time, from days since 1970 and a datetime.
+PARTS_OF_ONE: dict[str, Callable[[float, datetime.datetime], float]] = {
+    "elapsed": lambda days, _: days,
+    "month": lambda _, time: time.month - 1,
+    "day of year": lambda _, time: time.timetuple().tm_yday - 1,
+    "weekday": lambda _, time: time.weekday(),
+    "hour": lambda days, _: (days - math.floor(days)) * 24.0,
+}
+_EPOCH, _MICROSECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(microseconds=1)
+
+
+def days_of(time: datetime.datetime) -> float:
+    """Days since 1970 of a time without a time zone."""
+    return (time - _EPOCH) // _MICROSECOND / (1e6 * _DAY)
 
 
 class Layout(NamedTuple):
@@ -213,7 +230,7 @@ class Preparation:
         n_rows = frame.n_rows if rows is None else rows.size
         prepared = np.empty((n_rows, layout.n_columns), np.float32)
         for place, values in enumerate(self._continuous(columns)):
-            prepared[:, place] = self._scaled(place, values)
+            prepared[:, place] = self.scaled(place, values)
         place, number = layout.n_numbers + layout.n_flags, 0
         for plan, column in zip(self.plans, columns, strict=True):
             if plan.as_codes:
@@ -221,7 +238,7 @@ class Preparation:
                 number += 1
         return prepared
 
-    def _scaled(self, place: int, values: np.ndarray) -> np.ndarray:
+    def scaled(self, place: int, values: np.ndarray) -> np.ndarray:
         """A column of numbers or flags, centred, scaled and clipped; 0 for what is missing."""
         moved = (values - self.center[place]) * self.scale[place]
         return clipped(np.where(np.isnan(moved), 0.0, moved))
@@ -229,10 +246,8 @@ class Preparation:
 
 def clipped(values: np.ndarray) -> np.ndarray:
     """x / sqrt(1 + (x / 3)^2), which is between -3 and 3."""
-    with np.errstate(over="ignore"):
-        return np.where(
-            np.isinf(values), np.sign(values) * _CLIP, values / np.hypot(1.0, values / _CLIP)
-        )
+    bounded = np.clip(values, -HUGE, HUGE)
+    return bounded / np.hypot(1.0, bounded / CLIP)
 
 
 def _plan(column: Column, max_one_hot: int) -> ColumnPlan:
@@ -264,7 +279,7 @@ def _as_planned(plan: ColumnPlan, column: Column) -> Column:
         values = column.values.tolist()
         texts[:] = [None if frames.is_missing(value) else frames.text_of(value) for value in values]
         return Column(TEXTS, texts)
-    if not any(value is not None for value in column.values.tolist()):
+    if is_missing(column).all():
         empty = np.full(column.values.size, np.nan)
         return Column(plan.kind, empty if plan.kind == NUMBERS else empty.astype("M8[us]"))
     raise InputError(

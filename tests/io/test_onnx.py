@@ -403,17 +403,17 @@ def test_a_file_that_would_answer_otherwise_is_not_written(
     X: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With rows or without: here, a layer whose node computes something else."""
-    from fastmlp.io import onnx_export
+    from fastmlp.io import onnx_graph
 
     estimator, pipeline = fitted("estimator", LABELS["text"]), fitted("pipeline", LABELS["text"])
     network = fitted("network", LABELS["i1"])
-    monkeypatch.setitem(onnx_export._NODES, ReLU, lambda _: ("Abs", {}))
+    monkeypatch.setitem(onnx_graph._NODES, ReLU, lambda _: ("Abs", {}))
     for model in (estimator, pipeline, network):
         with pytest.raises(
             InputError, match=r"steps whose answers ONNX can give, got others in \d"
         ):
             to_onnx(model, tmp_path / "model.onnx", X)
-    monkeypatch.setitem(onnx_export._NODES, ReLU, lambda _: ("Nonsense", {}))
+    monkeypatch.setitem(onnx_graph._NODES, ReLU, lambda _: ("Nonsense", {}))
     for model in (estimator, pipeline, network):
         with pytest.raises(InputError, match=r"to_onnx: expected steps that (ONNX|skl2onnx) can"):
             to_onnx(model, tmp_path / "model.onnx", X)

@@ -6,10 +6,11 @@ What they learn about the table is a `Preparation`, what they make of it is a `R
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -28,13 +29,17 @@ from ...inputs import checks
 from ...inputs.targets import TargetCoder
 from ...network import Network
 from ...serving import evaluation
+from ...serving.ensemble import mean_of
 from ...tabular import frames
 from ...tabular.frames import Frame
 from ...tabular.preparation import Preparation
 from ...tabular.recipes import RECIPES, Plan, Setting, network_for, recipe_of
 from ..edge import held_out_names, weights_of_samples
+from . import files
 from .metrics import Metric, metric_of
+from .predictor import TablePredictor
 from .training import Data, One, Options, epochs_within, train
+from .units import Units
 
 _WHOLE = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -112,8 +117,8 @@ class BaseTabular(BaseEstimator):
     def _smoothing(self, metric: Metric) -> float:
         return 0.0
 
-    def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
-        """Answers of a network to prepared rows."""
+    def _units(self) -> Units:
+        """What outputs of prepared rows stand for."""
         raise NotImplementedError
 
     def _finish(self, splits: Sequence[Split], data: Data) -> None:
@@ -168,6 +173,11 @@ class BaseTabular(BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Any:
         started, where = time.perf_counter(), f"{type(self).__name__}.fit"
         recipe, metric = recipe_of(where, self.recipe), metric_of(where, self.metric, self._metrics)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
         frame = self._read(where, X, reset=True)
         targets = self._learn_targets(y)
         checks.same_length(where, "y", targets, frame.n_rows)
@@ -298,7 +308,7 @@ class BaseTabular(BaseEstimator):
                 given = (*given[:2], np.ones(len(given[1])) if given[2] is None else given[2])
             weights = None if weights is None else np.concatenate([weights, given[2]])
             targets = np.concatenate([targets, given[1]])
-        return Data(X, targets, weights)
+        return Data(X, targets, self._as_given(targets), weights)
 
     def _networks_for(
         self, recipe: Any, metric: Metric, splits: list[Split], data: Data, random: Any
@@ -327,24 +337,24 @@ class BaseTabular(BaseEstimator):
         )  # fmt: skip
 
     def _score_of(self, metric: Metric) -> Any:
-        """`score(network, X, y, weights)` of prepared rows."""
+        """`score(network, X, given, weights)` of prepared rows."""
         if metric.score is not None:
             own = metric.score
-            return lambda network, X, y, weights: own(
-                self._as_given(y), self._answers_of(network, X), weights
+            return lambda network, X, given, weights: own(
+                self._targets_of(given), self._answers_of(network, X), weights
             )
 
-        def by_scorer(network: Network, X: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        def by_scorer(network: Network, X: np.ndarray, given: np.ndarray, weights: Any) -> float:
             options = {} if weights is None else {"sample_weight": weights}
             one = copy.copy(self)  # a fitted estimator of prepared rows
             one.networks_, one.__dict__["_reads_prepared"] = [network], True
-            return float(metric.scorer(one, X, self._as_given(y), **options))
+            return float(metric.scorer(one, X, given, **options))
 
         return by_scorer
 
-    def _as_given(self, y: np.ndarray) -> np.ndarray:
-        """Targets of networks as metrics read them."""
-        return y
+    def _as_given(self, targets: np.ndarray) -> np.ndarray:
+        """What `_learn_targets` has read, in users' terms."""
+        return targets
 
     # ------------------------------------------------------------------ answers
 
@@ -355,10 +365,14 @@ class BaseTabular(BaseEstimator):
         where = f"{type(self).__name__}.predict"
         return self.preparation_.transform(where, self._read(where, X))
 
+    def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
+        """Answers of a network to prepared rows."""
+        return self._units().of_rows(self._outputs(network, X))
+
     def _mean_answers(self, prepared: np.ndarray) -> np.ndarray:
-        """The mean of all networks' answers."""
-        found = [self._answers_of(network, prepared) for network in self.networks_]
-        return found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=found[0].dtype)
+        """What the mean of all networks' outputs stands for."""
+        found = [self._outputs(network, prepared) for network in self.networks_]
+        return self._units().of_rows(mean_of(found))
 
     def _held_out_answers(
         self, splits: Sequence[Split], data: Data
@@ -385,7 +399,74 @@ class BaseTabular(BaseEstimator):
         self.__dict__.pop("oof_", None)
         if self.n_folds is not None:
             self.oof_ = answers
-        return np.abs(answers - self._as_given(data.y[rows])) if answers.ndim == 1 else answers
+        return np.abs(answers - data.given[rows]) if answers.ndim == 1 else answers
+
+    def compile_predictor(self, weights: str | None = None) -> TablePredictor:
+        """An immutable copy for serving, which takes raw rows.
+
+        Parameters
+        ----------
+        weights : {"float16", "bfloat16"}, optional
+            Round the weights of dense layers to numbers of 16 bits, so that single rows are
+            answered sooner; see `fastmlp.serving.predictor` for the error.
+
+        Returns
+        -------
+        TablePredictor
+            Called with a dict, a tuple or a frame; it returns what `predict_proba` of a classifier
+            or `predict` of a regressor does.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            For weights that float16 cannot hold.
+        """
+        check_is_fitted(self)
+        return TablePredictor(self.preparation_, self.networks_, self._units(), weights)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write preparation and networks to one safetensors file, atomically.
+
+        Parameters
+        ----------
+        path : str or path
+            A name that ends in .safetensors, in a folder that exists.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            For parameters that are functions or generators of random numbers.
+        FileError
+            If the file cannot be written.
+        """
+        check_is_fitted(self)
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote; runs no code from the file.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            Which gives the same answers.
+
+        Raises
+        ------
+        FileError
+            If the file is missing, damaged, of a newer format, or of another kind of model.
+        """
+        found: Self = files.load(cls, path)
+        return found
 
     def _outputs(self, network: Network, X: np.ndarray, link: bool = True) -> np.ndarray:
         return evaluation.outputs(network, X, link=link)

@@ -27,6 +27,7 @@ from .calibration import temperature
 from .docs import documented
 from .metrics import OF_CLASSES, Metric
 from .training import Data
+from .units import Probabilities, Units
 
 
 @documented
@@ -126,6 +127,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         )
         return found
 
+    def _as_given(self, targets: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.classes_[targets]
+        return found
+
     def _weights(self, y: np.ndarray, sample_weight: Any) -> Any:
         if self.class_weight is None:
             return sample_weight
@@ -155,8 +160,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return float(self.label_smoothing)
         return 0.0 if metric.by_probability else 0.1
 
-    def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
-        return self._outputs(network, X)
+    def _units(self) -> Units:
+        return Probabilities()
 
     def _finish(self, splits: Sequence[Split], data: Data) -> None:
         """Calibrate the networks and, with folds, keep what they say about held-out rows."""
@@ -165,6 +170,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
                 X, y, weights = data.rows(split.held_out)
                 logits = self._outputs(network, X, link=False)
                 _divide_outputs(network, temperature(logits, y, weights))
+            network.coder = TargetCoder(
+                self.classes_.size, "classes", classes=self.classes_, flat=True
+            )
         self._keep_held_out(splits, data)
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -195,7 +203,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ndarray of shape (n,)
             In the labels' own dtype.
         """
-        found: np.ndarray = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+        proba = self.predict_proba(X)
+        found: np.ndarray = self.classes_[np.argmax(proba, axis=1)]
         return found
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -14,13 +14,13 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from ...errors import InputError
 from ...inputs.targets import TargetCoder
-from ...network import Network
 from ..parameters import take
 from .base import BaseTabular, Split
 from .calibration import half_width
 from .docs import documented
 from .metrics import OF_NUMBERS, Metric
 from .training import Data
+from .units import Standardised, Units
 
 
 @documented
@@ -123,14 +123,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _n_network_outputs(self) -> int:
         return int(self.n_outputs_)
 
-    def _as_given(self, y: np.ndarray) -> np.ndarray:
-        found: np.ndarray = y.astype(np.float64) * self.target_scale_ + self.target_mean_
-        return found
-
-    def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
-        found = self._outputs(network, X)
-        found = found[:, 0] if self.n_outputs_ == 1 else found
-        return np.clip(self._as_given(found), *self.target_range_)
+    def _units(self) -> Units:
+        mean, scale = self.target_mean_, self.target_scale_
+        return Standardised(mean, scale, *self.target_range_, self.n_outputs_ == 1)
 
     def _finish(self, splits: Sequence[Split], data: Data) -> None:
         errors = self._keep_held_out(splits, data)

@@ -33,11 +33,14 @@ class Data(NamedTuple):
         The prepared table.
     y : ndarray of shape (n,) or (n, n_outputs)
         Class numbers, or standardised numbers.
+    given : ndarray of the same shape
+        Labels, or numbers in the users' units.
     weights : ndarray of shape (n,) or None
     """
 
     X: np.ndarray
     y: np.ndarray
+    given: np.ndarray
     weights: np.ndarray | None
 
     def rows(self, rows: Any) -> tuple[Any, ...]:
@@ -63,7 +66,7 @@ class Options(NamedTuple):
     monitor : str
         What compiled code compares, or "".
     score : callable or None
-        `score(network, X, y, weights)` of held-out rows, where nothing is compared there.
+        `score(network, X, given, weights)` of held-out rows, where nothing is compared there.
     n_threads : int or None
     verbose : bool
     """
@@ -143,8 +146,8 @@ def _alone(one: One, data: Data, options: Options) -> History:
     if held_out is not None and options.monitor:
         callbacks = [EarlyStopping(None, monitor=options.monitor, ties="last")]
     elif held_out is not None and options.score is not None:
-        score, judged = options.score, held_out
-        best = BestEpoch(lambda network: score(network, *judged))
+        score, judged, given = options.score, held_out, data.given[one.held_out]
+        best = BestEpoch(lambda network: score(network, judged[0], given, judged[2]))
         callbacks = [best]
     history = one.network.fit(
         X, y, optimizer=one.optimizer, epochs=options.epochs, batch_size=options.batch_size,

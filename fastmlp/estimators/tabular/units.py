@@ -1,0 +1,52 @@
+"""What networks' outputs stand for: probabilities as they are, or numbers in users' units."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Units(Protocol):
+    """Turns outputs after the link into answers."""
+
+    def of_rows(self, outputs: np.ndarray) -> np.ndarray:
+        """Answers from outputs (n, n_outputs)."""
+
+    def of_row(self, outputs: np.ndarray) -> Any:
+        """The answer from the outputs (n_outputs,) of one row."""
+
+
+class Probabilities(NamedTuple):
+    """Of classes: outputs themselves."""
+
+    def of_rows(self, outputs: np.ndarray) -> np.ndarray:
+        """The same."""
+        return outputs
+
+    def of_row(self, outputs: np.ndarray) -> np.ndarray:
+        """The same."""
+        return outputs
+
+
+class Standardised(NamedTuple):
+    """Outputs that are to be scaled, moved and kept within the range of the training targets."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    is_flat: bool
+
+    def of_rows(self, outputs: np.ndarray) -> np.ndarray:
+        """Numbers (n,) or (n, n_targets), float64."""
+        found = outputs[:, 0] if self.is_flat else outputs
+        units = found.astype(np.float64) * self.scale + self.mean
+        return np.clip(units, self.low, self.high)
+
+    def of_row(self, outputs: np.ndarray) -> Any:
+        """A number, or an array (n_targets,)."""
+        if not self.is_flat:
+            return self.of_rows(outputs.reshape(1, -1))[0]
+        found = float(outputs[0]) * float(self.scale) + float(self.mean)
+        return min(max(found, float(self.low)), float(self.high))

@@ -1,0 +1,356 @@
+"""Tabular estimators: from raw tables to answers, intervals, files and predictors."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import accuracy_score, make_scorer, roc_auc_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastmlp import Network, TabularClassifier, TabularRegressor
+from fastmlp.errors import FileError, InputError
+from fastmlp.estimators.tabular.calibration import temperature
+from fastmlp.tabular.recipes import RECIPES, Plan, Setting, network_for
+
+N = 150
+RNG = np.random.default_rng(0)
+TABLE: dict[str, Any] = {
+    "age": np.where(RNG.random(N) < 0.1, np.nan, RNG.normal(40, 15, N)),
+    "town": [None if i % 9 == 0 else ("Ulm", "Bonn", "Köln")[i % 3] for i in range(N)],
+    "street": [f"street {i % 25}" for i in range(N)],
+    "since": np.datetime64("2020-01-01") + RNG.integers(0, 900, N) * np.timedelta64(1, "D"),
+    "member": RNG.random(N) < 0.5,
+    "constant": np.ones(N),
+    "empty": np.full(N, np.nan),
+}
+LABELS = np.where((np.nan_to_num(TABLE["age"], nan=30) > 40) == TABLE["member"], "yes", "no")
+PRICES = 1000 + 20 * np.nan_to_num(TABLE["age"], nan=30) + 300 * TABLE["member"]
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (12,), "max_iter": 12, "random_state": 0}
+KINDS = [(TabularClassifier, LABELS), (TabularRegressor, PRICES)]
+both = pytest.mark.parametrize(("kind", "y"), KINDS)
+
+
+def answers(model: Any, X: Any) -> np.ndarray:
+    found: np.ndarray = getattr(model, "predict_proba", model.predict)(X)
+    return found
+
+
+def rows(table: dict[str, Any], chosen: Any) -> dict[str, Any]:
+    return {name: np.asarray(values)[chosen] for name, values in table.items()}
+
+
+def row(number: int) -> dict[str, Any]:
+    found = {name: np.asarray(values)[number] for name, values in TABLE.items()}
+    return {
+        name: value.item() if isinstance(value, np.generic) and value.dtype.kind != "M" else value
+        for name, value in found.items()
+    }
+
+
+NOT_EQUAL = {
+    "check_sample_weight_equivalence_on_dense_data": "weights and repeated rows are other batches, "
+    "and other rows are held out",
+    "check_dataframe_column_names_consistency": "columns in another order are put back by name",
+}
+
+
+@parametrize_with_checks(
+    [
+        TabularClassifier(max_iter=40, hidden_layer_sizes=(32,), random_state=0),
+        TabularRegressor(max_iter=60, hidden_layer_sizes=(32,), random_state=0),
+    ],
+    expected_failed_checks=lambda _: NOT_EQUAL,
+)
+def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+@both
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_it_learns_and_comes_back(kind: Any, y: Any, recipe: str, tmp_path: Path) -> None:
+    model = kind(recipe, **SMALL | {"max_iter": 60}).fit(TABLE, y)
+    found = answers(model, TABLE)
+    assert model.score(TABLE, y) > 0.7
+    model.save(tmp_path / "model.safetensors")
+    for again in (
+        kind.load(tmp_path / "model.safetensors"), copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)), clone(model).fit(TABLE, y),
+    ):  # fmt: skip
+        assert np.array_equal(answers(again, TABLE), found)
+        assert again.get_params() == model.get_params()
+    loaded = kind.load(tmp_path / "model.safetensors")
+    assert np.array_equal(loaded.predict(TABLE), model.predict(TABLE))
+    assert loaded.n_features_in_ == 7
+    if kind is TabularRegressor:
+        for one, other in zip(
+            loaded.predict_interval(TABLE), model.predict_interval(TABLE), strict=True
+        ):
+            assert np.array_equal(one, other)
+
+
+@both
+@pytest.mark.parametrize("options", [{}, {"n_members": 2}, {"n_folds": 3}])
+def test_a_predictor_takes_raw_rows(kind: Any, y: Any, options: Any) -> None:
+    pd = pytest.importorskip("pandas")
+    model = kind(**SMALL, **options).fit(TABLE, y)
+    predict, found = model.compile_predictor(), answers(model, TABLE)
+    for number in range(0, N, 7):
+        one = row(number)
+        for given in (one, dict(reversed(one.items())), tuple(one.values()), list(one.values())):
+            assert np.allclose(predict(given), found[number], rtol=1e-6, atol=1e-7)
+    frame = pd.DataFrame(TABLE)
+    assert np.allclose(predict(frame.iloc[11]), found[11], rtol=1e-6, atol=1e-7)
+    assert np.allclose(predict(frame), found, rtol=1e-6, atol=1e-7)
+    assert np.array_equal(pickle.loads(pickle.dumps(predict))(row(3)), predict(row(3)))
+    assert "TablePredictor(7 columns, " in repr(predict)
+    unknown = {**row(3), "town": "Rome", "street": "new", "age": None, "since": None}
+    assert np.isfinite(predict(unknown)).all()
+    as_table = {name: [value] for name, value in unknown.items()}
+    assert np.allclose(predict(unknown), answers(model, as_table)[0], rtol=1e-6, atol=1e-7)
+
+
+def test_a_predictor_refuses_rows_that_do_not_fit() -> None:
+    predict = TabularRegressor(**SMALL).fit(TABLE, PRICES).compile_predictor()
+    wrong: list[tuple[Any, str]] = [
+        (tuple(row(3).values())[:4], "a row of 7 values, got 4"),
+        ({**row(3), "more": 1}, "others named 'more'"),
+        ({name: value for name, value in row(3).items() if name != "age"}, "none named 'age'"),
+        ({**row(3), "age": "old"}, "a number, got str"),
+        ({**row(3), "since": "May"}, "a time, got str"),
+    ]
+    for given, text in wrong:
+        with pytest.raises((InputError, TypeError), match=f"predictor: expected .*{text}"):
+            predict(given)
+    by_place = TabularRegressor(**SMALL).fit(RNG.normal(size=(40, 2)), RNG.normal(size=40))
+    with pytest.raises(InputError, match="as the columns of training had no names"):
+        by_place.compile_predictor()({"a": 1.0, "b": 2.0})
+    assert np.isfinite(by_place.compile_predictor()((1.0, 2.0)))
+
+
+@both
+@pytest.mark.parametrize("options", [{}, {"n_folds": 2}])
+def test_onnx_files_take_raw_columns(kind: Any, y: Any, options: Any, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    from fastmlp import to_onnx
+    from fastmlp.io.onnx_tables import inputs_for
+    from fastmlp.tabular import frames
+
+    model = kind(**SMALL, **options).fit(TABLE, y)
+    to_onnx(model, tmp_path / "made_up.onnx")
+    to_onnx(model, tmp_path / "model.onnx", TABLE)
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    inputs = inputs_for(model.preparation_, frames.read("", TABLE))
+    assert [one.name for one in session.get_inputs()] == list(TABLE)[:5]
+    found = session.run(None, {one.name: one.values for one in inputs})
+    room = 1e-5 * (1 if kind is TabularClassifier else PRICES.std())
+    assert np.allclose(found[-1].reshape(answers(model, TABLE).shape), answers(model, TABLE),
+                       rtol=0, atol=room)  # fmt: skip
+    if kind is TabularClassifier:
+        assert np.array_equal(found[0], model.predict(TABLE))
+
+
+def test_folds_hold_every_row_out_once() -> None:
+    model = TabularClassifier(**SMALL, n_folds=3, n_members=2).fit(TABLE, LABELS)
+    assert len(model.networks_) == 6
+    assert model.oof_.shape == (N, 2)
+    assert np.allclose(model.oof_.sum(axis=1), 1, atol=1e-6)
+    assert not np.allclose(model.oof_, model.predict_proba(TABLE))
+    regressor = TabularRegressor(**SMALL, n_folds=3).fit(TABLE, PRICES)
+    assert np.allclose(np.sort(np.abs(regressor.oof_ - PRICES)), regressor.errors_, rtol=1e-5)
+
+
+def test_threads_and_members_do_not_change_answers() -> None:
+    found = [
+        TabularClassifier(**SMALL, n_members=2, n_threads=n).fit(TABLE, LABELS) for n in (1, 2)
+    ]
+    assert np.array_equal(*(model.predict_proba(TABLE) for model in found))
+
+
+METRICS: list[tuple[Any, Any, Any]] = [
+    (TabularClassifier, LABELS, metric)
+    for metric in ("error", "log_loss", "auc", "brier", "balanced_accuracy",
+                   make_scorer(accuracy_score))
+]  # fmt: skip
+METRICS += [(TabularRegressor, PRICES, metric) for metric in ("rmse", "mae", "neg_max_error")]
+
+
+@pytest.mark.parametrize(("kind", "y", "metric"), METRICS)
+def test_the_best_epoch_is_that_of_the_metric(kind: Any, y: Any, metric: Any) -> None:
+    given = rows(TABLE, slice(100, None)), y[100:]
+    options = {**SMALL, "calibration": None} if kind is TabularClassifier else SMALL
+    model = kind(metric=metric, **options)
+    model.fit(rows(TABLE, slice(0, 100)), y[:100], X_val=given[0], y_val=given[1])
+    last = kind(metric=metric, **options | {"max_iter": 1})
+    last.fit(rows(TABLE, slice(0, 100)), y[:100], X_val=given[0], y_val=given[1])
+    assert np.isfinite(answers(model, TABLE)).all()
+    if metric == "auc":
+        proba = model.predict_proba(given[0])[:, 1]
+        assert roc_auc_score(given[1] == "yes", proba) >= roc_auc_score(
+            given[1] == "yes", last.predict_proba(given[0])[:, 1]
+        )
+
+
+def test_targets_are_in_raw_units_everywhere() -> None:
+    """Held-out targets as well: standardised twice, they would choose the first epoch."""
+    train, held_out = rows(TABLE, slice(0, 100)), rows(TABLE, slice(100, None))
+    one = TabularRegressor(**SMALL).fit(train, PRICES[:100], X_val=held_out, y_val=PRICES[100:])
+    scaled = TabularRegressor(**SMALL).fit(
+        train, 1e6 * PRICES[:100] + 7, X_val=held_out, y_val=1e6 * PRICES[100:] + 7
+    )
+    assert np.allclose(scaled.predict(TABLE), 1e6 * one.predict(TABLE) + 7, rtol=1e-3)
+    assert one.predict(TABLE).max() <= PRICES.max()
+
+
+def test_intervals_cover_what_they_promise() -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(3000, 3))
+    y = X[:, 0] + rng.normal(size=3000)
+    model = TabularRegressor(**SMALL).fit(X[:1000], y[:1000])
+    for coverage in (0.8, 0.9, 0.95):
+        low, high = model.predict_interval(X[1000:], coverage)
+        assert abs(np.mean((low <= y[1000:]) & (y[1000:] <= high)) - coverage) < 0.04
+    for wrong in (0, 1, 1.5):
+        with pytest.raises(InputError, match="predict_interval: expected coverage"):
+            model.predict_interval(X, wrong)
+    with pytest.raises(InputError, match=r"more held-out rows for a coverage of 0\.999"):
+        model.predict_interval(X, 0.999)
+    several = TabularRegressor(**SMALL).fit(X[:100], X[:100, :2])
+    assert several.predict(X).shape == (3000, 2)
+    with pytest.raises(InputError, match="one target, got 2"):
+        several.predict_interval(X)
+
+
+def test_a_temperature_makes_held_out_rows_most_likely() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3))
+    proba = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(3, p=p) for p in proba])
+    assert 2.8 < temperature(3 * logits, labels, None) < 3.2
+    assert 0.45 < temperature(0.5 * logits, labels, np.ones(4000)) < 0.55
+
+
+def test_weights_of_samples_and_classes_count() -> None:
+    X, y = RNG.normal(size=(200, 2)), np.repeat([0, 1], 100)
+    plain, *others = (
+        TabularClassifier(**SMALL, class_weight=weight).fit(X, y, sample_weight=given)
+        for weight, given in (
+            (None, None), ({0: 9.0, 1: 1.0}, None), (None, np.where(y, 1.0, 9.0)),
+            ("balanced", np.where(y, 1.0, 9.0)),
+        )
+    )  # fmt: skip
+    for model in others[:2]:
+        assert model.predict_proba(X)[:, 0].mean() > plain.predict_proba(X)[:, 0].mean() + 0.1
+    with pytest.raises(InputError, match="sample_weight of at least 0"):
+        plain.fit(X, y, sample_weight=-np.ones(200))
+
+
+def test_columns_named_as_categories_are_categories() -> None:
+    X = np.column_stack([RNG.integers(0, 4, 100), RNG.normal(size=100)])
+    y = (X[:, 0] % 2).astype(int)
+    for chosen in ([0], [True, False]):
+        model = TabularClassifier(**SMALL, categorical_features=chosen).fit(X, y)
+        assert model.preparation_.plans[0].levels == ("0", "1", "2", "3")
+        assert np.isfinite(model.predict_proba([[7.0, 0.0], [np.nan, np.nan]])).all()
+        assert np.isfinite(model.compile_predictor()((3.0, 1.0))).all()
+    table = {"a": X[:, 0], "b": X[:, 1]}
+    assert TabularClassifier(**SMALL, categorical_features=["a"]).fit(table, y)
+    for wrong, text in (
+        ([2], "below 2"), ([True], "a mask of 2"), (["c"], "columns of X, got 1 other name"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"expected categorical_features .*{text}"):
+            TabularClassifier(**SMALL, categorical_features=wrong).fit(table, y)
+
+
+def test_a_time_limit_plans_fewer_epochs() -> None:
+    model = TabularClassifier(time_limit=1e-3, random_state=0, hidden_layer_sizes=(12,))
+    assert model.fit(TABLE, LABELS).n_iter_ == 8
+    long, plain = (
+        TabularClassifier(time_limit=limit, **SMALL).fit(TABLE, LABELS) for limit in (60.0, None)
+    )
+    assert np.array_equal(long.predict_proba(TABLE), plain.predict_proba(TABLE))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"metric": "accuracyy"}, "metric to be one of error, log_loss, auc, brier or a name"),
+        ({"n_folds": 200}, "at least 200 rows, one for each fold, got 150"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_and_change_nothing(options: Any, text: str) -> None:
+    model = TabularClassifier(**SMALL | options)
+    with pytest.raises(InputError, match=f"TabularClassifier.fit: expected {text}"):
+        model.fit(TABLE, LABELS)
+    assert not hasattr(model, "networks_")
+    fitted = TabularClassifier(**SMALL).fit(TABLE, LABELS)
+    before = fitted.predict_proba(TABLE)
+    for args, held_out in (
+        ((TABLE, LABELS[:-1]), {}), ((TABLE, LABELS), {"X_val": TABLE}),
+        ((TABLE, np.ones(N)), {}), ((rows(TABLE, slice(0, 1)), LABELS[:1]), {}),
+        (({"a": np.ones(N)}, LABELS), {}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="TabularClassifier"):
+            fitted.fit(*args, **held_out)
+    assert np.array_equal(fitted.predict_proba(TABLE), before)
+
+
+def test_files_of_other_models_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = TabularClassifier(**SMALL)
+    with pytest.raises(NotFittedError):
+        model.save(path)
+    model.fit(TABLE, LABELS).save(path)
+    with pytest.raises(FileError, match="a file of TabularRegressor, got a TabularClassifier"):
+        TabularRegressor.load(path)
+    with pytest.raises(FileError, match="expected"):
+        Network.load(path)
+    model.networks_[0].save(path)
+    with pytest.raises(FileError, match="a file of TabularClassifier, got a network"):
+        TabularClassifier.load(path)
+    model.set_params(metric=make_scorer(accuracy_score))
+    with pytest.raises(InputError, match="parameters that are numbers or text"):
+        model.save(path)
+
+
+def test_many_levels_and_many_columns() -> None:
+    rng = np.random.default_rng(0)
+    many = {"id": [f"{i}" for i in rng.integers(0, 10_000, 2000)], "x": rng.normal(size=2000)}
+    model = TabularClassifier(**SMALL | {"max_iter": 2}).fit(many, rng.integers(0, 3, 2000))
+    assert model.preparation_.layout.n_levels > 1400
+    wide = {f"c{i}": rng.choice(list("abcdefghijkl"), 60) for i in range(100)}
+    model = TabularClassifier(**SMALL | {"max_iter": 2}).fit(wide, rng.integers(0, 2, 60))
+    assert model.preparation_.layout.n_codes == 100
+    assert np.isfinite(model.predict_proba(wide)).all()
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("task", ["classes", "numbers"])
+def test_the_recipe_is_the_published_one(task: str) -> None:
+    layout = TabularClassifier(**SMALL | {"max_iter": 1}).fit(TABLE, LABELS).preparation_.layout
+    network, optimizer = network_for(
+        Plan(RECIPES["realmlp"], layout, task), Setting(label_smoothing=0.1), 2, 0
+    )
+    network.build(layout.n_columns)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    block = ["Dense", "ParametricActivation", "Dropout"]
+    assert kinds == ["Columns", "Scale", *(3 * block), "Dense"]
+    assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.95, 1e-8)
+    rates = optimizer.learning_rate.rates(np.arange(1024), 1024)
+    peak = {"classes": 0.04, "numbers": 0.2}[task]
+    assert np.isclose(rates.max(), peak, rtol=1e-3)
+    assert ((rates[1:-1] > rates[:-2]) & (rates[1:-1] > rates[2:])).sum() == 4
+    factors = dict(zip([g.name for g in network.groups], optimizer.group_factors(network.groups),
+                       strict=True))  # fmt: skip
+    assert factors["1.weight"] == (6.0, 6.0)
+    assert factors["2.b"] == (0.1, 0.0)
+    assert np.isclose(factors["2.W"][0] * factors["2.W"][1], 1)
