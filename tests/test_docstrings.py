@@ -36,7 +36,16 @@ IGNORED = {
 }
 
 # Each of these is a definition of one line that nobody has to be credited with.
-NO_SOURCE = {"identity", "rescaling", "constant", "step", "exponential", "normal", "zeros"}
+NO_SOURCE = {
+    "identity",
+    "rescaling",
+    "constant",
+    "step",
+    "exponential",
+    "normal",
+    "uniform",
+    "zeros",
+}
 
 
 def public(member: Any) -> bool:

@@ -26,6 +26,7 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
@@ -48,6 +49,7 @@ from fastmlp import (
     EarlyStopping,
     Embedding,
     Factor,
+    GroupedDense,
     Huber,
     Layer,
     LeakyReLU,
@@ -55,6 +57,8 @@ from fastmlp import (
     MLPClassifier,
     MLPRegressor,
     Network,
+    ParametricActivation,
+    PiecewiseLinear,
     Quantile,
     ReLU,
     Residual,
@@ -63,6 +67,8 @@ from fastmlp import (
     SearchCV,
     SearchDisplay,
     SoftmaxCrossEntropy,
+    TabularClassifier,
+    TabularRegressor,
     Tanh,
     check_part,
     compiled_activation,
@@ -79,6 +85,7 @@ from fastmlp import (
 from fastmlp.datasets import Dataset
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
+from fastmlp.estimators.tabular.metrics import metric_of
 from fastmlp.inputs.shared import SharedTable
 from fastmlp.inputs.tables import table_of
 from fastmlp.inputs.targets import Encoded
@@ -91,6 +98,8 @@ from fastmlp.nn.losses import LOSSES
 from fastmlp.optim import schedules
 from fastmlp.optim.optimizers import OPTIMIZERS, Group, Optimizer
 from fastmlp.optim.schedules import SCHEDULES
+from fastmlp.tabular import frames
+from fastmlp.tabular.recipes import recipe_of
 from fastmlp.tools import cli, commands
 from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs
 from fastmlp.training.stepper import Stepper as Halves
@@ -3421,6 +3430,229 @@ def averaging_rows() -> Iterator[Row]:
         yield Row(name, kind, text, call)
 
 
+def tabular_rows() -> Iterator[Row]:
+    """What estimators for tables and their layers refuse."""
+
+    table = {"a": np.arange(12.0), "b": 6 * ["x", "y"]}
+    labels, few = np.arange(12) % 2, {"hidden_layer_sizes": (3,), "max_iter": 1, "random_state": 0}
+
+    @functools.cache
+    def fitted(kind: Any) -> Any:
+        return kind(**few).fit(table, labels)
+
+    def fit(kind: Any = TabularClassifier, args: Any = (table, labels), held_out: Any = (),
+            **options: Any) -> Callable[[Setting], Any]:  # fmt: skip
+        return lambda s: kind(**{**few, **options}).fit(*args, **dict(held_out))
+
+    def predicts(row: Any, kind: Any = TabularRegressor) -> Callable[[Setting], Any]:
+        return lambda s: fitted(kind).compile_predictor()(row)
+
+    def interval(kind_of_y: Any, coverage: float) -> Callable[[Setting], Any]:
+        model = TabularRegressor(**few)
+        return lambda s: model.fit(table, kind_of_y).predict_interval(table, coverage)
+
+    def saved(s: Setting, change: Callable[[dict[str, Any]], Any], kind: Any) -> Any:
+        path = s.folder / "table.safetensors"
+        fitted(TabularClassifier).save(path)
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()["fastmlp"])
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+        change(header)
+        save_file(tensors, path, metadata={"fastmlp": sealed(json.dumps(header), tensors)})
+        return kind.load(path)
+
+    def diverging(s: Setting) -> Any:
+        X, y = np.ones((8, 2)), np.arange(8.0)
+        X[:4] = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return TabularRegressor(**few | {"max_iter": 3, "n_members": 2},
+                                    learning_rate_init=1e38).fit(X, y)  # fmt: skip
+
+    def reads(X: Any) -> Callable[[Setting], Any]:
+        return lambda s: frames.read("Table", X)
+
+    def transforms(X: Any) -> Callable[[Setting], Any]:
+        return lambda s: fitted(TabularClassifier).predict(X)
+
+    def own_metric(s: Setting) -> None:
+        model = copy.deepcopy(fitted(TabularClassifier))
+        model.set_params(metric=make_scorer(accuracy_score)).save(s.folder / "m.safetensors")
+
+    def a_month(s: Setting) -> Any:
+        times = {"t": np.arange(12).astype("M8[D]")}
+        return TabularRegressor(**few).fit(times, labels).compile_predictor()(("May",))
+
+    class Bare(Activation):
+        name = "bare"
+
+        def __repr__(self) -> str:
+            return "Bare()"
+
+    held_out = {"X_val": table, "y_val": labels}
+    two = np.column_stack([labels, labels]).astype(float)
+    for name, kind, text, call in (
+        ("a table's loss that is not finite", InputError,
+         "TabularRegressor.fit: expected a loss that stays finite, got another; "
+         "fit_many, networks[0]: expected a finite loss, got nan in epoch 2, step 1, "
+         "at learning rate 7.36189e+36; lower the learning rate, clip gradients "
+         "(clip_norm=1.0) or scale the inputs",
+         diverging),
+        ("a mask of categories of other columns", InputError,
+         "TabularClassifier.fit: expected categorical_features as a mask of 2, got 1; "
+         "pass one for each column",
+         fit(categorical_features=[True])),
+        ("categories beyond the columns", InputError,
+         "TabularClassifier.fit: expected categorical_features below 2, got others; "
+         "count columns from 0",
+         fit(categorical_features=[2])),
+        ("categories of other names", InputError,
+         "TabularClassifier.fit: expected categorical_features that are columns of X, "
+         "got 1 other name; check their spelling",
+         fit(categorical_features=["c"])),
+        ("held-out rows without targets", InputError,
+         "TabularClassifier.fit: expected X_val and y_val, got one of them; pass both "
+         "or none",
+         fit(held_out={"X_val": table})),
+        ("held-out rows and folds", InputError,
+         "TabularClassifier.fit: expected either n_folds or X_val, got both; leave "
+         "one of them out",
+         fit(held_out=held_out, n_folds=2)),
+        ("more folds than rows of a table", InputError,
+         "TabularClassifier.fit: expected at least 13 rows, one for each fold, got "
+         "12; pass fewer n_folds",
+         fit(n_folds=13)),
+        ("too few held-out rows", InputError,
+         "TabularRegressor.predict_interval: expected more held-out rows for a "
+         "coverage of 0.99, got 2; ask for less, or train with n_folds, which holds "
+         "out every row once",
+         interval(labels, 0.99)),
+        ("class weights of nothing but zeros", InputError,
+         "TabularClassifier.fit: expected some weight above 0 with class_weight "
+         "counted in, got only zeros; give a weight to a class that y has",
+         fit(class_weight={0: 0.0}, args=(table, labels, labels == 0))),
+        ("a function in a file of a table's model", InputError,
+         "TabularClassifier.save: expected parameters that are numbers or text, got "
+         "others; pass names instead of functions, and a number as random_state",
+         own_metric),
+        ("a table's file of another model", FileError,
+         "TabularRegressor.load('{folder}/table.safetensors'): expected a file of "
+         "TabularRegressor, got a TabularClassifier; load it with its own class",
+         lambda s: saved(s, lambda header: None, TabularRegressor)),
+        ("a table's file with wrong entries", FileError,
+         "TabularClassifier.load('{folder}/table.safetensors'): expected a whole "
+         "model file, got a header with missing or wrong entries; restore it from a "
+         "copy",
+         lambda s: saved(s, lambda header: header.pop("params"), TabularClassifier)),
+        ("a metric of type int", InputTypeError,
+         "fit: expected metric as a name or a scorer, got int; pass a name",
+         lambda s: metric_of("fit", 3, {})),
+        ("a metric of an unknown name", InputError,
+         "TabularClassifier.fit: expected metric to be one of error, log_loss, auc, "
+         "brier or a name of scikit-learn's scorers, got 'acuracy'; see "
+         "sklearn.metrics.get_scorer_names()",
+         fit(metric="acuracy")),
+        ("a row by name for a table without names", InputError,
+         "predictor: expected a tuple, as the columns of training had no names, got a "
+         "row by name; pass the values in order",
+         lambda s: TabularRegressor(**few).fit(s.X, s.y).compile_predictor()({"a": 1.0})),
+        ("a row of other columns", InputError,
+         "predictor: expected a row of 2 values, got 1; pass one for each column of "
+         "training",
+         predicts((1.0,))),
+        ("a text for a table's number", InputTypeError,
+         "predictor: expected a number, got str; pass a number",
+         predicts(("old", "x"))),
+        ("an object for a table's number", InputTypeError,
+         "predictor: expected a number, got object; pass a number",
+         predicts((object(), "x"))),
+        ("a text for a table's time", InputTypeError,
+         "predictor: expected a time, got str; pass a datetime",
+         a_month),
+        ("held-out targets of other columns", InputError,
+         "TabularRegressor.fit: expected y_val of 1 target, got shape (12, 2); pass "
+         "the same targets",
+         fit(TabularRegressor, held_out={"X_val": table, "y_val": two})),
+        ("an interval of several targets", InputError,
+         "TabularRegressor.predict_interval: expected one target, got 2; fit one "
+         "after another",
+         interval(two, 0.5)),
+        ("columns that are not whole groups", InputError,
+         "GroupedDense(units=2, group_size=2, initializer=LeCunNormal(), "
+         "bias_initializer=Zeros()): expected inputs in groups of 2 columns, got 3 "
+         "columns; choose another group_size",
+         lambda s: GroupedDense(2, 2).forward(s.X)),
+        ("edges of type int", InputTypeError,
+         "PiecewiseLinear: expected edges for each column, got int; write [[0.0, 1.0, "
+         "2.0], [5.0, 6.0, 9.0]]",
+         lambda s: PiecewiseLinear(3)),
+        ("edges of different numbers", InputError,
+         "PiecewiseLinear: expected edges as numbers, as many for each column, got "
+         "others; write [[0.0, 1.0, 2.0], [5.0, 6.0, 9.0]]",
+         lambda s: PiecewiseLinear([[0, 1], [2]])),
+        ("edges of no bin", InputError,
+         "PiecewiseLinear: expected at least two edges for each column, got fewer; "
+         "write [[0.0, 1.0, 2.0], [5.0, 6.0, 9.0]]",
+         lambda s: PiecewiseLinear([[0]])),
+        ("edges that descend", InputError,
+         "PiecewiseLinear: expected finite edges in ascending order, got others; "
+         "write [[0.0, 1.0, 2.0], [5.0, 6.0, 9.0]]",
+         lambda s: PiecewiseLinear([[1, 0]])),
+        ("an activation without a rule inside", InputTypeError,
+         "ParametricActivation: expected an activation with a compiled rule, got "
+         "Bare(); use one of fastmlp's, or a compiled_activation",
+         lambda s: ParametricActivation(Bare())),
+        ("a sparse table", InputTypeError,
+         "Table: expected X as a table, got a sparse matrix; pass X.toarray()",
+         reads(sparse.eye(3).tocsr())),
+        ("a table of no columns", InputError,
+         "Table: expected a table with columns, got none; pass a data frame or a "
+         "matrix with one row for each sample",
+         reads({})),
+        ("a table of columns of several lengths", InputError,
+         "Table: expected a table with columns, got columns of several lengths; pass "
+         "a data frame or a matrix with one row for each sample",
+         reads({"a": [1], "b": [1, 2]})),
+        ("a table of other columns", InputError,
+         "predictor: expected X with 2 columns, as in training, got 3; pass the "
+         "columns of training",
+         predicts(np.zeros((2, 3)))),
+        ("a table of one dimension", InputTypeError,
+         "Table: expected X as a table of two dimensions, got shape (3,); pass a data "
+         "frame or a matrix with one row for each sample",
+         reads(np.zeros(3))),
+        ("a table whose column has two", InputError,
+         "Table, column 'a': expected one value for each row, got shape (2, 2); pass "
+         "a data frame or a matrix with one row for each sample",
+         reads({"a": np.zeros((2, 2))})),
+        ("a table of complex numbers", InputTypeError,
+         "Table, column 'a': expected numbers, texts or dates, got values of type "
+         "complex128; convert the column",
+         reads({"a": np.zeros(2, complex)})),
+        ("a table of dicts", InputTypeError,
+         "Table, column 'a': expected numbers, texts or dates, got dict; convert the "
+         "column",
+         reads({"a": [{}, {}]})),
+        ("a table of constants", InputError,
+         "TabularClassifier.fit: expected at least one column that is not constant, "
+         "got none; pass other columns",
+         fit(args=({"a": np.ones(12)}, labels))),
+        ("a column of another kind", InputError,
+         "TabularClassifier.predict, column 'a': expected a column of numbers, as in "
+         "training, got texts; convert the column",
+         transforms({"a": ["x"], "b": ["y"]})),
+        ("a recipe of an unknown name", InputError,
+         "fit: expected recipe to be one of realmlp, realmlp-simple, got 'realmpl'; "
+         "did you mean 'realmlp'?",
+         lambda s: recipe_of("fit", "realmpl")),
+        ("ties of an unknown name", InputError,
+         "EarlyStopping: expected ties to be one of first, last, got 'both'; choose "
+         "one",
+         lambda s: EarlyStopping(ties="both")),
+    ):  # fmt: skip
+        yield Row(name, kind, text, call)
+
+
 ROWS = [
     *classifier_rows(),
     *averaging_rows(),
@@ -3451,6 +3683,7 @@ ROWS = [
     *trainer_rows(),
     *many_rows(),
     *search_rows(),
+    *tabular_rows(),
 ]
 
 

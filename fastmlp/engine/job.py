@@ -218,7 +218,10 @@ class Job:
         """Size of each op's blocks, written to its record."""
         found, itemsize = list[blocking.GradientBlock](), self.dtype.itemsize
         for op, stage in zip(self.ops, self.program.stages, strict=True):
-            found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
+            if stage.kind is None:
+                found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
+            else:
+                found.append(blocking.whole_rows(max(1, int(op["weight_width"]))))
             op["block_rows"], op["block_columns"] = found[-1]
             op["packs_slopes"] = blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
             if blocking.is_wide(stage.n_out, itemsize):

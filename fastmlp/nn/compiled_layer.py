@@ -67,6 +67,7 @@ def describe(layer: Layer, op: Any) -> None:
     if shapes:
         op["weight_rows"] = shapes[0][0] if len(shapes[0]) > 1 else 1
         op["weight_width"] = shapes[0][-1]
+        op["block_rows"], op["block_columns"] = blocking.whole_rows(shapes[0][-1])
     op["n_biases"] = op["n_out"] if len(shapes) > 1 else 0
 
 

@@ -148,7 +148,7 @@ class PiecewiseLinear(CompiledLayer):
 
     Notes
     -----
-    With edges b_0 < ... < b_k, output j is (x - b_j) / (b_{j+1} - b_j), at least 0 and at most 1,
+    With edges b_0 < ... < b_k it is y_j = (x - b_j) / (b_{j+1} - b_j), at least 0 and at most 1,
     except that the first goes below 0 and the last above 1. A bin of no width gives 0.
 
     References

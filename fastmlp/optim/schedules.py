@@ -440,7 +440,7 @@ class LogCosine(Schedule):
     >>> import numpy as np
     >>> from fastmlp import schedules
     >>> schedules.LogCosine(1.0, n_cycles=2).rates(np.arange(6), 6).round(2)
-    array([0.84, 0.57, 0.06, 0.99, 0.73, 0.11])
+    array([0.72, 0.32, 0.26, 0.98, 0.65, 0.08])
     """
 
     name: ClassVar[str] = "log_cosine"

@@ -81,7 +81,7 @@ class ColumnPlan:
     parts : tuple of str
         Those of a time that vary.
     has_missing : bool
-        Whether a flag says which values are missing.
+        Whether some were missing in training, for which numbers and times have a flag.
     levels : tuple of str
         The categories of training, sorted.
     as_codes : bool
@@ -180,7 +180,7 @@ class Preparation:
             raise InputError(
                 where, "at least one column that is not constant", "none", "pass other columns"
             )
-        found = [_center_and_scale(values) for values in made._continuous(frame.columns)]
+        found = [_center_and_scale(values) for values in made.columns_of(frame.columns)]
         made.center, made.scale = np.array(found).reshape(-1, 2).T.copy()
         return made
 
@@ -191,7 +191,7 @@ class Preparation:
         unknown = list[int]()
         for plan in self.plans:
             n_numbers += {NUMBERS: 1, TIMES: len(plan.parts)}.get(plan.kind, 0)
-            n_flags += plan.has_missing
+            n_flags += plan.has_missing and plan.kind != TEXTS
             if plan.as_codes:
                 unknown.append(n_levels)
                 n_codes, n_levels = n_codes + 1, n_levels + 1 + len(plan.levels)
@@ -199,7 +199,7 @@ class Preparation:
                 n_flags += 1 if len(plan.levels) == 2 else len(plan.levels)
         return Layout(n_numbers, n_flags, n_codes, n_levels, tuple(unknown))
 
-    def _continuous(self, columns: Sequence[Column]) -> Iterator[np.ndarray]:
+    def columns_of(self, columns: Sequence[Column]) -> Iterator[np.ndarray]:
         """Numbers, then flags, as they are: one column after the other."""
         for plan, column in zip(self.plans, columns, strict=True):
             yield from plan.numbers(column)
@@ -224,12 +224,12 @@ class Preparation:
             Float32.
         """
         frame = frames.in_order(where, frame, self.names, len(self.plans))
-        columns, layout = list(map(_as_planned, self.plans, frame.columns)), self.layout
+        columns, layout = self._as_planned(where, frame.columns), self.layout
         if rows is not None:
             columns = [Column(column.kind, column.values[rows]) for column in columns]
         n_rows = frame.n_rows if rows is None else rows.size
         prepared = np.empty((n_rows, layout.n_columns), np.float32)
-        for place, values in enumerate(self._continuous(columns)):
+        for place, values in enumerate(self.columns_of(columns)):
             prepared[:, place] = self.scaled(place, values)
         place, number = layout.n_numbers + layout.n_flags, 0
         for plan, column in zip(self.plans, columns, strict=True):
@@ -237,6 +237,14 @@ class Preparation:
                 prepared[:, place + number] = layout.unknown[number] + plan.codes(column)
                 number += 1
         return prepared
+
+    def _as_planned(self, where: str, columns: Sequence[Column]) -> list[Column]:
+        """Columns of the kinds of training."""
+        names: Sequence[Any] = range(len(self.plans)) if self.names is None else self.names
+        parts = zip(names, self.plans, columns, strict=True)
+        return [
+            _as_planned(f"{where}, column {name!r}", plan, column) for name, plan, column in parts
+        ]
 
     def scaled(self, place: int, values: np.ndarray) -> np.ndarray:
         """A column of numbers or flags, centred, scaled and clipped; 0 for what is missing."""
@@ -256,7 +264,8 @@ def _plan(column: Column, max_one_hot: int) -> ColumnPlan:
         levels = sorted({value for value in column.values.tolist() if value is not None})
         if len(levels) + missing < 2:
             return ColumnPlan("nothing")
-        return ColumnPlan(TEXTS, levels=tuple(levels), as_codes=len(levels) > max_one_hot)
+        as_codes = len(levels) > max_one_hot
+        return ColumnPlan(TEXTS, (), missing, tuple(levels), as_codes)
     values = parts_of(column.values) if column.kind == TIMES else [("", column.values)]
     varying = [name for name, part in values if _varies(part)]
     if not varying:
@@ -270,7 +279,7 @@ def _varies(values: np.ndarray) -> bool:
     return bool(known.size and known.min() < known.max())
 
 
-def _as_planned(plan: ColumnPlan, column: Column) -> Column:
+def _as_planned(where: str, plan: ColumnPlan, column: Column) -> Column:
     """A column of another kind than in training, as far as its values can be read so."""
     if plan.kind in ("nothing", column.kind):
         return column
@@ -283,7 +292,7 @@ def _as_planned(plan: ColumnPlan, column: Column) -> Column:
         empty = np.full(column.values.size, np.nan)
         return Column(plan.kind, empty if plan.kind == NUMBERS else empty.astype("M8[us]"))
     raise InputError(
-        "X", f"a column of {plan.kind}, as in training", column.kind, "convert the column"
+        where, f"a column of {plan.kind}, as in training", column.kind, "convert the column"
     )
 
 

@@ -31,7 +31,7 @@ from ..nn import (
 from ..nn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from ..optim.optimizers import Adam, Factor
 from ..optim.schedules import FlatCosine, LogCosine
-from .preparation import Layout
+from .preparation import Layout, Preparation
 
 _NUMBER_WIDTH = 3  # outputs of the embedding of a number, beside the number itself
 _N_FREQUENCIES, _FREQUENCY = 16, 0.1
@@ -199,3 +199,16 @@ def network_for(plan: Plan, setting: Setting, n_outputs: int, seed: int) -> tupl
         weight_decay=FlatCosine(recipe.weight_decay) if recipe.weight_decay else 0.0,
     )  # fmt: skip
     return Network(plan.layers, loss, random_state=seed), optimizer
+
+
+def give_unknown_means(network: Network, preparation: Preparation) -> None:
+    """Where no category was missing in training, let unknown ones be the mean of all others.
+
+    Nothing has trained their vectors, which are still random.
+    """
+    tables = [layer for _, layer in network.leaves() if isinstance(layer, Embedding)]
+    coded = [plan for plan in preparation.plans if plan.as_codes]
+    for plan, first in zip(coded, preparation.layout.unknown, strict=True):
+        if not plan.has_missing:
+            W = tables[0].parameters["W"]
+            W[first] = W[first + 1 : first + 1 + len(plan.levels)].mean(axis=0)

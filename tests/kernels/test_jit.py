@@ -197,7 +197,9 @@ for dtype in ("float32", "float64"):
     # numbers of categories do.
     X, still = np.minimum(whole, 3).astype(dtype), {"optimizer": SGD(0), "n_threads": 2}
     for layer in (
-        Scale(), PReLU(), LayerNorm(), BatchNorm(), Residual([Dense(6)]),
+        Scale(), PReLU(), ParametricActivation("mish"), LayerNorm(), BatchNorm(),
+        GroupedDense(3), GroupedDense(2, 3), GroupedDense(1, 2), GroupedDense(5, 6),
+        PiecewiseLinear(6 * [[0, 1, 3]]), Residual([Dense(6)]),
         Columns((0, [Embedding(4, 2)]), ([1, 2], [PReLU()])),
     ):
         layer.forward(X, training=True)
@@ -206,6 +208,9 @@ for dtype in ("float32", "float64"):
         inner = Columns((0, [Embedding(4, 2)]), ([1, 2], [PReLU()]))
         rest = [BatchNorm(), Residual([LayerNorm(), Scale()]), PReLU(), Dense(3)]
         fit(Network([*first, inner, *rest], dtype=dtype), X, **still)
+        numbers = [GroupedDense(4), Cosine(), GroupedDense(3, 4), ParametricActivation("tanh")]
+        bins = [PiecewiseLinear(18 * [[0, 1, 3]]), GroupedDense(5, 2), GroupedDense(1, 5)]
+        fit(Network([*first, *numbers, *bins, Dense(3)], dtype=dtype), X, **still)
     # Threads that share out the inputs of the first op, or of the second one, and a wide op.
     for widths in ((300, 40), (6, 40), (6, 300)):
         X = np.ones((n, widths[0]), dtype)

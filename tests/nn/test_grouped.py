@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from fastmlp import (
+    Adam,
     Columns,
     Cosine,
     Dense,
+    Embedding,
     GroupedDense,
     InputError,
     Network,
@@ -21,6 +23,8 @@ from fastmlp import (
     Scale,
     initializers,
 )
+from fastmlp.engine.engine import Engine
+from fastmlp.inputs.tables import table_of
 from fastmlp.nn.grouped import quantile_edges
 
 X = np.random.default_rng(0).normal(2.0, 3.0, (200, 6))
@@ -156,3 +160,22 @@ def test_a_unit_that_never_changes_keeps_finite_weights() -> None:
     W = initializers.UnitVariance().draw_for(np.random.default_rng(0), np.zeros((5, 3)), 4)
     assert np.isfinite(W).all()
     assert W.any()
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("width", [1, 8, 300])
+def test_the_gradient_of_each_block_fits_the_scratch_memory(width: int) -> None:
+    """Blocks are as the records say, for which memory is allocated; large tables have several."""
+    layers = [
+        Columns(([0, 1, 2], [Embedding(3000, width)]), ([3, 4], [GroupedDense(width)])), Dense(2),
+    ]  # fmt: skip
+    network = Network(layers).build(5)
+    table = table_of(np.zeros((40, 5), np.float32), network.dtype)
+    engine = Engine(network, table, 32, optimizer=Adam())
+    size = int(engine.job["space"]["scratch_bytes"][0]) // 4
+    for op in engine.ops:
+        block = min(int(op["block_rows"]), int(op["weight_rows"]))
+        assert size >= block * min(int(op["block_columns"]), int(op["weight_width"]))
+        if op["weight_rows"] == 3000:
+            assert block < 3000
+            assert op["block_columns"] == width

@@ -33,7 +33,14 @@ from ...serving.ensemble import mean_of
 from ...tabular import frames
 from ...tabular.frames import Frame
 from ...tabular.preparation import Preparation
-from ...tabular.recipes import RECIPES, Plan, Setting, network_for, recipe_of
+from ...tabular.recipes import (
+    RECIPES,
+    Plan,
+    Setting,
+    give_unknown_means,
+    network_for,
+    recipe_of,
+)
 from ..edge import held_out_names, weights_of_samples
 from . import files
 from .metrics import Metric, metric_of
@@ -43,6 +50,24 @@ from .units import Units
 
 _WHOLE = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+CONSTRAINTS: dict[str, Any] = {
+    "recipe": [StrOptions(set(RECIPES))],
+    "metric": [str, callable],
+    "hidden_layer_sizes": ["array-like", None],
+    "learning_rate_init": [_POSITIVE, None],
+    "max_iter": [_WHOLE, None],
+    "batch_size": [_WHOLE, None],
+    "categorical_features": ["array-like", None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_members": [_WHOLE],
+    "n_folds": [Interval(Integral, 2, None, closed="left"), None],
+    "time_limit": [_POSITIVE, None],
+    "random_state": ["random_state"],
+    "n_threads": [_WHOLE, None],
+    "verbose": ["verbose"],
+}
 
 
 class Split(NamedTuple):
@@ -55,22 +80,7 @@ class Split(NamedTuple):
 class BaseTabular(BaseEstimator):
     """Base of TabularClassifier and TabularRegressor."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "recipe": [StrOptions(set(RECIPES))],
-        "metric": [str, callable],
-        "hidden_layer_sizes": ["array-like", None],
-        "learning_rate_init": [_POSITIVE, None],
-        "max_iter": [_WHOLE, None],
-        "batch_size": [_WHOLE, None],
-        "categorical_features": ["array-like", None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_members": [_WHOLE],
-        "n_folds": [Interval(Integral, 2, None, closed="left"), None],
-        "time_limit": [_POSITIVE, None],
-        "random_state": ["random_state"],
-        "n_threads": [_WHOLE, None],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
     _task: ClassVar[str]
     _metrics: ClassVar[dict[str, Metric]]
     _reads_prepared = False
@@ -187,7 +197,7 @@ class BaseTabular(BaseEstimator):
         splits, order = self._splits(where, targets, given, random)
         learnt = order if order is None else order[splits[0].train]
         self.preparation_ = Preparation.learn(where, _rows_of(frame, learnt), recipe.max_one_hot)
-        data = self._data(where, frame, targets, weights, given, order)
+        data = self._samples(where, frame, targets, weights, given, order)
         data = data._replace(y=self._prepare_targets(data.y, splits[0].train))
         ones = self._networks_for(recipe, metric, splits, data, random)
         options = self._options(recipe, metric)
@@ -200,6 +210,8 @@ class BaseTabular(BaseEstimator):
             if history.stopped == "failed":
                 raise InputError(where, "a loss that stays finite", "another", history.error)
         self.networks_ = [one.network for one in ones]
+        for network in self.networks_:
+            give_unknown_means(network, self.preparation_)
         self.histories_, self.n_iter_ = histories, max(history.epochs for history in histories)
         self._finish([Split(one.train, one.held_out) for one in ones], data)
         return self
@@ -293,7 +305,7 @@ class BaseTabular(BaseEstimator):
         """Labels for a stratified split, or None."""
         return None
 
-    def _data(
+    def _samples(
         self, where: str, frame: Frame, targets: np.ndarray, weights: Any, given: Any,
         order: np.ndarray | None,
     ) -> Data:  # fmt: skip

@@ -1,4 +1,7 @@
-"""What held-out rows say about answers: a temperature for probabilities, widths of intervals."""
+"""What held-out rows say about answers: a temperature for probabilities, widths of intervals.
+
+Both hold for rows like those that were held out.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ...network import Network
 from ...nn import Dense
 from .. import class_weights
 from ..parameters import take
-from .base import BaseTabular, Split
+from .base import CONSTRAINTS, BaseTabular, Split
 from .calibration import temperature
 from .docs import documented
 from .metrics import OF_CLASSES, Metric
@@ -79,7 +79,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseTabular._parameter_constraints,
+        **CONSTRAINTS,
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "calibration": [StrOptions({"temperature"}), None],

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...inputs.targets import TargetCoder
 from ..parameters import take
 from .base import BaseTabular, Split
@@ -96,7 +96,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         found = self._numbers(y)
         if (1 if found.ndim == 1 else found.shape[1]) != self.n_outputs_:
             raise InputError(
-                f"{type(self).__name__}.fit", f"y of {self.n_outputs_} targets",
+                f"{type(self).__name__}.fit", f"y of {counted(self.n_outputs_, 'target')}",
                 f"shape {found.shape}", "pass the same targets",
             )  # fmt: skip
         return found
@@ -160,8 +160,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
         Returns
         -------
-        low, high : ndarray of shape (n,)
-            Float64. All have the same width, that of the errors of held-out rows.
+        low : ndarray of shape (n,)
+            Float64.
+        high : ndarray of shape (n,)
+            Float64; all intervals have the same width, that of the errors of held-out rows.
 
         Raises
         ------

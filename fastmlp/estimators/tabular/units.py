@@ -1,4 +1,7 @@
-"""What networks' outputs stand for: probabilities as they are, or numbers in users' units."""
+"""What networks' outputs stand for: probabilities as they are, or numbers in users' units.
+
+Estimators and predictors use the same, so their answers agree.
+"""
 
 from __future__ import annotations
 

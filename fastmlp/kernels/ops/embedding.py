@@ -11,7 +11,6 @@ import numpy as np
 from .. import interfaces
 from ..compiler.jit import itemsize, jit, numbers
 from ..step import shares
-from ..tuning import HOT_NUMBERS
 from ..views import Block
 from . import common
 from .kind import Kind
@@ -88,7 +87,7 @@ def _add_slopes(turn, s, first, last, grads, one):
 def gradient(turn, s, one):
     """Gradient of this thread's rows of the table, block by block, each updated while cached."""
     op, width = turn.ops[s], turn.ops[s]["weight_width"]
-    mine, height = shares.my_weight_rows(turn, s), max(1, HOT_NUMBERS // width)
+    mine, height = shares.my_weight_rows(turn, s), op["block_rows"]
     for first in range(mine[0], mine[1], height):
         last = min(mine[1], first + height)
         start = op["weights"] + first * width

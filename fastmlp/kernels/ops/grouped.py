@@ -15,7 +15,6 @@ from ..products import matmul
 from ..products.blocking import Packing
 from ..products.tiles import tile_width
 from ..step import shares
-from ..tuning import HOT_NUMBERS
 from ..views import Block, Inputs, Matrix, Panels, Tools, Weights
 from . import common
 from .dense import panel_of
@@ -154,7 +153,7 @@ def _gradient_with(sums: Any, name: str) -> Kernel:
     def gradient(turn, s, one):
         """Of this thread's rows of W, block by block, each updated while cached; then of b."""
         op, d = turn.ops[s], turn.ops[s]["weight_width"]
-        mine, height = shares.my_weight_rows(turn, s), max(1, HOT_NUMBERS // d)
+        mine, height = shares.my_weight_rows(turn, s), op["block_rows"]
         for first in range(mine[0], mine[1], height):
             last = min(mine[1], first + height)
             grads, _ = gradient_place(turn, op["weights"] + first * d, d, d, one)

