@@ -176,6 +176,6 @@ def test_the_gradient_of_each_block_fits_the_scratch_memory(width: int) -> None:
     for op in engine.ops:
         block = min(int(op["block_rows"]), int(op["weight_rows"]))
         assert size >= block * min(int(op["block_columns"]), int(op["weight_width"]))
-        if op["weight_rows"] == 3000:
+        if op["weight_rows"] == 3000 and width > 1:
             assert block < 3000
             assert op["block_columns"] == width
