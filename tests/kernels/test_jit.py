@@ -210,7 +210,8 @@ for dtype in ("float32", "float64"):
         fit(Network([*first, inner, *rest], dtype=dtype), X, **still)
         numbers = [GroupedDense(4), Cosine(), GroupedDense(3, 4), ParametricActivation("tanh")]
         bins = [PiecewiseLinear(18 * [[0, 1, 3]]), GroupedDense(5, 2), GroupedDense(1, 5)]
-        fit(Network([*first, *numbers, *bins, Dense(3)], dtype=dtype), X, **still)
+        again = [Scale() for _ in first]
+        fit(Network([*again, *numbers, *bins, Dense(3)], dtype=dtype), X, **still)
     # Threads that share out the inputs of the first op, or of the second one, and a wide op.
     for widths in ((300, 40), (6, 40), (6, 300)):
         X = np.ones((n, widths[0]), dtype)
