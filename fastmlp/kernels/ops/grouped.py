@@ -164,7 +164,8 @@ def _gradient_with(sums: Any, name: str) -> Kernel:
     return interfaces.OP.kernel(gradient, name)
 
 
-KIND = Kind(forward, backward, _gradient_with(_sums_of_groups, "grouped_gradient"))
-OF_ONE = Kind(
-    forward_of_one, backward_of_one, _gradient_with(_sums_of_columns, "gradient_of_single_columns")
-)
+gradient = _gradient_with(_sums_of_groups, "grouped_gradient")
+gradient_of_one = _gradient_with(_sums_of_columns, "gradient_of_single_columns")
+
+KIND = Kind(forward, backward, gradient)
+OF_ONE = Kind(forward_of_one, backward_of_one, gradient_of_one)
