@@ -410,7 +410,7 @@ FIT = """
 def fit(dtype):
     X = np.random.default_rng(0).normal(size=(20, 5))
     network = Network([Dense(9), GELU(), Dropout(0.2), Dense(3)], dtype=dtype)
-    history = network.fit(X, np.arange(20) % 3, epochs=3, batch_size=8, optimizer="adam")
+    history = network.fit(X, np.arange(20) % 3, epochs=12, batch_size=8, optimizer="adam")
     return network.params.tolist(), history.loss
 """
 
@@ -676,7 +676,7 @@ print(json.dumps(answer))
 def in_this_process(dtype: str) -> tuple[np.ndarray, list[float]]:
     X = np.random.default_rng(0).normal(size=(20, 5))
     network = Network([Dense(9), GELU(), Dropout(0.2), Dense(3)], dtype=dtype)
-    history = network.fit(X, np.arange(20) % 3, epochs=3, batch_size=8, optimizer="adam")
+    history = network.fit(X, np.arange(20) % 3, epochs=12, batch_size=8, optimizer="adam")
     return network.params, history.loss
 
 
