@@ -32,10 +32,9 @@ def input_names(preparation: Preparation) -> list[str]:
 def inputs_for(preparation: Preparation, frame: Frame) -> list[Input]:
     """The values of a frame, as a session takes them; constant columns are no inputs."""
     found = []
-    parts = zip(input_names(preparation), preparation.plans, frame.columns, strict=True)
-    for name, plan, column in parts:
+    for i, (name, plan) in enumerate(zip(input_names(preparation), preparation.plans, strict=True)):
         if plan.kind != "nothing":
-            values = _as_onnx(plan, column).reshape(-1, 1)
+            values = _as_onnx(plan, frame.column(i)).reshape(-1, 1)
             found.append(Input(name, _TYPES[plan.kind], values))
     return found
 

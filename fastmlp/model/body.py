@@ -33,7 +33,7 @@ from ..registry import checked_keywords
 from .attributes import Checked, Fixed, Numbers, Views
 from .groups import Group, remember
 
-_MOST_ROWS_TO_START = 10_000  # initial weights estimate deviations from so many rows
+_MOST_ROWS_TO_START = 2_000  # initial weights estimate deviations from so many rows
 _MOST_BYTES = 2**47  # the address space of processors
 
 
@@ -165,7 +165,7 @@ class Body:
         Parameters
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
-            Rows like those of the training; of more than 10,000, so many are drawn.
+            Rows like those of the training; of more than 2,000, so many are drawn.
         random_state : int, numpy Generator or None, default None
             Seed; by default that of the network.
 

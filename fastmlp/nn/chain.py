@@ -36,7 +36,11 @@ def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
 def initialize_from(layers: Sequence[Layer], X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Initial values of all layers that suit some inputs; returns the last one's outputs."""
     for layer in layers:
+        known = set(vars(layer))
         X = layer.initialize_from(X, rng)
+        if type(layer) in LAYERS:  # values for a backward pass, which would stay in memory
+            for key in set(vars(layer)) - known:
+                delattr(layer, key)
     return X
 
 

@@ -30,7 +30,7 @@ class Column(NamedTuple):
     ----------
     kind : {"numbers", "texts", "times"}
     values : ndarray of shape (n,)
-        Float64 with nan, objects of text with None, or datetime64[us] with NaT.
+        Numbers of any type, with nan; objects of text with None; or datetime64[us] with NaT.
     """
 
     kind: str
@@ -45,12 +45,26 @@ class Frame(NamedTuple):
     names : tuple of str or None
         None for arrays.
     columns : list of Column
+        With all rows of what was read.
     n_rows : int
+    chosen : ndarray of shape (n_rows,) or None
+        Numbers of the rows of the table in those columns; None means all, in order.
     """
 
     names: tuple[str, ...] | None
     columns: list[Column]
     n_rows: int
+    chosen: np.ndarray | None = None
+
+    def of_rows(self, rows: np.ndarray | None) -> Frame:
+        """The same columns with some rows only, which are not copied."""
+        return self if rows is None else Frame(self.names, self.columns, rows.size, rows)
+
+    def column(self, place: int) -> Column:
+        """The chosen rows of a column; numbers as float64."""
+        kind, values = self.columns[place]
+        values = values if self.chosen is None else values[self.chosen]
+        return Column(kind, values.astype(np.float64) if kind == NUMBERS else values)
 
 
 def read(where: str, X: Any, as_texts: frozenset[int] = frozenset()) -> Frame:
@@ -85,7 +99,7 @@ def in_order(where: str, frame: Frame, names: tuple[str, ...] | None, n_columns:
         places = columns.places(where, frame.names, names, what="X with the")
         if places is not None:
             chosen = [frame.columns[place] for place in places]
-            return Frame(names, chosen, frame.n_rows)
+            return Frame(names, chosen, frame.n_rows, frame.chosen)
     if len(frame.columns) != n_columns:
         raise InputError(
             where, f"X with {counted(n_columns, 'column')}, as in training",
@@ -126,7 +140,7 @@ def _column(where: str, values: Any, as_text: bool) -> Column:
     if found.dtype.kind == "m":
         return Column(NUMBERS, _seconds(found))
     if found.dtype.kind in "iuf":
-        return Column(NUMBERS, found.astype(np.float64))
+        return Column(NUMBERS, found)
     if found.dtype.kind == "b":
         return Column(TEXTS, _texts(found))
     if found.dtype.kind in "OUTS":

@@ -174,13 +174,13 @@ class Preparation:
         max_one_hot : int
             Columns with at most so many categories get a column for each.
         """
-        plans = [_plan(column, max_one_hot) for column in frame.columns]
+        plans = [_plan(frame.column(i), max_one_hot) for i, _ in enumerate(frame.columns)]
         made = cls(frame.names, plans, np.zeros(0), np.zeros(0))
         if made.layout.n_columns == 0:
             raise InputError(
                 where, "at least one column that is not constant", "none", "pass other columns"
             )
-        found = [_center_and_scale(values) for values in made.columns_of(frame.columns)]
+        found = [_center_and_scale(values) for values in made.columns_of(where, frame)]
         made.center, made.scale = np.array(found).reshape(-1, 2).T.copy()
         return made
 
@@ -199,14 +199,14 @@ class Preparation:
                 n_flags += 1 if len(plan.levels) == 2 else len(plan.levels)
         return Layout(n_numbers, n_flags, n_codes, n_levels, tuple(unknown))
 
-    def columns_of(self, columns: Sequence[Column]) -> Iterator[np.ndarray]:
-        """Numbers, then flags, as they are: one column after the other."""
-        for plan, column in zip(self.plans, columns, strict=True):
-            yield from plan.numbers(column)
-        for plan, column in zip(self.plans, columns, strict=True):
-            yield from plan.flags(column)
+    def columns_of(self, where: str, frame: Frame) -> Iterator[np.ndarray]:
+        """Numbers, then flags, as they are: one column after the other, which saves memory."""
+        for i, plan in enumerate(self.plans):
+            yield from plan.numbers(self._column(where, frame, i))
+        for i, plan in enumerate(self.plans):
+            yield from plan.flags(self._column(where, frame, i))
 
-    def transform(self, where: str, frame: Frame, rows: np.ndarray | None = None) -> np.ndarray:
+    def transform(self, where: str, frame: Frame) -> np.ndarray:
         """The inputs of a network.
 
         Parameters
@@ -215,8 +215,6 @@ class Preparation:
             For errors.
         frame : Frame
             With the columns of training, in any order if they have names.
-        rows : ndarray of shape (n,), optional
-            Numbers of the rows, in their order; by default all.
 
         Returns
         -------
@@ -224,27 +222,21 @@ class Preparation:
             Float32.
         """
         frame = frames.in_order(where, frame, self.names, len(self.plans))
-        columns, layout = self._as_planned(where, frame.columns), self.layout
-        if rows is not None:
-            columns = [Column(column.kind, column.values[rows]) for column in columns]
-        n_rows = frame.n_rows if rows is None else rows.size
-        prepared = np.empty((n_rows, layout.n_columns), np.float32)
-        for place, values in enumerate(self.columns_of(columns)):
+        layout = self.layout
+        prepared = np.empty((frame.n_rows, layout.n_columns), np.float32)
+        for place, values in enumerate(self.columns_of(where, frame)):
             prepared[:, place] = self.scaled(place, values)
-        place, number = layout.n_numbers + layout.n_flags, 0
-        for plan, column in zip(self.plans, columns, strict=True):
+        place, coded = layout.n_numbers + layout.n_flags, iter(layout.unknown)
+        for i, plan in enumerate(self.plans):
             if plan.as_codes:
-                prepared[:, place + number] = layout.unknown[number] + plan.codes(column)
-                number += 1
+                prepared[:, place] = next(coded) + plan.codes(self._column(where, frame, i))
+                place += 1
         return prepared
 
-    def _as_planned(self, where: str, columns: Sequence[Column]) -> list[Column]:
-        """Columns of the kinds of training."""
-        names: Sequence[Any] = range(len(self.plans)) if self.names is None else self.names
-        parts = zip(names, self.plans, columns, strict=True)
-        return [
-            _as_planned(f"{where}, column {name!r}", plan, column) for name, plan, column in parts
-        ]
+    def _column(self, where: str, frame: Frame, place: int) -> Column:
+        """A column, of the kind that it had in training."""
+        name = place if self.names is None else self.names[place]
+        return _as_planned(f"{where}, column {name!r}", self.plans[place], frame.column(place))
 
     def scaled(self, place: int, values: np.ndarray) -> np.ndarray:
         """A column of numbers or flags, centred, scaled and clipped; 0 for what is missing."""

@@ -196,7 +196,7 @@ class BaseTabular(BaseEstimator):
         given = self._read_held_out(where, held_out)
         splits, order = self._splits(where, targets, given, random)
         learnt = order if order is None else order[splits[0].train]
-        self.preparation_ = Preparation.learn(where, _rows_of(frame, learnt), recipe.max_one_hot)
+        self.preparation_ = Preparation.learn(where, frame.of_rows(learnt), recipe.max_one_hot)
         data = self._samples(where, frame, targets, weights, given, order)
         data = data._replace(y=self._prepare_targets(data.y, splits[0].train))
         ones = self._networks_for(recipe, metric, splits, data, random)
@@ -310,7 +310,7 @@ class BaseTabular(BaseEstimator):
         order: np.ndarray | None,
     ) -> Data:  # fmt: skip
         """The prepared table: training rows, then those that are held out."""
-        X = self.preparation_.transform(where, frame, order)
+        X = self.preparation_.transform(where, frame.of_rows(order))
         if order is not None:
             targets, weights = targets[order], None if weights is None else weights[order]
         if given is not None:
@@ -489,10 +489,3 @@ class BaseTabular(BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-def _rows_of(frame: Frame, rows: np.ndarray | None) -> Frame:
-    if rows is None:
-        return frame
-    columns = [frames.Column(column.kind, column.values[rows]) for column in frame.columns]
-    return Frame(frame.names, columns, rows.size)
