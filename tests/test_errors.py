@@ -3483,6 +3483,10 @@ def tabular_rows() -> Iterator[Row]:
         times = {"t": np.arange(12).astype("M8[D]")}
         return TabularRegressor(**few).fit(times, labels).compile_predictor()(("May",))
 
+    def empty_category(s: Setting) -> None:
+        model = TabularRegressor(**few).fit({**table, "b": 6 * ["", "y"]}, labels)
+        to_onnx(model, s.folder / "m.onnx")
+
     class Bare(Activation):
         name = "bare"
 
@@ -3511,8 +3515,7 @@ def tabular_rows() -> Iterator[Row]:
          "got 1 other name; check their spelling",
          fit(categorical_features=["c"])),
         ("held-out rows without targets", InputError,
-         "TabularClassifier.fit: expected X_val and y_val, got one of them; pass both "
-         "or none",
+         "TabularClassifier.fit: expected X_val and y_val, got not both; pass both or neither",
          fit(held_out={"X_val": table})),
         ("held-out rows and folds", InputError,
          "TabularClassifier.fit: expected either n_folds or X_val, got both; leave "
@@ -3633,6 +3636,9 @@ def tabular_rows() -> Iterator[Row]:
          "Table, column 'a': expected numbers, texts or dates, got dict; convert the "
          "column",
          reads({"a": [{}, {}]})),
+        ("an empty category for ONNX", InputError,
+         "to_onnx: expected categories that are not empty, which stand for what is missing, got an "
+         "empty one in 'b'; give it a name and train again", empty_category),
         ("a table of constants", InputError,
          "TabularClassifier.fit: expected at least one column that is not constant, "
          "got none; pass other columns",

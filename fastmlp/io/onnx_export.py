@@ -272,9 +272,9 @@ def _table_model(onnx: Any, model: Any, X: Any) -> Any:
         name: column.values.tolist()
         for name, column in zip(input_names(preparation), frame.columns, strict=True)
     }
-    rows = columns_of_frame if preparation.names is not None else X
-    if rows is None:  # made up, for a model without names
-        return made
+    rows: Any = columns_of_frame
+    if preparation.names is None:
+        rows = np.array(list(columns_of_frame.values()), object).T
     return _tried(onnx, made, list(head.outputs()), inputs, model, rows)
 
 

@@ -70,10 +70,14 @@ class Graph:
         self.onnx = onnx
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.taken: set[str] = set()  # names of inputs
 
     def unique_name(self, kind: str) -> str:
         """A name that is not used in the graph."""
-        return f"{kind}_{len(self.nodes) + len(self.constants)}"
+        name = f"{kind}_{len(self.nodes) + len(self.constants)}"
+        while name in self.taken:
+            name += "_"
+        return name
 
     def add_node(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         """Add a node that computes the named outputs."""

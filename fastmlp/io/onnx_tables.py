@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import InputError
 from ..tabular.frames import NUMBERS, TEXTS, TIMES, Column, Frame
 from ..tabular.preparation import CLIP, ColumnPlan, Preparation
 from .onnx_graph import Graph
@@ -20,6 +21,7 @@ _TYPES = {NUMBERS: "DOUBLE", TIMES: "INT64", TEXTS: "STRING", "nothing": "STRING
 _MISSING_TIME = np.iinfo(np.int64).min
 _DAY = 86_400_000_000  # microseconds
 _N_MADE_UP = 20
+_HUGE = 1e150
 
 
 def input_names(preparation: Preparation) -> list[str]:
@@ -34,7 +36,8 @@ def inputs_for(preparation: Preparation, frame: Frame) -> list[Input]:
     found = []
     for i, (name, plan) in enumerate(zip(input_names(preparation), preparation.plans, strict=True)):
         if plan.kind != "nothing":
-            values = _as_onnx(plan, frame.column(i)).reshape(-1, 1)
+            column = preparation.column("to_onnx", frame, i)
+            values = _as_onnx(plan, column).reshape(-1, 1)
             found.append(Input(name, _TYPES[plan.kind], values))
     return found
 
@@ -43,7 +46,7 @@ def _as_onnx(plan: ColumnPlan, column: Column) -> np.ndarray:
     if plan.kind == TIMES:
         return column.values.astype(np.int64)
     if plan.kind == NUMBERS:
-        return column.values
+        return column.values.astype(np.float64)
     return np.array(["" if value is None else value for value in column.values], object)
 
 
@@ -52,17 +55,21 @@ def made_up(preparation: Preparation) -> Frame:
     rng, columns = np.random.default_rng(0), list[Column]()
     place = 0
     for plan in preparation.plans:
+        if plan.kind == "nothing":
+            columns.append(Column(NUMBERS, np.ones(_N_MADE_UP)))
+            continue
         if plan.kind == TEXTS:
             values = np.array([None, "another", *plan.levels], object)
             columns.append(Column(TEXTS, values[rng.integers(values.size, size=_N_MADE_UP)]))
             continue
-        width = 1 / preparation.scale[place] if plan.kind in (NUMBERS, TIMES) else 1.0
+        width = 1 / preparation.scale[place]
         numbers = preparation.center[place] + width * rng.normal(size=_N_MADE_UP)
         if plan.kind == TIMES:
             days = preparation.center[place] if plan.parts[0] == "elapsed" else 18_000.0
             times = ((days + 400 * rng.normal(size=_N_MADE_UP)) * _DAY).astype("M8[us]")
             columns.append(Column(TIMES, times))
         else:
+            numbers[:3] = np.nan, np.inf, -1e200
             columns.append(Column(NUMBERS, numbers))
         place += len(plan.parts) if plan.kind == TIMES else int(plan.kind == NUMBERS)
     return Frame(preparation.names, columns, _N_MADE_UP)
@@ -87,6 +94,7 @@ class TableNodes:
 
     def __init__(self, graph: Graph, preparation: Preparation) -> None:
         self._graph, self._preparation = graph, preparation
+        graph.taken |= set(input_names(preparation))
         self._number, self._flag = 0, preparation.layout.n_numbers
         self._unknown = iter(preparation.layout.unknown)
 
@@ -120,6 +128,10 @@ class TableNodes:
         scale = self._double(preparation.scale[self._number])
         self._number += 1
         moved = graph.node("Mul", graph.node("Sub", name, center), scale)
+        # Squares of larger numbers would be infinite.
+        moved = graph.node(
+            "Min", graph.node("Max", moved, self._double(-_HUGE)), self._double(_HUGE)
+        )
         third = graph.node("Div", moved, self._double(CLIP))
         root = graph.node(
             "Sqrt", graph.node("Add", self._double(1.0), graph.node("Mul", third, third))
@@ -141,6 +153,11 @@ class TableNodes:
 
     def _of_texts(self, name: str, plan: ColumnPlan) -> _Column:
         graph = self._graph
+        if "" in plan.levels:
+            raise InputError(
+                "to_onnx", "categories that are not empty, which stand for what is missing",
+                f"an empty one in {name!r}", "give it a name and train again",
+            )  # fmt: skip
         code = graph.unique_name("code")
         graph.add_node(
             "LabelEncoder", [name], [code], domain="ai.onnx.ml", keys_strings=list(plan.levels),

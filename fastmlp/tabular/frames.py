@@ -19,6 +19,7 @@ from ..inputs.tables import is_sparse
 
 NUMBERS, TEXTS, TIMES = "numbers", "texts", "times"
 _REAL = (numbers.Real, Decimal)
+DURATIONS = (datetime.timedelta, np.timedelta64)
 _DATES = (datetime.date, datetime.datetime, np.datetime64)  # pandas' Timestamp is a datetime
 _ADVICE = "pass a data frame or a matrix with one row for each sample"
 
@@ -61,13 +62,12 @@ class Frame(NamedTuple):
         return self if rows is None else Frame(self.names, self.columns, rows.size, rows)
 
     def column(self, place: int) -> Column:
-        """The chosen rows of a column; numbers as float64."""
+        """The chosen rows of a column."""
         kind, values = self.columns[place]
-        values = values if self.chosen is None else values[self.chosen]
-        return Column(kind, values.astype(np.float64) if kind == NUMBERS else values)
+        return Column(kind, values if self.chosen is None else values[self.chosen])
 
 
-def read(where: str, X: Any, as_texts: frozenset[int] = frozenset()) -> Frame:
+def read(where: str, X: Any, as_texts: frozenset[Any] = frozenset()) -> Frame:
     """A table of any kind as columns.
 
     Parameters
@@ -75,22 +75,27 @@ def read(where: str, X: Any, as_texts: frozenset[int] = frozenset()) -> Frame:
     where : str
         For errors.
     X : array, frame of pandas, polars or pyarrow, mapping of names to columns, or list of rows
-    as_texts : set of int
-        Columns whose numbers are names of categories.
+    as_texts : set of str or int
+        Names of the columns whose numbers are names of categories, or their places.
     """
     if is_sparse(X):
         raise InputTypeError(where, "X as a table", "a sparse matrix", "pass X.toarray()")
-    names = tuple(map(str, X)) if isinstance(X, Mapping) else columns.names_of(where, X)
+    names = names_in(where, X)
     parts = list(X.values()) if isinstance(X, Mapping) else _parts(where, X)
     found = [
-        _column(f"{where}, column {names[i] if names else i!r}", part, i in as_texts)
-        for i, part in enumerate(parts)
+        _column(f"{where}, column {name!r}", part, name in as_texts)
+        for name, part in zip(names or range(len(parts)), parts, strict=True)
     ]
     sizes = {column.values.size for column in found}
     if len(sizes) != 1:
         got = "none" if not sizes else "columns of several lengths"
         raise InputError(where, "a table with columns", got, _ADVICE)
     return Frame(names, found, sizes.pop())
+
+
+def names_in(where: str, X: Any) -> tuple[str, ...] | None:
+    """Names of a table's columns, if it has any."""
+    return tuple(map(str, X)) if isinstance(X, Mapping) else columns.names_of(where, X)
 
 
 def in_order(where: str, frame: Frame, names: tuple[str, ...] | None, n_columns: int) -> Frame:
@@ -165,13 +170,18 @@ def _array(values: Any) -> np.ndarray:
             return np.array(values.to_list(), object)
         return np.asarray(values.to_numpy())
     if getattr(dtype, "tz", None) is not None:
-        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        times = getattr(values, "dt", values)  # an index has no `dt`
+        in_utc = times.tz_convert("UTC")
+        values = getattr(in_utc, "dt", in_utc).tz_localize(None)
     if hasattr(values, "to_numpy") and hasattr(dtype, "kind") and not isinstance(dtype, np.dtype):
         kind = dtype.kind if hasattr(dtype, "na_value") else "O"
         if kind in "iuf":
             return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
         return np.asarray(values.to_numpy(dtype=object))
-    return np.asarray(values)
+    found = np.asarray(values)
+    if found.dtype.kind in "US" and not isinstance(values, np.ndarray):
+        return np.array(values, object)  # NumPy made texts of numbers
+    return found
 
 
 def _of_objects(where: str, values: np.ndarray) -> Column:
@@ -180,6 +190,9 @@ def _of_objects(where: str, values: np.ndarray) -> Column:
     if all(isinstance(value, _REAL) and not isinstance(value, bool) for value in present):
         found = [np.nan if is_missing(value) else float(value) for value in values.tolist()]
         return Column(NUMBERS, np.array(found, np.float64))
+    if present and all(isinstance(value, DURATIONS) for value in present):
+        spans = [np.nan if is_missing(v) else seconds_of(v) for v in values.tolist()]
+        return Column(NUMBERS, np.array(spans, np.float64))
     if all(isinstance(value, _DATES) for value in present):
         times = [np.datetime64("NaT") if is_missing(v) else _naive(v) for v in values.tolist()]
         return Column(TIMES, np.array(times, "datetime64[us]"))
@@ -189,6 +202,13 @@ def _of_objects(where: str, values: np.ndarray) -> Column:
                 where, "numbers, texts or dates", type(value).__name__, "convert the column"
             )
     return Column(TEXTS, _texts(values))
+
+
+def seconds_of(value: Any) -> float:
+    """A time difference as a number."""
+    if isinstance(value, np.timedelta64):
+        return float(value / np.timedelta64(1, "us")) * 1e-6
+    return float(value / datetime.timedelta(microseconds=1)) * 1e-6
 
 
 def time_of(value: Any) -> datetime.datetime | None:
@@ -218,7 +238,8 @@ def is_missing(value: Any) -> bool:
     """Whether a value is None, nan, NaT or pandas' NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return bool(isinstance(value, float | np.floating | np.datetime64) and value != value)
+    kinds = float | np.floating | np.datetime64 | np.timedelta64
+    return bool(isinstance(value, kinds) and value != value)
 
 
 def text_of(value: Any) -> str:
@@ -229,6 +250,16 @@ def text_of(value: Any) -> str:
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
+    """Names of categories (n,), None for what is missing."""
+    if values.dtype.kind == "M":
+        values = values.astype("M8[us]")
+    is_short = values.dtype.kind == "f" and values.itemsize < np.dtype(np.float64).itemsize
+    every = list(values) if is_short else values.tolist()  # 0.1 of float32 is 0.1
     found = np.empty(values.size, object)
-    found[:] = [None if is_missing(value) else text_of(value) for value in values.tolist()]
+    found[:] = [None if is_missing(value) else text_of(value) for value in every]
     return found
+
+
+def as_texts(column: Column) -> Column:
+    """A column as names of categories."""
+    return column if column.kind == TEXTS else Column(TEXTS, _texts(column.values))

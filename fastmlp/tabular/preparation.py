@@ -19,6 +19,7 @@ from . import frames
 from .frames import NUMBERS, TEXTS, TIMES, Column, Frame
 
 HUGE = 1e300  # larger numbers count as this one
+_TRUTH = {"False": 0, "True": 1}
 CLIP = 3.0  # no prepared number is farther from 0
 _DAY = 86_400.0
 # What may matter about a time, from days since 1970 and whole days as datetime64[D].
@@ -98,11 +99,13 @@ class ColumnPlan:
     def __post_init__(self) -> None:
         self.parts, self.levels = tuple(self.parts), tuple(self.levels)
         self.lookup = {level: number for number, level in enumerate(self.levels, 1)}
+        if self.levels and set(self.levels) <= set(_TRUTH):  # which come as 0 and 1, too
+            self.lookup |= {f"{_TRUTH[name]}": number for name, number in self.lookup.items()}
 
     def numbers(self, column: Column) -> list[np.ndarray]:
         """Columns of numbers, with nan."""
         if self.kind == NUMBERS:
-            return [column.values]
+            return [column.values.astype(np.float64)]
         if self.kind == TIMES:
             return [part for name, part in parts_of(column.values) if name in self.parts]
         return []
@@ -202,9 +205,9 @@ class Preparation:
     def columns_of(self, where: str, frame: Frame) -> Iterator[np.ndarray]:
         """Numbers, then flags, as they are: one column after the other, which saves memory."""
         for i, plan in enumerate(self.plans):
-            yield from plan.numbers(self._column(where, frame, i))
+            yield from plan.numbers(self.column(where, frame, i))
         for i, plan in enumerate(self.plans):
-            yield from plan.flags(self._column(where, frame, i))
+            yield from plan.flags(self.column(where, frame, i))
 
     def transform(self, where: str, frame: Frame) -> np.ndarray:
         """The inputs of a network.
@@ -229,11 +232,11 @@ class Preparation:
         place, coded = layout.n_numbers + layout.n_flags, iter(layout.unknown)
         for i, plan in enumerate(self.plans):
             if plan.as_codes:
-                prepared[:, place] = next(coded) + plan.codes(self._column(where, frame, i))
+                prepared[:, place] = next(coded) + plan.codes(self.column(where, frame, i))
                 place += 1
         return prepared
 
-    def _column(self, where: str, frame: Frame, place: int) -> Column:
+    def column(self, where: str, frame: Frame, place: int) -> Column:
         """A column, of the kind that it had in training."""
         name = place if self.names is None else self.names[place]
         return _as_planned(f"{where}, column {name!r}", self.plans[place], frame.column(place))
@@ -276,13 +279,13 @@ def _as_planned(where: str, plan: ColumnPlan, column: Column) -> Column:
     if plan.kind in ("nothing", column.kind):
         return column
     if plan.kind == TEXTS:
-        texts = np.empty(column.values.size, object)
-        values = column.values.tolist()
-        texts[:] = [None if frames.is_missing(value) else frames.text_of(value) for value in values]
-        return Column(TEXTS, texts)
+        return frames.as_texts(column)
     if is_missing(column).all():
         empty = np.full(column.values.size, np.nan)
         return Column(plan.kind, empty if plan.kind == NUMBERS else empty.astype("M8[us]"))
+    if plan.kind == NUMBERS and set(column.values.tolist()) <= {None, *_TRUTH}:
+        truth = [np.nan if value is None else _TRUTH[value] for value in column.values.tolist()]
+        return Column(NUMBERS, np.array(truth, np.float64))
     raise InputError(
         where, f"a column of {plan.kind}, as in training", column.kind, "convert the column"
     )

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError, did_you_mean
 from ..network import Network
 from ..nn import (
@@ -201,14 +203,16 @@ def network_for(plan: Plan, setting: Setting, n_outputs: int, seed: int) -> tupl
     return Network(plan.layers, loss, random_state=seed), optimizer
 
 
-def give_unknown_means(network: Network, preparation: Preparation) -> None:
-    """Where no category was missing in training, let unknown ones be the mean of all others.
+def give_unknown_means(network: Network, preparation: Preparation, X: np.ndarray) -> None:
+    """Let categories that a network has not seen be the mean of those that it has.
 
-    Nothing has trained their vectors, which are still random.
+    Nothing has trained their vectors, which are still random. X: the prepared rows of its training.
     """
     tables = [layer for _, layer in network.leaves() if isinstance(layer, Embedding)]
     coded = [plan for plan in preparation.plans if plan.as_codes]
-    for plan, first in zip(coded, preparation.layout.unknown, strict=True):
-        if not plan.has_missing:
-            W = tables[0].parameters["W"]
-            W[first] = W[first + 1 : first + 1 + len(plan.levels)].mean(axis=0)
+    start = preparation.layout.n_columns - len(coded)
+    for place, (plan, first) in enumerate(zip(coded, preparation.layout.unknown, strict=True)):
+        W = tables[0].parameters["W"][first : first + 1 + len(plan.levels)]
+        is_seen = np.zeros(len(W), bool)
+        is_seen[X[:, start + place].astype(np.int64) - first] = True
+        W[~is_seen] = W[is_seen].mean(axis=0)

@@ -254,6 +254,53 @@ def test_weights_of_samples_and_classes_count() -> None:
         plain.fit(X, y, sample_weight=-np.ones(200))
 
 
+def test_rows_without_weight_are_as_if_they_were_not_there() -> None:
+    weights = np.ones(N)
+    weights[::4] = 0
+    spoilt = np.where(weights == 0, 1e7, PRICES)
+    odd = {**TABLE, "age": np.where(weights == 0, 1e9, TABLE["age"])}
+    found = TabularRegressor(**SMALL, n_folds=2).fit(odd, spoilt, sample_weight=weights)
+    kept = rows(TABLE, weights > 0)
+    plain = TabularRegressor(**SMALL, n_folds=2)
+    plain.fit(kept, PRICES[weights > 0], sample_weight=weights[weights > 0])
+    assert np.array_equal(found.predict(TABLE), plain.predict(TABLE))
+    assert found.oof_.shape == (N,)
+    assert np.array_equal(found.oof_[weights > 0], plain.oof_)
+
+
+def test_a_value_is_the_same_however_it_comes() -> None:
+    pd = pytest.importorskip("pandas")
+    ids = RNG.integers(2**60, 2**61, 4)
+    table = pd.DataFrame({"id": ids[RNG.integers(0, 4, 80)], "on": RNG.random(80) < 0.5,
+                          "wait": pd.to_timedelta(RNG.integers(0, 9, 80), "h")})  # fmt: skip
+    model = TabularRegressor(**SMALL, categorical_features=["id"])
+    model.fit(table, table["on"] + table["id"] % 7)
+    wanted, predict = model.predict(table), model.compile_predictor()
+    assert len(model.preparation_.plans[0].levels) == 4
+    for number in range(10):
+        one = table[number : number + 1].to_dict("records")[0]
+        for given in (one, {**one, "on": int(one["on"])}, {**one, "id": str(one["id"])},
+                      {**one, "wait": one["wait"].to_pytimedelta()}):  # fmt: skip
+            assert np.isclose(predict(given), wanted[number])
+    assert np.allclose(model.predict(table[["wait", "on", "id"]]), wanted)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, np.datetime64("NaT")])
+def test_an_empty_text_is_not_missing(missing: Any) -> None:
+    texts = ["", "x", "y", missing] * 15
+    model = TabularRegressor(**SMALL).fit({"t": texts}, np.arange(60.0) % 4)
+    predict = model.compile_predictor()
+    assert np.allclose([predict((text,)) for text in texts[:4]], model.predict({"t": texts[:4]}))
+    assert len({round(predict((text,)), 9) for text in texts[:4]}) == 4
+
+
+def test_few_held_out_rows_do_not_make_anything_certain() -> None:
+    right = np.array([[9.0, 0.0], [0.0, 9.0]] * 4)
+    sure = temperature(right, np.array([0, 1] * 4), None)
+    proba = 1 / (1 + np.exp(-9.0 / sure))
+    assert 0.9 < proba < 0.96
+
+
 def test_columns_named_as_categories_are_categories() -> None:
     X = np.column_stack([RNG.integers(0, 4, 100), RNG.normal(size=100)])
     y = (X[:, 0] % 2).astype(int)

@@ -55,7 +55,7 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 CONSTRAINTS: dict[str, Any] = {
     "recipe": [StrOptions(set(RECIPES))],
     "metric": [str, callable],
-    "hidden_layer_sizes": ["array-like", None],
+    "hidden_layer_sizes": ["array-like", _WHOLE, None],
     "learning_rate_init": [_POSITIVE, None],
     "max_iter": [_WHOLE, None],
     "batch_size": [_WHOLE, None],
@@ -98,6 +98,7 @@ class BaseTabular(BaseEstimator):
     random_state: Any
     n_threads: Any
     verbose: Any
+    oof_: np.ndarray
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -109,9 +110,9 @@ class BaseTabular(BaseEstimator):
         """Other targets, of held-out rows, in the same way."""
         raise NotImplementedError
 
-    def _prepare_targets(self, y: np.ndarray, train: Any) -> np.ndarray:
+    def _prepare_targets(self, data: Data, train: Any) -> np.ndarray:
         """Targets for the networks, given which rows they are trained on."""
-        return y
+        return data.y
 
     def _weights(self, y: np.ndarray, sample_weight: Any) -> Any:
         """Sample weights, with those of classes."""
@@ -192,33 +193,48 @@ class BaseTabular(BaseEstimator):
         targets = self._learn_targets(y)
         checks.same_length(where, "y", targets, frame.n_rows)
         weights = self._weights(targets, weights_of_samples(where, sample_weight, targets))
+        whole, used = frame, None
+        if weights is not None and not weights.all():  # rows without weight are as if not there
+            used = np.flatnonzero(weights)
+            frame, targets, weights = frame.of_rows(used), targets[used], weights[used]
         random = check_random_state(self.random_state)
         given = self._read_held_out(where, held_out)
         splits, order = self._splits(where, targets, given, random)
         learnt = order if order is None else order[splits[0].train]
-        self.preparation_ = Preparation.learn(where, frame.of_rows(learnt), recipe.max_one_hot)
+        self.preparation_ = Preparation.learn(where, _part(frame, learnt), recipe.max_one_hot)
         data = self._samples(where, frame, targets, weights, given, order)
-        data = data._replace(y=self._prepare_targets(data.y, splits[0].train))
+        data = data._replace(y=self._prepare_targets(data, splits[0].train))
         ones = self._networks_for(recipe, metric, splits, data, random)
         options = self._options(recipe, metric)
         if self.time_limit is not None:
             left = self.time_limit - (time.perf_counter() - started)
-            epochs = epochs_within(left, ones[0], len(ones), data, options)
-            options = options._replace(epochs=epochs)
+            options = options._replace(epochs=epochs_within(left, ones, data, options))
         histories = train(ones, data, options)
         for history in histories:
             if history.stopped == "failed":
                 raise InputError(where, "a loss that stays finite", "another", history.error)
         self.networks_ = [one.network for one in ones]
-        for network in self.networks_:
-            give_unknown_means(network, self.preparation_)
+        for one in ones:
+            give_unknown_means(one.network, self.preparation_, data.X[one.train])
         self.histories_, self.n_iter_ = histories, max(history.epochs for history in histories)
         self._finish([Split(one.train, one.held_out) for one in ones], data)
+        if used is not None and self.n_folds is not None:
+            self._answer_for_all(where, whole, used)
         return self
+
+    def _answer_for_all(self, where: str, frame: Frame, used: np.ndarray) -> None:
+        """Extend `oof_` to rows without weight, which no network has learnt."""
+        found = self._mean_answers(self.preparation_.transform(where, frame))
+        found[used] = self.oof_
+        self.oof_ = found
 
     def _read(self, where: str, X: Any, reset: bool = False) -> Frame:
         """A table as columns; scikit-learn's own checks where they apply."""
-        if not hasattr(X, "columns") and not hasattr(X, "keys"):
+        if isinstance(X, list | tuple):
+            found = np.asarray(X) if _is_even(X) else np.array(X, object)
+            X = found if found.dtype.kind in "iufb" else np.array(X, object)
+        is_frame = hasattr(X, "columns") or hasattr(X, "keys")
+        if not is_frame or getattr(X, "ndim", 2) == 1:
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")
         if reset or not hasattr(X, "columns"):
             if not hasattr(X, "keys") or hasattr(X, "columns"):
@@ -227,11 +243,15 @@ class BaseTabular(BaseEstimator):
             elif reset:
                 self.n_features_in_ = len(X)
         if reset:
-            self._as_texts = self._categorical(where, X)
+            names = frames.names_in(where, X)
+            self.__dict__.pop("feature_names_in_", None)
+            if names is not None:
+                self.feature_names_in_ = np.array(names, object)
+            self._as_texts = self._categorical(where, names)
         return frames.read(where, X, self._as_texts)
 
-    def _categorical(self, where: str, X: Any) -> frozenset[int]:
-        """Numbers of the columns whose numbers are names of categories."""
+    def _categorical(self, where: str, names: tuple[str, ...] | None) -> frozenset[Any]:
+        """The columns whose numbers are names of categories: by name if there are any."""
         chosen = self.categorical_features
         if chosen is None:
             return frozenset()
@@ -242,29 +262,28 @@ class BaseTabular(BaseEstimator):
                     where, f"categorical_features as a mask of {self.n_features_in_}",
                     f"{values.size}", "pass one for each column",
                 )  # fmt: skip
-            return frozenset(np.flatnonzero(values).tolist())
+            return _named(np.flatnonzero(values).tolist(), names)
         if values.dtype.kind in "iu":
             if values.size and not (values.min() >= 0 and values.max() < self.n_features_in_):
                 raise InputError(
                     where, f"categorical_features below {self.n_features_in_}", "others",
                     "count columns from 0",
                 )  # fmt: skip
-            return frozenset(values.tolist())
-        names = list(getattr(X, "columns", X.keys() if hasattr(X, "keys") else []))
-        missing = [name for name in chosen if name not in names]
+            return _named(values.tolist(), names)
+        missing = [name for name in chosen if name not in (names or ())]
         if missing:
             raise InputError(
                 where, "categorical_features that are columns of X",
                 f"{counted(len(missing), 'other name')}", "check their spelling",
             )  # fmt: skip
-        return frozenset(names.index(name) for name in chosen)
+        return frozenset(chosen)
 
     def _read_held_out(self, where: str, held_out: tuple[Any, Any, Any]) -> Any:
         X, y, sample_weight = held_out
-        if X is None and y is None:
+        if X is None and y is None and sample_weight is None:
             return None
         if X is None or y is None:
-            raise InputError(where, "X_val and y_val", "one of them", "pass both or none")
+            raise InputError(where, "X_val and y_val", "not both", "pass both or neither")
         if self.n_folds is not None:
             raise InputError(where, "either n_folds or X_val", "both", "leave one of them out")
         with held_out_names():
@@ -294,7 +313,8 @@ class BaseTabular(BaseEstimator):
             raise ValueError(f"{where}: Found array with {n} sample(s), at least 2 are needed")
         size = min(n - 1, max(1, round(self.validation_fraction * n)))
         if labels is not None:
-            size = max(size, np.unique(labels).size)
+            n_classes = np.unique(labels).size
+            size = max(min(size, n - n_classes), n_classes)
         train, held_out = train_test_split(
             np.arange(n), test_size=size, random_state=random, stratify=labels
         )
@@ -310,7 +330,7 @@ class BaseTabular(BaseEstimator):
         order: np.ndarray | None,
     ) -> Data:  # fmt: skip
         """The prepared table: training rows, then those that are held out."""
-        X = self.preparation_.transform(where, frame.of_rows(order))
+        X = self.preparation_.transform(where, _part(frame, order))
         if order is not None:
             targets, weights = targets[order], None if weights is None else weights[order]
         if given is not None:
@@ -342,9 +362,12 @@ class BaseTabular(BaseEstimator):
         return made
 
     def _options(self, recipe: Any, metric: Metric) -> Options:
-        score = None if metric.monitor else self._score_of(metric)
+        monitor = metric.monitor
+        if monitor == "validation_loss" and self._smoothing(metric) > 0:
+            monitor = ""  # the loss of smoothed labels is another one
+        score = None if monitor else self._score_of(metric)
         return Options(
-            self.max_iter or recipe.max_iter, self.batch_size or recipe.batch_size, metric.monitor,
+            self.max_iter or recipe.max_iter, self.batch_size or recipe.batch_size, monitor,
             score, self.n_threads, bool(self.verbose),
         )  # fmt: skip
 
@@ -356,8 +379,10 @@ class BaseTabular(BaseEstimator):
                 self._targets_of(given), self._answers_of(network, X), weights
             )
 
+        weighs = metric.weighs
+
         def by_scorer(network: Network, X: np.ndarray, given: np.ndarray, weights: Any) -> float:
-            options = {} if weights is None else {"sample_weight": weights}
+            options = {"sample_weight": weights} if weighs and weights is not None else {}
             one = copy.copy(self)  # a fitted estimator of prepared rows
             one.networks_, one.__dict__["_reads_prepared"] = [network], True
             return float(metric.scorer(one, X, given, **options))
@@ -489,3 +514,19 @@ class BaseTabular(BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def _part(frame: Frame, rows: np.ndarray | None) -> Frame:
+    """Some of the rows of a frame, which may have some only."""
+    if rows is None or frame.chosen is None:
+        return frame.of_rows(rows)
+    return frame.of_rows(frame.chosen[rows])
+
+
+def _named(places: list[int], names: tuple[str, ...] | None) -> frozenset[Any]:
+    return frozenset(places if names is None else [names[place] for place in places])
+
+
+def _is_even(rows: Any) -> bool:
+    """Whether all rows of a list have one length, so that they make an array."""
+    return len({len(row) if isinstance(row, list | tuple) else -1 for row in rows}) <= 1

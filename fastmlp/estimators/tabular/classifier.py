@@ -20,6 +20,7 @@ from ...errors import InputError
 from ...inputs.targets import TargetCoder, label_numbers
 from ...network import Network
 from ...nn import Dense
+from ...tabular.frames import is_missing
 from .. import class_weights
 from ..parameters import take
 from .base import CONSTRAINTS, BaseTabular, Split
@@ -112,6 +113,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _learn_targets(self, y: Any) -> np.ndarray:
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O" and any(map(is_missing, y.tolist())):
+            raise ValueError(f"{type(self).__name__}.fit: Input y contains NaN or None.")
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if self.classes_.size < 2:

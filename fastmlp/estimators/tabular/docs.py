@@ -35,8 +35,8 @@ n_folds : int, optional
     Train a network, or `n_members`, for each fold, on all other rows. Answers are averaged, and
     those to each row by networks that have not seen it are in ``oof_``.
 time_limit : float, optional
-    Seconds for `fit`, in which as many epochs are planned as fit, up to `max_iter`. The result then
-    depends on the machine's speed.
+    Seconds for `fit`, in which as many epochs are planned as fit, at least 8 and up to `max_iter`.
+    The result then depends on the machine's speed.
 random_state : int, RandomState or None, default None
     Seed of initial weights, orders, dropout, held-out rows and folds.
 n_threads : int, optional
@@ -52,7 +52,8 @@ histories_ : list of History
 preparation_ : Preparation
     What was learnt about the columns.
 oof_ : ndarray of shape (n, ...)
-    With `n_folds`, the answers to the training rows by networks that have not seen them.
+    With `n_folds`, the answers to the training rows by networks that have not seen them. What is
+    learnt about the columns, such as medians, is learnt from all rows.
 n_iter_ : int
     Number of epochs.
 n_features_in_ : int

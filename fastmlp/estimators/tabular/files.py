@@ -18,7 +18,7 @@ from ...io.files import as_path, checked_path
 from ...network import Network
 from ...tabular.preparation import as_fields, from_fields
 
-_TUPLE = "tuple"
+_TUPLE, _DICT = "tuple", "dict"
 _SUFFIXES = serialization.SUFFIXES
 _ARRAYS = ("target_mean_", "target_scale_", "errors_", "oof_")  # which some estimators have
 
@@ -62,15 +62,20 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A parameter as JSON has it; tuples are marked, to come back as such."""
-    if isinstance(value, np.ndarray | np.generic):
+    """A parameter as JSON has it; tuples and dicts are marked, to come back as such."""
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "to_numpy"):
         return value.tolist()
-    return {_TUPLE: list(value)} if isinstance(value, tuple) else value
+    if isinstance(value, dict):  # whose keys may be numbers
+        return {_DICT: [[_plain(key), _plain(one)] for key, one in value.items()]}
+    if isinstance(value, tuple):
+        return {_TUPLE: [_plain(one) for one in value]}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _as_it_was(value: Any) -> Any:
-    is_marked = isinstance(value, dict) and value.keys() == {_TUPLE}
-    return tuple(value[_TUPLE]) if is_marked else value
+    if isinstance(value, dict) and _TUPLE in value:
+        return tuple(value[_TUPLE])
+    return dict(value[_DICT]) if isinstance(value, dict) else value
 
 
 def load(kind: type[Any], path: str | os.PathLike[str]) -> Any:

@@ -5,6 +5,7 @@ Larger is better here, so errors are negative.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from sklearn.metrics import get_scorer
 from ...errors import InputError, InputTypeError
 from ...inputs import checks
 
+_OF_PROBABILITIES = ("log_loss", "brier", "roc_auc", "average_precision")  # in scorers' names
+_LEAST = 1e-15
 Score = Callable[[Any, np.ndarray, Any], float]  # of y, answers and weights
 
 
@@ -31,12 +34,15 @@ class Metric(NamedTuple):
         scikit-learn's, of a fitted estimator.
     by_probability : bool
         Whether probabilities count, so that smoothed labels would spoil them.
+    weighs : bool
+        Whether the scorer takes `sample_weight`.
     """
 
     monitor: str = ""
     score: Score | None = None
     scorer: Any = None
     by_probability: bool = False
+    weighs: bool = True
 
 
 def _area(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
@@ -51,6 +57,11 @@ def _area(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
     return float(np.mean(areas))
 
 
+def _log_loss(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
+    likely = np.clip(proba[np.arange(len(y)), y].astype(np.float64), _LEAST, 1.0)
+    return float(np.average(np.log(likely), weights=weights))
+
+
 def _brier(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
     wrong = proba.astype(np.float64) - np.eye(proba.shape[1])[y]
     return -float(np.average((wrong**2).sum(axis=1), weights=weights))
@@ -60,9 +71,16 @@ def _absolute(y: np.ndarray, answers: np.ndarray, weights: Any) -> float:
     return -float(sk.mean_absolute_error(y, answers, sample_weight=weights))
 
 
+def _takes_weights(scorer: Any) -> bool:
+    """Whether a scorer takes weights; scikit-learn's do."""
+    names = inspect.signature(scorer).parameters
+    kinds = {one.kind for one in names.values()}
+    return "sample_weight" in names or inspect.Parameter.VAR_KEYWORD in kinds
+
+
 OF_CLASSES: dict[str, Metric] = {
     "error": Metric("validation_score"),
-    "log_loss": Metric("validation_loss", by_probability=True),
+    "log_loss": Metric("validation_loss", _log_loss, by_probability=True),
     "auc": Metric(score=_area, by_probability=True),
     "brier": Metric(score=_brier, by_probability=True),
 }
@@ -85,7 +103,7 @@ def metric_of(where: str, value: Any, known: dict[str, Metric]) -> Metric:
     """
     if callable(value):
         checks.takes(where, "a metric", value, "estimator", "X", "y")
-        return Metric(scorer=value)
+        return Metric(scorer=value, weighs=_takes_weights(value))
     if not isinstance(value, str):
         raise InputTypeError(
             where, "metric as a name or a scorer", type(value).__name__, "pass a name"
@@ -93,7 +111,8 @@ def metric_of(where: str, value: Any, known: dict[str, Metric]) -> Metric:
     if value in known:
         return known[value]
     try:
-        return Metric(scorer=get_scorer(value))
+        by_probability = any(part in value for part in _OF_PROBABILITIES)
+        return Metric(scorer=get_scorer(value), by_probability=by_probability)
     except (ValueError, KeyError):
         raise InputError(
             where, f"metric to be one of {', '.join(known)} or a name of scikit-learn's scorers",

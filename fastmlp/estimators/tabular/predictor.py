@@ -113,7 +113,7 @@ class TablePredictor:
             return self._checked(X)
         if getattr(X, "ndim", 0) == 1:
             index = getattr(X, "index", None)
-            if index is not None and not callable(index):
+            if index is not None and not callable(index) and self._names is not None:
                 return self._by_name(X, tuple(index))
             return self._checked(X.tolist())
         return None
@@ -143,7 +143,8 @@ class TablePredictor:
 
 def _is_column(value: Any) -> bool:
     """Whether it has several values, as opposed to one."""
-    return isinstance(value, list | tuple | dict) or bool(getattr(value, "shape", ()))
+    is_scalar = isinstance(value, str | bytes) or getattr(value, "shape", None) == ()
+    return hasattr(value, "__len__") and not is_scalar
 
 
 def _writers(preparation: Preparation) -> list[Write]:
@@ -204,6 +205,8 @@ def _write_number(preparation: Preparation, place: int, flag: int | None) -> Wri
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, frames.DURATIONS):
+        return frames.seconds_of(value)
     if isinstance(value, str | bytes):
         raise InputTypeError("predictor", "a number", type(value).__name__, "pass a number")
     try:
@@ -266,8 +269,10 @@ def _write_code(plan: ColumnPlan, place: int, first: int) -> Write:
     return write
 
 
-def _text(value: Any) -> str:
-    """The name of a category; "" for what is missing, which is none unless it was in training."""
+def _text(value: Any) -> Any:
+    """The name of a category; None for what is missing."""
     if type(value) is str:
         return value
-    return "" if frames.is_missing(value) else frames.text_of(value)
+    if isinstance(value, np.datetime64):
+        value = value.astype("M8[us]").item()
+    return None if frames.is_missing(value) else frames.text_of(value)

@@ -107,11 +107,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         )
         return found.ravel() if found.ndim == 2 and found.shape[1] == 1 else found
 
-    def _prepare_targets(self, y: np.ndarray, train: Any) -> np.ndarray:
+    def _prepare_targets(self, data: Data, train: Any) -> np.ndarray:
         """Standardise by the training rows; the range is that of all."""
+        y, weights = data.y, None if data.weights is None else data.weights[train]
         learnt = y[train]
-        deviation = learnt.std(axis=0)
-        self.target_mean_ = learnt.mean(axis=0)
+        self.target_mean_ = np.average(learnt, axis=0, weights=weights)
+        squares = (learnt - self.target_mean_) ** 2
+        deviation = np.sqrt(np.average(squares, axis=0, weights=weights))
         self.target_scale_ = np.where(deviation > 0, deviation, 1.0)
         self.target_range_ = y.min(axis=0), y.max(axis=0)
         found: np.ndarray = ((y - self.target_mean_) / self.target_scale_).astype(np.float32)

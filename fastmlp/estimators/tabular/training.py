@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.threads import n_cores
 from ...network import Network
 from ...training.early_stopping import EarlyStopping
 from ...training.history import History
@@ -21,7 +20,7 @@ from ...training.many import fit_many
 from ..side_by_side import delayed, in_threads
 
 _USED = 0.9  # of a time limit, since a measured epoch is not quite like the others
-_LEAST_EPOCHS = 8
+_LEAST_EPOCHS, _MEASURED = 8, 4
 
 
 class Data(NamedTuple):
@@ -159,18 +158,21 @@ def _alone(one: One, data: Data, options: Options) -> History:
     return history
 
 
-def epochs_within(seconds: float, one: One, count: int, data: Data, options: Options) -> int:
-    """How many epochs of so many networks fit into a time, at least a few.
+def epochs_within(seconds: float, ones: list[One], data: Data, options: Options) -> int:
+    """How many epochs of all networks fit into a time, at least a few.
 
-    Two epochs of a copy are measured, the first of which may compile.
+    Fits of one epoch and of a few more are measured with copies, after one that may compile.
     """
-    trial = one._replace(network=copy.deepcopy(one.network))
-    started, took = time.perf_counter(), 0.0
-    for _ in range(2):
+    started = time.perf_counter()
+
+    def took(epochs: int) -> float:
+        copies = [one._replace(network=copy.deepcopy(one.network)) for one in ones]
         begun = time.perf_counter()
-        _alone(trial, data, options._replace(epochs=1, verbose=False))
-        took = time.perf_counter() - begun
-    left = max(0.0, _USED * seconds - (time.perf_counter() - started))
-    at_once = 1 if count == 1 else min(count, options.n_threads or n_cores())
-    possible = int(left / (took * math.ceil(count / at_once)))
-    return max(min(_LEAST_EPOCHS, options.epochs), min(options.epochs, possible))
+        train(copies, data, options._replace(epochs=epochs, verbose=False))
+        return time.perf_counter() - begun
+
+    took(1)
+    alone, more = took(1), took(_MEASURED)
+    of_one = max(more - alone, 1e-9) / (_MEASURED - 1)
+    left = _USED * seconds - (time.perf_counter() - started) - max(alone - of_one, 0.0)
+    return max(min(_LEAST_EPOCHS, options.epochs), min(options.epochs, int(left / of_one)))
