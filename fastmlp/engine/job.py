@@ -223,6 +223,8 @@ class Job:
             else:
                 found.append(blocking.whole_rows(max(1, int(op["weight_width"]))))
             op["block_rows"], op["block_columns"] = found[-1]
+            if stage.kind is not None:
+                continue
             op["packs_slopes"] = blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
             if blocking.is_wide(stage.n_out, itemsize):
                 forward = blocking.forward_packing(stage.n_in, stage.n_out, itemsize)

@@ -93,7 +93,7 @@ class Rule(NamedTuple):
         Whether an epoch that exactly reaches that limit is stale as well. Then only epochs that are
         not stale become the best; otherwise any epoch that is better than the best does.
     keeps_last : bool
-        Whether, if strict, an epoch that exactly reaches the limit becomes the best nevertheless.
+        Whether, if strict, an epoch as good as the best becomes the best nevertheless.
     """
 
     patience: int = -1
@@ -111,7 +111,8 @@ class Rule(NamedTuple):
         if self.strict:
             limit = best + self.tolerance
             is_better = value > limit
-            return is_better or (self.keeps_last and value == limit), not is_better
+            is_tie = self.keeps_last and value == best > -np.inf
+            return is_better or is_tie, not is_better
         return value > best, value < best + self.tolerance
 
     def value(self, loss: float, score: float) -> float:

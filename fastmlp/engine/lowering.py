@@ -258,7 +258,7 @@ def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
         elif isinstance(layer, Dropout):  # a schedule's values are passed with the steps
             found.append("by schedule" if isinstance(layer.rate, Schedule) else layer.rate)
         elif isinstance(layer, CompiledLayer):
-            found += layer.kind, *layer.options, *layer.kernels.values()
+            found += layer.kind, *layer.settings, *layer.kernels.values()
     return tuple(found)
 
 

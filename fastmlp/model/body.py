@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError, counted
 from ..inputs import checks
-from ..inputs.tables import is_sparse
+from ..inputs.tables import is_sparse, sorted_csr
 from ..inputs.targets import TargetCoder
 from ..kernels.compiler.memory import aligned_copy, aligned_zeros
 from ..nn import (
@@ -190,14 +190,16 @@ class Body:
         """
         where = "Network.initialize"
         seed = self.seed if random_state is None else checks.seed(where, random_state)
-        X = checks.matrix(where, "X", checks.array(where, "X", X), self.n_features or None)
+        X = checks.matrix(where, "X", X, self.n_features or None)
         rng = np.random.default_rng(seed)
         if not self.is_built:
             self.build(X.shape[1])
         if X.shape[0] > _MOST_ROWS_TO_START:
-            X = X[np.sort(rng.choice(X.shape[0], _MOST_ROWS_TO_START, replace=False))]
-        X = X.toarray() if is_sparse(X) else X
-        initialize_from(self.layers, X.astype(self.dtype), rng)
+            some = np.sort(rng.choice(X.shape[0], _MOST_ROWS_TO_START, replace=False))
+            X = (sorted_csr(X) if is_sparse(X) else X)[some]
+        values = (X.toarray() if is_sparse(X) else X).astype(self.dtype)
+        checks.finite(where, "X", values)
+        initialize_from(self.layers, values, rng)
         for _, layer in self.leaves():
             layer.initialize_buffers()
         return self

@@ -25,9 +25,7 @@ def chain_sizes(layers: Sequence[Layer], n_in: int) -> int:
         n_in = layer.build(n_in) if type(layer) in LAYERS else _build_own(layer, n_in)
         if isinstance(layer, Dense):
             after = (
-                getattr(found, "activation", found).name
-                for found in layers[i + 1 :]
-                if not found.is_before_activation
+                found.activation_name for found in layers[i + 1 :] if not found.is_before_activation
             )
             layer.default_initializer = default_for(next(after, Identity.name))
     return n_in

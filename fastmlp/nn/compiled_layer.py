@@ -40,6 +40,11 @@ class CompiledLayer(Layer):
         return ()
 
     @property
+    def settings(self) -> tuple[Any, ...]:
+        """What tells its programs from those of a layer with other options."""
+        return self.options
+
+    @property
     def kernels(self) -> dict[str, Kernel]:
         """Kernels that those of its kind call, by their fields in the op's record."""
         return {}

@@ -5,7 +5,7 @@ Embeddings of numbers are made of them; `number_embeddings` has the usual ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,8 +21,9 @@ from ..kernels.tuning import FEW_COLUMNS
 from .compiled_layer import CompiledLayer
 from .dense import product_for
 from .initializers import INITIALIZERS, Initializer
-from .layer import LAYERS
+from .layer import LAYERS, refuse_once_bound
 
+_LEAST_WIDTH = 4 * float(np.finfo(np.float32).tiny)  # whose reciprocal float32 holds
 _NO_LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -119,13 +120,30 @@ class GroupedDense(CompiledLayer):
     def step_scale(self, key: str) -> float:
         return self.initializer.parameter_scale(self.group_size) if key == "W" else 1.0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_once_bound(self, name, ("units", "group_size"))
+        super().__setattr__(name, value)
+
+    def _groups(self) -> Iterator[tuple[slice, slice]]:
+        """Inputs and outputs of each group."""
+        for group in range(len(self.parameters["W"]) // self.group_size):
+            yield (
+                slice(group * self.group_size, (group + 1) * self.group_size),
+                slice(group * self.units, (group + 1) * self.units),
+            )
+
     def initialize(self, rng: np.random.Generator) -> None:
         W, b = self.parameters["W"], self.parameters["b"]
-        for group in range(len(W) // self.group_size):
-            rows = slice(group * self.group_size, (group + 1) * self.group_size)
-            W[rows] = self.initializer.draw(rng, self.group_size, self.units)
-            outputs = slice(group * self.units, (group + 1) * self.units)
+        for inputs, outputs in self._groups():
+            W[inputs] = self.initializer.draw(rng, self.group_size, self.units)
             b[outputs] = self.bias_initializer.draw(rng, 1, self.units)[0]
+
+    def initialize_from(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        W, b = self.parameters["W"], self.parameters["b"]
+        for inputs, outputs in self._groups():
+            W[inputs] = self.initializer.draw_for(rng, X[:, inputs], self.units)
+            b[outputs] = self.bias_initializer.draw_for_outputs(rng, X[:, inputs] @ W[inputs])
+        return self.forward(X)
 
 
 @LAYERS.register
@@ -185,6 +203,8 @@ class PiecewiseLinear(CompiledLayer):
             raise InputError(where, "finite edges in ascending order", "others", advice)
         self.edges: tuple[tuple[float, ...], ...] = tuple(map(tuple, made.tolist()))
         self.n_in = len(self.edges)
+        columns = np.repeat(np.arange(len(self.edges)), self.n_bins)
+        self.numbers = tuple(np.concatenate([columns, self.lines().ravel()]).tolist())
 
     def __repr__(self) -> str:
         return f"PiecewiseLinear(<{self.n_bins} bins for {counted(len(self.edges), 'column')}>)"
@@ -209,17 +229,24 @@ class PiecewiseLinear(CompiledLayer):
         """
         edges = np.array(self.edges)
         start, width = edges[:, :-1], np.diff(edges, axis=1)
-        is_bin = width > 0
+        is_bin = width > _LEAST_WIDTH
         scale = np.divide(1.0, width, out=np.zeros_like(width), where=is_bin)
         low, high = np.zeros_like(width), np.where(is_bin, 1.0, 0.0)
         low[:, 0] = np.where(is_bin[:, 0], -_NO_LIMIT, 0.0)
         high[:, -1] = np.where(is_bin[:, -1], _NO_LIMIT, 0.0)
         return np.array([part.ravel() for part in (scale, -start * scale, low, high)])
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_once_bound(self, name, ("edges",))
+        super().__setattr__(name, value)
+
     @property
     def options(self) -> tuple[float, ...]:
-        columns = np.repeat(np.arange(len(self.edges)), self.n_bins)
-        return tuple(np.concatenate([columns, self.lines().ravel()]).tolist())
+        return self.numbers
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        return (id(self.numbers),)  # they never change, and are too many to compare
 
 
 def quantile_edges(X: Any, n_bins: int = 48) -> list[list[float]]:

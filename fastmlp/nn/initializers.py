@@ -42,6 +42,8 @@ _OTHER_NAMES = {
     "he+5": "he_plus",
 }
 
+_ROUNDING = 1e-6
+
 INITIALIZERS: Registry[Initializer] = Registry("initializer", _OTHER_NAMES)
 
 
@@ -477,8 +479,10 @@ class UnitVariance(NTK):
 
     def draw_for(self, rng: np.random.Generator, X: np.ndarray, n_out: int) -> np.ndarray:
         W = NTK().draw(rng, X.shape[1], n_out)
-        deviations = (X.astype(np.float64) @ W).std(axis=0)
-        return self.gain * W / np.where(deviations > 0, deviations, 1.0)
+        Z = X.astype(np.float64) @ W
+        deviations = Z.std(axis=0)
+        varies = deviations > _ROUNDING * np.abs(Z).max(axis=0)  # not only by rounding
+        return self.gain * W / np.where(varies, deviations, 1.0)
 
 
 @INITIALIZERS.register

@@ -6,7 +6,7 @@ User-defined layers derive from `Layer`; built-in ones are in `LAYERS` by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, overload
 
@@ -45,12 +45,18 @@ class Size:
 
     def __set__(self, layer: Layer, value: int | None) -> None:
         kept = vars(layer)
-        if isinstance(kept.get("parameters"), Views) and value != kept.get(self.name):
-            raise FixedError(
-                f"{layer!r}.{self.name}", "a size that is only read", "another one",
-                "make a new layer for other sizes",
-            )  # fmt: skip
+        if value != kept.get(self.name):
+            refuse_once_bound(layer, self.name, (self.name,))
         kept[self.name] = value
+
+
+def refuse_once_bound(layer: Layer, name: str, fixed: Sequence[str]) -> None:
+    """Refuse another value of a size once there are parameters for it."""
+    if name in fixed and isinstance(vars(layer).get("parameters"), Views):
+        raise FixedError(
+            f"{layer!r}.{name}", "a size that is only read", "another one",
+            "make a new layer for other sizes",
+        )  # fmt: skip
 
 
 class Layer:
@@ -89,6 +95,11 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    @property
+    def activation_name(self) -> str:
+        """What a Dense layer before it takes as the activation that follows."""
+        return self.name
 
     @property
     def inner(self) -> dict[str, Layer]:

@@ -159,12 +159,20 @@ class ParametricActivation(_OnePerColumn):
 
     def __post_init__(self) -> None:
         self.activation: Activation = LAYERS.make(self.activation, Activation)
-        if not hasattr(self.activation, "kernel"):
+        kind = type(self.activation)
+        is_own = "kernel" in vars(kind) and all(
+            getattr(kind, name) is getattr(Activation, name) for name in ("forward", "backward")
+        )
+        if kind not in LAYERS and not is_own:  # as an inherited kernel may not be what it computes
             raise InputTypeError(
                 "ParametricActivation", "an activation with a compiled rule",
                 repr(self.activation), "use one of fastmlp's, or a compiled_activation",
             )  # fmt: skip
         checks.number("ParametricActivation", "start", self.start)
+
+    @property
+    def activation_name(self) -> str:
+        return self.activation.name
 
     @property
     def options(self) -> tuple[float, ...]:

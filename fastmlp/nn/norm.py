@@ -132,6 +132,12 @@ class BatchNorm(_Norm):
     def options(self) -> tuple[float, ...]:
         return float(self.epsilon), float(self.momentum)
 
+    def initialize_from(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        self.initialize(rng)
+        values = self.forward(X, training=True)  # by the statistics of X, as in training
+        self.initialize_buffers()
+        return values
+
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
         assert self.n_in is not None
         return {"mean": (self.n_in,), "variance": (self.n_in,)}

@@ -84,7 +84,8 @@ def _decide(turn, one):
     if held["strict"]:
         limit = best + held["tolerance"]
         is_stale = not value > limit
-        is_best = value > limit or (held["keeps_last"] != 0 and value == limit)
+        is_tie = held["keeps_last"] != 0 and value == best and value > -np.inf
+        is_best = value > limit or is_tie
     else:
         is_best, is_stale = value > best, value < best + held["tolerance"]
     if is_best:
