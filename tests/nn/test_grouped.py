@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastmlp import (
     Adam,
+    BatchNorm,
     Columns,
     Cosine,
     Dense,
@@ -179,3 +181,72 @@ def test_the_gradient_of_each_block_fits_the_scratch_memory(width: int) -> None:
         if op["weight_rows"] == 3000 and width > 1:
             assert block < 3000
             assert op["block_columns"] == width
+
+
+@pytest.mark.nojit
+def test_units_that_vary_only_by_rounding_keep_their_weights() -> None:
+    same = np.full((777, 2), 0.1)
+    network = Network([Dense(4, initializer="unit_variance")]).initialize(same)
+    assert np.abs(network.params).max() < 10
+
+
+@pytest.mark.nojit
+def test_bins_that_are_too_narrow_for_their_reciprocal_count_as_none() -> None:
+    tiny = 10.0 ** -np.linspace(0, 80, 200).reshape(-1, 1)
+    layer = PiecewiseLinear(quantile_edges(tiny, 8))
+    assert np.isfinite(layer.forward(tiny.astype(np.float32))).all()
+    assert PiecewiseLinear([[0.0, 1e-310, 1.0]]).forward([[0.0]]).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [(0, "group_size", 1), (0, "units", 3), (1, "edges", 4 * [[0.0, 1.0]])],
+)
+def test_sizes_are_only_read_once_there_are_parameters(place: int, name: str, value: Any) -> None:
+    network = Network([GroupedDense(2, 3), PiecewiseLinear(4 * [[0.0, 1.0, 2.0]]), Dense(1)], "mse")
+    network.build(6)
+    with pytest.raises(InputError, match=f"{name}: expected a size that is only read"):
+        setattr(network.layers[place], name, value)
+
+
+@pytest.mark.nojit
+def test_batch_norm_starts_by_the_statistics_of_the_data() -> None:
+    layers = [BatchNorm(), Dense(8, initializer="unit_variance"), Dense(2)]
+    network = Network(layers, "mse", dtype="float64").initialize(X)
+    first, normal = network.layers[:2]
+    values = normal.forward(first.forward(X, training=True))
+    assert np.allclose(values.std(axis=0), 1)
+    before = network.initialize(X).params.copy()
+    network.fit(X, X[:, :2], epochs=2)
+    assert np.array_equal(network.initialize(X).params, before)
+
+
+@pytest.mark.nojit
+def test_groups_are_initialised_by_their_own_columns() -> None:
+    layer = GroupedDense(5, 2, "unit_variance", "he_plus")
+    network = Network([layer, Dense(2)], "mse", dtype="float64").initialize(X)
+    values = network.layers[0].forward(X)
+    assert np.allclose(values.std(axis=0), 1)
+    assert (values.min(axis=0) < 0).all()
+    assert (values.max(axis=0) > 0).all()
+
+
+@pytest.mark.nojit
+def test_sparse_rows_give_initial_values() -> None:
+    table = sparse.random(50, 4, 0.5, "coo", random_state=0)
+    one, other = (
+        Network([Dense(3, initializer="unit_variance")], "mse").initialize(rows)
+        for rows in (table, table.toarray())
+    )
+    assert np.array_equal(one.params, other.params)
+
+
+@pytest.mark.nojit
+def test_an_activation_that_overrides_its_rule_is_not_taken() -> None:
+    class Twice(ReLU):
+        def forward(self, X: np.ndarray, training: bool = False) -> np.ndarray:
+            return 2 * super().forward(X)
+
+    with pytest.raises(TypeError, match="an activation with a compiled rule"):
+        ParametricActivation(Twice())

@@ -608,3 +608,36 @@ def test_sums_have_numpys_bits(dtype: Any, rng: np.random.Generator) -> None:
         at = address_of(values, "values", dtype, count)
         found = scores.sum_in_pairs(at, count, spare_at, dtype(1))
         assert found == values.sum(), count
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-3])
+def test_the_last_of_equally_good_epochs_if_wanted(tolerance: float, watched: bool) -> None:
+    """Without a step that changes anything, all epochs are equally good."""
+    X, y = np.ones((8, 2)), np.arange(8) % 2
+    for ties, best in (("first", 1), ("last", 5)):
+        stopping = EarlyStopping(None, tolerance, ties=ties)
+        callbacks: list[Any] = [stopping, *[lambda network, history: False] * watched]
+        history = Network([Dense(2)]).fit(
+            X, y, optimizer=SGD(0.0), epochs=5, validation_data=(X, y), callbacks=callbacks
+        )
+        assert (history.epochs, stopping.best_epoch) == (5, best)
+        assert not stopping.is_over
+
+
+def test_epochs_may_leave_out_a_last_step_that_is_not_full() -> None:
+    X, y = np.random.default_rng(0).normal(size=(50, 3)), np.arange(50) % 2
+    found = []
+    for rows, options in ((50, {"drop_last": True}), (48, {})):
+        network = Network([Dense(4), Dense(2)], random_state=1)
+        network.fit(X[:rows], y[:rows], epochs=3, batch_size=16, shuffle=False, **options)
+        found.append(network.params)
+    assert np.array_equal(*found)
+    few = Network([Dense(4), Dense(2)], random_state=1)
+    assert few.fit(X[:9], y[:9], epochs=2, batch_size=16, drop_last=True).epochs == 2
+    seen = set()
+    shuffled = Network([Dense(4), Dense(2)], random_state=1)
+    for number in range(4):
+        shuffled.fit(X, y, epochs=number + 1, batch_size=16, drop_last=True)
+        seen.add(shuffled.params.tobytes())
+    assert len(seen) == 4
