@@ -3469,6 +3469,12 @@ def tabular_rows() -> Iterator[Row]:
             return TabularRegressor(**few | {"max_iter": 3, "n_members": 2},
                                     learning_rate_init=1e38).fit(X, y)  # fmt: skip
 
+    def of_one_class(s: Setting) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn warns of it too
+            model = TabularClassifier(**few, metric="auc")
+            return model.fit(table, labels, X_val=table, y_val=np.zeros(12, int))
+
     def reads(X: Any) -> Callable[[Setting], Any]:
         return lambda s: frames.read("Table", X)
 
@@ -3502,6 +3508,10 @@ def tabular_rows() -> Iterator[Row]:
          "at learning rate 7.36189e+36; lower the learning rate, clip gradients "
          "(clip_norm=1.0) or scale the inputs",
          diverging),
+        ("a metric without an answer for one class", InputError,
+         "TabularClassifier.fit: expected a metric that is a number for the held-out rows, "
+         "got nan in every epoch; hold out rows of every class, or choose another metric",
+         of_one_class),
         ("a mask of categories of other columns", InputError,
          "TabularClassifier.fit: expected categorical_features as a mask of 2, got 1; "
          "pass one for each column",

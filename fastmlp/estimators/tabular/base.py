@@ -368,7 +368,7 @@ class BaseTabular(BaseEstimator):
         score = None if monitor else self._score_of(metric)
         return Options(
             self.max_iter or recipe.max_iter, self.batch_size or recipe.batch_size, monitor,
-            score, self.n_threads, bool(self.verbose),
+            score, self.n_threads, bool(self.verbose), f"{type(self).__name__}.fit",
         )  # fmt: skip
 
     def _score_of(self, metric: Metric) -> Any:

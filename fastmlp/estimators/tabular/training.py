@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...errors import InputError
 from ...network import Network
 from ...training.early_stopping import EarlyStopping
 from ...training.history import History
@@ -68,6 +69,8 @@ class Options(NamedTuple):
         `score(network, X, given, weights)` of held-out rows, where nothing is compared there.
     n_threads : int or None
     verbose : bool
+    where : str
+        For errors.
     """
 
     epochs: int
@@ -76,6 +79,7 @@ class Options(NamedTuple):
     score: Callable[..., float] | None
     n_threads: int | None
     verbose: bool
+    where: str
 
 
 class BestEpoch:
@@ -97,10 +101,14 @@ class BestEpoch:
             self._best, self.epoch = found, history.epochs
             self._learned = network.learned.copy()
 
-    def restore(self, network: Network) -> None:
-        """Give the network those parameters."""
-        if self.epoch:
-            network.learned[...] = self._learned
+    def restore(self, where: str, network: Network) -> None:
+        """Give the network those parameters; refuse a metric that was never a number."""
+        if not self.epoch:
+            raise InputError(
+                where, "a metric that is a number for the held-out rows", "nan in every epoch",
+                "hold out rows of every class, or choose another metric",
+            )  # fmt: skip
+        network.learned[...] = self._learned
 
 
 def train(ones: list[One], data: Data, options: Options) -> list[History]:
@@ -154,7 +162,7 @@ def _alone(one: One, data: Data, options: Options) -> History:
         callbacks=callbacks, drop_last=True, progress=options.verbose,
     )  # fmt: skip
     if best is not None:
-        best.restore(one.network)
+        best.restore(options.where, one.network)
     return history
 
 
