@@ -29,7 +29,7 @@ from ..io.files import checked_path, replacing
 from ..kernels.compiler.cache import compile_seconds
 from ..network import Network
 from ..nn import LAYERS, Dense, Dropout, Layer
-from ..nn.losses import Loss, Quantile
+from ..nn.losses import LOSSES, Loss, Quantile
 from ..optim.optimizers import OPTIMIZERS, Optimizer
 from ..tracing import story
 from ..training.checkpoint import Checkpoint
@@ -418,7 +418,11 @@ def _digits(row: np.ndarray) -> list[str]:
 def check_gradients(options: argparse.Namespace) -> int:
     """Print the largest deviations for every loss and layer; exit code 1 if one is too large."""
     checks.whole_number("--seed", "it", options.seed, 0)
-    print(f"{'loss':<24}{'layer':<14}{'depths':<8}{'from reference':>16}{'from differences':>18}")
+    losses, layers = (max(map(len, table.names)) + 2 for table in (LOSSES, LAYERS))
+    print(
+        f"{'loss':<{losses}}{'layer':<{layers}}{'depths':<8}{'from reference':>16}"
+        f"{'from differences':>18}"
+    )
     worst: dict[tuple[str, str], list[gradient_check.Result]] = {}
     for result in gradient_check.check_all(options.seed):
         worst.setdefault((result.case.loss, result.case.layer), []).append(result)
@@ -431,7 +435,7 @@ def check_gradients(options: argparse.Namespace) -> int:
         from_reference = f"{max(known):.1e}" if known else "-"
         from_differences = max(result.from_differences for result in results)
         print(
-            f"{loss:<24}{layer:<14}{depths:<8}{from_reference:>16}"
+            f"{loss:<{losses}}{layer:<{layers}}{depths:<8}{from_reference:>16}"
             f"{from_differences:>18.1e}{'' if passed else '  FAILED'}"
         )
     print(

@@ -69,6 +69,7 @@ if JIT_ENABLED:
 else:
     _WIDER: dict[type, Any] = {np.float32: np.float64, np.float64: np.longdouble}
     _INTEGER: dict[type, Any] = {np.float32: np.int32, np.float64: np.int64}
+    _HIGH_BITS = np.int64(-1 << 27)  # keeps 26 digits of a float64, so that products are exact
 
     def pick(x: Any, single: Any, double: Any) -> Any:
         return single if isinstance(x, np.float32) else double
@@ -76,8 +77,20 @@ else:
     def fma(a: Any, b: Any, c: Any) -> Any:
         # Rounded twice if the wider type cannot hold the sum: then almost the same as one rounding.
         kind = type(a)
-        wider = _WIDER[kind]
-        return kind(wider(a) * wider(kind(b)) + wider(kind(c)))
+        wider, b, c = _WIDER[kind], kind(b), kind(c)
+        product = wider(a) * wider(b)
+        total = product + wider(c)
+        if kind is np.float64 and abs(total) < abs(product) / 8 < np.inf:
+            total += _lost(a, b, product)  # digits that matter once the others cancel
+        return kind(total)
+
+    def _lost(a: Any, b: Any, product: Any) -> Any:
+        """What the rounding of the product of two float64 has taken from it."""
+        wider = type(product)
+        high_a, high_b = ((to_bits(x) & _HIGH_BITS).view(np.float64) for x in (a, b))
+        high_a, low_a, high_b, low_b = map(wider, (high_a, a - high_a, high_b, b - high_b))
+        between = high_a * low_b, low_a * high_b
+        return ((high_a * high_b - product) + between[0] + between[1]) + low_a * low_b
 
     def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
         total = type(x)(coefficients[0])
