@@ -354,8 +354,7 @@ class Cosine(Schedule):
         self._check(start=(0, np.inf), end=(0, np.inf))
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
-        wave = 0.5 * (1.0 + np.cos(np.pi * progress(steps, n_steps)))
-        return self.end + (self.start - self.end) * wave
+        return _half_wave(self.start, self.end, progress(steps, n_steps))
 
 
 @SCHEDULES.register
@@ -405,7 +404,12 @@ class FlatCosine(Schedule):
 
     def rates(self, steps: np.ndarray, n_steps: int) -> np.ndarray:
         done = np.maximum(progress(steps, n_steps) - self.flat, 0.0) / max(1.0 - self.flat, 1e-12)
-        return self.end + (self.start - self.end) * 0.5 * (1.0 + np.cos(np.pi * done))
+        return _half_wave(self.start, self.end, done)
+
+
+def _half_wave(start: float, end: float, done: np.ndarray) -> np.ndarray:
+    """Half a cosine wave from `start` where nothing is done to `end` where all (1) is."""
+    return end + (start - end) * (0.5 * (1.0 + np.cos(np.pi * done)))
 
 
 @SCHEDULES.register
