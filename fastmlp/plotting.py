@@ -37,6 +37,7 @@ __all__ = [
     "plot_regression",
     "plot_trace",
     "plot_weights",
+    "tabular_report",
     "training_report",
 ]
 
@@ -666,6 +667,70 @@ def training_report(
     return figure
 
 
+def tabular_report(
+    path: str | os.PathLike[str],
+    model: Any,
+    X: Any,
+    y: Any,
+    target_name: str | tuple[str, ...] | None = None,
+) -> Figure:
+    """Write one figure with the curves of a fit and a tabular estimator's answers to other rows.
+
+    Classes get a confusion matrix, numbers predictions against the true ones.
+
+    Parameters
+    ----------
+    path : str or path
+        A file named .png, .svg or .pdf in a folder that exists; an old file is replaced atomically.
+    model : TabularClassifier or TabularRegressor
+        Fitted. The curves are those of its first network.
+    X : data frame, array or dict of columns of shape (n, n_features)
+        Rows that it was not trained on.
+    y : array of shape (n,) or (n, n_targets)
+        Their labels or numbers.
+    target_name : str or tuple of str, optional
+        The name of y, or one name for each of its columns.
+
+    Returns
+    -------
+    Figure
+        As written.
+
+    Raises
+    ------
+    InputError
+        For rows that do not fit the model, or without matplotlib.
+    FileError
+        For another kind of file, or one that cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TabularRegressor
+    >>> from fastmlp.plotting import tabular_report
+    >>> X = np.random.default_rng(0).normal(size=(90, 2))
+    >>> model = TabularRegressor(max_iter=2, random_state=0).fit(X, X[:, 0])
+    >>> figure = tabular_report("table.png", model, X, X[:, 0])  # doctest: +SKIP
+    """
+    file = checked_path("tabular_report", path, SUFFIXES)
+    require_matplotlib("tabular_report")
+    figure = _wide_figure()
+    curves, axes = figure.subplots(1, 2)
+    predicted, history = model.predict(X), model.histories_[0]
+    if hasattr(model, "classes_"):
+        kind, loss_name = "accuracy", "loss"
+        plot_confusion(np.asarray(y), predicted, model.classes_, axes)
+    else:
+        kind, loss_name = "R²", "loss (of the standardised target)"
+        names = [target_name] if isinstance(target_name, str) else target_name
+        plot_regression(np.asarray(y), predicted, axes, names)
+    _name_axes(axes, target_name, kind)
+    plot_history(history, curves, kind, loss_name)
+    figure.suptitle(f"test {kind} {model.score(X, y):.4g} (training epochs: {history.epochs})")
+    write_figure("tabular_report", file, figure)
+    return figure
+
+
 def write_figure(where: str, path: str | os.PathLike[str], figure: Figure) -> None:
     """Write a figure to a file atomically."""
     with replacing(where, checked_path(where, path, SUFFIXES)) as temporary:
@@ -679,11 +744,7 @@ def _report(
     image_shape: tuple[int, int] | None,
     loss_name: str,
 ) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
-    figure = Figure((12.8, 6.4), dpi=125, layout=layout)
+    figure = _wide_figure()
     if network.loss.task == "regression":
         curves, kind = _draw_numbers(figure, network, split)
     else:
@@ -695,6 +756,13 @@ def _report(
         f"(training epochs: {history.epochs}, parameters: {network.params.size:,})"
     )
     return figure
+
+
+def _wide_figure() -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure((12.8, 6.4), dpi=125, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 
 def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, str]:
@@ -715,9 +783,17 @@ def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, st
         names = [f"{prefix}quantile {level:g}" for prefix in prefixes for level in levels]
         plot_regression(np.repeat(true, len(levels), axis=1), predicted, axes, names)
         kind = "score (minus the loss)"
-    if isinstance(split.target_name, str) and len(targets) == 1:
-        axes.set(xlabel=f"true {targets[0]}", ylabel=f"predicted {targets[0]}")
+    if len(targets) == 1:
+        _name_axes(axes, split.target_name, kind)
     return curves, kind
+
+
+def _name_axes(ax: Axes, target_name: Any, kind: str) -> None:
+    """Say what is predicted: downwards for a confusion matrix, to the right for numbers."""
+    if isinstance(target_name, str):
+        names = [f"predicted {_name(target_name, 30)}", f"true {_name(target_name, 30)}"]
+        x_label, y_label = names if kind == "accuracy" else names[::-1]
+        ax.set(xlabel=x_label, ylabel=y_label)
 
 
 def _target_names(split: Split, n_targets: int) -> list[str]:
@@ -750,9 +826,8 @@ def _draw_classes(
             axes["w"].set_title("First layer's weights")
         _draw_images(split.X_test, true, predicted, image_shape, axes["i"])
     plot_confusion(true.ravel(), predicted.ravel(), labels, axes["c"])
-    if isinstance(split.target_name, str) and true.ndim == 1:
-        name = _name(split.target_name, 30)
-        axes["c"].set(xlabel=f"predicted {name}", ylabel=f"true {name}")
+    if true.ndim == 1:
+        _name_axes(axes["c"], split.target_name, "accuracy")
     counted = "Test rows" if true.ndim == 1 else "Labels of all test rows"
     axes["c"].set_title(f"{counted} (shade: share of the true class)")
     return axes["h"]

@@ -79,6 +79,7 @@ from fastmlp import (
     fit_many,
     from_sklearn,
     from_torch,
+    search_space,
     to_onnx,
     to_torch,
 )
@@ -100,7 +101,7 @@ from fastmlp.optim.optimizers import OPTIMIZERS, Group, Optimizer
 from fastmlp.optim.schedules import SCHEDULES
 from fastmlp.tabular import frames
 from fastmlp.tabular.recipes import recipe_of
-from fastmlp.tools import cli, commands
+from fastmlp.tools import cli, command_options, commands
 from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs
 from fastmlp.training.stepper import Stepper as Halves
 
@@ -1803,7 +1804,7 @@ def file_rows() -> Iterator[Row]:
         InputError,
         "--test: expected data without test rows of their own, got own, which has some; "
         "leave --test out",
-        lambda s: commands._test_part(
+        lambda s: command_options.test_part(
             cli.parser().parse_args(["train", "--test", "0.3"]),
             Dataset(s.X, s.y, "own", n_test=2),
         ),
@@ -1829,7 +1830,9 @@ def file_rows() -> Iterator[Row]:
         InputError,
         "--dtype: expected numbers with a deviation between 8e-37 and 1e+150 in the column 'a', "
         "got a deviation beyond that; scale the column",
-        lambda s: s.command(*labels, s.table("a,b\n" + "1e-60,.5\n2e-60,.7\n" * 9)),
+        lambda s: s.command(
+            *labels, s.table("a,b\n" + "1e-60,.5\n2e-60,.7\n" * 9), "--recipe", "none"
+        ),
     )
     yield Row(
         "probabilities of a regression",
@@ -3461,6 +3464,19 @@ def tabular_rows() -> Iterator[Row]:
         save_file(tensors, path, metadata={"fastmlp": sealed(json.dumps(header), tensors)})
         return kind.load(path)
 
+    def of_table(s: Setting, kind: Any = TabularClassifier) -> Path:
+        path = s.folder / "table.safetensors"
+        fitted(kind).save(path)
+        return path
+
+    def later(s: Setting) -> Path:
+        def change(header: dict[str, Any]) -> None:
+            header["estimator"] = "TabularTree"
+
+        with contextlib.suppress(FileError):
+            saved(s, change, TabularClassifier)
+        return s.folder / "table.safetensors"
+
     def diverging(s: Setting) -> Any:
         X, y = np.ones((8, 2)), np.arange(8.0)
         X[:4] = 0
@@ -3512,6 +3528,37 @@ def tabular_rows() -> Iterator[Row]:
          "TabularClassifier.fit: expected a metric that is a number for the held-out rows, "
          "got nan in every epoch; hold out rows of every class, or choose another metric",
          of_one_class),
+        ("a network in the file of a table's model", FileError,
+         "Network.load('{folder}/table.safetensors'): expected the file of a network, got one of "
+         "a TabularClassifier; use TabularClassifier.load",
+         lambda s: saved(s, lambda header: None, Network)),
+        ("a command for a model of a later version", FileError,
+         "{folder}/table.safetensors: expected a model that fastmlp knows, got 'TabularTree'; "
+         "update fastmlp",
+         lambda s: s.command("predict", str(later(s)), "--data", s.table("a,b\n1,x\n"))),
+        ("a command for a table's model on digits", InputError,
+         "--data: expected a table with the columns of training, got 'digits'; "
+         "pass CSV or Parquet",
+         lambda s: s.command("predict", str(of_table(s)), "--data", "digits")),
+        ("probabilities of a table's numbers", InputError,
+         "--probabilities: expected a model for classes, got one for numbers; omit it",
+         lambda s: s.command("predict", str(of_table(s, TabularRegressor)), "--probabilities",
+                             "--data", s.table("a,b\n1,x\n"))),
+        ("a recipe and a network of one's own", InputError,
+         "--optimizer: expected no option of a recipe, such as --members, got both; "
+         "leave one of the two out",
+         lambda s: s.command("train", "--optimizer", "sgd", "--members", "2")),
+        ("a recipe for digits", InputError,
+         "--folds: expected a table with named columns, got 'digits'; pass CSV or Parquet",
+         lambda s: s.command("train", "--folds", "2")),
+        ("a search space of another kind", InputError,
+         "search_space: expected kind to be one of mlp, tabular, got 'tabula'; "
+         "did you mean 'tabular'?",
+         lambda s: search_space(kind="tabula")),
+        ("a metric of quantiles without any", InputError,
+         "TabularRegressor.fit: expected metric rmse or mae without quantile, got 'pinball'; "
+         "leave one of the two out",
+         fit(TabularRegressor, metric="pinball")),
         ("a mask of categories of other columns", InputError,
          "TabularClassifier.fit: expected categorical_features as a mask of 2, got 1; "
          "pass one for each column",

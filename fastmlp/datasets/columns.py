@@ -60,7 +60,6 @@ def problem_of(column: pd.Series, decimal: str) -> Problem | None:
 
 def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str, str]:
     """What the cells of a column without numbers are, in words, and what to do."""
-    import pandas
     from pandas.api import types
 
     if types.is_datetime64_any_dtype(present) or types.is_timedelta64_dtype(present):
@@ -74,18 +73,48 @@ def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str
             return "dates or times", _ADVICE["dates"]
         return f"{name} objects", "turn them into numbers"
     cells = present.iloc[:_LOOKED_AT].tolist()
-    if all(map(_DATE.fullmatch, cells)):
+    if looks_like_dates(cells):
         return "dates or times", _ADVICE["dates"]
     written = advice_for(cells, decimal)
     if written:
         return "numbers with commas or points in them", written
-    other = pandas.to_numeric(present, errors="coerce").isna().to_numpy()
-    if not other.any():
+    row = row_of_text(present, missing)
+    if row == 0:
         return "numbers as text", "turn text into numbers"
-    if 2 * other.sum() < other.size:  # one word turns a whole column of numbers into text
-        row = int(np.flatnonzero(~missing)[other.argmax()]) + 1
+    if row is not None:
         return f"numbers, but text in row {row}", "mend the text between numbers"
     return _text(present)
+
+
+def looks_like_dates(cells: list[str]) -> bool:
+    """Whether texts, as far as they are looked at, are dates or times in any common form."""
+    return all(map(_DATE.fullmatch, cells[:_LOOKED_AT]))
+
+
+def row_of_text(present: pd.Series, missing: np.ndarray) -> int | None:
+    """The first row, from 1, with text among texts that are mostly numbers.
+
+    Parameters
+    ----------
+    present : Series of str
+        Without gaps.
+    missing : ndarray of shape (n_rows,)
+        Where there were some.
+
+    Returns
+    -------
+    int or None
+        0 if all are numbers; None if fewer than half are.
+    """
+    import pandas
+
+    other = pandas.to_numeric(present, errors="coerce").isna().to_numpy()
+    if not other.any():
+        return 0
+    if 2 * other.sum() >= other.size:
+        return None
+    # One word turns a whole column of numbers into text.
+    return int(np.flatnonzero(~missing)[other.argmax()]) + 1
 
 
 def _text(present: pd.Series) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Both are frozen, so nothing can change the data that a result was measured on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -173,33 +174,53 @@ class Dataset:
         >>> Dataset(np.zeros((20, 2)), np.arange(20) % 2, "toy").split(validation=0.2, test=0.2)
         Split('toy': 12 training, 4 validation, 4 test rows)
         """
-        check_seed("Dataset.split", random_state)
-        if type(stratify) not in (bool, type(None)):
-            got = type(stratify).__name__
-            raise InputTypeError("Dataset.split", "stratify True, False or None", got, "pass one")
-        n_rows = len(self.X) - self.n_test
-        n_val = _part_size("validation", validation, n_rows)
-        n_test = self.n_test or _part_size("test", test, n_rows)
-        n_train = len(self.X) - n_val - n_test
-        if min(n_train, n_val, n_test) < 1:
-            raise InputError(
-                "Dataset.split",
-                "at least one row in every part",
-                f"{n_train} training, {n_val} validation and {n_test} test rows",
-                "change the fractions or add rows",
-            )
-        rows = np.arange(n_rows)
-        test_rows: np.ndarray | slice = slice(n_rows, None)
-        if not self.n_test:
-            rows, test_rows = _deal(rows, n_test, self.y, random_state, stratify)
-        train_rows, val_rows = _deal(rows, n_val, self.y, random_state, stratify)
-        return cut(self, train_rows, val_rows, test_rows)
+        return cut(self, deal(self.y, self.n_test, validation, test, random_state, stratify))
 
 
-def cut(data: Dataset, train: np.ndarray, val: np.ndarray, test: np.ndarray | slice) -> Split:
+class Parts(NamedTuple):
+    """Numbers of the rows of a split, or a slice of them."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray | slice
+
+
+def deal(
+    y: np.ndarray,
+    n_own_test: int,
+    validation: float,
+    test: float,
+    random_state: int | None,
+    stratify: bool | None = None,
+) -> Parts:
+    """The rows that `Dataset.split` puts into each part."""
+    check_seed("Dataset.split", random_state)
+    if type(stratify) not in (bool, type(None)):
+        got = type(stratify).__name__
+        raise InputTypeError("Dataset.split", "stratify True, False or None", got, "pass one")
+    n_rows = len(y) - n_own_test
+    n_val = _part_size("validation", validation, n_rows)
+    n_test = n_own_test or _part_size("test", test, n_rows)
+    n_train = len(y) - n_val - n_test
+    if min(n_train, n_val, n_test) < 1:
+        raise InputError(
+            "Dataset.split",
+            "at least one row in every part",
+            f"{n_train} training, {n_val} validation and {n_test} test rows",
+            "change the fractions or add rows",
+        )
+    rows = np.arange(n_rows)
+    test_rows: np.ndarray | slice = slice(n_rows, None)
+    if not n_own_test:
+        rows, test_rows = _deal(rows, n_test, y, random_state, stratify)
+    return Parts(*_deal(rows, n_val, y, random_state, stratify), test_rows)
+
+
+def cut(data: Dataset, parts: Parts) -> Split:
     """Make a split from the given rows of a data set."""
     X, y = data.X, data.y
     about = (data.name, data.image_shape, data.feature_names, data.target_name)
+    train, val, test = parts
     return Split(X[train], y[train], X[val], y[val], X[test], y[test], *about)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import require
-from .dataset import Dataset, Split, cut
+from .dataset import Dataset, Parts, Split, cut
 from .inputs import check_seed
 
 
@@ -95,4 +95,4 @@ def load_seed_protocol(random_state: int | None = 0) -> Split:
     X = data.X.astype(bool).astype(np.float32)
     order = np.random.default_rng(random_state).permutation(len(X))
     cuts = [len(X) * 70 // 100, len(X) * 85 // 100]
-    return cut(replace(data, X=X), *np.split(order, cuts))
+    return cut(replace(data, X=X), Parts(*np.split(order, cuts)))

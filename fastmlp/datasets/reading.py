@@ -6,6 +6,7 @@ Errors in a file, its header or its encoding are reported here in one sentence.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,20 +45,32 @@ class Table(NamedTuple):
 
     def labels(self, name: str) -> pd.Series:
         """A column as text, exactly as in the file; only empty cells are missing."""
+        return self._as_text(name, keep_default_na=False, na_values=_NO_LABEL)
+
+    def categories(self, name: str) -> pd.Series:
+        """A column as text, with the gaps that a column of numbers has."""
+        return self._as_text(name)
+
+    def _as_text(self, name: str, **gaps: Any) -> pd.Series:
         if self.csv_options is None:
             column = self.frame[name]
             return column.where(column.isna(), column.astype(str)).astype(object)
         pandas = require("pandas", "load_table")
         with reading(self.file, "text"):
             return pandas.read_csv(
-                self.file, usecols=[name], dtype=str, keep_default_na=False, na_values=_NO_LABEL,
-                **self.csv_options,
-            )[name].astype(object)  # fmt: skip
+                self.file, usecols=[name], dtype=str, **gaps, **self.csv_options
+            )[name].astype(object)
 
 
 def table_suffix(path: Path) -> str | None:
     """The suffix that tells the table's format, or None if it is not one of `SUFFIXES`."""
     return next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+
+
+def has_names(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a table whose columns have names, by its suffix."""
+    suffix = table_suffix(Path(path))
+    return suffix is not None and suffix != ".npz"
 
 
 def check_file(file: Path) -> str:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import FileError, InputError, InputTypeError, counted
 from ..io.files import as_path
-from .columns import GAPS, problem_of
+from .columns import problem_of
 from .dataset import Dataset
-from .dialect import Dialect, advice_for
+from .dialect import Dialect
 from .inputs import check_dtype
 from .numeric import numeric_array, tidy
 from .reading import (
@@ -29,14 +29,14 @@ from .reading import (
     read_parquet,
     reading,
     table_suffix,
-    text_columns,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-# In a column of labels these words are labels; the user is told so.
-_WORDS = ("None", "NA", "N/A", "n/a", "NULL", "null", "#NA")
+from .target import (
+    grouping_advice,
+    numbers_of,
+    numeric_target,
+    targets_and_features,
+    targets_of,
+)
 
 
 def load_table(
@@ -247,23 +247,13 @@ def _from_frame(
     dtype: str,
     text_labels: bool,
 ) -> Dataset:
-    file, names = table.file, table.names
-    if target is None:
-        advice = f"pass the name of a column as target (it has {', '.join(names[:10])})"
-        raise InputError(str(file), "a target column", "none", advice)
-    targets = [target] if isinstance(target, str) else list(target)
-    for wanted in (*targets, *drop):
-        check_known(file, "a column", wanted, names)
-    features = [name for name in names if name not in targets and name not in drop]
-    features = features if columns is None else list(columns)
+    file = table.file
+    targets, features = targets_and_features(table, target, columns, drop)
     X = _feature_matrix(table, features, dtype, targets)
-    name, notes = _name(file), list(table.found)
-    if isinstance(target, str):
-        y = _target(table, target, text_labels, notes)
-        return Dataset(X, y, name, tuple(features), target, notes=tuple(notes))
-    numbers = [_numbers(table, t, f"the target column {t!r}", "float64") for t in targets]
-    y = np.stack(numbers, axis=1)
-    return Dataset(X, y, name, tuple(features), tuple(targets), notes=tuple(notes))
+    name, notes = name_of(file), list(table.found)
+    y = targets_of(table, target, text_labels, notes)
+    named = target if isinstance(target, str) else tuple(targets)
+    return Dataset(X, y, name, tuple(features), named, notes=tuple(notes))
 
 
 def _feature_matrix(
@@ -278,7 +268,7 @@ def _feature_matrix(
     _refuse_problems(table, names, targets)
     X = np.empty((len(frame), len(names)), dtype)
     for j, name in enumerate(names):
-        X[:, j] = _numbers(table, name, f"the feature column {name!r}", dtype)
+        X[:, j] = numbers_of(table, name, f"the feature column {name!r}", dtype)
     return X
 
 
@@ -294,7 +284,7 @@ def _refuse_problems(table: Table, names: Sequence[str], targets: Sequence[str])
     advice = list(dict.fromkeys(a for problem in problems.values() for a in problem.advice))
     for name in targets:
         column = table.frame[name]
-        n_gaps, written = int(column.isna().sum()), _advice_for_target(table, column)
+        n_gaps, written = int(column.isna().sum()), grouping_advice(table, column)
         kinds = [counted(n_gaps, "gap")] if n_gaps else []
         kinds += ["numbers with commas or points in them"] if written else []
         listed += f" and the target {name!r} ({', '.join(kinds)})" if kinds else ""
@@ -307,82 +297,8 @@ def _refuse_problems(table: Table, names: Sequence[str], targets: Sequence[str])
     )
 
 
-def _name(file: Path) -> str:
+def name_of(file: Path) -> str:
     return file.name[: -len(table_suffix(file) or "")]
-
-
-def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise InputError(
-            str(file),
-            f"a value in every row of {label}",
-            f"none in row {missing.argmax() + 1}",
-            f"fill in or drop the rows with missing values ({GAPS})",
-        )
-
-
-def _numbers(table: Table, name: str, label: str, dtype: str) -> np.ndarray:
-    """One column as finite numbers of the dtype, or an error that names the first bad row."""
-    file, column = table.file, table.frame[name]
-    _refuse_gaps(file, column, label)
-    problem = problem_of(tidy(column), table.dialect.decimal or ".")
-    if problem is not None:
-        raise InputError(str(file), f"numbers in {label}", problem.kind, ", ".join(problem.advice))
-    if column.dtype == object and all(isinstance(v, int) for v in column):
-        return numeric_array(file, column.to_numpy(), label, dtype)
-    return numeric_array(file, tidy(column).to_numpy(), label, dtype)
-
-
-def _target(table: Table, name: str, text_labels: bool, notes: list[str]) -> np.ndarray:
-    """One target column: text as labels, whole numbers as int64, other numbers as float64."""
-    from pandas.api import types
-
-    file, label, column = table.file, f"the target column {name!r}", table.frame[name]
-    is_text = text_labels or name in dict(text_columns(table.frame[[name]]))
-    if is_text:
-        _refuse_numbers_as_text(table, column, label)
-        gaps, column = column.isna(), table.labels(name)
-        words = [word for word in _WORDS if (column[gaps] == word).any()]
-        if words:
-            listed = " and ".join(map(repr, words))
-            verb = "is a label" if len(words) == 1 else "are labels"
-            notes.append(f"{listed} {verb} of {name!r}, not a gap")
-    _refuse_gaps(file, column, label)
-    if isinstance(column.dtype, types.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    column = tidy(column)
-    if types.is_numeric_dtype(column):
-        return _numeric_target(file, column.to_numpy(), label)
-    labels: np.ndarray = column.to_numpy(dtype=object)
-    wrong = [not isinstance(value, str) for value in labels]
-    if any(wrong):
-        row = wrong.index(True)
-        got = f"{type(labels[row]).__name__} in row {row + 1}"
-        advice = "turn the column into text or numbers"
-        raise InputError(str(file), f"text or numbers in {label}", got, advice)
-    return labels
-
-
-def _refuse_numbers_as_text(table: Table, column: pd.Series, label: str) -> None:
-    """Refuse numbers such as 1,234.50, which as text would be a class for each row."""
-    advice = _advice_for_target(table, column)
-    if advice:
-        got = "numbers with commas or points in them"
-        raise InputError(str(table.file), f"labels or plain numbers in {label}", got, advice)
-
-
-def _advice_for_target(table: Table, column: pd.Series) -> str:
-    cells = [cell for cell in column.dropna() if isinstance(cell, str)]
-    return advice_for(cells, table.dialect.decimal or ".") if cells else ""
-
-
-def _numeric_target(file: Path, values: np.ndarray, label: str) -> np.ndarray:
-    if values.dtype.kind in "bi":
-        return values.astype(np.int64)
-    if values.dtype.kind == "u" and values.max() <= np.iinfo(np.int64).max:
-        return values.astype(np.int64)
-    return numeric_array(file, values, label, "float64")
 
 
 def _check_npz_options(file: Path, dialect: Dialect, drop: Sequence[str]) -> None:
@@ -403,8 +319,8 @@ def _from_npz(file: Path, target: str | Sequence[str], dtype: str, text_labels: 
     _check_kind(file, "numbers", "X", X, "biuf")
     _check_kind(file, "numbers or text", target, y, "biufU")
     if y.dtype.kind != "U":
-        y = y.astype(str) if text_labels else _numeric_target(file, y, target)
-    return Dataset(numeric_array(file, X, "X", dtype), y, _name(file), target_name=target)
+        y = y.astype(str) if text_labels else numeric_target(file, y, target)
+    return Dataset(numeric_array(file, X, "X", dtype), y, name_of(file), target_name=target)
 
 
 def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:

@@ -5,7 +5,6 @@ Losses of several targets are summed, so that loss and gradient are consistent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ from .docs import documented
 from .edge import weights_of_samples
 from .parameters import CONSTRAINTS, take
 from .plain import are_plain_numbers
+from .quantiles import levels_of, rearranged
 from .scores import (
     d2_of_absolute_error,
     d2_of_huber,
@@ -57,17 +57,11 @@ _LOSSES |= {
 }
 
 
-def _rearranged(linked: np.ndarray, n_levels: int) -> np.ndarray:
-    """Sort the quantiles of each target in ascending order."""
-    by_target = linked.reshape(len(linked), -1, n_levels)
-    return np.sort(by_target, axis=2).reshape(len(linked), -1)
-
-
 class _Rearranged(TargetCoder):
     """The coder for several quantiles of each target, which sorts them."""
 
     def decode(self, linked: np.ndarray) -> np.ndarray:
-        return _rearranged(linked, self.n_levels)
+        return rearranged(linked, self.n_levels)
 
 
 @checked_keywords
@@ -220,8 +214,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @property
     def _levels(self) -> tuple[float, ...]:
-        levels = self.quantile if isinstance(self.quantile, Iterable) else [self.quantile]
-        return tuple(sorted(float(level) for level in levels))
+        return levels_of(self.quantile)
 
     @property
     def _n_levels(self) -> int:
@@ -277,7 +270,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _decode(self, linked: np.ndarray) -> np.ndarray:
         if self._n_levels > 1:
-            return _rearranged(linked, self._n_levels)
+            return rearranged(linked, self._n_levels)
         return linked.ravel() if self.n_outputs_ == 1 else linked
 
     def _coder(self) -> TargetCoder:

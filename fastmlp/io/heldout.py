@@ -6,11 +6,12 @@ It stores how the rows were split and hashes of all rows and of the test rows, b
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets import Dataset, Split
+from ..datasets.dataset import Dataset, Parts, deal
 from ..errors import InputError, counted
 from ..network import Network
 from .serialization import add_array
@@ -19,28 +20,39 @@ PARTS = ("test", "validation", "training", "all")
 
 
 class Chosen(NamedTuple):
-    """Rows of a data set, and a text that describes which ones."""
+    """Rows of a data set, as numbers or a slice, and a text that describes which ones."""
 
-    X: np.ndarray
-    y: np.ndarray
+    rows: np.ndarray | slice
     words: str
 
 
 def description(
-    data: Dataset, split: Split, validation: float, test: float, seed: int, wide: list[str]
+    data: Dataset, parts: Parts, options: Any, test: float, wide: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The description of the training data for the file, and columns that need float64."""
-    names = data.target_name
+    """The description of the training data for the file.
+
+    Parameters
+    ----------
+    data : Dataset
+    parts : Parts
+    options : Namespace
+        With `validation` and `seed`.
+    test : float
+        Fraction of the rows for the test.
+    wide : sequence of str
+        Columns that need float64.
+    """
+    names, rows = data.target_name, parts.test
     return {
         "name": data.name,
         "rows": len(data.X),
         "target": list(names) if isinstance(names, tuple) else names,
-        "validation": validation,
+        "validation": options.validation,
         "test": test,
-        "seed": seed,
+        "seed": options.seed,
         "all_rows": _fingerprint(data.X, data.y),
-        "test_rows": _fingerprint(split.X_test, split.y_test),
-        "needs_float64": wide,
+        "test_rows": _fingerprint(data.X[rows], data.y[rows]),
+        "needs_float64": list(wide),
     }
 
 
@@ -68,30 +80,30 @@ def choose(network: Network, data: Dataset, part: str | None) -> Chosen:
     InputError
         If the model file does not know the requested part of these data.
     """
-    split, why = _known_split(network, data)
-    if part == "all" or (part is None and split is None):
-        return _all_rows(data, part, split, why)
-    if split is None:
+    parts, why = _known_parts(network, data)
+    if part == "all" or (part is None and parts is None):
+        return _all_rows(data, part, parts, why)
+    if parts is None:
         raise InputError(
             "--rows", "a model file that knows how these rows were dealt", why,
             "leave --rows out, or pass the data of the training",
         )  # fmt: skip
     n = counted(len(data.X), "row")
     if part == "validation":
-        return Chosen(split.X_val, split.y_val, f"the validation part of {n}")
+        return Chosen(parts.val, f"the validation part of {n}")
     if part == "training":
-        return Chosen(split.X_train, split.y_train, f"those of {n} that it was trained on")
-    return Chosen(split.X_test, split.y_test, f"the test part, held out of the training on {n}")
+        return Chosen(parts.train, f"those of {n} that it was trained on")
+    return Chosen(parts.test, f"the test part, held out of the training on {n}")
 
 
-def _all_rows(data: Dataset, part: str | None, split: Split | None, why: str) -> Chosen:
+def _all_rows(data: Dataset, part: str | None, parts: Parts | None, why: str) -> Chosen:
     if part is None and data.n_test:
-        return Chosen(data.X[-data.n_test :], data.y[-data.n_test :], "the data's own test rows")
-    words = "all, those of the training among them" if split is not None else f"all; {why}"
-    return Chosen(data.X, data.y, words)
+        return Chosen(slice(-data.n_test, None), "the data's own test rows")
+    words = "all, those of the training among them" if parts is not None else f"all; {why}"
+    return Chosen(slice(None), words)
 
 
-def _known_split(network: Network, data: Dataset) -> tuple[Split | None, str]:
+def _known_parts(network: Network, data: Dataset) -> tuple[Parts | None, str]:
     """How these rows were split in training; if that is not known, why."""
     known = network.trained_on
     if known is None:
@@ -101,12 +113,12 @@ def _known_split(network: Network, data: Dataset) -> tuple[Split | None, str]:
     if rows != len(data.X) or known.get("all_rows") != _fingerprint(data.X, data.y):
         return None, other
     try:
-        split = data.split(known["validation"], known["test"], random_state=known["seed"])
+        found = deal(data.y, data.n_test, known["validation"], known["test"], known["seed"])
     except (KeyError, InputError):
         return None, other
-    if known.get("test_rows") != _fingerprint(split.X_test, split.y_test):
+    if known.get("test_rows") != _fingerprint(data.X[found.test], data.y[found.test]):
         return None, "a split that another version of scikit-learn has made"
-    return split, ""
+    return found, ""
 
 
 def _fingerprint(X: np.ndarray, y: np.ndarray) -> str:

@@ -131,7 +131,8 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
     if is_table_model(model):
         classes = getattr(model, "classes_", None)
         kind = "numbers" if classes is None else "classes"
-        return model.networks_, _Head(kind, classes, model.networks_[0].n_outputs, 1)
+        network = model.networks_[0]
+        return model.networks_, _Head(kind, classes, network.n_outputs, _n_levels(network))
     networks = networks_of("to_onnx", model)
     network = networks[0]
     classes, kind = getattr(model, "classes_", None), "numbers"
@@ -139,8 +140,12 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
         kind = "classes" if model.out_activation_ == "softmax" else "binary"
         if kind == "binary" and model.n_outputs_ > 1:
             kind = "labels"
-    n_levels = len(network.loss.levels) if isinstance(network.loss, Quantile) else 1
-    return networks, _Head(kind, classes, network.n_outputs, n_levels)
+    return networks, _Head(kind, classes, network.n_outputs, _n_levels(network))
+
+
+def _n_levels(network: Network) -> int:
+    """Quantiles of each target."""
+    return len(network.loss.levels) if isinstance(network.loss, Quantile) else 1
 
 
 def _sorted(graph: Graph, linked: str, n_outputs: int, n_levels: int) -> str:
@@ -266,7 +271,7 @@ def _table_model(onnx: Any, model: Any, X: Any) -> Any:
     refuse_names(inputs, list(head.outputs()))
     linked = network_nodes(graph, networks, TableNodes(graph, preparation).prepared())
     if head.kind == "numbers":
-        linked = _in_units(graph, model, linked)
+        linked = _in_units(graph, model, linked, head.n_levels)
     made = _whole(graph, head, head.add(graph, linked), inputs)
     columns_of_frame = {
         name: column.values.tolist()
@@ -278,14 +283,15 @@ def _table_model(onnx: Any, model: Any, X: Any) -> Any:
     return _tried(onnx, made, list(head.outputs()), inputs, model, rows)
 
 
-def _in_units(graph: Graph, model: Any, linked: str) -> str:
+def _in_units(graph: Graph, model: Any, linked: str, n_levels: int) -> str:
     """Numbers in the units of the targets, within their range."""
     double, (low, high) = graph.onnx.TensorProto.DOUBLE, model.target_range_
     found = graph.node("Cast", linked, to=double)
     for kind, values in (
         ("Mul", model.target_scale_), ("Add", model.target_mean_), ("Max", low), ("Min", high)
     ):  # fmt: skip
-        found = graph.node(kind, found, graph.constant(values, np.float64))
+        each = np.repeat(values, n_levels)
+        found = graph.node(kind, found, graph.constant(each, np.float64))
     return graph.node("Cast", found, to=graph.onnx.TensorProto.FLOAT)
 
 

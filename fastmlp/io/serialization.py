@@ -20,7 +20,7 @@ from ..errors import FileError, InputError, InputTypeError
 from ..inputs import checks
 from ..inputs.targets import TargetCoder
 from ..model.body import Body
-from ..nn import LAYERS, Dense, Layer, chain_sizes, leaves
+from ..nn import LAYERS, Layer, chain_sizes, leaves
 from ..nn.initializers import INITIALIZERS, Initializer
 from ..nn.losses import LOSSES, Loss
 from ..registry import Registry, specification
@@ -33,6 +33,8 @@ FORMAT = 2  # 1 had no checksum
 SUFFIXES = (".safetensors",)
 _KEY, _CHECKSUM = "fastmlp", "checksum"
 _HASHED_ROWS = 4096  # rows per update, so that a memory map need not be in memory as a whole
+# Fields of layers that hold other parts.
+_INITIALIZERS, _ACTIVATION = ("initializer", "bias_initializer"), "activation"
 EXTRA = "checkpoint."  # prefix of the names of arrays that do not belong to the network
 # NumPy's text for strings of variable length does not include the value for missing ones.
 _STRING_TYPES: dict[str, dict[str, Any]] = {
@@ -214,10 +216,17 @@ def _parts(network: Body, fields: dict[str, Any]) -> Iterator[_Part]:
     yield _Part("a loss", network.loss, fields["loss"], LOSSES)
     for layer, spec in zip(network.layers, fields["layers"], strict=True):
         yield _Part("layers", layer, spec, LAYERS)
-        if isinstance(layer, Dense):
-            for key in ("initializer", "bias_initializer"):
-                if getattr(layer, key) is not None:
-                    yield _Part("initializers", getattr(layer, key), spec[key], INITIALIZERS)
+    for _, layer in leaves(network.layers):
+        spec = json.loads(json.dumps(layer.specification(), default=_plain))
+        if layer not in network.layers:
+            yield _Part("layers", layer, spec, LAYERS)
+        for key in _INITIALIZERS:
+            value = getattr(layer, key, None)
+            if isinstance(value, Initializer):
+                yield _Part("initializers", value, spec[key], INITIALIZERS)
+        inner = getattr(layer, _ACTIVATION, None)
+        if isinstance(inner, Layer):
+            yield _Part("layers", inner, spec[_ACTIVATION], LAYERS)
 
 
 def _comes_back(part: _Part, tables: _Tables) -> bool:
@@ -344,6 +353,9 @@ def load(make: Callable[..., B], path: str | os.PathLike[str], custom: Iterable[
     """
     where = f"Network.load({str(path)!r})"
     header, tensors = read(where, as_path("Network.load", path))
+    if isinstance(header.get("estimator"), str):
+        name = header["estimator"]
+        raise FileError(where, "the file of a network", f"one of a {name}", f"use {name}.load")
     tensors = {key: values for key, values in tensors.items() if not key.startswith(EXTRA)}
     try:
         return rebuilt(make, where, header, tensors, custom)
@@ -410,6 +422,18 @@ def read(where: str, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     return header, tensors
 
 
+def estimator_in(path: str | os.PathLike[str]) -> str | None:
+    """The name of the estimator that a file says it holds; None for networks and other files."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            found = json.loads((file.metadata() or {}).get(_KEY, "{}")).get("estimator")
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None  # reading it as a network says what is wrong
+    return found if isinstance(found, str) else None
+
+
 def damaged(where: str, got: str) -> FileError:
     """The error for a file that cannot be read."""
     return FileError(where, "a whole model file", got, "restore it from a copy")
@@ -471,12 +495,11 @@ def _check_names(where: str, header: dict[str, Any], tables: _Tables) -> None:
     """Refuse layers, initializers and losses that are in none of the tables."""
     layers = list(_specifications(header["layers"]))
     names = [("layer", spec["name"], tables.layers.names) for spec in layers]
-    names += [
-        ("initializer", spec[key]["name"], tables.initializers.names)
-        for spec in layers
-        for key in ("initializer", "bias_initializer")
-        if isinstance(spec.get(key), dict)
-    ]
+    kinds: list[tuple[str, str, Registry[Any]]] = [(_ACTIVATION, "layer", tables.layers)]
+    kinds += [(key, "initializer", tables.initializers) for key in _INITIALIZERS]
+    for key, kind, table in kinds:
+        values = [spec[key] for spec in layers if isinstance(spec.get(key), dict)]
+        names += [(kind, value["name"], table.names) for value in values]
     names.append(("loss", header["loss"]["name"], tables.losses.names))
     for kind, name, known in names:
         if name not in known:
@@ -515,10 +538,10 @@ def _check_parameters(
 
 def _layer(spec: dict[str, Any], tables: _Tables) -> Layer:
     fields = {key: value for key, value in spec.items() if key != "name"}
+    for key in _INITIALIZERS:
+        if isinstance(fields.get(key), dict):
+            fields[key] = tables.initializers.make(fields[key], Initializer)
     if spec["name"] == "dense":
-        for key in ("initializer", "bias_initializer"):
-            if fields[key] is not None:
-                fields[key] = tables.initializers.make(fields[key], Initializer)
         sizes = [] if fields["n_in"] is None else [fields["n_in"]]
         sizes.append(fields["n_out"])
         options = {key: fields[key] for key in fields if key not in ("n_in", "n_out")}

@@ -1,6 +1,6 @@
 """GroupedDense and PiecewiseLinear: layers that treat each input column, or group of them, apart.
 
-Embeddings of numbers are made of them; `number_embeddings` has the usual ones.
+Embeddings of numbers are made of them, as in the recipes for tables.
 """
 
 from __future__ import annotations

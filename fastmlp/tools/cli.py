@@ -146,11 +146,42 @@ def _add_train(commands: Any) -> None:
         metavar="COLUMN",
         help="leave out a column of a table; for several, repeat the option or separate by commas",
     )
-    _add_network(train.add_argument_group("network"))
+    _add_recipe(train.add_argument_group("recipes for tables"))
+    _add_network(train.add_argument_group("networks of your own"))
     fit = train.add_argument_group("training")
     _add_steps(fit)
     _add_rows(fit)
     _add_results(train.add_argument_group("results"))
+
+
+def _add_recipe(recipe: Any) -> None:
+    from ..tabular.recipes import RECIPES
+    from .command_options import NO_RECIPE
+
+    recipe.add_argument(
+        "--recipe",
+        choices=[*RECIPES, NO_RECIPE],
+        metavar="NAME",
+        help=f"{', '.join(RECIPES)}, or {NO_RECIPE} for a network of your own (default: "
+        f"{next(iter(RECIPES))} for a table with named columns, unless an option describes a "
+        "network of your own)",
+    )
+    recipe.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="what the best epoch is chosen by: error, log_loss, auc or brier; rmse or mae; or a "
+        "scorer of scikit-learn (default: error or rmse)",
+    )
+    recipe.add_argument("--members", type=int, metavar="N", help="networks to average (default 1)")
+    recipe.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="train a network for each fold, on all other rows, and average them",
+    )
+    recipe.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="plan as many epochs as fit into it"
+    )
 
 
 def _add_network(network: Any) -> None:
@@ -158,11 +189,7 @@ def _add_network(network: Any) -> None:
     from ..nn.losses import LOSSES
 
     network.add_argument(
-        "--hidden", default="256", metavar="N[,N]", help="hidden units (default 256)"
-    )
-    network.add_argument(
         "--activation",
-        default="relu",
         type=LAYERS.resolve,
         choices=[a.name for a in ACTIVATIONS],
         metavar="NAME",
@@ -178,7 +205,6 @@ def _add_network(network: Any) -> None:
     network.add_argument(
         "--dropout",
         type=float,
-        default=0.0,
         metavar="RATE",
         help="fraction of the hidden units dropped in training (default 0)",
     )
@@ -195,8 +221,10 @@ def _add_steps(fit: Any) -> None:
     from ..optim.schedules import SCHEDULES
 
     fit.add_argument(
+        "--hidden", metavar="N[,N]", help="hidden units (default 256; a recipe's are 256,256,256)"
+    )
+    fit.add_argument(
         "--optimizer",
-        default="adam",
         type=OPTIMIZERS.resolve,
         choices=OPTIMIZERS.names,
         metavar="NAME",
@@ -206,18 +234,17 @@ def _add_steps(fit: Any) -> None:
         "--learning-rate",
         type=float,
         metavar="RATE",
-        help="highest rate (default 0.002; 0.1 for sgd, 0.03 for adagrad)",
+        help="highest rate (default 0.002; 0.1 for sgd, 0.03 for adagrad; or the recipe's)",
     )
     fit.add_argument(
         "--schedule",
-        default="linear",
         type=SCHEDULES.resolve,
         choices=SCHEDULES.names,
         metavar="NAME",
         help=_choices(SCHEDULES.names, "linear, down to 0"),
     )
-    fit.add_argument("--epochs", type=int, default=60, metavar="N", help="(default 60)")
-    fit.add_argument("--batch-size", type=int, default=32, metavar="N", help="(default 32)")
+    fit.add_argument("--epochs", type=int, metavar="N", help="(default 60; a recipe's 256)")
+    fit.add_argument("--batch-size", type=int, metavar="N", help="(default 32; a recipe's 256)")
     fit.add_argument(
         "--weight-decay",
         type=float,

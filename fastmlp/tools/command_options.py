@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
+from ..datasets.reading import has_names
 from ..datasets.tables import column_names
 from ..errors import InputError
 from ..inputs import checks
@@ -24,8 +25,70 @@ from ..optim.schedules import at_rate
 
 _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
+_TEST_PART = 0.15
+# What a network of one's own has unless an option says otherwise.
+NETWORK_DEFAULTS: dict[str, Any] = {
+    "hidden": "256",
+    "activation": "relu",
+    "dropout": 0.0,
+    "optimizer": "adam",
+    "schedule": "linear",
+    "epochs": 60,
+    "batch_size": 32,
+}
+NO_RECIPE = "none"
+# Options that describe a network of one's own, and those that only a recipe has.
+_OF_NETWORK = (
+    "activation", "loss", "dropout", "dtype", "optimizer", "schedule", "weight_decay",
+    "early_stopping", "checkpoint",
+)  # fmt: skip
+_OF_RECIPE = ("metric", "members", "folds", "time_limit")
 _MAX_CLASSES = 20  # more distinct integers than this are assumed to be counts
 _TABS = ("\\t", "tab")  # accepted spellings of a tab
+
+
+def uses_recipe(options: argparse.Namespace) -> bool:
+    """Whether to train by a recipe for tables.
+
+    That is so for tables whose columns have names, unless an option says otherwise or describes a
+    network of one's own.
+    """
+    is_table = options.data not in datasets.DATASETS and has_names(options.data)
+    network, recipe = _given(options, _OF_NETWORK), _given(options, _OF_RECIPE)
+    if options.recipe == NO_RECIPE:
+        network = network or ["--recipe none"]
+    elif options.recipe is not None:
+        recipe = [f"--recipe {options.recipe}", *recipe]
+    if recipe and network:
+        raise InputError(
+            network[0], f"no option of a recipe, such as {recipe[0]}", "both",
+            "leave one of the two out",
+        )  # fmt: skip
+    if recipe and not is_table:
+        raise InputError(
+            recipe[0], "a table with named columns", repr(options.data), "pass CSV or Parquet"
+        )
+    return is_table and not network
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    return [f"--{n.replace('_', '-')}" for n in names if getattr(options, n) is not None]
+
+
+def of_network(options: argparse.Namespace) -> argparse.Namespace:
+    """The options of a network of one's own, with defaults for those that were not given."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return argparse.Namespace(**{**vars(options), **NETWORK_DEFAULTS, **given})
+
+
+def test_part(options: argparse.Namespace, data: datasets.Dataset | None) -> float:
+    """The fraction of rows for the test, which is not used if the data have test rows."""
+    if options.test is not None and data is not None and data.n_test:
+        raise InputError(
+            "--test", "data without test rows of their own", f"{data.name}, which has some",
+            "leave --test out",
+        )  # fmt: skip
+    return _TEST_PART if options.test is None else float(options.test)
 
 
 def table_options(options: argparse.Namespace) -> dict[str, Any]:

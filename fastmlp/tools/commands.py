@@ -6,12 +6,6 @@ Invalid input is refused before training starts; files are written last, each at
 from __future__ import annotations
 
 import argparse
-import csv
-import dataclasses
-import functools
-import io
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,400 +13,46 @@ from typing import Any
 import numpy as np
 
 from .. import datasets, reference
-from ..datasets.tables import load_features
-from ..errors import InputError, counted
+from ..errors import InputError
 from ..inputs import checks
 from ..inputs.tables import without_zeros
 from ..inputs.targets import TargetCoder
-from ..io import heldout, serialization
-from ..io.files import checked_path, replacing
-from ..kernels.compiler.cache import compile_seconds
+from ..io import serialization
 from ..network import Network
-from ..nn import LAYERS, Dense, Dropout, Layer
-from ..nn.losses import LOSSES, Loss, Quantile
+from ..nn import LAYERS, Dense
+from ..nn.losses import LOSSES
 from ..optim.optimizers import OPTIMIZERS, Optimizer
 from ..tracing import story
-from ..training.checkpoint import Checkpoint
-from ..training.early_stopping import EarlyStopping
-from ..training.history import History
-from . import command_options, gradient_check
-from .standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
-
-# Losses whose outputs have the unit of the target, so that the target can be standardised.
-_SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
-_TEST_PART = 0.15
-_LOADING = 5.0  # seconds; compiling takes longer, loading compiled code takes less
-STANDARD_OUTPUT = "-"
+from . import command_options, gradient_check, networks, reports
+from .standardize import Moments
 
 
 def train(options: argparse.Namespace) -> int:
-    """Load, split, train, report; then write the requested files."""
-    _check_outputs(options)
-    show = _shown_beside(options.json)
-    drop = command_options.split_names(options, options.drop or [])
-    data = command_options.load(options, drop=drop)
-    test = _test_part(options, data)
-    split = data.split(options.validation, test, random_state=options.seed)
-    loss = command_options.loss_for(options.loss, data.y)
-    command_options.check_classes(loss, data.y, split.y_train)
-    weights = command_options.class_weights(options.class_weight, loss, split.y_train)
-    dtype, wide = _number_type(options, data, loss)
-    network = _network(options, loss, data.y, dtype)
-    optimizer = command_options.optimizer_for(options)
-    best = _stopping(options.early_stopping)
-    prepared, finish, is_scaled = _standardized(network, split, data)
-    show(
-        f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
-        f"{len(split.X_test)} test rows of {counted(data.X.shape[1], 'column')}"
-    )
-    _show_notes(data, show)
-    if wide and options.dtype is None:
-        show(f"{'note':>14}  computed in float64, whose digits are needed for {', '.join(wide)}")
-    callbacks: list[Any] = [] if best is None else [best]
-    if options.checkpoint:
-        callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
-    started, compiled = time.perf_counter(), compile_seconds()
-    history = network.fit(
-        prepared.X_train,
-        prepared.y_train,
-        optimizer=optimizer,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        n_threads=options.threads,
-        sample_weight=weights,
-        validation_data=(prepared.X_val, prepared.y_val),
-        callbacks=callbacks,
-        progress=not options.quiet,
-    )
-    compiled = compile_seconds() - compiled
-    seconds = time.perf_counter() - started - compiled
-    if history.epochs == 0:
-        raise KeyboardInterrupt
-    finish()
-    network.feature_names = data.feature_names
-    network.trained_on = heldout.description(
-        data, split, options.validation, test, options.seed, wide
-    )
-    figures = _test_figures(network, split.X_test, split.y_test)
-    result = _Result(network, history, figures, seconds, compiled, is_scaled, best)
-    _print_report(result, show)
-    _write_outputs(options, result, split, show)
-    return 0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Result:
-    """The result of a training."""
-
-    network: Network
-    history: History
-    figures: dict[str, float]
-    seconds: float
-    compiled: float  # seconds
-    is_scaled: bool  # whether the losses of the history are those of a standardised target
-    best: EarlyStopping | None
-
-
-def _stopping(patience: int | None) -> EarlyStopping | None:
-    """Early stopping by the validation loss, which every network has."""
-    if patience is None:
-        return None
-    checks.whole_number("--early-stopping", "it", patience, 1)
-    return EarlyStopping(patience, monitor="validation_loss")
-
-
-def _shown_beside(json_path: str | None) -> Callable[[str], None]:
-    """The function that prints reports: to standard error if JSON goes to standard output."""
-    return functools.partial(print, file=sys.stderr if json_path == STANDARD_OUTPUT else sys.stdout)
-
-
-def _show_notes(data: datasets.Dataset, show: Callable[[str], None]) -> None:
-    for note in data.notes:
-        show(f"{'note':>14}  {note}")
-
-
-def _check_outputs(options: argparse.Namespace) -> None:
-    """Refuse paths that cannot be written before any work is done."""
-    if options.resume and not options.checkpoint:
-        raise InputError("--resume", "--checkpoint DIR with it", "none", "name the folder")
-    if options.save:
-        checked_path("--save", options.save, serialization.SUFFIXES)
-    _check_json(options.json)
-    _check_plot(options.plot)
-
-
-def _check_plot(path: str | None) -> None:
-    if path:
-        from .. import plotting
-
-        checked_path("--plot", path, plotting.SUFFIXES)
-        plotting.require_matplotlib("--plot")
-
-
-def _check_json(path: str | None) -> None:
-    if path and path != STANDARD_OUTPUT:
-        checked_path("--json", path)
-
-
-def _test_part(options: argparse.Namespace, data: datasets.Dataset) -> float:
-    """The fraction of rows for the test, which is not used if the data have test rows."""
-    if options.test is not None and data.n_test:
-        raise InputError(
-            "--test", "data without test rows of their own", f"{data.name}, which has some",
-            "leave --test out",
-        )  # fmt: skip
-    return _TEST_PART if options.test is None else float(options.test)
-
-
-def _number_type(
-    options: argparse.Namespace, data: datasets.Dataset, loss: Loss
-) -> tuple[str, list[str]]:
-    """The network's type, and the columns for which it is float64 although not requested."""
-    columns, labels = np.empty((len(data.X), 0)), list[str]()
-    if data.image_shape is None:
-        columns = data.X
-        names = data.feature_names
-        labels += [
-            f"column {j + 1}" if names is None else f"the column {names[j]!r}"
-            for j in range(columns.shape[1])
-        ]
-    if loss.task == "regression":
-        y = data.y.reshape(len(data.y), -1)
-        columns = np.concatenate([columns, y], axis=1)
-        given = data.target_name
-        targets = given if isinstance(given, tuple) else (given,) * y.shape[1]
-        labels += ["the target" if name is None else f"the target {name!r}" for name in targets]
-    if not labels:
-        return options.dtype or "float32", []
-    return number_type("--dtype", options.dtype, columns, labels)
-
-
-def _network(options: argparse.Namespace, loss: Loss, y: np.ndarray, dtype: str) -> Network:
-    layers: list[Layer] = []
-    for size in command_options.sizes(options.hidden):
-        layers += [Dense(size), LAYERS[options.activation]()]
-        if options.dropout:
-            layers.append(Dropout(options.dropout))
-    layers.append(Dense(_n_outputs(loss, y)))
-    return Network(layers, loss, dtype=dtype, random_state=options.seed)
-
-
-def _n_outputs(loss: Loss, y: np.ndarray) -> int:
-    if y.ndim == 2:
-        return y.shape[1]
-    if loss.task == "classes":
-        return max(int(np.unique(y).size), 2)
-    return len(loss.levels) if isinstance(loss, Quantile) else 1
-
-
-def _standardized(
-    network: Network, split: datasets.Split, data: datasets.Dataset
-) -> tuple[datasets.Split, Callable[[], None], bool]:
-    """Standardise the columns of tables; `finish` moves the scaling into the weights afterwards.
-
-    Images are not changed, because all pixels have the same unit. The last result tells whether the
-    target is standardised as well.
-    """
-    X_moments = Moments.of(split.X_train) if data.image_shape is None else None
-    y_moments = Moments.of(split.y_train) if network.loss.name in _SCALE_FREE else None
-
-    def finish() -> None:
-        if X_moments is not None:
-            absorb_inputs(network, X_moments, constant(split.X_train))
-        if y_moments is not None:
-            absorb_outputs(network, y_moments)
-
-    changed: dict[str, np.ndarray] = {}
-    for part in ("train", "val", "test"):
-        if X_moments is not None:
-            plain = X_moments.apply(getattr(split, f"X_{part}"))
-            changed[f"X_{part}"] = plain.astype(network.dtype)  # once instead of batch by batch
-        if y_moments is not None:
-            changed[f"y_{part}"] = y_moments.apply(getattr(split, f"y_{part}"))
-    prepared: datasets.Split = dataclasses.replace(split, **changed)  # type: ignore[arg-type]
-    return prepared, finish, y_moments is not None
-
-
-def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Accuracy for classes and labels; root mean squared error and R^2 for numbers."""
-    loss, score = network.evaluate(X, y)
-    if network.loss.task != "regression":
-        return {"test_accuracy": score, "test_loss": loss}
-    predicted, true = network.predict(X), np.asarray(y, np.float64)
-    if predicted.shape != true.shape:  # several quantiles: judge the middle one
-        predicted = predicted[:, predicted.shape[1] // 2]
-    rmse = float(np.sqrt(np.mean((predicted - true) ** 2)))
-    return {"test_rmse": rmse, "test_r2": score, "test_loss": loss}
-
-
-def _print_report(result: _Result, show: Callable[[str], None]) -> None:
-    network, history, best = result.network, result.history, result.best
-    sizes = [network.n_features]
-    sizes += [layer.b.size for _, layer in network.leaves() if isinstance(layer, Dense)]
-    ended = "" if history.stopped == "finished" else history.stopped
-    last = history.epochs
-    if best is not None and best.best_epoch:
-        last, kept = best.best_epoch, f"the weights of epoch {best.best_epoch}"
-        is_early = ended == "early_stopping"
-        ended = f"stopped early, {kept}" if is_early else f"{ended} {kept}".strip()
-    is_long = result.compiled >= _LOADING
-    compiled = f" and {result.compiled:.0f} s of compiling" if is_long else ""
-    took = f"{counted(history.epochs, 'epoch')} in {result.seconds:.2f} s{compiled}"
-    losses = (
-        f"{history.loss[last - 1]:.4f} training, {history.validation_loss[last - 1]:.4f} validation"
-    )
-    rows = [
-        ("network", f"{'-'.join(map(str, sizes))}, {network.params.size:,} parameters"),
-        ("training", f"{took} ({ended})" if ended else took),
-        ("scaled loss", f"{losses} (of the standardised target)")
-        if result.is_scaled
-        else ("loss", losses),
-    ]
-    labels = {"test_accuracy": "test accuracy", "test_rmse": "test RMSE", "test_r2": "test R2"}
-    for key, label in labels.items():
-        if key in result.figures:
-            value = result.figures[key]
-            rows.append((label, f"{value:.2%}" if key == "test_accuracy" else f"{value:.4g}"))
-    for label, value_text in rows:
-        show(f"{label:>14}  {value_text}")
-
-
-def _history(result: _Result) -> dict[str, Any]:
-    """The history as JSON; losses of a standardised target have a different name."""
-    content = result.history.to_dict()
-    if not result.is_scaled:
-        return content
-    scaled = {"loss", "validation_loss"}
-    loss = result.network.loss
-    if isinstance(loss, Quantile) and len(loss.levels) > 1:  # the score is minus the loss
-        scaled.add("validation_score")
-    return {f"scaled_{key}" if key in scaled else key: value for key, value in content.items()}
-
-
-def _write_outputs(
-    options: argparse.Namespace,
-    result: _Result,
-    split: datasets.Split,
-    show: Callable[[str], None],
-) -> None:
-    if options.checkpoint:
-        go_on = "; --resume goes on" if result.history.stopped == "interrupted" else ""
-        show(f"{'checkpoints':>14}  {options.checkpoint}{go_on}")
-    if options.save:
-        result.network.save(options.save)
-        show(f"{'saved':>14}  {options.save}")
-    if options.plot:
-        from .. import plotting
-
-        plotting.training_report(
-            options.plot, result.network, result.history, split, split.image_shape,
-            scaled=result.is_scaled,
-        )  # fmt: skip
-        show(f"{'picture':>14}  {options.plot}")
-    if options.json:
-        content = {
-            **result.figures,
-            "train_seconds": result.seconds,
-            "epochs": result.history.epochs,
-            "parameters": result.network.params.size,
-            "history": _history(result),
-        }
-        if result.best is not None:
-            content["best_epoch"] = result.best.best_epoch
-        _write_json(options.json, content)
-        if options.json != STANDARD_OUTPUT:
-            show(f"{'figures':>14}  {options.json}")
-
-
-def _write_json(path: str, content: dict[str, Any]) -> None:
-    _write_text("--json", path, json.dumps(content, indent=2) + "\n")
-
-
-def _write_text(option: str, path: str, text: str) -> None:
-    if path == STANDARD_OUTPUT:
-        sys.stdout.write(text)
-        return
-    with replacing(option, checked_path(option, path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Train by a recipe for tables, or a network of layers that the options name."""
+    is_table = command_options.uses_recipe(options)
+    return int((_tables() if is_table else networks).train(options))
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Score a saved network on the rows held out in its training, or on the requested rows."""
-    _check_json(options.json)
-    show = _shown_beside(options.json)
-    network = Network.load(options.model)
-    data = _data_for(network, options)
-    rows = heldout.choose(network, data, options.rows)
-    figures = _test_figures(network, rows.X, rows.y)
-    show(f"{data.name}: {counted(len(rows.X), 'row')} ({rows.words})")
-    _show_notes(data, show)
-    for key, value in figures.items():
-        show(f"{key.removeprefix('test_'):>14}  {value:.4g}")
-    if options.json:
-        _write_json(options.json, figures)
-    return 0
-
-
-def _data_for(network: Network, options: argparse.Namespace) -> datasets.Dataset:
-    """The data from --data, with the columns and kind of labels of a saved network."""
-    more: dict[str, Any] = {}
-    if options.data not in datasets.DATASETS:
-        classes = network.classes_
-        more["columns"] = network.feature_names
-        more["text_labels"] = classes is not None and classes.dtype.kind in "UOT"
-        more["target"] = heldout.target_of(network)
-    return command_options.load(options, **more)
+    """Score a saved model on the rows held out in its training, or on the requested rows."""
+    return int(_kind_of(options.model).evaluate(options))
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Write predictions as CSV; if the network has column names, only those columns are read."""
-    if options.output and options.output != STANDARD_OUTPUT:
-        checked_path("--output", options.output, (".csv",))
-    network = Network.load(options.model)
-    if options.probabilities and network.loss.task == "regression":
-        raise InputError("--probabilities", "a network for classes", "one for numbers", "omit it")
-    if options.data in datasets.DATASETS:
-        X = datasets.load(options.data, data_home=options.data_home).X
-    else:
-        drop = command_options.split_names(options, options.target or [])
-        written = command_options.table_options(options)
-        X, _ = load_features(options.data, drop, columns=network.feature_names, **written)
-    text = _prediction_table(network, X, options.probabilities)
-    _write_text("--output", options.output or STANDARD_OUTPUT, text)
-    sys.stdout.flush()
-    return 0
+    """Write predictions as CSV; if the model has column names, only those columns are read."""
+    return int(_kind_of(options.model).predict(options))
 
 
-def _prediction_table(network: Network, X: np.ndarray, probabilities: bool) -> str:
-    predicted = network.predict(X)
-    columns = predicted.reshape(len(X), -1)
-    header = (
-        ["prediction"]
-        if columns.shape[1] == 1
-        else [f"prediction_{j}" for j in range(columns.shape[1])]
-    )
-    rows = [list(row) for row in columns.tolist()]
-    if network.loss.task == "regression":
-        rows = [_digits(row) for row in columns]
-    if probabilities:
-        shares = network.predict_proba(X)
-        classes = network.classes_
-        labels = range(shares.shape[1]) if classes is None else classes[-shares.shape[1] :]
-        header += [f"probability_{label}" for label in labels]
-        for row, share in zip(rows, shares.tolist(), strict=True):
-            row += [f"{value:.6g}" for value in share]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+def _kind_of(path: str) -> Any:
+    """The module for the model in a file."""
+    return networks if serialization.estimator_in(path) is None else _tables()
 
 
-def _digits(row: np.ndarray) -> list[str]:
-    """Numbers with the digits of their type; printed as float64, a float32 has nine wrong ones."""
-    if row.dtype == np.float32:
-        return [str(value) for value in row]
-    return [f"{value:.15g}" for value in row.tolist()]
+def _tables() -> Any:
+    """The module for tables, which imports scikit-learn."""
+    from . import tables
+
+    return tables
 
 
 def check_gradients(options: argparse.Namespace) -> int:
@@ -456,9 +96,9 @@ def run_reference(options: argparse.Namespace) -> int:
 def trace(options: argparse.Namespace) -> int:
     """Follow one row through forward, loss, backward and an update."""
     _check_trace(options)
-    show = _shown_beside(options.json)
+    show = reports.shown_beside(options.json)
     saved = Network.load(options.model) if options.model else None
-    data = command_options.load(options) if saved is None else _data_for(saved, options)
+    data = command_options.load(options) if saved is None else networks.data_for(saved, options)
     row = checks.whole_number("--row", "it", options.row, 0, len(data.X) - 1)
     if saved is not None:
         network, X, y = saved, data.X[row : row + 1], data.y[row]
@@ -473,22 +113,22 @@ def trace(options: argparse.Namespace) -> int:
     for line in story.told(found, image):
         show(line)
     if options.json:
-        _write_json(options.json, {"data": data.name, "row": row, **found.to_dict()})
-        if options.json != STANDARD_OUTPUT:
-            show(f"{'numbers':>14}  {options.json}")
+        reports.write_json(options.json, {"data": data.name, "row": row, **found.to_dict()})
+        if options.json != reports.STANDARD_OUTPUT:
+            reports.show_rows([("numbers", options.json)], show)
     if options.plot:
         from .. import plotting
 
         figure = plotting.plot_trace(found, data.image_shape)
         plotting.write_figure("--plot", options.plot, figure)
-        show(f"{'picture':>14}  {options.plot}")
+        reports.show_rows([("picture", options.plot)], show)
     return 0
 
 
 def _check_trace(options: argparse.Namespace) -> None:
     """Refuse paths that cannot be written, and options of a new network together with --model."""
-    _check_json(options.json)
-    _check_plot(options.plot)
+    reports.check_json(options.json)
+    reports.check_plot(options.plot)
     for name in ("hidden", "activation", "seed"):
         if options.model and getattr(options, name) is not None:
             raise InputError(f"--{name}", "a new network", "--model", "leave one of the two out")
@@ -501,7 +141,7 @@ def _fresh(
     X, y, loss = data.X, data.y, command_options.loss_for(None, data.y)
     if data.image_shape is None:
         X = Moments.of(X).apply(X)
-    if loss.name in _SCALE_FREE:
+    if loss.name in networks.SCALE_FREE:
         y = Moments.of(y).apply(y)
     chosen = argparse.Namespace(
         hidden="16" if options.hidden is None else options.hidden,
@@ -509,8 +149,8 @@ def _fresh(
         seed=options.seed or 0,
         dropout=0.0,
     )
-    network = _network(chosen, loss, y, "float64")
-    network.coder = TargetCoder.learn("--target", y, loss, _n_outputs(loss, y))
+    network = networks.network_of(chosen, loss, y, "float64")
+    network.coder = TargetCoder.learn("--target", y, loss, networks.n_outputs(loss, y))
     return network, X[row : row + 1], y[row]
 
 

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, make_scorer, roc_auc_score
+from sklearn.model_selection import RandomizedSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp import Network, TabularClassifier, TabularRegressor
+from fastmlp import Network, TabularClassifier, TabularRegressor, search_space
 from fastmlp.errors import FileError, InputError
 from fastmlp.estimators.tabular.calibration import temperature
-from fastmlp.tabular.recipes import RECIPES, Plan, Setting, network_for
+from fastmlp.optim.schedules import FlatCosine
+from fastmlp.tabular.networks import Plan, Setting, network_for
+from fastmlp.tabular.recipes import RECIPES
 
 N = 150
 RNG = np.random.default_rng(0)
@@ -137,8 +141,15 @@ def test_a_predictor_refuses_rows_that_do_not_fit() -> None:
     assert np.isfinite(by_place.compile_predictor()((1.0, 2.0)))
 
 
-@both
-@pytest.mark.parametrize("options", [{}, {"n_folds": 2}])
+EXPORTED: list[tuple[Any, Any, dict[str, Any]]] = [
+    (kind, y, options)
+    for kind, y in KINDS
+    for options in ({}, {"n_folds": 2}, {"number_embedding": "piecewise"})
+]
+EXPORTED += [(TabularRegressor, PRICES, {"quantile": [0.2, 0.8], "n_members": 2})]
+
+
+@pytest.mark.parametrize(("kind", "y", "options"), EXPORTED)
 def test_onnx_files_take_raw_columns(kind: Any, y: Any, options: Any, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     from fastmlp import to_onnx
@@ -390,13 +401,98 @@ def test_many_levels_and_many_columns() -> None:
     assert np.isfinite(model.predict_proba(wide)).all()
 
 
+@both
+@pytest.mark.parametrize("embedding", ["periodic", "piecewise", None])
+def test_embeddings_of_numbers(kind: Any, y: Any, embedding: Any, tmp_path: Path) -> None:
+    """They are made of layers, whose answers files and predictors give too."""
+    model = kind(number_embedding=embedding, dropout=0.3, weight_decay=0.1, **SMALL).fit(TABLE, y)
+    layers = [type(layer).__name__ for _, layer in model.networks_[0].leaves()]
+    found = {"periodic": "Cosine", "piecewise": "PiecewiseLinear"}
+    for name, layer in found.items():
+        assert (layer in layers) == (name == embedding)
+    dropout = next(x for _, x in model.networks_[0].leaves() if type(x).__name__ == "Dropout")
+    assert dropout.rate == FlatCosine(0.3)
+    expected = answers(model, TABLE)
+    model.save(tmp_path / "m.safetensors")
+    again = kind.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(answers(again, TABLE), expected)
+    np.testing.assert_allclose(model.compile_predictor()(row(3)), expected[3], rtol=1e-5)
+
+
+def test_settings_of_the_recipe_are_used() -> None:
+    plain = TabularRegressor(**SMALL).fit(TABLE, PRICES).predict(TABLE)
+    for option in ({"dropout": 0.0}, {"weight_decay": 0.5}, {"number_embedding": None}):
+        other = TabularRegressor(**SMALL, **option).fit(TABLE, PRICES).predict(TABLE)
+        assert not np.array_equal(other, plain)
+
+
+QUANTILES: dict[str, Any] = {"quantile": (0.9, 0.1, 0.5), "max_iter": 60, "random_state": 0}
+
+
+def skewed(n: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Numbers whose spread grows with x, to one side more than to the other."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 4, n)
+    return {"x": x}, 3 * x + (0.2 + x) * rng.exponential(1.0, n)
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_quantiles(folds: int | None, tmp_path: Path) -> None:
+    X, y = skewed(900, 0)
+    new, true = skewed(2000, 1)
+    model = TabularRegressor(n_folds=folds, **QUANTILES).fit(X, y)
+    found = model.predict(new)
+    assert found.shape == (2000, 3)
+    assert (np.diff(found, axis=1) >= 0).all()
+    shares = (true[:, None] <= found).mean(axis=0)
+    np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.06)
+    for coverage in (0.7, 0.9):
+        low, high = model.predict_interval(new, coverage)
+        assert ((low <= true) & (true <= high)).mean() == pytest.approx(coverage, abs=0.05)
+        assert np.corrcoef(high - low, new["x"])[0, 1] > 0.7  # wide where the spread is
+    assert 0.2 < model.score(new, true) < 1
+    if folds:
+        assert model.oof_.shape == (900, 3)
+    model.save(tmp_path / "m.safetensors")
+    again = TabularRegressor.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.predict(new), found)
+    np.testing.assert_array_equal(again.predict_interval(new), model.predict_interval(new))
+    np.testing.assert_allclose(model.compile_predictor()({"x": new["x"][5]}), found[5], rtol=1e-6)
+
+
+def test_one_quantile_and_several_of_several_targets() -> None:
+    X, y = skewed(300, 0)
+    one = TabularRegressor(**SMALL, quantile=0.9).fit(X, y)
+    assert one.predict(X).shape == (300,)
+    assert np.isfinite(one.score(X, y))
+    both_ = TabularRegressor(**SMALL, quantile=[0.25, 0.75]).fit(X, np.column_stack([y, -y]))
+    found = both_.predict(X)
+    assert found.shape == (300, 4)
+    assert (found[:, [0, 2]] <= found[:, [1, 3]]).all()
+    assert not hasattr(both_, "errors_")
+    assert np.isfinite(both_.score(X, np.column_stack([y, -y])))
+
+
+@both
+def test_the_search_space_fits(kind: Any, y: Any) -> None:
+    space = search_space(kind="tabular")
+    model = kind(max_iter=1, random_state=0)
+    assert set(space) <= set(model.get_params())
+    frame = pd.DataFrame(TABLE)
+    search = RandomizedSearchCV(
+        model, space | {"hidden_layer_sizes": [(4,), (5, 3)]}, n_iter=3, cv=2, random_state=0,
+        error_score="raise",
+    ).fit(frame, y)  # fmt: skip
+    assert np.isfinite(search.best_score_)
+
+
 @pytest.mark.nojit
 @pytest.mark.parametrize("task", ["classes", "numbers"])
 def test_the_recipe_is_the_published_one(task: str) -> None:
-    layout = TabularClassifier(**SMALL | {"max_iter": 1}).fit(TABLE, LABELS).preparation_.layout
-    network, optimizer = network_for(
-        Plan(RECIPES["realmlp"], layout, task), Setting(label_smoothing=0.1), 2, 0
-    )
+    model = TabularClassifier(**SMALL | {"max_iter": 1}).fit(TABLE, LABELS)
+    layout, setting = model.preparation_.layout, Setting(label_smoothing=0.1)
+    plan = Plan(RECIPES["realmlp"], setting, layout, task, model.prepare(TABLE))
+    network, optimizer = network_for(plan, 2, 0)
     network.build(layout.n_columns)
     kinds = [type(layer).__name__ for layer in network.layers]
     block = ["Dense", "ParametricActivation", "Dropout"]

@@ -35,6 +35,7 @@ from fastmlp import (
     Loss,
     Network,
     Optimizer,
+    ParametricActivation,
     ReLU,
     Tanh,
     check_part,
@@ -44,7 +45,7 @@ from fastmlp import (
     compiled_optimizer,
 )
 from fastmlp.engine.lowering import can_compile
-from fastmlp.errors import InputTypeError
+from fastmlp.errors import FileError, InputTypeError
 from fastmlp.kernels.compiler import cache, folder
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.compiler.own_rule import stamp_of
@@ -300,6 +301,17 @@ def test_they_trace_predict_save_and_pickle(dtype: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.nojit
+def test_an_own_activation_with_a_learned_strength_is_saved(tmp_path: Path) -> None:
+    network = Network([Dense(4), ParametricActivation(Snake(2.0)), Dense(2)]).build(3)
+    network.save(path := tmp_path / "net.safetensors")
+    again = Network.load(path, custom=[Snake])
+    assert again.layers[1].activation == Snake(2.0)
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    np.testing.assert_array_equal(again.compile_predictor()(X), network.compile_predictor()(X))
+    with pytest.raises(FileError, match="a layer that fastmlp knows, got 'snake'"):
+        Network.load(path)
+
+
 def test_a_kernel_can_be_pickled_with_its_rule() -> None:
     for kernel in (Snake.kernel, LogCosh.kernel, Lion.kernel):
         again = pickle.loads(pickle.dumps(kernel))

@@ -16,7 +16,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fastmlp import Checkpoint, Dense, Dropout, Network, Quantile, ReLU
+from fastmlp import (
+    Checkpoint,
+    Columns,
+    Dense,
+    Dropout,
+    GroupedDense,
+    Network,
+    Quantile,
+    ReLU,
+    Residual,
+)
 from fastmlp.errors import FileError, InputError, InputTypeError
 from fastmlp.io.comparison import alike, loses_settings, same_labels
 from fastmlp.nn import LAYERS, Layer
@@ -344,6 +354,13 @@ OWN: dict[str, tuple[Callable[[], Network], list[type]]] = {
     "an initializer without": (
         lambda: Network([Dense(3, 2, initializer=Ones(), bias_initializer=Ones())]), [Ones],
     ),
+    "an initializer of a grouped layer": (
+        lambda: Network([GroupedDense(2, initializer=Steady(0.5)), Dense(1)]), [Steady],
+    ),
+    "an initializer within a layer of layers": (
+        lambda: Network([Residual([Dense(3, initializer=Ones())]), Dense(1)]), [Ones],
+    ),
+    "a layer within a branch": (lambda: Network([Columns(([0], [Pass()])), Dense(1)]), [Pass]),
 }  # fmt: skip
 
 
@@ -357,7 +374,7 @@ def test_parts_of_ones_own_come_back(name: str, path: Path) -> None:
     assert repr(loaded) == repr(saved)
     assert vars(loaded.layers[-1]).get("factor") == vars(saved.layers[-1]).get("factor")
     for key in ("initializer", "bias_initializer"):
-        pair = [getattr(net.layers[0], key) for net in (saved, loaded)]
+        pair = [getattr(net.leaves()[0][1], key, None) for net in (saved, loaded)]
         assert type(pair[0]) is type(pair[1])
     with pytest.raises(FileError, match=r"that fastmlp knows, got '\w+'; pass its class in custom"):
         Network.load(path)

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +45,8 @@ from fastmlp.serving import evaluation
 from fastmlp.tools import cli, gradient_check
 from fastmlp.training import fit as training
 
+from .conftest import Done, Run
+
 pytestmark = pytest.mark.thinned(12)
 
 ROOT = Path(fastmlp.__file__).parents[1]
@@ -52,42 +54,14 @@ COMMANDS = ("train", "evaluate", "predict", "trace", "check-gradients", "referen
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    def figure(self, label: str) -> str:
-        """What a printed report says beside a label."""
-        rows = [line.strip().partition("  ") for line in self.out.splitlines()]
-        return next(right.strip() for left, _, right in rows if left == label)
-
-    def table(self) -> pd.DataFrame:
-        return pd.read_csv(io.StringIO(self.out))
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call a command in this process."""
-
-    def call(*arguments: str | Path) -> Done:
-        capsys.readouterr()
-        code = cli.main([str(argument) for argument in arguments])
-        return Done(code, *capsys.readouterr())
-
-    return call
-
-
 @pytest.fixture
 def fit(run: Run, tmp_path: Path) -> Callable[..., tuple[Done, dict[str, Any]]]:
-    """Train quietly, and give the figures that --json wrote too."""
+    """Train quietly, by no recipe unless asked to, and give the figures that --json wrote too."""
 
     def call(*arguments: str | Path) -> tuple[Done, dict[str, Any]]:
         path = tmp_path / "figures.json"
-        done = run("train", "--quiet", "--json", path, *arguments)
+        recipe = () if "--recipe" in arguments else ("--recipe", "none")
+        done = run("train", "--quiet", "--json", path, *recipe, *arguments)
         assert (done.code, done.err) == (0, "")
         return done, json.loads(path.read_text())
 
@@ -787,7 +761,7 @@ def test_train_refuses_tables(
     refuse: Any, tmp_path: Path, content: str, target: str, text: str
 ) -> None:
     (tmp_path / "table.csv").write_text(content)
-    error = refuse("train", "--data", "table.csv", "--target", target)
+    error = refuse("train", "--recipe", "none", "--data", "table.csv", "--target", target)
     assert error == f"fastmlp: table.csv: {text}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -32,15 +33,9 @@ from ...serving import evaluation
 from ...serving.ensemble import mean_of
 from ...tabular import frames
 from ...tabular.frames import Frame
+from ...tabular.networks import NUMBER_EMBEDDINGS, Plan, Setting, give_unknown_means, network_for
 from ...tabular.preparation import Preparation
-from ...tabular.recipes import (
-    RECIPES,
-    Plan,
-    Setting,
-    give_unknown_means,
-    network_for,
-    recipe_of,
-)
+from ...tabular.recipes import AUTO, RECIPES, recipe_of
 from ..edge import held_out_names, weights_of_samples
 from . import files
 from .metrics import Metric, metric_of
@@ -57,6 +52,9 @@ CONSTRAINTS: dict[str, Any] = {
     "metric": [str, callable],
     "hidden_layer_sizes": ["array-like", _WHOLE, None],
     "learning_rate_init": [_POSITIVE, None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), None],
+    "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+    "number_embedding": [StrOptions({AUTO, *NUMBER_EMBEDDINGS}), None],
     "max_iter": [_WHOLE, None],
     "batch_size": [_WHOLE, None],
     "categorical_features": ["array-like", None],
@@ -88,6 +86,9 @@ class BaseTabular(BaseEstimator):
     metric: Any
     hidden_layer_sizes: Any
     learning_rate_init: Any
+    dropout: Any
+    weight_decay: Any
+    number_embedding: Any
     max_iter: Any
     batch_size: Any
     categorical_features: Any
@@ -127,6 +128,14 @@ class BaseTabular(BaseEstimator):
 
     def _smoothing(self, metric: Metric) -> float:
         return 0.0
+
+    def _metric(self) -> Any:
+        """The metric for the best epoch, as users have chosen it."""
+        return self.metric
+
+    def _levels(self) -> tuple[float, ...]:
+        """Of the quantiles that the networks learn, if they do."""
+        return ()
 
     def _units(self) -> Units:
         """What outputs of prepared rows stand for."""
@@ -183,7 +192,10 @@ class BaseTabular(BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Any:
         started, where = time.perf_counter(), f"{type(self).__name__}.fit"
-        recipe, metric = recipe_of(where, self.recipe), metric_of(where, self.metric, self._metrics)
+        recipe, metric = (
+            recipe_of(where, self.recipe),
+            metric_of(where, self._metric(), self._metrics),
+        )
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -213,6 +225,10 @@ class BaseTabular(BaseEstimator):
         for history in histories:
             if history.stopped == "failed":
                 raise InputError(where, "a loss that stays finite", "another", history.error)
+            if history.epochs == 0:  # Ctrl-C came too soon
+                raise KeyboardInterrupt
+        if any(history.stopped == "interrupted" for history in histories):
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         self.networks_ = [one.network for one in ones]
         for one in ones:
             give_unknown_means(one.network, self.preparation_, data.X[one.train])
@@ -348,15 +364,17 @@ class BaseTabular(BaseEstimator):
         hidden = self.hidden_layer_sizes
         setting = Setting(
             None if hidden is None else tuple(np.atleast_1d(hidden).tolist()),
-            self.learning_rate_init, self._smoothing(metric),
+            self.learning_rate_init, self.dropout, self.weight_decay, self._smoothing(metric),
+            self.number_embedding, self._levels(),
         )  # fmt: skip
         made = list[One]()
         for _ in range(self.n_members):
             for split in splits:
-                plan = Plan(recipe, self.preparation_.layout, self._task)
+                X, layout = data.X[split.train], self.preparation_.layout
+                plan = Plan(recipe, setting, layout, self._task, X)
                 seed = int(random.randint(2**31 - 1))
-                network, optimizer = network_for(plan, setting, self._n_network_outputs(), seed)
-                network.initialize(data.X[split.train])
+                network, optimizer = network_for(plan, self._n_network_outputs(), seed)
+                network.initialize(X)
                 network.coder = self._coder()
                 made.append(One(network, optimizer, *split))
         return made
@@ -395,7 +413,26 @@ class BaseTabular(BaseEstimator):
 
     # ------------------------------------------------------------------ answers
 
-    def _prepared(self, X: Any) -> np.ndarray:
+    def prepare(self, X: Any) -> np.ndarray:
+        """The inputs of the networks.
+
+        Parameters
+        ----------
+        X : data frame, array or dict of columns of shape (n, n_features)
+            With the columns of training; those of a frame in any order.
+
+        Returns
+        -------
+        ndarray of shape (n, n_columns)
+            Float32: numbers, then flags, then numbers of categories; see ``preparation_.layout``.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            For other columns than those of training.
+        """
         check_is_fitted(self)
         if self._reads_prepared:
             return np.asarray(X)
@@ -427,16 +464,16 @@ class BaseTabular(BaseEstimator):
         shape = (-1, *(1 for _ in total.shape[1:]))
         return rows, total[rows] / count[rows].reshape(shape).astype(total.dtype)
 
-    def _keep_held_out(self, splits: Sequence[Split], data: Data) -> np.ndarray:
+    def _keep_held_out(self, splits: Sequence[Split], data: Data) -> tuple[np.ndarray, np.ndarray]:
         """Keep, with folds, the answers to all rows by networks that did not learn them.
 
-        Returns absolute errors, or nothing for classes.
+        Returns the answers to held-out rows, and their true labels or numbers.
         """
         rows, answers = self._held_out_answers(splits, data)
         self.__dict__.pop("oof_", None)
         if self.n_folds is not None:
             self.oof_ = answers
-        return np.abs(answers - data.given[rows]) if answers.ndim == 1 else answers
+        return answers, data.given[rows]
 
     def compile_predictor(self, weights: str | None = None) -> TablePredictor:
         """An immutable copy for serving, which takes raw rows.

@@ -95,6 +95,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         metric: Any = "error",
         hidden_layer_sizes: Any = None,
         learning_rate_init: Any = None,
+        dropout: Any = None,
+        weight_decay: Any = None,
+        number_embedding: Any = "auto",
         max_iter: Any = None,
         batch_size: Any = None,
         label_smoothing: Any = "auto",
@@ -191,7 +194,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ndarray of shape (n, n_classes)
             Float32, in the order of `classes_`.
         """
-        return self._mean_answers(self._prepared(X))
+        return self._mean_answers(self.prepare(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels.

@@ -19,6 +19,12 @@ hidden_layer_sizes : sequence of int or int, optional
     Units of each hidden layer; by default three times 256.
 learning_rate_init : float, optional
     The largest learning rate; by default the recipe's, from 0.04 to 0.2.
+dropout, weight_decay : float, optional
+    In the first half of training; by default the recipe's.
+number_embedding : {"auto", "periodic", "piecewise"} or None, default "auto"
+    What the network gets of each number beside the number itself: functions of learned cosines,
+    piecewise linear functions with as many training rows in each piece, or nothing; "auto" is the
+    recipe's.
 max_iter : int, optional
     Number of epochs; by default 256.
 batch_size : int, optional

@@ -88,6 +88,7 @@ OF_NUMBERS: dict[str, Metric] = {
     "rmse": Metric("validation_loss"),
     "mae": Metric(score=_absolute),
 }
+OF_QUANTILES: dict[str, Metric] = {"pinball": Metric("validation_loss")}
 
 
 def metric_of(where: str, value: Any, known: dict[str, Metric]) -> Metric:

@@ -6,19 +6,25 @@ Targets are standardised for the networks; answers are within the range of train
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ...errors import InputError, counted
 from ...inputs.targets import TargetCoder
+from ...tabular.recipes import AUTO
 from ..parameters import take
-from .base import BaseTabular, Split
+from ..quantiles import levels_of
+from ..scores import d2_of_quantiles
+from .base import CONSTRAINTS, BaseTabular, Split
 from .calibration import half_width
 from .docs import documented
-from .metrics import OF_NUMBERS, Metric
+from .metrics import OF_NUMBERS, OF_QUANTILES, Metric
 from .training import Data
 from .units import Standardised, Units
 
@@ -30,15 +36,19 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     Parameters
     ----------
     {parameters}
-    metric : {"rmse", "mae"}, name of a scorer or callable, default "rmse"
+    metric : {"auto", "rmse", "mae", "pinball"}, name of a scorer or callable, default "auto"
         What the best epoch is chosen by on held-out rows; a scorer of scikit-learn gets prepared
-        rows.
+        rows. "auto" is "rmse", or "pinball" with `quantile`.
+    quantile : float or sequence of float in (0, 1), optional
+        Predict quantiles of these levels instead of means. With several, `predict` returns a column
+        for each, in ascending order; those of a target are adjacent.
 
     Attributes
     ----------
     {attributes}
-    errors_ : ndarray of shape (n_held_out,)
-        Absolute errors of held-out rows in ascending order, for intervals; for one target.
+    errors_ : ndarray of shape (n_held_out,) or (n_levels // 2, n_held_out)
+        Absolute errors of held-out rows in ascending order, for intervals; for one target. With
+        several quantiles, how far the targets are outside of each pair of them.
 
     Raises
     ------
@@ -49,7 +59,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     ----------
     Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted
     trees on tabular data", NeurIPS 2024; Lei et al., "Distribution-free predictive inference for
-    regression", JASA 113, 2018, for intervals.
+    regression", JASA 113, 2018, and Romano, Patterson and Candes, "Conformalized quantile
+    regression", NeurIPS 2019, for intervals.
 
     Examples
     --------
@@ -64,16 +75,24 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CONSTRAINTS,
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like", None],
+    }
     _task: ClassVar[str] = "numbers"
-    _metrics: ClassVar[dict[str, Metric]] = OF_NUMBERS
+    _metrics: ClassVar[dict[str, Metric]] = OF_NUMBERS | OF_QUANTILES
 
     def __init__(
         self,
         recipe: Any = "realmlp",
         *,
-        metric: Any = "rmse",
+        metric: Any = "auto",
+        quantile: Any = None,
         hidden_layer_sizes: Any = None,
         learning_rate_init: Any = None,
+        dropout: Any = None,
+        weight_decay: Any = None,
+        number_embedding: Any = "auto",
         max_iter: Any = None,
         batch_size: Any = None,
         categorical_features: Any = None,
@@ -86,6 +105,26 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         verbose: Any = False,
     ) -> None:
         take(self, locals())
+
+    def _levels(self) -> tuple[float, ...]:
+        return () if self.quantile is None else levels_of(self.quantile)
+
+    @property
+    def _n_levels(self) -> int:
+        return max(len(self._levels()), 1)
+
+    def _metric(self) -> Any:
+        usual = OF_NUMBERS if self.quantile is None else OF_QUANTILES
+        if self.metric == AUTO:
+            return next(iter(usual))
+        if self.metric in self._metrics and self.metric not in usual:
+            raise InputError(
+                f"{type(self).__name__}.fit",
+                f"metric {' or '.join(usual)} {'without' if usual is OF_NUMBERS else 'with'} "
+                "quantile",
+                repr(self.metric), "leave one of the two out",
+            )  # fmt: skip
+        return self.metric
 
     def _learn_targets(self, y: Any) -> np.ndarray:
         found = self._numbers(y)
@@ -123,17 +162,27 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return None
 
     def _n_network_outputs(self) -> int:
-        return int(self.n_outputs_)
+        return int(self.n_outputs_) * self._n_levels
 
     def _units(self) -> Units:
-        mean, scale = self.target_mean_, self.target_scale_
-        return Standardised(mean, scale, *self.target_range_, self.n_outputs_ == 1)
+        n_levels, is_one = self._n_levels, self._n_network_outputs() == 1
+        mean, scale, low, high = (
+            np.asarray(values) if is_one else np.repeat(values, n_levels)
+            for values in (self.target_mean_, self.target_scale_, *self.target_range_)
+        )
+        return Standardised(mean, scale, low, high, n_levels)
 
     def _finish(self, splits: Sequence[Split], data: Data) -> None:
-        errors = self._keep_held_out(splits, data)
+        answers, y = self._keep_held_out(splits, data)
         self.__dict__.pop("errors_", None)
-        if errors.ndim == 1:
-            self.errors_ = np.sort(errors)
+        if answers.ndim == 1:
+            self.errors_ = np.sort(np.abs(answers - y))
+        elif y.ndim == 1:
+            outside = [
+                np.maximum(answers[:, k] - y, y - answers[:, -1 - k])
+                for k in range(self._n_levels // 2)
+            ]
+            self.errors_ = np.sort(outside, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """Numbers.
@@ -148,7 +197,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         ndarray of shape (n,) or (n, n_targets)
             Float64, within the range of the training targets.
         """
-        return self._mean_answers(self._prepared(X))
+        return self._mean_answers(self.prepare(X))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Intervals that hold the true number of a given share of rows.
@@ -165,7 +214,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         low : ndarray of shape (n,)
             Float64.
         high : ndarray of shape (n,)
-            Float64; all intervals have the same width, that of the errors of held-out rows.
+            Float64.
 
         Raises
         ------
@@ -176,16 +225,53 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
         Notes
         -----
-        With n held-out errors, half the width is the k-th smallest, k = ceil((n + 1) coverage). The
-        best epoch was chosen by the same rows, so intervals are slightly too narrow; `n_folds`
-        makes up for that, as mean answers are better than those that these errors are of.
+        With n held-out errors, half the width is the k-th smallest, k = ceil((n + 1) coverage), for
+        all rows. Trained for several quantiles, intervals are as wide as the row demands: from one
+        quantile to another, of the pair nearest to the coverage, and on both sides farther by the
+        k-th smallest of the distances by which held-out targets were outside, which may be
+        negative. The best epoch was chosen by the same rows, so intervals are slightly too narrow;
+        `n_folds` makes up for that, as mean answers are better than those that these errors are of.
         """
         check_is_fitted(self)
         where = f"{type(self).__name__}.predict_interval"
         if self.n_outputs_ > 1:
             raise InputError(where, "one target", f"{self.n_outputs_}", "fit one after another")
-        half, answers = half_width(where, self.errors_, coverage), self.predict(X)
-        return answers - half, answers + half
+        answers = self.predict(X)
+        if answers.ndim == 1:
+            half = half_width(where, self.errors_, coverage)
+            return answers - half, answers + half
+        levels = np.array(self._levels())
+        k = int(
+            np.argmin(
+                [abs(levels[-1 - k] - levels[k] - coverage) for k in range(len(self.errors_))]
+            )
+        )
+        more = half_width(where, self.errors_[k], coverage)
+        low, high = answers[:, k] - more, answers[:, -1 - k] + more
+        middle = (low + high) / 2  # where they have met
+        return np.minimum(low, middle), np.maximum(high, middle)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2 or, for quantiles, the mean D^2 of their pinball losses.
+
+        Parameters
+        ----------
+        X : data frame, array or dict of columns of shape (n, n_features)
+            As for `predict`.
+        y : array of shape (n,) or (n, n_targets)
+            Numbers.
+        sample_weight : array of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            At most 1; 0 is as good as the best constant.
+        """
+        predicted = self.predict(X)
+        if self.quantile is None:
+            return float(r2_score(y, predicted, sample_weight=sample_weight))
+        return d2_of_quantiles(np.asarray(y), predicted, self._levels(), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

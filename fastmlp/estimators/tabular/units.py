@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..quantiles import rearranged
+
 
 class Units(Protocol):
     """Turns outputs after the link into answers."""
@@ -33,23 +35,31 @@ class Probabilities(NamedTuple):
 
 
 class Standardised(NamedTuple):
-    """Outputs that are to be scaled, moved and kept within the range of the training targets."""
+    """Outputs that are to be scaled, moved and kept within the range of the training targets.
+
+    Attributes
+    ----------
+    mean, scale, low, high : ndarray
+        A number for each output, or without dimensions for one output.
+    n_levels : int
+        Quantiles of each target, which are sorted.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    is_flat: bool
+    n_levels: int
 
     def of_rows(self, outputs: np.ndarray) -> np.ndarray:
-        """Numbers (n,) or (n, n_targets), float64."""
-        found = outputs[:, 0] if self.is_flat else outputs
-        units = found.astype(np.float64) * self.scale + self.mean
-        return np.clip(units, self.low, self.high)
+        """Numbers (n,) or (n, n_outputs), float64."""
+        found = outputs if self.mean.ndim else outputs[:, 0]
+        units = np.clip(found.astype(np.float64) * self.scale + self.mean, self.low, self.high)
+        return rearranged(units, self.n_levels) if self.n_levels > 1 else units
 
     def of_row(self, outputs: np.ndarray) -> Any:
-        """A number, or an array (n_targets,)."""
-        if not self.is_flat:
+        """A number, or an array (n_outputs,)."""
+        if self.mean.ndim:
             return self.of_rows(outputs.reshape(1, -1))[0]
         found = float(outputs[0]) * float(self.scale) + float(self.mean)
         return min(max(found, float(self.low)), float(self.high))

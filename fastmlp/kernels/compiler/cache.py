@@ -95,11 +95,16 @@ def keep(dispatcher: Any) -> None:
     dispatcher.compile = compile_in_turn
 
 
+def _number_type(kind: Any) -> str:
+    """The name of a type of numbers, or of those in a type of arrays."""
+    return str(getattr(kind, "dtype", kind))
+
+
 def is_compiled(kernel: Any, dtype: np.dtype) -> bool:
     """Whether a kernel's code for a number type is in this process or in the cache."""
 
     def has(signatures: Any) -> bool:
-        return any(dtype.name in map(str, signature) for signature in signatures)
+        return any(dtype.name in map(_number_type, signature) for signature in signatures)
 
     if has(getattr(kernel, "signatures", ())):
         return True

@@ -1,0 +1,190 @@
+"""Loads a user's table as it is: numbers, texts, categories and dates, with gaps.
+
+Only what cannot be meant is refused, such as numbers with a mark between thousands, which as text
+would be a category for each row.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..datasets.columns import looks_like_dates, row_of_text
+from ..datasets.dialect import Dialect
+from ..datasets.reading import Table, check_file, read, text_columns
+from ..datasets.tables import name_of
+from ..datasets.target import refuse_numbers_as_text, targets_and_features, targets_of
+from ..errors import InputError, InputTypeError
+from ..io.files import as_path
+from .frames import TEXTS, TIMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ISO = "ISO8601"
+
+
+@dataclass(frozen=True, eq=False)
+class MixedTable:
+    """A table with columns of any kind.
+
+    Attributes
+    ----------
+    frame : DataFrame of shape (n_rows, n_features)
+        Features; texts that are dates in the form of ISO 8601 have become dates.
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Labels or numbers.
+    name : str
+        A short name for reports.
+    target_name : str or tuple of str
+        Of y.
+    notes : tuple of str
+        What was detected or decided, each as a phrase for the user.
+    """
+
+    frame: pd.DataFrame
+    y: np.ndarray
+    name: str
+    target_name: str | tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Training(NamedTuple):
+    """How a model's training data were read.
+
+    Attributes
+    ----------
+    kinds : dict of str to {"numbers", "texts", "times", "nothing"}
+        The kind of each column, by name.
+    has_text_labels : bool
+        Whether the target is text even where all of it looks like numbers.
+    """
+
+    kinds: dict[str, str]
+    has_text_labels: bool
+
+
+def load_mixed(
+    path: str | os.PathLike[str],
+    target: str | Sequence[str] | None,
+    *,
+    drop: Sequence[str] = (),
+    training: Training | None = None,
+    **dialect: str | None,
+) -> MixedTable:
+    """Load a table with columns of any kind, and its target.
+
+    Parameters
+    ----------
+    path : str or path
+        CSV, TSV or Parquet.
+    target : str or sequence of str
+        What to predict.
+    drop : sequence of str
+        Columns to leave out.
+    training : Training, optional
+        What columns and labels were in training, so that they are read in the same way.
+    **dialect : str or None
+        `separator`, `decimal` and `thousands` of CSV and TSV, as for `load_table`.
+
+    Raises
+    ------
+    InputError, FileError
+        As `load_table`.
+    """
+    columns = None if training is None else list(training.kinds)
+    named = [target] if isinstance(target, str) else list(target or ())
+    table = _table(path, columns, named, dialect)
+    targets, features = targets_and_features(table, target, columns, drop)
+    frame, notes = _frame(table, features, training)
+    y = targets_of(table, target, training is not None and training.has_text_labels, notes)
+    target_name = target if isinstance(target, str) else tuple(targets)
+    return MixedTable(frame, y, name_of(table.file), target_name, tuple(notes))
+
+
+def load_mixed_features(
+    path: str | os.PathLike[str], training: Training, **dialect: str | None
+) -> pd.DataFrame:
+    """Load only the columns of training; arguments as for `load_mixed`."""
+    columns = list(training.kinds)
+    return _frame(_table(path, columns, (), dialect), columns, training)[0]
+
+
+def _table(
+    path: str | os.PathLike[str],
+    columns: Sequence[str] | None,
+    targets: Sequence[str],
+    dialect: Mapping[str, str | None],
+) -> Table:
+    file = as_path("load_table", path)
+    written = Dialect(**dialect).checked("load_table")
+    suffix = check_file(file)
+    if suffix == ".npz":
+        raise InputTypeError(str(file), "a table with named columns", "npz", "write a CSV file")
+    return read(file, suffix, written, columns, targets)
+
+
+def _frame(
+    table: Table, features: Sequence[str], training: Training | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The features, read as in training or as what they look like, and notes about them."""
+    file = str(table.file)
+    if not features:
+        raise InputError(file, "a feature column", "only the target", "add features")
+    if table.frame.empty:
+        raise InputError(file, "at least one row", "none", "add rows below the header")
+    notes = list(table.found)
+    kinds = None if training is None else training.kinds
+    return _with_kinds(table, features, kinds, notes), notes
+
+
+def _with_kinds(
+    table: Table, names: Sequence[str], kinds: Mapping[str, str] | None, notes: list[str]
+) -> pd.DataFrame:
+    """The named columns, read as in training or, before that, as what they look like."""
+    from pandas.api.types import is_bool_dtype
+
+    frame = table.frame[list(names)].copy()
+    texts = dict(text_columns(frame))
+    for name in names:
+        if kinds is None and name in texts:
+            frame[name] = _text_or_dates(table, name, texts[name], notes)
+        elif kinds is not None and kinds[name] == TIMES and name in texts:
+            frame[name] = _dates(table, name)
+        elif kinds is not None and kinds[name] == TEXTS and table.csv_options is not None:
+            # "007" reads as a number unless another row has a letter; but "true" is a truth value.
+            frame[name] = frame[name] if is_bool_dtype(frame[name]) else table.categories(name)
+    return frame
+
+
+def _text_or_dates(table: Table, name: str, cells: list[str], notes: list[str]) -> pd.Series:
+    import pandas
+
+    column = table.frame[name]
+    if not looks_like_dates(cells):
+        refuse_numbers_as_text(table, column, f"the column {name!r}")
+        row = row_of_text(column.dropna(), column.isna().to_numpy())
+        if row:
+            notes.append(f"{name!r} is read as text, because row {row} is not a number")
+        return column
+    try:
+        return pandas.to_datetime(column, format=_ISO, utc=True).dt.tz_localize(None)
+    except ValueError:
+        notes.append(f"{name!r} is read as text; to have dates, write them as 2026-01-31")
+        return column
+
+
+def _dates(table: Table, name: str) -> pd.Series:
+    import pandas
+
+    try:
+        return pandas.to_datetime(table.frame[name], format=_ISO, utc=True).dt.tz_localize(None)
+    except ValueError:
+        raise InputError(
+            str(table.file), f"dates in the column {name!r}, as in training", "other text",
+            "write them as 2026-01-31",
+        ) from None  # fmt: skip

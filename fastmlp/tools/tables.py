@@ -1,0 +1,237 @@
+"""Trains, evaluates and uses estimators for tables of mixed columns, by the recipes.
+
+Columns are taken as they are: texts, dates and gaps as well as numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import datasets
+from ..datasets.dataset import Parts, deal
+from ..datasets.reading import has_names
+from ..errors import FileError, InputError, counted
+from ..estimators.tabular import TabularClassifier, TabularRegressor
+from ..inputs import checks
+from ..inputs.targets import label_numbers
+from ..io import heldout, serialization
+from ..kernels.compiler.cache import compile_seconds
+from ..tabular.files import MixedTable, Training, load_mixed, load_mixed_features
+from . import command_options, reports
+from .reports import Show
+
+_ESTIMATORS: dict[str, Any] = {cls.__name__: cls for cls in (TabularClassifier, TabularRegressor)}
+# Options by the parameters of the estimators.
+_PARAMETERS = {
+    "recipe": "recipe",
+    "metric": "metric",
+    "hidden_layer_sizes": "hidden",
+    "learning_rate_init": "learning_rate",
+    "max_iter": "epochs",
+    "batch_size": "batch_size",
+    "n_members": "members",
+    "n_folds": "folds",
+    "time_limit": "time_limit",
+    "n_threads": "threads",
+}
+
+
+_LEAST_NUMBERS = {"max_iter": 1, "batch_size": 1, "n_members": 1, "n_folds": 2, "n_threads": 1}
+_LEAST = np.finfo(np.float32).tiny  # so that the log-loss stays finite
+
+
+class _Result(NamedTuple):
+    """The result of a training."""
+
+    model: Any
+    figures: dict[str, float]
+    seconds: float
+    compiled: float  # seconds
+
+
+def train(options: argparse.Namespace) -> int:
+    """Load, split, train, report; then write the requested files."""
+    reports.check_outputs(options)
+    show = reports.shown_beside(options.json)
+    drop = command_options.split_names(options, options.drop or [])
+    written = command_options.table_options(options)
+    table = load_mixed(options.data, command_options.targets(options), drop=drop, **written)
+    test = command_options.test_part(options, None)
+    parts = deal(table.y, 0, options.validation, test, options.seed)
+    if options.folds is not None:  # which hold out rows themselves
+        parts = parts._replace(train=np.concatenate([parts.train, parts.val]), val=parts.val[:0])
+    model = _estimator(options, table.y)
+    weights = _weights(options, table.y, parts)
+    _show_rows_of(table, parts, show)
+    result = _fit(model, table, parts, weights)
+    data = datasets.Dataset(
+        model.prepare(table.frame), table.y, table.name, target_name=table.target_name
+    )
+    model.networks_[0].trained_on = heldout.description(data, parts, options, test)
+    reports.show_rows(_report(options, result), show)
+    _write_outputs(options, result, table, parts, show)
+    return 0
+
+
+def _estimator(options: argparse.Namespace, y: np.ndarray) -> Any:
+    """The estimator for these targets, with the parameters that the options name."""
+    given = {name: getattr(options, option) for name, option in _PARAMETERS.items()}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, least in _LEAST_NUMBERS.items():
+        if name in given:
+            option = f"--{_PARAMETERS[name].replace('_', '-')}"
+            checks.whole_number(option, "it", given[name], least)
+    for name in ("learning_rate_init", "time_limit"):
+        if name in given:
+            option = f"--{_PARAMETERS[name].replace('_', '-')}"
+            checks.number(option, "it", given[name], 0, low_open=True)
+    if "hidden_layer_sizes" in given:
+        given["hidden_layer_sizes"] = command_options.sizes(given["hidden_layer_sizes"])
+    is_classes = command_options.loss_for(None, y).task == "classes"
+    kind = TabularClassifier if is_classes else TabularRegressor
+    return kind(random_state=options.seed, verbose=not options.quiet, **given)
+
+
+def _show_rows_of(table: MixedTable, parts: Parts, show: Show) -> None:
+    n_test = len(table.y[parts.test])
+    held = f"{len(parts.val)} validation and " if len(parts.val) else ""
+    n_columns = counted(table.frame.shape[1], "column")
+    rows = f"{len(parts.train)} training, {held}{n_test} test rows"
+    show(f"{table.name}: {rows} of {n_columns}")
+    reports.show_notes(table.notes, show)
+
+
+def _weights(options: argparse.Namespace, y: np.ndarray, parts: Parts) -> Any:
+    """Weights of the training rows by their class, after checking that they have every class."""
+    loss = command_options.loss_for(None, y)
+    command_options.check_classes(loss, y, y[parts.train])
+    return command_options.class_weights(options.class_weight, loss, y[parts.train])
+
+
+def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
+    X, y = table.frame, table.y
+    held_out = {"X_val": X.iloc[parts.val], "y_val": y[parts.val]} if len(parts.val) else {}
+    started, compiled = time.perf_counter(), compile_seconds()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Training interrupted")  # the report says so
+        model.fit(X.iloc[parts.train], y[parts.train], weights, **held_out)
+    compiled = compile_seconds() - compiled
+    seconds = time.perf_counter() - started - compiled
+    return _Result(model, _figures(model, X.iloc[parts.test], y[parts.test]), seconds, compiled)
+
+
+def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
+    """Accuracy and log-loss for classes; root mean squared error and R^2 for numbers."""
+    if isinstance(model, TabularRegressor):
+        return {**reports.numeric_figures(model.predict(X), y), "test_r2": model.score(X, y)}
+    proba = model.predict_proba(X)
+    labels = model.classes_[np.argmax(proba, axis=1)]
+    likely = proba[np.arange(len(y)), label_numbers("--data", y, model.classes_)]
+    loss = -float(np.log(np.maximum(likely, _LEAST)).mean())
+    return {"test_accuracy": float(np.mean(labels == y)), "test_loss": loss}
+
+
+def _report(options: argparse.Namespace, result: _Result) -> list[tuple[str, str]]:
+    model = result.model
+    first, history = model.networks_[0], model.histories_[0]
+    n = len(model.networks_)
+    networks = "" if n == 1 else f"{n} networks of "
+    ended = history.stopped if history.stopped == "interrupted" else ""
+    epochs = counted(model.n_iter_, "epoch")
+    return [
+        ("recipe", f"{model.recipe}, {networks}{first.params.size:,} parameters"),
+        ("training", reports.duration(epochs, result.seconds, result.compiled, ended)),
+        *reports.figure_rows(result.figures),
+    ]
+
+
+def _write_outputs(
+    options: argparse.Namespace,
+    result: _Result,
+    table: MixedTable,
+    parts: Parts,
+    show: Show,
+) -> None:
+    model = result.model
+    if options.save:
+        model.save(options.save)
+        reports.show_rows([("saved", options.save)], show)
+    if options.plot:
+        _plot(options.plot, model, table, parts)
+        reports.show_rows([("picture", options.plot)], show)
+    histories = [history.to_dict() for history in model.histories_]
+    content = {
+        **result.figures,
+        "train_seconds": result.seconds,
+        "epochs": model.n_iter_,
+        "networks": len(model.networks_),
+        "parameters": sum(network.params.size for network in model.networks_),
+        "histories": histories,
+    }
+    reports.write_figures(options.json, content, show)
+
+
+def _plot(path: str, model: Any, table: MixedTable, parts: Parts) -> None:
+    from .. import plotting
+
+    X, y = table.frame.iloc[parts.test], table.y[parts.test]
+    plotting.tabular_report(path, model, X, y, table.target_name)
+
+
+def _loaded(options: argparse.Namespace) -> Any:
+    name = serialization.estimator_in(options.model)
+    if name not in _ESTIMATORS:
+        raise FileError(options.model, "a model that fastmlp knows", repr(name), "update fastmlp")
+    return _ESTIMATORS[name].load(options.model)
+
+
+def _training(model: Any, options: argparse.Namespace) -> Training:
+    """How the data of a model's training were read."""
+    if options.data in datasets.DATASETS or not has_names(options.data):
+        raise InputError(
+            "--data", "a table with the columns of training", repr(options.data),
+            "pass CSV or Parquet",
+        )  # fmt: skip
+    plans, names = model.preparation_.plans, model.preparation_.names
+    classes = getattr(model, "classes_", np.zeros(0))
+    kinds = {name: plan.kind for name, plan in zip(names, plans, strict=True)}
+    return Training(kinds, classes.dtype.kind in "UOT")
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score a saved estimator on the rows held out in its training, or on the requested rows."""
+    reports.check_json(options.json)
+    show = reports.shown_beside(options.json)
+    model = _loaded(options)
+    target = command_options.targets(options)
+    network = model.networks_[0]
+    target = heldout.target_of(network) if target is None else target
+    written, training = command_options.table_options(options), _training(model, options)
+    table = load_mixed(options.data, target, training=training, **written)
+    data = datasets.Dataset(
+        model.prepare(table.frame), table.y, table.name, target_name=table.target_name,
+        notes=table.notes,
+    )  # fmt: skip
+    chosen = heldout.choose(network, data, options.rows)
+    figures = _figures(model, table.frame.iloc[chosen.rows], data.y[chosen.rows])
+    reports.show_evaluation(options.json, data, chosen, figures, show)
+    return 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Write predictions as CSV; only the columns of training are read."""
+    reports.check_output(options.output)
+    model = _loaded(options)
+    is_numbers = isinstance(model, TabularRegressor)
+    if options.probabilities and is_numbers:
+        raise InputError("--probabilities", "a model for classes", "one for numbers", "omit it")
+    written = command_options.table_options(options)
+    X = load_mixed_features(options.data, _training(model, options), **written)
+    proba = (model.predict_proba(X), list(model.classes_)) if options.probabilities else None
+    reports.write_predictions(options.output, model.predict(X), is_numbers, proba)
+    return 0

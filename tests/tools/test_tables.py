@@ -1,0 +1,319 @@
+"""Tables of mixed columns on the command line: training by recipes, evaluating, predicting."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastmlp import TabularClassifier, TabularRegressor
+from fastmlp.training import fit as training
+
+from .conftest import Done, Run
+
+N = 160
+QUICK = ("--hidden", "8", "--epochs", "4", "--quiet")
+
+
+def houses() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    built = pd.Timestamp("1950-01-01") + pd.to_timedelta(rng.integers(0, 25_000, N), "D")
+    frame = pd.DataFrame({
+        "size": rng.uniform(30, 200, N).round(1),
+        "town": rng.choice(["Bonn", "Ulm"], N),
+        "built": built.strftime("%Y-%m-%d"),
+        "garden": rng.random(N) < 0.5,
+        "zip": np.where(np.arange(N) % 8 == 0, "A1", "0100"),
+    })  # fmt: skip
+    frame["price"] = (frame["size"] * np.where(frame["town"] == "Ulm", 9, 12)).round(2) + 0.5
+    frame["cheap"] = np.where(frame["price"] < 900, "yes", "no")
+    frame.loc[::7, "size"] = np.nan
+    frame.loc[::9, "town"] = None
+    return frame
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    houses().drop(columns="cheap").to_csv(path := tmp_path / "prices.csv", index=False)
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    houses().drop(columns="price").to_csv(path := tmp_path / "labels.csv", index=False)
+    return path
+
+
+def trained(run: Run, *arguments: str | Path) -> Done:
+    done = run("train", *QUICK, *arguments)
+    assert (done.code, done.err) == (0, "")
+    return done
+
+
+def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path: Path) -> None:
+    saved, figures = tmp_path / "m.safetensors", tmp_path / "f.json"
+    done = trained(run, "--data", prices, "--target", "price", "--save", saved, "--json", figures)
+    assert done.out.splitlines()[:2] == [
+        "prices: 112 training, 24 validation and 24 test rows of 5 columns",
+        "          note  'zip' is read as text, because row 1 is not a number",
+    ]
+    assert done.figure("recipe").startswith("realmlp, ")
+    content, model = json.loads(figures.read_text()), TabularRegressor.load(saved)
+    assert content["epochs"] == model.n_iter_ == 4
+    assert len(content["histories"]) == content["networks"] == 1
+    kinds = [plan.kind for plan in model.preparation_.plans]
+    assert kinds == ["numbers", "texts", "times", "texts", "texts"]
+
+    evaluated = run("evaluate", saved, "--data", prices, "--json", figures)
+    assert evaluated.out.splitlines()[0] == (
+        "prices: 24 rows (the test part, held out of the training on 160 rows)"
+    )
+    again = json.loads(figures.read_text())
+    for key in ("test_rmse", "test_r2"):
+        assert again[key] == pytest.approx(content[key])
+    frame = houses().drop(columns=["price", "cheap"])
+    frame["built"] = pd.to_datetime(frame["built"])
+    found = run("predict", saved, "--data", prices).table()
+    np.testing.assert_allclose(found["prediction"], model.predict(frame), rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [(), ("--folds", "3"), ("--members", "2")])
+def test_classes_and_more_networks(
+    run: Run, labels: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    saved, figures = tmp_path / "m.safetensors", tmp_path / "f.json"
+    done = trained(
+        run, "--data", labels, "--target", "cheap", "--metric", "log_loss", "--save", saved,
+        "--json", figures, *options,
+    )  # fmt: skip
+    model = TabularClassifier.load(saved)
+    n = 1 if not options else int(options[1])
+    assert len(model.networks_) == n
+    assert model.metric == "log_loss"
+    assert done.out.startswith(
+        "labels: 136 training, 24 test" if "--folds" in options else "labels: 112 training, 24 val"
+    )
+    content = json.loads(figures.read_text())
+    evaluated = run("evaluate", saved, "--data", labels)
+    assert float(evaluated.figure("loss")) == pytest.approx(content["test_loss"], rel=1e-3)
+    assert float(evaluated.figure("accuracy")) == pytest.approx(content["test_accuracy"], rel=1e-3)
+    table = run("predict", saved, "--data", labels, "--probabilities").table()
+    shares = table[["probability_no", "probability_yes"]].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert (table["prediction"] == np.array(["no", "yes"])[shares.argmax(axis=1)]).all()
+
+
+def test_new_rows_are_read_as_those_of_training(run: Run, prices: Path, tmp_path: Path) -> None:
+    """Codes that look like numbers stay codes; columns go by name, and others are not read."""
+    saved, new = tmp_path / "m.safetensors", tmp_path / "new.csv"
+    trained(run, "--data", prices, "--target", "price", "--save", saved)
+    frame = houses().drop(columns=["price", "cheap"]).iloc[1:6]
+    assert set(frame["zip"]) == {"0100"}
+    expected = run("predict", saved, "--data", prices).table()["prediction"].iloc[1:6]
+    frame.iloc[:, ::-1].assign(more="x").to_csv(new, index=False)
+    found = run("predict", saved, "--data", new).table()["prediction"]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    frame.assign(built="last year").to_csv(new, index=False)
+    done = run("predict", saved, "--data", new)
+    assert (done.code, done.err) == (
+        2,
+        f"fastmlp: {new}: expected dates in the column 'built', as in training, got other text; "
+        "write them as 2026-01-31\n",
+    )
+
+
+def test_options_reach_the_estimator(run: Run, labels: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "m.safetensors"
+    trained(
+        run, "--data", labels, "--target", "cheap", "--recipe", "realmlp-simple", "--batch-size",
+        "32", "--learning-rate", "0.03", "--time-limit", "100", "--threads", "1", "--seed", "5",
+        "--class-weight", "yes=3", "--drop", "zip", "--save", saved,
+    )  # fmt: skip
+    model = TabularClassifier.load(saved)
+    found = model.get_params()
+    expected = {
+        "recipe": "realmlp-simple", "batch_size": 32, "learning_rate_init": 0.03,
+        "time_limit": 100.0, "n_threads": 1, "random_state": 5, "hidden_layer_sizes": [8],
+        "max_iter": 4,
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == expected
+    assert model.preparation_.names == ("size", "town", "built", "garden")
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet"])
+def test_other_kinds_of_tables(run: Run, prices: Path, tmp_path: Path, suffix: str) -> None:
+    frame, other = pd.read_csv(prices, dtype={"zip": str}), tmp_path / f"prices{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(other)
+    else:
+        frame.to_csv(other, sep="\t", index=False)
+    saved = tmp_path / "m.safetensors"
+    first = trained(run, "--data", prices, "--target", "price", "--save", saved)
+    second = trained(run, "--data", other, "--target", "price")
+    assert first.figure("test RMSE") == second.figure("test RMSE")
+    assert run("evaluate", saved, "--data", other, "--rows", "test").code == 0
+
+
+@pytest.mark.parametrize("target", ["price", "cheap"])
+def test_plot_writes_a_picture(
+    run: Run, prices: Path, labels: Path, tmp_path: Path, target: str
+) -> None:
+    path = prices if target == "price" else labels
+    done = trained(run, "--data", path, "--target", target, "--plot", tmp_path / "a.png")
+    assert done.figure("picture") == str(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "options", [("--optimizer", "sgd"), ("--activation", "tanh"), ("--recipe", "none")]
+)
+def test_a_network_of_ones_own_takes_numbers_only(
+    run: Run, prices: Path, options: tuple[str, ...]
+) -> None:
+    done = run("train", *QUICK, "--data", prices, "--target", "price", *options)
+    assert done.code == 2
+    assert "expected numbers in every row of all feature columns" in done.err
+
+
+REFUSED: list[tuple[tuple[str, ...], str]] = [
+    (
+        ("--optimizer", "sgd", "--members", "2"),
+        "--optimizer: expected no option of a recipe, such as --members, got both; "
+        "leave one of the two out",
+    ),
+    (
+        ("--dropout", "0.1", "--recipe", "realmlp"),
+        "--dropout: expected no option of a recipe, such as --recipe realmlp, got both; "
+        "leave one of the two out",
+    ),
+    (
+        ("--recipe", "none", "--time-limit", "3"),
+        "--recipe none: expected no option of a recipe, such as --time-limit, got both; "
+        "leave one of the two out",
+    ),
+    (
+        ("--data", "digits", "--folds", "3"),
+        "--folds: expected a table with named columns, got 'digits'; pass CSV or Parquet",
+    ),
+    (
+        ("--members", "0"),
+        "--members: expected it to be a whole number of at least 1, got 0; choose a larger one",
+    ),
+    (
+        ("--folds", "1"),
+        "--folds: expected it to be a whole number of at least 2, got 1; choose a larger one",
+    ),
+    (
+        ("--time-limit", "0"),
+        "--time-limit: expected it to be a number above 0, got 0; choose a value in that range",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "text"), REFUSED)
+def test_options_that_are_refused(
+    run: Run, prices: Path, options: tuple[str, ...], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*arguments: Any) -> None:
+        raise AssertionError("training has begun")
+
+    monkeypatch.setattr(training, "Run", trained)
+    target = () if "digits" in options else ("--target", "price")
+    done = run("train", "--data", prices, *target, *options)
+    assert (done.code, done.err) == (2, f"fastmlp: {text}\n")
+
+
+TABLES: list[tuple[str, str]] = [
+    ("a,y\n", "expected at least one row, got none; add rows below the header"),
+    ("y\n1\n2\n", "expected a feature column, got only the target; add features"),
+    (
+        'a,y\n"1,234.5",1\n"2,345.5",2\n',
+        "expected labels or plain numbers in the column 'a', got numbers with commas or points "
+        "in them; pass the mark as thousands (--thousands)",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "text"), TABLES)
+def test_tables_that_are_refused(run: Run, tmp_path: Path, content: str, text: str) -> None:
+    (path := tmp_path / "t.csv").write_text(content)
+    done = run("train", "--data", path, "--target", "y")
+    assert done.code == 2
+    assert done.err.startswith(f"fastmlp: {path}: {text[:60]}")
+
+
+def test_dates_that_are_not_iso_stay_text(run: Run, prices: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(prices)
+    frame["built"] = pd.to_datetime(frame["built"]).dt.strftime("%d.%m.%Y")
+    frame.to_csv(prices, index=False)
+    done = trained(run, "--data", prices, "--target", "price")
+    assert "note  'built' is read as text; to have dates, write them as 2026-01-31" in done.out
+
+
+@pytest.mark.parametrize("is_trace", [False, True])
+def test_an_estimator_is_not_a_network(
+    run: Run, prices: Path, tmp_path: Path, is_trace: bool
+) -> None:
+    saved = tmp_path / "m.safetensors"
+    trained(run, "--data", prices, "--target", "price", "--save", saved)
+    if is_trace:
+        done = run("trace", "--data", prices, "--model", saved)
+        assert done.err == (
+            f"fastmlp: Network.load({str(saved)!r}): expected the file of a network, "
+            "got one of a TabularRegressor; use TabularRegressor.load\n"
+        )
+    else:
+        done = run("predict", saved, "--data", prices, "--probabilities")
+        assert done.err == (
+            "fastmlp: --probabilities: expected a model for classes, got one for numbers; omit it\n"
+        )
+    assert done.code == 2
+    assert run("predict", saved, "--data", "digits").err == (
+        "fastmlp: --data: expected a table with the columns of training, got 'digits'; "
+        "pass CSV or Parquet\n"
+    )
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_ctrl_c(
+    run: Run, prices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """Before the end of the first epoch nothing is written; later, what was learnt."""
+    from fastmlp.engine.engine import Engine
+
+    calls, train = iter(range(1, 100)), Engine.train
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        if next(calls) == epoch:
+            raise KeyboardInterrupt
+        return train(*arguments, **more)
+
+    monkeypatch.setattr(Engine, "train", interrupted)
+    saved = tmp_path / "m.safetensors"
+    command: tuple[str | Path, ...] = ("--data", prices, "--target", "price", "--save", saved)
+    done = run("train", "--hidden", "8", "--epochs", "6", *command)
+    if epoch == 1:
+        assert (done.code, done.err.splitlines()[-1]) == (130, "fastmlp: interrupted")
+        assert not saved.exists()
+    else:
+        assert done.code == 0
+        assert "(interrupted)" in done.figure("training")
+        assert TabularRegressor.load(saved).n_iter_ < 6
+
+
+def test_unseen_labels_are_refused(run: Run, labels: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "m.safetensors"
+    trained(run, "--data", labels, "--target", "cheap", "--save", saved)
+    frame = pd.read_csv(labels)
+    frame.loc[3, "cheap"] = "perhaps"
+    frame.to_csv(labels, index=False)
+    done = run("evaluate", saved, "--data", labels)
+    assert (done.code, done.err) == (
+        2,
+        "fastmlp: --data: expected only labels seen in fit, got 1 unseen label; "
+        "fit on data that holds every class\n",
+    )
