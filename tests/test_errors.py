@@ -6,6 +6,7 @@ row, and that messages show only names, shapes and counts.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import builtins
 import contextlib
@@ -100,6 +101,7 @@ from fastmlp.optim import schedules
 from fastmlp.optim.optimizers import OPTIMIZERS, Group, Optimizer
 from fastmlp.optim.schedules import SCHEDULES
 from fastmlp.tabular import frames
+from fastmlp.tabular.files import Training, load_mixed_features
 from fastmlp.tabular.recipes import recipe_of
 from fastmlp.tools import cli, command_options, commands
 from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs
@@ -1764,7 +1766,7 @@ def file_rows() -> Iterator[Row]:
     yield Row(
         "classes that no training row has",
         InputError,
-        "--target: expected each of 18 classes among the training rows, got 6 without any; "
+        "--target: expected each of 18 classes among the training rows, got 3 without any; "
         "add rows, drop rare classes or choose a loss for numbers",
         lambda s: s.command(
             *("train", "--target", "b", "--data"),
@@ -3469,6 +3471,16 @@ def tabular_rows() -> Iterator[Row]:
         fitted(kind).save(path)
         return path
 
+    def in_folds(s: Setting) -> Any:
+        data = Dataset(s.X, s.y, "rows")
+        parts = heldout.parts_of(data, None, 0.25, 0)
+        chosen = argparse.Namespace(validation=None, seed=0)
+        s.fitted.trained_on = heldout.description(data, parts, chosen, 0.25)
+        try:
+            return heldout.choose(s.fitted, data, "validation")
+        finally:
+            s.fitted.trained_on = None
+
     def later(s: Setting) -> Path:
         def change(header: dict[str, Any]) -> None:
             header["estimator"] = "TabularTree"
@@ -3548,6 +3560,24 @@ def tabular_rows() -> Iterator[Row]:
          "--optimizer: expected no option of a recipe, such as --members, got both; "
          "leave one of the two out",
          lambda s: s.command("train", "--optimizer", "sgd", "--members", "2")),
+        ("folds and rows for validation", InputError,
+         "--folds: expected no --validation, got both; leave one of the two out",
+         lambda s: s.command("train", "--folds", "2", "--validation", "0.2", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,.5\n2,.7\n" * 9))),
+        ("validation rows of a model trained in folds", InputError,
+         "--rows: expected a model with rows for its validation, got one trained in folds; "
+         "choose other rows",
+         lambda s: in_folds(s)),
+        ("a mixed table of nothing but the target", InputError,
+         "{folder}/table.csv: expected a feature column, got only the target; add features",
+         lambda s: s.command("train", "--target", "a", "--data", s.table("a\n1\n2\n"))),
+        ("a mixed table without rows", InputError,
+         "{folder}/table.csv: expected at least one row, got none; add rows below the header",
+         lambda s: s.command("train", "--target", "a", "--data", s.table("a,b\n"))),
+        ("other text than the dates of training", InputError,
+         "{folder}/table.csv: expected dates in the column 'b', as in training, got other text; "
+         "write them as 2026-01-31",
+         lambda s: load_mixed_features(s.table("b\nlast May\n"), Training({"b": "times"}, False))),
         ("a recipe for digits", InputError,
          "--folds: expected a table with named columns, got 'digits'; pass CSV or Parquet",
          lambda s: s.command("train", "--folds", "2")),

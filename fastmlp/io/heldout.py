@@ -16,6 +16,7 @@ from ..errors import InputError, counted
 from ..network import Network
 from .serialization import add_array
 
+_SOME = 0.15  # of the rows, which are dealt and then put back
 PARTS = ("test", "validation", "training", "all")
 
 
@@ -56,6 +57,24 @@ def description(
     }
 
 
+def parts_of(data: Dataset, validation: float | None, test: float, seed: int) -> Parts:
+    """The rows for training, validation and test.
+
+    Parameters
+    ----------
+    data : Dataset
+    validation : float or None
+        Fraction of the rows for validation; None for no such part, as for folds.
+    test : float
+        Fraction of the rows for the test, unless the data have test rows of their own.
+    seed : int
+    """
+    found = deal(data.y, data.n_test, _SOME if validation is None else validation, test, seed)
+    if validation is not None:
+        return found
+    return Parts(np.concatenate([found.train, found.val]), found.val[:0], found.test)
+
+
 def target_of(network: Network) -> str | list[str] | None:
     """The target column or columns that a network was trained for, if its file has them."""
     target = (network.trained_on or {}).get("target")
@@ -90,6 +109,11 @@ def choose(network: Network, data: Dataset, part: str | None) -> Chosen:
         )  # fmt: skip
     n = counted(len(data.X), "row")
     if part == "validation":
+        if not len(parts.val):
+            raise InputError(
+                "--rows", "a model with rows for its validation", "one trained in folds",
+                "choose other rows",
+            )  # fmt: skip
         return Chosen(parts.val, f"the validation part of {n}")
     if part == "training":
         return Chosen(parts.train, f"those of {n} that it was trained on")
@@ -113,7 +137,7 @@ def _known_parts(network: Network, data: Dataset) -> tuple[Parts | None, str]:
     if rows != len(data.X) or known.get("all_rows") != _fingerprint(data.X, data.y):
         return None, other
     try:
-        found = deal(data.y, data.n_test, known["validation"], known["test"], known["seed"])
+        found = parts_of(data, known["validation"], known["test"], known["seed"])
     except (KeyError, InputError):
         return None, other
     if known.get("test_rows") != _fingerprint(data.X[found.test], data.y[found.test]):

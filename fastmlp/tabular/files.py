@@ -18,7 +18,7 @@ from ..datasets.dialect import Dialect
 from ..datasets.reading import Table, check_file, read, text_columns
 from ..datasets.tables import name_of
 from ..datasets.target import refuse_numbers_as_text, targets_and_features, targets_of
-from ..errors import InputError, InputTypeError
+from ..errors import InputError
 from ..io.files import as_path
 from .frames import TEXTS, TIMES
 
@@ -122,10 +122,7 @@ def _table(
 ) -> Table:
     file = as_path("load_table", path)
     written = Dialect(**dialect).checked("load_table")
-    suffix = check_file(file)
-    if suffix == ".npz":
-        raise InputTypeError(str(file), "a table with named columns", "npz", "write a CSV file")
-    return read(file, suffix, written, columns, targets)
+    return read(file, check_file(file), written, columns, targets)
 
 
 def _frame(

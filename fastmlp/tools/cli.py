@@ -177,7 +177,8 @@ def _add_recipe(recipe: Any) -> None:
         "--folds",
         type=int,
         metavar="N",
-        help="train a network for each fold, on all other rows, and average them",
+        help="train a network for each fold, on all other rows, and average them (default 4, "
+        "unless --validation is given)",
     )
     recipe.add_argument(
         "--time-limit", type=float, metavar="SECONDS", help="plan as many epochs as fit into it"
@@ -258,9 +259,8 @@ def _add_rows(fit: Any) -> None:
     fit.add_argument(
         "--validation",
         type=float,
-        default=0.15,
         metavar="PART",
-        help="fraction of the rows kept for validation (default 0.15)",
+        help="fraction of the rows kept for validation (default 0.15; a recipe trains in folds)",
     )
     fit.add_argument(
         "--test",

@@ -35,6 +35,7 @@ NETWORK_DEFAULTS: dict[str, Any] = {
     "schedule": "linear",
     "epochs": 60,
     "batch_size": 32,
+    "validation": 0.15,
 }
 NO_RECIPE = "none"
 # Options that describe a network of one's own, and those that only a recipe has.

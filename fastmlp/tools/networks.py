@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
-from ..datasets.dataset import cut, deal
+from ..datasets.dataset import cut
 from ..datasets.tables import load_features
 from ..errors import InputError, counted
 from ..inputs import checks
@@ -42,7 +42,7 @@ def train(options: argparse.Namespace) -> int:
     drop = command_options.split_names(options, options.drop or [])
     data = command_options.load(options, drop=drop)
     test = command_options.test_part(options, data)
-    parts = deal(data.y, data.n_test, options.validation, test, options.seed)
+    parts = heldout.parts_of(data, options.validation, test, options.seed)
     split = cut(data, parts)
     loss = command_options.loss_for(options.loss, data.y)
     command_options.check_classes(loss, data.y, split.y_train)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import datasets
-from ..datasets.dataset import Parts, deal
+from ..datasets.dataset import Parts
 from ..datasets.reading import has_names
 from ..errors import FileError, InputError, counted
 from ..estimators.tabular import TabularClassifier, TabularRegressor
@@ -62,9 +62,10 @@ def train(options: argparse.Namespace) -> int:
     written = command_options.table_options(options)
     table = load_mixed(options.data, command_options.targets(options), drop=drop, **written)
     test = command_options.test_part(options, None)
-    parts = deal(table.y, 0, options.validation, test, options.seed)
-    if options.folds is not None:  # which hold out rows themselves
-        parts = parts._replace(train=np.concatenate([parts.train, parts.val]), val=parts.val[:0])
+    if options.folds is not None and options.validation is not None:
+        raise InputError("--folds", "no --validation", "both", "leave one of the two out")
+    rows = datasets.Dataset(np.zeros((len(table.y), 0)), table.y, table.name)
+    parts = heldout.parts_of(rows, options.validation, test, options.seed)
     model = _estimator(options, table.y)
     weights = _weights(options, table.y, parts)
     _show_rows_of(table, parts, show)

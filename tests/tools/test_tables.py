@@ -17,6 +17,7 @@ from .conftest import Done, Run
 
 N = 160
 QUICK = ("--hidden", "8", "--epochs", "4", "--quiet")
+ONE = ("--validation", "0.15")
 
 
 def houses() -> pd.DataFrame:
@@ -56,7 +57,9 @@ def trained(run: Run, *arguments: str | Path) -> Done:
 
 def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path: Path) -> None:
     saved, figures = tmp_path / "m.safetensors", tmp_path / "f.json"
-    done = trained(run, "--data", prices, "--target", "price", "--save", saved, "--json", figures)
+    done = trained(
+        run, "--data", prices, "--target", "price", "--save", saved, "--json", figures, *ONE
+    )
     assert done.out.splitlines()[:2] == [
         "prices: 112 training, 24 validation and 24 test rows of 5 columns",
         "          note  'zip' is read as text, because row 1 is not a number",
@@ -81,9 +84,11 @@ def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path:
     np.testing.assert_allclose(found["prediction"], model.predict(frame), rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [(), ("--folds", "3"), ("--members", "2")])
+@pytest.mark.parametrize(
+    ("options", "n"), [((), 4), (("--folds", "3"), 3), (ONE, 1), (("--members", "2", *ONE), 2)]
+)
 def test_classes_and_more_networks(
-    run: Run, labels: Path, tmp_path: Path, options: tuple[str, ...]
+    run: Run, labels: Path, tmp_path: Path, options: tuple[str, ...], n: int
 ) -> None:
     saved, figures = tmp_path / "m.safetensors", tmp_path / "f.json"
     done = trained(
@@ -91,11 +96,10 @@ def test_classes_and_more_networks(
         "--json", figures, *options,
     )  # fmt: skip
     model = TabularClassifier.load(saved)
-    n = 1 if not options else int(options[1])
     assert len(model.networks_) == n
     assert model.metric == "log_loss"
     assert done.out.startswith(
-        "labels: 136 training, 24 test" if "--folds" in options else "labels: 112 training, 24 val"
+        "labels: 112 training, 24 val" if ONE[0] in options else "labels: 136 training, 24 test"
     )
     content = json.loads(figures.read_text())
     evaluated = run("evaluate", saved, "--data", labels)
@@ -208,6 +212,10 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         "--folds: expected it to be a whole number of at least 2, got 1; choose a larger one",
     ),
     (
+        ("--folds", "3", *ONE),
+        "--folds: expected no --validation, got both; leave one of the two out",
+    ),
+    (
         ("--time-limit", "0"),
         "--time-limit: expected it to be a number above 0, got 0; choose a value in that range",
     ),
@@ -295,7 +303,7 @@ def test_ctrl_c(
     monkeypatch.setattr(Engine, "train", interrupted)
     saved = tmp_path / "m.safetensors"
     command: tuple[str | Path, ...] = ("--data", prices, "--target", "price", "--save", saved)
-    done = run("train", "--hidden", "8", "--epochs", "6", *command)
+    done = run("train", "--hidden", "8", "--epochs", "6", *ONE, *command)
     if epoch == 1:
         assert (done.code, done.err.splitlines()[-1]) == (130, "fastmlp: interrupted")
         assert not saved.exists()
@@ -303,6 +311,20 @@ def test_ctrl_c(
         assert done.code == 0
         assert "(interrupted)" in done.figure("training")
         assert TabularRegressor.load(saved).n_iter_ < 6
+
+
+def test_rows_of_a_model_trained_in_folds(run: Run, labels: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "m.safetensors"
+    trained(run, "--data", labels, "--target", "cheap", "--save", saved)
+    for rows, n in (("test", 24), ("training", 136), ("all", 160)):
+        done = run("evaluate", saved, "--data", labels, "--rows", rows)
+        assert done.out.startswith(f"labels: {n} rows")
+    done = run("evaluate", saved, "--data", labels, "--rows", "validation")
+    assert (done.code, done.err) == (
+        2,
+        "fastmlp: --rows: expected a model with rows for its validation, got one trained in folds; "
+        "choose other rows\n",
+    )
 
 
 def test_unseen_labels_are_refused(run: Run, labels: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from .training import Data, One, Options, epochs_within, train
 from .units import Units
 
 _WHOLE = Interval(Integral, 1, None, closed="left")
+_USUAL_FOLDS, _LEAST_TO_FOLD = 4, 20
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -60,7 +61,7 @@ CONSTRAINTS: dict[str, Any] = {
     "categorical_features": ["array-like", None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_members": [_WHOLE],
-    "n_folds": [Interval(Integral, 2, None, closed="left"), None],
+    "n_folds": [Interval(Integral, 2, None, closed="left"), StrOptions({AUTO}), None],
     "time_limit": [_POSITIVE, None],
     "random_state": ["random_state"],
     "n_threads": [_WHOLE, None],
@@ -99,6 +100,7 @@ class BaseTabular(BaseEstimator):
     random_state: Any
     n_threads: Any
     verbose: Any
+    n_folds_: int | None
     oof_: np.ndarray
 
     # ------------------------------------------------------------------ what a subclass says
@@ -211,7 +213,8 @@ class BaseTabular(BaseEstimator):
             frame, targets, weights = frame.of_rows(used), targets[used], weights[used]
         random = check_random_state(self.random_state)
         given = self._read_held_out(where, held_out)
-        splits, order = self._splits(where, targets, given, random)
+        self.n_folds_ = self._folds(where, targets, given)
+        splits, order = self._splits(targets, given, random)
         learnt = order if order is None else order[splits[0].train]
         self.preparation_ = Preparation.learn(where, _part(frame, learnt), recipe.max_one_hot)
         data = self._samples(where, frame, targets, weights, given, order)
@@ -234,7 +237,7 @@ class BaseTabular(BaseEstimator):
             give_unknown_means(one.network, self.preparation_, data.X[one.train])
         self.histories_, self.n_iter_ = histories, max(history.epochs for history in histories)
         self._finish([Split(one.train, one.held_out) for one in ones], data)
-        if used is not None and self.n_folds is not None:
+        if used is not None and self.n_folds_ is not None:
             self._answer_for_all(where, whole, used)
         return self
 
@@ -300,7 +303,7 @@ class BaseTabular(BaseEstimator):
             return None
         if X is None or y is None:
             raise InputError(where, "X_val and y_val", "not both", "pass both or neither")
-        if self.n_folds is not None:
+        if self.n_folds not in (AUTO, None):
             raise InputError(where, "either n_folds or X_val", "both", "leave one of them out")
         with held_out_names():
             frame, targets = self._read(where, X), self._targets_of(y)
@@ -308,25 +311,36 @@ class BaseTabular(BaseEstimator):
             weights = self._weights(targets, weights_of_samples(where, sample_weight, targets))
         return frame, targets, weights
 
+    def _folds(self, where: str, targets: np.ndarray, given: Any) -> int | None:
+        """Number of folds, or None for a single split."""
+        n = len(targets)
+        if self.n_folds == AUTO:
+            labels = self._labels(targets)
+            rarest = n if labels is None else int(np.bincount(labels).min())
+            is_enough = given is None and rarest >= _USUAL_FOLDS and n >= _LEAST_TO_FOLD
+            return _USUAL_FOLDS if is_enough else None
+        if self.n_folds is None or self.n_folds <= n:
+            return None if self.n_folds is None else int(self.n_folds)
+        raise InputError(
+            where, f"at least {counted(self.n_folds, 'row')}, one for each fold", f"{n}",
+            "pass fewer n_folds",
+        )  # fmt: skip
+
     def _splits(
-        self, where: str, targets: np.ndarray, given: Any, random: np.random.RandomState
+        self, targets: np.ndarray, given: Any, random: np.random.RandomState
     ) -> tuple[list[Split], np.ndarray | None]:
         """The rows of each fold, and the order of all rows in which they are slices, or None."""
         n, labels = len(targets), self._labels(targets)
         if given is not None:
             return [Split(slice(0, n), slice(n, n + len(given[1])))], None
-        if self.n_folds is not None:
-            if self.n_folds > n:
-                raise InputError(
-                    where, f"at least {counted(self.n_folds, 'row')}, one for each fold", f"{n}",
-                    "pass fewer n_folds",
-                )  # fmt: skip
+        if self.n_folds_ is not None:
             seed = random.randint(2**31 - 1)
             kind = KFold if labels is None else StratifiedKFold
-            folds = kind(self.n_folds, shuffle=True, random_state=seed)
+            folds = kind(self.n_folds_, shuffle=True, random_state=seed)
             return [Split(*pair) for pair in folds.split(targets, labels)], None
         if n < 2:
-            raise ValueError(f"{where}: Found array with {n} sample(s), at least 2 are needed")
+            name = type(self).__name__
+            raise ValueError(f"{name}.fit: Found array with {n} sample(s), at least 2 are needed")
         size = min(n - 1, max(1, round(self.validation_fraction * n)))
         if labels is not None:
             n_classes = np.unique(labels).size
@@ -471,7 +485,7 @@ class BaseTabular(BaseEstimator):
         """
         rows, answers = self._held_out_answers(splits, data)
         self.__dict__.pop("oof_", None)
-        if self.n_folds is not None:
+        if self.n_folds_ is not None:
             self.oof_ = answers
         return answers, data.given[rows]
 

@@ -105,7 +105,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         categorical_features: Any = None,
         validation_fraction: Any = 0.2,
         n_members: Any = 1,
-        n_folds: Any = None,
+        n_folds: Any = "auto",
         calibration: Any = "temperature",
         time_limit: Any = None,
         random_state: Any = None,

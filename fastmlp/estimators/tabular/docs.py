@@ -33,13 +33,15 @@ categorical_features : sequence of names, numbers or bool, optional
     Columns whose numbers are names of categories. Texts, booleans and columns of a categorical
     type always are.
 validation_fraction : float in (0, 1), default 0.2
-    Share of the rows to hold out, by which the best epoch is chosen, unless `X_val` or `n_folds`
-    is given.
+    Share of the rows to hold out, by which the best epoch is chosen, if there are no folds and no
+    `X_val`.
 n_members : int, default 1
     Networks from different starts whose answers are averaged.
-n_folds : int, optional
+n_folds : int, "auto" or None, default "auto"
     Train a network, or `n_members`, for each fold, on all other rows. Answers are averaged, and
-    those to each row by networks that have not seen it are in ``oof_``.
+    those to each row by networks that have not seen it are in ``oof_``. "auto" is 4, or None if
+    `X_val` is given, a class has fewer than 4 rows, or there are fewer than 20; None trains on a
+    single split, in a quarter of the time.
 time_limit : float, optional
     Seconds for `fit`, in which as many epochs are planned as fit, at least 8 and up to `max_iter`.
     The result then depends on the machine's speed.
@@ -57,8 +59,10 @@ histories_ : list of History
     Losses and scores by epoch, of each network.
 preparation_ : Preparation
     What was learnt about the columns.
+n_folds_ : int or None
+    Number of folds.
 oof_ : ndarray of shape (n, ...)
-    With `n_folds`, the answers to the training rows by networks that have not seen them. What is
+    With folds, the answers to the training rows by networks that have not seen them. What is
     learnt about the columns, such as medians, is learnt from all rows.
 n_iter_ : int
     Number of epochs.

@@ -43,6 +43,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "as_texts": sorted(known["_as_texts"]),
         "n_features": int(estimator.n_features_in_),
         "n_iter": int(estimator.n_iter_),
+        "n_folds": estimator.n_folds_,
         "n_outputs": int(getattr(estimator, "n_outputs_", 0)),
         "networks": [
             serialization.checked_header(where, network) for network in estimator.networks_
@@ -103,6 +104,7 @@ def _rebuilt(
     known["preparation_"] = from_fields(header["preparation"], arrays)
     known["_as_texts"] = frozenset(header["as_texts"])
     known["n_features_in_"], known["n_iter_"] = header["n_features"], header["n_iter"]
+    known["n_folds_"] = header["n_folds"]
     names = known["preparation_"].names
     if names is not None:
         known["feature_names_in_"] = np.array(names, object)

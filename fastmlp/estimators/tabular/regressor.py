@@ -98,7 +98,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         categorical_features: Any = None,
         validation_fraction: Any = 0.2,
         n_members: Any = 1,
-        n_folds: Any = None,
+        n_folds: Any = "auto",
         time_limit: Any = None,
         random_state: Any = None,
         n_threads: Any = None,
