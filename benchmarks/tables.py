@@ -98,7 +98,8 @@ def load(source: Source) -> Table:
         elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             frame[name] = column.astype(float).fillna(column.median())
         else:
-            frame[name] = column.astype(str).astype("category")
+            known = column.astype(object).where(column.notna(), "missing")
+            frame[name] = known.astype(str).astype("category")
     if pd.api.types.is_numeric_dtype(y) and y.nunique() > 20:
         return Table(frame, y.to_numpy(float), is_classes=False)
     return Table(frame, pd.factorize(y.astype(str), sort=True)[0], is_classes=True)
@@ -151,8 +152,8 @@ def _ours(**options: Any) -> Answers:
     return run
 
 
-def _ours_in_folds(part: Split, seed: int) -> np.ndarray:
-    """As by default: all rows that others train on or choose by are in the folds."""
+def _ours_by_default(part: Split, seed: int) -> np.ndarray:
+    """In folds of all rows that others train on or choose by."""
     import pandas as pd
 
     from fastmlp import TabularClassifier, TabularRegressor
@@ -218,10 +219,10 @@ def _catboost(part: Split, seed: int) -> np.ndarray:
 
 
 MODELS: dict[str, Answers] = {
-    "fastmlp": _ours(),
-    "fastmlp simple": _ours(recipe="realmlp-simple"),
-    "fastmlp, 4 members": _ours(n_members=4),
-    "fastmlp, folds": _ours_in_folds,
+    "fastmlp": _ours_by_default,
+    "fastmlp, one network": _ours(),
+    "fastmlp, realmlp": _ours(recipe="realmlp"),
+    "fastmlp, realmlp-simple": _ours(recipe="realmlp-simple"),
     "LightGBM": _lightgbm,
     "XGBoost": _xgboost,
     "CatBoost": _catboost,
@@ -265,8 +266,10 @@ def measure(source: Source, seed: int, names: list[str]) -> list[dict[str, Any]]
 
 def _compile(part: Split) -> None:
     """Let fastmlp compile its kernels, once on a machine, before anything is timed."""
+    from fastmlp.tabular.recipes import RECIPES
+
     few = Split((part.train[0][:99], part.train[1][:99]), part.valid, part.test, part.is_classes)
-    for options in ({}, {"recipe": "realmlp-simple"}, {"n_members": 2}):
+    for options in ({"recipe": name} for name in RECIPES):
         with contextlib.suppress(ValueError):  # such as for a class that is not among so few
             _ours(max_iter=2, **options)(few, 0)
 

@@ -3735,8 +3735,8 @@ def tabular_rows() -> Iterator[Row]:
          "training, got texts; convert the column",
          transforms({"a": ["x"], "b": ["y"]})),
         ("a recipe of an unknown name", InputError,
-         "fit: expected recipe to be one of realmlp, realmlp-simple, got 'realmpl'; "
-         "did you mean 'realmlp'?",
+         "fit: expected recipe to be one of realmlp-piecewise, realmlp, realmlp-simple, "
+         "got 'realmpl'; did you mean 'realmlp'?",
          lambda s: recipe_of("fit", "realmpl")),
         ("ties of an unknown name", InputError,
          "EarlyStopping: expected ties to be one of first, last, got 'both'; choose "

@@ -166,11 +166,11 @@ def _grouped_dense(graph: Graph, layer: GroupedDense, name: str) -> str:
 
 
 def _piecewise_linear(graph: Graph, layer: PiecewiseLinear, name: str) -> str:
-    """max(low, min(high, scale x + shift)), for each column and bin."""
+    """max(low, min(high, scale (x - start))), for each column and bin."""
     columns = np.repeat(np.arange(layer.n_in or 0), layer.n_bins)
     spread = graph.node("Gather", name, graph.constant(columns, np.int64), axis=1)
-    scale, shift, low, high = (graph.constant(part) for part in layer.lines())
-    line = graph.node("Add", graph.node("Mul", spread, scale), shift)
+    scale, start, low, high = (graph.constant(part) for part in layer.lines())
+    line = graph.node("Mul", graph.node("Sub", spread, start), scale)
     return graph.node("Max", graph.node("Min", line, high), low)
 
 

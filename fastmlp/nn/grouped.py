@@ -203,8 +203,7 @@ class PiecewiseLinear(CompiledLayer):
             raise InputError(where, "finite edges in ascending order", "others", advice)
         self.edges: tuple[tuple[float, ...], ...] = tuple(map(tuple, made.tolist()))
         self.n_in = len(self.edges)
-        columns = np.repeat(np.arange(len(self.edges)), self.n_bins)
-        self.numbers = tuple(np.concatenate([columns, self.lines().ravel()]).tolist())
+        self.numbers = tuple(self.lines().ravel().tolist())
 
     def __repr__(self) -> str:
         return f"PiecewiseLinear(<{self.n_bins} bins for {counted(len(self.edges), 'column')}>)"
@@ -220,7 +219,7 @@ class PiecewiseLinear(CompiledLayer):
         return super().build(n_in)
 
     def lines(self) -> np.ndarray:
-        """Scale, shift, lower and upper limit of each output.
+        """Scale, start, lower and upper limit of each output.
 
         Returns
         -------
@@ -234,7 +233,7 @@ class PiecewiseLinear(CompiledLayer):
         low, high = np.zeros_like(width), np.where(is_bin, 1.0, 0.0)
         low[:, 0] = np.where(is_bin[:, 0], -_NO_LIMIT, 0.0)
         high[:, -1] = np.where(is_bin[:, -1], _NO_LIMIT, 0.0)
-        return np.array([part.ravel() for part in (scale, -start * scale, low, high)])
+        return np.array([part.ravel() for part in (scale, start, low, high)])
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_once_bound(self, name, ("edges",))

@@ -39,7 +39,7 @@ from .preparation import Layout, Preparation
 from .recipes import AUTO, Recipe
 
 _N_FREQUENCIES, _FREQUENCY, _PERIODIC_WIDTH = 16, 0.1, 3
-_N_BINS, _PIECEWISE_WIDTH = 48, 8
+_N_BINS, _PIECEWISE_WIDTH = 32, 4
 _BETA2 = 0.95
 
 
@@ -168,8 +168,8 @@ def _piecewise(X: np.ndarray) -> tuple[list[Layer], dict[str, Factor]]:
         PiecewiseLinear(quantile_edges(X, _N_BINS)),
         GroupedDense(_PIECEWISE_WIDTH, _N_BINS, Uniform(span), "zeros"),
     ]
-    slow = Factor(0.1, 0.1)
-    return layers, {"1_W": slow, "1_b": slow}
+    slower = Factor(0.3, 0.3)
+    return layers, {"1_W": slower, "1_b": slower}
 
 
 # What is made of each number beside the number itself: layers, with factors of their rates.

@@ -1,6 +1,7 @@
 """Recipes: the numbers by which networks for tables are made and trained.
 
-Numbers are those of "Better by default" (Holzmüller, Grinsztajn and Steinwart, NeurIPS 2024).
+"realmlp" and "realmlp-simple" are those of "Better by default" (Holzmüller, Grinsztajn and
+Steinwart, NeurIPS 2024); "realmlp-piecewise" differs in its embeddings and trains a quarter less.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Recipe:
 RECIPES = {
     one.name: one
     for one in (
+        Recipe(
+            "realmlp-piecewise", number_embedding="piecewise", max_one_hot=8, is_learned=True,
+            fits_data=True, dropout=0.15, weight_decay=0.02,
+            rates={"classes": 0.04, "numbers": 0.2}, max_iter=192,
+        ),
         Recipe(
             "realmlp", number_embedding="periodic", max_one_hot=8, is_learned=True, fits_data=True,
             dropout=0.15, weight_decay=0.02, rates={"classes": 0.04, "numbers": 0.2},

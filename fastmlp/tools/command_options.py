@@ -40,8 +40,7 @@ NETWORK_DEFAULTS: dict[str, Any] = {
 NO_RECIPE = "none"
 # Options that describe a network of one's own, and those that only a recipe has.
 _OF_NETWORK = (
-    "activation", "loss", "dropout", "dtype", "optimizer", "schedule", "weight_decay",
-    "early_stopping", "checkpoint",
+    "activation", "loss", "dtype", "optimizer", "schedule", "early_stopping", "checkpoint",
 )  # fmt: skip
 _OF_RECIPE = ("metric", "members", "folds", "time_limit")
 _MAX_CLASSES = 20  # more distinct integers than this are assumed to be counts

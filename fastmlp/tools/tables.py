@@ -32,6 +32,8 @@ _PARAMETERS = {
     "metric": "metric",
     "hidden_layer_sizes": "hidden",
     "learning_rate_init": "learning_rate",
+    "dropout": "dropout",
+    "weight_decay": "weight_decay",
     "max_iter": "epochs",
     "batch_size": "batch_size",
     "n_members": "members",
@@ -42,6 +44,12 @@ _PARAMETERS = {
 
 
 _LEAST_NUMBERS = {"max_iter": 1, "batch_size": 1, "n_members": 1, "n_folds": 2, "n_threads": 1}
+_RANGES: dict[str, dict[str, Any]] = {
+    "learning_rate_init": {"low": 0, "low_open": True},
+    "time_limit": {"low": 0, "low_open": True},
+    "dropout": {"low": 0, "high": 1, "high_open": True},
+    "weight_decay": {"low": 0},
+}
 _LEAST = np.finfo(np.float32).tiny  # so that the log-loss stays finite
 
 
@@ -87,10 +95,10 @@ def _estimator(options: argparse.Namespace, y: np.ndarray) -> Any:
         if name in given:
             option = f"--{_PARAMETERS[name].replace('_', '-')}"
             checks.whole_number(option, "it", given[name], least)
-    for name in ("learning_rate_init", "time_limit"):
+    for name, limits in _RANGES.items():
         if name in given:
             option = f"--{_PARAMETERS[name].replace('_', '-')}"
-            checks.number(option, "it", given[name], 0, low_open=True)
+            checks.number(option, "it", given[name], **limits)
     if "hidden_layer_sizes" in given:
         given["hidden_layer_sizes"] = command_options.sizes(given["hidden_layer_sizes"])
     is_classes = command_options.loss_for(None, y).task == "classes"

@@ -419,6 +419,11 @@ def test_embeddings_of_numbers(kind: Any, y: Any, embedding: Any, tmp_path: Path
     np.testing.assert_allclose(model.compile_predictor()(row(3)), expected[3], rtol=1e-5)
 
 
+def test_the_first_recipe_is_the_default() -> None:
+    for kind, _ in KINDS:
+        assert kind().recipe == next(iter(RECIPES))
+
+
 def test_settings_of_the_recipe_are_used() -> None:
     plain = TabularRegressor(**SMALL).fit(TABLE, PRICES).predict(TABLE)
     for option in ({"dropout": 0.0}, {"weight_decay": 0.5}, {"number_embedding": None}):
@@ -445,7 +450,7 @@ def test_quantiles(folds: int | None, tmp_path: Path) -> None:
     assert found.shape == (2000, 3)
     assert (np.diff(found, axis=1) >= 0).all()
     shares = (true[:, None] <= found).mean(axis=0)
-    np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.06)
+    np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.1)
     for coverage in (0.7, 0.9):
         low, high = model.predict_interval(new, coverage)
         assert ((low <= true) & (true <= high)).mean() == pytest.approx(coverage, abs=0.05)

@@ -64,7 +64,7 @@ def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path:
         "prices: 112 training, 24 validation and 24 test rows of 5 columns",
         "          note  'zip' is read as text, because row 1 is not a number",
     ]
-    assert done.figure("recipe").startswith("realmlp, ")
+    assert done.figure("recipe").startswith("realmlp-piecewise, ")
     content, model = json.loads(figures.read_text()), TabularRegressor.load(saved)
     assert content["epochs"] == model.n_iter_ == 4
     assert len(content["histories"]) == content["networks"] == 1
@@ -135,14 +135,15 @@ def test_options_reach_the_estimator(run: Run, labels: Path, tmp_path: Path) -> 
     trained(
         run, "--data", labels, "--target", "cheap", "--recipe", "realmlp-simple", "--batch-size",
         "32", "--learning-rate", "0.03", "--time-limit", "100", "--threads", "1", "--seed", "5",
-        "--class-weight", "yes=3", "--drop", "zip", "--save", saved,
+        "--class-weight", "yes=3", "--dropout", "0.2", "--weight-decay", "0.01", "--drop", "zip",
+        "--save", saved,
     )  # fmt: skip
     model = TabularClassifier.load(saved)
     found = model.get_params()
     expected = {
         "recipe": "realmlp-simple", "batch_size": 32, "learning_rate_init": 0.03,
         "time_limit": 100.0, "n_threads": 1, "random_state": 5, "hidden_layer_sizes": [8],
-        "max_iter": 4,
+        "max_iter": 4, "dropout": 0.2, "weight_decay": 0.01,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
     assert model.preparation_.names == ("size", "town", "built", "garden")
@@ -190,8 +191,8 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         "leave one of the two out",
     ),
     (
-        ("--dropout", "0.1", "--recipe", "realmlp"),
-        "--dropout: expected no option of a recipe, such as --recipe realmlp, got both; "
+        ("--activation", "tanh", "--recipe", "realmlp"),
+        "--activation: expected no option of a recipe, such as --recipe realmlp, got both; "
         "leave one of the two out",
     ),
     (

@@ -832,6 +832,8 @@ def test_columns_of_a_table_find_their_places_in_a_model(
     arguments = [
         "train",
         "--quiet",
+        "--recipe",
+        "none",
         "--data",
         table,
         "--target",

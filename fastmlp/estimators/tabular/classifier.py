@@ -90,7 +90,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def __init__(
         self,
-        recipe: Any = "realmlp",
+        recipe: Any = "realmlp-piecewise",
         *,
         metric: Any = "error",
         hidden_layer_sizes: Any = None,

@@ -84,7 +84,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def __init__(
         self,
-        recipe: Any = "realmlp",
+        recipe: Any = "realmlp-piecewise",
         *,
         metric: Any = "auto",
         quantile: Any = None,

@@ -1,37 +1,80 @@
 """PiecewiseLinear: how far each column has come through each of its bins, from 0 to 1.
 
-Forward y = max(low, min(high, scale x + shift)) of the output's column x; backward dx = scale dy
-where y lies between both limits.
+Forward y = max(low, min(high, scale (x - start))) of the output's column x, where all columns have
+the same number of bins; only the bin that x lies in has to be computed, and only it has a slope:
+backward dx = scale dy of that bin.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
 from .. import interfaces
-from ..compiler.jit import doubles
+from ..compiler.jit import itemsize, jit, numbers
 from ..step import shares
 from . import common
 from .kind import Kind, one_each
 
-COLUMN, SCALE, SHIFT, LOW, HIGH = range(5)  # rows of n_out options
-N_OPTIONS = 5
+SCALE, START, LOW, HIGH = range(4)  # rows of n_out options
+
+
+class Bins(NamedTuple):
+    """Of one column: a number for each bin."""
+
+    scale: Any
+    start: Any
+    low: Any
+    high: Any
+
+
+@jit
+def _part(at, row, n, first, count, one):
+    """Numbers first..first + count of a row of a matrix of n columns."""
+    return numbers(at + (row * n + first) * itemsize(one), count, one)
+
+
+@jit
+def _bin_of(x, start):
+    """The bin that x lies in; the first also has what lies below, and the last what lies above."""
+    found = 0
+    for j in range(1, start.size):
+        found += start[j] <= x
+    return found
+
+
+@jit
+def _encode(x, bins, values, kept):
+    """How far x has come through the bins of its column, and the slopes."""
+    k = _bin_of(x, bins.start)
+    for j in range(values.size):
+        kept[j] = 0
+        values[j] = 0
+    for j in range(k):
+        values[j] = bins.high[j]
+    low, high = bins.low[k], bins.high[k]
+    kept[k] = bins.scale[k]
+    values[k] = max(low, min(high, (x - bins.start[k]) * bins.scale[k]))
 
 
 @interfaces.OP.kernel
 def forward(turn, s, one):
     """This thread's rows."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
-    x, lines = common.inputs_of(turn, s, one), doubles(op["options"], N_OPTIONS * n)
-    kind, zero = type(one), type(one)(0)
+    x, lines = common.inputs_of(turn, s, one), op["options"]
+    count = n // op["n_in"]
     for r in range(block.first, block.last):
-        row, kept = common.row_of(x, r, op["n_in"], one), common.row_at(op["kept"], r, n, one)
-        values = common.row_at(op["values"], r, n, one)
-        for j in range(n):
-            scale, low, high = kind(lines[n + j]), kind(lines[3 * n + j]), kind(lines[4 * n + j])
-            value = row[np.int64(lines[j])] * scale + kind(lines[2 * n + j])
-            kept[j] = scale if low < value < high else zero
-            values[j] = low if value < low else high if value > high else value
+        row = common.row_of(x, r, op["n_in"], one)
+        for i in range(op["n_in"]):
+            first = i * count
+            bins = Bins(
+                _part(lines, SCALE, n, first, count, 1.0),
+                _part(lines, START, n, first, count, 1.0),
+                _part(lines, LOW, n, first, count, 1.0),
+                _part(lines, HIGH, n, first, count, 1.0),
+            )
+            values = _part(op["values"], r, n, first, count, one)
+            kept = _part(op["kept"], r, n, first, count, one)
+            _encode(row[i], bins, values, kept)
     common.finish_forward(turn, s, block, one)
 
 
@@ -39,15 +82,16 @@ def forward(turn, s, one):
 def backward(turn, s, one):
     """The gradient of this thread's rows of the inputs."""
     block, op, n = shares.my_block(turn, s, one), turn.ops[s], turn.ops[s]["n_out"]
-    lines = doubles(op["options"], N_OPTIONS * n)
+    n_bins, zero = n // op["n_in"], type(one)(0)
     gradient = common.source_gradient(turn, s, block.first, one)
     for r in range(block.first, block.last):
         slopes, kept = common.row_at(op["slopes"], r, n, one), common.row_at(op["kept"], r, n, one)
         found = common.row_at(gradient, r, op["n_in"], one)
         for i in range(found.size):
-            found[i] = 0
-        for j in range(n):
-            found[np.int64(lines[j])] += slopes[j] * kept[j]
+            total = zero
+            for j in range(i * n_bins, (i + 1) * n_bins):
+                total += slopes[j] * kept[j]
+            found[i] = total
 
 
 KIND = Kind(forward, backward, kept_bytes=one_each)
