@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import machine
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MOST_ROWS = 5_000
 REST = 0.3  # seconds before each fit, in which other libraries' threads fall asleep
@@ -260,6 +262,7 @@ def measure(source: Source, seed: int, names: list[str]) -> list[dict[str, Any]]
             "table": source.item, "split": seed, "model": name, "rows": len(part.train[1]),
             "is_classes": part.is_classes, "is_judging": source.is_judging,
             "error": error(part, answers), "seconds": time.process_time() - begun,
+            "machine": machine.kind_of(machine.record()),
         })  # fmt: skip
     return found
 

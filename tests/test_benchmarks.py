@@ -38,6 +38,8 @@ from benchmarks import (
     run,
     sparse,
     sweep,
+    tables,
+    tables_page,
     threads,
     training,
 )
@@ -159,6 +161,29 @@ def test_the_stored_page_is_what_the_stored_figures_say() -> None:
         goals = section.partition("### Goals of our own")[2]
         missed = [row for row in results.rows(kind) if row.status == rows.MISSED]
         assert goals.count("\n| ") == (len(missed) + 2 if missed else 0)
+
+
+def test_the_stored_page_of_tables_is_what_the_stored_figures_say() -> None:
+    lines = tables_page.read([tables_page.PAGE.with_suffix(".jsonl")])
+    assert tables_page.PAGE.read_text(encoding="utf-8") == tables_page.page(lines)
+
+
+def test_ranks_go_by_tables_that_all_models_have() -> None:
+    def line(table: str, model: str, error: float, split: int = 0) -> dict[str, Any]:
+        return {
+            "table": table, "split": split, "model": model, "error": error, "seconds": 2.0,
+            "rows": 9, "is_classes": True, "is_judging": table == "b", "machine": "one",
+        }  # fmt: skip
+
+    lines = [
+        line("a", "x", 0.1), line("a", "x", 0.5, 1), line("a", "y", 0.2), line("a", "y", 0.2, 1),
+        line("b", "x", 0.1), line("b", "y", 0.3), line("c", "x", 0.9),
+    ]  # fmt: skip
+    found = tables.ranks(lines)
+    assert found == {"x": (1.5, 2.0), "y": (1.5, 2.0)}
+    text = tables_page.page(lines)
+    assert "| x | 1.50 | 2.00 | 1.00 | 2.0 |" in text
+    assert "| a, log-loss, 9 rows, 2 splits | 0.3000 (2.0) | **0.2000** (2.0) |" in text
 
 
 def test_curves_parameters_outputs_and_bits_can_differ() -> None:
