@@ -96,23 +96,12 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 # Pages without others below or beside them need no navigation of a section.
-LONE = [
-    "index",
-    "get-started",
-    "scikit-learn",
-    "reliability",
-    "benchmarks/results",
-    "benchmarks/tables",
-]
+RESULTS = ["benchmarks/results", "benchmarks/tables"]
+LONE = ["index", "get-started", "scikit-learn", "reliability", *RESULTS]
 html_sidebars = {page: [] for page in LONE}
 # Their lines of code and tables need the width more than a list of headings does.
 SCRIPTS = [path for name in GALLERIES for path in (HERE / "gallery" / name).glob("plot_*.py")]
-WIDE = [
-    "index",
-    "benchmarks/results",
-    "benchmarks/tables",
-    *(f"{path.parent.name}/{path.stem}" for path in SCRIPTS),
-]
+WIDE = ["index", *RESULTS, *(f"{path.parent.name}/{path.stem}" for path in SCRIPTS)]
 toc_object_entries_show_parents = "hide"
 html_favicon = "_static/logo.svg"
 html_js_files = ["access.js"]
