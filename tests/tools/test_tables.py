@@ -223,6 +223,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize(("options", "text"), REFUSED)
 def test_options_that_are_refused(
     run: Run, prices: Path, options: tuple[str, ...], text: str, monkeypatch: pytest.MonkeyPatch
@@ -247,6 +248,7 @@ TABLES: list[tuple[str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize(("content", "text"), TABLES)
 def test_tables_that_are_refused(run: Run, tmp_path: Path, content: str, text: str) -> None:
     (path := tmp_path / "t.csv").write_text(content)
@@ -255,11 +257,12 @@ def test_tables_that_are_refused(run: Run, tmp_path: Path, content: str, text: s
     assert done.err.startswith(f"fastmlp: {path}: {text[:60]}")
 
 
+@pytest.mark.nojit
 def test_dates_that_are_not_iso_stay_text(run: Run, prices: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(prices)
     frame["built"] = pd.to_datetime(frame["built"]).dt.strftime("%d.%m.%Y")
     frame.to_csv(prices, index=False)
-    done = trained(run, "--data", prices, "--target", "price")
+    done = trained(run, "--data", prices, "--target", "price", "--epochs", "1", *ONE)
     assert "note  'built' is read as text; to have dates, write them as 2026-01-31" in done.out
 
 
