@@ -55,6 +55,7 @@ def trained(run: Run, *arguments: str | Path) -> Done:
     return done
 
 
+@pytest.mark.nojit
 def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path: Path) -> None:
     saved, figures = tmp_path / "m.safetensors", tmp_path / "f.json"
     done = trained(
