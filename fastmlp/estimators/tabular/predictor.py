@@ -44,7 +44,8 @@ class TablePredictor:
     >>> rng = np.random.default_rng(0)
     >>> table = {"size": rng.uniform(20, 200, 300), "town": rng.choice(["Bonn", "Ulm"], 300)}
     >>> y = table["size"] * np.where(table["town"] == "Ulm", 9.0, 12.0)
-    >>> predict = TabularRegressor(max_iter=32, random_state=0).fit(table, y).compile_predictor()
+    >>> model = TabularRegressor(max_iter=128, random_state=0).fit(table, y)
+    >>> predict = model.compile_predictor()
     >>> bool(700 < predict({"size": 100, "town": "Ulm"}) < 1100)
     True
     """
