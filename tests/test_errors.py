@@ -1764,10 +1764,20 @@ def file_rows() -> Iterator[Row]:
         ),
     )
     yield Row(
+        "classes that no training row of a network has",
+        InputError,
+        "--target: expected each of 18 classes among the training rows, got 6 without any; "
+        "add rows, drop rare classes or choose a loss for numbers",
+        lambda s: s.command(
+            *("train", "--recipe", "none", "--target", "b", "--data"),
+            s.table("a,b\n" + "".join(f"{i},name {i}\n" for i in range(18))),
+        ),
+    )
+    yield Row(
         "classes that no training row has",
         InputError,
-        "--target: expected each of 18 classes among the training rows, got 3 without any; "
-        "add rows, drop rare classes or choose a loss for numbers",
+        "--target: expected each of 18 classes among the training rows, got 15; "
+        "add rows, or drop rare classes",
         lambda s: s.command(
             *("train", "--target", "b", "--data"),
             s.table("a,b\n" + "".join(f"{i},name {i}\n" for i in range(18))),
@@ -3471,6 +3481,11 @@ def tabular_rows() -> Iterator[Row]:
         fitted(kind).save(path)
         return path
 
+    def of_array(s: Setting) -> str:
+        model = TabularRegressor(**few).fit(np.arange(24.0).reshape(12, 2), labels)
+        model.save(path := s.folder / "array.safetensors")
+        return str(path)
+
     def in_folds(s: Setting) -> Any:
         data = Dataset(s.X, s.y, "rows")
         parts = heldout.parts_of(data, None, 0.25, 0)
@@ -3548,6 +3563,19 @@ def tabular_rows() -> Iterator[Row]:
          "{folder}/table.safetensors: expected a model that fastmlp knows, got 'TabularTree'; "
          "update fastmlp",
          lambda s: s.command("predict", str(later(s)), "--data", s.table("a,b\n1,x\n"))),
+        ("targets of another kind than a table's model", InputError,
+         "--target: expected 1 number for each row, got 1 column of text; name others",
+         lambda s: s.command("evaluate", str(of_table(s, TabularRegressor)), "--target", "y",
+                             "--data", s.table("a,b,y\n1,x,u\n2,y,v\n"))),
+        ("a command for a model of an array", InputError,
+         "{folder}/array.safetensors: expected a model of named columns, got one of an array; "
+         "use Python",
+         lambda s: s.command("predict", of_array(s), "--data", s.table("a,b\n1,2\n"))),
+        ("a metric that does not suit the labels", InputError,
+         "--data: expected a table and a metric that suit each other, got pos_label=1 is not a "
+         "valid label: It should be one of ['x' 'y']; change one of them",
+         lambda s: s.command("train", "--metric", "f1", "--epochs", "1", "--hidden", "2", "--quiet",
+                             "--target", "b", "--data", s.table("a,b\n" + "1,x\n2,y\n" * 20))),
         ("a command for a table's model on digits", InputError,
          "--data: expected a table with the columns of training, got 'digits'; "
          "pass CSV or Parquet",

@@ -58,8 +58,9 @@ class Training(NamedTuple):
 
     Attributes
     ----------
-    kinds : dict of str to {"numbers", "texts", "times", "nothing"}
-        The kind of each column, by name.
+    kinds : dict of str to {"numbers", "texts", "times", "truth", "nothing"}
+        The kind of each column, by name; "truth" for texts that are True and False, however a file
+        spells them.
     has_text_labels : bool
         Whether the target is text even where all of it looks like numbers.
     """
@@ -143,8 +144,6 @@ def _with_kinds(
     table: Table, names: Sequence[str], kinds: Mapping[str, str] | None, notes: list[str]
 ) -> pd.DataFrame:
     """The named columns, read as in training or, before that, as what they look like."""
-    from pandas.api.types import is_bool_dtype
-
     frame = table.frame[list(names)].copy()
     texts = dict(text_columns(frame))
     for name in names:
@@ -153,8 +152,8 @@ def _with_kinds(
         elif kinds is not None and kinds[name] == TIMES and name in texts:
             frame[name] = _dates(table, name)
         elif kinds is not None and kinds[name] == TEXTS and table.csv_options is not None:
-            # "007" reads as a number unless another row has a letter; but "true" is a truth value.
-            frame[name] = frame[name] if is_bool_dtype(frame[name]) else table.categories(name)
+            # "007" reads as a number unless another row has a letter.
+            frame[name] = table.categories(name)
     return frame
 
 

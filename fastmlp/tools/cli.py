@@ -244,7 +244,7 @@ def _add_steps(fit: Any) -> None:
         metavar="NAME",
         help=_choices(SCHEDULES.names, "linear, down to 0"),
     )
-    fit.add_argument("--epochs", type=int, metavar="N", help="(default 60; a recipe's 256)")
+    fit.add_argument("--epochs", type=int, metavar="N", help="(default 60; or the recipe's)")
     fit.add_argument("--batch-size", type=int, metavar="N", help="(default 32; a recipe's 256)")
     fit.add_argument(
         "--weight-decay",

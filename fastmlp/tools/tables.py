@@ -50,6 +50,7 @@ _RANGES: dict[str, dict[str, Any]] = {
     "dropout": {"low": 0, "high": 1, "high_open": True},
     "weight_decay": {"low": 0},
 }
+_TRUTH = {"False", "True"}
 _LEAST = np.finfo(np.float32).tiny  # so that the log-loss stays finite
 
 
@@ -118,7 +119,13 @@ def _show_rows_of(table: MixedTable, parts: Parts, show: Show) -> None:
 def _weights(options: argparse.Namespace, y: np.ndarray, parts: Parts) -> Any:
     """Weights of the training rows by their class, after checking that they have every class."""
     loss = command_options.loss_for(None, y)
-    command_options.check_classes(loss, y, y[parts.train])
+    if loss.task == "classes":
+        n_classes, n_learnt = (np.unique(labels).size for labels in (y, y[parts.train]))
+        if n_learnt < max(n_classes, 2):
+            raise InputError(
+                "--target", f"each of {max(n_classes, 2)} classes among the training rows",
+                f"{n_learnt}", "add rows, or drop rare classes",
+            )  # fmt: skip
     return command_options.class_weights(options.class_weight, loss, y[parts.train])
 
 
@@ -128,7 +135,15 @@ def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
     started, compiled = time.perf_counter(), compile_seconds()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training interrupted")  # the report says so
-        model.fit(X.iloc[parts.train], y[parts.train], weights, **held_out)
+        try:
+            model.fit(X.iloc[parts.train], y[parts.train], weights, **held_out)
+        except (InputError, FileError):
+            raise
+        except ValueError as error:  # of scikit-learn, such as a scorer's
+            raise InputError(
+                "--data", "a table and a metric that suit each other",
+                " ".join(str(error).split()), "change one of them",
+            ) from error  # fmt: skip
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled
     return _Result(model, _figures(model, X.iloc[parts.test], y[parts.test]), seconds, compiled)
@@ -137,7 +152,10 @@ def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
 def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
     """Accuracy and log-loss for classes; root mean squared error and R^2 for numbers."""
     if isinstance(model, TabularRegressor):
-        return {**reports.numeric_figures(model.predict(X), y), "test_r2": model.score(X, y)}
+        predicted = model.predict(X)
+        if predicted.shape != y.shape:  # several quantiles: judge the middle one
+            predicted = predicted[:, predicted.shape[1] // 2]
+        return {**reports.numeric_figures(predicted, y), "test_r2": model.score(X, y)}
     proba = model.predict_proba(X)
     labels = model.classes_[np.argmax(proba, axis=1)]
     likely = proba[np.arange(len(y)), label_numbers("--data", y, model.classes_)]
@@ -147,10 +165,11 @@ def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
 
 def _report(options: argparse.Namespace, result: _Result) -> list[tuple[str, str]]:
     model = result.model
-    first, history = model.networks_[0], model.histories_[0]
+    first = model.networks_[0]
     n = len(model.networks_)
     networks = "" if n == 1 else f"{n} networks of "
-    ended = history.stopped if history.stopped == "interrupted" else ""
+    stopped = [history.stopped for history in model.histories_]
+    ended = "interrupted" if "interrupted" in stopped else ""
     epochs = counted(model.n_iter_, "epoch")
     return [
         ("recipe", f"{model.recipe}, {networks}{first.params.size:,} parameters"),
@@ -208,8 +227,24 @@ def _training(model: Any, options: argparse.Namespace) -> Training:
         )  # fmt: skip
     plans, names = model.preparation_.plans, model.preparation_.names
     classes = getattr(model, "classes_", np.zeros(0))
-    kinds = {name: plan.kind for name, plan in zip(names, plans, strict=True)}
+    if names is None:
+        raise InputError(options.model, "a model of named columns", "one of an array", "use Python")
+    kinds = {
+        name: "truth" if plan.levels and {*plan.levels} <= _TRUTH else plan.kind
+        for name, plan in zip(names, plans, strict=True)
+    }
     return Training(kinds, classes.dtype.kind in "UOT")
+
+
+def _check_targets(model: Any, y: np.ndarray) -> None:
+    """Refuse targets of another kind than the model's."""
+    n_targets = 1 if y.ndim == 1 else y.shape[1]
+    is_numbers = isinstance(model, TabularRegressor)
+    wanted = model.n_outputs_ if is_numbers else 1
+    if n_targets != wanted or (is_numbers and y.dtype.kind not in "biuf"):
+        kind = "number" if is_numbers else "label"
+        got = counted(n_targets, "column") + ("" if y.dtype.kind in "biuf" else " of text")
+        raise InputError("--target", counted(wanted, kind) + " for each row", got, "name others")
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -226,6 +261,7 @@ def evaluate(options: argparse.Namespace) -> int:
         model.prepare(table.frame), table.y, table.name, target_name=table.target_name,
         notes=table.notes,
     )  # fmt: skip
+    _check_targets(model, table.y)
     chosen = heldout.choose(network, data, options.rows)
     figures = _figures(model, table.frame.iloc[chosen.rows], data.y[chosen.rows])
     reports.show_evaluation(options.json, data, chosen, figures, show)

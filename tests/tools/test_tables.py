@@ -332,6 +332,26 @@ def test_rows_of_a_model_trained_in_folds(run: Run, labels: Path, tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("gaps", [(True, False), (False, True)])
+def test_truth_is_truth_with_gaps_and_without(
+    run: Run, tmp_path: Path, gaps: tuple[bool, bool]
+) -> None:
+    saved, answers = tmp_path / "m.safetensors", []
+    truth = np.where(np.arange(40) % 3 == 0, "TRUE", "false").astype(object)
+    for has_gaps in gaps:
+        column = truth.copy()
+        if has_gaps:
+            column[5::7] = ""
+        table = pd.DataFrame({"t": column, "x": np.arange(40) % 5, "y": (truth == "TRUE") + 0.5})
+        table.to_csv(path := tmp_path / f"{has_gaps}.csv", index=False)
+        if not saved.exists():
+            trained(run, "--data", path, "--target", "y", "--save", saved)
+        answers.append(run("predict", saved, "--data", path).table()["prediction"].to_numpy())
+    known = np.ones(40, bool)
+    known[5::7] = False
+    np.testing.assert_allclose(answers[0][known], answers[1][known], rtol=1e-6)
+
+
 def test_unseen_labels_are_refused(run: Run, labels: Path, tmp_path: Path) -> None:
     saved = tmp_path / "m.safetensors"
     trained(run, "--data", labels, "--target", "cheap", "--save", saved)
