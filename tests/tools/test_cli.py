@@ -797,9 +797,12 @@ def test_train_refuses_classes_that_only_test_rows_have(refuse: Any, tmp_path: P
     kind[int(split.X_test[0, 0])] = "rare"
     path = as_csv(tmp_path / "rare.csv", ("row",), row[:, None], kind=kind)
     assert "rare" not in held_out(path, "kind")[0].y_train
+    start = "fastmlp: --target: expected each of 3 classes among the training rows, got "
     assert refuse("train", "--data", path, "--target", "kind") == (
-        "fastmlp: --target: expected each of 3 classes among the training rows, "
-        "got 1 without any; add rows, drop rare classes or choose a loss for numbers"
+        f"{start}2; add rows, or drop rare classes"
+    )
+    assert refuse("train", "--recipe", "none", "--data", path, "--target", "kind") == (
+        f"{start}1 without any; add rows, drop rare classes or choose a loss for numbers"
     )
 
 
