@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from .tables import ranks
@@ -79,7 +80,7 @@ def _errors(lines: Lines) -> str:
         n_splits = len({line["split"] for line in here})
         means = {
             model: [
-                sum(line[key] for line in here if line["model"] == model) / n_splits
+                fmean(line[key] for line in here if line["model"] == model)
                 for key in ("error", "seconds")
             ]
             for model in _models(here)
