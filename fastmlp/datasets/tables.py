@@ -28,6 +28,7 @@ from .reading import (
     read,
     read_parquet,
     reading,
+    refuse_empty,
     table_suffix,
 )
 from .target import (
@@ -260,13 +261,9 @@ def _feature_matrix(
     table: Table, names: Sequence[str], dtype: str, targets: Sequence[str] = ()
 ) -> np.ndarray:
     """The named columns as a finite matrix; one error lists all columns that are not numbers."""
-    file, frame = table.file, table.frame
-    if not names:
-        raise InputError(str(file), "a feature column", "only the target", "add features")
-    if frame.empty:
-        raise InputError(str(file), "at least one row", "none", "add rows below the header")
+    refuse_empty(table, names)
     _refuse_problems(table, names, targets)
-    X = np.empty((len(frame), len(names)), dtype)
+    X = np.empty((len(table.frame), len(names)), dtype)
     for j, name in enumerate(names):
         X[:, j] = numbers_of(table, name, f"the feature column {name!r}", dtype)
     return X
@@ -298,6 +295,7 @@ def _refuse_problems(table: Table, names: Sequence[str], targets: Sequence[str])
 
 
 def name_of(file: Path) -> str:
+    """A table's name for reports: the file's, without its suffix."""
     return file.name[: -len(table_suffix(file) or "")]
 
 

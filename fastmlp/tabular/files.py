@@ -15,7 +15,7 @@ import numpy as np
 
 from ..datasets.columns import looks_like_dates, row_of_text
 from ..datasets.dialect import Dialect
-from ..datasets.reading import Table, check_file, read, text_columns
+from ..datasets.reading import Table, check_file, read, refuse_empty, text_columns
 from ..datasets.tables import name_of
 from ..datasets.target import refuse_numbers_as_text, targets_and_features, targets_of
 from ..errors import InputError
@@ -24,8 +24,6 @@ from .frames import TEXTS, TIMES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_ISO = "ISO8601"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +128,7 @@ def _frame(
     table: Table, features: Sequence[str], training: Training | None
 ) -> tuple[pd.DataFrame, list[str]]:
     """The features, read as in training or as what they look like, and notes about them."""
-    file = str(table.file)
-    if not features:
-        raise InputError(file, "a feature column", "only the target", "add features")
-    if table.frame.empty:
-        raise InputError(file, "at least one row", "none", "add rows below the header")
+    refuse_empty(table, features)
     notes = list(table.found)
     kinds = None if training is None else training.kinds
     return _with_kinds(table, features, kinds, notes), notes
@@ -158,8 +152,7 @@ def _with_kinds(
 
 
 def _text_or_dates(table: Table, name: str, cells: list[str], notes: list[str]) -> pd.Series:
-    import pandas
-
+    """A column of text, or of the dates that it holds."""
     column = table.frame[name]
     if not looks_like_dates(cells):
         refuse_numbers_as_text(table, column, f"the column {name!r}")
@@ -168,17 +161,23 @@ def _text_or_dates(table: Table, name: str, cells: list[str], notes: list[str]) 
             notes.append(f"{name!r} is read as text, because row {row} is not a number")
         return column
     try:
-        return pandas.to_datetime(column, format=_ISO, utc=True).dt.tz_localize(None)
+        return _from_iso(column)
     except ValueError:
         notes.append(f"{name!r} is read as text; to have dates, write them as 2026-01-31")
         return column
 
 
-def _dates(table: Table, name: str) -> pd.Series:
+def _from_iso(column: pd.Series) -> pd.Series:
+    """Texts as times, in UTC without a time zone."""
     import pandas
 
+    return pandas.to_datetime(column, format="ISO8601", utc=True).dt.tz_localize(None)
+
+
+def _dates(table: Table, name: str) -> pd.Series:
+    """A column of text as dates, which it was in training."""
     try:
-        return pandas.to_datetime(table.frame[name], format=_ISO, utc=True).dt.tz_localize(None)
+        return _from_iso(table.frame[name])
     except ValueError:
         raise InputError(
             str(table.file), f"dates in the column {name!r}, as in training", "other text",

@@ -162,7 +162,7 @@ def _periodic(_: np.ndarray) -> tuple[list[Layer], dict[str, Factor]]:
 
 
 def _piecewise(X: np.ndarray) -> tuple[list[Layer], dict[str, Factor]]:
-    """Piecewise linear functions of the number, with as many rows of training in each piece."""
+    """Piecewise linear functions of the number, with about equally many rows in each piece."""
     span = 1 / math.sqrt(_N_BINS)
     layers: list[Layer] = [
         PiecewiseLinear(quantile_edges(X, _N_BINS)),

@@ -99,8 +99,13 @@ class ColumnPlan:
     def __post_init__(self) -> None:
         self.parts, self.levels = tuple(self.parts), tuple(self.levels)
         self.lookup = {level: number for number, level in enumerate(self.levels, 1)}
-        if self.levels and set(self.levels) <= set(_TRUTH):  # which come as 0 and 1, too
+        if self.is_truth:  # which comes as 0 and 1, too
             self.lookup |= {f"{_TRUTH[name]}": number for name, number in self.lookup.items()}
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether its categories are True and False."""
+        return bool(self.levels) and set(self.levels) <= set(_TRUTH)
 
     def numbers(self, column: Column) -> list[np.ndarray]:
         """Columns of numbers, with nan."""

@@ -207,7 +207,7 @@ def _add_network(network: Any) -> None:
         "--dropout",
         type=float,
         metavar="RATE",
-        help="fraction of the hidden units dropped in training (default 0)",
+        help="fraction of the hidden units dropped in training (default 0; or the recipe's)",
     )
     network.add_argument(
         "--dtype",

@@ -27,7 +27,7 @@ _DEFAULT_RATES = {"sgd": 0.1, "adagrad": 0.03}
 _DEFAULT_RATE = 0.002
 _TEST_PART = 0.15
 # What a network of one's own has unless an option says otherwise.
-NETWORK_DEFAULTS: dict[str, Any] = {
+_NETWORK_DEFAULTS: dict[str, Any] = {
     "hidden": "256",
     "activation": "relu",
     "dropout": 0.0,
@@ -78,7 +78,7 @@ def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
 def of_network(options: argparse.Namespace) -> argparse.Namespace:
     """The options of a network of one's own, with defaults for those that were not given."""
     given = {name: value for name, value in vars(options).items() if value is not None}
-    return argparse.Namespace(**{**vars(options), **NETWORK_DEFAULTS, **given})
+    return argparse.Namespace(**{**vars(options), **_NETWORK_DEFAULTS, **given})
 
 
 def test_part(options: argparse.Namespace, data: datasets.Dataset | None) -> float:

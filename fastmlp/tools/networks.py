@@ -52,10 +52,7 @@ def train(options: argparse.Namespace) -> int:
     optimizer = command_options.optimizer_for(options)
     best = _stopping(options.early_stopping)
     prepared, finish, is_scaled = _standardized(network, split, data)
-    show(
-        f"{data.name}: {len(split.X_train)} training, {len(split.X_val)} validation and "
-        f"{len(split.X_test)} test rows of {counted(data.X.shape[1], 'column')}"
-    )
+    reports.show_parts(data.name, parts, data.y, data.X.shape[1], show)
     notes = list(data.notes)
     if wide and options.dtype is None:
         notes.append(f"computed in float64, whose digits are needed for {', '.join(wide)}")
@@ -185,10 +182,8 @@ def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, f
     loss, score = network.evaluate(X, y)
     if network.loss.task != "regression":
         return {"test_accuracy": score, "test_loss": loss}
-    predicted, true = network.predict(X), np.asarray(y, np.float64)
-    if predicted.shape != true.shape:  # several quantiles: judge the middle one
-        predicted = predicted[:, predicted.shape[1] // 2]
-    return {**reports.numeric_figures(predicted, true), "test_r2": score, "test_loss": loss}
+    figures = reports.numeric_figures(network.predict(X), y)
+    return {**figures, "test_r2": score, "test_loss": loss}
 
 
 def _print_report(result: _Result, show: Show) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets import Dataset
+from ..datasets.dataset import Parts
 from ..errors import InputError, counted
 from ..io import serialization
 from ..io.files import checked_path, replacing
@@ -44,6 +45,14 @@ def show_notes(notes: Sequence[str], show: Show) -> None:
     show_rows((("note", note) for note in notes), show)
 
 
+def show_parts(name: str, parts: Parts, y: np.ndarray, n_columns: int, show: Show) -> None:
+    """Print how many rows each part of some data has; no validation part is not mentioned."""
+    n_train, n_val, n_test = (len(y[rows]) for rows in parts)
+    held_out = f"{n_val} validation and " if n_val else ""
+    rows = f"{n_train} training, {held_out}{n_test} test rows"
+    show(f"{name}: {rows} of {counted(n_columns, 'column')}")
+
+
 def figure_rows(figures: Mapping[str, float]) -> list[tuple[str, str]]:
     """How good a model is on the test rows, for `show_rows`."""
     return [
@@ -54,8 +63,11 @@ def figure_rows(figures: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def numeric_figures(predicted: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Root mean squared error of numbers."""
-    return {"test_rmse": float(np.sqrt(np.mean((predicted - np.asarray(y, np.float64)) ** 2)))}
+    """Root mean squared error of numbers or, of several quantiles, of the middle one."""
+    true = np.asarray(y, np.float64)
+    if predicted.shape != true.shape:
+        predicted = predicted[:, predicted.shape[1] // 2]
+    return {"test_rmse": float(np.sqrt(np.mean((predicted - true) ** 2)))}
 
 
 def duration(epochs: str, seconds: float, compiled: float, ended: str = "") -> str:

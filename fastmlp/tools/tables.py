@@ -41,8 +41,6 @@ _PARAMETERS = {
     "time_limit": "time_limit",
     "n_threads": "threads",
 }
-
-
 _LEAST_NUMBERS = {"max_iter": 1, "batch_size": 1, "n_members": 1, "n_folds": 2, "n_threads": 1}
 _RANGES: dict[str, dict[str, Any]] = {
     "learning_rate_init": {"low": 0, "low_open": True},
@@ -50,7 +48,6 @@ _RANGES: dict[str, dict[str, Any]] = {
     "dropout": {"low": 0, "high": 1, "high_open": True},
     "weight_decay": {"low": 0},
 }
-_TRUTH = {"False", "True"}
 _LEAST = np.finfo(np.float32).tiny  # so that the log-loss stays finite
 
 
@@ -77,43 +74,39 @@ def train(options: argparse.Namespace) -> int:
     parts = heldout.parts_of(rows, options.validation, test, options.seed)
     model = _estimator(options, table.y)
     weights = _weights(options, table.y, parts)
-    _show_rows_of(table, parts, show)
+    reports.show_parts(table.name, parts, table.y, table.frame.shape[1], show)
+    reports.show_notes(table.notes, show)
     result = _fit(model, table, parts, weights)
-    data = datasets.Dataset(
-        model.prepare(table.frame), table.y, table.name, target_name=table.target_name
-    )
+    data = _prepared(model, table)
     model.networks_[0].trained_on = heldout.description(data, parts, options, test)
     reports.show_rows(_report(options, result), show)
     _write_outputs(options, result, table, parts, show)
     return 0
 
 
+def _prepared(model: Any, table: MixedTable) -> datasets.Dataset:
+    """The rows as the networks get them, by which a file knows its data again."""
+    return datasets.Dataset(
+        model.prepare(table.frame), table.y, table.name, target_name=table.target_name,
+        notes=table.notes,
+    )  # fmt: skip
+
+
 def _estimator(options: argparse.Namespace, y: np.ndarray) -> Any:
     """The estimator for these targets, with the parameters that the options name."""
     given = {name: getattr(options, option) for name, option in _PARAMETERS.items()}
     given = {name: value for name, value in given.items() if value is not None}
-    for name, least in _LEAST_NUMBERS.items():
-        if name in given:
-            option = f"--{_PARAMETERS[name].replace('_', '-')}"
-            checks.whole_number(option, "it", given[name], least)
-    for name, limits in _RANGES.items():
-        if name in given:
-            option = f"--{_PARAMETERS[name].replace('_', '-')}"
-            checks.number(option, "it", given[name], **limits)
+    for name, value in given.items():
+        option = f"--{_PARAMETERS[name].replace('_', '-')}"
+        if name in _LEAST_NUMBERS:
+            checks.whole_number(option, "it", value, _LEAST_NUMBERS[name])
+        elif name in _RANGES:
+            checks.number(option, "it", value, **_RANGES[name])
     if "hidden_layer_sizes" in given:
         given["hidden_layer_sizes"] = command_options.sizes(given["hidden_layer_sizes"])
     is_classes = command_options.loss_for(None, y).task == "classes"
     kind = TabularClassifier if is_classes else TabularRegressor
     return kind(random_state=options.seed, verbose=not options.quiet, **given)
-
-
-def _show_rows_of(table: MixedTable, parts: Parts, show: Show) -> None:
-    n_test = len(table.y[parts.test])
-    held = f"{len(parts.val)} validation and " if len(parts.val) else ""
-    n_columns = counted(table.frame.shape[1], "column")
-    rows = f"{len(parts.train)} training, {held}{n_test} test rows"
-    show(f"{table.name}: {rows} of {n_columns}")
-    reports.show_notes(table.notes, show)
 
 
 def _weights(options: argparse.Namespace, y: np.ndarray, parts: Parts) -> Any:
@@ -137,7 +130,7 @@ def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
         warnings.filterwarnings("ignore", "Training interrupted")  # the report says so
         try:
             model.fit(X.iloc[parts.train], y[parts.train], weights, **held_out)
-        except (InputError, FileError):
+        except InputError:
             raise
         except ValueError as error:  # of scikit-learn, such as a scorer's
             raise InputError(
@@ -152,10 +145,7 @@ def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
 def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
     """Accuracy and log-loss for classes; root mean squared error and R^2 for numbers."""
     if isinstance(model, TabularRegressor):
-        predicted = model.predict(X)
-        if predicted.shape != y.shape:  # several quantiles: judge the middle one
-            predicted = predicted[:, predicted.shape[1] // 2]
-        return {**reports.numeric_figures(predicted, y), "test_r2": model.score(X, y)}
+        return {**reports.numeric_figures(model.predict(X), y), "test_r2": model.score(X, y)}
     proba = model.predict_proba(X)
     labels = model.classes_[np.argmax(proba, axis=1)]
     likely = proba[np.arange(len(y)), label_numbers("--data", y, model.classes_)]
@@ -230,7 +220,7 @@ def _training(model: Any, options: argparse.Namespace) -> Training:
     if names is None:
         raise InputError(options.model, "a model of named columns", "one of an array", "use Python")
     kinds = {
-        name: "truth" if plan.levels and {*plan.levels} <= _TRUTH else plan.kind
+        name: "truth" if plan.is_truth else plan.kind
         for name, plan in zip(names, plans, strict=True)
     }
     return Training(kinds, classes.dtype.kind in "UOT")
@@ -257,10 +247,7 @@ def evaluate(options: argparse.Namespace) -> int:
     target = heldout.target_of(network) if target is None else target
     written, training = command_options.table_options(options), _training(model, options)
     table = load_mixed(options.data, target, training=training, **written)
-    data = datasets.Dataset(
-        model.prepare(table.frame), table.y, table.name, target_name=table.target_name,
-        notes=table.notes,
-    )  # fmt: skip
+    data = _prepared(model, table)
     _check_targets(model, table.y)
     chosen = heldout.choose(network, data, options.rows)
     figures = _figures(model, table.frame.iloc[chosen.rows], data.y[chosen.rows])

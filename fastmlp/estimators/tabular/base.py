@@ -44,7 +44,7 @@ from .training import Data, One, Options, epochs_within, train
 from .units import Units
 
 _WHOLE = Interval(Integral, 1, None, closed="left")
-_USUAL_FOLDS, _LEAST_TO_FOLD = 4, 20
+_USUAL_FOLDS, _LEAST_TO_FOLD = 4, 20  # folds, and the rows that they need
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -194,10 +194,8 @@ class BaseTabular(BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Any:
         started, where = time.perf_counter(), f"{type(self).__name__}.fit"
-        recipe, metric = (
-            recipe_of(where, self.recipe),
-            metric_of(where, self._metric(), self._metrics),
-        )
+        recipe = recipe_of(where, self.recipe)
+        metric = metric_of(where, self._metric(), self._metrics)
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -314,17 +312,19 @@ class BaseTabular(BaseEstimator):
     def _folds(self, where: str, targets: np.ndarray, given: Any) -> int | None:
         """Number of folds, or None for a single split."""
         n = len(targets)
+        if self.n_folds is None:
+            return None
         if self.n_folds == AUTO:
             labels = self._labels(targets)
             rarest = n if labels is None else int(np.bincount(labels).min())
             is_enough = given is None and rarest >= _USUAL_FOLDS and n >= _LEAST_TO_FOLD
             return _USUAL_FOLDS if is_enough else None
-        if self.n_folds is None or self.n_folds <= n:
-            return None if self.n_folds is None else int(self.n_folds)
-        raise InputError(
-            where, f"at least {counted(self.n_folds, 'row')}, one for each fold", f"{n}",
-            "pass fewer n_folds",
-        )  # fmt: skip
+        if self.n_folds > n:
+            raise InputError(
+                where, f"at least {counted(self.n_folds, 'row')}, one for each fold", f"{n}",
+                "pass fewer n_folds",
+            )  # fmt: skip
+        return int(self.n_folds)
 
     def _splits(
         self, targets: np.ndarray, given: Any, random: np.random.RandomState

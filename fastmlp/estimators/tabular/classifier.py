@@ -21,6 +21,7 @@ from ...inputs.targets import TargetCoder, label_numbers
 from ...network import Network
 from ...nn import Dense
 from ...tabular.frames import is_missing
+from ...tabular.recipes import RECIPES
 from .. import class_weights
 from ..parameters import take
 from .base import CONSTRAINTS, BaseTabular, Split
@@ -164,7 +165,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _smoothing(self, metric: Metric) -> float:
         if self.label_smoothing != "auto":
             return float(self.label_smoothing)
-        return 0.0 if metric.by_probability else 0.1
+        return 0.0 if metric.by_probability else RECIPES[self.recipe].label_smoothing
 
     def _units(self) -> Units:
         return Probabilities()

@@ -24,8 +24,8 @@ dropout, weight_decay : float, optional
     In the first half of training; by default the recipe's.
 number_embedding : {"auto", "periodic", "piecewise"} or None, default "auto"
     What the network gets of each number beside the number itself: functions of learned cosines,
-    piecewise linear functions with as many training rows in each piece, or nothing; "auto" is the
-    recipe's.
+    piecewise linear functions with about equally many training rows in each piece, or nothing;
+    "auto" is what the recipe has.
 max_iter : int, optional
     Number of epochs; by default 192, or 256 of the published recipes.
 batch_size : int, optional
@@ -61,10 +61,11 @@ histories_ : list of History
 preparation_ : Preparation
     What was learnt about the columns.
 n_folds_ : int or None
-    Number of folds.
+    Number of folds; None for a single split.
 oof_ : ndarray of shape (n, ...)
-    With folds, the answers to the training rows by networks that have not seen them. What is
-    learnt about the columns, such as medians, is learnt from all rows.
+    With folds, the answers to the training rows by networks that were not trained on them. The
+    best epoch and the temperature were chosen by these rows, and what is learnt about the columns,
+    such as medians, is learnt from all.
 n_iter_ : int
     Number of epochs.
 n_features_in_ : int

@@ -195,7 +195,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Returns
         -------
         ndarray of shape (n,) or (n, n_targets)
-            Float64, within the range of the training targets.
+            Float64, within the range of the training targets. With several quantiles, a column for
+            each level of each target, in ascending order.
         """
         return self._mean_answers(self.prepare(X))
 
@@ -229,8 +230,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         all rows. Trained for several quantiles, intervals are as wide as the row demands: from one
         quantile to another, of the pair nearest to the coverage, and on both sides farther by the
         k-th smallest of the distances by which held-out targets were outside, which may be
-        negative. The best epoch was chosen by the same rows, so intervals are slightly too narrow;
-        `n_folds` makes up for that, as mean answers are better than those that these errors are of.
+        negative. The best epoch was chosen by the same rows, which makes intervals of a single
+        split slightly too narrow. Those of folds are slightly too wide, as the mean of all networks
+        is better than the one that has not seen a row, whose error counts.
         """
         check_is_fitted(self)
         where = f"{type(self).__name__}.predict_interval"
@@ -241,11 +243,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             half = half_width(where, self.errors_, coverage)
             return answers - half, answers + half
         levels = np.array(self._levels())
-        k = int(
-            np.argmin(
-                [abs(levels[-1 - k] - levels[k] - coverage) for k in range(len(self.errors_))]
-            )
-        )
+        covered = (levels[::-1] - levels)[: len(self.errors_)]  # by each pair, outermost first
+        k = int(np.argmin(np.abs(covered - coverage)))
         more = half_width(where, self.errors_[k], coverage)
         low, high = answers[:, k] - more, answers[:, -1 - k] + more
         middle = (low + high) / 2  # where they have met
