@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,25 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
 
 
 @pytest.mark.nojit
+def test_threads_load_code_one_after_the_other() -> None:
+    inside, most = 0, 0
+
+    def load() -> None:
+        nonlocal inside, most
+        with cache.compiling(None, ()):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
 def test_seconds_leave_the_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, judge = cache._CompileClock(), training.Run.judge
 

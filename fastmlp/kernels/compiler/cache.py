@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .numba_internals import KernelCache, cache_in_use, use_cache
+from .numba_internals import KernelCache, cache_in_use, global_compiler_lock, use_cache
 
 _OBJECTS_A_COLLECTION = 20_000
 
@@ -75,9 +75,12 @@ def cache_of(function: Callable[..., Any], suffix: str = "") -> KernelCache | No
 
 @contextlib.contextmanager
 def compiling(cache: KernelCache | None, signature: Any) -> Iterator[None]:
-    """A context for compiling or loading a function: timed, and one process at a time."""
+    """A context for compiling or loading a function: timed, one thread and process at a time.
+
+    numba takes its lock to compile, but not to load, which changes the same tables of types.
+    """
     turn = contextlib.nullcontext() if cache is None else cache.turn(signature)
-    with _CLOCK, turn, _rare_collections():
+    with _CLOCK, global_compiler_lock, turn, _rare_collections():
         yield
 
 
