@@ -87,6 +87,7 @@ from fastmlp import (
 from fastmlp.datasets import Dataset
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
+from fastmlp.estimators.quantiles import levels_of
 from fastmlp.estimators.tabular.metrics import metric_of
 from fastmlp.inputs.shared import SharedTable
 from fastmlp.inputs.tables import table_of
@@ -3762,6 +3763,10 @@ def tabular_rows() -> Iterator[Row]:
          "TabularClassifier.predict, column 'a': expected a column of numbers, as in "
          "training, got texts; convert the column",
          transforms({"a": ["x"], "b": ["y"]})),
+        ("a quantile twice", InputError,
+         "fit: expected different quantiles, at least one, got one of them twice; pass "
+         "[0.1, 0.9], say",
+         lambda s: levels_of("fit", [0.5, 0.5])),
         ("a recipe of an unknown name", InputError,
          "fit: expected recipe to be one of realmlp-piecewise, realmlp, realmlp-simple, "
          "got 'realmpl'; did you mean 'realmlp'?",
