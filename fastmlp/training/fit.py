@@ -5,11 +5,14 @@ What happens in the run is in `run`, and in `loop`, which the estimators share.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..distributed.ranks import Ranks, ranks_of
+from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
@@ -23,7 +26,7 @@ from ..model.body import Body, Plan
 from ..nn import Dense
 from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule, optimizer_of
-from .checkpoint import Checkpoint, Resumed
+from .checkpoint import Checkpoint, Resumed, fingerprint
 from .early_stopping import EarlyStopping
 from .history import History
 from .loop import Task
@@ -58,41 +61,73 @@ def fit(
     progress: bool,
     keep_finite: bool,
     gradient_accumulation_steps: int,
+    comm: Any,
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
-    where = "Network.fit"
+    where, ranks, undo = "Network.fit", ranks_of(comm), undoing(network)
     accumulate = gradient_accumulation_steps
-    epochs, batch_size, accumulate = _sizes(where, epochs, batch_size, accumulate, n_threads)
-    optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
-    if asked.stopping is not None and validation_data is None:
-        raise InputError(
-            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
-        )
-    compiles = can_compile(network.layers, network.loss, optimizer)
-    own_parts.check_trainable(network.layers)
-    # A network that is new has nothing to lose, so nan and infinities may show while it trains.
-    search = network.is_built or not compiles
-    samples, plan, coder = read(network, where, X, y, sample_weight, search)
-    validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
-    batch_size = min(batch_size, samples.X.shape[0])
-    accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
-    task = Task(
-        network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-        n_threads=n_threads, drop_last=drop_last,
-    )  # fmt: skip
-    if asked.averaging is not None:
-        asked.averaging.plan(where, epochs, task.steps_per_epoch)
-    if has_rule(optimizer):
-        optimizer.group_factors(plan.groups)
-    undo = undoing(network)
-    adopt(network, plan, coder)
-    resumed = _resumed(task, asked, epochs, shuffle)
+    try:
+        with contextlib.nullcontext() if ranks is None else ranks.together(where):
+            epochs, batch_size, accumulate = _sizes(
+                where, epochs, batch_size, accumulate, n_threads
+            )
+            optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
+            if asked.stopping is not None and validation_data is None:
+                raise InputError(
+                    where, "validation_data for an EarlyStopping", "none",
+                    "pass validation_data=(X, y)",
+                )  # fmt: skip
+            compiles = can_compile(network.layers, network.loss, optimizer)
+            own_parts.check_trainable(network.layers)
+            # A network that is new has nothing to lose, so nan may show while it trains.
+            search = network.is_built or not compiles or ranks is not None
+            samples, plan, coder = read(network, where, X, y, sample_weight, search)
+            validation = _validation(
+                where, coder, plan, network.dtype, network.layers, validation_data
+            )
+            batch_size = min(batch_size, samples.X.shape[0])
+            accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
+            task = Task(
+                network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
+                n_threads=n_threads, drop_last=drop_last, ranks=ranks,
+            )  # fmt: skip
+            if asked.averaging is not None:
+                asked.averaging.plan(where, epochs, task.steps_per_epoch)
+            if has_rule(optimizer):
+                optimizer.group_factors(plan.groups)
+            adopt(network, plan, coder)
+            if ranks is not None:
+                check_shareable(where, network, optimizer)
+            resumed = _resumed(task, asked, epochs, shuffle)
+    except InputError:
+        undo()
+        raise
+    if ranks is not None:
+        try:
+            _check_the_same(where, ranks, task, epochs, resumed)
+        except InputError:
+            undo()
+            raise
+        share(ranks, network)
     task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
     run = Run(
         task, epochs, shuffle, asked, resumed=resumed, compiles=compiles, keep_finite=keep_finite,
         progress=progress,
     )  # fmt: skip
-    return _result(where, run, undo, None if search else samples.X)
+    with contextlib.nullcontext() if ranks is None else ranks.or_abort():
+        return _result(where, run, undo, None if search else samples.X)
+
+
+def _check_the_same(
+    where: str, ranks: Ranks, task: Task, epochs: int, resumed: Resumed | None
+) -> None:
+    """Refuse processes that would not make the same steps, some of which would wait for ever."""
+    options = epochs, task.rows_per_step, task.drop_last
+    ranks.need_same(where, "options", options, "pass the same to all")
+    advice = "load the same data in the same order"
+    ranks.need_same(where, "samples", fingerprint(task.samples), advice)
+    step = 0 if resumed is None else resumed.step
+    ranks.need_same(where, "checkpoints", step, "use a folder that all of them can read")
 
 
 def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
