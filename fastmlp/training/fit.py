@@ -10,24 +10,27 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..datasets.stored import StoredTable
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
 from ..extending import own_parts
-from ..inputs import checks, columns
+from ..inputs import checks, columns, stored
 from ..inputs.categories import check_categories
 from ..inputs.samples import adopt, read, undoing
 from ..inputs.tables import WORTH_COMPRESSING, without_zeros
 from ..inputs.targets import Samples, TargetCoder
+from ..inputs.windows import Windows
 from ..model.body import Body, Plan
 from ..nn import Dense
 from ..optim.averaging import Averaging
 from ..optim.optimizers import has_rule, optimizer_of
-from .checkpoint import Checkpoint, Resumed
+from .checkpoint import Checkpoint, Resumed, fingerprint
 from .early_stopping import EarlyStopping
 from .history import History
 from .loop import Task
 from .run import Callbacks, Function, NotFinite, OnBatch, Run
+from .stored_run import StoredRun
 
 CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
@@ -72,13 +75,23 @@ def fit(
     own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
-    samples, plan, coder = read(network, where, X, y, sample_weight, search)
+    table = _stored(where, X, y, sample_weight, asked)
+    if table is None:
+        samples, plan, coder = read(network, where, X, y, sample_weight, search)
+        n_rows = int(samples.X.shape[0])
+    else:
+        table, plan, coder = stored.read(network, where, table)
+        n_rows = table.n_rows
     validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
-    batch_size = min(batch_size, samples.X.shape[0])
-    accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
+    batch_size = min(batch_size, n_rows)
+    accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
+    windows = None
+    if table is not None:
+        windows = Windows(table, network, plan.n_outputs, coder, batch_size * accumulate)
+        samples = windows.first
     task = Task(
         network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-        n_threads=n_threads, drop_last=drop_last,
+        n_threads=n_threads, drop_last=drop_last, n_stored=0 if table is None else n_rows,
     )  # fmt: skip
     if asked.averaging is not None:
         asked.averaging.plan(where, epochs, task.steps_per_epoch)
@@ -86,13 +99,27 @@ def fit(
         optimizer.group_factors(plan.groups)
     undo = undoing(network)
     adopt(network, plan, coder)
-    resumed = _resumed(task, asked, epochs, shuffle)
+    resumed = _resumed(task, asked, epochs, shuffle, table)
+    options = {"compiles": compiles, "keep_finite": keep_finite, "progress": progress}
+    if windows is not None:
+        run: Run = StoredRun(windows, task, epochs, shuffle, asked, resumed, **options)
+        return _result(where, run, undo, None)
     task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
-    run = Run(
-        task, epochs, shuffle, asked, resumed=resumed, compiles=compiles, keep_finite=keep_finite,
-        progress=progress,
-    )  # fmt: skip
+    run = Run(task, epochs, shuffle, asked, resumed=resumed, **options)
     return _result(where, run, undo, None if search else samples.X)
+
+
+def _stored(where: str, X: Any, y: Any, sample_weight: Any, asked: Callbacks) -> StoredTable | None:
+    """X if it is a stored table, which has targets and weights of its own."""
+    if isinstance(X, StoredTable):
+        stored.refuse_others(where, y, sample_weight)
+        return X
+    if asked.checkpoint is not None and asked.checkpoint.every_rows is not None:
+        raise InputError(
+            where, "a stored table for a Checkpoint with every_rows", type(X).__name__,
+            "leave every_rows out",
+        )  # fmt: skip
+    return None
 
 
 def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
@@ -139,7 +166,9 @@ def _sizes(
     )
 
 
-def _resumed(task: Task, asked: Callbacks, epochs: int, shuffle: bool) -> Resumed | None:
+def _resumed(
+    task: Task, asked: Callbacks, epochs: int, shuffle: bool, table: StoredTable | None
+) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
     if asked.checkpoint is None:
         return None
@@ -156,7 +185,8 @@ def _resumed(task: Task, asked: Callbacks, epochs: int, shuffle: bool) -> Resume
     if asked.averaging is not None:
         kind = type(asked.averaging).__name__
         run_options["averaging"] = {"kind": kind, "options": asked.averaging}
-    resumed = asked.checkpoint.begin(task.network, task.samples, run_options)
+    data = fingerprint(task.samples) if table is None else table.identity()
+    resumed = asked.checkpoint.begin(task.network, data, run_options)
     if resumed is not None:
         resumed.put_into(task.network)
     return resumed
