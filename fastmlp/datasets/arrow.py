@@ -55,7 +55,7 @@ def open_table(
     sample_weight : str, optional
         The column with the weights of the rows.
     window_rows : int, optional
-        Rows that training holds and shuffles at a time; by default as many as 64 MiB hold in
+        Rows that training holds and shuffles at a time; by default as many as 32 MiB hold in
         float32.
 
     Returns

@@ -38,7 +38,7 @@ def open_arrays(
     sample_weight : array of shape (n,), optional
         Weights of the rows.
     window_rows : int, optional
-        Rows that training holds and shuffles at a time; by default as many as 64 MiB hold in
+        Rows that training holds and shuffles at a time; by default as many as 32 MiB hold in
         float32.
 
     Returns
@@ -149,7 +149,7 @@ def open_chunks(chunks: Any, *, window_rows: int | None = None) -> StoredTable:
         What yields the same tuples (X, y) or (X, y, sample_weight) of arrays each time it is gone
         through. They are always read in this order and shuffled only within windows.
     window_rows : int, optional
-        Rows that training holds and shuffles at a time; by default as many as 64 MiB hold in
+        Rows that training holds and shuffles at a time; by default as many as 32 MiB hold in
         float32.
 
     Returns

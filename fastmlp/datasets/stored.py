@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 
-WINDOW_BYTES = 1 << 26  # of features in float32, where the user states no number of rows
+WINDOW_BYTES = 1 << 25  # of features in float32, where the user states no number of rows
 BLOCK_ROWS = 1 << 14
 _COPIED_ROWS = 1 << 11  # so few rows of a matrix stay in the cache while their columns are written
 
@@ -112,7 +112,7 @@ class StoredTable(ABC):
     n_features : int
         Columns of X.
     window_rows : int, optional
-        Rows that training holds and shuffles at a time; by default as many as 64 MiB hold in
+        Rows that training holds and shuffles at a time; by default as many as 32 MiB hold in
         float32.
     feature_names : tuple of str, optional
         Names of the columns of X.
