@@ -90,7 +90,7 @@ class Network(Body):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         optimizer: Any = "adam",
         epochs: int = 10,
@@ -280,7 +280,7 @@ class Network(Body):
         """
         return evaluation.predict(self, "Network.predict", X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Accuracy for labels, R^2 for numbers, minus the loss for several quantiles.
 
         Parameters
@@ -304,7 +304,7 @@ class Network(Body):
         """
         return self.evaluate(X, y, sample_weight)[1]
 
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, float]:
+    def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> tuple[float, float]:
         """Mean loss and score on samples.
 
         Parameters

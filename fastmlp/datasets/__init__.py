@@ -11,22 +11,29 @@ from typing import Any
 
 from ..errors import InputError, did_you_mean
 from ..io.files import as_path
+from .arrow import open_table
+from .chunks import open_arrays, open_chunks
 from .dataset import Dataset, Split
 from .digits import load_digits, load_mnist_5k, load_seed_protocol
 from .mnist import load_mnist, read_idx
 from .reading import SUFFIXES, table_suffix
+from .stored import StoredTable
 from .tables import load_table
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Split",
+    "StoredTable",
     "load",
     "load_digits",
     "load_mnist",
     "load_mnist_5k",
     "load_seed_protocol",
     "load_table",
+    "open_arrays",
+    "open_chunks",
+    "open_table",
     "read_idx",
 ]
 

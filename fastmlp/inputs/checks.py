@@ -431,6 +431,13 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
     """Weights (n_rows,), finite, none negative, not all zero; an empty array if None."""
     if value is None:
         return np.empty(0, dtype)
+    weights = weights_of(where, value, n_rows, dtype)
+    some_weight(where, weights)
+    return weights
+
+
+def weights_of(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
+    """As `sample_weights`, for rows of which all may weigh nothing."""
     weights = numeric(where, "sample_weight", array(where, "sample_weight", value))
     if weights.ndim != 1:
         raise InputError(
@@ -449,9 +456,7 @@ def sample_weights(where: str, value: Any, n_rows: int, dtype: np.dtype) -> np.n
             f"a negative one in row {row}",
             "weights count how often a row is seen",
         )
-    weights = converted(where, "sample_weight", weights, dtype)
-    some_weight(where, weights)
-    return weights
+    return converted(where, "sample_weight", weights, dtype)
 
 
 def some_weight(where: str, weights: np.ndarray) -> None:

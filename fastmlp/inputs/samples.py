@@ -20,6 +20,16 @@ from .targets import Samples, TargetCoder
 
 def matrix(body: Body, where: str, X: Any) -> np.ndarray:
     """Rows to predict, with the network's columns in its order."""
+    check_built(body, where)
+    order = columns.order_in(where, X, body.feature_names)
+    values = checks.matrix(where, "X", X, body.n_features)
+    values = values if order is None else values[:, order]
+    check_categories(where, body.layers, values)
+    return values
+
+
+def check_built(body: Body, where: str) -> None:
+    """Refuse a network that does not know its input columns."""
     if not body.is_built:
         raise InputError(
             where,
@@ -27,11 +37,6 @@ def matrix(body: Body, where: str, X: Any) -> np.ndarray:
             "one not built yet",
             "call fit or build(n_features) first",
         )
-    order = columns.order_in(where, X, body.feature_names)
-    values = checks.matrix(where, "X", X, body.n_features)
-    values = values if order is None else values[:, order]
-    check_categories(where, body.layers, values)
-    return values
 
 
 def read(

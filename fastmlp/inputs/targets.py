@@ -117,6 +117,11 @@ class TargetCoder:
         """Number of columns of a two-dimensional y."""
         return self.n_outputs // self.n_levels
 
+    @property
+    def gives_labels(self) -> bool:
+        """Whether kernels read the numbers of classes, and not rows of numbers."""
+        return self.classes is not None and self.task == "classes"
+
     def encode(self, where: str, y: object, dtype: np.dtype) -> Encoded:
         """y for the kernels, or an error that says what is wrong with it."""
         if type(y) is np.ndarray and self._is_as_kernels_read(y, dtype):
@@ -134,7 +139,7 @@ class TargetCoder:
         nothing = np.empty(0, dtype)
         if self.classes is not None:
             labels = label_numbers(where, values, self.classes)
-            if self.task == "classes":
+            if self.gives_labels:
                 return Encoded(labels, nothing)
             return Encoded(np.empty(0, np.int32), labels.astype(dtype))
         numbers = self._numbers(where, values)

@@ -5,17 +5,20 @@ Outputs are computed by compiled code if every part has a kernel, otherwise laye
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
+from ..datasets.stored import StoredTable
 from ..engine import layerwise
 from ..engine import outputs as compiled_outputs
 from ..engine.judging import BY_LOSS, Grading, r_squared, share_of_right
 from ..engine.lowering import can_compile
 from ..errors import InputError
-from ..inputs import checks, samples
+from ..inputs import checks, samples, stored
 from ..inputs.targets import Encoded, Samples, TargetCoder
+from ..inputs.windows import Windows
 from ..model.body import Body
 from ..nn.losses import linked, quantile_levels
 
@@ -33,7 +36,9 @@ def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
 
 
 def answers(body: Body, where: str, X: Any, link: bool) -> np.ndarray:
-    """Outputs for rows as users pass them; nan is refused."""
+    """Outputs for rows as users pass them, in memory or stored; nan is refused."""
+    if isinstance(X, StoredTable):
+        return checks.answers(where, _stored_outputs(body, stored.to_predict(body, where, X), link))
     return checks.answers(where, outputs(body, samples.matrix(body, where, X), link))
 
 
@@ -45,8 +50,24 @@ def predict(body: Body, where: str, X: Any) -> np.ndarray:
 
 def evaluate(body: Body, where: str, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
     """Mean loss and score on samples as users pass them."""
-    _coder(body, where)
-    return judged(body, samples.read(body, where, X, y, sample_weight)[0])
+    coder = _coder(body, where)
+    if not isinstance(X, StoredTable):
+        return judged(body, samples.read(body, where, X, y, sample_weight)[0])
+    stored.refuse_others(where, y, sample_weight)
+    table = stored.read(body, where, X)[0]
+    targets = stored.targets(body, coder, table)
+    return _judged(body, _stored_outputs(body, table, link=False), *targets)
+
+
+def _stored_outputs(body: Body, table: StoredTable, link: bool) -> np.ndarray:
+    """Outputs for all rows of a stored table, which are read a window at a time."""
+    found, row = np.empty((table.n_rows, body.n_outputs), body.dtype), 0
+    with closing(Windows(table, body, body.n_outputs, None).read()) as windows:
+        for window in windows:
+            some = window.samples.X[: window.n_rows]
+            found[row : row + window.n_rows] = outputs(body, some, link)
+            row += window.n_rows
+    return found
 
 
 def _coder(body: Body, where: str) -> TargetCoder:
@@ -60,7 +81,12 @@ def _coder(body: Body, where: str) -> TargetCoder:
 def judged(body: Body, held_out: Samples) -> tuple[float, float]:
     """Mean loss without penalties, and score on samples."""
     X, encoded, weights = held_out
-    found = outputs(body, X, link=False)
+    return _judged(body, outputs(body, X, link=False), encoded, weights)
+
+
+def _judged(
+    body: Body, found: np.ndarray, encoded: Encoded, weights: np.ndarray
+) -> tuple[float, float]:
     loss, _ = layerwise.loss_and_slopes(body, found, encoded, weights)
     return loss, _score(body, found, encoded, weights, loss)
 

@@ -31,11 +31,44 @@ from ..version import __version__
 from .history import History
 
 BEST = "best.safetensors"
-_NAME, _FILE = "epoch-{:06d}.safetensors", re.compile(r"epoch-\d{6,}\.safetensors")
+_NAME, _NAME_WITHIN = "epoch-{:06d}.safetensors", "epoch-{:06d}-row-{:012d}.safetensors"
+_FILE = re.compile(r"epoch-(\d{6,})(?:-row-(\d{12,}))?\.safetensors")
 _STATE = serialization.EXTRA + "optimizer_state"
 _BEST_PARAMS = serialization.EXTRA + "best_params"
 _AVERAGE = serialization.EXTRA + "average"
 _ARCHITECTURE = "architecture"
+
+
+class InEpoch(NamedTuple):
+    """What has been done of an epoch that a checkpoint was written in."""
+
+    rows: int = 0
+    loss: float = 0.0  # the sum over these rows
+    seconds: float = 0.0
+
+
+class FitState(NamedTuple):
+    """The state of a fit beside its network.
+
+    Attributes
+    ----------
+    history : History
+        All epochs so far.
+    optimizer : ndarray of shape (n_vectors * n_params,)
+        The optimizer's state.
+    step : int
+        Number of steps so far.
+    stopping : (dict, ndarray) or None
+        What an `EarlyStopping` remembers.
+    averaging : Averaging or None
+        The averaging of the fit.
+    """
+
+    history: History
+    optimizer: np.ndarray
+    step: int
+    stopping: tuple[dict[str, Any], np.ndarray] | None
+    averaging: Averaging | None
 
 
 class Resumed(NamedTuple):
@@ -48,6 +81,7 @@ class Resumed(NamedTuple):
     history: History
     stopping: tuple[dict[str, Any], np.ndarray] | None  # as an `EarlyStopping` remembers
     average: np.ndarray | None  # of parameters and buffers
+    in_epoch: InEpoch
 
     def put_into(self, body: Body) -> None:
         """Give a built network the parameters and the seed."""
@@ -81,6 +115,9 @@ class Checkpoint:
         Continue even if data, optimizer, batch size, epochs, shuffling, early stopping, averaging
         or the version of fastmlp differ from those of the checkpoint. Another architecture is
         always refused.
+    every_rows : int, optional
+        With a table that is larger than memory (`datasets.open_table`): save also within epochs,
+        at the first end of a window after each so many rows.
 
     Attributes
     ----------
@@ -116,6 +153,7 @@ class Checkpoint:
     keep: int = 3
     resume: bool = False
     allow_changes: bool = False
+    every_rows: int | None = None
     saved: list[Path] = field(default_factory=list, init=False, repr=False)
     _identity: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -123,20 +161,22 @@ class Checkpoint:
         self.folder = as_path("Checkpoint", self.folder)
         checks.whole_number("Checkpoint", "every", self.every, 1)
         checks.whole_number("Checkpoint", "keep", self.keep, 1)
+        if self.every_rows is not None:
+            checks.whole_number("Checkpoint", "every_rows", self.every_rows, 1)
 
     @property
     def _where(self) -> str:
         return f"Checkpoint({os.fspath(self.folder)!r})"
 
-    def begin(self, network: Body, samples: Samples, run: dict[str, Any]) -> Resumed | None:
+    def begin(self, network: Body, data: str, run: dict[str, Any]) -> Resumed | None:
         """Prepare the folder and find where to continue; a fit calls this when it begins.
 
         Parameters
         ----------
         network : Network
-            Built for the samples.
-        samples : Samples
-            The training data.
+            Built for the data.
+        data : str
+            A fingerprint of the training data.
         run : dict of str to object
             The options that define the fit, among them "optimizer".
 
@@ -156,7 +196,7 @@ class Checkpoint:
                 type(run["optimizer"]).__name__, "save the network in a callback instead",
             )  # fmt: skip
         serialization.checked_header(self._where, network)  # rather than after the first epoch
-        self.saved, self._identity = [], identity(network, fingerprint(samples), run)
+        self.saved, self._identity = [], identity(network, data, run)
         found = self._files()
         if found and not self.resume:
             raise InputError(
@@ -180,7 +220,7 @@ class Checkpoint:
                 self._where, "a folder that can be written to",
                 error.strerror or type(error).__name__, "choose another one",
             ) from error  # fmt: skip
-        return sorted(names, key=lambda path: int(path.stem.partition("-")[2]), reverse=True)
+        return sorted(names, key=_place_of, reverse=True)
 
     def _read(self, network: Body, file: Path) -> Resumed:
         where = f"{self._where}, {file.name}"
@@ -199,49 +239,71 @@ class Checkpoint:
             )  # fmt: skip
         return resumed
 
-    def after_epoch(
-        self,
-        network: Body,
-        history: History,
-        state: np.ndarray,
-        step: int,
-        is_last: bool,
-        stopping: tuple[dict[str, Any], np.ndarray] | None = None,
-        averaging: Averaging | None = None,
-    ) -> None:
+    def after_epoch(self, network: Body, state: FitState, is_last: bool) -> None:
         """Write what is due and remove the oldest; a fit calls this after each complete epoch.
 
         Parameters
         ----------
         network : Network
             In its current state.
-        history : History
-            All epochs so far.
-        state : ndarray of shape (n_vectors * n_params,)
-            The optimizer's state.
-        step : int
-            Number of steps so far.
+        state : FitState
+            The rest of the fit's.
         is_last : bool
             Whether the fit ends here.
-        stopping : (dict, ndarray), optional
-            What an `EarlyStopping` remembers.
-        averaging : Averaging, optional
-            The averaging of the fit.
         """
-        folder, scores = Path(self.folder), history.validation_score
+        history, averaging = state.history, state.averaging
+        scores = history.validation_score
         if scores and all(scores[-1] > score for score in scores[:-1]):
             with contextlib.nullcontext() if averaging is None else averaging.judged(network):
-                self._write(network, folder / BEST)
+                self._write(network, Path(self.folder) / BEST)
         if is_last or history.epochs % self.every == 0:
-            fields = {"run": self._identity, "step": step, "history": history.to_dict()}
-            tensors = {_STATE: state}
-            if stopping is not None:
-                fields["stopping"], tensors[_BEST_PARAMS] = stopping
-            if averaging is not None:
-                tensors[_AVERAGE] = averaging.learned
-            self._write(network, folder / _NAME.format(history.epochs), tensors, fields)
-            for old in self._files()[self.keep :]:
-                old.unlink(missing_ok=True)
+            self._save(network, _NAME.format(history.epochs), state)
+
+    def is_due(self, rows_before: int, rows: int) -> bool:
+        """Whether to save within an epoch.
+
+        Parameters
+        ----------
+        rows_before, rows : int
+            How many rows of the epoch were done at the end of the window before, and are now.
+
+        Returns
+        -------
+        bool
+        """
+        every = self.every_rows
+        return every is not None and rows // every > rows_before // every
+
+    def within_epoch(self, network: Body, state: FitState, in_epoch: InEpoch) -> None:
+        """Save a fit within an epoch, and remove the oldest.
+
+        Parameters
+        ----------
+        network : Network
+            In its current state.
+        state : FitState
+            The rest of the fit's.
+        in_epoch : InEpoch
+            What has been done of the epoch.
+        """
+        name = _NAME_WITHIN.format(state.history.epochs, in_epoch.rows)
+        self._save(network, name, state, in_epoch)
+
+    def _save(
+        self, network: Body, name: str, state: FitState, in_epoch: InEpoch | None = None
+    ) -> None:
+        history = state.history.to_dict()
+        fields = {"run": self._identity, "step": state.step, "history": history}
+        tensors = {_STATE: state.optimizer}
+        if in_epoch is not None:
+            fields["in_epoch"] = in_epoch._asdict()
+        if state.stopping is not None:
+            fields["stopping"], tensors[_BEST_PARAMS] = state.stopping
+        if state.averaging is not None:
+            tensors[_AVERAGE] = state.averaging.learned
+        self._write(network, Path(self.folder) / name, tensors, fields)
+        for old in self._files()[self.keep :]:
+            old.unlink(missing_ok=True)
         self.saved = [path for path in self.saved if path.exists()]
 
     def _write(self, network: Body, path: Path, *extra: Any) -> None:
@@ -258,7 +320,14 @@ def _kept(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[Any, 
     if "stopping" in fields:
         stopping = dict(fields["stopping"]), tensors.pop(_BEST_PARAMS)
     run, step, average = dict(fields["run"]), fields["step"], tensors.pop(_AVERAGE, None)
-    return run, Resumed(tensors, state, header["seed"], step, history, stopping, average)
+    in_epoch = InEpoch(**fields.get("in_epoch", {}))
+    return run, Resumed(tensors, state, header["seed"], step, history, stopping, average, in_epoch)
+
+
+def _place_of(file: Path) -> tuple[int, int]:
+    """The epoch and the row in it at which a checkpoint was written."""
+    epoch, row = _FILE.fullmatch(file.name).groups("0")  # type: ignore[union-attr]
+    return int(epoch), int(row)
 
 
 def identity(network: Body, data: str, run: dict[str, Any]) -> dict[str, Any]:

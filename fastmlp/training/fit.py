@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..datasets.stored import StoredTable
 from ..distributed.ranks import Ranks, ranks_of
 from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
 from ..extending import own_parts
-from ..inputs import checks, columns
+from ..inputs import checks, columns, stored
 from ..inputs.categories import check_categories
 from ..inputs.samples import adopt, read, undoing
 from ..inputs.tables import WORTH_COMPRESSING, without_zeros
 from ..inputs.targets import Samples, TargetCoder
+from ..inputs.windows import Windows
 from ..model.body import Body, Plan
 from ..nn import Dense
 from ..optim.averaging import Averaging
@@ -31,6 +33,7 @@ from .early_stopping import EarlyStopping
 from .history import History
 from .loop import Task
 from .run import Callbacks, Function, NotFinite, OnBatch, Run
+from .stored_run import StoredRun
 
 CALMER = "lower the learning rate, clip gradients (clip_norm=1.0) or scale the inputs"
 
@@ -65,69 +68,139 @@ def fit(
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where, ranks, undo = "Network.fit", ranks_of(comm), undoing(network)
-    accumulate = gradient_accumulation_steps
+    options = _Options(
+        optimizer, epochs, batch_size, gradient_accumulation_steps, validation_data, sample_weight,
+        shuffle, drop_last, n_threads, callbacks,
+    )  # fmt: skip
     try:
         with contextlib.nullcontext() if ranks is None else ranks.together(where):
-            epochs, batch_size, accumulate = _sizes(
-                where, epochs, batch_size, accumulate, n_threads
-            )
-            optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
-            if asked.stopping is not None and validation_data is None:
-                raise InputError(
-                    where, "validation_data for an EarlyStopping", "none",
-                    "pass validation_data=(X, y)",
-                )  # fmt: skip
-            compiles = can_compile(network.layers, network.loss, optimizer)
-            own_parts.check_trainable(network.layers)
-            # A network that is new has nothing to lose, so nan may show while it trains.
-            search = network.is_built or not compiles or ranks is not None
-            samples, plan, coder = read(network, where, X, y, sample_weight, search)
-            validation = _validation(
-                where, coder, plan, network.dtype, network.layers, validation_data
-            )
-            batch_size = min(batch_size, samples.X.shape[0])
-            accumulate = min(accumulate, -(-samples.X.shape[0] // batch_size))  # no step is of more
-            task = Task(
-                network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-                n_threads=n_threads, drop_last=drop_last, ranks=ranks,
-            )  # fmt: skip
-            if asked.averaging is not None:
-                asked.averaging.plan(where, epochs, task.steps_per_epoch)
-            if has_rule(optimizer):
-                optimizer.group_factors(plan.groups)
-            adopt(network, plan, coder)
-            if ranks is not None:
-                check_shareable(where, network, optimizer)
-            resumed = _resumed(task, asked, epochs, shuffle)
+            ready = _ready(where, network, X, y, options, ranks)
+        if ranks is not None:
+            _check_the_same(where, ranks, ready)
+            share(ranks, network)
     except InputError:
         undo()
         raise
-    if ranks is not None:
-        try:
-            _check_the_same(where, ranks, task, epochs, resumed)
-        except InputError:
-            undo()
-            raise
-        share(ranks, network)
-    task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
-    run = Run(
-        task, epochs, shuffle, asked, resumed=resumed, compiles=compiles, keep_finite=keep_finite,
-        progress=progress,
-    )  # fmt: skip
+    run = ready.run(shuffle, keep_finite, progress)
     with contextlib.nullcontext() if ranks is None else ranks.or_abort():
-        return _result(where, run, undo, None if search else samples.X)
+        return _result(where, run, undo, None if ready.is_searched else ready.task.samples.X)
 
 
-def _check_the_same(
-    where: str, ranks: Ranks, task: Task, epochs: int, resumed: Resumed | None
-) -> None:
+class _Options(NamedTuple):
+    """What was asked for, before it is checked."""
+
+    optimizer: Any
+    epochs: int
+    batch_size: int
+    accumulate: int
+    validation_data: Any
+    sample_weight: Any
+    shuffle: bool
+    drop_last: bool
+    n_threads: int | None
+    callbacks: Any
+
+
+class _Ready(NamedTuple):
+    """A fit that can begin: its samples are read, and the network is built for them."""
+
+    task: Task
+    asked: Callbacks
+    epochs: int
+    windows: Windows | None
+    resumed: Resumed | None
+    compiles: bool
+    is_searched: bool  # for nan and infinities
+
+    def run(self, shuffle: bool, keep_finite: bool, progress: bool) -> Run:
+        """Everything that the fit needs while it runs."""
+        task, options = self.task, {"keep_finite": keep_finite, "progress": progress}
+        options["compiles"] = self.compiles
+        if self.windows is not None:
+            return StoredRun(
+                self.windows, task, self.epochs, shuffle, self.asked, self.resumed, **options
+            )
+        passes = self.epochs if self.compiles else 1
+        task = task._replace(samples=_fastest(task.network, task.samples, passes))
+        return Run(task, self.epochs, shuffle, self.asked, resumed=self.resumed, **options)
+
+
+def _ready(
+    where: str, network: Body, X: Any, y: Any, options: _Options, ranks: Ranks | None
+) -> _Ready:
+    """Check everything, and build the network once nothing can go wrong."""
+    epochs, batch_size, accumulate = _sizes(where, options)
+    optimizer, asked = optimizer_of(options.optimizer), _checked_callbacks(where, options.callbacks)
+    if asked.stopping is not None and options.validation_data is None:
+        raise InputError(
+            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
+        )
+    compiles = can_compile(network.layers, network.loss, optimizer)
+    own_parts.check_trainable(network.layers)
+    # A network that is new has nothing to lose, so nan and infinities may show while it trains.
+    search = network.is_built or not compiles or ranks is not None
+    table = _stored(where, X, y, options.sample_weight, asked, ranks)
+    if table is None:
+        samples, plan, coder = read(network, where, X, y, options.sample_weight, search)
+        n_rows = int(samples.X.shape[0])
+    else:
+        table, plan, coder = stored.read(network, where, table)
+        n_rows = table.n_rows
+    validation = _validation(
+        where, coder, plan, network.dtype, network.layers, options.validation_data
+    )
+    batch_size = min(batch_size, n_rows)
+    accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
+    windows = None
+    if table is not None:
+        windows = Windows(table, network, plan.n_outputs, coder, batch_size * accumulate)
+        samples = windows.first
+    task = Task(
+        network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
+        n_threads=options.n_threads, drop_last=options.drop_last,
+        n_stored=0 if table is None else n_rows, ranks=ranks,
+    )  # fmt: skip
+    if asked.averaging is not None:
+        asked.averaging.plan(where, epochs, task.steps_per_epoch)
+    if has_rule(optimizer):
+        optimizer.group_factors(plan.groups)
+    adopt(network, plan, coder)
+    if ranks is not None:
+        check_shareable(where, network, optimizer)
+    resumed = _resumed(task, asked, epochs, options.shuffle, table)
+    is_searched = search or table is not None
+    return _Ready(task, asked, epochs, windows, resumed, compiles, is_searched)
+
+
+def _check_the_same(where: str, ranks: Ranks, ready: _Ready) -> None:
     """Refuse processes that would not make the same steps, some of which would wait for ever."""
-    options = epochs, task.rows_per_step, task.drop_last
+    task, resumed = ready.task, ready.resumed
+    options = ready.epochs, task.rows_per_step, task.drop_last
     ranks.need_same(where, "options", options, "pass the same to all")
     advice = "load the same data in the same order"
     ranks.need_same(where, "samples", fingerprint(task.samples), advice)
     step = 0 if resumed is None else resumed.step
     ranks.need_same(where, "checkpoints", step, "use a folder that all of them can read")
+
+
+def _stored(
+    where: str, X: Any, y: Any, sample_weight: Any, asked: Callbacks, ranks: Ranks | None
+) -> StoredTable | None:
+    """X if it is a stored table, which has targets and weights of its own."""
+    if isinstance(X, StoredTable):
+        if ranks is not None:
+            raise InputError(
+                where, "data in memory for several processes", "a stored table",
+                "read it into memory, or train by one process",
+            )  # fmt: skip
+        stored.refuse_others(where, y, sample_weight)
+        return X
+    if asked.checkpoint is not None and asked.checkpoint.every_rows is not None:
+        raise InputError(
+            where, "a stored table for a Checkpoint with every_rows", type(X).__name__,
+            "leave every_rows out",
+        )  # fmt: skip
+    return None
 
 
 def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
@@ -161,20 +234,20 @@ def _fastest(network: Body, samples: Samples, passes: int) -> Samples:
     return samples._replace(X=without_zeros(X, network.dtype, first.n_out))
 
 
-def _sizes(
-    where: str, epochs: int, batch_size: int, accumulate: int, n_threads: int | None
-) -> tuple[int, int, int]:
-    """The first three as Python's own numbers, or an error for any of them."""
-    if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+def _sizes(where: str, options: _Options) -> tuple[int, int, int]:
+    """Epochs, batch size and batches per step as Python's own numbers, or an error."""
+    if options.n_threads is not None:
+        checks.whole_number(where, "n_threads", options.n_threads, 1, MOST_THREADS)
     return (
-        checks.whole_number(where, "epochs", epochs, 1),
-        checks.whole_number(where, "batch_size", batch_size, 1),
-        checks.whole_number(where, "gradient_accumulation_steps", accumulate, 1),
+        checks.whole_number(where, "epochs", options.epochs, 1),
+        checks.whole_number(where, "batch_size", options.batch_size, 1),
+        checks.whole_number(where, "gradient_accumulation_steps", options.accumulate, 1),
     )
 
 
-def _resumed(task: Task, asked: Callbacks, epochs: int, shuffle: bool) -> Resumed | None:
+def _resumed(
+    task: Task, asked: Callbacks, epochs: int, shuffle: bool, table: StoredTable | None
+) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
     if asked.checkpoint is None:
         return None
@@ -186,12 +259,15 @@ def _resumed(task: Task, asked: Callbacks, epochs: int, shuffle: bool) -> Resume
         run_options["drop_last"] = True
     if task.accumulate > 1:
         run_options["gradient_accumulation_steps"] = task.accumulate
+    if task.ranks is not None:
+        run_options["blocks"] = task.ranks.blocks
     if asked.stopping is not None:
         run_options["early stopping"] = asked.stopping
     if asked.averaging is not None:
         kind = type(asked.averaging).__name__
         run_options["averaging"] = {"kind": kind, "options": asked.averaging}
-    resumed = asked.checkpoint.begin(task.network, task.samples, run_options)
+    data = fingerprint(task.samples) if table is None else table.identity()
+    resumed = asked.checkpoint.begin(task.network, data, run_options)
     if resumed is not None:
         resumed.put_into(task.network)
     return resumed

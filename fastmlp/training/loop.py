@@ -55,6 +55,8 @@ class Task(NamedTuple):
         The numbers of the samples that are used; None means all.
     drop_last : bool
         Whether the rows of an epoch that do not fill its last step are left out.
+    n_stored : int
+        Rows of a stored table, of which `samples` are a window; 0 if they are all there are.
     ranks : Ranks or None
         The processes that share each step.
     """
@@ -73,11 +75,14 @@ class Task(NamedTuple):
     rows: np.ndarray | None = None
     held_out_rows: np.ndarray | None = None
     drop_last: bool = False
+    n_stored: int = 0
     ranks: Ranks | None = None
 
     @property
     def n_samples(self) -> int:
         """Samples that epochs draw from."""
+        if self.n_stored:
+            return self.n_stored
         return int(self.samples.X.shape[0]) if self.rows is None else self.rows.size
 
     @property
@@ -174,7 +179,8 @@ class Trainer:
     ) -> None:
         self.task, self.n_rows, self._first_step = task, task.n_rows, first_step
         self.rows_per_step, self.steps_per_epoch = task.rows_per_step, task.steps_per_epoch
-        self.steps_per_call = 1 if looks.by_batches else self.steps_per_epoch
+        n_at_once = min(self.n_rows, task.samples.X.shape[0])
+        self.steps_per_call = 1 if looks.by_batches else -(-n_at_once // self.rows_per_step)
         self.epochs_per_call = 1
         self.average = None if task.averaging is None else task.averaging.begin(task.network)
         self.engine: Engine | None = None
@@ -239,6 +245,18 @@ class Trainer:
         self.task = self.task._replace(samples=samples)
         spares, table = network.spare_engines, table_of(samples.X, network.dtype)
         self.engine = take(spares, self.engine.key, table, _no_other)
+
+    def read_window(self, samples: Samples) -> None:
+        """Train on a window of a stored table from now on.
+
+        Parameters
+        ----------
+        samples : Samples
+            In memory of the same size and kind as before.
+        """
+        self.task = self.task._replace(samples=samples)
+        if self.engine is not None:
+            self.engine.read_from(table_of(samples.X, self.task.network.dtype))
 
     @property
     def judged_params(self) -> np.ndarray:

@@ -26,7 +26,7 @@ from ..optim.optimizers import has_rule
 from ..optim.schedules import is_built_in, rates_of
 from ..serving import evaluation
 from . import loop
-from .checkpoint import Checkpoint, Resumed
+from .checkpoint import Checkpoint, FitState, Resumed
 from .early_stopping import EarlyStopping
 from .history import History
 from .interrupts import CtrlC
@@ -58,8 +58,17 @@ class NotFinite(Exception):
         self.expected, self.got = expected, got
 
 
-class _Trained(NamedTuple):
-    """Some epochs: the mean loss and last learning rate of each, and why they ended early."""
+class Trained(NamedTuple):
+    """Some epochs: the mean loss and last learning rate of each, and why they ended early.
+
+    Attributes
+    ----------
+    losses, rates : list of float
+    ended : str
+        Why no more were run, or nothing.
+    cut_short : str
+        The same, if the last one is not whole.
+    """
 
     losses: list[float]
     rates: list[float]
@@ -114,7 +123,11 @@ class Run:
         return Looks(
             self.n_epochs,
             watched=bool(
-                asked.functions or asked.on_batch or asked.checkpoint or self.shows_progress
+                asked.functions
+                or asked.on_batch
+                or asked.checkpoint
+                or self.shows_progress
+                or self.task.n_stored
             ),
             by_batches=bool(asked.on_batch),
             may_share=not keep_finite and all(map(is_built_in, [*own, *schedules])),
@@ -133,7 +146,8 @@ class Run:
         compiles = engine is not None and engine.must_compile()
         if compiles:
             announce(self.network.dtype)  # before the progress bar is drawn
-        self.bar = _progress_bar(self.n_epochs, self.shows_progress, history.epochs, compiles)
+        if self.shows_progress:
+            self.bar = self._progress_bar(compiles)
         try:
             if engine is not None:
                 engine.compile()
@@ -168,7 +182,12 @@ class Run:
         """Start the clock for the epochs of a call."""
         self.started, self.compiled = time.perf_counter(), compile_seconds()
 
-    def train(self, n_epochs: int) -> _Trained:
+    @property
+    def seconds_so_far(self) -> float:
+        """Time since `begin`, without compiling."""
+        return time.perf_counter() - self.started - (compile_seconds() - self.compiled)
+
+    def train(self, n_epochs: int) -> Trained:
         """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
         trainer, first = self.trainer, self.history.epochs
         order = np.empty((n_epochs, self.task.n_samples), np.int32)
@@ -178,7 +197,14 @@ class Run:
                 random.shuffle(visits, self.network.seed, number)
         order = np.ascontiguousarray(order[:, : trainer.n_rows])  # without a last step left out
         numbers, rates = self.step_numbers(n_epochs)
-        n_steps, steps_per_call = len(numbers), trainer.steps_per_call * n_epochs
+        losses, why = self._train_in_calls(order, numbers, trainer.steps_per_call * n_epochs)
+        return self._summed_up(losses, rates, why)
+
+    def _train_in_calls(
+        self, order: np.ndarray, numbers: np.ndarray, steps_per_call: int
+    ) -> tuple[np.ndarray, str]:
+        """Run all steps of `order`; returns their losses, and why there are fewer, if there are."""
+        trainer, n_steps = self.trainer, len(numbers)
         parts, done, why = list[np.ndarray](), 0, ""
         while done < n_steps and not why:
             stop = min(done + steps_per_call, n_steps)
@@ -198,10 +224,9 @@ class Run:
                 why = "callback"
             if self._any(self.ctrl_c.ends_epoch()):
                 why = "interrupted"
-        losses = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return self._summed_up(losses, rates, why)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts), why
 
-    def _summed_up(self, losses: np.ndarray, rates: np.ndarray, why: str) -> _Trained:
+    def _summed_up(self, losses: np.ndarray, rates: np.ndarray, why: str) -> Trained:
         """The epochs of some steps, which must have left finite numbers.
 
         rates: the last learning rate of each epoch; why: what ended the steps early, if anything.
@@ -212,7 +237,7 @@ class Run:
         means = self.trainer.mean_losses(losses[: losses.size - rest]) if whole else []
         if not (rest and why):
             self._check_first_epoch()
-        return _Trained(means, rates[:whole].tolist(), why, why if rest else "")
+        return Trained(means, rates[:whole].tolist(), why, why if rest else "")
 
     def take_over(
         self, losses: np.ndarray, rates: np.ndarray, seconds: float, interrupted: bool
@@ -280,32 +305,38 @@ class Run:
     def step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """Hyperparameters of the next epochs' steps, and the last learning rate of each epoch."""
         per_epoch = self.trainer.steps_per_epoch
-        n_steps, in_all = per_epoch * n_epochs, per_epoch * self.n_epochs
-        steps = self.step + np.arange(n_steps)
+        numbers, rates = self._numbers_of_steps(per_epoch * n_epochs)
+        return numbers, rates[per_epoch - 1 :: per_epoch]
+
+    def _numbers_of_steps(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Hyperparameters of the next steps, and the learning rate of each."""
+        steps, in_all = self.step + np.arange(n_steps), self.trainer.steps_per_epoch * self.n_epochs
         drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
         if not has_rule(self.optimizer):
-            return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_epochs, np.nan)
+            return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_steps, np.nan)
         rates = rates_of(self.optimizer.schedule, steps, in_all)
         numbers = self.optimizer.step_numbers(self.step, rates, in_all, self.network.groups)
-        last = rates[per_epoch - 1 :: per_epoch]
-        return np.hstack([numbers, drops]) if drops.size else numbers, last
+        return np.hstack([numbers, drops]) if drops.size else numbers, rates
 
-    def _refuse_divergence(self, losses: np.ndarray, epoch: int, rates: np.ndarray) -> None:
+    def _refuse_divergence(
+        self, losses: np.ndarray, epoch: int, rates: np.ndarray, first: int = 0
+    ) -> None:
         """Raise `NotFinite` if a loss or a parameter is not finite.
 
         Losses after the first that is not finite are meaningless, because the epoch ended there.
 
-        epoch: the epoch of the first loss; rates: learning rates of it and of those after it.
+        epoch: the epoch of the first loss; rates: learning rates of it and of those after it;
+        first: the number of its first step.
         """
         per_epoch = self.trainer.steps_per_epoch
         if not np.isfinite(losses).all():
             step = int(np.argmin(np.isfinite(losses)))
-            later, in_epoch = divmod(step, per_epoch)
+            later, in_epoch = divmod(first + step, per_epoch)
             place = f"in epoch {epoch + later + 1}, step {in_epoch + 1}"
             got = f"{losses[step]} {place}, at learning rate {rates[later]:g}"
             raise NotFinite("a finite loss", got)
         if not np.isfinite(self.network.params).all():
-            epoch += (len(losses) - 1) // per_epoch
+            epoch += (first + len(losses) - 1) // per_epoch
             raise NotFinite(
                 "finite parameters",
                 f"others after epoch {epoch + 1}, at learning rate {rates[-1]:g}",
@@ -319,7 +350,7 @@ class Run:
             own_parts.check_moved(self.optimizer, self.first_params, network.params, network.grads)
             self.first_params = None
 
-    def judge(self, trained: _Trained) -> list[tuple[float, float]]:
+    def judge(self, trained: Trained) -> list[tuple[float, float]]:
         """Loss and score of the epochs on the validation data, if there are any."""
         before, n_epochs = self.history.epochs, len(trained.losses)
         if self.trainer.judge is not None and self.stopping is not None and n_epochs:
@@ -333,23 +364,22 @@ class Run:
             self.stopping.look(self.network, self.history.epochs + 1, loss, score)
         return loss, score
 
-    def record(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+    def record(self, trained: Trained, found: list[tuple[float, float]]) -> None:
         """Add the epochs to the history; an epoch that was cut short ends the fit."""
-        compiled = compile_seconds() - self.compiled
-        self._add(trained, found, time.perf_counter() - self.started - compiled)
+        self._add(trained, found, self.seconds_so_far)
         if trained.cut_short:
             end = _EndsInEpoch(trained.cut_short)
             raise end
 
-    def _add(self, trained: _Trained, found: list[tuple[float, float]], seconds: float) -> None:
+    def _add(self, trained: Trained, found: list[tuple[float, float]], seconds: float) -> None:
         judged: list[Any] = found or [None] * len(trained.losses)
         for loss, rate, validation in zip(trained.losses, trained.rates, judged, strict=True):
             self.history.add(loss, validation, rate, seconds / len(trained.losses))
 
-    def look(self, trained: _Trained, found: list[tuple[float, float]]) -> None:
+    def look(self, trained: Trained, found: list[tuple[float, float]]) -> None:
         """Update the bar, call the callbacks, decide whether to stop, and save if due."""
         history = self.history
-        _show(self.bar, history)
+        self._show()
         # All are called before any result is used, so that every callback sees every epoch.
         with self._together():
             wishes = [callback(self.network, history) for callback in self.asked.functions]
@@ -361,18 +391,37 @@ class Run:
             history.stopped = "interrupted"
         if self.asked.checkpoint is not None:
             with self._together():
-                self._save(self.asked.checkpoint)
+                self.save(self.asked.checkpoint.after_epoch, self.n_left == 0)
 
-    def _save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint if it is due, in the first process if there are several."""
+    def save(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Write a checkpoint, in the first process if there are several."""
         if self.trainer.shared is not None:
             self.trainer.shared.gather_state(self.state)
         if self.ranks is None or self.ranks.rank == 0:
-            stopping = None if self.stopping is None else self.stopping.remembered(self.network)
-            checkpoint.after_epoch(
-                self.network, self.history, self.state, self.step, self.n_left == 0, stopping,
-                self.task.averaging,
-            )  # fmt: skip
+            write(self.network, self.state_to_save(), *arguments)
+
+    def state_to_save(self) -> FitState:
+        """All that a checkpoint keeps beside the network."""
+        stopping = None if self.stopping is None else self.stopping.remembered(self.network)
+        return FitState(self.history, self.state, self.step, stopping, self.task.averaging)
+
+    def _progress_bar(self, compiles: bool) -> Any:
+        """The bar at its start; compiles: whether the fit will wait for the compiler first."""
+        return bar_of(self.n_epochs, self.history.epochs, "epoch", compiles)
+
+    def _show(self) -> None:
+        """Update the bar after an epoch."""
+        if self.bar is not None:
+            self.bar.set_postfix(self._shown(), refresh=False)
+            self.bar.update()
+
+    def _shown(self) -> dict[str, str]:
+        """What the bar says beside the number of epochs."""
+        history = self.history
+        shown = {"loss": f"{history.loss[-1]:.4f}"} if history.loss else {}
+        if history.validation_score:
+            shown["validation"] = f"{history.validation_score[-1]:.4f}"
+        return shown
 
     def _any(self, here: bool) -> bool:
         """Whether something holds here or in another process of the fit."""
@@ -385,10 +434,8 @@ class Run:
         )
 
 
-def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any:
+def bar_of(total: int, done: int, unit: str, compiles: bool) -> Any:
     """A progress bar that says when it waits for the compiler, and does not count that time."""
-    if not wanted:
-        return None
     from tqdm import tqdm
 
     compiled = compile_seconds()
@@ -404,13 +451,7 @@ def _progress_bar(n_epochs: int, wanted: bool, done: int, compiles: bool) -> Any
             return super().update(n)
 
     waits = "compiling, once on this machine" if compiles else None
-    return Bar(total=n_epochs, initial=done, desc=waits, unit="epoch", dynamic_ncols=True)
-
-
-def _show(bar: Any, history: History) -> None:
-    if bar is not None:
-        shown = {"loss": f"{history.loss[-1]:.4f}"}
-        if history.validation_score:
-            shown["validation"] = f"{history.validation_score[-1]:.4f}"
-        bar.set_postfix(shown, refresh=False)
-        bar.update()
+    return Bar(
+        total=total, initial=done, desc=waits, unit=unit, unit_scale=unit != "epoch",
+        dynamic_ncols=True,
+    )  # fmt: skip

@@ -21,6 +21,8 @@ _SHORT_FACTORS = _short(0x7FEB352D), _short(0x846CA68B)
 _SHORT_SHIFTS = _short(16), _short(15)
 
 SHUFFLE_STREAM = 0  # dropout uses the number of its layer, counted from 1
+# Seeds of more shuffles, for the parts of a stored table and for its windows: beyond any layer.
+PART_STREAM, WINDOW_STREAM = 1 << 32, (1 << 32) + 1
 
 
 @jit
@@ -36,6 +38,11 @@ def random_bits(key, position):
 def stream_key(seed, stream, number):
     """Key of the stream for one purpose (`stream`) at one time (`number`: an epoch or a step)."""
     return random_bits(random_bits(np.uint64(seed), stream), number)
+
+
+def seed_of(seed: int, stream: int, number: int) -> int:
+    """Another seed, for one purpose (`stream`) and one of several things to shuffle."""
+    return int(stream_key(seed, stream, number)) >> 1  # of 63 bits, as all seeds
 
 
 @jit

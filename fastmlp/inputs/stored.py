@@ -1,0 +1,109 @@
+"""Stored tables for a network: columns in its order, and what a fit must know before it reads rows.
+
+Classes and weights take a pass over their own columns only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..datasets.stored import StoredTable
+from ..errors import InputError, counted
+from ..model.body import Body, Plan
+from ..nn.losses import Loss
+from . import checks, columns, samples
+from .targets import Encoded, TargetCoder
+
+_MOST_LABELS = 10_000  # to be told apart; with more there is no need to read on
+
+
+def refuse_others(where: str, y: Any, sample_weight: Any) -> None:
+    """Refuse targets and weights beside a stored table, which has its own."""
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise InputError(
+                where, f"no {name} beside a stored table", type(value).__name__,
+                "name the column when you open the table",
+            )  # fmt: skip
+
+
+def to_predict(body: Body, where: str, table: StoredTable) -> StoredTable:
+    """The table with the columns that a network was built for."""
+    samples.check_built(body, where)
+    return _in_order(body, where, table)
+
+
+def _in_order(body: Body, where: str, table: StoredTable) -> StoredTable:
+    """The table with the columns of a network, in its order."""
+    names, wanted = table.feature_names, body.feature_names
+    if names is not None and wanted is not None:
+        if columns.places(where, names, wanted, what="a table with the") is not None:
+            table = table.in_order(wanted)
+    elif body.is_built and table.n_features != body.n_features:
+        raise InputError(
+            where, f"a table with {counted(body.n_features, 'feature column')}",
+            f"{table.n_features}", "choose those that the network was built for",
+        )  # fmt: skip
+    return table
+
+
+def read(body: Body, where: str, table: StoredTable) -> tuple[StoredTable, Plan, TargetCoder]:
+    """As `samples.read`, but for the rows, which are checked when they are read."""
+    table = _in_order(body, where, table)
+    if not table.has_targets:
+        raise InputError(
+            where, "a table with a target", "one without", "name it when you open the table"
+        )
+    plan = samples.plan_for(where, body, table.n_features, table.feature_names)
+    coder = body.coder or _learned(where, table, body.loss, plan.n_outputs)
+    _check_weights(where, table, body.dtype)
+    return table, plan, coder
+
+
+def _learned(where: str, table: StoredTable, loss: Loss, n_outputs: int) -> TargetCoder:
+    """How targets are read: by their shape, and by all labels if they are labels."""
+    shape = (2,) if table.n_targets is None else (2, table.n_targets)
+    if loss.task == "regression" or table.n_targets is not None:
+        return TargetCoder.learn(where, np.zeros(shape), loss, n_outputs)
+    labels = np.empty(0, np.int8)
+    for number in range(len(table.parts)):
+        for block in table.blocks(number, features=False):
+            assert block.y is not None
+            try:
+                found = np.unique(block.y)
+            except TypeError:  # labels of several types, or gaps
+                return TargetCoder.learn(block.where, block.y, loss, n_outputs)
+            labels = np.unique(np.concatenate([labels, found])) if labels.size else found
+            if labels.size > _MOST_LABELS:
+                return TargetCoder.learn(where, labels, loss, n_outputs)
+    return TargetCoder.learn(where, labels, loss, n_outputs)
+
+
+def _check_weights(where: str, table: StoredTable, dtype: np.dtype) -> None:
+    """Refuse weights that are negative or not finite, or all zero."""
+    if not table.has_weights:
+        return
+    largest = np.zeros(1, dtype)
+    for number in range(len(table.parts)):
+        for block in table.blocks(number, features=False):
+            found = checks.weights_of(block.where, block.weights, block.n_rows, dtype)
+            largest = np.maximum(largest, found.max(keepdims=True))
+    checks.some_weight(where, largest)
+
+
+def targets(body: Body, coder: TargetCoder, table: StoredTable) -> tuple[Encoded, np.ndarray]:
+    """All targets and weights of a table, in their stored order."""
+    labels, numbers, weights = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+    for number in range(len(table.parts)):
+        for block in table.blocks(number, features=False):
+            found = coder.encode(block.where, block.y, body.dtype)
+            labels.append(found.labels)
+            numbers.append(found.targets)
+            if block.weights is not None:
+                weights.append(
+                    checks.weights_of(block.where, block.weights, block.n_rows, body.dtype)
+                )
+    encoded = Encoded(np.concatenate(labels), np.concatenate(numbers))
+    return encoded, np.concatenate([np.empty(0, body.dtype), *weights])
