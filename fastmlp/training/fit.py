@@ -13,6 +13,7 @@ import numpy as np
 
 from ..datasets.stored import StoredTable
 from ..distributed.ranks import Ranks, ranks_of
+from ..distributed.rows import rows_and_labels
 from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
@@ -73,6 +74,10 @@ def fit(
         shuffle, drop_last, n_threads, callbacks,
     )  # fmt: skip
     try:
+        if ranks is not None and ranks.has_own_rows:
+            with ranks.together(where):
+                n, labels = rows_and_labels(y, network.loss.task)
+            ranks = ranks.with_rows(where, n, labels)
         with contextlib.nullcontext() if ranks is None else ranks.together(where):
             ready = _ready(where, network, X, y, options, ranks)
         if ranks is not None:
@@ -141,8 +146,10 @@ def _ready(
     search = network.is_built or not compiles or ranks is not None
     table = _stored(where, X, y, options.sample_weight, asked, ranks)
     if table is None:
-        samples, plan, coder = read(network, where, X, y, options.sample_weight, search)
-        n_rows = int(samples.X.shape[0])
+        own = None if ranks is None else ranks.own
+        labels = None if own is None else own.labels
+        samples, plan, coder = read(network, where, X, y, options.sample_weight, search, labels)
+        n_rows = int(samples.X.shape[0]) if own is None else own.n_rows
     else:
         table, plan, coder = stored.read(network, where, table)
         n_rows = table.n_rows
@@ -166,7 +173,7 @@ def _ready(
         optimizer.group_factors(plan.groups)
     adopt(network, plan, coder)
     if ranks is not None:
-        check_shareable(where, network, optimizer)
+        check_shareable(where, ranks, network, optimizer, task.rows_per_step)
     resumed = _resumed(task, asked, epochs, options.shuffle, table)
     is_searched = search or table is not None
     return _Ready(task, asked, epochs, windows, resumed, compiles, is_searched)
@@ -178,7 +185,8 @@ def _check_the_same(where: str, ranks: Ranks, ready: _Ready) -> None:
     options = ready.epochs, task.rows_per_step, task.drop_last
     ranks.need_same(where, "options", options, "pass the same to all")
     advice = "load the same data in the same order"
-    ranks.need_same(where, "samples", fingerprint(task.samples), advice)
+    if ranks.own is None:
+        ranks.need_same(where, "samples", fingerprint(task.samples), advice)
     step = 0 if resumed is None else resumed.step
     ranks.need_same(where, "checkpoints", step, "use a folder that all of them can read")
 

@@ -192,8 +192,12 @@ class Run:
         trainer, first = self.trainer, self.history.epochs
         order = np.empty((n_epochs, self.task.n_samples), np.int32)
         order[...] = np.arange(self.task.n_samples, dtype=np.int32)
-        if self.shuffle:
-            for number, visits in enumerate(order, first):
+        own = None if self.ranks is None else self.ranks.own
+        for number, visits in enumerate(order, first):
+            if own is not None:
+                seed = self.network.seed if self.shuffle else None
+                visits[...] = own.order(self.task.rows_per_step, seed, number)
+            elif self.shuffle:
                 random.shuffle(visits, self.network.seed, number)
         order = np.ascontiguousarray(order[:, : trainer.n_rows])  # without a last step left out
         numbers, rates = self.step_numbers(n_epochs)
