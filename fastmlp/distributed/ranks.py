@@ -10,7 +10,7 @@ import contextlib
 import copy
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,19 @@ class Ranks:
             every = np.unique(np.concatenate([own for _, own in told]))
         made.own = OwnRows(n_rows, starts[self.mine[0]], starts, every)
         return made
+
+    def of_blocks(self, hash_of: Callable[[np.ndarray], str]) -> str:
+        """One hash of the rows of all processes; all have to call it.
+
+        Parameters
+        ----------
+        hash_of : callable
+            Hashes some of this process's rows, given their numbers.
+        """
+        assert self.own is not None
+        starts = [start - self.own.first for start in self.own.starts]
+        mine = [hash_of(np.arange(*starts[block : block + 2])) for block in range(*self.mine)]
+        return "".join(part for parts in self.comm.allgather(mine) for part in parts)
 
     def any(self, here: bool) -> bool:
         """Whether something holds in any process; all have to call it.

@@ -80,8 +80,11 @@ def fit(
             ranks = ranks.with_rows(where, n, labels)
         with contextlib.nullcontext() if ranks is None else ranks.together(where):
             ready = _ready(where, network, X, y, options, ranks)
+        data = "" if ready.asked.checkpoint is None and ranks is None else _identity(ready)
+        with contextlib.nullcontext() if ranks is None else ranks.together(where):
+            ready = ready._replace(resumed=_resumed(ready, options.shuffle, data))
         if ranks is not None:
-            _check_the_same(where, ranks, ready)
+            _check_the_same(where, ranks, ready, data)
             share(ranks, network)
     except InputError:
         undo()
@@ -112,10 +115,11 @@ class _Ready(NamedTuple):
     task: Task
     asked: Callbacks
     epochs: int
+    table: StoredTable | None
     windows: Windows | None
-    resumed: Resumed | None
     compiles: bool
     is_searched: bool  # for nan and infinities
+    resumed: Resumed | None = None
 
     def run(self, shuffle: bool, keep_finite: bool, progress: bool) -> Run:
         """Everything that the fit needs while it runs."""
@@ -174,19 +178,31 @@ def _ready(
     adopt(network, plan, coder)
     if ranks is not None:
         check_shareable(where, ranks, network, optimizer, task.rows_per_step)
-    resumed = _resumed(task, asked, epochs, options.shuffle, table)
-    is_searched = search or table is not None
-    return _Ready(task, asked, epochs, windows, resumed, compiles, is_searched)
+    return _Ready(task, asked, epochs, table, windows, compiles, search or table is not None)
 
 
-def _check_the_same(where: str, ranks: Ranks, ready: _Ready) -> None:
+def _identity(ready: _Ready) -> str:
+    """By which the data of a fit are recognised, whoever has them."""
+    if ready.table is not None:
+        return ready.table.identity()
+    samples, ranks = ready.task.samples, ready.task.ranks
+    if ranks is None or ranks.own is None:
+        return fingerprint(samples)
+    n_outputs = ready.task.network.n_outputs
+
+    def hash_of(rows: np.ndarray) -> str:
+        return fingerprint(samples.of_rows(rows, n_outputs)._replace(X=samples.X[rows]))
+
+    return ranks.of_blocks(hash_of)
+
+
+def _check_the_same(where: str, ranks: Ranks, ready: _Ready, data: str) -> None:
     """Refuse processes that would not make the same steps, some of which would wait for ever."""
     task, resumed = ready.task, ready.resumed
     options = ready.epochs, task.rows_per_step, task.drop_last
     ranks.need_same(where, "options", options, "pass the same to all")
     advice = "load the same data in the same order"
-    if ranks.own is None:
-        ranks.need_same(where, "samples", fingerprint(task.samples), advice)
+    ranks.need_same(where, "samples", data, advice)
     step = 0 if resumed is None else resumed.step
     ranks.need_same(where, "checkpoints", step, "use a folder that all of them can read")
 
@@ -253,14 +269,13 @@ def _sizes(where: str, options: _Options) -> tuple[int, int, int]:
     )
 
 
-def _resumed(
-    task: Task, asked: Callbacks, epochs: int, shuffle: bool, table: StoredTable | None
-) -> Resumed | None:
+def _resumed(ready: _Ready, shuffle: bool, data: str) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
+    task, asked = ready.task, ready.asked
     if asked.checkpoint is None:
         return None
     run_options = {
-        "optimizer": task.optimizer, "batch_size": task.batch_size, "epochs": epochs,
+        "optimizer": task.optimizer, "batch_size": task.batch_size, "epochs": ready.epochs,
         "shuffle": shuffle,
     }  # fmt: skip
     if task.drop_last:
@@ -274,7 +289,6 @@ def _resumed(
     if asked.averaging is not None:
         kind = type(asked.averaging).__name__
         run_options["averaging"] = {"kind": kind, "options": asked.averaging}
-    data = fingerprint(task.samples) if table is None else table.identity()
     resumed = asked.checkpoint.begin(task.network, data, run_options)
     if resumed is not None:
         resumed.put_into(task.network)
