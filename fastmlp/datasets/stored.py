@@ -125,6 +125,24 @@ class StoredTable(ABC):
         Whether there are targets, and weights of rows.
     n_targets : int or None
         Columns of y if it has two dimensions.
+
+    Examples
+    --------
+    Rows that are computed when they are needed:
+
+    >>> import numpy as np
+    >>> from fastmlp import Dense, Network
+    >>> from fastmlp.datasets import StoredTable
+    >>> from fastmlp.datasets.stored import Block, Part
+    >>> class Powers(StoredTable):
+    ...     def blocks(self, part, features=True, targets=True):
+    ...         X = np.linspace(part, part + 1, 100).reshape(-1, 1) ** [1, 2]
+    ...         yield Block(f"part {part}", 0, 100, X, X.sum(axis=1))
+    ...     def identity(self):
+    ...         return "powers"
+    >>> table = Powers([Part(f"part {number}", 100) for number in range(5)], n_features=2)
+    >>> Network([Dense(1)], "mse").fit(table, epochs=2).epochs
+    2
     """
 
     has_targets, has_weights = True, False
@@ -169,6 +187,7 @@ class StoredTable(ABC):
         Returns
         -------
         str
+            Of 32 characters.
         """
 
     def in_order(self, names: tuple[str, ...]) -> StoredTable:
@@ -182,6 +201,7 @@ class StoredTable(ABC):
         Returns
         -------
         StoredTable
+            Of the same rows.
         """
         return self
 

@@ -75,23 +75,20 @@ def fit(
     own_parts.check_trainable(network.layers)
     # A network that is new has nothing to lose, so nan and infinities may show while it trains.
     search = network.is_built or not compiles
-    table = _stored(where, X, y, sample_weight, asked)
-    if table is None:
-        samples, plan, coder = read(network, where, X, y, sample_weight, search)
-        n_rows = int(samples.X.shape[0])
-    else:
-        table, plan, coder = stored.read(network, where, table)
-        n_rows = table.n_rows
+    data, plan, coder = _read(network, where, X, y, sample_weight, asked, search)
     validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
+    n_rows = data.n_rows if isinstance(data, StoredTable) else int(data.X.shape[0])
     batch_size = min(batch_size, n_rows)
     accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
     windows = None
-    if table is not None:
-        windows = Windows(table, network, plan.n_outputs, coder, batch_size * accumulate)
+    if isinstance(data, StoredTable):
+        windows = Windows(data, network, plan.n_outputs, coder, batch_size * accumulate)
         samples = windows.first
+    else:
+        samples = data
     task = Task(
         network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-        n_threads=n_threads, drop_last=drop_last, n_stored=0 if table is None else n_rows,
+        n_threads=n_threads, drop_last=drop_last, n_stored=0 if windows is None else n_rows,
     )  # fmt: skip
     if asked.averaging is not None:
         asked.averaging.plan(where, epochs, task.steps_per_epoch)
@@ -99,27 +96,29 @@ def fit(
         optimizer.group_factors(plan.groups)
     undo = undoing(network)
     adopt(network, plan, coder)
-    resumed = _resumed(task, asked, epochs, shuffle, table)
+    resumed = _resumed(task, asked, epochs, shuffle, data)
     options = {"compiles": compiles, "keep_finite": keep_finite, "progress": progress}
     if windows is not None:
-        run: Run = StoredRun(windows, task, epochs, shuffle, asked, resumed, **options)
-        return _result(where, run, undo, None)
+        stored_run = StoredRun(windows, task, epochs, shuffle, asked, resumed, **options)
+        return _result(where, stored_run, undo, None)
     task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
     run = Run(task, epochs, shuffle, asked, resumed=resumed, **options)
     return _result(where, run, undo, None if search else samples.X)
 
 
-def _stored(where: str, X: Any, y: Any, sample_weight: Any, asked: Callbacks) -> StoredTable | None:
-    """X if it is a stored table, which has targets and weights of its own."""
+def _read(
+    network: Body, where: str, X: Any, y: Any, sample_weight: Any, asked: Callbacks, search: bool
+) -> tuple[Samples | StoredTable, Plan, TargetCoder]:
+    """The data, checked; of a stored table, which has its own targets, all but the rows."""
     if isinstance(X, StoredTable):
         stored.refuse_others(where, y, sample_weight)
-        return X
+        return stored.read(network, where, X)
     if asked.checkpoint is not None and asked.checkpoint.every_rows is not None:
         raise InputError(
             where, "a stored table for a Checkpoint with every_rows", type(X).__name__,
             "leave every_rows out",
         )  # fmt: skip
-    return None
+    return read(network, where, X, y, sample_weight, search)
 
 
 def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
@@ -167,7 +166,7 @@ def _sizes(
 
 
 def _resumed(
-    task: Task, asked: Callbacks, epochs: int, shuffle: bool, table: StoredTable | None
+    task: Task, asked: Callbacks, epochs: int, shuffle: bool, data: Samples | StoredTable
 ) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
     if asked.checkpoint is None:
@@ -185,8 +184,8 @@ def _resumed(
     if asked.averaging is not None:
         kind = type(asked.averaging).__name__
         run_options["averaging"] = {"kind": kind, "options": asked.averaging}
-    data = fingerprint(task.samples) if table is None else table.identity()
-    resumed = asked.checkpoint.begin(task.network, data, run_options)
+    known = data.identity() if isinstance(data, StoredTable) else fingerprint(data)
+    resumed = asked.checkpoint.begin(task.network, known, run_options)
     if resumed is not None:
         resumed.put_into(task.network)
     return resumed
