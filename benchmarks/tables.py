@@ -220,6 +220,8 @@ def _catboost(part: Split, seed: int) -> np.ndarray:
     return _answers(model, part)
 
 
+_BEGUN: set[tuple[str, bool]] = set()  # models, and for which kind of targets
+_FEW = 99  # rows
 MODELS: dict[str, Answers] = {
     "fastmlp": _ours_by_default,
     "fastmlp, one network": _ours(),
@@ -250,8 +252,8 @@ def parser() -> argparse.ArgumentParser:
 def measure(source: Source, seed: int, names: list[str]) -> list[dict[str, Any]]:
     """Error and seconds of processor time of each model on one split of a table."""
     part, found = split(load(source), seed), []
-    _compile(part)
     for name in names:
+        _begin(name, part)
         gc.collect()
         time.sleep(REST)
         begun = time.process_time()
@@ -267,14 +269,13 @@ def measure(source: Source, seed: int, names: list[str]) -> list[dict[str, Any]]
     return found
 
 
-def _compile(part: Split) -> None:
-    """Let fastmlp compile its kernels, once on a machine, before anything is timed."""
-    from fastmlp.tabular.recipes import RECIPES
-
-    few = Split((part.train[0][:99], part.train[1][:99]), part.valid, part.test, part.is_classes)
-    for options in ({"recipe": name} for name in RECIPES):
-        with contextlib.suppress(ValueError):  # such as for a class that is not among so few
-            _ours(max_iter=2, **options)(few, 0)
+def _begin(name: str, part: Split) -> None:
+    """Let a model import and compile what it needs, once in a process, before it is timed."""
+    if (name, part.is_classes) not in _BEGUN:
+        _BEGUN.add((name, part.is_classes))
+        few = (part.train[0][:_FEW], part.train[1][:_FEW])
+        with contextlib.suppress(Exception):  # such as for a class that is not among so few
+            MODELS[name](Split(few, part.valid, part.test, part.is_classes), 0)
 
 
 def ranks(lines: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:

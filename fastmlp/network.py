@@ -104,6 +104,7 @@ class Network(Body):
         progress: bool = False,
         keep_finite: bool = False,
         gradient_accumulation_steps: int = 1,
+        comm: Any = None,
     ) -> History:
         """Train on samples, starting from the current parameters.
 
@@ -154,6 +155,9 @@ class Network(Body):
             update is that of one batch of all their rows, with the memory of a small one: the
             gradient of the mean loss of all rows, penalties added once, clipped as a whole.
             Schedules, `on_batch` and losses count updates. Only `BatchNorm` sees single batches.
+        comm : mpi4py.MPI.Intracomm or Ranks, optional
+            The processes that share each step, all of which pass the same samples and options. The
+            parameters have the same bits for any number of processes.
 
         Returns
         -------
@@ -183,6 +187,7 @@ class Network(Body):
             progress=progress,
             keep_finite=keep_finite,
             gradient_accumulation_steps=gradient_accumulation_steps,
+            comm=comm,
         )
 
     @checked_keywords

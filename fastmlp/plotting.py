@@ -767,13 +767,13 @@ def _wide_figure() -> Figure:
 
 def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, str]:
     """Predictions of a regression; returns the axes for the curves, and what the score is."""
-    from .nn.losses import Quantile
+    from .nn.losses import quantile_levels
 
     curves, axes = figure.subplots(1, 2)
     true = _numbers("training_report", "y_test", split.y_test)
     answers = evaluation.predict(network, "Network.predict", split.X_test)
     predicted = _numbers("training_report", "predictions", answers)
-    levels = network.loss.levels if isinstance(network.loss, Quantile) else ()
+    levels = quantile_levels(network.loss)
     targets = _target_names(split, true.shape[1])
     if len(levels) < 2:
         plot_regression(true, predicted, axes, targets)

@@ -87,6 +87,7 @@ from fastmlp import (
 from fastmlp.datasets import Dataset, open_arrays, open_chunks
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
+from fastmlp.estimators.quantiles import levels_of
 from fastmlp.estimators.tabular.metrics import metric_of
 from fastmlp.inputs.shared import SharedTable
 from fastmlp.inputs.tables import table_of
@@ -3762,6 +3763,10 @@ def tabular_rows() -> Iterator[Row]:
          "TabularClassifier.predict, column 'a': expected a column of numbers, as in "
          "training, got texts; convert the column",
          transforms({"a": ["x"], "b": ["y"]})),
+        ("a quantile twice", InputError,
+         "fit: expected different quantiles, at least one, got one of them twice; pass "
+         "[0.1, 0.9], say",
+         lambda s: levels_of("fit", [0.5, 0.5])),
         ("a recipe of an unknown name", InputError,
          "fit: expected recipe to be one of realmlp-piecewise, realmlp, realmlp-simple, "
          "got 'realmpl'; did you mean 'realmlp'?",
@@ -3804,9 +3809,15 @@ def stored_rows() -> Iterator[Row]:
          "chunks: expected 16 rows, as when it was opened, got fewer; open it again",
          lambda s: s.new.fit(changed(s))),
         ("rows between checkpoints without a stored table", InputError,
-         "Network.fit: expected a stored table for a Checkpoint with every_rows, got ndarray; "
-         "leave every_rows out",
+         "Network.fit: expected a stored table for a Checkpoint with every_rows, got rows in "
+         "memory; leave every_rows out",
          lambda s: fit_saved(s, every_rows=4)),
+        ("a stored table for several processes", InputError,
+         "Network.fit: expected rows in memory for several processes, got a stored table; leave "
+         "comm out",
+         lambda s: s.new.fit(
+             open_arrays(s.X, s.y), comm=pytest.importorskip("mpi4py.MPI").COMM_SELF
+         )),
         ("rows between checkpoints that are none", InputError,
          "Checkpoint: expected every_rows to be a whole number of at least 1, got 0; choose a "
          "larger one",

@@ -393,13 +393,15 @@ class Engine(Job):
         total: float,
         step: int = 0,
         drops: np.ndarray | None = None,
+        first_row: int = 0,
     ) -> float:
         """Loss of the samples in `order` as a part of `total`; the gradient is written to grads.
 
         total: 0 means the sum of their weights; step, drops: the random numbers of dropout, and its
-        rates if they follow schedules.
+        rates if they follow schedules; first_row: how many rows of the batch come before these,
+        where the penalties are added.
         """
-        self.loss["total_weight"] = total
+        self.loss["total_weight"], self.call["first_row"] = total, first_row
         no_state, numbers = np.empty(0), np.empty((1, 0))  # nothing is updated
         if drops is not None and drops.size:
             numbers = np.zeros((1, self.n_numbers))

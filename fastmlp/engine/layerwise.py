@@ -182,6 +182,23 @@ def gradient(
     return loss + add_penalties(network)
 
 
+def gradient_of_part(
+    network: Body, X: Any, encoded: Encoded, weights: np.ndarray, total: float | None,
+    penalties: bool = True,
+) -> float:  # fmt: skip
+    """The part that some rows have in the loss of a batch; leaves their gradient in the network.
+
+    total: the weights of the whole batch, or None if these rows are all of it.
+    """
+    values = forward(network, X, training=True)
+    loss, flowing = loss_and_slopes(network, values, encoded, weights)
+    if total is not None:
+        own = float(weights.sum(dtype=np.float64)) if weights.size else X.shape[0]
+        loss, flowing = loss * (own / total), flowing * network.dtype.type(own / total)
+    backward(network, flowing)
+    return loss + (add_penalties(network) if penalties else 0.0)
+
+
 def backward(network: Body, flowing: np.ndarray, is_first: bool = True) -> np.ndarray:
     """Gradient with respect to the inputs, given that of the outputs of the last forward pass."""
     for layer in reversed(network.layers):

@@ -5,16 +5,32 @@ Quantiles that a network gives for one row may cross; sorted ones are closer to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
+from ..inputs import checks
 
-def levels_of(quantile: Any) -> tuple[float, ...]:
-    """Levels in ascending order, from one or several."""
-    levels = quantile if isinstance(quantile, Iterable) else [quantile]
-    return tuple(sorted(float(level) for level in levels))
+
+def levels_of(where: str, quantile: Any) -> tuple[float, ...]:
+    """Levels in ascending order, from one or several different ones.
+
+    Parameters
+    ----------
+    where : str
+        For errors.
+    quantile : float or sequence of float in (0, 1)
+    """
+    several = quantile if np.ndim(quantile) else [quantile]
+    levels = sorted(
+        checks.number(where, "quantile", level, 0, 1, low_open=True, high_open=True)
+        for level in several
+    )
+    if not levels or len(set(levels)) < len(levels):
+        got = "one of them twice" if levels else "none"
+        raise InputError(where, "different quantiles, at least one", got, "pass [0.1, 0.9], say")
+    return tuple(levels)
 
 
 def rearranged(linked: np.ndarray, n_levels: int) -> np.ndarray:

@@ -19,7 +19,15 @@ from ..engine.judging import Grading, r_squared
 from ..errors import InputError
 from ..inputs import checks
 from ..inputs.targets import Encoded, TargetCoder
-from ..nn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, PoissonDeviance, Quantile
+from ..nn.losses import (
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    PoissonDeviance,
+    Quantile,
+    quantile_levels,
+)
 from ..registry import checked_keywords
 from .base import BaseMLP, is_stochastic
 from .docs import documented
@@ -214,11 +222,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @property
     def _levels(self) -> tuple[float, ...]:
-        return levels_of(self.quantile)
+        """The quantiles that a fit is to learn; none for other losses."""
+        is_asked = self.loss == "quantile"
+        return levels_of(f"{type(self).__name__}.fit", self.quantile) if is_asked else ()
 
     @property
-    def _n_levels(self) -> int:
-        return len(self._levels) if self.loss == "quantile" else 1
+    def _n_learnt(self) -> int:
+        """Outputs of each target, whatever the parameters are since the fit."""
+        return max(len(quantile_levels(self._networks[0].loss)), 1)
 
     def _loss(self) -> Loss:
         options: dict[str, Any] = {}
@@ -244,7 +255,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._refuse_negative_counts(y)
-        n_outputs = (1 if y.ndim == 1 else y.shape[1]) * self._n_levels
+        n_outputs = (1 if y.ndim == 1 else y.shape[1]) * max(len(self._levels), 1)
         if not reset and n_outputs != self.n_outputs_:
             raise ValueError(
                 f"y has {n_outputs} outputs, but this {type(self).__name__} was fitted with "
@@ -265,17 +276,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         columns = checks.converted(f"{type(self).__name__}.fit", "y", y, dtype)
         columns = columns.reshape(len(y), -1)
         return Encoded(
-            np.empty(0, np.int32), np.repeat(columns, self._n_levels, axis=1).reshape(-1)
+            np.empty(0, np.int32), np.repeat(columns, self._n_learnt, axis=1).reshape(-1)
         )
 
     def _decode(self, linked: np.ndarray) -> np.ndarray:
-        if self._n_levels > 1:
-            return rearranged(linked, self._n_levels)
+        if self._n_learnt > 1:
+            return rearranged(linked, self._n_learnt)
         return linked.ravel() if self.n_outputs_ == 1 else linked
 
     def _coder(self) -> TargetCoder:
-        made = TargetCoder if self._n_levels == 1 else _Rearranged
-        return made(self.n_outputs_, "regression", self._n_levels, flat=True)
+        n_levels = self._n_learnt
+        made = TargetCoder if n_levels == 1 else _Rearranged
+        return made(self.n_outputs_, "regression", n_levels, flat=True)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         y, predicted, weights = validation.y, self._decode(linked), validation.sample_weight
@@ -334,7 +346,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         self._refuse_negative_counts(y)
         y = y.reshape(len(y), -1) if predicted.ndim > 1 or y.ndim > 1 else y
-        n_targets = self.n_outputs_ // self._n_levels
+        n_targets = self.n_outputs_ // self._n_learnt
         if len(y) != len(predicted) or y.size != len(y) * n_targets:
             raise InputError(
                 where, f"y of shape ({len(predicted)}, {n_targets})", f"shape {y.shape}",
@@ -344,8 +356,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _score(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
         """Score of predictions that `predict` returned."""
-        if self.loss == "quantile":
-            return d2_of_quantiles(y, predicted, self._levels, sample_weight)
+        levels = quantile_levels(self._networks[0].loss) if self.loss == "quantile" else ()
+        if levels:
+            return d2_of_quantiles(y, predicted, levels, sample_weight)
         if self.loss == "absolute_error":
             return d2_of_absolute_error(y, predicted, sample_weight)
         if self.loss == "huber":

@@ -15,7 +15,7 @@ from ..errors import InputError, InputTypeError, require
 from ..inputs import checks, columns
 from ..inputs.tables import is_sparse
 from ..network import Network
-from ..nn.losses import CompiledLoss, Loss, Quantile
+from ..nn.losses import CompiledLoss, Loss, quantile_levels
 from ..tabular import frames
 from .files import checked_path, replacing
 from .interchange import is_ours, is_table_model, networks_of
@@ -145,7 +145,7 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
 
 def _n_levels(network: Network) -> int:
     """Quantiles of each target."""
-    return len(network.loss.levels) if isinstance(network.loss, Quantile) else 1
+    return max(len(quantile_levels(network.loss)), 1)
 
 
 def _sorted(graph: Graph, linked: str, n_outputs: int, n_levels: int) -> str:

@@ -121,13 +121,14 @@ UPDATE = _record(
 #   block_rows  rows that a thread takes through all ops at a time, or 0 for all that are its own
 #   batch_size  rows that work space is for; rows_per_step those of a step, several times as many
 #               where gradients are accumulated
+#   first_row   rows of the step that come before those of the call, which are a part of a batch
 #   losses      (n_steps,) float64
 #   patience    how many epochs in a row may not improve best_loss by tolerance, of which n_stale
 #               have not, or -1; enough_after how many epochs of the call wore it out, or 0
 #   watch       the kernel that counts them, or 0
 CALL = _record(
-    "batch_size rows_per_step block_rows seed first_step from_step n_steps losses patience n_stale"
-    " enough_after watch",
+    "batch_size rows_per_step block_rows seed first_step first_row from_step n_steps losses"
+    " patience n_stale enough_after watch",
     "tolerance best_loss",
 )
 

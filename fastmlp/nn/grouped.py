@@ -167,7 +167,8 @@ class PiecewiseLinear(CompiledLayer):
     Notes
     -----
     With edges b_0 < ... < b_k it is y_j = (x - b_j) / (b_{j+1} - b_j), at least 0 and at most 1,
-    except that the first goes below 0 and the last above 1. A bin of no width gives 0.
+    except that the first goes below 0 and the last above 1. A bin of no width gives 0, and is
+    neither the first nor the last.
 
     References
     ----------
@@ -187,12 +188,22 @@ class PiecewiseLinear(CompiledLayer):
     kind: ClassVar[Kind] = piecewise.KIND
     edges: Any
 
-    def __post_init__(self) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_once_bound(self, name, ("edges",))
+        if name != "edges":
+            super().__setattr__(name, value)
+            return
+        super().__setattr__(name, self._checked(value))
+        self.n_in = len(self.edges)
+        self.numbers = tuple(self.lines().ravel().tolist())
+
+    @staticmethod
+    def _checked(edges: Any) -> tuple[tuple[float, ...], ...]:
         where, advice = "PiecewiseLinear", "write [[0.0, 1.0, 2.0], [5.0, 6.0, 9.0]]"
-        if not isinstance(self.edges, Iterable) or isinstance(self.edges, str):
-            raise InputTypeError(where, "edges for each column", type(self.edges).__name__, advice)
+        if not isinstance(edges, Iterable) or isinstance(edges, str):
+            raise InputTypeError(where, "edges for each column", type(edges).__name__, advice)
         try:
-            made = np.array([list(column) for column in self.edges], np.float64)
+            made = np.array([list(column) for column in edges], np.float64)
         except (TypeError, ValueError):
             raise InputError(
                 where, "edges as numbers, as many for each column", "others", advice
@@ -201,9 +212,7 @@ class PiecewiseLinear(CompiledLayer):
             raise InputError(where, "at least two edges for each column", "fewer", advice)
         if not (np.isfinite(made).all() and (np.diff(made, axis=1) >= 0).all()):
             raise InputError(where, "finite edges in ascending order", "others", advice)
-        self.edges: tuple[tuple[float, ...], ...] = tuple(map(tuple, made.tolist()))
-        self.n_in = len(self.edges)
-        self.numbers = tuple(self.lines().ravel().tolist())
+        return tuple(map(tuple, made.tolist()))
 
     def __repr__(self) -> str:
         return f"PiecewiseLinear(<{self.n_bins} bins for {counted(len(self.edges), 'column')}>)"
@@ -231,13 +240,13 @@ class PiecewiseLinear(CompiledLayer):
         is_bin = width > _LEAST_WIDTH
         scale = np.divide(1.0, width, out=np.zeros_like(width), where=is_bin)
         low, high = np.zeros_like(width), np.where(is_bin, 1.0, 0.0)
-        low[:, 0] = np.where(is_bin[:, 0], -_NO_LIMIT, 0.0)
-        high[:, -1] = np.where(is_bin[:, -1], _NO_LIMIT, 0.0)
+        for column, bins in enumerate(is_bin):
+            places = np.flatnonzero(bins)
+            if places.size:
+                first, last = places[0], places[-1]
+                low[column, first], high[column, last] = -_NO_LIMIT, _NO_LIMIT
+                start[column, last + 1 :] = _NO_LIMIT  # which nothing reaches
         return np.array([part.ravel() for part in (scale, start, low, high)])
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_once_bound(self, name, ("edges",))
-        super().__setattr__(name, value)
 
     @property
     def options(self) -> tuple[float, ...]:

@@ -626,6 +626,11 @@ class Quantile(CompiledLoss):
         return np.array(self.levels, dtype)
 
 
+def quantile_levels(loss: Loss) -> tuple[float, ...]:
+    """The levels that a loss learns of each target; none if it learns no quantiles."""
+    return loss.levels if isinstance(loss, Quantile) else ()
+
+
 @LOSSES.register
 @dataclass(frozen=True)
 class PoissonDeviance(CompiledLoss):

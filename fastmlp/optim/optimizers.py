@@ -500,16 +500,37 @@ class Optimizer:
         state : ndarray of shape (n_vectors * n_params,)
             The optimizer's state, which is updated.
         """
+        if self.clip_norm is not None:
+            n, one = grads.size, grads.dtype.type(1)
+            gradient = address_of(grads, "grads", grads.dtype, n, written=True)
+            scale = kernels.clip_factor(n, gradient, float(self.clip_norm), one)
+            if scale != 1:
+                kernels.rescale(n, gradient, scale, one)
+        self.update_groups(numbers, groups, params, grads, state)
+
+    def update_groups(
+        self,
+        numbers: np.ndarray,
+        groups: Sequence[Group],
+        params: np.ndarray,
+        grads: np.ndarray,
+        state: np.ndarray,
+    ) -> None:
+        """One step of some of the parameters, by gradients that have been clipped, in place.
+
+        Parameters
+        ----------
+        numbers, params, grads, state
+            As for `update`.
+        groups : sequence of Group
+            All groups of the network, each with the part of it that is to be updated.
+        """
         n, dtype, one = params.size, params.dtype, params.dtype.type(1)
         _check_groups(groups, n)
         values = address_of(params, "params", dtype, n, written=True)
         gradient = address_of(grads, "grads", dtype, n, written=True)
         memory = address_of(state, "the optimizer's state", dtype, self.n_vectors * n, written=True)
         row = address_of(numbers, "numbers of a step", np.float64, self.n_columns(groups))
-        if self.clip_norm is not None:
-            scale = kernels.clip_factor(n, gradient, float(self.clip_norm), one)
-            if scale != 1:
-                kernels.rescale(n, gradient, scale, one)
         for group, (rate, decay) in zip(groups, self.group_factors(groups), strict=True):
             self.kernel_of_step(
                 row, Factors(float(rate), float(decay)), Run(group.start, 1, group.size, 0),

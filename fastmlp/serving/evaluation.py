@@ -20,7 +20,7 @@ from ..inputs import checks, samples, stored
 from ..inputs.targets import Encoded, Samples, TargetCoder
 from ..inputs.windows import Windows
 from ..model.body import Body
-from ..nn.losses import Quantile, linked
+from ..nn.losses import linked, quantile_levels
 
 
 def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
@@ -94,7 +94,7 @@ def _judged(
 def _score(
     body: Body, found: np.ndarray, encoded: Encoded, weights: np.ndarray, loss: float
 ) -> float:
-    if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
+    if len(quantile_levels(body.loss)) > 1:
         return -loss
     targets, predicted = encoded.dense(body.n_outputs), linked(body.loss, found)
     if not np.isfinite(predicted).all():
@@ -112,7 +112,7 @@ def _score(
 def grading(body: Body, held_out: Samples) -> Grading:
     """How the compiled call computes the score that `judged` returns."""
     _, encoded, weights = held_out
-    if isinstance(body.loss, Quantile) and len(body.loss.levels) > 1:
+    if len(quantile_levels(body.loss)) > 1:
         return BY_LOSS
     targets, even = encoded.dense(body.n_outputs), weights if weights.size else None
     if body.loss.task == "classes":

@@ -5,12 +5,15 @@ What happens in the run is in `run`, and in `loop`, which the estimators share.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..datasets.stored import StoredTable
+from ..distributed.ranks import Ranks, ranks_of
+from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
 from ..errors import InputError, InputTypeError, counted
@@ -61,64 +64,119 @@ def fit(
     progress: bool,
     keep_finite: bool,
     gradient_accumulation_steps: int,
+    comm: Any,
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
-    where = "Network.fit"
+    where, ranks, undo = "Network.fit", ranks_of(comm), undoing(network)
     accumulate = gradient_accumulation_steps
-    epochs, batch_size, accumulate = _sizes(where, epochs, batch_size, accumulate, n_threads)
-    optimizer, asked = optimizer_of(optimizer), _checked_callbacks(where, callbacks)
-    if asked.stopping is not None and validation_data is None:
-        raise InputError(
-            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
-        )
-    compiles = can_compile(network.layers, network.loss, optimizer)
-    own_parts.check_trainable(network.layers)
-    # A network that is new has nothing to lose, so nan and infinities may show while it trains.
-    search = network.is_built or not compiles
-    data, plan, coder = _read(network, where, X, y, sample_weight, asked, search)
-    validation = _validation(where, coder, plan, network.dtype, network.layers, validation_data)
-    n_rows = data.n_rows if isinstance(data, StoredTable) else int(data.X.shape[0])
-    batch_size = min(batch_size, n_rows)
-    accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
-    windows = None
-    if isinstance(data, StoredTable):
-        windows = Windows(data, network, plan.n_outputs, coder, batch_size * accumulate)
-        samples = windows.first
-    else:
-        samples = data
-    task = Task(
-        network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-        n_threads=n_threads, drop_last=drop_last, n_stored=0 if windows is None else n_rows,
-    )  # fmt: skip
-    if asked.averaging is not None:
-        asked.averaging.plan(where, epochs, task.steps_per_epoch)
-    if has_rule(optimizer):
-        optimizer.group_factors(plan.groups)
-    undo = undoing(network)
-    adopt(network, plan, coder)
-    resumed = _resumed(task, asked, epochs, shuffle, data)
+    try:
+        with contextlib.nullcontext() if ranks is None else ranks.together(where):
+            epochs, batch_size, accumulate = _sizes(
+                where, epochs, batch_size, accumulate, n_threads
+            )
+            optimizer = optimizer_of(optimizer)
+            asked = _checked_callbacks(where, callbacks, validation_data)
+            compiles = can_compile(network.layers, network.loss, optimizer)
+            own_parts.check_trainable(network.layers)
+            # A network that is new has nothing to lose, so nan may show while it trains.
+            search = network.is_built or not compiles or ranks is not None
+            data, plan, coder = _read(network, where, X, y, sample_weight, search)
+            _check_source(where, data, asked, ranks)
+            validation = _validation(where, network, plan, coder, validation_data)
+            n_rows = data.n_rows if isinstance(data, StoredTable) else int(data.X.shape[0])
+            batch_size = min(batch_size, n_rows)
+            accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
+            samples, windows = _windows(data, network, plan, coder, batch_size * accumulate)
+            task = Task(
+                network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
+                n_threads=n_threads, drop_last=drop_last, n_stored=0 if windows is None else n_rows,
+                ranks=ranks,
+            )  # fmt: skip
+            _check_plan(where, task, plan, epochs)
+            adopt(network, plan, coder)
+            resumed = _resumed(where, task, asked, epochs, shuffle, data)
+    except InputError:
+        undo()
+        raise
     options = {"compiles": compiles, "keep_finite": keep_finite, "progress": progress}
     if windows is not None:
         stored_run = StoredRun(windows, task, epochs, shuffle, asked, resumed, **options)
         return _result(where, stored_run, undo, None)
+    if ranks is not None:
+        _share(where, ranks, task, epochs, resumed, undo)
     task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
     run = Run(task, epochs, shuffle, asked, resumed=resumed, **options)
-    return _result(where, run, undo, None if search else samples.X)
+    with contextlib.nullcontext() if ranks is None else ranks.or_abort():
+        return _result(where, run, undo, None if search else samples.X)
+
+
+def _check_plan(where: str, task: Task, plan: Plan, epochs: int) -> None:
+    """Refuse averaging and factors that do not suit the whole fit."""
+    if task.averaging is not None:
+        task.averaging.plan(where, epochs, task.steps_per_epoch)
+    if has_rule(task.optimizer):
+        task.optimizer.group_factors(plan.groups)
+
+
+def _share(
+    where: str, ranks: Ranks, task: Task, epochs: int, resumed: Resumed | None,
+    undo: Callable[[], None],
+) -> None:  # fmt: skip
+    """Give all processes the same network, if their fits would be the same."""
+    try:
+        _check_the_same(where, ranks, task, epochs, resumed)
+    except InputError:
+        undo()
+        raise
+    share(ranks, task.network)
 
 
 def _read(
-    network: Body, where: str, X: Any, y: Any, sample_weight: Any, asked: Callbacks, search: bool
+    network: Body, where: str, X: Any, y: Any, sample_weight: Any, search: bool
 ) -> tuple[Samples | StoredTable, Plan, TargetCoder]:
     """The data, checked; of a stored table, which has its own targets, all but the rows."""
     if isinstance(X, StoredTable):
         stored.refuse_others(where, y, sample_weight)
         return stored.read(network, where, X)
-    if asked.checkpoint is not None and asked.checkpoint.every_rows is not None:
+    return read(network, where, X, y, sample_weight, search)
+
+
+def _check_source(
+    where: str, data: Samples | StoredTable, asked: Callbacks, ranks: Ranks | None
+) -> None:
+    """Refuse what is not there for a stored table, or only for one."""
+    if isinstance(data, StoredTable) and ranks is not None:
         raise InputError(
-            where, "a stored table for a Checkpoint with every_rows", type(X).__name__,
+            where, "rows in memory for several processes", "a stored table", "leave comm out"
+        )
+    within = asked.checkpoint is not None and asked.checkpoint.every_rows is not None
+    if within and not isinstance(data, StoredTable):
+        raise InputError(
+            where, "a stored table for a Checkpoint with every_rows", "rows in memory",
             "leave every_rows out",
         )  # fmt: skip
-    return read(network, where, X, y, sample_weight, search)
+
+
+def _windows(
+    data: Samples | StoredTable, network: Body, plan: Plan, coder: TargetCoder, rows_per_step: int
+) -> tuple[Samples, Windows | None]:
+    """The samples that kernels read: all of them, or the windows of a stored table by turns."""
+    if not isinstance(data, StoredTable):
+        return data, None
+    windows = Windows(data, network, plan.n_outputs, coder, rows_per_step)
+    return windows.first, windows
+
+
+def _check_the_same(
+    where: str, ranks: Ranks, task: Task, epochs: int, resumed: Resumed | None
+) -> None:
+    """Refuse processes that would not make the same steps, some of which would wait for ever."""
+    options = epochs, task.rows_per_step, task.drop_last
+    ranks.need_same(where, "options", options, "pass the same to all")
+    advice = "load the same data in the same order"
+    ranks.need_same(where, "samples", fingerprint(task.samples), advice)
+    step = 0 if resumed is None else resumed.step
+    ranks.need_same(where, "checkpoints", step, "use a folder that all of them can read")
 
 
 def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
@@ -166,9 +224,16 @@ def _sizes(
 
 
 def _resumed(
-    task: Task, asked: Callbacks, epochs: int, shuffle: bool, data: Samples | StoredTable
+    where: str,
+    task: Task,
+    asked: Callbacks,
+    epochs: int,
+    shuffle: bool,
+    data: Samples | StoredTable,
 ) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
+    if task.ranks is not None:
+        check_shareable(where, task.network, task.optimizer)
     if asked.checkpoint is None:
         return None
     run_options = {
@@ -191,7 +256,7 @@ def _resumed(
     return resumed
 
 
-def _checked_callbacks(where: str, callbacks: Any) -> Callbacks:
+def _checked_callbacks(where: str, callbacks: Any, validation_data: Any) -> Callbacks:
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
@@ -222,11 +287,16 @@ def _checked_callbacks(where: str, callbacks: Any) -> Callbacks:
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
-    return Callbacks(tuple(found), tuple(on_batch), *built_in)
+    asked = Callbacks(tuple(found), tuple(on_batch), *built_in)
+    if asked.stopping is not None and validation_data is None:
+        raise InputError(
+            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
+        )
+    return asked
 
 
 def _validation(
-    where: str, coder: TargetCoder, plan: Plan, dtype: np.dtype, layers: Any, data: Any
+    where: str, network: Body, plan: Plan, coder: TargetCoder, data: Any
 ) -> Samples | None:
     if data is None:
         return None
@@ -238,7 +308,7 @@ def _validation(
     inner = f"{where}, validation_data"
     X, y, sample_weight = (*data, None)[:3]
     order = columns.order_in(inner, X, plan.feature_names)
-    X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, dtype)
+    X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, network.dtype)
     X = X if order is None else X[:, order]
-    check_categories(inner, layers, X)
-    return Samples(X, coder.encode(inner, y, dtype), weights)
+    check_categories(inner, network.layers, X)
+    return Samples(X, coder.encode(inner, y, network.dtype), weights)

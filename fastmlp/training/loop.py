@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..distributed.ranks import Ranks
+from ..distributed.steps import SharedSteps
 from ..engine import judging, layerwise
 from ..engine.engine import ENDLESS, Engine, Patience, epochs_per_call, never
 from ..engine.job import Convention, training_work
@@ -55,6 +57,8 @@ class Task(NamedTuple):
         Whether the rows of an epoch that do not fill its last step are left out.
     n_stored : int
         Rows of a stored table, of which `samples` are a window; 0 if they are all there are.
+    ranks : Ranks or None
+        The processes that share each step.
     """
 
     network: Body
@@ -72,6 +76,7 @@ class Task(NamedTuple):
     held_out_rows: np.ndarray | None = None
     drop_last: bool = False
     n_stored: int = 0
+    ranks: Ranks | None = None
 
     @property
     def n_samples(self) -> int:
@@ -163,6 +168,8 @@ class Trainer:
         The averaged parameters and buffers.
     engine : Engine or None
         None if steps run layer by layer.
+    shared : SharedSteps or None
+        Steps that several processes make together.
     judge : Judge or None
         Judges epochs within the compiled call; None if Python does.
     """
@@ -178,7 +185,14 @@ class Trainer:
         self.average = None if task.averaging is None else task.averaging.begin(task.network)
         self.engine: Engine | None = None
         self.judge: judging.Judge | None = None
-        if compiles:
+        self.shared: SharedSteps | None = None
+        if task.ranks is not None:
+            self.shared = SharedSteps(
+                task.ranks, task.network, task.samples, task.optimizer, task.rows_per_step,
+                task.n_threads,
+            )  # fmt: skip
+            self.engine = self.shared.engine
+        elif compiles:
             self._compile(looks)
 
     def _compile(self, looks: Looks) -> None:
@@ -287,6 +301,8 @@ class Trainer:
         if task.averaging is not None:
             steps = step - self._first_step + np.arange(len(numbers))
             numbers = np.hstack([numbers, task.averaging.numbers(steps)])
+        if self.shared is not None:
+            return self.shared.train(order.ravel(), numbers, memory, step, ends, task.averaging)
         if self.engine is not None:
             return self.engine.train(
                 order, samples.encoded, samples.weights, memory, numbers, step, patience, ends

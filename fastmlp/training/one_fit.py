@@ -224,7 +224,7 @@ class OneFit:
                 self.network, X, y, optimizer=self.optimizer, epochs=self.epochs,
                 batch_size=self.batch_size, validation_data=held_out, sample_weight=weights,
                 shuffle=self.shuffle, drop_last=self.drop_last, n_threads=None, callbacks=callbacks,
-                progress=False, keep_finite=False, gradient_accumulation_steps=1,
+                progress=False, keep_finite=False, gradient_accumulation_steps=1, comm=None,
             )  # fmt: skip
         except InputError as error:
             self.fail(error)

@@ -6,6 +6,7 @@ is in `loop`, which the estimators share.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -87,7 +88,8 @@ class Run:
         self.task, self.network, self.optimizer = task, network, task.optimizer
         self.n_epochs, self.shuffle = n_epochs, shuffle
         self.step, self.history, self.ctrl_c = 0, History(), CtrlC()
-        self.asked, self.shows_progress = asked, progress
+        self.asked, self.ranks = asked, task.ranks
+        self.shows_progress = progress and (self.ranks is None or self.ranks.rank == 0)
         self.bar: Any = None
         self.state = np.empty(0, network.dtype)
         if has_rule(self.optimizer):
@@ -218,9 +220,9 @@ class Run:
             done += part.size
             if not math.isfinite(part[-1]):
                 break
-            if self._after_batch(done - 1, part[-1]):
+            if self._any(self._after_batch(done - 1, part[-1])):
                 why = "callback"
-            if self.ctrl_c.ends_epoch():
+            if self._any(self.ctrl_c.ends_epoch()):
                 why = "interrupted"
         return parts[0] if len(parts) == 1 else np.concatenate(parts), why
 
@@ -294,7 +296,10 @@ class Run:
 
     def _after_batch(self, step: int, loss: float) -> bool:
         """Call the callbacks of batches, if any; returns whether one of them asks to stop."""
-        wishes = [tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch]
+        with self._together() if self.asked.on_batch else contextlib.nullcontext():
+            wishes = [
+                tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch
+            ]
         return any(wishes)
 
     def step_numbers(self, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -376,15 +381,24 @@ class Run:
         history = self.history
         self._show()
         # All are called before any result is used, so that every callback sees every epoch.
-        wishes = [callback(self.network, history) for callback in self.asked.functions]
-        if any(wishes) or trained.ended == "callback":
+        with self._together():
+            wishes = [callback(self.network, history) for callback in self.asked.functions]
+        if self._any(any(wishes)) or trained.ended == "callback":
             history.stopped = "callback"
         elif self._is_enough():
             history.stopped = "early_stopping"
-        if self.ctrl_c.pressed:
+        if self._any(self.ctrl_c.pressed):
             history.stopped = "interrupted"
         if self.asked.checkpoint is not None:
-            self.asked.checkpoint.after_epoch(self.network, self.state_to_save(), self.n_left == 0)
+            with self._together():
+                self._save(self.asked.checkpoint)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint if it is due, in the first process if there are several."""
+        if self.trainer.shared is not None:
+            self.trainer.shared.gather_state(self.state)
+        if self.ranks is None or self.ranks.rank == 0:
+            checkpoint.after_epoch(self.network, self.state_to_save(), self.n_left == 0)
 
     def state_to_save(self) -> FitState:
         """All that a checkpoint keeps beside the network."""
@@ -408,6 +422,16 @@ class Run:
         if history.validation_score:
             shown["validation"] = f"{history.validation_score[-1]:.4f}"
         return shown
+
+    def _any(self, here: bool) -> bool:
+        """Whether something holds here or in another process of the fit."""
+        return here if self.ranks is None else self.ranks.any(here)
+
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which an error in one process ends all processes of the fit."""
+        return (
+            contextlib.nullcontext() if self.ranks is None else self.ranks.together("Network.fit")
+        )
 
 
 def bar_of(total: int, done: int, unit: str, compiles: bool) -> Any:

@@ -166,13 +166,9 @@ class Stepper(Updates):
         try:
             layerwise.begin_step(network, drops, self.steps_done)
             batch_weights = weights[order] if weights.size else weights
-            values = layerwise.forward(network, X[order], training=True)
             targets = encoded.rows(order, network.n_outputs)
-            loss, flowing = layerwise.loss_and_slopes(network, values, targets, batch_weights)
-            if total is not None:
-                own = float(batch_weights.sum(dtype=np.float64)) if weights.size else order.size
-                loss, flowing = loss * (own / total), flowing * network.dtype.type(own / total)
-            layerwise.backward(network, flowing)
-            return loss + (layerwise.add_penalties(network) if penalties else 0.0)
+            return layerwise.gradient_of_part(
+                network, X[order], targets, batch_weights, total, penalties
+            )
         finally:
             restore_denormals(control)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from sklearn.metrics import accuracy_score, make_scorer, roc_auc_score
 from sklearn.model_selection import RandomizedSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp import Network, TabularClassifier, TabularRegressor, search_space
+from fastmlp import MLPRegressor, Network, TabularClassifier, TabularRegressor, search_space
 from fastmlp.errors import FileError, InputError
 from fastmlp.estimators.tabular.calibration import temperature
 from fastmlp.optim.schedules import FlatCosine
 from fastmlp.tabular.networks import Plan, Setting, network_for
 from fastmlp.tabular.recipes import RECIPES
+from fastmlp.training.run import Run
 
 N = 150
 RNG = np.random.default_rng(0)
@@ -476,6 +479,95 @@ def test_one_quantile_and_several_of_several_targets() -> None:
     assert (found[:, [0, 2]] <= found[:, [1, 3]]).all()
     assert not hasattr(both_, "errors_")
     assert np.isfinite(both_.score(X, np.column_stack([y, -y])))
+
+
+@pytest.mark.parametrize("quantile", [[], [0.5, 0.5], [[0.1, 0.9]], [0.0, 0.5], "0.5"])
+def test_quantiles_that_cannot_be_are_refused(quantile: Any) -> None:
+    models = (
+        TabularRegressor(**SMALL, quantile=quantile),
+        MLPRegressor("quantile", quantile=quantile, max_iter=2),
+    )
+    for model, X in zip(models, (TABLE, np.arange(float(N)).reshape(-1, 1)), strict=True):
+        with pytest.raises((ValueError, TypeError), match="quantile"):
+            model.fit(X, PRICES)
+        assert not hasattr(model, "n_iter_")
+
+
+def test_parameters_set_after_a_fit_wait_for_the_next() -> None:
+    X, y = skewed(200, 0)
+    columns = np.column_stack([X["x"]])
+    for model, table in (
+        (TabularRegressor(**SMALL, quantile=[0.25, 0.75]), X),
+        (MLPRegressor("quantile", quantile=[0.25, 0.75], tol=1.0, random_state=0), columns),
+    ):
+        model.fit(table, y)
+        before, score = model.predict(table), model.score(table, y)
+        for quantile in (0.5, [0.1, 0.5, 0.9]):
+            model.set_params(quantile=quantile)
+            np.testing.assert_array_equal(model.predict(table), before)
+            assert model.score(table, y) == score
+
+
+def test_folds_by_the_rows_there_are() -> None:
+    def folds(model: Any, *data: Any, **options: Any) -> int | None:
+        found: int | None = model.fit(*data, **options).n_folds_
+        return found
+
+    options: dict[str, Any] = {**SMALL, "max_iter": 1}
+    x, y = np.arange(60.0).reshape(-1, 1), np.arange(60) % 2
+    assert folds(TabularRegressor(**options), x, y) == 4
+    assert folds(TabularRegressor(**options), x[:19], y[:19]) is None
+    assert folds(TabularClassifier(**options), x, y) == 4
+    for rare in (1, 3):
+        assert folds(TabularClassifier(**options), x, np.arange(60) < rare) is None
+    assert folds(TabularRegressor(**options), x, y, X_val=x, y_val=y) is None
+
+
+def test_held_out_rows_of_no_weight_are_as_if_not_there() -> None:
+    X, y = skewed(60, 0)
+    new, true = skewed(20, 1)
+    plain = TabularRegressor(**SMALL).fit(X, y, X_val=new, y_val=true)
+    more = {"x": np.append(new["x"], 1e3)}
+    weights = np.append(np.ones(20), 0)
+    model = TabularRegressor(**SMALL).fit(
+        X, y, X_val=more, y_val=np.append(true, 1e6), sample_weight_val=weights
+    )
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    np.testing.assert_array_equal(model.errors_, plain.errors_)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_keeps_the_networks_that_are_trained(n_threads: int) -> None:
+    calls = []
+
+    def pressed(model: Any, X: Any, y: Any) -> float:
+        calls.append(0)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.1)  # for the main thread to notice
+        return 0.0
+
+    model = TabularRegressor(**SMALL, metric=pressed, n_folds=6, n_threads=n_threads)
+    with pytest.warns(UserWarning, match=r"interrupted by user. \d networks of 6 had not begun"):
+        model.fit(TABLE, PRICES)
+    assert 1 <= len(model.networks_) <= n_threads
+    assert not hasattr(model, "oof_")
+    assert np.isfinite(model.predict(TABLE)).all()
+    assert np.isfinite(model.predict_interval(TABLE, 0.5)).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"n_folds": 3}, {"time_limit": 60.0}])
+def test_ctrl_c_before_an_epoch_has_ended(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(self: Any, *args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    model = TabularRegressor(**SMALL, metric="mae", n_threads=1, **options)
+    monkeypatch.setattr(Run, "train", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(TABLE, PRICES)
+    assert not hasattr(model, "networks_")
 
 
 @both

@@ -66,13 +66,40 @@ def test_the_share_of_each_bin() -> None:
     for column, (a, b, c, d) in enumerate(edges):
         first, second, last = Y[:, 3 * column : 3 * column + 3].T
         assert np.allclose(first, np.minimum((points - a) / (b - a), 1))
-        assert np.allclose(second, np.clip((points - b) / (c - b), 0, 1))
         width = d - c
+        assert np.allclose(second, np.clip((points - b) / (c - b), 0, 1 if width else np.inf))
         assert np.allclose(last, np.maximum((points - c) / width, 0) if width else 0)
     slopes = layer.backward(np.ones_like(Y))
     assert slopes[points < -6.5].size == 0
     assert slopes[np.isclose(points, 0.5), 0] == 1
     assert slopes[np.isclose(points, 2), 0] == 0.5
+
+
+@pytest.mark.nojit
+def test_bins_of_no_width_do_not_end_the_line() -> None:
+    points = np.array([[-3.0], [0.5], [9.0]])
+    plain = PiecewiseLinear([[0.0, 1.0, 2.0]]).forward(points)
+    for edges in ([0.0, 0.0, 1.0, 2.0], [0.0, 1.0, 1.0, 2.0], [0.0, 1.0, 2.0, 2.0]):
+        layer = PiecewiseLinear([edges])
+        assert np.allclose(layer.forward(points).sum(axis=1), plain.sum(axis=1))
+        layer.backward(np.ones((3, 3)))
+    assert PiecewiseLinear([[1.0, 1.0, 1.0]]).forward([[0.0], [1.0], [2.0]]).any() == 0
+
+
+def test_bins_do_not_hide_nan() -> None:
+    points = np.array([[0.5], [np.nan], [1.5]])
+    network = Network([PiecewiseLinear([[0.0, 1.0, 2.0]]), Dense(1)], "mse")
+    with pytest.raises(InputError, match="expected X to be finite, got nan in row 1"):
+        network.fit(points, np.zeros(3), epochs=1)
+
+
+@pytest.mark.nojit
+def test_other_edges_before_a_layer_is_built() -> None:
+    layer = PiecewiseLinear([[0.0, 1.0]])
+    layer.edges = [[0.0, 2.0], [0.0, 4.0]]
+    assert layer.forward([[1.0, 1.0]]).tolist() == [[0.5, 0.25]]
+    with pytest.raises(InputError, match="finite edges in ascending order"):
+        PiecewiseLinear([[0.0, 1.0]]).edges = [[1.0, 0.0]]
 
 
 @pytest.mark.nojit
@@ -195,7 +222,8 @@ def test_bins_that_are_too_narrow_for_their_reciprocal_count_as_none() -> None:
     tiny = 10.0 ** -np.linspace(0, 80, 200).reshape(-1, 1)
     layer = PiecewiseLinear(quantile_edges(tiny, 8))
     assert np.isfinite(layer.forward(tiny.astype(np.float32))).all()
-    assert PiecewiseLinear([[0.0, 1e-310, 1.0]]).forward([[0.0]]).tolist() == [[0.0, 0.0]]
+    narrow = PiecewiseLinear([[0.0, 1e-310, 1.0]]).forward([[0.0], [0.5]])
+    assert np.allclose(narrow, [[0, 0], [0, 0.5]])
 
 
 @pytest.mark.nojit

@@ -36,6 +36,7 @@ from ...tabular.frames import Frame
 from ...tabular.networks import NUMBER_EMBEDDINGS, Plan, Setting, give_unknown_means, network_for
 from ...tabular.preparation import Preparation
 from ...tabular.recipes import AUTO, RECIPES, recipe_of
+from ...training.history import History
 from ..edge import held_out_names, weights_of_samples
 from . import files
 from .metrics import Metric, metric_of
@@ -109,8 +110,8 @@ class BaseTabular(BaseEstimator):
         """y as networks learn it."""
         raise NotImplementedError
 
-    def _targets_of(self, y: Any) -> np.ndarray:
-        """Other targets, of held-out rows, in the same way."""
+    def _targets_of(self, y: Any, where: str) -> np.ndarray:
+        """Other targets in the same way, such as those of held-out rows."""
         raise NotImplementedError
 
     def _prepare_targets(self, data: Data, train: Any) -> np.ndarray:
@@ -139,8 +140,8 @@ class BaseTabular(BaseEstimator):
         """Of the quantiles that the networks learn, if they do."""
         return ()
 
-    def _units(self) -> Units:
-        """What outputs of prepared rows stand for."""
+    def _units(self, network: Network) -> Units:
+        """What outputs of a network stand for."""
         raise NotImplementedError
 
     def _finish(self, splits: Sequence[Split], data: Data) -> None:
@@ -205,10 +206,8 @@ class BaseTabular(BaseEstimator):
         targets = self._learn_targets(y)
         checks.same_length(where, "y", targets, frame.n_rows)
         weights = self._weights(targets, weights_of_samples(where, sample_weight, targets))
-        whole, used = frame, None
-        if weights is not None and not weights.all():  # rows without weight are as if not there
-            used = np.flatnonzero(weights)
-            frame, targets, weights = frame.of_rows(used), targets[used], weights[used]
+        whole, has_weight = frame, weights
+        frame, targets, weights = _with_weight(frame, targets, weights)
         random = check_random_state(self.random_state)
         given = self._read_held_out(where, held_out)
         self.n_folds_ = self._folds(where, targets, given)
@@ -216,27 +215,22 @@ class BaseTabular(BaseEstimator):
         learnt = order if order is None else order[splits[0].train]
         self.preparation_ = Preparation.learn(where, _part(frame, learnt), recipe.max_one_hot)
         data = self._samples(where, frame, targets, weights, given, order)
-        data = data._replace(y=self._prepare_targets(data, splits[0].train))
+        learnt_rows = splits[0].train if self.n_folds_ is None else slice(None)
+        data = data._replace(y=self._prepare_targets(data, learnt_rows))
         ones = self._networks_for(recipe, metric, splits, data, random)
         options = self._options(recipe, metric)
         if self.time_limit is not None:
             left = self.time_limit - (time.perf_counter() - started)
             options = options._replace(epochs=epochs_within(left, ones, data, options))
         histories = train(ones, data, options)
-        for history in histories:
-            if history.stopped == "failed":
-                raise InputError(where, "a loss that stays finite", "another", history.error)
-            if history.epochs == 0:  # Ctrl-C came too soon
-                raise KeyboardInterrupt
-        if any(history.stopped == "interrupted" for history in histories):
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+        ones, histories = _trained(where, ones, histories)
         self.networks_ = [one.network for one in ones]
         for one in ones:
             give_unknown_means(one.network, self.preparation_, data.X[one.train])
         self.histories_, self.n_iter_ = histories, max(history.epochs for history in histories)
         self._finish([Split(one.train, one.held_out) for one in ones], data)
-        if used is not None and self.n_folds_ is not None:
-            self._answer_for_all(where, whole, used)
+        if whole is not frame and "oof_" in vars(self):
+            self._answer_for_all(where, whole, np.flatnonzero(has_weight))
         return self
 
     def _answer_for_all(self, where: str, frame: Frame, used: np.ndarray) -> None:
@@ -304,10 +298,10 @@ class BaseTabular(BaseEstimator):
         if self.n_folds not in (AUTO, None):
             raise InputError(where, "either n_folds or X_val", "both", "leave one of them out")
         with held_out_names():
-            frame, targets = self._read(where, X), self._targets_of(y)
+            frame, targets = self._read(where, X), self._targets_of(y, where)
             checks.same_length(where, "y", targets, frame.n_rows)
             weights = self._weights(targets, weights_of_samples(where, sample_weight, targets))
-        return frame, targets, weights
+        return _with_weight(frame, targets, weights)
 
     def _folds(self, where: str, targets: np.ndarray, given: Any) -> int | None:
         """Number of folds, or None for a single split."""
@@ -315,9 +309,9 @@ class BaseTabular(BaseEstimator):
         if self.n_folds is None:
             return None
         if self.n_folds == AUTO:
-            labels = self._labels(targets)
-            rarest = n if labels is None else int(np.bincount(labels).min())
-            is_enough = given is None and rarest >= _USUAL_FOLDS and n >= _LEAST_TO_FOLD
+            is_enough = (
+                given is None and self._rarest(targets) >= _USUAL_FOLDS and n >= _LEAST_TO_FOLD
+            )
             return _USUAL_FOLDS if is_enough else None
         if self.n_folds > n:
             raise InputError(
@@ -354,6 +348,10 @@ class BaseTabular(BaseEstimator):
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
         """Labels for a stratified split, or None."""
         return None
+
+    def _rarest(self, targets: np.ndarray) -> int:
+        """How many rows have the rarest label."""
+        return len(targets)
 
     def _samples(
         self, where: str, frame: Frame, targets: np.ndarray, weights: Any, given: Any,
@@ -407,8 +405,9 @@ class BaseTabular(BaseEstimator):
         """`score(network, X, given, weights)` of prepared rows."""
         if metric.score is not None:
             own = metric.score
+            where = f"{type(self).__name__}.fit"
             return lambda network, X, given, weights: own(
-                self._targets_of(given), self._answers_of(network, X), weights
+                self._targets_of(given, where), self._answers_of(network, X), weights
             )
 
         weighs = metric.weighs
@@ -455,12 +454,12 @@ class BaseTabular(BaseEstimator):
 
     def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
         """Answers of a network to prepared rows."""
-        return self._units().of_rows(self._outputs(network, X))
+        return self._units(network).of_rows(self._outputs(network, X))
 
     def _mean_answers(self, prepared: np.ndarray) -> np.ndarray:
         """What the mean of all networks' outputs stands for."""
         found = [self._outputs(network, prepared) for network in self.networks_]
-        return self._units().of_rows(mean_of(found))
+        return self._units(self.networks_[0]).of_rows(mean_of(found))
 
     def _held_out_answers(
         self, splits: Sequence[Split], data: Data
@@ -485,7 +484,7 @@ class BaseTabular(BaseEstimator):
         """
         rows, answers = self._held_out_answers(splits, data)
         self.__dict__.pop("oof_", None)
-        if self.n_folds_ is not None:
+        if self.n_folds_ is not None and len(rows) == len(data.X):  # unless Ctrl-C ended it
             self.oof_ = answers
         return answers, data.given[rows]
 
@@ -512,7 +511,9 @@ class BaseTabular(BaseEstimator):
             For weights that float16 cannot hold.
         """
         check_is_fitted(self)
-        return TablePredictor(self.preparation_, self.networks_, self._units(), weights)
+        return TablePredictor(
+            self.preparation_, self.networks_, self._units(self.networks_[0]), weights
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write preparation and networks to one safetensors file, atomically.
@@ -565,6 +566,31 @@ class BaseTabular(BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def _with_weight(frame: Frame, targets: np.ndarray, weights: Any) -> tuple[Frame, np.ndarray, Any]:
+    """The same without rows of weight 0, which are as if they were not there."""
+    if weights is None or weights.all():
+        return frame, targets, weights
+    used = np.flatnonzero(weights)
+    return frame.of_rows(used), targets[used], weights[used]
+
+
+def _trained(
+    where: str, ones: list[One], histories: list[History]
+) -> tuple[list[One], list[History]]:
+    """The networks that have been trained, which are fewer only if Ctrl-C ended the fit."""
+    for history in histories:
+        if history.stopped == "failed":
+            raise InputError(where, "a loss that stays finite", "another", history.error)
+    kept = [number for number, history in enumerate(histories) if history.epochs]
+    if not kept:
+        raise KeyboardInterrupt
+    if any(history.stopped == "interrupted" for history in histories):
+        left = len(ones) - len(kept)
+        lost = f" {counted(left, 'network')} of {len(ones)} had not begun." if left else ""
+        warnings.warn(f"Training interrupted by user.{lost}", stacklevel=5)
+    return [ones[number] for number in kept], [histories[number] for number in kept]
 
 
 def _part(frame: Frame, rows: np.ndarray | None) -> Frame:

@@ -128,10 +128,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             )
         return numbers
 
-    def _targets_of(self, y: Any) -> np.ndarray:
-        found: np.ndarray = label_numbers(
-            f"{type(self).__name__}.fit", column_or_1d(y), self.classes_
-        )
+    def _targets_of(self, y: Any, where: str) -> np.ndarray:
+        found: np.ndarray = label_numbers(where, column_or_1d(y), self.classes_)
         return found
 
     def _as_given(self, targets: np.ndarray) -> np.ndarray:
@@ -152,8 +150,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return found
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
+        return targets if self._rarest(targets) > 1 else None
+
+    def _rarest(self, targets: np.ndarray) -> int:
         counts = np.bincount(targets)
-        return targets if counts[counts > 0].min() > 1 else None
+        return int(counts[counts > 0].min())
 
     def _coder(self) -> TargetCoder:
         n = self.classes_.size
@@ -167,7 +168,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return float(self.label_smoothing)
         return 0.0 if metric.by_probability else RECIPES[self.recipe].label_smoothing
 
-    def _units(self) -> Units:
+    def _units(self, network: Network) -> Units:
         return Probabilities()
 
     def _finish(self, splits: Sequence[Split], data: Data) -> None:

@@ -104,7 +104,7 @@ def _rebuilt(
     known["preparation_"] = from_fields(header["preparation"], arrays)
     known["_as_texts"] = frozenset(header["as_texts"])
     known["n_features_in_"], known["n_iter_"] = header["n_features"], header["n_iter"]
-    known["n_folds_"] = header["n_folds"]
+    known["n_folds_"] = header.get("n_folds")  # files of early versions have none
     names = known["preparation_"].names
     if names is not None:
         known["feature_names_in_"] = np.array(names, object)

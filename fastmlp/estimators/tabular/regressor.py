@@ -16,7 +16,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ...errors import InputError, counted
+from ...inputs import checks
 from ...inputs.targets import TargetCoder
+from ...network import Network
+from ...nn.losses import quantile_levels
 from ...tabular.recipes import AUTO
 from ..parameters import take
 from ..quantiles import levels_of
@@ -48,7 +51,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     {attributes}
     errors_ : ndarray of shape (n_held_out,) or (n_levels // 2, n_held_out)
         Absolute errors of held-out rows in ascending order, for intervals; for one target. With
-        several quantiles, how far the targets are outside of each pair of them.
+        several quantiles, how far the targets are outside of each pair of them. Every row counts
+        once, whatever its weight, unless that is 0.
 
     Raises
     ------
@@ -107,11 +111,14 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         take(self, locals())
 
     def _levels(self) -> tuple[float, ...]:
-        return () if self.quantile is None else levels_of(self.quantile)
+        if self.quantile is None:
+            return ()
+        return levels_of(f"{type(self).__name__}.fit", self.quantile)
 
     @property
-    def _n_levels(self) -> int:
-        return max(len(self._levels()), 1)
+    def _learnt_levels(self) -> tuple[float, ...]:
+        """Of the fitted networks, whatever the parameters are since the fit."""
+        return quantile_levels(self.networks_[0].loss)
 
     def _metric(self) -> Any:
         usual = OF_NUMBERS if self.quantile is None else OF_QUANTILES
@@ -131,11 +138,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.n_outputs_ = 1 if found.ndim == 1 else found.shape[1]
         return found
 
-    def _targets_of(self, y: Any) -> np.ndarray:
+    def _targets_of(self, y: Any, where: str) -> np.ndarray:
         found = self._numbers(y)
         if (1 if found.ndim == 1 else found.shape[1]) != self.n_outputs_:
             raise InputError(
-                f"{type(self).__name__}.fit", f"y of {counted(self.n_outputs_, 'target')}",
+                where, f"y of {counted(self.n_outputs_, 'target')}",
                 f"shape {found.shape}", "pass the same targets",
             )  # fmt: skip
         return found
@@ -162,10 +169,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return None
 
     def _n_network_outputs(self) -> int:
-        return int(self.n_outputs_) * self._n_levels
+        return int(self.n_outputs_) * max(len(self._levels()), 1)
 
-    def _units(self) -> Units:
-        n_levels, is_one = self._n_levels, self._n_network_outputs() == 1
+    def _units(self, network: Network) -> Units:
+        n_levels = max(len(quantile_levels(network.loss)), 1)
+        is_one = self.n_outputs_ * n_levels == 1
         mean, scale, low, high = (
             np.asarray(values) if is_one else np.repeat(values, n_levels)
             for values in (self.target_mean_, self.target_scale_, *self.target_range_)
@@ -180,7 +188,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         elif y.ndim == 1:
             outside = [
                 np.maximum(answers[:, k] - y, y - answers[:, -1 - k])
-                for k in range(self._n_levels // 2)
+                for k in range(len(self._learnt_levels) // 2)
             ]
             self.errors_ = np.sort(outside, axis=1)
 
@@ -227,12 +235,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Notes
         -----
         With n held-out errors, half the width is the k-th smallest, k = ceil((n + 1) coverage), for
-        all rows. Trained for several quantiles, intervals are as wide as the row demands: from one
-        quantile to another, of the pair nearest to the coverage, and on both sides farther by the
-        k-th smallest of the distances by which held-out targets were outside, which may be
-        negative. The best epoch was chosen by the same rows, which makes intervals of a single
-        split slightly too narrow. Those of folds are slightly too wide, as the mean of all networks
-        is better than the one that has not seen a row, whose error counts.
+        all rows; the middle is what `predict` returns, a mean or a single quantile. Trained for
+        several quantiles, intervals are as wide as the row demands: from one quantile to another,
+        of the pair nearest to the coverage, and on both sides farther by the k-th smallest of the
+        distances by which held-out targets were outside, which may be negative. The best epoch was
+        chosen by the same rows, which makes intervals of a single split slightly too narrow. Those
+        of folds are slightly too wide, as the mean of all networks is better than the one that has
+        not seen a row, whose error counts.
         """
         check_is_fitted(self)
         where = f"{type(self).__name__}.predict_interval"
@@ -242,7 +251,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if answers.ndim == 1:
             half = half_width(where, self.errors_, coverage)
             return answers - half, answers + half
-        levels = np.array(self._levels())
+        levels = np.array(self._learnt_levels)
         covered = (levels[::-1] - levels)[: len(self.errors_)]  # by each pair, outermost first
         k = int(np.argmin(np.abs(covered - coverage)))
         more = half_width(where, self.errors_[k], coverage)
@@ -266,11 +275,21 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         -------
         float
             At most 1; 0 is as good as the best constant.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For data that do not fit the model.
         """
-        predicted = self.predict(X)
-        if self.quantile is None:
+        where, predicted = f"{type(self).__name__}.score", self.predict(X)
+        y = self._targets_of(y, where)
+        checks.same_length(where, "y", y, len(predicted))
+        levels = self._learnt_levels
+        if not levels:
             return float(r2_score(y, predicted, sample_weight=sample_weight))
-        return d2_of_quantiles(np.asarray(y), predicted, self._levels(), sample_weight)
+        return d2_of_quantiles(y, predicted, levels, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

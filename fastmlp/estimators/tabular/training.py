@@ -17,6 +17,7 @@ from ...errors import InputError
 from ...network import Network
 from ...training.early_stopping import EarlyStopping
 from ...training.history import History
+from ...training.interrupts import CtrlC
 from ...training.many import fit_many
 from ..side_by_side import delayed, in_threads
 
@@ -124,12 +125,24 @@ def train(ones: list[One], data: Data, options: Options) -> list[History]:
     -------
     list of History
     """
-    if options.monitor and len(ones) > 1:
-        return _in_one_call(ones, data, options)
     if len(ones) == 1:
         return [_alone(ones[0], data, options)]
-    calls = [delayed(_alone)(one, data, options) for one in ones]
-    return list(in_threads(options.n_threads)(calls))
+    if options.monitor:
+        return _in_one_call(ones, data, options)
+    with CtrlC() as ctrl_c:  # of all, since threads other than the main one never see it
+        ctrl_c.is_computing = True
+        calls = [delayed(_unless_pressed)(ctrl_c, one, data, options) for one in ones]
+        return list(in_threads(options.n_threads)(calls))
+
+
+def _unless_pressed(ctrl_c: CtrlC, one: One, data: Data, options: Options) -> History:
+    """Train a network until its epoch in which Ctrl-C is pressed."""
+    if ctrl_c.pressed:
+        return History(stopped="interrupted")
+    history = _alone(one, data, options, lambda _, history: ctrl_c.pressed)
+    if history.stopped == "callback":
+        history.stopped = "interrupted"
+    return history
 
 
 def _in_one_call(ones: list[One], data: Data, options: Options) -> list[History]:
@@ -146,22 +159,22 @@ def _in_one_call(ones: list[One], data: Data, options: Options) -> list[History]
     )  # fmt: skip
 
 
-def _alone(one: One, data: Data, options: Options) -> History:
+def _alone(one: One, data: Data, options: Options, *functions: Any) -> History:
     X, y, weights = data.rows(one.train)
     held_out = None if one.held_out is None else data.rows(one.held_out)
-    callbacks, best = list[Any](), None
+    callbacks, best = list(functions), None
     if held_out is not None and options.monitor:
-        callbacks = [EarlyStopping(None, monitor=options.monitor, ties="last")]
+        callbacks.append(EarlyStopping(None, monitor=options.monitor, ties="last"))
     elif held_out is not None and options.score is not None:
         score, judged, given = options.score, held_out, data.given[one.held_out]
         best = BestEpoch(lambda network: score(network, judged[0], given, judged[2]))
-        callbacks = [best]
+        callbacks.append(best)
     history = one.network.fit(
         X, y, optimizer=one.optimizer, epochs=options.epochs, batch_size=options.batch_size,
         validation_data=held_out, sample_weight=weights, n_threads=options.n_threads,
         callbacks=callbacks, drop_last=True, progress=options.verbose,
     )  # fmt: skip
-    if best is not None:
+    if best is not None and history.epochs:
         best.restore(options.where, one.network)
     return history
 
@@ -176,7 +189,9 @@ def epochs_within(seconds: float, ones: list[One], data: Data, options: Options)
     def took(epochs: int) -> float:
         copies = [one._replace(network=copy.deepcopy(one.network)) for one in ones]
         begun = time.perf_counter()
-        train(copies, data, options._replace(epochs=epochs, verbose=False))
+        histories = train(copies, data, options._replace(epochs=epochs, verbose=False))
+        if any(history.stopped == "interrupted" for history in histories):
+            raise KeyboardInterrupt
         return time.perf_counter() - begun
 
     took(1)

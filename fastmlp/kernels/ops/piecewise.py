@@ -34,26 +34,28 @@ def _part(at, row, n, first, count, one):
 
 
 @jit
-def _bin_of(x, start):
+def _bin_of(x, bins):
     """The bin that x lies in; the first also has what lies below, and the last what lies above."""
-    found = 0
-    for j in range(1, start.size):
-        found += start[j] <= x
+    found, last = 0, bins.start.size - 1
+    for j in range(1, last + 1):
+        found += bins.start[j] <= x
+    while bins.scale[found] == 0 and found < last:  # bins of no width before the first real one
+        found += 1
     return found
 
 
 @jit
 def _encode(x, bins, values, kept):
     """How far x has come through the bins of its column, and the slopes."""
-    k = _bin_of(x, bins.start)
+    k = _bin_of(x, bins)
     for j in range(values.size):
         kept[j] = 0
         values[j] = 0
     for j in range(k):
         values[j] = bins.high[j]
-    low, high = bins.low[k], bins.high[k]
+    low, high, far = bins.low[k], bins.high[k], (x - bins.start[k]) * bins.scale[k]
     kept[k] = bins.scale[k]
-    values[k] = max(low, min(high, (x - bins.start[k]) * bins.scale[k]))
+    values[k] = low if far < low else high if far > high else far  # nan stays nan
 
 
 @interfaces.OP.kernel

@@ -318,10 +318,21 @@ def norm(values):
 
 
 @jit
-def clip_factor(size, grads, max_norm, one):
-    """Factor that scales the norm of the gradient down to `max_norm` (Pascanu et al., 2013)."""
-    length = norm(numbers(grads, size, one))
+def norm_at(size, values, one):
+    """Euclidean norm of numbers at an address."""
+    return norm(numbers(values, size, one))
+
+
+@jit
+def factor_for(length, max_norm):
+    """Factor that scales a gradient of that norm down to `max_norm` (Pascanu et al., 2013)."""
     return max_norm / length if length > max_norm else 1.0
+
+
+@jit
+def clip_factor(size, grads, max_norm, one):
+    """Factor that scales the norm of the gradient down to `max_norm`."""
+    return factor_for(norm_at(size, grads, one), max_norm)
 
 
 @jit

@@ -186,7 +186,8 @@ def _goes_on(turn, one):
 def _weigh(turn, record, one):
     """Note what a batch's loss is a mean over: the sum of its weights, if the job does not say."""
     loss, total = turn.loss, turn.loss["total_weight"]
-    record["total"], record["penalty_scale"] = total if total > 0 else record["batch"], 1.0
+    record["total"] = total if total > 0 else record["batch"]
+    record["penalty_scale"] = 1.0 if turn.call["first_row"] == 0 else 0.0  # once in a step
     if total <= 0 and loss["total"] != 0:
         _turn(loss["total"], (turn, one))
     if loss["shares_penalty"]:
@@ -209,6 +210,7 @@ def train_steps(job_at, thread, one):
     if crew["move"] != 0:
         _move(crew["move"], (turn, True, one))
     n_rows, batch_size, n_batches = samples["n_rows"], call["rows_per_step"], batches_an_epoch(turn)
+    record["first_row"] = call["first_row"]
     whole, rest = divmod(call["from_step"], n_batches)
     met, visited = True, rest * batch_size
     record["order"] = samples["order"] + (whole * n_rows + visited) * INT32_BYTES

@@ -1,0 +1,159 @@
+"""The processes that train one network together: what each of them has to do, and how they agree.
+
+Batches and parameters are cut into the same blocks for any number of processes, each of which has
+some neighbouring ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from ..engine.threads import n_cores
+from ..errors import InputError, InputTypeError, require
+from ..inputs import checks
+from .tree import Node, bounds
+
+USUAL_BLOCKS = 8
+
+
+class Ranks:
+    """An MPI communicator, for the parameter `comm` of `Network.fit`.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm
+        The processes, which all call `Network.fit` with the same arguments.
+    blocks : int, default 8
+        Into how many blocks of rows each batch is cut. Processes have whole blocks, so there cannot
+        be more of them. Another number gives other rounding; the number of processes does not.
+
+    Attributes
+    ----------
+    rank, size : int
+        The number of this process, from 0, and how many there are.
+    most_threads : int
+        Threads for each process, so that those of one machine share its cores.
+
+    Raises
+    ------
+    InputError
+        For something else than a communicator, and for fewer blocks than processes.
+
+    Examples
+    --------
+    >>> from mpi4py import MPI
+    >>> from fastmlp.distributed.ranks import Ranks
+    >>> Ranks(MPI.COMM_SELF, blocks=4).size
+    1
+    """
+
+    def __init__(self, comm: Any, blocks: int = USUAL_BLOCKS) -> None:
+        MPI = require("mpi4py.MPI", "Ranks")
+        if not isinstance(comm, MPI.Intracomm):
+            raise InputTypeError(
+                "Ranks", "a communicator of mpi4py", type(comm).__name__, "pass MPI.COMM_WORLD"
+            )
+        self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
+        self.blocks = checks.whole_number("Ranks", "blocks", blocks, 1)
+        self._told: Exception | None = None  # what the other processes know of
+        here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self.most_threads = max(1, n_cores() // int(here.Get_size()))
+        here.Free()
+        if self.size > self.blocks:
+            raise InputError(
+                "Ranks", f"at least {self.size} blocks, one for each process", f"{self.blocks}",
+                "pass a larger number of blocks, or start fewer processes",
+            )  # fmt: skip
+
+    @property
+    def mine(self) -> Node:
+        """The first of this process's blocks, and the end of them."""
+        return self.blocks_of(self.rank)
+
+    def blocks_of(self, rank: int) -> Node:
+        """The first of a process's blocks, and the end of them.
+
+        Parameters
+        ----------
+        rank : int
+        """
+        starts = bounds(self.blocks, self.size)
+        return starts[rank], starts[rank + 1]
+
+    def any(self, here: bool) -> bool:
+        """Whether something holds in any process; all have to call it.
+
+        Parameters
+        ----------
+        here : bool
+            Whether it holds in this one.
+        """
+        return here if self.size == 1 else any(self.comm.allgather(bool(here)))
+
+    def need_same(self, where: str, what: str, value: Any, advice: str) -> None:
+        """Refuse something that is not the same in all processes.
+
+        Parameters
+        ----------
+        where, what, advice : str
+            For the error.
+        value : object
+        """
+        if self.any(value != self.comm.bcast(value)):
+            raise InputError(where, f"{what} that are the same in all processes", "others", advice)
+
+    @contextlib.contextmanager
+    def together(self, where: str) -> Iterator[None]:
+        """Context manager: an error in one process becomes one in all of them, after the block.
+
+        Parameters
+        ----------
+        where : str
+            For the error.
+        """
+        error = None
+        try:
+            yield
+        except Exception as found:
+            error = found
+        self._told = error
+        told = self.comm.allgather(None if error is None else str(error) or type(error).__name__)
+        if error is not None:
+            raise error
+        for rank, message in enumerate(told):
+            if message is not None:
+                raise InputError(
+                    where, "no error in any process", f"one in process {rank} ({message})",
+                    "mend what it says",
+                )  # fmt: skip
+
+    @contextlib.contextmanager
+    def or_abort(self) -> Iterator[None]:
+        """Context manager: an exception ends all processes, since the others would wait for ever.
+
+        Errors that all processes know of pass, as do those for users, which all of them raise.
+        """
+        try:
+            yield
+        except InputError:
+            raise
+        except BaseException as error:
+            if self.size > 1 and error is not self._told:
+                traceback.print_exc()
+                sys.stderr.flush()
+                self.comm.Abort(1)
+            raise
+
+
+def ranks_of(comm: Any) -> Ranks | None:
+    """The processes of a fit, from the parameter `comm`; None for this one alone.
+
+    Parameters
+    ----------
+    comm : None, Ranks or mpi4py.MPI.Intracomm
+    """
+    return comm if comm is None or isinstance(comm, Ranks) else Ranks(comm)
