@@ -124,7 +124,7 @@ class Network(Body):
             Number of passes over all samples.
         batch_size : int, default 32
             Samples of a batch, after which parameters are updated.
-        validation_data : (X, y) or (X, y, sample_weight), optional
+        validation_data : (X, y), (X, y, sample_weight) or StoredTable, optional
             Samples for evaluation after each epoch.
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.

@@ -300,12 +300,14 @@ def _validation(
 ) -> Samples | None:
     if data is None:
         return None
+    inner = f"{where}, validation_data"
+    if isinstance(data, StoredTable):
+        return stored.held_out(network, inner, plan, coder, data)
     expected = "validation_data as (X, y) or (X, y, sample_weight)"
     if not isinstance(data, tuple | list):
         raise InputTypeError(where, expected, type(data).__name__, "pass a tuple")
     if len(data) not in (2, 3):
         raise InputTypeError(where, expected, counted(len(data), "item"), "pass 2 or 3")
-    inner = f"{where}, validation_data"
     X, y, sample_weight = (*data, None)[:3]
     order = columns.order_in(inner, X, plan.feature_names)
     X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, network.dtype)

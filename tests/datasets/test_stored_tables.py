@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastmlp import MLPRegressor
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
 from fastmlp.errors import InputError
 
@@ -301,6 +302,21 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a number": (
         lambda folder: open_chunks(3),
         "open_chunks: expected an iterable of (X, y), got int; pass a list or a function",
+    ),
+    "a map to fewer rows": (
+        lambda folder: open_arrays(X).map(lambda rows: rows[1:]),
+        "StoredTable.map: expected a function from 120 rows to as many rows of numbers, got shape "
+        "(119, 3) and type float64; return one row for each row",
+    ),
+    "all rows at once": (
+        lambda folder: np.asarray(open_arrays(X)),
+        "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
+        "with Network.fit, or load the rows with load_table",
+    ),
+    "an estimator": (
+        lambda folder: MLPRegressor().fit(open_arrays(X), X[:, 0]),
+        "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
+        "with Network.fit, or load the rows with load_table",
     ),
     "no chunks": (
         lambda folder: open_chunks([]),

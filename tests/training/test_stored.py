@@ -70,6 +70,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batches that do not divide windows": {"batch_size": 24},
     "batches larger than windows": {"batch_size": 100},
     "validation": {"validation_data": (X[:50], PRICE[:50])},
+    "stored validation": {"validation_data": open_arrays(X[:50], PRICE[:50], window_rows=16)},
     "one thread": {"n_threads": 1},
 }
 
@@ -79,8 +80,10 @@ CASES: dict[str, dict[str, Any]] = {
 def test_the_bits_are_those_of_a_fit_in_memory(name: str, rows: int) -> None:
     in_memory, stored = network(), network()
     options = CASES[name] | {"shuffle": False}
-    expected = fit(in_memory, X, PRICE, **options)
     found = fit(stored, table(rows), **options)
+    if "stored" in name:
+        options["validation_data"] = (X[:50], PRICE[:50])
+    expected = fit(in_memory, X, PRICE, **options)
     assert same(stored, in_memory)
     assert found.loss == expected.loss
     assert found.learning_rate == expected.learning_rate
@@ -312,6 +315,24 @@ def test_categories_out_of_range_are_refused() -> None:
     net = Network([Embedding(4, 2), Dense(1)], "mse")
     with pytest.raises(InputError, match="numbers of categories from 0 to 3 in column 0"):
         fit(net, open_arrays(np.full((40, 1), 4.0), np.zeros(40), window_rows=16))
+
+
+def test_rows_in_memory_may_be_judged_by_a_stored_table() -> None:
+    nets = [network(n_out=2, loss="softmax_cross_entropy") for _ in range(2)]
+    held_out = open_arrays(X[:50], LABEL[:50], sample_weight=WEIGHT[:50], window_rows=16)
+    found = fit(nets[0], X, LABEL, validation_data=held_out)
+    expected = fit(nets[1], X, LABEL, validation_data=(X[:50], LABEL[:50], WEIGHT[:50]))
+    assert same(*nets)
+    assert found.validation_score == pytest.approx(expected.validation_score)
+
+
+def test_features_may_be_computed_when_they_are_read() -> None:
+    scaled, in_memory, stored = (X - 3) / 2, network(), network()
+    fit(in_memory, scaled, PRICE, shuffle=False)
+    mapped = table().map(lambda rows: (rows - 3) / 2)
+    fit(stored, mapped, shuffle=False)
+    assert same(stored, in_memory)
+    assert np.concatenate([rows for rows, _ in mapped.chunks()]).tolist() == scaled.tolist()
 
 
 def test_chunks_are_trained_on_in_their_order() -> None:
