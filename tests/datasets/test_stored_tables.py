@@ -98,6 +98,7 @@ def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     assert repr(table) == "ArrowTable(120 rows, 3 features)"
     folder = open_table(str(tmp_path), "price", columns=FEATURES, sample_weight="weight")
     assert folder.identity() == table.identity()
+    assert folder.identity() != open_table(pattern, "price", columns="size").identity()
 
 
 def test_a_filter_chooses_rows_and_row_groups(tmp_path: Path) -> None:
@@ -258,6 +259,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no rows left": (
         lambda folder: open_table(write(folder, x=[1.0]), filter=dataset.field("x") > 2),
         "expected at least one row, got none that passes the filter; check files and filter",
+    ),
+    "a data set in memory": (
+        lambda folder: open_table(dataset.dataset(pa.table({"x": [1.0]}))),
+        "open_table: expected a data set of files, got InMemoryDataset; open its parts one by one",
     ),
     "window": (
         lambda folder: open_table("a.parquet", window_rows=0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -198,6 +199,40 @@ def test_checkpoints_within_epochs_come_after_so_many_rows(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch-000000-row-000000000128.safetensors", "epoch-000001.safetensors",
     ]  # fmt: skip
+
+
+def test_with_other_windows_an_epoch_begins_anew(tmp_path: Path) -> None:
+    with contextlib.suppress(Crash):
+        callbacks = [Checkpoint(tmp_path, every_rows=1), CrashAt(20)]
+        fit(network(), table(), callbacks=callbacks)
+    checkpoint, steps = Checkpoint(tmp_path, resume=True, allow_changes=True), list[int]()
+
+    class Note:
+        def on_batch(self, network: Network, step: int, loss: float) -> None:
+            steps.append(step)
+
+    history = fit(network(), table(96), callbacks=[checkpoint, Note()])
+    assert history.epochs == 3
+    assert steps == list(range(14, 42))
+
+
+def test_a_fit_that_diverges_keeps_the_last_window_that_ended_well() -> None:
+    net = network()
+    with pytest.raises(InputError, match=r"expected a finite loss, got .* in epoch 1, step "):
+        fit(net, table(), optimizer=SGD(1e3), epochs=30, keep_finite=True)
+    assert np.isfinite(net.params).all()
+
+
+def test_ctrl_c_ends_the_epoch() -> None:
+    class Pressing(Failing):
+        def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
+            if part == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().blocks(part, features, targets)
+
+    history = fit(network(), Pressing(9), shuffle=False)
+    assert (history.stopped, history.epochs) == ("interrupted", 1)
+    assert readers() == []
 
 
 def test_other_windows_and_other_data_are_another_run(tmp_path: Path) -> None:
