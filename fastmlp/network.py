@@ -110,23 +110,27 @@ class Network(Body):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample: finite numbers, converted to the network's dtype batch by
-            batch. Names of a frame's columns become `feature_names` if there are none yet.
-        y : array of shape (n,) or (n, n_targets)
-            Labels, one-hot rows, probabilities or numbers, depending on the loss.
+            batch. Names of a frame's columns become `feature_names` if there are none yet. A
+            table from `datasets.open_table` is read while the network trains, and may be larger
+            than memory; it has its own targets and weights.
+        y : array of shape (n,) or (n, n_targets), optional
+            Labels, one-hot rows, probabilities or numbers, depending on the loss. Needed unless X
+            is a stored table.
         optimizer : str, Optimizer or object with `step(params, grads)`, default "adam"
             The optimizer that updates the parameters.
         epochs : int, default 10
             Number of passes over all samples.
         batch_size : int, default 32
             Samples of a batch, after which parameters are updated.
-        validation_data : (X, y) or (X, y, sample_weight), optional
+        validation_data : (X, y), (X, y, sample_weight) or StoredTable, optional
             Samples for evaluation after each epoch.
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         shuffle : bool, default True
-            Whether to visit samples in a new order each epoch.
+            Whether to visit samples in a new order each epoch. Of a stored table, these are its
+            parts (such as row groups), and the rows within each window.
         drop_last : bool, default False
             Whether each epoch leaves out the last samples of its order if they do not fill a step.
         n_threads : int, optional
@@ -142,10 +146,10 @@ class Network(Body):
             of compiled code of its own, which costs some 50 microseconds, and more with several
             threads, as they are started for each.
         progress : bool, default False
-            Whether to show a progress bar.
+            Whether to show a progress bar, of epochs, or of the rows of a stored table.
         keep_finite : bool, default False
             Whether a fit whose loss turns nan or infinite leaves the parameters of the last epoch
-            that ended well, for which it keeps a copy of them.
+            that ended well, or window of a stored table, for which it keeps a copy of them.
         gradient_accumulation_steps : int, default 1
             Over how many batches gradients are added up before the parameters are updated. The
             update is that of one batch of all their rows, with the memory of a small one: the
@@ -164,7 +168,8 @@ class Network(Body):
         ------
         InputError
             For data that do not fit the network, before anything is changed, and for a loss that
-            becomes nan or infinite; it names the epoch and the learning rate.
+            becomes nan or infinite; it names the epoch and the learning rate. Rows of a stored
+            table are checked when they are read, by when others have been trained on.
         """
         return training.fit(
             self,
@@ -224,7 +229,7 @@ class Network(Body):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
 
         Returns
@@ -244,7 +249,7 @@ class Network(Body):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
 
         Returns
@@ -264,7 +269,7 @@ class Network(Body):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
 
         Returns
@@ -285,9 +290,9 @@ class Network(Body):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             As for `evaluate`.
-        y : array of shape (n,) or (n, n_targets)
+        y : array of shape (n,) or (n, n_targets), optional
             As for `evaluate`.
         sample_weight : array of shape (n,), optional
             As for `evaluate`.
@@ -309,10 +314,10 @@ class Network(Body):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
-        y : array of shape (n,) or (n, n_targets)
-            As for `fit`: labels, rows or numbers.
+        y : array of shape (n,) or (n, n_targets), optional
+            As for `fit`: labels, rows or numbers. Needed unless X is a stored table.
         sample_weight : array of shape (n,), optional
             Weights of the samples; by default equal ones.
 

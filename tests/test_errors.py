@@ -84,7 +84,7 @@ from fastmlp import (
     to_onnx,
     to_torch,
 )
-from fastmlp.datasets import Dataset
+from fastmlp.datasets import Dataset, open_arrays, open_chunks
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.estimators.quantiles import levels_of
@@ -3779,6 +3779,68 @@ def tabular_rows() -> Iterator[Row]:
         yield Row(name, kind, text, call)
 
 
+def stored_rows() -> Iterator[Row]:
+    """What fits and predictions say about stored tables."""
+
+    def changed(s: Setting) -> Any:
+        chunks = [(s.X, s.y), (s.X, s.y)]
+        table = open_chunks(chunks)
+        chunks.pop()
+        return table
+
+    for name, kind, text, call in (
+        ("a stored table beside y", InputError,
+         "Network.fit: expected no y beside a stored table, got ndarray; name the column when you "
+         "open the table",
+         lambda s: s.new.fit(open_arrays(s.X, s.y), s.y)),
+        ("a stored table beside weights", InputError,
+         "Network.evaluate: expected no sample_weight beside a stored table, got list; name the "
+         "column when you open the table",
+         lambda s: s.fitted.evaluate(open_arrays(s.X, s.y), sample_weight=[1.0] * 8)),
+        ("a stored table without a target", InputError,
+         "Network.fit: expected a table with a target, got one without; name it when you open the "
+         "table",
+         lambda s: s.new.fit(open_arrays(s.X))),
+        ("a stored table of other columns", InputError,
+         "Network.predict: expected a table with 3 feature columns, got 2; choose those that the "
+         "network was built for",
+         lambda s: s.fitted.predict(open_arrays(s.X[:, :2]))),
+        ("a stored table that has become shorter", FileError,
+         "chunks: expected 16 rows, as when it was opened, got fewer; open it again",
+         lambda s: s.new.fit(changed(s))),
+        ("rows between checkpoints without a stored table", InputError,
+         "Network.fit: expected a stored table for a Checkpoint with every_rows, got rows in "
+         "memory; leave every_rows out",
+         lambda s: fit_saved(s, every_rows=4)),
+        ("a stored table for several processes", InputError,
+         "Network.fit: expected rows in memory for several processes, got a stored table; leave "
+         "comm out",
+         lambda s: s.new.fit(
+             open_arrays(s.X, s.y), comm=pytest.importorskip("mpi4py.MPI").COMM_SELF
+         )),
+        ("rows between checkpoints that are none", InputError,
+         "Checkpoint: expected every_rows to be a whole number of at least 1, got 0; choose a "
+         "larger one",
+         lambda s: fit_saved(s, every_rows=0)),
+        ("a stored table whose weights are all 0", InputError,
+         "Network.fit: expected some sample_weight above 0, got only zeros; give rows a weight",
+         lambda s: s.new.fit(open_arrays(s.X, s.y, sample_weight=np.zeros(8)))),
+        ("a stored table with labels of several types", InputTypeError,
+         "X from row 0, rows from 0: expected labels of one type in y, got int, str; turn all "
+         "labels into strings or all into numbers",
+         lambda s: s.new.fit(open_arrays(s.X, np.array([0, "a"] * 4, object), window_rows=999))),
+        ("a stored table with too many classes", InputError,
+         "Network.fit: expected y with 2 classes, one for each output, got 8; give the last Dense "
+         "layer as many units as there are classes",
+         lambda s: s.new.fit(open_arrays(s.X, np.arange(8)))),
+    ):  # fmt: skip
+        yield Row(name, kind, text, call)
+
+
+def fit_saved(s: Setting, **options: Any) -> Any:
+    return s.new.fit(s.X, s.y, callbacks=[Checkpoint(s.folder / "run", **options)])
+
+
 ROWS = [
     *classifier_rows(),
     *averaging_rows(),
@@ -3810,6 +3872,7 @@ ROWS = [
     *many_rows(),
     *search_rows(),
     *tabular_rows(),
+    *stored_rows(),
 ]
 
 

@@ -98,6 +98,9 @@ def open_table(
             raise InputError(where, "one npz file without other options", got, "leave them out")
         return npz_table(Path(files[0]), target, window_rows)
     source: Any = _dataset(where, files) if files else paths
+    if not hasattr(source, "files"):
+        got = type(source).__name__
+        raise InputTypeError(where, "a data set of files", got, "open its parts one by one")
     place = files[0] if files else where
     named = _chosen(place, source.schema, target, columns, sample_weight)
     return ArrowTable(_Source(source, place, filter), named, window_rows)
@@ -168,6 +171,7 @@ def _chosen(
     """Check the names and types of columns."""
     targets = () if target is None else (target,) if isinstance(target, str) else tuple(target)
     known, others = list(schema.names), {*targets, weights}
+    columns = [columns] if isinstance(columns, str) else columns
     features = [name for name in known if name not in others] if columns is None else [*columns]
     for name in (*targets, *features, *([weights] if weights is not None else [])):
         check_known(Path(place), "a column", name, known)

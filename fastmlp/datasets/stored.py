@@ -7,13 +7,13 @@ of chunks each fill it in.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 
 WINDOW_BYTES = 1 << 25  # of features in float32, where the user states no number of rows
 BLOCK_ROWS = 1 << 14
@@ -56,6 +56,16 @@ class Block:
     y: np.ndarray | None = None
     weights: np.ndarray | None = None
     names: tuple[str, ...] | None = None
+
+    def matrix(self) -> np.ndarray:
+        """Features (n_rows, n_features), in float32 if no column needs float64."""
+        assert self.X is not None
+        columns = [self.X] if isinstance(self.X, np.ndarray) else self.X
+        dtype = np.result_type(np.float32, *(column.dtype for column in columns))
+        n_features = self.X.shape[1] if isinstance(self.X, np.ndarray) else len(self.X)
+        out = np.empty((self.n_rows, n_features), dtype)
+        self.write(0, out)
+        return out
 
     @property
     def where(self) -> str:
@@ -125,6 +135,24 @@ class StoredTable(ABC):
         Whether there are targets, and weights of rows.
     n_targets : int or None
         Columns of y if it has two dimensions.
+
+    Examples
+    --------
+    Rows that are computed when they are needed:
+
+    >>> import numpy as np
+    >>> from fastmlp import Dense, Network
+    >>> from fastmlp.datasets import StoredTable
+    >>> from fastmlp.datasets.stored import Block, Part
+    >>> class Powers(StoredTable):
+    ...     def blocks(self, part, features=True, targets=True):
+    ...         X = np.linspace(part, part + 1, 100).reshape(-1, 1) ** [1, 2]
+    ...         yield Block(f"part {part}", 0, 100, X, X.sum(axis=1))
+    ...     def identity(self):
+    ...         return "powers"
+    >>> table = Powers([Part(f"part {number}", 100) for number in range(5)], n_features=2)
+    >>> Network([Dense(1)], "mse").fit(table, epochs=2).epochs
+    2
     """
 
     has_targets, has_weights = True, False
@@ -144,6 +172,11 @@ class StoredTable(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_rows} rows, {self.n_features} features)"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return self.n_rows, self.n_features
 
     @abstractmethod
     def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
@@ -169,6 +202,7 @@ class StoredTable(ABC):
         Returns
         -------
         str
+            Of 32 characters.
         """
 
     def in_order(self, names: tuple[str, ...]) -> StoredTable:
@@ -182,8 +216,99 @@ class StoredTable(ABC):
         Returns
         -------
         StoredTable
+            Of the same rows.
         """
         return self
+
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """All rows in their stored order, for example to fit a scaler to them.
+
+        Yields
+        ------
+        X : ndarray of shape (n, n_features)
+            Features in float32, or in float64 if one of them needs it.
+        y : ndarray of shape (n,) or (n, n_targets), or None
+            Targets, if there are any.
+        """
+        for part in range(len(self.parts)):
+            for block in self.blocks(part):
+                yield block.matrix(), block.y
+
+    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> StoredTable:
+        """This table with features that a function computes whenever rows are read.
+
+        Parameters
+        ----------
+        function : callable
+            From features (n, n_features) of some rows to new ones (n, any number), each row by
+            itself, for example ``scaler.transform``. It is called in the thread that reads.
+
+        Returns
+        -------
+        StoredTable
+            Without names of features. A checkpoint does not recognise another function.
+
+        Raises
+        ------
+        InputError
+            If the function returns something else.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from fastmlp.datasets import open_arrays
+        >>> table = open_arrays(np.random.default_rng(0).normal(5, 2, (1000, 3)), np.zeros(1000))
+        >>> scaler = StandardScaler()
+        >>> for X, y in table.chunks():
+        ...     scaler = scaler.partial_fit(X)
+        >>> scaled = table.map(scaler.transform)
+        >>> X, y = next(scaled.chunks())
+        """
+        return MappedTable(self, function)
+
+    def __array__(self, *arguments: object, **options: object) -> np.ndarray:
+        """What needs all rows at once cannot be done with a table of any size."""
+        raise InputTypeError(
+            type(self).__name__, "to be read a window at a time", "a use that needs all rows",
+            "train with Network.fit, or load the rows with load_table",
+        )  # fmt: skip
+
+
+class MappedTable(StoredTable):
+    """A stored table whose features are computed; `StoredTable.map` makes it.
+
+    Parameters
+    ----------
+    table : StoredTable
+    function : callable
+    """
+
+    def __init__(self, table: StoredTable, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._table, self._function = table, function
+        n_features = self._mapped(next(table.blocks(0, targets=False))).shape[1]
+        super().__init__(table.parts, n_features, table.window_rows)
+        self.has_targets, self.has_weights = table.has_targets, table.has_weights
+        self.n_targets = table.n_targets
+
+    def _mapped(self, block: Block) -> np.ndarray:
+        found = np.asarray(self._function(block.matrix()))
+        if found.ndim != 2 or len(found) != block.n_rows or found.dtype.kind not in "biuf":
+            raise InputError(
+                "StoredTable.map",
+                f"a function from {block.n_rows} rows to as many rows of numbers",
+                f"shape {found.shape} and type {found.dtype}", "return one row for each row",
+            )  # fmt: skip
+        return found
+
+    def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
+        """As `StoredTable` says."""
+        for block in self._table.blocks(part, features, targets):
+            yield replace(block, X=self._mapped(block), names=None) if features else block
+
+    def identity(self) -> str:
+        """As `StoredTable` says: that of the rows before."""
+        return self._table.identity()
 
 
 def window_rows_for(n_features: int) -> int:

@@ -128,6 +128,8 @@ def array(where: str, name: str, value: Any) -> np.ndarray:
     try:
         columns = _number_columns(value)
         return np.asarray(value) if columns is None else np.column_stack(columns)
+    except InputError:  # of a stored table
+        raise
     except ValueError:
         raise InputError(
             where, f"{name} as a rectangular array", "rows of different lengths", "pad or cut them"

@@ -14,7 +14,7 @@ from ..errors import InputError, counted
 from ..model.body import Body, Plan
 from ..nn.losses import Loss
 from . import checks, columns, samples
-from .targets import Encoded, TargetCoder
+from .targets import Encoded, Samples, TargetCoder
 
 _MOST_LABELS = 10_000  # to be told apart; with more there is no need to read on
 
@@ -32,30 +32,36 @@ def refuse_others(where: str, y: Any, sample_weight: Any) -> None:
 def to_predict(body: Body, where: str, table: StoredTable) -> StoredTable:
     """The table with the columns that a network was built for."""
     samples.check_built(body, where)
-    return _in_order(body, where, table)
+    return _in_order(where, table, body.feature_names, body.n_features)
 
 
-def _in_order(body: Body, where: str, table: StoredTable) -> StoredTable:
-    """The table with the columns of a network, in its order."""
-    names, wanted = table.feature_names, body.feature_names
+def _in_order(
+    where: str, table: StoredTable, wanted: tuple[str, ...] | None, n_features: int
+) -> StoredTable:
+    """The table with the columns of a network, in its order; n_features: 0 if there are none."""
+    names = table.feature_names
     if names is not None and wanted is not None:
         if columns.places(where, names, wanted, what="a table with the") is not None:
             table = table.in_order(wanted)
-    elif body.is_built and table.n_features != body.n_features:
+    elif n_features and table.n_features != n_features:
         raise InputError(
-            where, f"a table with {counted(body.n_features, 'feature column')}",
+            where, f"a table with {counted(n_features, 'feature column')}",
             f"{table.n_features}", "choose those that the network was built for",
         )  # fmt: skip
     return table
 
 
-def read(body: Body, where: str, table: StoredTable) -> tuple[StoredTable, Plan, TargetCoder]:
-    """As `samples.read`, but for the rows, which are checked when they are read."""
-    table = _in_order(body, where, table)
+def _check_targets(where: str, table: StoredTable) -> None:
     if not table.has_targets:
         raise InputError(
             where, "a table with a target", "one without", "name it when you open the table"
         )
+
+
+def read(body: Body, where: str, table: StoredTable) -> tuple[StoredTable, Plan, TargetCoder]:
+    """As `samples.read`, but for the rows, which are checked when they are read."""
+    _check_targets(where, table)
+    table = _in_order(where, table, body.feature_names, body.n_features)
     plan = samples.plan_for(where, body, table.n_features, table.feature_names)
     coder = body.coder or _learned(where, table, body.loss, plan.n_outputs)
     _check_weights(where, table, body.dtype)
@@ -93,8 +99,10 @@ def _check_weights(where: str, table: StoredTable, dtype: np.dtype) -> None:
     checks.some_weight(where, largest)
 
 
-def targets(body: Body, coder: TargetCoder, table: StoredTable) -> tuple[Encoded, np.ndarray]:
-    """All targets and weights of a table, in their stored order."""
+def held_out(body: Body, where: str, plan: Plan, coder: TargetCoder, table: StoredTable) -> Samples:
+    """Rows to judge a network by, which need not be built; targets are read now, rows each time."""
+    _check_targets(where, table)
+    table = _in_order(where, table, plan.feature_names, plan.n_features)
     labels, numbers, weights = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for number in range(len(table.parts)):
         for block in table.blocks(number, features=False):
@@ -106,4 +114,8 @@ def targets(body: Body, coder: TargetCoder, table: StoredTable) -> tuple[Encoded
                     checks.weights_of(block.where, block.weights, block.n_rows, body.dtype)
                 )
     encoded = Encoded(np.concatenate(labels), np.concatenate(numbers))
-    return encoded, np.concatenate([np.empty(0, body.dtype), *weights])
+    if not weights:
+        return Samples(table, encoded, np.empty(0, body.dtype))
+    together = np.concatenate(weights)
+    checks.some_weight(where, together)
+    return Samples(table, encoded, together)

@@ -54,9 +54,8 @@ def evaluate(body: Body, where: str, X: Any, y: Any, sample_weight: Any) -> tupl
     if not isinstance(X, StoredTable):
         return judged(body, samples.read(body, where, X, y, sample_weight)[0])
     stored.refuse_others(where, y, sample_weight)
-    table = stored.read(body, where, X)[0]
-    targets = stored.targets(body, coder, table)
-    return _judged(body, _stored_outputs(body, table, link=False), *targets)
+    plan = samples.plan_for(where, body, body.n_features, None)
+    return judged(body, stored.held_out(body, where, plan, coder, X))
 
 
 def _stored_outputs(body: Body, table: StoredTable, link: bool) -> np.ndarray:
@@ -81,12 +80,8 @@ def _coder(body: Body, where: str) -> TargetCoder:
 def judged(body: Body, held_out: Samples) -> tuple[float, float]:
     """Mean loss without penalties, and score on samples."""
     X, encoded, weights = held_out
-    return _judged(body, outputs(body, X, link=False), encoded, weights)
-
-
-def _judged(
-    body: Body, found: np.ndarray, encoded: Encoded, weights: np.ndarray
-) -> tuple[float, float]:
+    of_rows = _stored_outputs if isinstance(X, StoredTable) else outputs
+    found = of_rows(body, X, link=False)
     loss, _ = layerwise.loss_and_slopes(body, found, encoded, weights)
     return loss, _score(body, found, encoded, weights, loss)
 

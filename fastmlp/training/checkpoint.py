@@ -270,6 +270,7 @@ class Checkpoint:
         Returns
         -------
         bool
+            True if a multiple of `every_rows` lies between them.
         """
         every = self.every_rows
         return every is not None and rows // every > rows_before // every

@@ -157,9 +157,7 @@ def _ready(
     else:
         table, plan, coder = stored.read(network, where, table)
         n_rows = table.n_rows
-    validation = _validation(
-        where, coder, plan, network.dtype, network.layers, options.validation_data
-    )
+    validation = _validation(where, network, plan, coder, options.validation_data)
     batch_size = min(batch_size, n_rows)
     accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
     windows = None
@@ -330,19 +328,21 @@ def _checked_callbacks(where: str, callbacks: Any) -> Callbacks:
 
 
 def _validation(
-    where: str, coder: TargetCoder, plan: Plan, dtype: np.dtype, layers: Any, data: Any
+    where: str, network: Body, plan: Plan, coder: TargetCoder, data: Any
 ) -> Samples | None:
     if data is None:
         return None
+    inner = f"{where}, validation_data"
+    if isinstance(data, StoredTable):
+        return stored.held_out(network, inner, plan, coder, data)
     expected = "validation_data as (X, y) or (X, y, sample_weight)"
     if not isinstance(data, tuple | list):
         raise InputTypeError(where, expected, type(data).__name__, "pass a tuple")
     if len(data) not in (2, 3):
         raise InputTypeError(where, expected, counted(len(data), "item"), "pass 2 or 3")
-    inner = f"{where}, validation_data"
     X, y, sample_weight = (*data, None)[:3]
     order = columns.order_in(inner, X, plan.feature_names)
-    X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, dtype)
+    X, weights = checks.rows(inner, X, y, sample_weight, plan.n_features, network.dtype)
     X = X if order is None else X[:, order]
-    check_categories(inner, layers, X)
-    return Samples(X, coder.encode(inner, y, dtype), weights)
+    check_categories(inner, network.layers, X)
+    return Samples(X, coder.encode(inner, y, network.dtype), weights)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..datasets.stored import StoredTable
 from ..engine import judging
 from ..engine.compiling import announce
 from ..extending import own_parts
@@ -115,6 +116,8 @@ class Run:
     def _looks(self, best_params: np.ndarray | None, keep_finite: bool) -> Looks:
         network, held_out, asked = self.network, self.task.held_out, self.asked
         judged: Any = held_out
+        if held_out is not None and isinstance(held_out.X, StoredTable):
+            judged = None  # by Python
         if self.task.held_out_rows is not None:
             judged = judged.of_rows(self.task.held_out_rows, network.n_outputs)
         # User-defined schedules may depend on the epochs before, so they are asked epoch by epoch.
@@ -131,7 +134,7 @@ class Run:
             ),
             by_batches=bool(asked.on_batch),
             may_share=not keep_finite and all(map(is_built_in, [*own, *schedules])),
-            grading=None if held_out is None else lambda: evaluation.grading(network, judged),
+            grading=None if judged is None else lambda: evaluation.grading(network, judged),
             rule=judging.Rule() if self.stopping is None else self.stopping.rule,
             best_params=best_params,
         )

@@ -39,6 +39,9 @@ class StoredRun(Run):
         self._source: Iterator[Window] = iter(())
         # What has been done of the current epoch: its rows, the sum of their losses, seconds.
         self._rows, self._loss, self._seconds = InEpoch() if resumed is None else resumed.in_epoch
+        if self._rows % windows.window_rows:  # of other windows: the epoch begins anew
+            self._rows, self._loss, self._seconds = InEpoch()
+            self.step = self.history.epochs * self.trainer.steps_per_epoch
 
     def fit(self) -> History:
         """As `Run.fit`, while a thread reads ahead."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastmlp import MLPRegressor
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
 from fastmlp.errors import InputError
 
@@ -97,6 +98,7 @@ def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     assert repr(table) == "ArrowTable(120 rows, 3 features)"
     folder = open_table(str(tmp_path), "price", columns=FEATURES, sample_weight="weight")
     assert folder.identity() == table.identity()
+    assert folder.identity() != open_table(pattern, "price", columns="size").identity()
 
 
 def test_a_filter_chooses_rows_and_row_groups(tmp_path: Path) -> None:
@@ -258,6 +260,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: open_table(write(folder, x=[1.0]), filter=dataset.field("x") > 2),
         "expected at least one row, got none that passes the filter; check files and filter",
     ),
+    "a data set in memory": (
+        lambda folder: open_table(dataset.dataset(pa.table({"x": [1.0]}))),
+        "open_table: expected a data set of files, got InMemoryDataset; open its parts one by one",
+    ),
     "window": (
         lambda folder: open_table("a.parquet", window_rows=0),
         "open_table: expected window_rows as a whole number of at least 1, got 0; choose one",
@@ -301,6 +307,21 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a number": (
         lambda folder: open_chunks(3),
         "open_chunks: expected an iterable of (X, y), got int; pass a list or a function",
+    ),
+    "a map to fewer rows": (
+        lambda folder: open_arrays(X).map(lambda rows: rows[1:]),
+        "StoredTable.map: expected a function from 120 rows to as many rows of numbers, got shape "
+        "(119, 3) and type float64; return one row for each row",
+    ),
+    "all rows at once": (
+        lambda folder: np.asarray(open_arrays(X)),
+        "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
+        "with Network.fit, or load the rows with load_table",
+    ),
+    "an estimator": (
+        lambda folder: MLPRegressor().fit(open_arrays(X), X[:, 0]),
+        "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
+        "with Network.fit, or load the rows with load_table",
     ),
     "no chunks": (
         lambda folder: open_chunks([]),

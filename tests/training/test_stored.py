@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -70,6 +71,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batches that do not divide windows": {"batch_size": 24},
     "batches larger than windows": {"batch_size": 100},
     "validation": {"validation_data": (X[:50], PRICE[:50])},
+    "stored validation": {"validation_data": open_arrays(X[:50], PRICE[:50], window_rows=16)},
     "one thread": {"n_threads": 1},
 }
 
@@ -79,8 +81,10 @@ CASES: dict[str, dict[str, Any]] = {
 def test_the_bits_are_those_of_a_fit_in_memory(name: str, rows: int) -> None:
     in_memory, stored = network(), network()
     options = CASES[name] | {"shuffle": False}
-    expected = fit(in_memory, X, PRICE, **options)
     found = fit(stored, table(rows), **options)
+    if "stored" in name:
+        options["validation_data"] = (X[:50], PRICE[:50])
+    expected = fit(in_memory, X, PRICE, **options)
     assert same(stored, in_memory)
     assert found.loss == expected.loss
     assert found.learning_rate == expected.learning_rate
@@ -195,6 +199,40 @@ def test_checkpoints_within_epochs_come_after_so_many_rows(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch-000000-row-000000000128.safetensors", "epoch-000001.safetensors",
     ]  # fmt: skip
+
+
+def test_with_other_windows_an_epoch_begins_anew(tmp_path: Path) -> None:
+    with contextlib.suppress(Crash):
+        callbacks = [Checkpoint(tmp_path, every_rows=1), CrashAt(20)]
+        fit(network(), table(), callbacks=callbacks)
+    checkpoint, steps = Checkpoint(tmp_path, resume=True, allow_changes=True), list[int]()
+
+    class Note:
+        def on_batch(self, network: Network, step: int, loss: float) -> None:
+            steps.append(step)
+
+    history = fit(network(), table(96), callbacks=[checkpoint, Note()])
+    assert history.epochs == 3
+    assert steps == list(range(14, 42))
+
+
+def test_a_fit_that_diverges_keeps_the_last_window_that_ended_well() -> None:
+    net = network()
+    with pytest.raises(InputError, match=r"expected a finite loss, got .* in epoch 1, step "):
+        fit(net, table(), optimizer=SGD(1e3), epochs=30, keep_finite=True)
+    assert np.isfinite(net.params).all()
+
+
+def test_ctrl_c_ends_the_epoch() -> None:
+    class Pressing(Failing):
+        def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
+            if part == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().blocks(part, features, targets)
+
+    history = fit(network(), Pressing(9), shuffle=False)
+    assert (history.stopped, history.epochs) == ("interrupted", 1)
+    assert readers() == []
 
 
 def test_other_windows_and_other_data_are_another_run(tmp_path: Path) -> None:
@@ -312,6 +350,24 @@ def test_categories_out_of_range_are_refused() -> None:
     net = Network([Embedding(4, 2), Dense(1)], "mse")
     with pytest.raises(InputError, match="numbers of categories from 0 to 3 in column 0"):
         fit(net, open_arrays(np.full((40, 1), 4.0), np.zeros(40), window_rows=16))
+
+
+def test_rows_in_memory_may_be_judged_by_a_stored_table() -> None:
+    nets = [network(n_out=2, loss="softmax_cross_entropy") for _ in range(2)]
+    held_out = open_arrays(X[:50], LABEL[:50], sample_weight=WEIGHT[:50], window_rows=16)
+    found = fit(nets[0], X, LABEL, validation_data=held_out)
+    expected = fit(nets[1], X, LABEL, validation_data=(X[:50], LABEL[:50], WEIGHT[:50]))
+    assert same(*nets)
+    assert found.validation_score == pytest.approx(expected.validation_score)
+
+
+def test_features_may_be_computed_when_they_are_read() -> None:
+    scaled, in_memory, stored = (X - 3) / 2, network(), network()
+    fit(in_memory, scaled, PRICE, shuffle=False)
+    mapped = table().map(lambda rows: (rows - 3) / 2)
+    fit(stored, mapped, shuffle=False)
+    assert same(stored, in_memory)
+    assert np.concatenate([rows for rows, _ in mapped.chunks()]).tolist() == scaled.tolist()
 
 
 def test_chunks_are_trained_on_in_their_order() -> None:

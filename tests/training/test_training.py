@@ -305,7 +305,7 @@ def test_the_bar_is_closed_however_a_fit_ends(
         if failure is not None:
             raise failure
 
-    monkeypatch.setattr(training, "_progress_bar", lambda *arguments: Bar())
+    monkeypatch.setattr(training, "bar_of", lambda *arguments: Bar())
     with contextlib.suppress(RuntimeError):
         small().fit(X, Y, epochs=1, progress=True, callbacks=[fail])
     assert done == ["show", "update", "close"]
