@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import counted
-from .dialect import advice_for
+from .dialect import advice_for, looks_like_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,11 +78,11 @@ def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str
     written = advice_for(cells, decimal)
     if written:
         return "numbers with commas or points in them", written
-    row = row_of_text(present, missing)
-    if row == 0:
+    odd = not_numbers(present, missing)
+    if odd is not None and not odd.n_cells:
         return "numbers as text", "turn text into numbers"
-    if row is not None:
-        return f"numbers, but text in row {row}", "mend the text between numbers"
+    if odd is not None:
+        return f"numbers, but text in row {odd.row}", "mend the text between numbers"
     return _text(present)
 
 
@@ -91,8 +91,22 @@ def looks_like_dates(cells: list[str]) -> bool:
     return all(map(_DATE.fullmatch, cells[:_LOOKED_AT]))
 
 
-def row_of_text(present: pd.Series, missing: np.ndarray) -> int | None:
-    """The first row, from 1, with text among texts that are mostly numbers.
+class Odd(NamedTuple):
+    """Cells of a column that are not what most of its cells are.
+
+    Attributes
+    ----------
+    n_cells : int
+    row : int
+        Of the first, from 1; 0 if there is none.
+    """
+
+    n_cells: int
+    row: int
+
+
+def not_numbers(present: pd.Series, missing: np.ndarray) -> Odd | None:
+    """The texts among texts that are mostly numbers, in whatever form.
 
     Parameters
     ----------
@@ -103,18 +117,36 @@ def row_of_text(present: pd.Series, missing: np.ndarray) -> int | None:
 
     Returns
     -------
-    int or None
-        0 if all are numbers; None if fewer than half are.
+    Odd or None
+        None if half or more are no numbers.
     """
     import pandas
 
-    other = pandas.to_numeric(present, errors="coerce").isna().to_numpy()
-    if not other.any():
-        return 0
-    if 2 * other.sum() >= other.size:
+    is_odd = np.array(pandas.to_numeric(present, errors="coerce").isna())
+    others = present[is_odd]
+    numbers = {cell for cell in others.unique() if looks_like_number(cell)}
+    is_odd[is_odd] = ~others.isin(numbers).to_numpy()
+    return _odd(is_odd, missing)
+
+
+def not_dates(present: pd.Series, missing: np.ndarray) -> Odd | None:
+    """The texts among texts that are mostly dates of ISO 8601; as `not_numbers`."""
+    import pandas
+
+    cells = present.iloc[:_LOOKED_AT].tolist()
+    if 2 * sum(_DATE.fullmatch(cell) is None for cell in cells) >= len(cells):
+        return None
+    times = pandas.to_datetime(present, format="ISO8601", utc=True, errors="coerce")
+    return _odd(times.isna().to_numpy(), missing)
+
+
+def _odd(is_odd: np.ndarray, missing: np.ndarray) -> Odd | None:
+    """Which of the cells that are present are odd, unless half or more are."""
+    count = int(is_odd.sum())
+    if 2 * count >= is_odd.size:
         return None
     # One word turns a whole column of numbers into text.
-    return int(np.flatnonzero(~missing)[other.argmax()]) + 1
+    return Odd(count, int(np.flatnonzero(~missing)[is_odd.argmax()]) + 1 if count else 0)
 
 
 def _text(present: pd.Series) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 from .columns import GAPS, problem_of
 from .dialect import advice_for
 from .numeric import numeric_array, tidy
@@ -33,6 +33,19 @@ def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
             f"none in row {missing.argmax() + 1}",
             f"fill in or drop the rows with missing values ({GAPS})",
         )
+
+
+def check_target(target: str | Sequence[str] | None) -> None:
+    """Refuse anything but one name, or several different ones; None is refused later."""
+    if target is None or isinstance(target, str):
+        return
+    names = list(target) if isinstance(target, Sequence) else [target]
+    if not all(isinstance(name, str) for name in names):
+        got = type(target).__name__ if len(names) < 2 else "names of other types"
+        raise InputTypeError("load_table", "target as text or a list of text", got, "name columns")
+    if not names or len(set(names)) < len(names):
+        got = f"{len(names)} names, {len(set(names))} of them different"
+        raise InputError("load_table", "one or more different targets", got, "name each once")
 
 
 def targets_and_features(

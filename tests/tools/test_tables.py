@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from fastmlp import TabularClassifier, TabularRegressor
+from fastmlp.tabular.files import Training, load_mixed
 from fastmlp.training import fit as training
 
 from .conftest import Done, Run
@@ -63,7 +64,8 @@ def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path:
     )
     assert done.out.splitlines()[:2] == [
         "prices: 112 training, 24 validation and 24 test rows of 5 columns",
-        "          note  'zip' is read as text, because row 1 is not a number",
+        "          note  'zip' is taken as text with 2 different values, because 20 of 160 cells "
+        "cannot be read as a number (the first in row 1)",
     ]
     assert done.figure("recipe").startswith("realmlp-piecewise, ")
     content, model = json.loads(figures.read_text()), TabularRegressor.load(saved)
@@ -200,6 +202,11 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         ("--recipe", "none", "--time-limit", "3"),
         "--recipe none: expected no option of a recipe, such as --time-limit, got both; "
         "leave one of the two out",
+    ),
+    (
+        ("--target", "price"),
+        "load_table: expected one or more different targets, got 2 names, 1 of them different; "
+        "name each once",
     ),
     (
         ("--data", "digits", "--folds", "3"),
@@ -350,6 +357,92 @@ def test_truth_is_truth_with_gaps_and_without(
     known = np.ones(40, bool)
     known[5::7] = False
     np.testing.assert_allclose(answers[0][known], answers[1][known], rtol=1e-6)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("written", [{}, {"sep": ";", "decimal": ","}])
+def test_one_empty_cell_does_not_rename_the_other_categories(
+    run: Run, tmp_path: Path, written: dict[str, str]
+) -> None:
+    """pandas writes a column of whole numbers as 1.0 if one is missing."""
+    frame = pd.DataFrame({"code": np.arange(60) % 5, "x": np.arange(60) % 7})
+    model = TabularRegressor(
+        max_iter=1, hidden_layer_sizes=[4], categorical_features=["code"], random_state=0
+    ).fit(frame, np.arange(60) % 5 + 0.5)
+    model.save(saved := tmp_path / "m.safetensors")
+    expected = model.predict(frame)
+    frame = frame.astype(float)
+    frame.loc[3, "code"] = np.nan
+    frame.to_csv(path := tmp_path / "t.csv", index=False, **written)
+    found = run("predict", saved, "--data", path).table()["prediction"]
+    np.testing.assert_allclose(found.drop(3), np.delete(expected, 3), rtol=1e-12)
+    assert found[3] != pytest.approx(expected[3], rel=1e-6)
+
+
+def mostly(cells: list[str], odd: str, at: int) -> list[str]:
+    return [*cells[:at], odd, *cells[at + 1 :]]
+
+
+NUMBERS = [f"{i}.5" for i in range(40)]
+DATES = [f"2020-01-{i % 28 + 1:02}" for i in range(40)]
+NOTES: list[tuple[list[str], str]] = [
+    (mostly(NUMBERS, "SECRET", 4), "1 of 40 cells cannot be read as a number (the first in row 5)"),
+    (
+        mostly([cell.replace(".", ",") for cell in NUMBERS], "SECRET", 4),
+        "1 of 40 cells cannot be read as a number (the first in row 5)",
+    ),
+    (
+        mostly(mostly(DATES, "SECRET", 6), "SECRET", 9),
+        "2 of 40 cells cannot be read as a date such as 2026-01-31 (the first in row 7)",
+    ),
+    (
+        mostly(DATES, "2020-02-30", 6),
+        "1 of 40 cells cannot be read as a date such as 2026-01-31 (the first in row 7)",
+    ),
+]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(("cells", "text"), NOTES)
+def test_columns_that_are_mostly_numbers_or_dates_are_named(
+    tmp_path: Path, cells: list[str], text: str
+) -> None:
+    table = pd.DataFrame({"a": cells, "b": ["x", "z"] * 20, "y": np.arange(40.0)})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    found = load_mixed(path, "y")
+    n = len(set(cells))
+    assert found.notes == (f"'a' is taken as text with {n} different values, because {text}",)
+    assert found.frame["a"].nunique() == n
+
+
+@pytest.mark.nojit
+def test_numbers_that_parquet_has_as_text_are_named(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": NUMBERS, "y": np.arange(40.0)})
+    table.to_parquet(path := tmp_path / "t.parquet")
+    assert load_mixed(path, "y").notes == (
+        "'a' is taken as text with 40 different values, although each cell looks like a number: "
+        "the file has them as text",
+    )
+
+
+@pytest.mark.nojit
+def test_a_file_is_read_once_for_all_columns_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pd.DataFrame({"a": ["007"] * 8, "b": ["1"] * 8, "y": ["0", "1"] * 4})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    read, whole = pd.read_csv, list[bool]()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        whole.append("nrows" not in options)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(pd, "read_csv", counted)
+    training = Training({"a": "texts", "b": "texts"}, has_text_labels=True)
+    found = load_mixed(path, "y", training=training)
+    assert sum(whole) == 1
+    assert found.frame["a"].tolist() == ["007"] * 8
+    assert found.y.tolist() == ["0", "1"] * 4
 
 
 def test_unseen_labels_are_refused(run: Run, labels: Path, tmp_path: Path) -> None:

@@ -253,19 +253,19 @@ def _flags_of_levels(
 
 
 def _write_level(plan: ColumnPlan, place: int, values: list[tuple[float, ...]]) -> Write:
-    find, end = plan.lookup.get, place + len(values[0])
+    find, end = plan.lookup.__getitem__, place + len(values[0])
 
     def write(value: Any, row: list[float]) -> None:
-        row[place:end] = values[find(_text(value), 0)]
+        row[place:end] = values[find(_text(value))]
 
     return write
 
 
 def _write_code(plan: ColumnPlan, place: int, first: int) -> Write:
-    find = plan.lookup.get
+    find = plan.lookup.__getitem__
 
     def write(value: Any, row: list[float]) -> None:
-        row[place] = first + find(_text(value), 0)
+        row[place] = first + find(_text(value))
 
     return write
 
