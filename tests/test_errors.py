@@ -3589,6 +3589,27 @@ def tabular_rows() -> Iterator[Row]:
          "--optimizer: expected no option of a recipe, such as --members, got both; "
          "leave one of the two out",
          lambda s: s.command("train", "--optimizer", "sgd", "--members", "2")),
+        ("an optimizer for a table", InputError,
+         "--optimizer: expected a network of your own (--recipe none), got a table for a recipe, "
+         "which has its own; leave it out, or add --recipe none",
+         lambda s: s.command("train", "--optimizer", "sgd", "--data", s.table("a,b\n1,2\n"))),
+        ("early stopping of a recipe", InputError,
+         "--early-stopping: expected a network of your own (--recipe none), got a table for a "
+         "recipe, which keeps the best epoch in any case; leave it out, or add --recipe none",
+         lambda s: s.command("train", "--early-stopping", "--data", s.table("a,b\n1,2\n"))),
+        ("a metric of numbers for labels", InputError,
+         "--metric: expected a target of numbers for r2, got text; pass for example log_loss",
+         lambda s: s.command("train", "--metric", "r2", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,x\n2,y\n" * 9))),
+        ("a metric of labels for numbers", InputError,
+         "--metric: expected a target of labels for auc, got numbers with decimals; "
+         "pass for example mae",
+         lambda s: s.command("train", "--metric", "auc", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,.5\n2,.7\n" * 9))),
+        ("a metric of labels for several targets", InputError,
+         "--metric: expected a target of labels for auc, got 2 columns; pass for example mae",
+         lambda s: s.command("train", "--metric", "auc", "--target", "b,c",
+                             "--data", s.table("a,b,c\n" + "1,2,3\n2,3,4\n" * 9))),
         ("folds and rows for validation", InputError,
          "--folds: expected no --validation, got both; leave one of the two out",
          lambda s: s.command("train", "--folds", "2", "--validation", "0.2", "--target", "b",

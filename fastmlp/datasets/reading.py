@@ -41,7 +41,7 @@ class Table(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        return [str(name) for name in self.frame.columns]
+        return list(self.frame.columns)
 
     def labels(self, name: str) -> pd.Series:
         """A column as text, exactly as in the file; only empty cells are missing."""
@@ -67,6 +67,11 @@ def has_names(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of a table whose columns have names, by its suffix."""
     suffix = table_suffix(Path(path))
     return suffix is not None and suffix != ".npz"
+
+
+def is_text_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of CSV or TSV, by its suffix."""
+    return (table_suffix(Path(path)) or "").startswith((".csv", ".tsv"))
 
 
 def check_file(file: Path) -> str:
@@ -212,6 +217,7 @@ def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     require("pyarrow", "load_table")
     with reading(file, "Parquet"):
         frame: pd.DataFrame = pandas.read_parquet(file, engine="pyarrow")
+        frame.columns = frame.columns.map(str)  # from pandas, names may be numbers
         _check_names(file, frame.columns.tolist(), columns)
     return frame
 

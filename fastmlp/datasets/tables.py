@@ -226,7 +226,7 @@ def column_names(
     if suffix == ".npz":
         return None
     if suffix == ".parquet":
-        return tuple(map(str, read_parquet(file).columns))
+        return tuple(read_parquet(file).columns)
     return tuple(header(file, suffix, Dialect(separator).checked("column_names"))[0])
 
 

@@ -96,8 +96,15 @@ def read(where: str, X: Any, as_texts: frozenset[Any] = frozenset()) -> Frame:
 
 
 def names_in(where: str, X: Any) -> tuple[str, ...] | None:
-    """Names of a table's columns, if it has any."""
-    return tuple(map(str, X)) if isinstance(X, Mapping) else columns.names_of(where, X)
+    """Names of a table's columns as text, if it has any; they may be whole numbers."""
+    if isinstance(X, Mapping):
+        return tuple(map(str, X))
+    return columns.names_of(where, X) or columns.whole_number_names(X)
+
+
+def are_places(names: tuple[str, ...]) -> bool:
+    """Whether names are 0, 1, 2 and so on, which pandas gives to columns without names."""
+    return names == tuple(map(str, range(len(names))))
 
 
 def in_order(where: str, frame: Frame, names: tuple[str, ...] | None, n_columns: int) -> Frame:

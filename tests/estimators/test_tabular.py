@@ -315,6 +315,22 @@ def test_few_held_out_rows_do_not_make_anything_certain() -> None:
     assert 0.9 < proba < 0.96
 
 
+@pytest.mark.parametrize("names", [(3, 1), (0, 1)])
+def test_rows_by_whole_numbers_as_names(names: tuple[int, int]) -> None:
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(60.0)
+    frame = pandas.DataFrame({names[0]: x, names[1]: x % 7})
+    model = TabularRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(frame, x % 7)
+    assert hasattr(model, "feature_names_in_") == (names != (0, 1))
+    predict, turned = model.compile_predictor(), frame[[names[1], names[0]]]
+    expected = model.predict(frame)
+    np.testing.assert_array_equal(model.predict(turned), expected)
+    for row in (dict(frame.iloc[5]), frame.iloc[5], turned.iloc[5], tuple(frame.iloc[5])):
+        assert predict(row) == pytest.approx(expected[5], rel=1e-12)
+    with pytest.raises(InputError, match="none named '1'"):
+        predict({names[0]: 1.0, 9: 2.0})
+
+
 def test_columns_named_as_categories_are_categories() -> None:
     X = np.column_stack([RNG.integers(0, 4, 100), RNG.normal(size=100)])
     y = (X[:, 0] % 2).astype(int)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fastmlp import InputError
@@ -73,6 +74,27 @@ def test_few_categories_become_columns_and_many_become_numbers() -> None:
     unknown = made.transform("here", both)
     assert np.array_equal(unknown[0], unknown[1])
     assert unknown[0, 4] == 0
+
+
+@pytest.mark.parametrize("names", [(3, 1), (1, 0), (0, 1)])
+def test_whole_numbers_are_names_of_columns(names: tuple[int, int]) -> None:
+    frame = pd.DataFrame({names[0]: NUMBERS, names[1]: np.arange(N) % 7})
+    made = Preparation.learn("here", frames.read("here", frame), 8)
+    assert made.names == tuple(map(str, names))
+    expected = made.transform("here", frames.read("here", frame))
+    for same in (frame[[names[1], names[0]]], frame.rename(columns=str), frame.to_numpy()):
+        found = made.transform("here", frames.read("here", same))
+        np.testing.assert_array_equal(found, expected)
+    other = frames.read("here", frame.rename(columns={3: 2, 1: 4}))
+    with pytest.raises(InputError, match="none named '"):
+        made.transform("here", other)
+
+
+@pytest.mark.parametrize("names", [[1, 1], [True, False], [("a", 1), ("a", 2)]])
+def test_other_names_than_texts_and_different_numbers_do_not_count(names: list[Any]) -> None:
+    frame = pd.DataFrame(np.eye(2))
+    frame.columns = pd.Index(names)
+    assert frames.read("here", frame).names is None
 
 
 SPELLINGS: list[tuple[Any, list[Any]]] = [

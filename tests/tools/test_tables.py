@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import get_scorer_names
 
-from fastmlp import TabularClassifier, TabularRegressor
+from fastmlp import Network, TabularClassifier, TabularRegressor
+from fastmlp.estimators.tabular.metrics import compares_numbers
 from fastmlp.tabular.files import Training, load_mixed
+from fastmlp.tabular.preparation import Preparation
 from fastmlp.training import fit as training
 
 from .conftest import Done, Run
@@ -177,7 +180,8 @@ def test_plot_writes_a_picture(
 
 
 @pytest.mark.parametrize(
-    "options", [("--optimizer", "sgd"), ("--activation", "tanh"), ("--recipe", "none")]
+    "options",
+    [("--loss", "huber"), ("--activation", "tanh"), ("--recipe", "none", "--optimizer", "sgd")],
 )
 def test_a_network_of_ones_own_takes_numbers_only(
     run: Run, prices: Path, options: tuple[str, ...]
@@ -357,6 +361,126 @@ def test_truth_is_truth_with_gaps_and_without(
     known = np.ones(40, bool)
     known[5::7] = False
     np.testing.assert_allclose(answers[0][known], answers[1][known], rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_network", [False, True])
+def test_a_file_is_read_as_that_of_training(run: Run, tmp_path: Path, is_network: bool) -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(1_000, 9_000, 60)
+    table = pd.DataFrame({"a": [f"{n:,}" for n in numbers], "y": numbers + 0.5})
+    table.to_csv(path := tmp_path / "t.csv", index=False, sep="~")
+    saved = tmp_path / "m.safetensors"
+    dialect = ("--thousands", ",", "--separator", "~")
+    more = ("--recipe", "none") if is_network else ONE
+    done = trained(run, "--data", path, "--target", "y", *dialect, *more, "--save", saved)
+    evaluated = run("evaluate", saved, "--data", path)
+    assert float(evaluated.figure("rmse")) == pytest.approx(
+        float(done.figure("test RMSE")), rel=1e-3
+    )
+    expected = run("predict", saved, "--data", path)
+    assert len(expected.table()) == 60
+    assert run("predict", saved, "--data", path, *dialect).out == expected.out
+    # Other kinds of files are not written so, and other marks of numbers replace both.
+    plain = pd.DataFrame({"a": numbers, "y": table["y"]})
+    plain.to_parquet(other := tmp_path / "t.parquet")
+    assert run("predict", saved, "--data", other).out == expected.out
+    table["a"] = table["a"].str.replace(",", ".")
+    table.to_csv(path, index=False, sep=";")
+    done = run("predict", saved, "--data", path, "--separator", ";", "--decimal", ",")
+    assert (done.code, done.err.count("'a'")) == (2, 1)
+    dialect = ("--thousands", ".", "--separator", ";")
+    assert run("predict", saved, "--data", path, *dialect).out == expected.out
+
+
+@pytest.mark.parametrize(("n", "guess"), [(3, "3 classes"), (30, "numbers")])
+def test_the_metric_decides_what_whole_numbers_are(
+    run: Run, tmp_path: Path, n: int, guess: str
+) -> None:
+    frame = pd.DataFrame({"a": np.arange(90.0), "y": np.arange(90) % n})
+    frame.to_csv(path := tmp_path / "t.csv", index=False)
+    command = ("--data", path, "--target", "y", "--epochs", "1", *ONE)
+    done = trained(run, *command)
+    other = "classes, pass --metric error" if n > 20 else "numbers, pass --metric rmse"
+    assert f"note  the target 'y' is taken as {guess}; for {other}\n" in done.out
+    for metric, label in (
+        ("rmse", "test RMSE"), ("mae", "test RMSE"), ("r2", "test RMSE"),
+        ("neg_max_error", "test RMSE"), ("error", "test accuracy"), ("auc", "test accuracy"),
+        ("accuracy", "test accuracy"),
+    ):  # fmt: skip
+        done = trained(run, *command, "--metric", metric)
+        assert done.figure(label)
+        assert "note" not in done.out
+    done = trained(run, *command, "--activation", "tanh")
+    name = "softmax_cross_entropy" if n > 20 else "mean_squared_error"
+    assert f"is taken as {guess}; for {other.split(',')[0]}, pass --loss {name}\n" in done.out
+    assert (
+        "note  a network of layers, because of --activation; without it, a recipe would train\n"
+    ) in done.out
+
+
+@pytest.mark.nojit
+def test_every_scorer_is_of_numbers_or_of_classes() -> None:
+    of_numbers = {name for name in get_scorer_names() if compares_numbers(name)}
+    assert {"r2", "neg_mean_squared_error", "explained_variance"} <= of_numbers
+    parts = ("error", "r2", "variance", "deviance")
+    assert all(any(part in name for part in parts) for name in of_numbers)
+    assert not any("error" in name for name in set(get_scorer_names()) - of_numbers)
+    assert [compares_numbers(name) for name in ("pinball", "brier", "nothing")] == [
+        True, False, None,
+    ]  # fmt: skip
+
+
+def test_integers_as_names_of_columns(run: Run, prices: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(prices, dtype={"zip": str})
+    frame.columns = pd.Index([7, 3, 5, 1, 2, 9])
+    frame.to_parquet(path := tmp_path / "t.parquet")
+    saved = tmp_path / "m.safetensors"
+    for more in ONE, ("--recipe", "none", "--drop", "3,5,1,2"):
+        frame[7] = frame[7].fillna(100)
+        frame.to_parquet(path)
+        trained(run, "--data", path, "--target", "9", *more, "--save", saved)
+        expected = run("predict", saved, "--data", path).out
+        frame.iloc[:, ::-1].to_parquet(other := tmp_path / "other.parquet")
+        assert run("predict", saved, "--data", other).out == expected
+
+
+@pytest.mark.nojit
+def test_a_table_is_prepared_once(
+    run: Run, prices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, transform = list[int](), Preparation.transform
+
+    def counted(self: Preparation, where: str, frame: Any) -> Any:
+        sizes.append(frame.n_rows)
+        return transform(self, where, frame)
+
+    monkeypatch.setattr(Preparation, "transform", counted)
+    saved, picture = tmp_path / "m.safetensors", tmp_path / "a.png"
+    trained(run, "--data", prices, "--target", "price", "--save", saved, "--plot", picture, *ONE)
+    assert sizes == [112, 24, 160]  # training and validation rows by the fit, then the table
+    sizes.clear()
+    assert run("evaluate", saved, "--data", prices).code == 0
+    assert sizes == [160]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "none", "--drop", "town,built,zip,size")])
+@pytest.mark.parametrize("weights", ["balanced", "yes=3"])
+def test_class_weights_count_in_validation(
+    run: Run, labels: Path, monkeypatch: pytest.MonkeyPatch, recipe: tuple[str, ...], weights: str
+) -> None:
+    found, fit = list[Any](), Network.fit
+
+    def watched(self: Network, X: Any, y: Any, **options: Any) -> Any:
+        found.append((y, options["sample_weight"], options["validation_data"]))
+        return fit(self, X, y, **options)
+
+    monkeypatch.setattr(Network, "fit", watched)
+    trained(run, "--data", labels, "--target", "cheap", "--class-weight", weights, *ONE, *recipe)
+    (y, of_rows, (_, y_val, of_val)), *_ = found
+    pairs = {(label, round(weight, 9)) for label, weight in zip(y, of_rows, strict=True)}
+    assert len(pairs) == 2
+    assert {(a, round(b, 9)) for a, b in zip(y_val, of_val, strict=True)} == pairs
 
 
 @pytest.mark.nojit

@@ -31,8 +31,8 @@ max_iter : int, optional
 batch_size : int, optional
     Rows per step; by default 256.
 categorical_features : sequence of names, numbers or bool, optional
-    Columns whose numbers are names of categories. Texts, booleans and columns of a categorical
-    type always are.
+    Columns whose numbers are names of categories, by name (as text) or counted from 0. Texts,
+    booleans and columns of a categorical type always are.
 validation_fraction : float in (0, 1), default 0.2
     Share of the rows to hold out, by which the best epoch is chosen, if there are no folds and no
     `X_val`.

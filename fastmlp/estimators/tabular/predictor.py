@@ -127,8 +127,11 @@ class TablePredictor:
             )  # fmt: skip
         try:
             values = [row[name] for name in self._names]
-        except KeyError:
-            values = []
+        except KeyError:  # names that are whole numbers are text here
+            named = {str(name): row[name] for name in found}
+            values, found = [named.get(name) for name in self._names], tuple(named)
+            if set(found) != set(self._names):
+                values = []
         if len(found) != len(self._names) or not values:
             columns.places("predictor", found, self._names, what="a row with the")
         return values
