@@ -57,7 +57,7 @@ ATTRIBUTES = """\
 networks_ : list of Network
     Of the prepared tables: a member for each fold, then the next member.
 histories_ : list of History
-    Losses and scores by epoch, of each network.
+    Losses and scores by epoch, of each network; not in files.
 preparation_ : Preparation
     What was learnt about the columns.
 n_folds_ : int or None
