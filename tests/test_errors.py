@@ -53,6 +53,7 @@ from fastmlp import (
     GroupedDense,
     Huber,
     Layer,
+    LayerNorm,
     LeakyReLU,
     Loss,
     MLPClassifier,
@@ -3260,6 +3261,25 @@ def search_rows() -> Iterator[Row]:
         ("several networks for one", InputError,
          "to_torch: expected a single network, got 2 members; pass each of members_",
          lambda s: to_torch(MLPClassifier(n_members=2, learning_rate="linear").fit(s.X, s.y))),
+        ("PyTorch's numbers of a network without any", InputError,
+         "to_torch: expected a network that is built, got one not built yet; "
+         "call build or fit first",
+         lambda s: to_torch(Network([Dense(3)]))),
+        ("PyTorch's numbers for a network without any", InputError,
+         "from_torch: expected a network that is built, got one not built yet; "
+         "call build or fit first",
+         lambda s: from_torch({}, Network([Dense(3)]))),
+        ("PyTorch's numbers for something else", InputTypeError,
+         "from_torch: expected a Network, got int; pass one that is built",
+         lambda s: from_torch({}, 7)),  # type: ignore[arg-type]
+        ("something else for PyTorch's numbers", InputTypeError,
+         "from_torch: expected a state dict, got list; pass module.state_dict()",
+         lambda s: from_torch([], s.fitted)),  # type: ignore[arg-type]
+        ("a bias in the place of a weight", InputError,
+         "from_torch: expected '0.weight' in this place, got '0.bias'; "
+         "match the layers of both models",
+         lambda s: from_torch({"0.bias": np.ones(2), "0.weight": np.ones(2)},
+                              Network([LayerNorm()]).build(2))),
         ("a search without splits", InputError,
          "SearchCV.fit: expected at least one split in cv, got none; pass some",
          search(MLPClassifier(), cv=[])),
