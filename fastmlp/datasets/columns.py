@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GAPS = "empty cells, NA, None, null and nan are gaps"
+A_NUMBER, A_DATE = "a number", "a date such as 2026-01-31"  # for `taken_as_text`
 _LOOKED_AT = 1000  # number of texts in a column that are checked to find their kind
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]+\d{1,2}:.*)?\s*|\s*\d{1,2}:\d{2}.*")
 # float32 has 24 binary digits. If rounding exceeds this fraction of the deviation, different values
@@ -138,6 +139,15 @@ def not_dates(present: pd.Series, missing: np.ndarray) -> Odd | None:
         return None
     times = pandas.to_datetime(present, format="ISO8601", utc=True, errors="coerce")
     return _odd(times.isna().to_numpy(), missing)
+
+
+def taken_as_text(name: str, present: pd.Series, odd: Odd, kind: str) -> str:
+    """What the user should know about a column of text that is mostly something else."""
+    taken = f"{name!r} is taken as text with {counted(present.nunique(), 'different value')}"
+    if not odd.n_cells:
+        return f"{taken}, although each cell looks like {kind}: the file has them as text"
+    cells = f"{odd.n_cells} of {counted(present.size, 'cell')} cannot be read as {kind}"
+    return f"{taken}, because {cells} (the first in row {odd.row})"
 
 
 def _odd(is_odd: np.ndarray, missing: np.ndarray) -> Odd | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, InputTypeError
-from .columns import GAPS, problem_of
+from .columns import A_NUMBER, GAPS, not_numbers, problem_of, taken_as_text
 from .dialect import advice_for
 from .numeric import numeric_array, tidy
 from .reading import Table, check_known, text_columns
@@ -91,7 +91,11 @@ def _target_of(table: Table, name: str, text_labels: bool, notes: list[str]) -> 
     is_text = text_labels or name in dict(text_columns(table.frame[[name]]))
     if is_text:
         refuse_numbers_as_text(table, column, label)
-        gaps, column = column.isna(), table.labels(name)
+        gaps, present = column.isna(), column.dropna()
+        odd = None if text_labels else not_numbers(present, gaps.to_numpy())
+        if odd is not None and odd.n_cells:
+            notes.append(taken_as_text(name, present, odd, A_NUMBER))
+        column = table.labels(name)
         words = [word for word in _WORDS if (column[gaps] == word).any()]
         if words:
             listed = " and ".join(map(repr, words))

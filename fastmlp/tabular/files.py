@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..datasets.columns import Odd, looks_like_dates, not_dates, not_numbers
+from ..datasets.columns import (
+    A_DATE,
+    A_NUMBER,
+    looks_like_dates,
+    not_dates,
+    not_numbers,
+    taken_as_text,
+)
 from ..datasets.dialect import Dialect
 from ..datasets.reading import Table, check_file, read, refuse_empty, text_columns
 from ..datasets.tables import name_of
@@ -24,7 +31,7 @@ from ..datasets.target import (
     targets_and_features,
     targets_of,
 )
-from ..errors import InputError, counted
+from ..errors import InputError
 from ..io.files import as_path
 from .frames import TEXTS, TIMES
 
@@ -175,27 +182,18 @@ def _text_or_dates(table: Table, name: str, cells: list[str], notes: list[str]) 
             notes.append(
                 f"{name!r} is read as text; to have dates, write them as 2026-01-31"
                 if dates is None
-                else _said(name, present, dates, "a date such as 2026-01-31")
+                else taken_as_text(name, present, dates, A_DATE)
             )
             return column
     refuse_numbers_as_text(table, column, f"the column {name!r}")
     for odd, kind in (
-        (not_numbers(present, missing), "a number"),
-        (not_dates(present, missing), "a date such as 2026-01-31"),
+        (not_numbers(present, missing), A_NUMBER),
+        (not_dates(present, missing), A_DATE),
     ):
         if odd is not None:
-            notes.append(_said(name, present, odd, kind))
+            notes.append(taken_as_text(name, present, odd, kind))
             break
     return _names(table, name)
-
-
-def _said(name: str, present: pd.Series, odd: Odd, kind: str) -> str:
-    """What the user should know about a column of text that is mostly something else."""
-    taken = f"{name!r} is taken as text with {counted(present.nunique(), 'different value')}"
-    if not odd.n_cells:
-        return f"{taken}, although each cell looks like {kind}: the file has them as text"
-    cells = f"{odd.n_cells} of {counted(present.size, 'cell')} cannot be read as {kind}"
-    return f"{taken}, because {cells} (the first in row {odd.row})"
 
 
 def _names(table: Table, name: str) -> pd.Series:

@@ -46,11 +46,6 @@ def train(options: argparse.Namespace) -> int:
     parts = heldout.parts_of(data, options.validation, test, options.seed)
     split = cut(data, parts)
     loss = command_options.loss_for(options.loss, data.y)
-    command_options.check_classes(loss, data.y, split.y_train)
-    by_class = command_options.class_weights(options.class_weight, loss, split.y_train)
-    weights, held_out_weights = (
-        command_options.weights_of(by_class, y) for y in (split.y_train, split.y_val)
-    )
     dtype, wide = _number_type(options, data, loss)
     network = network_of(options, loss, data.y, dtype)
     optimizer = command_options.optimizer_for(options)
@@ -63,7 +58,12 @@ def train(options: argparse.Namespace) -> int:
         notes += command_options.guess_about(data.target_name, data.y, "--loss", choices)
     if wide and options.dtype is None:
         notes.append(f"computed in float64, whose digits are needed for {', '.join(wide)}")
-    reports.show_notes(notes, show)
+    reports.show_notes(notes, show)  # which may explain what is refused below
+    command_options.check_classes(loss, data.y, split.y_train)
+    by_class = command_options.class_weights(options.class_weight, loss, split.y_train)
+    weights, held_out_weights = (
+        command_options.weights_of(by_class, y) for y in (split.y_train, split.y_val)
+    )
     callbacks: list[Any] = [] if best is None else [best]
     if options.checkpoint:
         callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))

@@ -74,16 +74,15 @@ def train(options: argparse.Namespace) -> int:
         raise InputError("--folds", "no --validation", "both", "leave one of the two out")
     rows = datasets.Dataset(np.zeros((len(table.y), 0)), table.y, table.name)
     parts = heldout.parts_of(rows, options.validation, test, options.seed)
+    reports.show_parts(table.name, parts, table.y, table.frame.shape[1], show)
+    reports.show_notes(table.notes, show)  # which may explain what is refused below
+    if options.metric is None:
+        choices = "error", "rmse"
+        guess = command_options.guess_about(table.target_name, table.y, "--metric", choices)
+        reports.show_notes(guess, show)
     loss = _loss(options.metric, table.y)
     model = _estimator(options, loss)
     by_class = _class_weights(options, loss, table.y, parts)
-    notes = [*table.notes]
-    if options.metric is None:
-        notes += command_options.guess_about(
-            table.target_name, table.y, "--metric", ("error", "rmse")
-        )
-    reports.show_parts(table.name, parts, table.y, table.frame.shape[1], show)
-    reports.show_notes(notes, show)
     seconds, compiled = _fit(model, table, parts, by_class)
     data = _prepared(model, table)
     model.networks_[0].trained_on = heldout.description(data, parts, options, test)

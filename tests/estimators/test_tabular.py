@@ -173,6 +173,21 @@ def test_onnx_files_take_raw_columns(kind: Any, y: Any, options: Any, tmp_path: 
         assert np.array_equal(found[0], model.predict(TABLE))
 
 
+def test_onnx_files_know_truth_as_files_spell_it(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    from fastmlp import to_onnx
+
+    truth = np.arange(40) % 3 == 0
+    model = TabularRegressor(**SMALL).fit({"t": truth}, truth + 0.5)
+    to_onnx(model, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    texts = np.array([["True"], ["TRUE"], ["true"], ["1"], ["False"], ["0"]], object)
+    (found,) = session.run(None, {"t": texts})
+    expected = model.predict({"t": [True] * 4 + [False] * 2})
+    assert np.allclose(found.ravel(), expected, rtol=0, atol=1e-5)
+    assert abs(expected[0] - expected[-1]) > 1e-3
+
+
 def test_folds_hold_every_row_out_once() -> None:
     model = TabularClassifier(**SMALL, n_folds=3, n_members=2).fit(TABLE, LABELS)
     assert len(model.networks_) == 6

@@ -540,6 +540,22 @@ def test_columns_that_are_mostly_numbers_or_dates_are_named(
 
 
 @pytest.mark.nojit
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "none")])
+def test_a_target_that_is_mostly_numbers_is_named(
+    run: Run, tmp_path: Path, recipe: tuple[str, ...]
+) -> None:
+    table = pd.DataFrame({"a": np.arange(40.0), "y": mostly(NUMBERS, "SECRET", 4)})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    done = run("train", "--data", path, "--target", "y", *recipe)
+    assert done.code == 2
+    assert "expected each of 40 classes among the training rows" in done.err
+    assert (
+        "note  'y' is taken as text with 40 different values, because 1 of 40 cells cannot be read "
+        "as a number (the first in row 5)\n"
+    ) in done.out
+
+
+@pytest.mark.nojit
 def test_numbers_that_parquet_has_as_text_are_named(tmp_path: Path) -> None:
     table = pd.DataFrame({"a": NUMBERS, "y": np.arange(40.0)})
     table.to_parquet(path := tmp_path / "t.parquet")
