@@ -92,6 +92,12 @@ def looks_like_dates(cells: list[str]) -> bool:
     return all(map(_DATE.fullmatch, cells[:_LOOKED_AT]))
 
 
+def are_mostly_dates(cells: list[str]) -> bool:
+    """Whether more than half of the texts that are looked at are dates or times in any form."""
+    some = cells[:_LOOKED_AT]
+    return 2 * sum(_DATE.fullmatch(cell) is not None for cell in some) > len(some)
+
+
 class Odd(NamedTuple):
     """Cells of a column that are not what most of its cells are.
 
@@ -134,9 +140,6 @@ def not_dates(present: pd.Series, missing: np.ndarray) -> Odd | None:
     """The texts among texts that are mostly dates of ISO 8601; as `not_numbers`."""
     import pandas
 
-    cells = present.iloc[:_LOOKED_AT].tolist()
-    if 2 * sum(_DATE.fullmatch(cell) is None for cell in cells) >= len(cells):
-        return None
     times = pandas.to_datetime(present, format="ISO8601", utc=True, errors="coerce")
     return _odd(times.isna().to_numpy(), missing)
 

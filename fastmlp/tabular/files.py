@@ -17,6 +17,7 @@ import numpy as np
 from ..datasets.columns import (
     A_DATE,
     A_NUMBER,
+    are_mostly_dates,
     looks_like_dates,
     not_dates,
     not_numbers,
@@ -178,21 +179,19 @@ def _text_or_dates(table: Table, name: str, cells: list[str], notes: list[str]) 
         try:
             return _from_iso(column)
         except ValueError:
-            dates = not_dates(present, missing)
-            notes.append(
-                f"{name!r} is read as text; to have dates, write them as 2026-01-31"
-                if dates is None
-                else taken_as_text(name, present, dates, A_DATE)
-            )
-            return column
+            pass
+    if are_mostly_dates(cells):
+        odd = not_dates(present, missing)
+        notes.append(
+            f"{name!r} is read as text; to have dates, write them as 2026-01-31"
+            if odd is None
+            else taken_as_text(name, present, odd, A_DATE)
+        )
+        return column
     refuse_numbers_as_text(table, column, f"the column {name!r}")
-    for odd, kind in (
-        (not_numbers(present, missing), A_NUMBER),
-        (not_dates(present, missing), A_DATE),
-    ):
-        if odd is not None:
-            notes.append(taken_as_text(name, present, odd, kind))
-            break
+    odd = not_numbers(present, missing)
+    if odd is not None:
+        notes.append(taken_as_text(name, present, odd, A_NUMBER))
     return _names(table, name)
 
 

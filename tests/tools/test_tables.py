@@ -540,6 +540,15 @@ def test_columns_that_are_mostly_numbers_or_dates_are_named(
 
 
 @pytest.mark.nojit
+def test_dates_in_another_form_are_named_in_spite_of_an_odd_cell(tmp_path: Path) -> None:
+    cells = mostly([f"{i % 28 + 1:02}.01.2020" for i in range(40)], "SECRET", 4)
+    table = pd.DataFrame({"a": cells, "y": np.arange(40.0)})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    note = "'a' is read as text; to have dates, write them as 2026-01-31"
+    assert load_mixed(path, "y").notes == (note,)
+
+
+@pytest.mark.nojit
 @pytest.mark.parametrize("recipe", [(), ("--recipe", "none")])
 def test_a_target_that_is_mostly_numbers_is_named(
     run: Run, tmp_path: Path, recipe: tuple[str, ...]
