@@ -53,6 +53,7 @@ from fastmlp import (
     GroupedDense,
     Huber,
     Layer,
+    LayerNorm,
     LeakyReLU,
     Loss,
     MLPClassifier,
@@ -3260,6 +3261,25 @@ def search_rows() -> Iterator[Row]:
         ("several networks for one", InputError,
          "to_torch: expected a single network, got 2 members; pass each of members_",
          lambda s: to_torch(MLPClassifier(n_members=2, learning_rate="linear").fit(s.X, s.y))),
+        ("PyTorch's numbers of a network without any", InputError,
+         "to_torch: expected a network that is built, got one not built yet; "
+         "call build or fit first",
+         lambda s: to_torch(Network([Dense(3)]))),
+        ("PyTorch's numbers for a network without any", InputError,
+         "from_torch: expected a network that is built, got one not built yet; "
+         "call build or fit first",
+         lambda s: from_torch({}, Network([Dense(3)]))),
+        ("PyTorch's numbers for something else", InputTypeError,
+         "from_torch: expected a Network, got int; pass one that is built",
+         lambda s: from_torch({}, 7)),  # type: ignore[arg-type]
+        ("something else for PyTorch's numbers", InputTypeError,
+         "from_torch: expected a state dict, got list; pass module.state_dict()",
+         lambda s: from_torch([], s.fitted)),  # type: ignore[arg-type]
+        ("a bias in the place of a weight", InputError,
+         "from_torch: expected '0.weight' in this place, got '0.bias'; "
+         "match the layers of both models",
+         lambda s: from_torch({"0.bias": np.ones(2), "0.weight": np.ones(2)},
+                              Network([LayerNorm()]).build(2))),
         ("a search without splits", InputError,
          "SearchCV.fit: expected at least one split in cv, got none; pass some",
          search(MLPClassifier(), cv=[])),
@@ -3589,6 +3609,27 @@ def tabular_rows() -> Iterator[Row]:
          "--optimizer: expected no option of a recipe, such as --members, got both; "
          "leave one of the two out",
          lambda s: s.command("train", "--optimizer", "sgd", "--members", "2")),
+        ("an optimizer for a table", InputError,
+         "--optimizer: expected a network of your own (--recipe none), got a table for a recipe, "
+         "which has its own; leave it out, or add --recipe none",
+         lambda s: s.command("train", "--optimizer", "sgd", "--data", s.table("a,b\n1,2\n"))),
+        ("early stopping of a recipe", InputError,
+         "--early-stopping: expected a network of your own (--recipe none), got a table for a "
+         "recipe, which keeps the best epoch in any case; leave it out, or add --recipe none",
+         lambda s: s.command("train", "--early-stopping", "--data", s.table("a,b\n1,2\n"))),
+        ("a metric of numbers for labels", InputError,
+         "--metric: expected a target of numbers for r2, got text; pass for example log_loss",
+         lambda s: s.command("train", "--metric", "r2", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,x\n2,y\n" * 9))),
+        ("a metric of labels for numbers", InputError,
+         "--metric: expected a target of labels for auc, got numbers with decimals; "
+         "pass for example mae",
+         lambda s: s.command("train", "--metric", "auc", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,.5\n2,.7\n" * 9))),
+        ("a metric of labels for several targets", InputError,
+         "--metric: expected a target of labels for auc, got 2 columns; pass for example mae",
+         lambda s: s.command("train", "--metric", "auc", "--target", "b,c",
+                             "--data", s.table("a,b,c\n" + "1,2,3\n2,3,4\n" * 9))),
         ("folds and rows for validation", InputError,
          "--folds: expected no --validation, got both; leave one of the two out",
          lambda s: s.command("train", "--folds", "2", "--validation", "0.2", "--target", "b",
