@@ -42,6 +42,7 @@ from fastmlp import (
     Adam,
     AdamW,
     Averaging,
+    BatchNorm,
     Checkpoint,
     Columns,
     CompiledLoss,
@@ -86,6 +87,7 @@ from fastmlp import (
     to_torch,
 )
 from fastmlp.datasets import Dataset, open_arrays, open_chunks
+from fastmlp.distributed.ranks import Ranks
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.estimators.quantiles import levels_of
@@ -180,8 +182,29 @@ class Setting:
         chosen = cli.parser().parse_args(arguments)
         return commands.COMMANDS[chosen.command](chosen)
 
+    def processes(self, *told: Any) -> Any:
+        """A communicator of processes that say something; this one alone without arguments."""
+        MPI = pytest.importorskip("mpi4py.MPI")
+
+        class Pretended(MPI.Intracomm):  # type: ignore[misc]
+            def Get_size(self) -> int:
+                return len(told)
+
+            def allgather(self, value: Any) -> list[Any]:
+                return list(told)
+
+            def bcast(self, value: Any) -> Any:
+                return told[0]
+
+        return Pretended(MPI.COMM_SELF) if told else MPI.COMM_SELF
+
     def table(self, text: str) -> str:
         return str(self.written("table.csv", text.encode()))
+
+
+def alone_in(context: Any) -> None:
+    with context:
+        pass
 
 
 def put(values: np.ndarray, value: Any, *place: int) -> np.ndarray:
@@ -3859,6 +3882,35 @@ def stored_rows() -> Iterator[Row]:
          lambda s: s.new.fit(
              open_arrays(s.X, s.y), comm=pytest.importorskip("mpi4py.MPI").COMM_SELF
          )),
+        ("processes that are none", InputTypeError,
+         "Ranks: expected a communicator of mpi4py, got int; pass MPI.COMM_WORLD",
+         lambda s: Ranks(3) if s.processes() else None),
+        ("more processes than blocks", InputError,
+         "Ranks: expected at least 9 blocks, one for each process, got 8; pass a larger number of "
+         "blocks, or start fewer processes",
+         lambda s: Ranks(s.processes(*range(9)))),
+        ("rows that are not those of a process", InputError,
+         "fit: expected 4 rows of 8 in process 0, got 5; cut the samples by Ranks.part_of",
+         lambda s: Ranks(s.processes((5, None), (3, None))).with_rows("fit", 5, None)),
+        ("another thing in another process", InputError,
+         "fit: expected samples that are the same in all processes, got others; load the same",
+         lambda s: Ranks(s.processes("a", "b")).need_same("fit", "samples", "b", "load the same")),
+        ("an error in another process", InputError,
+         "fit: expected no error in any process, got one in process 1 (no memory); mend what it "
+         "says",
+         lambda s: alone_in(Ranks(s.processes(None, "no memory")).together("fit"))),
+        ("rows of a batch that blocks do not divide", InputError,
+         "Network.fit: expected a batch_size that is a multiple of the 3 blocks, got 8; choose "
+         "another one, or another number of blocks",
+         lambda s: s.new.fit(s.X, s.y, comm=Ranks(s.processes(), True, blocks=3))),
+        ("statistics of a batch in several processes", InputError,
+         "Network.fit: expected layers without running statistics for several processes, got "
+         "BatchNorm; use LayerNorm",
+         lambda s: Network([BatchNorm(), Dense(3)]).fit(s.X, s.y, comm=s.processes())),
+        ("an own optimizer in several processes", InputError,
+         "Network.fit: expected an optimizer of fastmlp's for several processes, got Own; choose "
+         "one, or derive it from Optimizer with a rule",
+         lambda s: s.new.fit(s.X, s.y, optimizer=Own(), comm=s.processes())),
         ("rows between checkpoints that are none", InputError,
          "Checkpoint: expected every_rows to be a whole number of at least 1, got 0; choose a "
          "larger one",
