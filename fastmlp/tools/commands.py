@@ -23,13 +23,14 @@ from ..nn import LAYERS, Dense
 from ..nn.losses import LOSSES
 from ..optim.optimizers import OPTIMIZERS, Optimizer
 from ..tracing import story
-from . import command_options, gradient_check, networks, reports
+from . import command_options, gradient_check, networks, processes, reports
 from .standardize import Moments
 
 
 def train(options: argparse.Namespace) -> int:
     """Train by a recipe for tables, or a network of layers that the options name."""
     is_table = command_options.uses_recipe(options)
+    processes.check_kind(is_table)
     return int((_tables() if is_table else networks).train(options))
 
 

@@ -26,7 +26,7 @@ from ..nn.losses import Loss, Quantile
 from ..training.checkpoint import Checkpoint
 from ..training.early_stopping import EarlyStopping
 from ..training.history import History
-from . import command_options, reports
+from . import command_options, processes, reports
 from .reports import Show
 from .standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 
@@ -39,7 +39,9 @@ def train(options: argparse.Namespace) -> int:
     reports.check_outputs(options)
     notes = command_options.why_no_recipe(options)
     options = command_options.of_network(options)
-    show = reports.shown_beside(options.json)
+    ranks = processes.started()
+    reports_here = ranks is None or ranks.rank == 0
+    show = reports.shown_beside(options.json) if reports_here else reports.show_nothing
     drop = command_options.split_names(options, options.drop or [])
     data = command_options.load(options, drop=drop)
     test = command_options.test_part(options, data)
@@ -79,11 +81,14 @@ def train(options: argparse.Namespace) -> int:
         validation_data=(prepared.X_val, prepared.y_val, held_out_weights),
         callbacks=callbacks,
         progress=not options.quiet,
+        comm=ranks,
     )
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled
     if history.epochs == 0:
         raise KeyboardInterrupt
+    if not reports_here:
+        return 0
     finish()
     network.feature_names = data.feature_names
     network.trained_on = heldout.description(data, parts, options, test, wide)
