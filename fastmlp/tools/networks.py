@@ -66,9 +66,6 @@ def train(options: argparse.Namespace) -> int:
     weights, held_out_weights = (
         command_options.weights_of(by_class, y) for y in (split.y_train, split.y_val)
     )
-    callbacks: list[Any] = [] if best is None else [best]
-    if options.checkpoint:
-        callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
     started, compiled = time.perf_counter(), compile_seconds()
     history = network.fit(
         prepared.X_train,
@@ -79,7 +76,7 @@ def train(options: argparse.Namespace) -> int:
         n_threads=options.threads,
         sample_weight=weights,
         validation_data=(prepared.X_val, prepared.y_val, held_out_weights),
-        callbacks=callbacks,
+        callbacks=_callbacks(options, best),
         progress=not options.quiet,
         comm=ranks,
     )
@@ -110,6 +107,13 @@ class _Result:
     compiled: float  # seconds
     is_scaled: bool  # whether the losses of the history are those of a standardised target
     best: EarlyStopping | None
+
+
+def _callbacks(options: argparse.Namespace, best: EarlyStopping | None) -> list[Any]:
+    found: list[Any] = [] if best is None else [best]
+    if options.checkpoint:
+        found.append(Checkpoint(options.checkpoint, resume=options.resume))
+    return found
 
 
 def _stopping(patience: int | None) -> EarlyStopping | None:
