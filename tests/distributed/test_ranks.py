@@ -112,3 +112,28 @@ def test_what_processes_cannot_share_is_refused(
             np.eye(40), np.arange(40) % 2, comm=Ranks(**{"comm": MPI.COMM_SELF, **options}), **fit
         )
     assert not network.is_built
+
+
+@needs_mpiexec
+@pytest.mark.slow
+def test_commands_of_several_processes_report_once(tmp_path: Path) -> None:
+    command = [str(MPIEXEC), "-n", "2", sys.executable, "-m", "fastmlp", "train", "--data"]
+    saved = str(tmp_path / "m.safetensors")
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        done = [*command, *options]
+        return subprocess.run(done, capture_output=True, text=True, timeout=120, check=False)
+
+    trained = run("digits", "--epochs", "1", "--quiet", "--save", saved)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.count("test accuracy") == 1
+    assert Network.load(saved).is_built
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "1,2\n" * 40)
+    refused = run(str(table), "--target", "b")
+    assert refused.returncode != 0
+    lines_ = [line for line in refused.stderr.splitlines() if line.startswith("fastmlp")]
+    assert lines_ == [
+        "fastmlp: fastmlp train: expected a network of layers in several processes, got a recipe "
+        "for tables; add --recipe none"
+    ]
