@@ -74,13 +74,17 @@ def test_an_error_in_one_process_is_one_in_all() -> None:
     assert found[7] == "1 RuntimeError: in the second process"
 
 
+@pytest.mark.nojit
 def test_one_process_alone() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
-    plain = Network([Dense(2)], random_state=0)
-    history = plain.fit(X, y, epochs=3)
-    shared = Network([Dense(2)], random_state=0)
-    found = shared.fit(X, y, epochs=3, comm=MPI.COMM_SELF)
+    weights = rng.random(40)
+    options: dict[str, Any] = {"epochs": 3, "optimizer": SGD(0.1, clip_norm=0.1)}
+    plain = Network([Dense(2, max_norm=1.0)], random_state=0, l2=0.1)
+    history = plain.fit(X, y, sample_weight=weights, **options)
+    shared = Network([Dense(2, max_norm=1.0)], random_state=0, l2=0.1)
+    ranks = Ranks(MPI.COMM_SELF, own_rows=True, blocks=1)  # so that the order is the same
+    found = shared.fit(X, y, sample_weight=weights, comm=ranks, **options)
     np.testing.assert_allclose(shared.params, plain.params, rtol=1e-5)
     np.testing.assert_allclose(found.loss, history.loss, rtol=1e-6)
 
@@ -92,6 +96,7 @@ class Own:
         params -= grads
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize(
     ("options", "fit", "text"),
     [
