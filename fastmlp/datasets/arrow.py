@@ -16,9 +16,10 @@ import numpy as np
 
 from ..errors import FileError, InputError, InputTypeError, require
 from ..io.files import as_path
+from .blocks import BLOCK_ROWS, Block, Part
 from .chunks import npz_table
 from .reading import check_known, reading
-from .stored import BLOCK_ROWS, Block, Part, StoredTable, check_window_rows
+from .stored import StoredTable, check_window_rows
 
 FORMATS = {
     ".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv", ".csv.gz": "csv",
