@@ -7,14 +7,18 @@ some neighbouring ones.
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ..engine.threads import n_cores
-from ..errors import InputError, InputTypeError, require
+from ..errors import InputError, InputTypeError, counted, require
 from ..inputs import checks
+from .rows import OwnRows
 from .tree import Node, bounds
 
 USUAL_BLOCKS = 8
@@ -27,12 +31,17 @@ class Ranks:
     ----------
     comm : mpi4py.MPI.Intracomm
         The processes, which all call `Network.fit` with the same arguments.
+    own_rows : bool, default False
+        Whether each process passes only its own samples, which `part_of` says, instead of all.
+        Each block of a batch then takes its rows from its own part of the samples.
     blocks : int, default 8
         Into how many blocks of rows each batch is cut. Processes have whole blocks, so there cannot
         be more of them. Another number gives other rounding; the number of processes does not.
 
     Attributes
     ----------
+    own : OwnRows or None
+        Where this process's rows are among those of all, in a fit that shares them out.
     rank, size : int
         The number of this process, from 0, and how many there are.
     most_threads : int
@@ -51,7 +60,7 @@ class Ranks:
     1
     """
 
-    def __init__(self, comm: Any, blocks: int = USUAL_BLOCKS) -> None:
+    def __init__(self, comm: Any, own_rows: bool = False, blocks: int = USUAL_BLOCKS) -> None:
         MPI = require("mpi4py.MPI", "Ranks")
         if not isinstance(comm, MPI.Intracomm):
             raise InputTypeError(
@@ -59,6 +68,8 @@ class Ranks:
             )
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
         self.blocks = checks.whole_number("Ranks", "blocks", blocks, 1)
+        self.has_own_rows = bool(own_rows)
+        self.own: OwnRows | None = None
         self._told: Exception | None = None  # what the other processes know of
         here = comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.most_threads = max(1, n_cores() // int(here.Get_size()))
@@ -83,6 +94,61 @@ class Ranks:
         """
         starts = bounds(self.blocks, self.size)
         return starts[rank], starts[rank + 1]
+
+    def part_of(self, n: int) -> slice:
+        """The rows of this process, of n in all.
+
+        Parameters
+        ----------
+        n : int
+
+        Returns
+        -------
+        slice
+        """
+        starts = bounds(n, self.blocks)
+        return slice(starts[self.mine[0]], starts[self.mine[1]])
+
+    def with_rows(self, where: str, n: int, labels: np.ndarray | None) -> Ranks:
+        """The same processes for a fit to which each brings its own rows; all have to call it.
+
+        Parameters
+        ----------
+        where : str
+            For errors.
+        n : int
+            Rows of this process.
+        labels : ndarray or None
+            Its labels, each once, if they are classes.
+        """
+        told = self.comm.allgather((n, labels))
+        n_rows = sum(count for count, _ in told)
+        starts = bounds(n_rows, self.blocks)
+        for rank, (count, _) in enumerate(told):
+            first, stop = (starts[block] for block in self.blocks_of(rank))
+            if count != stop - first:
+                raise InputError(
+                    where, f"{counted(stop - first, 'row')} of {n_rows} in process {rank}",
+                    f"{count}", "cut the samples by Ranks.part_of",
+                )  # fmt: skip
+        made, every = copy.copy(self), None
+        if labels is not None:
+            every = np.unique(np.concatenate([own for _, own in told]))
+        made.own = OwnRows(n_rows, starts[self.mine[0]], starts, every)
+        return made
+
+    def of_blocks(self, hash_of: Callable[[np.ndarray], str]) -> str:
+        """One hash of the rows of all processes; all have to call it.
+
+        Parameters
+        ----------
+        hash_of : callable
+            Hashes some of this process's rows, given their numbers.
+        """
+        assert self.own is not None
+        starts = [start - self.own.first for start in self.own.starts]
+        mine = [hash_of(np.arange(*starts[block : block + 2])) for block in range(*self.mine)]
+        return "".join(part for parts in self.comm.allgather(mine) for part in parts)
 
     def any(self, here: bool) -> bool:
         """Whether something holds in any process; all have to call it.

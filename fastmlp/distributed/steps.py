@@ -32,8 +32,15 @@ from .sums import Sums
 from .tree import bounds
 
 
-def check_shareable(where: str, network: Body, optimizer: Any) -> None:
+def check_shareable(
+    where: str, ranks: Ranks, network: Body, optimizer: Any, rows_per_step: int
+) -> None:
     """Refuse what processes cannot train together."""
+    if ranks.own is not None and rows_per_step % ranks.blocks:
+        raise InputError(
+            where, f"a batch_size that is a multiple of the {ranks.blocks} blocks",
+            f"{rows_per_step}", "choose another one, or another number of blocks",
+        )  # fmt: skip
     if network.buffers.size:
         raise InputError(
             where, "layers without running statistics for several processes", "BatchNorm",
@@ -61,7 +68,7 @@ class SharedSteps:
     network : Body
         Built, and the same in all processes.
     samples : Samples
-        Those of all processes.
+        Of all processes, or this one's own.
     optimizer : Optimizer
     rows_per_step : int
     n_threads : int or None
@@ -79,6 +86,10 @@ class SharedSteps:
     ) -> None:  # fmt: skip
         self._ranks, self._network, self._samples = ranks, network, samples
         self._optimizer, self._rows_per_step = optimizer, rows_per_step
+        self._weights, self._first_row = samples.weights, 0  # of all rows, and which are here
+        if ranks.own is not None:
+            self._weights = np.concatenate(ranks.comm.allgather(samples.weights))
+            self._first_row = ranks.own.first
         self._sums = Sums(ranks, network.params.size, network.dtype)
         self._groups = _parts_of(network.groups, self._sums.first, self._sums.stop)
         self.engine: Engine | None = None
@@ -117,15 +128,13 @@ class SharedSteps:
     def _gradient(self, rows: np.ndarray, drops: np.ndarray, step: int, losses: np.ndarray) -> None:
         """This process's part of the gradient of a batch, to grads; losses of its blocks."""
         starts, (first, _) = bounds(len(rows), self._ranks.blocks), self._ranks.mine
-        weights, grads, one = (
-            self._samples.weights,
-            self._network.grads,
-            self._network.dtype.type(1),
-        )
-        rows, total = np.ascontiguousarray(rows, np.int32), float(len(rows))
-        if weights.size:
-            place = address_or_0(weights, "sample weights", weights.dtype, weights.size)
+        grads, one = self._network.grads, self._network.dtype.type(1)
+        rows, total = np.array(rows, np.int32), float(len(rows))
+        if self._weights.size:
+            dtype, n = self._weights.dtype, self._weights.size
+            place = address_or_0(self._weights, "sample weights", dtype, n)
             total = float(total_weight(rows, place, one))
+        rows -= self._first_row
 
         def of_block(block: int) -> np.ndarray:
             part = slice(starts[block], starts[block + 1])

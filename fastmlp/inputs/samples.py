@@ -40,12 +40,20 @@ def check_built(body: Body, where: str) -> None:
 
 
 def read(
-    body: Body, where: str, X: Any, y: Any, sample_weight: Any, search: bool = True
+    body: Body,
+    where: str,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    search: bool = True,
+    labels: np.ndarray | None = None,
 ) -> tuple[Samples, Plan, TargetCoder]:
     """Samples to train on, with the sizes and the reading of y that they lead to.
 
     Everything is checked and nothing is changed; `adopt` does that later. If X is not searched for
     nan and infinities here, a fit detects them by their effect.
+
+    labels: those that a new network shall know, if y does not have all of them.
     """
     names = columns.names_of(where, X) if body.feature_names is None else body.feature_names
     order = columns.order_in(where, X, names)
@@ -55,7 +63,9 @@ def read(
     X = X if order is None else X[:, order]
     plan = plan_for(where, body, X.shape[1], names)
     check_categories(where, body.layers, X)
-    coder = body.coder or TargetCoder.learn(where, y, body.loss, plan.n_outputs)
+    coder = body.coder or TargetCoder.learn(
+        where, y if labels is None else labels, body.loss, plan.n_outputs
+    )
     return Samples(X, coder.encode(where, y, body.dtype), weights), plan, coder
 
 

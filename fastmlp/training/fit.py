@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..datasets.stored import StoredTable
 from ..distributed.ranks import Ranks, ranks_of
+from ..distributed.rows import rows_and_labels
 from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
 from ..engine.threads import MOST_THREADS
@@ -68,115 +69,160 @@ def fit(
 ) -> History:
     """Train a network; `Network.fit` explains the parameters and has their defaults."""
     where, ranks, undo = "Network.fit", ranks_of(comm), undoing(network)
-    accumulate = gradient_accumulation_steps
+    options = _Options(
+        optimizer, epochs, batch_size, gradient_accumulation_steps, validation_data, sample_weight,
+        shuffle, drop_last, n_threads, callbacks,
+    )  # fmt: skip
     try:
+        if ranks is not None and ranks.has_own_rows:
+            with ranks.together(where):
+                n, labels = rows_and_labels(y, network.loss.task)
+            ranks = ranks.with_rows(where, n, labels)
         with contextlib.nullcontext() if ranks is None else ranks.together(where):
-            epochs, batch_size, accumulate = _sizes(
-                where, epochs, batch_size, accumulate, n_threads
-            )
-            optimizer = optimizer_of(optimizer)
-            asked = _checked_callbacks(where, callbacks, validation_data)
-            compiles = can_compile(network.layers, network.loss, optimizer)
-            own_parts.check_trainable(network.layers)
-            # A network that is new has nothing to lose, so nan may show while it trains.
-            search = network.is_built or not compiles or ranks is not None
-            data, plan, coder = _read(network, where, X, y, sample_weight, search)
-            _check_source(where, data, asked, ranks)
-            validation = _validation(where, network, plan, coder, validation_data)
-            n_rows = data.n_rows if isinstance(data, StoredTable) else int(data.X.shape[0])
-            batch_size = min(batch_size, n_rows)
-            accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
-            samples, windows = _windows(data, network, plan, coder, batch_size * accumulate)
-            task = Task(
-                network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
-                n_threads=n_threads, drop_last=drop_last, n_stored=0 if windows is None else n_rows,
-                ranks=ranks,
-            )  # fmt: skip
-            _check_plan(where, task, plan, epochs)
-            adopt(network, plan, coder)
-            resumed = _resumed(where, task, asked, epochs, shuffle, data)
+            ready = _ready(where, network, X, y, options, ranks)
+        data = "" if ready.asked.checkpoint is None and ranks is None else _identity(ready)
+        with contextlib.nullcontext() if ranks is None else ranks.together(where):
+            ready = ready._replace(resumed=_resumed(ready, options.shuffle, data))
+        if ranks is not None:
+            _check_the_same(where, ranks, ready, data)
+            share(ranks, network)
     except InputError:
         undo()
         raise
-    options = {"compiles": compiles, "keep_finite": keep_finite, "progress": progress}
-    if windows is not None:
-        stored_run = StoredRun(windows, task, epochs, shuffle, asked, resumed, **options)
-        return _result(where, stored_run, undo, None)
-    if ranks is not None:
-        _share(where, ranks, task, epochs, resumed, undo)
-    task = task._replace(samples=_fastest(network, samples, epochs if compiles else 1))
-    run = Run(task, epochs, shuffle, asked, resumed=resumed, **options)
+    run = ready.run(shuffle, keep_finite, progress)
     with contextlib.nullcontext() if ranks is None else ranks.or_abort():
-        return _result(where, run, undo, None if search else samples.X)
+        return _result(where, run, undo, None if ready.is_searched else ready.task.samples.X)
 
 
-def _check_plan(where: str, task: Task, plan: Plan, epochs: int) -> None:
-    """Refuse averaging and factors that do not suit the whole fit."""
-    if task.averaging is not None:
-        task.averaging.plan(where, epochs, task.steps_per_epoch)
-    if has_rule(task.optimizer):
-        task.optimizer.group_factors(plan.groups)
+class _Options(NamedTuple):
+    """What was asked for, before it is checked."""
+
+    optimizer: Any
+    epochs: int
+    batch_size: int
+    accumulate: int
+    validation_data: Any
+    sample_weight: Any
+    shuffle: bool
+    drop_last: bool
+    n_threads: int | None
+    callbacks: Any
 
 
-def _share(
-    where: str, ranks: Ranks, task: Task, epochs: int, resumed: Resumed | None,
-    undo: Callable[[], None],
-) -> None:  # fmt: skip
-    """Give all processes the same network, if their fits would be the same."""
-    try:
-        _check_the_same(where, ranks, task, epochs, resumed)
-    except InputError:
-        undo()
-        raise
-    share(ranks, task.network)
+class _Ready(NamedTuple):
+    """A fit that can begin: its samples are read, and the network is built for them."""
+
+    task: Task
+    asked: Callbacks
+    epochs: int
+    table: StoredTable | None
+    windows: Windows | None
+    compiles: bool
+    is_searched: bool  # for nan and infinities
+    resumed: Resumed | None = None
+
+    def run(self, shuffle: bool, keep_finite: bool, progress: bool) -> Run:
+        """Everything that the fit needs while it runs."""
+        task, options = self.task, {"keep_finite": keep_finite, "progress": progress}
+        options["compiles"] = self.compiles
+        if self.windows is not None:
+            return StoredRun(
+                self.windows, task, self.epochs, shuffle, self.asked, self.resumed, **options
+            )
+        passes = self.epochs if self.compiles else 1
+        task = task._replace(samples=_fastest(task.network, task.samples, passes))
+        return Run(task, self.epochs, shuffle, self.asked, resumed=self.resumed, **options)
 
 
-def _read(
-    network: Body, where: str, X: Any, y: Any, sample_weight: Any, search: bool
-) -> tuple[Samples | StoredTable, Plan, TargetCoder]:
-    """The data, checked; of a stored table, which has its own targets, all but the rows."""
-    if isinstance(X, StoredTable):
-        stored.refuse_others(where, y, sample_weight)
-        return stored.read(network, where, X)
-    return read(network, where, X, y, sample_weight, search)
-
-
-def _check_source(
-    where: str, data: Samples | StoredTable, asked: Callbacks, ranks: Ranks | None
-) -> None:
-    """Refuse what is not there for a stored table, or only for one."""
-    if isinstance(data, StoredTable) and ranks is not None:
+def _ready(
+    where: str, network: Body, X: Any, y: Any, options: _Options, ranks: Ranks | None
+) -> _Ready:
+    """Check everything, and build the network once nothing can go wrong."""
+    epochs, batch_size, accumulate = _sizes(where, options)
+    optimizer, asked = optimizer_of(options.optimizer), _checked_callbacks(where, options.callbacks)
+    if asked.stopping is not None and options.validation_data is None:
         raise InputError(
-            where, "rows in memory for several processes", "a stored table", "leave comm out"
+            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
         )
-    within = asked.checkpoint is not None and asked.checkpoint.every_rows is not None
-    if within and not isinstance(data, StoredTable):
-        raise InputError(
-            where, "a stored table for a Checkpoint with every_rows", "rows in memory",
-            "leave every_rows out",
-        )  # fmt: skip
+    compiles = can_compile(network.layers, network.loss, optimizer)
+    own_parts.check_trainable(network.layers)
+    # A network that is new has nothing to lose, so nan and infinities may show while it trains.
+    search = network.is_built or not compiles or ranks is not None
+    table = _stored(where, X, y, options.sample_weight, asked, ranks)
+    if table is None:
+        own = None if ranks is None else ranks.own
+        labels = None if own is None else own.labels
+        samples, plan, coder = read(network, where, X, y, options.sample_weight, search, labels)
+        n_rows = int(samples.X.shape[0]) if own is None else own.n_rows
+    else:
+        table, plan, coder = stored.read(network, where, table)
+        n_rows = table.n_rows
+    validation = _validation(where, network, plan, coder, options.validation_data)
+    batch_size = min(batch_size, n_rows)
+    accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
+    windows = None
+    if table is not None:
+        windows = Windows(table, network, plan.n_outputs, coder, batch_size * accumulate)
+        samples = windows.first
+    task = Task(
+        network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,
+        n_threads=options.n_threads, drop_last=options.drop_last,
+        n_stored=0 if table is None else n_rows, ranks=ranks,
+    )  # fmt: skip
+    if asked.averaging is not None:
+        asked.averaging.plan(where, epochs, task.steps_per_epoch)
+    if has_rule(optimizer):
+        optimizer.group_factors(plan.groups)
+    adopt(network, plan, coder)
+    if ranks is not None:
+        check_shareable(where, ranks, network, optimizer, task.rows_per_step)
+    return _Ready(task, asked, epochs, table, windows, compiles, search or table is not None)
 
 
-def _windows(
-    data: Samples | StoredTable, network: Body, plan: Plan, coder: TargetCoder, rows_per_step: int
-) -> tuple[Samples, Windows | None]:
-    """The samples that kernels read: all of them, or the windows of a stored table by turns."""
-    if not isinstance(data, StoredTable):
-        return data, None
-    windows = Windows(data, network, plan.n_outputs, coder, rows_per_step)
-    return windows.first, windows
+def _identity(ready: _Ready) -> str:
+    """By which the data of a fit are recognised, whoever has them."""
+    if ready.table is not None:
+        return ready.table.identity()
+    samples, ranks = ready.task.samples, ready.task.ranks
+    if ranks is None or ranks.own is None:
+        return fingerprint(samples)
+    n_outputs = ready.task.network.n_outputs
+
+    def hash_of(rows: np.ndarray) -> str:
+        return fingerprint(samples.of_rows(rows, n_outputs)._replace(X=samples.X[rows]))
+
+    return ranks.of_blocks(hash_of)
 
 
-def _check_the_same(
-    where: str, ranks: Ranks, task: Task, epochs: int, resumed: Resumed | None
-) -> None:
+def _check_the_same(where: str, ranks: Ranks, ready: _Ready, data: str) -> None:
     """Refuse processes that would not make the same steps, some of which would wait for ever."""
-    options = epochs, task.rows_per_step, task.drop_last
+    task, resumed = ready.task, ready.resumed
+    options = ready.epochs, task.rows_per_step, task.drop_last
     ranks.need_same(where, "options", options, "pass the same to all")
     advice = "load the same data in the same order"
-    ranks.need_same(where, "samples", fingerprint(task.samples), advice)
+    ranks.need_same(where, "samples", data, advice)
     step = 0 if resumed is None else resumed.step
     ranks.need_same(where, "checkpoints", step, "use a folder that all of them can read")
+
+
+def _stored(
+    where: str, X: Any, y: Any, sample_weight: Any, asked: Callbacks, ranks: Ranks | None
+) -> StoredTable | None:
+    """X if it is a stored table, which has targets and weights of its own."""
+    if isinstance(X, StoredTable):
+        if ranks is not None:
+            raise InputError(
+                where, "data in memory for several processes", "a stored table",
+                "read it into memory, or train by one process",
+            )  # fmt: skip
+        stored.refuse_others(where, y, sample_weight)
+        return X
+    if asked.checkpoint is not None and asked.checkpoint.every_rows is not None:
+        raise InputError(
+            where, "a stored table for a Checkpoint with every_rows", type(X).__name__,
+            "leave every_rows out",
+        )  # fmt: skip
+    return None
 
 
 def _result(where: str, run: Run, undo: Callable[[], None], X: Any) -> History:
@@ -210,53 +256,44 @@ def _fastest(network: Body, samples: Samples, passes: int) -> Samples:
     return samples._replace(X=without_zeros(X, network.dtype, first.n_out))
 
 
-def _sizes(
-    where: str, epochs: int, batch_size: int, accumulate: int, n_threads: int | None
-) -> tuple[int, int, int]:
-    """The first three as Python's own numbers, or an error for any of them."""
-    if n_threads is not None:
-        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+def _sizes(where: str, options: _Options) -> tuple[int, int, int]:
+    """Epochs, batch size and batches per step as Python's own numbers, or an error."""
+    if options.n_threads is not None:
+        checks.whole_number(where, "n_threads", options.n_threads, 1, MOST_THREADS)
     return (
-        checks.whole_number(where, "epochs", epochs, 1),
-        checks.whole_number(where, "batch_size", batch_size, 1),
-        checks.whole_number(where, "gradient_accumulation_steps", accumulate, 1),
+        checks.whole_number(where, "epochs", options.epochs, 1),
+        checks.whole_number(where, "batch_size", options.batch_size, 1),
+        checks.whole_number(where, "gradient_accumulation_steps", options.accumulate, 1),
     )
 
 
-def _resumed(
-    where: str,
-    task: Task,
-    asked: Callbacks,
-    epochs: int,
-    shuffle: bool,
-    data: Samples | StoredTable,
-) -> Resumed | None:
+def _resumed(ready: _Ready, shuffle: bool, data: str) -> Resumed | None:
     """Where a fit goes on, if there are checkpoints to go on from; the network is there then."""
-    if task.ranks is not None:
-        check_shareable(where, task.network, task.optimizer)
+    task, asked = ready.task, ready.asked
     if asked.checkpoint is None:
         return None
     run_options = {
-        "optimizer": task.optimizer, "batch_size": task.batch_size, "epochs": epochs,
+        "optimizer": task.optimizer, "batch_size": task.batch_size, "epochs": ready.epochs,
         "shuffle": shuffle,
     }  # fmt: skip
     if task.drop_last:
         run_options["drop_last"] = True
     if task.accumulate > 1:
         run_options["gradient_accumulation_steps"] = task.accumulate
+    if task.ranks is not None:
+        run_options["blocks"] = task.ranks.blocks
     if asked.stopping is not None:
         run_options["early stopping"] = asked.stopping
     if asked.averaging is not None:
         kind = type(asked.averaging).__name__
         run_options["averaging"] = {"kind": kind, "options": asked.averaging}
-    known = data.identity() if isinstance(data, StoredTable) else fingerprint(data)
-    resumed = asked.checkpoint.begin(task.network, known, run_options)
+    resumed = asked.checkpoint.begin(task.network, data, run_options)
     if resumed is not None:
         resumed.put_into(task.network)
     return resumed
 
 
-def _checked_callbacks(where: str, callbacks: Any, validation_data: Any) -> Callbacks:
+def _checked_callbacks(where: str, callbacks: Any) -> Callbacks:
     advice = "write callbacks=[function]"
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         got = "one function" if callable(callbacks) else type(callbacks).__name__
@@ -287,12 +324,7 @@ def _checked_callbacks(where: str, callbacks: Any, validation_data: Any) -> Call
             raise InputTypeError(where, "callbacks of functions", got, advice)
         checks.takes(where, "callbacks that are functions", callback, "network", "history")
         found.append(callback)
-    asked = Callbacks(tuple(found), tuple(on_batch), *built_in)
-    if asked.stopping is not None and validation_data is None:
-        raise InputError(
-            where, "validation_data for an EarlyStopping", "none", "pass validation_data=(X, y)"
-        )
-    return asked
+    return Callbacks(tuple(found), tuple(on_batch), *built_in)
 
 
 def _validation(

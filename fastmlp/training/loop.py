@@ -83,6 +83,8 @@ class Task(NamedTuple):
         """Samples that epochs draw from."""
         if self.n_stored:
             return self.n_stored
+        if self.ranks is not None and self.ranks.own is not None:
+            return self.ranks.own.n_rows
         return int(self.samples.X.shape[0]) if self.rows is None else self.rows.size
 
     @property
@@ -179,7 +181,7 @@ class Trainer:
     ) -> None:
         self.task, self.n_rows, self._first_step = task, task.n_rows, first_step
         self.rows_per_step, self.steps_per_epoch = task.rows_per_step, task.steps_per_epoch
-        n_at_once = min(self.n_rows, task.samples.X.shape[0])
+        n_at_once = min(self.n_rows, task.samples.X.shape[0]) if task.n_stored else self.n_rows
         self.steps_per_call = 1 if looks.by_batches else -(-n_at_once // self.rows_per_step)
         self.epochs_per_call = 1
         self.average = None if task.averaging is None else task.averaging.begin(task.network)

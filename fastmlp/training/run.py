@@ -195,8 +195,12 @@ class Run:
         trainer, first = self.trainer, self.history.epochs
         order = np.empty((n_epochs, self.task.n_samples), np.int32)
         order[...] = np.arange(self.task.n_samples, dtype=np.int32)
-        if self.shuffle:
-            for number, visits in enumerate(order, first):
+        own = None if self.ranks is None else self.ranks.own
+        for number, visits in enumerate(order, first):
+            if own is not None:
+                seed = self.network.seed if self.shuffle else None
+                visits[...] = own.order(self.task.rows_per_step, seed, number)
+            elif self.shuffle:
                 random.shuffle(visits, self.network.seed, number)
         order = np.ascontiguousarray(order[:, : trainer.n_rows])  # without a last step left out
         numbers, rates = self.step_numbers(n_epochs)
@@ -394,14 +398,14 @@ class Run:
             history.stopped = "interrupted"
         if self.asked.checkpoint is not None:
             with self._together():
-                self._save(self.asked.checkpoint)
+                self.save(self.asked.checkpoint.after_epoch, self.n_left == 0)
 
-    def _save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint if it is due, in the first process if there are several."""
+    def save(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Write a checkpoint, in the first process if there are several."""
         if self.trainer.shared is not None:
             self.trainer.shared.gather_state(self.state)
         if self.ranks is None or self.ranks.rank == 0:
-            checkpoint.after_epoch(self.network, self.state_to_save(), self.n_left == 0)
+            write(self.network, self.state_to_save(), *arguments)
 
     def state_to_save(self) -> FitState:
         """All that a checkpoint keeps beside the network."""

@@ -105,7 +105,7 @@ def rows_phase(turn, row_losses, one):
 def _loss_of_batch(turn):
     """Loss of a batch including penalties, summed from the parts that the threads have stored."""
     loss = losses.sum_rows(turn.space["row_losses"], turn.batch)
-    if turn.model["penalties"] == 0:
+    if turn.model["penalties"] == 0 or turn.penalty_scale == 0:  # of later parts of a batch
         return loss
     n_rows = turn.model["n_weight_rows"]
     return loss + turn.penalty_scale * losses.sum_rows(turn.space["penalties"], n_rows)
