@@ -92,7 +92,7 @@ class Block:
             X=X,
             y=None if self.y is None else self.y[which],
             weights=None if self.weights is None else self.weights[which],
-            rows=self.first_row + np.flatnonzero(which),
+            rows=self.first_row + np.flatnonzero(which) if self.rows is None else self.rows[which],
         )
 
     def write(self, first: int, out: np.ndarray) -> None:

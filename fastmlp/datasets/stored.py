@@ -46,6 +46,8 @@ class StoredTable(ABC):
         Whether there are targets, and weights of rows.
     n_targets : int or None
         Columns of y if it has two dimensions.
+    n_splits : int
+        How often the table was split, for other random numbers each time.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class StoredTable(ABC):
     """
 
     has_targets, has_weights = True, False
+    n_splits = 0
     n_targets: int | None = None
 
     def __init__(
@@ -145,7 +148,11 @@ class StoredTable(ABC):
             for block in self.blocks(part):
                 yield block.matrix(), block.y
 
-    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> StoredTable:
+    def map(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        targets: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> StoredTable:
         """This table with features that a function computes whenever rows are read.
 
         Parameters
@@ -153,6 +160,8 @@ class StoredTable(ABC):
         function : callable
             From features (n, n_features) of some rows to new ones (n, any number), each row by
             itself, for example ``scaler.transform``. It is called in the thread that reads.
+        targets : callable, optional
+            Likewise, from targets to new ones of the same shape.
 
         Returns
         -------
@@ -176,7 +185,7 @@ class StoredTable(ABC):
         >>> scaled = table.map(scaler.transform)
         >>> X, y = next(scaled.chunks())
         """
-        return MappedTable(self, function)
+        return MappedTable(self, function, targets)
 
     def split(self, share: float, random_state: int = 0) -> tuple[StoredTable, StoredTable]:
         """Two tables of the same files: one to train on, and one of rows that are held out.
@@ -213,7 +222,7 @@ class StoredTable(ABC):
         if not is_number or not 0 < share < 1:
             got = str(share) if is_number else type(share).__name__
             raise InputError("StoredTable.split", "share above 0 and below 1", got, "pass 0.1, say")
-        dealt = Dealt(float(share), int(random_state))
+        dealt = Dealt(float(share), int(random_state), self.n_splits)
         tables = SplitTable(self, dealt, False), SplitTable(self, dealt, True)
         if not all(table.n_rows for table in tables):
             got = " and ".join(str(table.n_rows) for table in tables)
@@ -235,10 +244,16 @@ class MappedTable(StoredTable):
     ----------
     table : StoredTable
     function : callable
+    targets : callable or None
     """
 
-    def __init__(self, table: StoredTable, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._table, self._function = table, function
+    def __init__(
+        self,
+        table: StoredTable,
+        function: Callable[[np.ndarray], np.ndarray],
+        targets: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        self._table, self._function, self._targets = table, function, targets
         n_features = self._mapped(next(table.blocks(0, targets=False))).shape[1]
         super().__init__(table.parts, n_features, table.window_rows)
         self.has_targets, self.has_weights = table.has_targets, table.has_weights
@@ -257,7 +272,11 @@ class MappedTable(StoredTable):
     def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
         """As `StoredTable` says."""
         for block in self._table.blocks(part, features, targets):
-            yield replace(block, X=self._mapped(block), names=None) if features else block
+            if features:
+                block = replace(block, X=self._mapped(block), names=None)
+            if block.y is not None and self._targets is not None:
+                block = replace(block, y=self._targets(block.y))
+            yield block
 
     def identity(self) -> str:
         """As `StoredTable` says: that of the rows before."""
@@ -269,6 +288,7 @@ class Dealt(NamedTuple):
 
     share: float
     seed: int
+    depth: int  # how often the table has been split before
 
     def held_out(self, part: int, first: int, n_rows: int) -> np.ndarray:
         """Whether each of some rows of a part is held out (n_rows,).
@@ -279,7 +299,9 @@ class Dealt(NamedTuple):
         """
         numbers = range(first // BLOCK_ROWS, -(-(first + n_rows) // BLOCK_ROWS))
         drawn = [
-            np.random.default_rng([self.seed, part, number]).random(BLOCK_ROWS, np.float32)
+            np.random.default_rng([self.seed, self.depth, part, number]).random(
+                BLOCK_ROWS, np.float32
+            )
             for number in numbers
         ]
         start = first - numbers.start * BLOCK_ROWS
@@ -304,6 +326,7 @@ class SplitTable(StoredTable):
             for number, part in enumerate(table.parts)
         ]
         super().__init__(parts, table.n_features, table.window_rows, table.feature_names)
+        self.n_splits = table.n_splits + 1
         self.has_targets, self.has_weights = table.has_targets, table.has_weights
         self.n_targets = table.n_targets
 
@@ -319,8 +342,10 @@ class SplitTable(StoredTable):
 
     def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
         """As `StoredTable` says."""
+        row = 0  # among those of the table, which may itself be one of two
         for block in self._table.blocks(part, features, targets):
-            wanted = self._wanted(part, block.first_row, block.n_rows)
+            wanted = self._wanted(part, row, block.n_rows)
+            row += block.n_rows
             if wanted.any():
                 yield block.chosen(wanted)
 

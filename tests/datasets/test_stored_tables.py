@@ -203,6 +203,20 @@ def test_a_split_deals_all_rows_and_always_in_the_same_way(share: float, tmp_pat
     assert len(names) == 5
 
 
+def test_a_part_can_be_split_again() -> None:
+    numbers = np.arange(50_000.0)
+    opened = open_arrays(numbers.reshape(-1, 1), numbers)
+    rest, _ = opened.split(0.5)
+    inner = [read_all(table)[0][:, 0] for table in rest.split(0.5)]
+    assert sorted(np.concatenate(inner)) == read_all(rest)[0][:, 0].tolist()
+    assert len(inner[0]) == pytest.approx(12_500, rel=0.1)
+
+
+def test_targets_may_be_computed_too() -> None:
+    table = open_arrays(X, X[:, 0]).map(lambda rows: rows, lambda y: 2 * y)
+    assert (read_all(table)[1] == 2 * X[:, 0]).all()
+
+
 def test_errors_of_a_split_name_the_row_in_the_file() -> None:
     bad = X.copy()
     bad[100] = np.nan
