@@ -44,7 +44,7 @@ def open_table(
     Parameters
     ----------
     paths : str, path, list of them, or pyarrow.dataset.Dataset
-        A file, a folder or a pattern such as "folder/*.parquet": Parquet, Arrow (`.arrow`,
+        A file, a folder or a pattern such as ``"folder/*.parquet"``: Parquet, Arrow (`.arrow`,
         `.feather`), CSV or TSV, all of one kind, or one `.npz` file with the arrays X and `target`.
     target : str or sequence of str, optional
         The column to predict, or several of numbers; needed for training.
