@@ -18,6 +18,7 @@ import numpy as np
 from .errors import InputError, InputTypeError, require
 from .inputs import checks
 from .io.files import checked_path, replacing
+from .nn.losses import quantile_levels
 from .serving import evaluation
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _ABOVE: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frame
 _MAX_NUMBERED = 30  # with more classes than this a cell is too small for a number
 _MAX_BARS = 100  # units that are drawn apart
 _MAX_HIDDEN = 4  # layers in the picture of a trace; of more, the first and last ones
+_OF_STANDARDISED = "loss (of the standardised target)"
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -661,7 +663,7 @@ def training_report(
     """
     file = checked_path("training_report", path, SUFFIXES)
     require_matplotlib("training_report")
-    loss_name = "loss (of the standardised target)" if scaled else "loss"
+    loss_name = _OF_STANDARDISED if scaled else "loss"
     figure = _report(network, history, split, image_shape or split.image_shape, loss_name)
     write_figure("training_report", file, figure)
     return figure
@@ -676,14 +678,14 @@ def tabular_report(
 ) -> Figure:
     """Write one figure with the curves of a fit and a tabular estimator's answers to other rows.
 
-    Classes get a confusion matrix, numbers predictions against the true ones.
+    Classes get a confusion matrix, numbers and quantiles predictions against the true ones.
 
     Parameters
     ----------
     path : str or path
         A file named .png, .svg or .pdf in a folder that exists; an old file is replaced atomically.
     model : TabularClassifier or TabularRegressor
-        Fitted. The curves are those of its first network.
+        Fitted. The curves are those of its first network; a model from a file has none.
     X : data frame, array or dict of columns of shape (n, n_features)
         Rows that it was not trained on.
     y : array of shape (n,) or (n, n_targets)
@@ -715,18 +717,22 @@ def tabular_report(
     file = checked_path("tabular_report", path, SUFFIXES)
     require_matplotlib("tabular_report")
     figure = _wide_figure()
-    curves, axes = figure.subplots(1, 2)
-    predicted, history = model.predict(X), model.histories_[0]
+    histories = getattr(model, "histories_", None)  # which files do not have
+    *curves, axes = figure.subplots(1, 2 if histories else 1, squeeze=False)[0]
+    predicted = model.predict(X)
     if hasattr(model, "classes_"):
-        kind, loss_name = "accuracy", "loss"
+        kind, curve, loss_name = "accuracy", "accuracy", "loss"
         plot_confusion(np.asarray(y), predicted, model.classes_, axes)
     else:
-        kind, loss_name = "R²", "loss (of the standardised target)"
-        names = [target_name] if isinstance(target_name, str) else target_name
-        plot_regression(np.asarray(y), predicted, axes, names)
+        levels = quantile_levels(model.networks_[0].loss)
+        kind, curve = "D² of quantiles" if levels else "R²", _score_of(levels)
+        loss_name, true = _OF_STANDARDISED, _numbers("tabular_report", "y", y)
+        names = _target_names(target_name, true.shape[1])
+        _draw_answers(axes, true, _numbers("tabular_report", "answers", predicted), names, levels)
     _name_axes(axes, target_name, kind)
-    plot_history(history, curves, kind, loss_name)
-    figure.suptitle(f"test {kind} {model.score(X, y):.4g} (training epochs: {history.epochs})")
+    if histories:
+        plot_history(histories[0], curves[0], curve, loss_name)
+    figure.suptitle(f"test {kind} {model.score(X, y):.4g} (training epochs: {model.n_iter_})")
     write_figure("tabular_report", file, figure)
     return figure
 
@@ -767,25 +773,33 @@ def _wide_figure() -> Figure:
 
 def _draw_numbers(figure: Figure, network: Body, split: Split) -> tuple[Axes, str]:
     """Predictions of a regression; returns the axes for the curves, and what the score is."""
-    from .nn.losses import quantile_levels
-
     curves, axes = figure.subplots(1, 2)
     true = _numbers("training_report", "y_test", split.y_test)
     answers = evaluation.predict(network, "Network.predict", split.X_test)
     predicted = _numbers("training_report", "predictions", answers)
-    levels = quantile_levels(network.loss)
-    targets = _target_names(split, true.shape[1])
-    if len(levels) < 2:
-        plot_regression(true, predicted, axes, targets)
-        kind = "R²"
-    else:
-        prefixes = [f"{target}, " if len(targets) > 1 else "" for target in targets]
-        names = [f"{prefix}quantile {level:g}" for prefix in prefixes for level in levels]
-        plot_regression(np.repeat(true, len(levels), axis=1), predicted, axes, names)
-        kind = "score (minus the loss)"
+    levels, kind = quantile_levels(network.loss), _score_of(quantile_levels(network.loss))
+    targets = _target_names(split.target_name, true.shape[1])
+    _draw_answers(axes, true, predicted, targets, levels)
     if len(targets) == 1:
         _name_axes(axes, split.target_name, kind)
     return curves, kind
+
+
+def _score_of(levels: Sequence[float]) -> str:
+    """What the score of a network of numbers, or of several quantiles, is."""
+    return "R²" if len(levels) < 2 else "score (minus the loss)"
+
+
+def _draw_answers(
+    axes: Axes, true: np.ndarray, predicted: np.ndarray, targets: list[str], levels: Sequence[float]
+) -> None:
+    """Predictions (n, n_targets), or several quantiles of each target, against true numbers."""
+    if len(levels) < 2:
+        plot_regression(true, predicted, axes, targets)
+        return
+    prefixes = [f"{target}, " if len(targets) > 1 else "" for target in targets]
+    names = [f"{prefix}quantile {level:g}" for prefix in prefixes for level in levels]
+    plot_regression(np.repeat(true, len(levels), axis=1), predicted, axes, names)
 
 
 def _name_axes(ax: Axes, target_name: Any, kind: str) -> None:
@@ -796,9 +810,8 @@ def _name_axes(ax: Axes, target_name: Any, kind: str) -> None:
         ax.set(xlabel=x_label, ylabel=y_label)
 
 
-def _target_names(split: Split, n_targets: int) -> list[str]:
+def _target_names(names: Any, n_targets: int) -> list[str]:
     """The names of y's columns, or their numbers."""
-    names = split.target_name
     if isinstance(names, str) and n_targets == 1:
         return [_name(names, 30)]
     if isinstance(names, tuple) and len(names) == n_targets:

@@ -42,6 +42,7 @@ from fastmlp import (
     Adam,
     AdamW,
     Averaging,
+    BatchNorm,
     Checkpoint,
     Columns,
     CompiledLoss,
@@ -53,6 +54,7 @@ from fastmlp import (
     GroupedDense,
     Huber,
     Layer,
+    LayerNorm,
     LeakyReLU,
     Loss,
     MLPClassifier,
@@ -85,6 +87,7 @@ from fastmlp import (
     to_torch,
 )
 from fastmlp.datasets import Dataset, open_arrays, open_chunks
+from fastmlp.distributed.ranks import Ranks
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
 from fastmlp.estimators.quantiles import levels_of
@@ -179,8 +182,29 @@ class Setting:
         chosen = cli.parser().parse_args(arguments)
         return commands.COMMANDS[chosen.command](chosen)
 
+    def processes(self, *told: Any) -> Any:
+        """A communicator of processes that say something; this one alone without arguments."""
+        MPI = pytest.importorskip("mpi4py.MPI")
+
+        class Pretended(MPI.Intracomm):  # type: ignore[misc]
+            def Get_size(self) -> int:
+                return len(told)
+
+            def allgather(self, value: Any) -> list[Any]:
+                return list(told)
+
+            def bcast(self, value: Any) -> Any:
+                return told[0]
+
+        return Pretended(MPI.COMM_SELF) if told else MPI.COMM_SELF
+
     def table(self, text: str) -> str:
         return str(self.written("table.csv", text.encode()))
+
+
+def alone_in(context: Any) -> None:
+    with context:
+        pass
 
 
 def put(values: np.ndarray, value: Any, *place: int) -> np.ndarray:
@@ -3260,6 +3284,25 @@ def search_rows() -> Iterator[Row]:
         ("several networks for one", InputError,
          "to_torch: expected a single network, got 2 members; pass each of members_",
          lambda s: to_torch(MLPClassifier(n_members=2, learning_rate="linear").fit(s.X, s.y))),
+        ("PyTorch's numbers of a network without any", InputError,
+         "to_torch: expected a network that is built, got one not built yet; "
+         "call build or fit first",
+         lambda s: to_torch(Network([Dense(3)]))),
+        ("PyTorch's numbers for a network without any", InputError,
+         "from_torch: expected a network that is built, got one not built yet; "
+         "call build or fit first",
+         lambda s: from_torch({}, Network([Dense(3)]))),
+        ("PyTorch's numbers for something else", InputTypeError,
+         "from_torch: expected a Network, got int; pass one that is built",
+         lambda s: from_torch({}, 7)),  # type: ignore[arg-type]
+        ("something else for PyTorch's numbers", InputTypeError,
+         "from_torch: expected a state dict, got list; pass module.state_dict()",
+         lambda s: from_torch([], s.fitted)),  # type: ignore[arg-type]
+        ("a bias in the place of a weight", InputError,
+         "from_torch: expected '0.weight' in this place, got '0.bias'; "
+         "match the layers of both models",
+         lambda s: from_torch({"0.bias": np.ones(2), "0.weight": np.ones(2)},
+                              Network([LayerNorm()]).build(2))),
         ("a search without splits", InputError,
          "SearchCV.fit: expected at least one split in cv, got none; pass some",
          search(MLPClassifier(), cv=[])),
@@ -3589,6 +3632,27 @@ def tabular_rows() -> Iterator[Row]:
          "--optimizer: expected no option of a recipe, such as --members, got both; "
          "leave one of the two out",
          lambda s: s.command("train", "--optimizer", "sgd", "--members", "2")),
+        ("an optimizer for a table", InputError,
+         "--optimizer: expected a network of your own (--recipe none), got a table for a recipe, "
+         "which has its own; leave it out, or add --recipe none",
+         lambda s: s.command("train", "--optimizer", "sgd", "--data", s.table("a,b\n1,2\n"))),
+        ("early stopping of a recipe", InputError,
+         "--early-stopping: expected a network of your own (--recipe none), got a table for a "
+         "recipe, which keeps the best epoch in any case; leave it out, or add --recipe none",
+         lambda s: s.command("train", "--early-stopping", "--data", s.table("a,b\n1,2\n"))),
+        ("a metric of numbers for labels", InputError,
+         "--metric: expected a target of numbers for r2, got text; pass for example log_loss",
+         lambda s: s.command("train", "--metric", "r2", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,x\n2,y\n" * 9))),
+        ("a metric of labels for numbers", InputError,
+         "--metric: expected a target of labels for auc, got numbers with decimals; "
+         "pass for example mae",
+         lambda s: s.command("train", "--metric", "auc", "--target", "b",
+                             "--data", s.table("a,b\n" + "1,.5\n2,.7\n" * 9))),
+        ("a metric of labels for several targets", InputError,
+         "--metric: expected a target of labels for auc, got 2 columns; pass for example mae",
+         lambda s: s.command("train", "--metric", "auc", "--target", "b,c",
+                             "--data", s.table("a,b,c\n" + "1,2,3\n2,3,4\n" * 9))),
         ("folds and rows for validation", InputError,
          "--folds: expected no --validation, got both; leave one of the two out",
          lambda s: s.command("train", "--folds", "2", "--validation", "0.2", "--target", "b",
@@ -3827,6 +3891,35 @@ def stored_rows() -> Iterator[Row]:
          lambda s: s.new.fit(
              open_arrays(s.X, s.y), comm=pytest.importorskip("mpi4py.MPI").COMM_SELF
          )),
+        ("processes that are none", InputTypeError,
+         "Ranks: expected a communicator of mpi4py, got int; pass MPI.COMM_WORLD",
+         lambda s: Ranks(3) if s.processes() else None),
+        ("more processes than blocks", InputError,
+         "Ranks: expected at least 9 blocks, one for each process, got 8; pass a larger number of "
+         "blocks, or start fewer processes",
+         lambda s: Ranks(s.processes(*range(9)))),
+        ("rows that are not those of a process", InputError,
+         "fit: expected 4 rows of 8 in process 0, got 5; cut the samples by Ranks.part_of",
+         lambda s: Ranks(s.processes((5, None), (3, None))).with_rows("fit", 5, None)),
+        ("another thing in another process", InputError,
+         "fit: expected samples that are the same in all processes, got others; load the same",
+         lambda s: Ranks(s.processes("a", "b")).need_same("fit", "samples", "b", "load the same")),
+        ("an error in another process", InputError,
+         "fit: expected no error in any process, got one in process 1 (no memory); mend what it "
+         "says",
+         lambda s: alone_in(Ranks(s.processes(None, "no memory")).together("fit"))),
+        ("rows of a batch that blocks do not divide", InputError,
+         "Network.fit: expected a batch_size that is a multiple of the 3 blocks, got 8; choose "
+         "another one, or another number of blocks",
+         lambda s: s.new.fit(s.X, s.y, comm=Ranks(s.processes(), True, blocks=3))),
+        ("statistics of a batch in several processes", InputError,
+         "Network.fit: expected layers without running statistics for several processes, got "
+         "BatchNorm; use LayerNorm",
+         lambda s: Network([BatchNorm(), Dense(3)]).fit(s.X, s.y, comm=s.processes())),
+        ("an own optimizer in several processes", InputError,
+         "Network.fit: expected an optimizer of fastmlp's for several processes, got Own; choose "
+         "one, or derive it from Optimizer with a rule",
+         lambda s: s.new.fit(s.X, s.y, optimizer=Own(), comm=s.processes())),
         ("rows between checkpoints that are none", InputError,
          "Checkpoint: expected every_rows to be a whole number of at least 1, got 0; choose a "
          "larger one",

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Adam, Dense, History, Network, Quantile, plotting
+from fastmlp import (
+    Adam,
+    Dense,
+    History,
+    Network,
+    Quantile,
+    TabularClassifier,
+    TabularRegressor,
+    plotting,
+)
 from fastmlp.datasets import Dataset, Split
 from fastmlp.errors import FileError, InputError, InputTypeError
 from fastmlp.nn import Layer
@@ -537,6 +546,35 @@ def test_report_on_a_regression(rng: np.random.Generator, tmp_path: Path) -> Non
     score = network.score(split.X_test, split.y_test)
     assert figure.get_suptitle().startswith(f"sums: test R² {score:.4g} (")
     assert (tmp_path / "a.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("quantile", [None, 0.5, [0.1, 0.5, 0.9], "classes"])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_report_of_a_table(tmp_path: Path, quantile: Any, n_targets: int, is_loaded: bool) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y = X[:, 0] if n_targets == 1 else X
+    options: dict[str, Any] = {"max_iter": 1, "hidden_layer_sizes": 4, "random_state": 0}
+    model: Any = TabularRegressor(**options, quantile=quantile)
+    if quantile == "classes":
+        model, y = TabularClassifier(**options), X[:, n_targets - 1] > 0
+    model.fit(X, y)
+    if is_loaded:
+        model.save(tmp_path / "m.safetensors")
+        model = type(model).load(tmp_path / "m.safetensors")
+    name = "price" if n_targets == 1 else ("price", "size")
+    figure = plotting.tabular_report(tmp_path / "a.svg", model, X, y, name)
+    curves = [ax for ax in figure.axes if ax.get_xlabel() == "epoch"]
+    assert bool(curves) != is_loaded
+    kind = "accuracy" if quantile == "classes" else "D² of quantiles" if quantile else "R²"
+    assert figure.get_suptitle() == f"test {kind} {model.score(X, y):.4g} (training epochs: 1)"
+    shown = figure.axes[0 if is_loaded else 1]
+    if isinstance(quantile, list):
+        found = [text.get_text() for text in shown.get_legend().get_texts()]
+        first = "price, " if n_targets == 2 else ""
+        assert found[:2] == [f"{first}quantile 0.1", f"{first}quantile 0.5"]
+        assert len(found) == 3 * n_targets
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import counted
-from .dialect import advice_for
+from .dialect import advice_for, looks_like_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GAPS = "empty cells, NA, None, null and nan are gaps"
+A_NUMBER, A_DATE = "a number", "a date such as 2026-01-31"  # for `taken_as_text`
 _LOOKED_AT = 1000  # number of texts in a column that are checked to find their kind
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]+\d{1,2}:.*)?\s*|\s*\d{1,2}:\d{2}.*")
 # float32 has 24 binary digits. If rounding exceeds this fraction of the deviation, different values
@@ -78,11 +79,11 @@ def _kind_of(present: pd.Series, missing: np.ndarray, decimal: str) -> tuple[str
     written = advice_for(cells, decimal)
     if written:
         return "numbers with commas or points in them", written
-    row = row_of_text(present, missing)
-    if row == 0:
+    odd = not_numbers(present, missing)
+    if odd is not None and not odd.n_cells:
         return "numbers as text", "turn text into numbers"
-    if row is not None:
-        return f"numbers, but text in row {row}", "mend the text between numbers"
+    if odd is not None:
+        return f"numbers, but text in row {odd.row}", "mend the text between numbers"
     return _text(present)
 
 
@@ -91,8 +92,28 @@ def looks_like_dates(cells: list[str]) -> bool:
     return all(map(_DATE.fullmatch, cells[:_LOOKED_AT]))
 
 
-def row_of_text(present: pd.Series, missing: np.ndarray) -> int | None:
-    """The first row, from 1, with text among texts that are mostly numbers.
+def are_mostly_dates(cells: list[str]) -> bool:
+    """Whether more than half of the texts that are looked at are dates or times in any form."""
+    some = cells[:_LOOKED_AT]
+    return 2 * sum(_DATE.fullmatch(cell) is not None for cell in some) > len(some)
+
+
+class Odd(NamedTuple):
+    """Cells of a column that are not what most of its cells are.
+
+    Attributes
+    ----------
+    n_cells : int
+    row : int
+        Of the first, from 1; 0 if there is none.
+    """
+
+    n_cells: int
+    row: int
+
+
+def not_numbers(present: pd.Series, missing: np.ndarray) -> Odd | None:
+    """The texts among texts that are mostly numbers, in whatever form.
 
     Parameters
     ----------
@@ -103,18 +124,42 @@ def row_of_text(present: pd.Series, missing: np.ndarray) -> int | None:
 
     Returns
     -------
-    int or None
-        0 if all are numbers; None if fewer than half are.
+    Odd or None
+        None if half or more are no numbers.
     """
     import pandas
 
-    other = pandas.to_numeric(present, errors="coerce").isna().to_numpy()
-    if not other.any():
-        return 0
-    if 2 * other.sum() >= other.size:
+    is_odd = np.array(pandas.to_numeric(present, errors="coerce").isna())
+    others = present[is_odd]
+    numbers = {cell for cell in others.unique() if looks_like_number(cell)}
+    is_odd[is_odd] = ~others.isin(numbers).to_numpy()
+    return _odd(is_odd, missing)
+
+
+def not_dates(present: pd.Series, missing: np.ndarray) -> Odd | None:
+    """The texts among texts that are mostly dates of ISO 8601; as `not_numbers`."""
+    import pandas
+
+    times = pandas.to_datetime(present, format="ISO8601", utc=True, errors="coerce")
+    return _odd(times.isna().to_numpy(), missing)
+
+
+def taken_as_text(name: str, present: pd.Series, odd: Odd, kind: str) -> str:
+    """What the user should know about a column of text that is mostly something else."""
+    taken = f"{name!r} is taken as text with {counted(present.nunique(), 'different value')}"
+    if not odd.n_cells:
+        return f"{taken}, although each cell looks like {kind}: the file has them as text"
+    cells = f"{odd.n_cells} of {counted(present.size, 'cell')} cannot be read as {kind}"
+    return f"{taken}, because {cells} (the first in row {odd.row})"
+
+
+def _odd(is_odd: np.ndarray, missing: np.ndarray) -> Odd | None:
+    """Which of the cells that are present are odd, unless half or more are."""
+    count = int(is_odd.sum())
+    if 2 * count >= is_odd.size:
         return None
     # One word turns a whole column of numbers into text.
-    return int(np.flatnonzero(~missing)[other.argmax()]) + 1
+    return Odd(count, int(np.flatnonzero(~missing)[is_odd.argmax()]) + 1 if count else 0)
 
 
 def _text(present: pd.Series) -> tuple[str, str]:

@@ -24,6 +24,8 @@ _PLAIN = r"[+-]?\d+"
 # Commas that must be decimal marks, and commas that may also group thousands.
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
 _GROUPED_BY_COMMA = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+# A number with either decimal mark, perhaps with separators between thousands.
+_ANY = re.compile(r"\s*[+-]?(\d{1,3}([.,' ]\d{3})+|\d+)?([.,]\d*)?([eE][+-]?\d+)?\s*")
 
 
 class Dialect(NamedTuple):
@@ -99,6 +101,11 @@ def _rows(sample: str, mark: str, is_whole: bool) -> list[list[str]]:
     except csv.Error:
         return []
     return rows if is_whole and len(rows) <= _ROWS else rows[:-1]
+
+
+def looks_like_number(cell: str) -> bool:
+    """Whether a text is a number in some common dialect."""
+    return _ANY.fullmatch(cell) is not None and any(map(str.isdigit, cell))
 
 
 def has_decimal_commas(cells: list[str]) -> bool:

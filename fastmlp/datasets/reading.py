@@ -41,25 +41,21 @@ class Table(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        return [str(name) for name in self.frame.columns]
+        return list(self.frame.columns)
 
     def labels(self, name: str) -> pd.Series:
         """A column as text, exactly as in the file; only empty cells are missing."""
-        return self._as_text(name, keep_default_na=False, na_values=_NO_LABEL)
-
-    def categories(self, name: str) -> pd.Series:
-        """A column as text, with the gaps that a column of numbers has."""
-        return self._as_text(name)
-
-    def _as_text(self, name: str, **gaps: Any) -> pd.Series:
+        column = self.frame[name]
         if self.csv_options is None:
-            column = self.frame[name]
             return column.where(column.isna(), column.astype(str)).astype(object)
+        if not column.isna().any() and name in dict(text_columns(self.frame[[name]])):
+            return column.astype(object)
         pandas = require("pandas", "load_table")
         with reading(self.file, "text"):
             return pandas.read_csv(
-                self.file, usecols=[name], dtype=str, **gaps, **self.csv_options
-            )[name].astype(object)
+                self.file, usecols=[name], dtype=str, keep_default_na=False, na_values=_NO_LABEL,
+                **self.csv_options,
+            )[name].astype(object)  # fmt: skip
 
 
 def table_suffix(path: Path) -> str | None:
@@ -71,6 +67,11 @@ def has_names(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of a table whose columns have names, by its suffix."""
     suffix = table_suffix(Path(path))
     return suffix is not None and suffix != ".npz"
+
+
+def is_text_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of CSV or TSV, by its suffix."""
+    return (table_suffix(Path(path)) or "").startswith((".csv", ".tsv"))
 
 
 def check_file(file: Path) -> str:
@@ -114,8 +115,13 @@ def read(
     dialect: Dialect,
     columns: Sequence[str] | None,
     targets: Sequence[str],
+    texts: Sequence[str] = (),
 ) -> Table:
-    """Read all columns, or the requested ones and the targets."""
+    """Read all columns, or the requested ones and the targets.
+
+    Texts are columns that stay as CSV and TSV have them, even if all of their cells are numbers:
+    "007" is not 7.
+    """
     wanted = None if columns is None else list(dict.fromkeys([*columns, *targets]))
     if suffix == ".parquet":
         if any(dialect):
@@ -125,7 +131,7 @@ def read(
             )  # fmt: skip
         frame = read_parquet(file, wanted)
         return Table(file, frame if wanted is None else frame[wanted], Dialect(), ())
-    return _read_csv(file, suffix, dialect, wanted)
+    return _read_csv(file, suffix, dialect, wanted, texts)
 
 
 def header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialect, dict[str, Any]]:
@@ -146,7 +152,9 @@ def header(file: Path, suffix: str, dialect: Dialect) -> tuple[list[str], Dialec
     return top.iloc[0].tolist(), dialect, options
 
 
-def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | None) -> Table:
+def _read_csv(
+    file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | None, texts: Sequence[str]
+) -> Table:
     pandas = require("pandas", "load_table")
     names, dialect, options = header(file, suffix, asked)
     _check_names(file, names, columns)
@@ -155,8 +163,9 @@ def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | 
         with reading(file, suffix[1:4].upper()):
             # Whole columns: read in chunks, a column could get several types.
             frame: pd.DataFrame = pandas.read_csv(
-                file, low_memory=False, usecols=columns, decimal=decimal, **options
-            )
+                file, low_memory=False, usecols=columns, decimal=decimal,
+                dtype=dict.fromkeys(texts, str), **options,
+            )  # fmt: skip
             return frame
 
     frame = read(dialect.decimal or ".")
@@ -165,7 +174,7 @@ def _read_csv(file: Path, suffix: str, asked: Dialect, columns: Sequence[str] | 
         dialect = dialect._replace(decimal="," if comma else ".")
         frame = read(",") if comma else frame
     if dialect.thousands is not None:
-        _remove_thousands(frame, dialect.thousands, dialect.decimal or ".")
+        _remove_thousands(frame, texts, dialect.thousands, dialect.decimal or ".")
     unusual = dialect.separator != ("\t" if suffix.startswith(".tsv") else ",")
     unusual |= dialect.decimal == ","
     found = (dialect.described(),) if unusual and asked != dialect else ()
@@ -191,12 +200,14 @@ def text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
                 yield name, cells
 
 
-def _remove_thousands(frame: pd.DataFrame, thousands: str, decimal: str) -> None:
+def _remove_thousands(
+    frame: pd.DataFrame, texts: Sequence[str], thousands: str, decimal: str
+) -> None:
     """Convert text columns that hold only numbers; pandas would also convert dates."""
     import pandas
 
     for name, cells in list(text_columns(frame)):
-        if grouped_numbers(cells, thousands, decimal):
+        if name not in texts and grouped_numbers(cells, thousands, decimal):
             text = frame[name].str.replace(thousands, "", regex=False)
             frame[name] = pandas.to_numeric(text.str.replace(decimal, ".", regex=False))
 
@@ -206,6 +217,7 @@ def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     require("pyarrow", "load_table")
     with reading(file, "Parquet"):
         frame: pd.DataFrame = pandas.read_parquet(file, engine="pyarrow")
+        frame.columns = frame.columns.map(str)  # from pandas, names may be numbers
         _check_names(file, frame.columns.tolist(), columns)
     return frame
 

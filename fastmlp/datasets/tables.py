@@ -32,6 +32,7 @@ from .reading import (
     table_suffix,
 )
 from .target import (
+    check_target,
     grouping_advice,
     numbers_of,
     numeric_target,
@@ -114,13 +115,14 @@ def load_table(
     file = as_path("load_table", path)
     check_dtype("load_table", dtype, ("float32", "float64"))
     dialect = Dialect(separator, decimal, thousands).checked("load_table")
-    _check_target(target)
+    check_target(target)
     suffix = check_file(file)
     if suffix == ".npz":
         _check_npz_options(file, dialect, drop)
         return _from_npz(file, "y" if target is None else target, dtype, text_labels)
     wanted = [target] if isinstance(target, str) else list(target or ())
-    table = read(file, suffix, dialect, columns, wanted)
+    texts = wanted if text_labels and isinstance(target, str) else ()
+    table = read(file, suffix, dialect, columns, wanted, texts)
     return _from_frame(table, target, columns, drop, dtype, text_labels)
 
 
@@ -224,20 +226,8 @@ def column_names(
     if suffix == ".npz":
         return None
     if suffix == ".parquet":
-        return tuple(map(str, read_parquet(file).columns))
+        return tuple(read_parquet(file).columns)
     return tuple(header(file, suffix, Dialect(separator).checked("column_names"))[0])
-
-
-def _check_target(target: str | Sequence[str] | None) -> None:
-    if target is None or isinstance(target, str):
-        return
-    names = list(target) if isinstance(target, Sequence) else [target]
-    if not all(isinstance(name, str) for name in names):
-        got = type(target).__name__ if len(names) < 2 else "names of other types"
-        raise InputTypeError("load_table", "target as text or a list of text", got, "name columns")
-    if not names or len(set(names)) < len(names):
-        got = f"{len(names)} names, {len(set(names))} of them different"
-        raise InputError("load_table", "one or more different targets", got, "name each once")
 
 
 def _from_frame(

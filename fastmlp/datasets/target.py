@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
-from .columns import GAPS, problem_of
+from ..errors import InputError, InputTypeError
+from .columns import A_NUMBER, GAPS, not_numbers, problem_of, taken_as_text
 from .dialect import advice_for
 from .numeric import numeric_array, tidy
 from .reading import Table, check_known, text_columns
@@ -33,6 +33,19 @@ def _refuse_gaps(file: Path, column: pd.Series, label: str) -> None:
             f"none in row {missing.argmax() + 1}",
             f"fill in or drop the rows with missing values ({GAPS})",
         )
+
+
+def check_target(target: str | Sequence[str] | None) -> None:
+    """Refuse anything but one name, or several different ones; None is refused later."""
+    if target is None or isinstance(target, str):
+        return
+    names = list(target) if isinstance(target, Sequence) else [target]
+    if not all(isinstance(name, str) for name in names):
+        got = type(target).__name__ if len(names) < 2 else "names of other types"
+        raise InputTypeError("load_table", "target as text or a list of text", got, "name columns")
+    if not names or len(set(names)) < len(names):
+        got = f"{len(names)} names, {len(set(names))} of them different"
+        raise InputError("load_table", "one or more different targets", got, "name each once")
 
 
 def targets_and_features(
@@ -78,7 +91,11 @@ def _target_of(table: Table, name: str, text_labels: bool, notes: list[str]) -> 
     is_text = text_labels or name in dict(text_columns(table.frame[[name]]))
     if is_text:
         refuse_numbers_as_text(table, column, label)
-        gaps, column = column.isna(), table.labels(name)
+        gaps, present = column.isna(), column.dropna()
+        odd = None if text_labels else not_numbers(present, gaps.to_numpy())
+        if odd is not None and odd.n_cells:
+            notes.append(taken_as_text(name, present, odd, A_NUMBER))
+        column = table.labels(name)
         words = [word for word in _WORDS if (column[gaps] == word).any()]
         if words:
             listed = " and ".join(map(repr, words))

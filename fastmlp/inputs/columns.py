@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,15 @@ def names_of(where: str, X: Any) -> Names | None:
             "rename or drop those columns",
         )  # fmt: skip
     return names
+
+
+def whole_number_names(X: Any) -> Names | None:
+    """Names of a frame's columns, as text, if all are different whole numbers; else None."""
+    labels = _labels(X) or ()
+    are_numbers = all(isinstance(one, Integral) and not isinstance(one, bool) for one in labels)
+    if not labels or not are_numbers or len(set(labels)) < len(labels):
+        return None
+    return tuple(map(str, labels))
 
 
 def _labels(X: Any) -> Sequence[Any] | None:

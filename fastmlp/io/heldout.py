@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..datasets.dataset import Dataset, Parts, deal
+from ..datasets.dialect import Dialect
 from ..errors import InputError, counted
 from ..network import Network
 from .serialization import add_array
@@ -37,13 +38,13 @@ def description(
     data : Dataset
     parts : Parts
     options : Namespace
-        With `validation` and `seed`.
+        With `validation` and `seed` and, for a text table, `separator`, `decimal` and `thousands`.
     test : float
         Fraction of the rows for the test.
     wide : sequence of str
         Columns that need float64.
     """
-    names, rows = data.target_name, parts.test
+    names, rows, given = data.target_name, parts.test, vars(options)
     return {
         "name": data.name,
         "rows": len(data.X),
@@ -54,6 +55,7 @@ def description(
         "all_rows": _fingerprint(data.X, data.y),
         "test_rows": _fingerprint(data.X[rows], data.y[rows]),
         "needs_float64": list(wide),
+        "dialect": {name: given[name] for name in Dialect._fields if given.get(name) is not None},
     }
 
 
@@ -81,6 +83,15 @@ def target_of(network: Network) -> str | list[str] | None:
     if isinstance(target, list) and target and all(isinstance(name, str) for name in target):
         return target
     return target if isinstance(target, str) else None
+
+
+def dialect_of(network: Network) -> dict[str, str]:
+    """How the text table was written that a network was trained on, as far as it was said."""
+    found = (network.trained_on or {}).get("dialect")
+    known = found if isinstance(found, dict) else {}
+    return {
+        name: known[name] for name in Dialect._fields if isinstance(known.get(name), str)
+    }  # fmt: skip
 
 
 def choose(network: Network, data: Dataset, part: str | None) -> Chosen:

@@ -6,15 +6,15 @@ ONNX files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError, InputTypeError, counted, require
 from ..inputs import checks
 from ..network import Network
-from ..nn import BatchNorm, Dense, Layer
+from ..nn import Dense, GroupedDense, Layer
 
 if TYPE_CHECKING:
     from ..estimators import MLPClassifier, MLPRegressor
@@ -26,6 +26,7 @@ _TORCH_NAMES = {
     "mean": "running_mean",
     "variance": "running_var",
 }
+_KINDS = set(_TORCH_NAMES.values())  # names in PyTorch's own layers
 
 
 def held_network(model: Any) -> Network | None:
@@ -78,13 +79,19 @@ def to_torch(model: Any) -> dict[str, Any]:
     -------
     dict of str to torch.Tensor
         "0.weight" (n_out, n_in) and "0.bias" (n_out,) of layer 0, and so on; copies. Layers in a
-        `Residual` or `Columns` have their places as prefixes, such as "1.0.weight"; `Scale`, which
-        PyTorch lacks, has "weight" (n_in,).
+        `Residual` or `Columns` have their places as prefixes, such as "1.0.weight".
 
     Raises
     ------
     InputError
-        If torch is not installed, or for another kind of model.
+        If torch is not installed, for a network that is not built, or another kind of model.
+
+    Notes
+    -----
+    A `GroupedDense` has the numbers of ``torch.nn.Conv1d(n_in, n_out, 1, groups=n_groups)``, whose
+    rows are of shape (n_in, 1). `Scale` and `ParametricActivation`, which PyTorch lacks, have
+    "weight" (n_in,). `PiecewiseLinear`, `Cosine` and `Rescaling`, which it lacks, too, have
+    nothing that is learned; edges and factors are not in the dict.
 
     Examples
     --------
@@ -96,22 +103,50 @@ def to_torch(model: Any) -> dict[str, Any]:
     >>> module.load_state_dict(to_torch(network))  # doctest: +SKIP
     <All keys matched successfully>
     """
-    network, found = network_of("to_torch", model), dict[str, Any]()
+    network, found = _built("to_torch", network_of("to_torch", model)), dict[str, Any]()
     torch = require("torch", "to_torch")
-    for place, layer in network.leaves():
-        for key, values in _as_in_torch(layer).items():
-            found[f"{place}.{key}"] = torch.from_numpy(np.array(values, order="C"))
-        if isinstance(layer, BatchNorm):
+    for name, part in _all_in_torch(network):
+        found[name] = torch.from_numpy(np.array(part.values, order="C").reshape(part.shape))
+        place, _, key = name.rpartition(".")
+        if key == _TORCH_NAMES["variance"]:
             found[f"{place}.{_BATCHES}"] = torch.tensor(0)
     return found
 
 
-def _as_in_torch(layer: Layer) -> dict[str, np.ndarray]:
-    """Views of a layer's parameters and buffers, with PyTorch's shapes and names."""
-    arrays = {**getattr(layer, "parameters", {}), **layer.buffers}
-    if isinstance(layer, Dense):
-        arrays["W"] = arrays["W"].T
-    return {_TORCH_NAMES.get(key, key): values for key, values in arrays.items()}
+def _built(where: str, network: Any) -> Network:
+    """The network, if it has parameters."""
+    if not isinstance(network, Network):
+        raise InputTypeError(where, "a Network", type(network).__name__, "pass one that is built")
+    if not network.is_built:
+        raise InputError(
+            where, "a network that is built", "one not built yet", "call build or fit first"
+        )
+    return network
+
+
+class _Part(NamedTuple):
+    """A view of a parameter or buffer in the order of PyTorch's numbers, and their shape."""
+
+    values: np.ndarray
+    shape: tuple[int, ...]
+
+
+def _all_in_torch(network: Network) -> Iterator[tuple[str, _Part]]:
+    """What `to_torch` makes of all layers, in order."""
+    for place, layer in network.leaves():
+        yield from ((f"{place}.{key}", part) for key, part in _as_in_torch(layer))
+
+
+def _as_in_torch(layer: Layer) -> Iterator[tuple[str, _Part]]:
+    """A layer's parameters and buffers, with PyTorch's names."""
+    for key, values in {**getattr(layer, "parameters", {}), **layer.buffers}.items():
+        view, shape = values, values.shape
+        if key == "W" and isinstance(layer, Dense):
+            view, shape = values.T, values.T.shape
+        elif key == "W" and isinstance(layer, GroupedDense):
+            view = values.reshape(-1, layer.group_size, layer.units).transpose(0, 2, 1)
+            shape = (view.shape[0] * layer.units, layer.group_size, 1)
+        yield _TORCH_NAMES.get(key, key), _Part(view, shape)
 
 
 def from_torch(state: Mapping[str, Any], network: Network) -> Network:
@@ -121,7 +156,7 @@ def from_torch(state: Mapping[str, Any], network: Network) -> Network:
     ----------
     state : mapping of str to torch.Tensor or ndarray
         As ``module.state_dict()`` returns it: linear layers, normalisation with its running
-        statistics, PReLU and embeddings.
+        statistics, PReLU, embeddings, and what `to_torch` makes of other layers.
     network : Network
         Built, with layers of the same kinds and sizes; its parameters are overwritten.
 
@@ -133,7 +168,8 @@ def from_torch(state: Mapping[str, Any], network: Network) -> Network:
     Raises
     ------
     InputError
-        If numbers or shapes of the layers differ, before anything is changed.
+        If names or shapes of the layers' parameters differ, a number is not finite, or the network
+        is not built; nothing is changed then.
 
     Examples
     --------
@@ -143,19 +179,39 @@ def from_torch(state: Mapping[str, Any], network: Network) -> Network:
     >>> from_torch(state, Network([Dense(2, 1)])).outputs([[1, 1]])
     array([[6.]], dtype=float32)
     """
-    counts = f".{_BATCHES}"  # counts of batches, which our layers do not have
-    named = [value for key, value in state.items() if not f".{key}".endswith(counts)]
-    arrays = [_as_array(value) for value in named]
-    targets = [values for _, layer in network.leaves() for values in _as_in_torch(layer).values()]
-    wanted = [values.shape for values in targets]
-    if [array.shape for array in arrays] != wanted:
-        raise InputError(
-            "from_torch", f"parameters of shapes {wanted}",
-            f"{[array.shape for array in arrays]}", "match the layers of both models",
-        )  # fmt: skip
-    for target, array in zip(targets, arrays, strict=True):
-        checks.assign("from_torch", target, array)
+    where, targets = "from_torch", list(_all_in_torch(_built("from_torch", network)))
+    arrays = _arrays_of(where, state)
+    _check_fit(where, arrays, targets)
+    copies = list[np.ndarray]()  # so that nothing is changed if a later array is refused
+    for (_, part), array in zip(targets, arrays.values(), strict=True):
+        copies.append(np.empty_like(part.values))
+        checks.assign(where, copies[-1], array.reshape(part.values.shape))
+    for (_, part), numbers in zip(targets, copies, strict=True):
+        part.values[...] = numbers
     return network
+
+
+def _arrays_of(where: str, state: Any) -> dict[str, np.ndarray]:
+    """The arrays of a state dict, without counts of batches, which our layers do not have."""
+    if not isinstance(state, Mapping):
+        got = type(state).__name__
+        raise InputTypeError(where, "a state dict", got, "pass module.state_dict()")
+    count = f".{_BATCHES}"
+    return {key: _as_array(one) for key, one in state.items() if not f".{key}".endswith(count)}
+
+
+def _check_fit(
+    where: str, arrays: Mapping[str, np.ndarray], targets: list[tuple[str, _Part]]
+) -> None:
+    """Refuse arrays of other shapes than the network's, and in another order."""
+    advice = "match the layers of both models"
+    found, wanted = [array.shape for array in arrays.values()], [part.shape for _, part in targets]
+    if found != wanted:
+        raise InputError(where, f"parameters of shapes {wanted}", f"{found}", advice)
+    for key, (name, _) in zip(arrays, targets, strict=True):
+        theirs, ours = (one.rpartition(".")[2] for one in (key, name))
+        if theirs in _KINDS and theirs != ours:  # a bias may have the shape of a weight
+            raise InputError(where, f"{name!r} in this place", f"{key!r}", advice)
 
 
 def _as_array(value: Any) -> np.ndarray:

@@ -159,9 +159,10 @@ class TableNodes:
                 f"an empty one in {name!r}", "give it a name and train again",
             )  # fmt: skip
         code = graph.unique_name("code")
+        spellings = {text: number for text, number in plan.lookup.items() if text is not None}
         graph.add_node(
-            "LabelEncoder", [name], [code], domain="ai.onnx.ml", keys_strings=list(plan.levels),
-            values_int64s=list(range(1, 1 + len(plan.levels))), default_int64=0,
+            "LabelEncoder", [name], [code], domain="ai.onnx.ml", keys_strings=list(spellings),
+            values_int64s=list(spellings.values()), default_int64=0,
         )  # fmt: skip
         if plan.as_codes:
             shifted = graph.node("Add", code, graph.constant([next(self._unknown)], np.int64))

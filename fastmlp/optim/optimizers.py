@@ -520,10 +520,14 @@ class Optimizer:
 
         Parameters
         ----------
-        numbers, params, grads, state
-            As for `update`.
+        numbers : ndarray of shape (n_columns(groups),)
+            A row of `step_numbers`.
         groups : sequence of Group
             All groups of the network, each with the part of it that is to be updated.
+        params, grads : ndarray of shape (n_params,)
+            Parameters, which are updated, and their gradient.
+        state : ndarray of shape (n_vectors * n_params,)
+            The optimizer's state, which is updated.
         """
         n, dtype, one = params.size, params.dtype, params.dtype.type(1)
         _check_groups(groups, n)

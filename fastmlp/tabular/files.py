@@ -7,23 +7,39 @@ would be a category for each row.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..datasets.columns import looks_like_dates, row_of_text
+from ..datasets.columns import (
+    A_DATE,
+    A_NUMBER,
+    are_mostly_dates,
+    looks_like_dates,
+    not_dates,
+    not_numbers,
+    taken_as_text,
+)
 from ..datasets.dialect import Dialect
 from ..datasets.reading import Table, check_file, read, refuse_empty, text_columns
 from ..datasets.tables import name_of
-from ..datasets.target import refuse_numbers_as_text, targets_and_features, targets_of
+from ..datasets.target import (
+    check_target,
+    refuse_numbers_as_text,
+    targets_and_features,
+    targets_of,
+)
 from ..errors import InputError
 from ..io.files import as_path
 from .frames import TEXTS, TIMES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +111,10 @@ def load_mixed(
     InputError, FileError
         As `load_table`.
     """
-    columns = None if training is None else list(training.kinds)
+    check_target(target)
     named = [target] if isinstance(target, str) else list(target or ())
-    table = _table(path, columns, named, dialect)
+    table = _table(path, training, named, dialect)
+    columns = None if training is None else list(training.kinds)
     targets, features = targets_and_features(table, target, columns, drop)
     frame, notes = _frame(table, features, training)
     y = targets_of(table, target, training is not None and training.has_text_labels, notes)
@@ -109,19 +126,22 @@ def load_mixed_features(
     path: str | os.PathLike[str], training: Training, **dialect: str | None
 ) -> pd.DataFrame:
     """Load only the columns of training; arguments as for `load_mixed`."""
-    columns = list(training.kinds)
-    return _frame(_table(path, columns, (), dialect), columns, training)[0]
+    return _frame(_table(path, training, (), dialect), list(training.kinds), training)[0]
 
 
 def _table(
     path: str | os.PathLike[str],
-    columns: Sequence[str] | None,
+    training: Training | None,
     targets: Sequence[str],
     dialect: Mapping[str, str | None],
 ) -> Table:
     file = as_path("load_table", path)
     written = Dialect(**dialect).checked("load_table")
-    return read(file, check_file(file), written, columns, targets)
+    if training is None:
+        return read(file, check_file(file), written, None, targets)
+    texts = [name for name, kind in training.kinds.items() if kind == TEXTS]
+    texts += targets if training.has_text_labels and len(targets) == 1 else []
+    return read(file, check_file(file), written, list(training.kinds), targets, texts)
 
 
 def _frame(
@@ -140,31 +160,47 @@ def _with_kinds(
     """The named columns, read as in training or, before that, as what they look like."""
     frame = table.frame[list(names)].copy()
     texts = dict(text_columns(frame))
-    for name in names:
-        if kinds is None and name in texts:
+    for name in texts:
+        if kinds is None:
             frame[name] = _text_or_dates(table, name, texts[name], notes)
-        elif kinds is not None and kinds[name] == TIMES and name in texts:
+        elif kinds[name] == TIMES:
             frame[name] = _dates(table, name)
-        elif kinds is not None and kinds[name] == TEXTS and table.csv_options is not None:
-            # "007" reads as a number unless another row has a letter.
-            frame[name] = table.categories(name)
+        elif kinds[name] == TEXTS:
+            frame[name] = _names(table, name)
     return frame
 
 
 def _text_or_dates(table: Table, name: str, cells: list[str], notes: list[str]) -> pd.Series:
     """A column of text, or of the dates that it holds."""
     column = table.frame[name]
-    if not looks_like_dates(cells):
-        refuse_numbers_as_text(table, column, f"the column {name!r}")
-        row = row_of_text(column.dropna(), column.isna().to_numpy())
-        if row:
-            notes.append(f"{name!r} is read as text, because row {row} is not a number")
+    missing = column.isna().to_numpy()
+    present = column[~missing]
+    if looks_like_dates(cells):
+        try:
+            return _from_iso(column)
+        except ValueError:
+            pass
+    if are_mostly_dates(cells):
+        odd = not_dates(present, missing)
+        notes.append(
+            f"{name!r} is read as text; to have dates, write them as 2026-01-31"
+            if odd is None
+            else taken_as_text(name, present, odd, A_DATE)
+        )
         return column
-    try:
-        return _from_iso(column)
-    except ValueError:
-        notes.append(f"{name!r} is read as text; to have dates, write them as 2026-01-31")
+    refuse_numbers_as_text(table, column, f"the column {name!r}")
+    odd = not_numbers(present, missing)
+    if odd is not None:
+        notes.append(taken_as_text(name, present, odd, A_NUMBER))
+    return _names(table, name)
+
+
+def _names(table: Table, name: str) -> pd.Series:
+    """A column of text as names of categories: those that are numbers have a decimal point."""
+    column = table.frame[name].astype(object)
+    if table.dialect.decimal != ",":
         return column
+    return column.str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
 
 
 def _from_iso(column: pd.Series) -> pd.Series:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ NUMBERS, TEXTS, TIMES = "numbers", "texts", "times"
 _REAL = (numbers.Real, Decimal)
 DURATIONS = (datetime.timedelta, np.timedelta64)
 _DATES = (datetime.date, datetime.datetime, np.datetime64)  # pandas' Timestamp is a datetime
+_DECIMALS = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]*")
 _ADVICE = "pass a data frame or a matrix with one row for each sample"
 
 
@@ -94,8 +96,15 @@ def read(where: str, X: Any, as_texts: frozenset[Any] = frozenset()) -> Frame:
 
 
 def names_in(where: str, X: Any) -> tuple[str, ...] | None:
-    """Names of a table's columns, if it has any."""
-    return tuple(map(str, X)) if isinstance(X, Mapping) else columns.names_of(where, X)
+    """Names of a table's columns as text, if it has any; they may be whole numbers."""
+    if isinstance(X, Mapping):
+        return tuple(map(str, X))
+    return columns.names_of(where, X) or columns.whole_number_names(X)
+
+
+def are_places(names: tuple[str, ...]) -> bool:
+    """Whether names are 0, 1, 2 and so on, which pandas gives to columns without names."""
+    return names == tuple(map(str, range(len(names))))
 
 
 def in_order(where: str, frame: Frame, names: tuple[str, ...] | None, n_columns: int) -> Frame:
@@ -243,10 +252,20 @@ def is_missing(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """The name of a category: 3, 3.0 and "3" are the same."""
+    """The name of a category: 3, 3.0 and "3" are the same, and so are "a" and the bytes b"a"."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     return str(value)
+
+
+def shortest_number(name: str) -> str:
+    """A text without zeros after its decimals, if it is a number; other texts, as 007, as they are.
+
+    Whatever reads a file may have added them: "1.0" for 1, if there are gaps between whole numbers.
+    """
+    return name.rstrip("0").rstrip(".") if _DECIMALS.fullmatch(name) else name
 
 
 def _texts(values: np.ndarray) -> np.ndarray:

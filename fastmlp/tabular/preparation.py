@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -72,6 +73,38 @@ class Layout(NamedTuple):
         return self.n_numbers + self.n_flags + self.n_codes
 
 
+def is_truth(levels: Sequence[str]) -> bool:
+    """Whether categories are True and False."""
+    return bool(levels) and set(levels) <= set(_TRUTH)
+
+
+class Levels(dict[str | None, int]):
+    """Numbers of categories, from 1; what is missing or unknown has 0.
+
+    A name that is not there counts as another spelling of a number or truth value that is: files
+    have 1.0 for the category 1 where a cell of the column is empty.
+
+    Parameters
+    ----------
+    levels : sequence of str
+    """
+
+    def __init__(self, levels: Sequence[str]) -> None:
+        super().__init__((level, number) for number, level in enumerate(levels, 1))
+        self[None] = 0
+        shortest = Counter(map(frames.shortest_number, levels))
+        for number, level in enumerate(levels, 1):
+            short = frames.shortest_number(level)
+            if shortest[short] == 1:  # beside 1.00, 1.0 leaves open which one 1 is
+                self.setdefault(short, number)
+            if is_truth(levels):  # which files have as 0 and 1, too, and in any case
+                others = (f"{_TRUTH[level]}", level.lower(), level.upper())
+                self.update(dict.fromkeys(others, number))
+
+    def __missing__(self, name: str) -> int:
+        return self.get(frames.shortest_number(name), 0)
+
+
 @dataclass
 class ColumnPlan:
     """What is done with one column.
@@ -94,18 +127,16 @@ class ColumnPlan:
     has_missing: bool = False
     levels: tuple[str, ...] = ()
     as_codes: bool = False
-    lookup: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    lookup: Levels = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.parts, self.levels = tuple(self.parts), tuple(self.levels)
-        self.lookup = {level: number for number, level in enumerate(self.levels, 1)}
-        if self.is_truth:  # which comes as 0 and 1, too
-            self.lookup |= {f"{_TRUTH[name]}": number for name, number in self.lookup.items()}
+        self.lookup = Levels(self.levels)
 
     @property
     def is_truth(self) -> bool:
         """Whether its categories are True and False."""
-        return bool(self.levels) and set(self.levels) <= set(_TRUTH)
+        return is_truth(self.levels)
 
     def numbers(self, column: Column) -> list[np.ndarray]:
         """Columns of numbers, with nan."""
@@ -128,10 +159,8 @@ class ColumnPlan:
 
     def codes(self, column: Column) -> np.ndarray:
         """The number of each category, from 1; 0 for those that are missing or unknown."""
-        find = self.lookup.get
-        return np.fromiter(
-            (find(value, 0) for value in column.values.tolist()), np.int64, column.values.size
-        )
+        found = map(self.lookup.__getitem__, column.values.tolist())
+        return np.fromiter(found, np.int64, column.values.size)
 
 
 def is_missing(column: Column) -> np.ndarray:

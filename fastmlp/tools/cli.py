@@ -118,12 +118,17 @@ def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
     written.add_argument(
         "--separator",
         metavar="CHAR",
-        help="between columns (default: comma, semicolon, tab or bar, detected from the file)",
+        help="between columns (default: as in training, or comma, semicolon, tab or bar, detected "
+        "from the file)",
     )
     written.add_argument(
-        "--decimal", metavar="CHAR", help=". or , before decimals (default: detected from the file)"
+        "--decimal",
+        metavar="CHAR",
+        help=". or , before decimals (default: as in training, or detected from the file)",
     )
-    written.add_argument("--thousands", metavar="CHAR", help="between thousands (default: none)")
+    written.add_argument(
+        "--thousands", metavar="CHAR", help="between thousands (default: as in training, or none)"
+    )
 
 
 def _add_stream(command: argparse.ArgumentParser) -> None:
@@ -173,14 +178,15 @@ def _add_recipe(recipe: Any) -> None:
         choices=[*RECIPES, NO_RECIPE],
         metavar="NAME",
         help=f"{', '.join(RECIPES)}, or {NO_RECIPE} for a network of your own (default: "
-        f"{next(iter(RECIPES))} for a table with named columns, unless an option describes a "
-        "network of your own)",
+        f"{next(iter(RECIPES))} for a table with named columns, unless --activation, --loss or "
+        "--dtype describes a network of your own)",
     )
     recipe.add_argument(
         "--metric",
         metavar="NAME",
-        help="what the best epoch is chosen by: error, log_loss, auc or brier; rmse or mae; or a "
-        "scorer of scikit-learn (default: error or rmse)",
+        help="what the best epoch is chosen by: error, log_loss, auc or brier for classes; rmse or "
+        "mae for numbers; or a scorer of scikit-learn (default: error or rmse). It decides what "
+        "whole numbers in the target are; without it, up to 20 different ones are classes",
     )
     recipe.add_argument("--members", type=int, metavar="N", help="networks to average (default 1)")
     recipe.add_argument(
@@ -291,8 +297,9 @@ def _add_rows(fit: Any) -> None:
         "--class-weight",
         action="append",
         metavar="LABEL=WEIGHT",
-        help="weight of a class's rows in the loss (others have 1), or: balanced, for classes of "
-        "equal weight; for several, repeat the option or separate by commas",
+        help="weight of a class's rows in the loss, also of those for validation (others have 1), "
+        "or: balanced, for classes of equal weight; for several, repeat the option or separate by "
+        "commas",
     )
     fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as are useful)")
     fit.add_argument(

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
-from ..datasets.reading import has_names
+from ..datasets.reading import has_names, is_text_table
 from ..datasets.tables import column_names
 from ..errors import InputError
 from ..inputs import checks
+from ..io import heldout
+from ..network import Network
 from ..nn.losses import LOSSES, Loss
 from ..optim.optimizers import OPTIMIZERS, Optimizer
 from ..optim.schedules import at_rate
@@ -39,10 +41,17 @@ _NETWORK_DEFAULTS: dict[str, Any] = {
 }
 NO_RECIPE = "none"
 # Options that describe a network of one's own, and those that only a recipe has.
-_OF_NETWORK = (
-    "activation", "loss", "dtype", "optimizer", "schedule", "early_stopping", "checkpoint",
-)  # fmt: skip
+_OF_NETWORK = ("activation", "loss", "dtype")
 _OF_RECIPE = ("metric", "members", "folds", "time_limit")
+# Options of the training of such a network, and what a recipe does instead.
+_OF_TRAINING = {
+    "optimizer": "has its own",
+    "schedule": "has its own",
+    "early_stopping": "keeps the best epoch in any case",
+    "checkpoint": "writes none",
+}
+# Losses for either kind of target.
+OF_LABELS, OF_NUMBERS = "softmax_cross_entropy", "mean_squared_error"
 _MAX_CLASSES = 20  # more distinct integers than this are assumed to be counts
 _TABS = ("\\t", "tab")  # accepted spellings of a tab
 
@@ -51,24 +60,45 @@ def uses_recipe(options: argparse.Namespace) -> bool:
     """Whether to train by a recipe for tables.
 
     That is so for tables whose columns have names, unless an option says otherwise or describes a
-    network of one's own.
+    network of one's own. Options that may be meant for either are refused.
     """
-    is_table = options.data not in datasets.DATASETS and has_names(options.data)
+    is_table = _has_recipe(options)
     network, recipe = _given(options, _OF_NETWORK), _given(options, _OF_RECIPE)
+    training = _given(options, list(_OF_TRAINING))
     if options.recipe == NO_RECIPE:
         network = network or ["--recipe none"]
     elif options.recipe is not None:
         recipe = [f"--recipe {options.recipe}", *recipe]
-    if recipe and network:
+    if recipe and (network or training):
         raise InputError(
-            network[0], f"no option of a recipe, such as {recipe[0]}", "both",
+            [*network, *training][0], f"no option of a recipe, such as {recipe[0]}", "both",
             "leave one of the two out",
         )  # fmt: skip
     if recipe and not is_table:
         raise InputError(
             recipe[0], "a table with named columns", repr(options.data), "pass CSV or Parquet"
         )
+    if is_table and training and not network:
+        name = next(name for name in _OF_TRAINING if getattr(options, name) is not None)
+        raise InputError(
+            training[0], "a network of your own (--recipe none)",
+            f"a table for a recipe, which {_OF_TRAINING[name]}",
+            "leave it out, or add --recipe none",
+        )  # fmt: skip
     return is_table and not network
+
+
+def _has_recipe(options: argparse.Namespace) -> bool:
+    """Whether the data are a table that a recipe can train on."""
+    return options.data not in datasets.DATASETS and has_names(options.data)
+
+
+def why_no_recipe(options: argparse.Namespace) -> list[str]:
+    """What to tell users of a table which gets a network that only an option implies."""
+    implied = _given(options, _OF_NETWORK)
+    if options.recipe == NO_RECIPE or not implied or not _has_recipe(options):
+        return []
+    return [f"a network of layers, because of {implied[0]}; without it, a recipe would train"]
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
@@ -97,6 +127,18 @@ def table_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "separator": separator, "decimal": options.decimal, "thousands": options.thousands
     }  # fmt: skip
+
+
+def as_trained(options: argparse.Namespace, network: Network) -> argparse.Namespace:
+    """The options with the dialect of a network's training, where they do not name another."""
+    if options.data in datasets.DATASETS or not is_text_table(options.data):
+        return options
+    known = heldout.dialect_of(network)
+    if options.decimal is not None or options.thousands is not None:  # which depend on each other
+        known = {"separator": known["separator"]} if "separator" in known else {}
+    if options.separator is not None:
+        known.pop("separator", None)
+    return argparse.Namespace(**{**vars(options), **known})
 
 
 def load(options: argparse.Namespace, target: Any = None, **more: Any) -> datasets.Dataset:
@@ -139,8 +181,33 @@ def loss_for(name: str | None, y: np.ndarray) -> Loss:
             )
         return loss
     if y.ndim == 1 and (y.dtype.kind not in "iuf" or _looks_like_labels(y)):
-        return LOSSES["softmax_cross_entropy"]()
-    return LOSSES["mean_squared_error"]()
+        return LOSSES[OF_LABELS]()
+    return LOSSES[OF_NUMBERS]()
+
+
+def guess_about(name: Any, y: np.ndarray, option: str, choices: tuple[str, str]) -> list[str]:
+    """What to tell users about a target that may be labels or numbers.
+
+    Parameters
+    ----------
+    name : str
+        Of the target.
+    y : ndarray
+        The target.
+    option : str
+        Which decides.
+    choices : tuple of str
+        What to pass for labels, and for numbers.
+    """
+    if y.ndim > 1 or y.dtype.kind not in "iu":
+        return []
+    labels, numbers = choices
+    if _looks_like_labels(y):
+        n = np.unique(y).size
+        return [
+            f"the target {name!r} is taken as {n} classes; for numbers, pass {option} {numbers}"
+        ]
+    return [f"the target {name!r} is taken as numbers; for classes, pass {option} {labels}"]
 
 
 def _looks_like_labels(y: np.ndarray) -> bool:
@@ -200,16 +267,16 @@ def optimizer_for(options: argparse.Namespace) -> Optimizer:
 
 def class_weights(
     texts: Sequence[str] | None, loss: Loss, y_train: np.ndarray
-) -> np.ndarray | None:
-    """A weight for each training row (n,) from "balanced" or LABEL=WEIGHT; None without any."""
+) -> dict[Any, float] | None:
+    """The weight of each class from "balanced" or LABEL=WEIGHT; None without any."""
     where = "--class-weight"
     if not texts:
         return None
     if loss.task == "regression" or y_train.ndim > 1:
         raise InputError(where, "one label for each row", "another target", "leave it out")
-    classes, numbers, counts = np.unique(y_train, return_inverse=True, return_counts=True)
+    classes, counts = np.unique(y_train, return_counts=True)
     if list(texts) == ["balanced"]:
-        return np.asarray((len(y_train) / (classes.size * counts))[numbers])
+        return dict(zip(classes.tolist(), len(y_train) / (classes.size * counts), strict=True))
     weights = np.ones(classes.size)
     labels = [str(label) for label in classes]
     for item in _items(where, texts, labels):
@@ -219,10 +286,14 @@ def class_weights(
             advice = f"did you mean {close[0]!r}?" if close else "check the spelling"
             raise InputError(where, "labels of the target", repr(label), advice)
         weights[labels.index(label)] = _weight(where, label, weight)
-    rows = weights[numbers]
-    if not rows.any():
+    if not weights.any():
         raise InputError(where, "a class with a weight above 0", "none", "raise a weight")
-    return np.asarray(rows)
+    return dict(zip(classes.tolist(), weights, strict=True))
+
+
+def weights_of(by_class: dict[Any, float] | None, y: np.ndarray) -> np.ndarray | None:
+    """The weight of each row (n,) by its class, or None; 1 for classes that were not weighed."""
+    return None if by_class is None else np.array([by_class.get(one, 1.0) for one in y.tolist()])
 
 
 def _items(where: str, texts: Sequence[str], labels: Sequence[str]) -> list[str]:

@@ -37,6 +37,7 @@ SCALE_FREE = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 def train(options: argparse.Namespace) -> int:
     """Load, split, train, report; then write the requested files."""
     reports.check_outputs(options)
+    notes = command_options.why_no_recipe(options)
     options = command_options.of_network(options)
     show = reports.shown_beside(options.json)
     drop = command_options.split_names(options, options.drop or [])
@@ -45,18 +46,24 @@ def train(options: argparse.Namespace) -> int:
     parts = heldout.parts_of(data, options.validation, test, options.seed)
     split = cut(data, parts)
     loss = command_options.loss_for(options.loss, data.y)
-    command_options.check_classes(loss, data.y, split.y_train)
-    weights = command_options.class_weights(options.class_weight, loss, split.y_train)
     dtype, wide = _number_type(options, data, loss)
     network = network_of(options, loss, data.y, dtype)
     optimizer = command_options.optimizer_for(options)
     best = stopping_for(options.early_stopping)
     prepared, finish, is_scaled = _standardized(network, split, data)
     reports.show_parts(data.name, parts, data.y, data.X.shape[1], show)
-    notes = list(data.notes)
+    notes += data.notes
+    if options.data not in datasets.DATASETS and options.loss is None:
+        choices = command_options.OF_LABELS, command_options.OF_NUMBERS
+        notes += command_options.guess_about(data.target_name, data.y, "--loss", choices)
     if wide and options.dtype is None:
         notes.append(f"computed in float64, whose digits are needed for {', '.join(wide)}")
-    reports.show_notes(notes, show)
+    reports.show_notes(notes, show)  # which may explain what is refused below
+    command_options.check_classes(loss, data.y, split.y_train)
+    by_class = command_options.class_weights(options.class_weight, loss, split.y_train)
+    weights, held_out_weights = (
+        command_options.weights_of(by_class, y) for y in (split.y_train, split.y_val)
+    )
     callbacks: list[Any] = [] if best is None else [best]
     if options.checkpoint:
         callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
@@ -69,7 +76,7 @@ def train(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         n_threads=options.threads,
         sample_weight=weights,
-        validation_data=(prepared.X_val, prepared.y_val),
+        validation_data=(prepared.X_val, prepared.y_val, held_out_weights),
         callbacks=callbacks,
         progress=not options.quiet,
     )
@@ -273,6 +280,7 @@ def evaluate(options: argparse.Namespace) -> int:
 def data_for(network: Network, options: argparse.Namespace) -> datasets.Dataset:
     """The data from --data, with the columns and kind of labels of a saved network."""
     more: dict[str, Any] = {}
+    options = command_options.as_trained(options, network)
     if options.data not in datasets.DATASETS:
         classes = network.classes_
         more["columns"] = network.feature_names
@@ -285,6 +293,7 @@ def predict(options: argparse.Namespace) -> int:
     """Write predictions as CSV; if the network has column names, only those columns are read."""
     reports.check_output(options.output)
     network = loaded(options)
+    options = command_options.as_trained(options, network)
     if options.data in datasets.DATASETS:
         X = datasets.load(options.data, data_home=options.data_home).X
     else:

@@ -17,10 +17,12 @@ from ..datasets.dataset import Parts
 from ..datasets.reading import has_names
 from ..errors import FileError, InputError, counted
 from ..estimators.tabular import TabularClassifier, TabularRegressor
+from ..estimators.tabular.metrics import compares_numbers
 from ..inputs import checks
 from ..inputs.targets import label_numbers
 from ..io import heldout, serialization
 from ..kernels.compiler.cache import compile_seconds
+from ..nn.losses import Loss
 from ..tabular.files import MixedTable, Training, load_mixed, load_mixed_features
 from . import command_options, reports
 from .reports import Show
@@ -72,28 +74,57 @@ def train(options: argparse.Namespace) -> int:
         raise InputError("--folds", "no --validation", "both", "leave one of the two out")
     rows = datasets.Dataset(np.zeros((len(table.y), 0)), table.y, table.name)
     parts = heldout.parts_of(rows, options.validation, test, options.seed)
-    model = _estimator(options, table.y)
-    weights = _weights(options, table.y, parts)
     reports.show_parts(table.name, parts, table.y, table.frame.shape[1], show)
-    reports.show_notes(table.notes, show)
-    result = _fit(model, table, parts, weights)
+    reports.show_notes(table.notes, show)  # which may explain what is refused below
+    if options.metric is None:
+        choices = "error", "rmse"
+        guess = command_options.guess_about(table.target_name, table.y, "--metric", choices)
+        reports.show_notes(guess, show)
+    loss = _loss(options.metric, table.y)
+    model = _estimator(options, loss)
+    by_class = _class_weights(options, loss, table.y, parts)
+    seconds, compiled = _fit(model, table, parts, by_class)
     data = _prepared(model, table)
     model.networks_[0].trained_on = heldout.description(data, parts, options, test)
-    reports.show_rows(_report(options, result), show)
-    _write_outputs(options, result, table, parts, show)
+    test_rows = data.X[parts.test], data.y[parts.test]
+    result = _Result(model, _figures(model, *test_rows), seconds, compiled)
+    reports.show_rows(_report(result), show)
+    _write_outputs(options, result, data, parts, show)
     return 0
 
 
+def _loss(metric: str | None, y: np.ndarray) -> Loss:
+    """The loss for a target: what the metric is for or, without one, what it looks like."""
+    is_numbers = None if metric is None else compares_numbers(metric)
+    if is_numbers is None:
+        return command_options.loss_for(None, y)
+    if is_numbers and y.dtype.kind not in "biuf":
+        raise InputError(
+            "--metric", f"a target of numbers for {metric}", "text", "pass for example log_loss"
+        )
+    has_decimals = y.dtype.kind == "f" and bool((y % 1).any())
+    if not is_numbers and (y.ndim > 1 or has_decimals):
+        got = "numbers with decimals" if y.ndim == 1 else f"{y.shape[1]} columns"
+        raise InputError(
+            "--metric", f"a target of labels for {metric}", got, "pass for example mae"
+        )
+    name = command_options.OF_NUMBERS if is_numbers else command_options.OF_LABELS
+    return command_options.loss_for(name, y)
+
+
 def _prepared(model: Any, table: MixedTable) -> datasets.Dataset:
-    """The rows as the networks get them, by which a file knows its data again."""
+    """The rows as the networks get them, by which a file knows its data again.
+
+    They are prepared only here: figures and pictures are made of them, too.
+    """
     return datasets.Dataset(
         model.prepare(table.frame), table.y, table.name, target_name=table.target_name,
         notes=table.notes,
     )  # fmt: skip
 
 
-def _estimator(options: argparse.Namespace, y: np.ndarray) -> Any:
-    """The estimator for these targets, with the parameters that the options name."""
+def _estimator(options: argparse.Namespace, loss: Loss) -> Any:
+    """The estimator for such a loss, with the parameters that the options name."""
     given = {name: getattr(options, option) for name, option in _PARAMETERS.items()}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
@@ -104,14 +135,14 @@ def _estimator(options: argparse.Namespace, y: np.ndarray) -> Any:
             checks.number(option, "it", value, **_RANGES[name])
     if "hidden_layer_sizes" in given:
         given["hidden_layer_sizes"] = command_options.sizes(given["hidden_layer_sizes"])
-    is_classes = command_options.loss_for(None, y).task == "classes"
-    kind = TabularClassifier if is_classes else TabularRegressor
+    kind = TabularClassifier if loss.task == "classes" else TabularRegressor
     return kind(random_state=options.seed, verbose=not options.quiet, **given)
 
 
-def _weights(options: argparse.Namespace, y: np.ndarray, parts: Parts) -> Any:
-    """Weights of the training rows by their class, after checking that they have every class."""
-    loss = command_options.loss_for(None, y)
+def _class_weights(
+    options: argparse.Namespace, loss: Loss, y: np.ndarray, parts: Parts
+) -> dict[Any, float] | None:
+    """Weights by class, after checking that the training rows have every class."""
     if loss.task == "classes":
         n_classes, n_learnt = (np.unique(labels).size for labels in (y, y[parts.train]))
         if n_learnt < max(n_classes, 2):
@@ -122,9 +153,18 @@ def _weights(options: argparse.Namespace, y: np.ndarray, parts: Parts) -> Any:
     return command_options.class_weights(options.class_weight, loss, y[parts.train])
 
 
-def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
+def _fit(
+    model: Any, table: MixedTable, parts: Parts, by_class: dict[Any, float] | None
+) -> tuple[float, float]:
+    """Train; returns the seconds that it took, and those of compiling."""
     X, y = table.frame, table.y
-    held_out = {"X_val": X.iloc[parts.val], "y_val": y[parts.val]} if len(parts.val) else {}
+    weights, held_out = command_options.weights_of(by_class, y[parts.train]), dict[str, Any]()
+    if len(parts.val):
+        y_val = y[parts.val]
+        held_out = {
+            "X_val": X.iloc[parts.val], "y_val": y_val,
+            "sample_weight_val": command_options.weights_of(by_class, y_val),
+        }  # fmt: skip
     started, compiled = time.perf_counter(), compile_seconds()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training interrupted")  # the report says so
@@ -138,12 +178,12 @@ def _fit(model: Any, table: MixedTable, parts: Parts, weights: Any) -> _Result:
                 " ".join(str(error).split()), "change one of them",
             ) from error  # fmt: skip
     compiled = compile_seconds() - compiled
-    seconds = time.perf_counter() - started - compiled
-    return _Result(model, _figures(model, X.iloc[parts.test], y[parts.test]), seconds, compiled)
+    return time.perf_counter() - started - compiled, compiled
 
 
-def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
+def _figures(model: Any, prepared: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Accuracy and log-loss for classes; root mean squared error and R^2 for numbers."""
+    model, X = model.of_prepared(), prepared
     if isinstance(model, TabularRegressor):
         return {**reports.numeric_figures(model.predict(X), y), "test_r2": model.score(X, y)}
     proba = model.predict_proba(X)
@@ -153,7 +193,7 @@ def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
     return {"test_accuracy": float(np.mean(labels == y)), "test_loss": loss}
 
 
-def _report(options: argparse.Namespace, result: _Result) -> list[tuple[str, str]]:
+def _report(result: _Result) -> list[tuple[str, str]]:
     model = result.model
     first = model.networks_[0]
     n = len(model.networks_)
@@ -171,7 +211,7 @@ def _report(options: argparse.Namespace, result: _Result) -> list[tuple[str, str
 def _write_outputs(
     options: argparse.Namespace,
     result: _Result,
-    table: MixedTable,
+    data: datasets.Dataset,
     parts: Parts,
     show: Show,
 ) -> None:
@@ -180,7 +220,10 @@ def _write_outputs(
         model.save(options.save)
         reports.show_rows([("saved", options.save)], show)
     if options.plot:
-        _plot(options.plot, model, table, parts)
+        from .. import plotting
+
+        X, y = data.X[parts.test], data.y[parts.test]
+        plotting.tabular_report(options.plot, model.of_prepared(), X, y, data.target_name)
         reports.show_rows([("picture", options.plot)], show)
     histories = [history.to_dict() for history in model.histories_]
     content = {
@@ -192,13 +235,6 @@ def _write_outputs(
         "histories": histories,
     }
     reports.write_figures(options.json, content, show)
-
-
-def _plot(path: str, model: Any, table: MixedTable, parts: Parts) -> None:
-    from .. import plotting
-
-    X, y = table.frame.iloc[parts.test], table.y[parts.test]
-    plotting.tabular_report(path, model, X, y, table.target_name)
 
 
 def _loaded(options: argparse.Namespace) -> Any:
@@ -242,15 +278,16 @@ def evaluate(options: argparse.Namespace) -> int:
     reports.check_json(options.json)
     show = reports.shown_beside(options.json)
     model = _loaded(options)
-    target = command_options.targets(options)
     network = model.networks_[0]
+    options = command_options.as_trained(options, network)
+    target = command_options.targets(options)
     target = heldout.target_of(network) if target is None else target
     written, training = command_options.table_options(options), _training(model, options)
     table = load_mixed(options.data, target, training=training, **written)
     data = _prepared(model, table)
     _check_targets(model, table.y)
     chosen = heldout.choose(network, data, options.rows)
-    figures = _figures(model, table.frame.iloc[chosen.rows], data.y[chosen.rows])
+    figures = _figures(model, data.X[chosen.rows], data.y[chosen.rows])
     reports.show_evaluation(options.json, data, chosen, figures, show)
     return 0
 
@@ -262,6 +299,7 @@ def predict(options: argparse.Namespace) -> int:
     is_numbers = isinstance(model, TabularRegressor)
     if options.probabilities and is_numbers:
         raise InputError("--probabilities", "a model for classes", "one for numbers", "omit it")
+    options = command_options.as_trained(options, model.networks_[0])
     written = command_options.table_options(options)
     X = load_mixed_features(options.data, _training(model, options), **written)
     proba = (model.predict_proba(X), list(model.classes_)) if options.probabilities else None

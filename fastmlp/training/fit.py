@@ -212,14 +212,13 @@ def _stored(
     if isinstance(X, StoredTable):
         if ranks is not None:
             raise InputError(
-                where, "data in memory for several processes", "a stored table",
-                "read it into memory, or train by one process",
+                where, "rows in memory for several processes", "a stored table", "leave comm out",
             )  # fmt: skip
         stored.refuse_others(where, y, sample_weight)
         return X
     if asked.checkpoint is not None and asked.checkpoint.every_rows is not None:
         raise InputError(
-            where, "a stored table for a Checkpoint with every_rows", type(X).__name__,
+            where, "a stored table for a Checkpoint with every_rows", "rows in memory",
             "leave every_rows out",
         )  # fmt: skip
     return None

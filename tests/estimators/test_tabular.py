@@ -173,6 +173,21 @@ def test_onnx_files_take_raw_columns(kind: Any, y: Any, options: Any, tmp_path: 
         assert np.array_equal(found[0], model.predict(TABLE))
 
 
+def test_onnx_files_know_truth_as_files_spell_it(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    from fastmlp import to_onnx
+
+    truth = np.arange(40) % 3 == 0
+    model = TabularRegressor(**SMALL).fit({"t": truth}, truth + 0.5)
+    to_onnx(model, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    texts = np.array([["True"], ["TRUE"], ["true"], ["1"], ["False"], ["0"]], object)
+    (found,) = session.run(None, {"t": texts})
+    expected = model.predict({"t": [True] * 4 + [False] * 2})
+    assert np.allclose(found.ravel(), expected, rtol=0, atol=1e-5)
+    assert abs(expected[0] - expected[-1]) > 1e-3
+
+
 def test_folds_hold_every_row_out_once() -> None:
     model = TabularClassifier(**SMALL, n_folds=3, n_members=2).fit(TABLE, LABELS)
     assert len(model.networks_) == 6
@@ -313,6 +328,22 @@ def test_few_held_out_rows_do_not_make_anything_certain() -> None:
     sure = temperature(right, np.array([0, 1] * 4), None)
     proba = 1 / (1 + np.exp(-9.0 / sure))
     assert 0.9 < proba < 0.96
+
+
+@pytest.mark.parametrize("names", [(3, 1), (0, 1)])
+def test_rows_by_whole_numbers_as_names(names: tuple[int, int]) -> None:
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(60.0)
+    frame = pandas.DataFrame({names[0]: x, names[1]: x % 7})
+    model = TabularRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(frame, x % 7)
+    assert hasattr(model, "feature_names_in_") == (names != (0, 1))
+    predict, turned = model.compile_predictor(), frame[[names[1], names[0]]]
+    expected = model.predict(frame)
+    np.testing.assert_array_equal(model.predict(turned), expected)
+    for row in (dict(frame.iloc[5]), frame.iloc[5], turned.iloc[5], tuple(frame.iloc[5])):
+        assert predict(row) == pytest.approx(expected[5], rel=1e-12)
+    with pytest.raises(InputError, match="none named '1'"):
+        predict({names[0]: 1.0, 9: 2.0})
 
 
 def test_columns_named_as_categories_are_categories() -> None:

@@ -16,13 +16,23 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
 from fastmlp import (
+    BatchNorm,
+    Columns,
     Dense,
     Dropout,
+    Embedding,
+    GroupedDense,
+    LayerNorm,
     MLPClassifier,
     MLPRegressor,
     Network,
+    ParametricActivation,
+    PiecewiseLinear,
+    PReLU,
     ReLU,
     Rescaling,
+    Residual,
+    Scale,
     Tanh,
     from_sklearn,
     from_torch,
@@ -30,7 +40,7 @@ from fastmlp import (
     to_torch,
 )
 from fastmlp.errors import InputError, InputTypeError
-from fastmlp.nn import ACTIVATIONS
+from fastmlp.nn import ACTIVATIONS, LAYERS, Layer
 from fastmlp.nn.losses import LOSSES
 
 from ..support import Own
@@ -201,6 +211,135 @@ def test_pytorch_and_back() -> None:
     before = network.params.copy()
     with pytest.raises(InputError, match="from_torch: expected parameters of shapes"):
         from_torch(dict(list(module.state_dict().items())[:2]), network)
+    np.testing.assert_array_equal(network.params, before)
+
+
+def in_torch(torch: Any, layer: Layer) -> Any:
+    """A module that computes what a layer computes, with the names of `to_torch`."""
+    nn = torch.nn
+
+    class Own(nn.Module):  # type: ignore[misc]
+        def __init__(self, rule: Any, *shape: Any, **inner: Any) -> None:
+            super().__init__()
+            self.rule = rule
+            if shape:
+                self.weight = nn.Parameter(torch.zeros(*shape))
+            for place, module in inner.items():
+                self.add_module(place, module)
+
+        def forward(self, x: Any) -> Any:
+            return self.rule(self, x)
+
+    def chain(layers: Any) -> Any:
+        return nn.Sequential(*(in_torch(torch, one) for one in layers))
+
+    def columns(self: Any, x: Any) -> Any:
+        parts = [
+            getattr(self, f"{i}")(x[:, list(branch.columns)])
+            for i, branch in enumerate(layer.branches)  # type: ignore[attr-defined]
+        ]
+        taken = {i for branch in layer.branches for i in branch.columns}  # type: ignore[attr-defined]
+        rest = [i for i in range(x.shape[1]) if i not in taken]
+        return torch.cat([*parts, x[:, rest]], dim=1)
+
+    def piecewise(self: Any, x: Any) -> Any:
+        scale, start, low, high = map(torch.from_numpy, layer.lines())  # type: ignore[attr-defined]
+        repeated = x.repeat_interleave(layer.n_bins, dim=1)  # type: ignore[attr-defined]
+        return torch.minimum(torch.maximum((repeated - start) * scale, low), high)
+
+    n_in, n_out = layer.n_in, layer.n_out
+    match layer:
+        case Dense():
+            return nn.Linear(n_in, n_out)
+        case Residual():
+            inner = {f"{i}": in_torch(torch, one) for i, one in enumerate(layer.layers)}
+            return Own(lambda self, x: x + nn.Sequential(*self.children())(x), **inner)
+        case Columns():
+            return Own(columns, **{f"{i}": chain(b.layers) for i, b in enumerate(layer.branches)})
+        case Embedding():
+            shape = layer.n_categories, layer.dim
+            return Own(lambda self, x: self.weight[x.long()].flatten(1), *shape)
+        case GroupedDense():
+            conv = nn.Conv1d(n_in, n_out, 1, groups=n_in // layer.group_size)  # type: ignore[operator]
+            conv.forward = lambda x: nn.Conv1d.forward(conv, x[:, :, None])[:, :, 0]
+            return conv
+        case PiecewiseLinear():
+            return Own(piecewise)
+        case Scale():
+            return Own(lambda self, x: self.weight * x, n_in)
+        case PReLU():
+            return nn.PReLU(n_in)
+        case ParametricActivation():
+            rule = in_torch(torch, layer.activation)
+            return Own(lambda self, x: x + self.weight * (rule(x) - x), n_in)
+        case LayerNorm():
+            return nn.LayerNorm(n_in)
+        case BatchNorm():
+            return nn.BatchNorm1d(n_in)
+        case Rescaling():
+            return Own(lambda self, x: layer.scale * x)
+        case Dropout():
+            return nn.Dropout(layer.rate)
+    names = {
+        "identity": nn.Identity(), "relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.01),
+        "elu": nn.ELU(), "selu": nn.SELU(), "gelu": nn.GELU(), "silu": nn.SiLU(),
+        "mish": nn.Mish(), "softplus": nn.Softplus(threshold=100), "sigmoid": nn.Sigmoid(),
+        "tanh": nn.Tanh(), "cosine": Own(lambda self, x: torch.cos(x)),
+    }  # fmt: skip
+    return names[layer.name]
+
+
+# A network of four columns with each kind of layer; activations need nothing.
+EDGES = [[-1.0, 0.0, 0.5, 2.0], [0.0, 0.0, 1.0, 1.5], [-2.0, -1.0, 0.0, 1.0], [0.0, 1.0, 2.0, 3.0]]
+BESIDE: dict[str, Any] = {
+    "rescaling": lambda: [Rescaling(0.5)],
+    "dense": list,
+    "residual": lambda: [Residual([Dense(6), Tanh(), Dense(4)])],
+    "columns": lambda: [Columns(([3, 1], [Dense(3), ReLU()]), (0, [GroupedDense(2)]))],
+    "dropout": lambda: [Dropout(0.3)],
+    "embedding": lambda: [Columns(([0, 2], [Embedding(5, 3)]))],
+    "grouped_dense": lambda: [GroupedDense(3, group_size=2), GroupedDense(2)],
+    "piecewise_linear": lambda: [PiecewiseLinear(EDGES)],
+    "scale": lambda: [Scale()],
+    "prelu": lambda: [PReLU()],
+    "parametric_activation": lambda: [ParametricActivation("mish"), ParametricActivation("cosine")],
+    "layer_norm": lambda: [LayerNorm()],
+    "batch_norm": lambda: [BatchNorm()],
+}
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", LAYERS.names)
+def test_every_layer_computes_the_same_in_pytorch(name: str) -> None:
+    """With random parameters, there and, from another network's, back."""
+    torch = pytest.importorskip("torch")
+    make = BESIDE[name] if name in BESIDE else lambda: [LAYERS[name]()]
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(20, 4))
+    rows[:, [0, 2]] = rng.integers(0, 5, (20, 2))  # categories, where they are wanted
+    network, other = (
+        Network([*make(), Dense(3)], dtype="float64", random_state=0).build(4) for _ in range(2)
+    )
+    network.params[...] = rng.normal(size=network.params.size)
+    network.buffers[...] = rng.uniform(0.5, 2, network.buffers.size)  # a variance is positive
+    module = torch.nn.Sequential(*(in_torch(torch, one) for one in network.layers)).double().eval()
+    module.load_state_dict(to_torch(network))
+    found = module(torch.from_numpy(rows)).detach().numpy()
+    np.testing.assert_allclose(found, network.outputs(rows), atol=1e-10)
+    from_torch(module.state_dict(), other)
+    np.testing.assert_array_equal(other.params, network.params)
+    np.testing.assert_array_equal(other.buffers, network.buffers)
+
+
+def test_numbers_that_are_not_finite_change_nothing() -> None:
+    network = Network([Dense(2, 2), Dense(2, 1)])
+    before = network.params.copy()
+    state = {
+        "0.weight": np.ones((2, 2)), "0.bias": np.ones(2),
+        "1.weight": np.ones((1, 2)), "1.bias": np.array([np.nan]),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="from_torch: expected"):
+        from_torch(state, network)
     np.testing.assert_array_equal(network.params, before)
 
 

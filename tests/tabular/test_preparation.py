@@ -7,12 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fastmlp import InputError
 from fastmlp.tabular import frames
 from fastmlp.tabular.preparation import (
     PARTS_OF_ONE,
+    Levels,
     Preparation,
     as_fields,
     days_of,
@@ -72,6 +74,60 @@ def test_few_categories_become_columns_and_many_become_numbers() -> None:
     unknown = made.transform("here", both)
     assert np.array_equal(unknown[0], unknown[1])
     assert unknown[0, 4] == 0
+
+
+@pytest.mark.parametrize("names", [(3, 1), (1, 0), (0, 1)])
+def test_whole_numbers_are_names_of_columns(names: tuple[int, int]) -> None:
+    frame = pd.DataFrame({names[0]: NUMBERS, names[1]: np.arange(N) % 7})
+    made = Preparation.learn("here", frames.read("here", frame), 8)
+    assert made.names == tuple(map(str, names))
+    expected = made.transform("here", frames.read("here", frame))
+    for same in (frame[[names[1], names[0]]], frame.rename(columns=str), frame.to_numpy()):
+        found = made.transform("here", frames.read("here", same))
+        np.testing.assert_array_equal(found, expected)
+    other = frames.read("here", frame.rename(columns={3: 2, 1: 4}))
+    with pytest.raises(InputError, match="none named '"):
+        made.transform("here", other)
+
+
+@pytest.mark.parametrize("names", [[1, 1], [True, False], [("a", 1), ("a", 2)]])
+def test_other_names_than_texts_and_different_numbers_do_not_count(names: list[Any]) -> None:
+    frame = pd.DataFrame(np.eye(2))
+    frame.columns = pd.Index(names)
+    assert frames.read("here", frame).names is None
+
+
+SPELLINGS: list[tuple[Any, list[Any]]] = [
+    ([1, 2, 3], [1.0, "1", "1.0", "1.", np.float32(1), Decimal("1.00"), b"1", b"1.0"]),
+    ([1.5, 2, 3], ["1.5", "1.50", b"1.50", Decimal("1.500")]),
+    (["1.0", "2", "x"], [1, "1", 1.0, "1.00"]),
+    (["a", "b", "c"], [b"a"]),
+    ([b"a", b"b", b"c"], ["a"]),
+    ([True, False], ["True", "TRUE", "true", b"true", 1, "1", 1.0, "1.0"]),
+]
+
+
+@pytest.mark.parametrize(("levels", "same"), SPELLINGS)
+def test_other_spellings_of_a_category_are_the_category(levels: Any, same: list[Any]) -> None:
+    table = {"a": np.array(levels * 8, object)}
+    made = Preparation.learn("here", frames.read("here", table, frozenset(["a"])), 8)
+    first, *others = (
+        made.transform("here", frames.read("here", {"a": np.array([value], object)}))
+        for value in (levels[0], *same, levels[1])
+    )
+    assert all(np.array_equal(first, other) for other in others[:-1])
+    assert not np.array_equal(first, others[-1])
+
+
+@pytest.mark.parametrize("value", ["007", "7.0.0", "1e0", "x1.0", ""])
+def test_other_texts_are_not_numbers(value: str) -> None:
+    levels = Levels(["1", "7", "x1"])
+    assert levels[value] == 0
+
+
+def test_a_number_with_several_spellings_among_the_categories_is_none_of_them() -> None:
+    levels = Levels(["1.0", "1.00", "2"])
+    assert [levels[name] for name in ("1.0", "1.00", "1", "2.0", None)] == [1, 2, 0, 3, 0]
 
 
 def test_categories_have_the_numbers_of_their_column() -> None:

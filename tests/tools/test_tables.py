@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import get_scorer_names
 
-from fastmlp import TabularClassifier, TabularRegressor
+from fastmlp import Network, TabularClassifier, TabularRegressor
+from fastmlp.estimators.tabular.metrics import compares_numbers
+from fastmlp.tabular.files import Training, load_mixed
+from fastmlp.tabular.preparation import Preparation
 from fastmlp.training import fit as training
 
 from .conftest import Done, Run
@@ -63,7 +67,8 @@ def test_a_table_as_it_is_trains_by_the_recipe(run: Run, prices: Path, tmp_path:
     )
     assert done.out.splitlines()[:2] == [
         "prices: 112 training, 24 validation and 24 test rows of 5 columns",
-        "          note  'zip' is read as text, because row 1 is not a number",
+        "          note  'zip' is taken as text with 2 different values, because 20 of 160 cells "
+        "cannot be read as a number (the first in row 1)",
     ]
     assert done.figure("recipe").startswith("realmlp-piecewise, ")
     content, model = json.loads(figures.read_text()), TabularRegressor.load(saved)
@@ -175,7 +180,8 @@ def test_plot_writes_a_picture(
 
 
 @pytest.mark.parametrize(
-    "options", [("--optimizer", "sgd"), ("--activation", "tanh"), ("--recipe", "none")]
+    "options",
+    [("--loss", "huber"), ("--activation", "tanh"), ("--recipe", "none", "--optimizer", "sgd")],
 )
 def test_a_network_of_ones_own_takes_numbers_only(
     run: Run, prices: Path, options: tuple[str, ...]
@@ -200,6 +206,11 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         ("--recipe", "none", "--time-limit", "3"),
         "--recipe none: expected no option of a recipe, such as --time-limit, got both; "
         "leave one of the two out",
+    ),
+    (
+        ("--target", "price"),
+        "load_table: expected one or more different targets, got 2 names, 1 of them different; "
+        "name each once",
     ),
     (
         ("--data", "digits", "--folds", "3"),
@@ -350,6 +361,237 @@ def test_truth_is_truth_with_gaps_and_without(
     known = np.ones(40, bool)
     known[5::7] = False
     np.testing.assert_allclose(answers[0][known], answers[1][known], rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_network", [False, True])
+def test_a_file_is_read_as_that_of_training(run: Run, tmp_path: Path, is_network: bool) -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(1_000, 9_000, 60)
+    table = pd.DataFrame({"a": [f"{n:,}" for n in numbers], "y": numbers + 0.5})
+    table.to_csv(path := tmp_path / "t.csv", index=False, sep="~")
+    saved = tmp_path / "m.safetensors"
+    dialect = ("--thousands", ",", "--separator", "~")
+    more = ("--recipe", "none") if is_network else ONE
+    done = trained(run, "--data", path, "--target", "y", *dialect, *more, "--save", saved)
+    evaluated = run("evaluate", saved, "--data", path)
+    assert float(evaluated.figure("rmse")) == pytest.approx(
+        float(done.figure("test RMSE")), rel=1e-3
+    )
+    expected = run("predict", saved, "--data", path)
+    assert len(expected.table()) == 60
+    assert run("predict", saved, "--data", path, *dialect).out == expected.out
+    # Other kinds of files are not written so, and other marks of numbers replace both.
+    plain = pd.DataFrame({"a": numbers, "y": table["y"]})
+    plain.to_parquet(other := tmp_path / "t.parquet")
+    assert run("predict", saved, "--data", other).out == expected.out
+    table["a"] = table["a"].str.replace(",", ".")
+    table.to_csv(path, index=False, sep=";")
+    done = run("predict", saved, "--data", path, "--separator", ";", "--decimal", ",")
+    assert (done.code, done.err.count("'a'")) == (2, 1)
+    dialect = ("--thousands", ".", "--separator", ";")
+    assert run("predict", saved, "--data", path, *dialect).out == expected.out
+
+
+@pytest.mark.parametrize(("n", "guess"), [(3, "3 classes"), (30, "numbers")])
+def test_the_metric_decides_what_whole_numbers_are(
+    run: Run, tmp_path: Path, n: int, guess: str
+) -> None:
+    frame = pd.DataFrame({"a": np.arange(90.0), "y": np.arange(90) % n})
+    frame.to_csv(path := tmp_path / "t.csv", index=False)
+    command = ("--data", path, "--target", "y", "--epochs", "1", *ONE)
+    done = trained(run, *command)
+    other = "classes, pass --metric error" if n > 20 else "numbers, pass --metric rmse"
+    assert f"note  the target 'y' is taken as {guess}; for {other}\n" in done.out
+    for metric, label in (
+        ("rmse", "test RMSE"), ("mae", "test RMSE"), ("r2", "test RMSE"),
+        ("neg_max_error", "test RMSE"), ("error", "test accuracy"), ("auc", "test accuracy"),
+        ("accuracy", "test accuracy"),
+    ):  # fmt: skip
+        done = trained(run, *command, "--metric", metric)
+        assert done.figure(label)
+        assert "note" not in done.out
+    done = trained(run, *command, "--activation", "tanh")
+    name = "softmax_cross_entropy" if n > 20 else "mean_squared_error"
+    assert f"is taken as {guess}; for {other.split(',')[0]}, pass --loss {name}\n" in done.out
+    assert (
+        "note  a network of layers, because of --activation; without it, a recipe would train\n"
+    ) in done.out
+
+
+@pytest.mark.nojit
+def test_every_scorer_is_of_numbers_or_of_classes() -> None:
+    of_numbers = {name for name in get_scorer_names() if compares_numbers(name)}
+    assert {"r2", "neg_mean_squared_error", "explained_variance"} <= of_numbers
+    parts = ("error", "r2", "variance", "deviance")
+    assert all(any(part in name for part in parts) for name in of_numbers)
+    assert not any("error" in name for name in set(get_scorer_names()) - of_numbers)
+    assert [compares_numbers(name) for name in ("pinball", "brier", "nothing")] == [
+        True, False, None,
+    ]  # fmt: skip
+
+
+def test_integers_as_names_of_columns(run: Run, prices: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(prices, dtype={"zip": str})
+    frame.columns = pd.Index([7, 3, 5, 1, 2, 9])
+    frame.to_parquet(path := tmp_path / "t.parquet")
+    saved = tmp_path / "m.safetensors"
+    for more in ONE, ("--recipe", "none", "--drop", "3,5,1,2"):
+        frame[7] = frame[7].fillna(100)
+        frame.to_parquet(path)
+        trained(run, "--data", path, "--target", "9", *more, "--save", saved)
+        expected = run("predict", saved, "--data", path).out
+        frame.iloc[:, ::-1].to_parquet(other := tmp_path / "other.parquet")
+        assert run("predict", saved, "--data", other).out == expected
+
+
+@pytest.mark.nojit
+def test_a_table_is_prepared_once(
+    run: Run, prices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, transform = list[int](), Preparation.transform
+
+    def counted(self: Preparation, where: str, frame: Any) -> Any:
+        sizes.append(frame.n_rows)
+        return transform(self, where, frame)
+
+    monkeypatch.setattr(Preparation, "transform", counted)
+    saved, picture = tmp_path / "m.safetensors", tmp_path / "a.png"
+    trained(run, "--data", prices, "--target", "price", "--save", saved, "--plot", picture, *ONE)
+    assert sizes == [112, 24, 160]  # training and validation rows by the fit, then the table
+    sizes.clear()
+    assert run("evaluate", saved, "--data", prices).code == 0
+    assert sizes == [160]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "none", "--drop", "town,built,zip,size")])
+@pytest.mark.parametrize("weights", ["balanced", "yes=3"])
+def test_class_weights_count_in_validation(
+    run: Run, labels: Path, monkeypatch: pytest.MonkeyPatch, recipe: tuple[str, ...], weights: str
+) -> None:
+    found, fit = list[Any](), Network.fit
+
+    def watched(self: Network, X: Any, y: Any, **options: Any) -> Any:
+        found.append((y, options["sample_weight"], options["validation_data"]))
+        return fit(self, X, y, **options)
+
+    monkeypatch.setattr(Network, "fit", watched)
+    trained(run, "--data", labels, "--target", "cheap", "--class-weight", weights, *ONE, *recipe)
+    (y, of_rows, (_, y_val, of_val)), *_ = found
+    pairs = {(label, round(weight, 9)) for label, weight in zip(y, of_rows, strict=True)}
+    assert len(pairs) == 2
+    assert {(a, round(b, 9)) for a, b in zip(y_val, of_val, strict=True)} == pairs
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("written", [{}, {"sep": ";", "decimal": ","}])
+def test_one_empty_cell_does_not_rename_the_other_categories(
+    run: Run, tmp_path: Path, written: dict[str, str]
+) -> None:
+    """pandas writes a column of whole numbers as 1.0 if one is missing."""
+    frame = pd.DataFrame({"code": np.arange(60) % 5, "x": np.arange(60) % 7})
+    model = TabularRegressor(
+        max_iter=1, hidden_layer_sizes=[4], categorical_features=["code"], random_state=0
+    ).fit(frame, np.arange(60) % 5 + 0.5)
+    model.save(saved := tmp_path / "m.safetensors")
+    expected = model.predict(frame)
+    frame = frame.astype(float)
+    frame.loc[3, "code"] = np.nan
+    frame.to_csv(path := tmp_path / "t.csv", index=False, **written)
+    found = run("predict", saved, "--data", path).table()["prediction"]
+    np.testing.assert_allclose(found.drop(3), np.delete(expected, 3), rtol=1e-12)
+    assert found[3] != pytest.approx(expected[3], rel=1e-6)
+
+
+def mostly(cells: list[str], odd: str, at: int) -> list[str]:
+    return [*cells[:at], odd, *cells[at + 1 :]]
+
+
+NUMBERS = [f"{i}.5" for i in range(40)]
+DATES = [f"2020-01-{i % 28 + 1:02}" for i in range(40)]
+NOTES: list[tuple[list[str], str]] = [
+    (mostly(NUMBERS, "SECRET", 4), "1 of 40 cells cannot be read as a number (the first in row 5)"),
+    (
+        mostly([cell.replace(".", ",") for cell in NUMBERS], "SECRET", 4),
+        "1 of 40 cells cannot be read as a number (the first in row 5)",
+    ),
+    (
+        mostly(mostly(DATES, "SECRET", 6), "SECRET", 9),
+        "2 of 40 cells cannot be read as a date such as 2026-01-31 (the first in row 7)",
+    ),
+    (
+        mostly(DATES, "2020-02-30", 6),
+        "1 of 40 cells cannot be read as a date such as 2026-01-31 (the first in row 7)",
+    ),
+]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(("cells", "text"), NOTES)
+def test_columns_that_are_mostly_numbers_or_dates_are_named(
+    tmp_path: Path, cells: list[str], text: str
+) -> None:
+    table = pd.DataFrame({"a": cells, "b": ["x", "z"] * 20, "y": np.arange(40.0)})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    found = load_mixed(path, "y")
+    n = len(set(cells))
+    assert found.notes == (f"'a' is taken as text with {n} different values, because {text}",)
+    assert found.frame["a"].nunique() == n
+
+
+@pytest.mark.nojit
+def test_dates_in_another_form_are_named_in_spite_of_an_odd_cell(tmp_path: Path) -> None:
+    cells = mostly([f"{i % 28 + 1:02}.01.2020" for i in range(40)], "SECRET", 4)
+    table = pd.DataFrame({"a": cells, "y": np.arange(40.0)})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    note = "'a' is read as text; to have dates, write them as 2026-01-31"
+    assert load_mixed(path, "y").notes == (note,)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "none")])
+def test_a_target_that_is_mostly_numbers_is_named(
+    run: Run, tmp_path: Path, recipe: tuple[str, ...]
+) -> None:
+    table = pd.DataFrame({"a": np.arange(40.0), "y": mostly(NUMBERS, "SECRET", 4)})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    done = run("train", "--data", path, "--target", "y", *recipe)
+    assert done.code == 2
+    assert "expected each of 40 classes among the training rows" in done.err
+    assert (
+        "note  'y' is taken as text with 40 different values, because 1 of 40 cells cannot be read "
+        "as a number (the first in row 5)\n"
+    ) in done.out
+
+
+@pytest.mark.nojit
+def test_numbers_that_parquet_has_as_text_are_named(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": NUMBERS, "y": np.arange(40.0)})
+    table.to_parquet(path := tmp_path / "t.parquet")
+    assert load_mixed(path, "y").notes == (
+        "'a' is taken as text with 40 different values, although each cell looks like a number: "
+        "the file has them as text",
+    )
+
+
+@pytest.mark.nojit
+def test_a_file_is_read_once_for_all_columns_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pd.DataFrame({"a": ["007"] * 8, "b": ["1"] * 8, "y": ["0", "1"] * 4})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    read, whole = pd.read_csv, list[bool]()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        whole.append("nrows" not in options)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(pd, "read_csv", counted)
+    training = Training({"a": "texts", "b": "texts"}, has_text_labels=True)
+    found = load_mixed(path, "y", training=training)
+    assert sum(whole) == 1
+    assert found.frame["a"].tolist() == ["007"] * 8
+    assert found.y.tolist() == ["0", "1"] * 4
 
 
 def test_unseen_labels_are_refused(run: Run, labels: Path, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ class BaseTabular(BaseEstimator):
         if reset:
             names = frames.names_in(where, X)
             self.__dict__.pop("feature_names_in_", None)
-            if names is not None:
+            if names is not None and not frames.are_places(names):
                 self.feature_names_in_ = np.array(names, object)
             self._as_texts = self._categorical(where, names)
         return frames.read(where, X, self._as_texts)
@@ -414,8 +414,8 @@ class BaseTabular(BaseEstimator):
 
         def by_scorer(network: Network, X: np.ndarray, given: np.ndarray, weights: Any) -> float:
             options = {"sample_weight": weights} if weighs and weights is not None else {}
-            one = copy.copy(self)  # a fitted estimator of prepared rows
-            one.networks_, one.__dict__["_reads_prepared"] = [network], True
+            one = self.of_prepared()
+            one.networks_ = [network]
             return float(metric.scorer(one, X, given, **options))
 
         return by_scorer
@@ -451,6 +451,18 @@ class BaseTabular(BaseEstimator):
             return np.asarray(X)
         where = f"{type(self).__name__}.predict"
         return self.preparation_.transform(where, self._read(where, X))
+
+    def of_prepared(self) -> Self:
+        """A copy whose methods take rows that `prepare` has made, once for several of them.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            With the same networks.
+        """
+        made = copy.copy(self)
+        made.__dict__["_reads_prepared"] = True
+        return made
 
     def _answers_of(self, network: Network, X: np.ndarray) -> np.ndarray:
         """Answers of a network to prepared rows."""

@@ -31,8 +31,8 @@ max_iter : int, optional
 batch_size : int, optional
     Rows per step; by default 256.
 categorical_features : sequence of names, numbers or bool, optional
-    Columns whose numbers are names of categories. Texts, booleans and columns of a categorical
-    type always are.
+    Columns whose numbers are names of categories, by name (as text) or counted from 0. Texts,
+    booleans and columns of a categorical type always are.
 validation_fraction : float in (0, 1), default 0.2
     Share of the rows to hold out, by which the best epoch is chosen, if there are no folds and no
     `X_val`.
@@ -57,7 +57,7 @@ ATTRIBUTES = """\
 networks_ : list of Network
     Of the prepared tables: a member for each fold, then the next member.
 histories_ : list of History
-    Losses and scores by epoch, of each network.
+    Losses and scores by epoch, of each network; not in files.
 preparation_ : Preparation
     What was learnt about the columns.
 n_folds_ : int or None

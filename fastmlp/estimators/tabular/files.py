@@ -16,6 +16,7 @@ from ...errors import FileError, InputError
 from ...io import serialization
 from ...io.files import as_path, checked_path
 from ...network import Network
+from ...tabular.frames import are_places
 from ...tabular.preparation import as_fields, from_fields
 
 _TUPLE, _DICT = "tuple", "dict"
@@ -106,7 +107,7 @@ def _rebuilt(
     known["n_features_in_"], known["n_iter_"] = header["n_features"], header["n_iter"]
     known["n_folds_"] = header.get("n_folds")  # files of early versions have none
     names = known["preparation_"].names
-    if names is not None:
+    if names is not None and not are_places(names):
         known["feature_names_in_"] = np.array(names, object)
     known |= {name: tensors.pop(name) for name in _ARRAYS if name in tensors}
     if "target_low" in tensors:

@@ -6,11 +6,13 @@ Larger is better here, so errors are negative.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn import metrics as sk
+from sklearn.dummy import DummyRegressor
 from sklearn.metrics import get_scorer
 
 from ...errors import InputError, InputTypeError
@@ -89,6 +91,25 @@ OF_NUMBERS: dict[str, Metric] = {
     "mae": Metric(score=_absolute),
 }
 OF_QUANTILES: dict[str, Metric] = {"pinball": Metric("validation_loss")}
+
+
+def compares_numbers(name: str) -> bool | None:
+    """Whether a metric is one of numbers, rather than of classes; None for unknown names."""
+    if name in OF_NUMBERS or name in OF_QUANTILES or name in OF_CLASSES:
+        return name not in OF_CLASSES
+    try:
+        scorer = get_scorer(name)
+    except ValueError:
+        return None
+    y = np.array([0.5, 1.25, 2.5])  # no labels, which scorers of classes refuse
+    model = DummyRegressor().fit(y.reshape(-1, 1), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            scorer(model, y.reshape(-1, 1), y)
+        except (AttributeError, TypeError, ValueError, UserWarning):
+            return False
+    return True
 
 
 def metric_of(where: str, value: Any, known: dict[str, Metric]) -> Metric:

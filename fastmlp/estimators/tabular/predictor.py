@@ -127,8 +127,11 @@ class TablePredictor:
             )  # fmt: skip
         try:
             values = [row[name] for name in self._names]
-        except KeyError:
-            values = []
+        except KeyError:  # names that are whole numbers are text here
+            named = {str(name): row[name] for name in found}
+            values, found = [named.get(name) for name in self._names], tuple(named)
+            if set(found) != set(self._names):
+                values = []
         if len(found) != len(self._names) or not values:
             columns.places("predictor", found, self._names, what="a row with the")
         return values
@@ -253,19 +256,19 @@ def _flags_of_levels(
 
 
 def _write_level(plan: ColumnPlan, place: int, values: list[tuple[float, ...]]) -> Write:
-    find, end = plan.lookup.get, place + len(values[0])
+    find, end = plan.lookup.__getitem__, place + len(values[0])
 
     def write(value: Any, row: list[float]) -> None:
-        row[place:end] = values[find(_text(value), 0)]
+        row[place:end] = values[find(_text(value))]
 
     return write
 
 
 def _write_code(plan: ColumnPlan, place: int, first: int) -> Write:
-    find = plan.lookup.get
+    find = plan.lookup.__getitem__
 
     def write(value: Any, row: list[float]) -> None:
-        row[place] = first + find(_text(value), 0)
+        row[place] = first + find(_text(value))
 
     return write
 
