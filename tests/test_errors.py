@@ -3882,12 +3882,12 @@ def stored_rows() -> Iterator[Row]:
          "chunks: expected 16 rows, as when it was opened, got fewer; open it again",
          lambda s: s.new.fit(changed(s))),
         ("rows between checkpoints without a stored table", InputError,
-         "Network.fit: expected a stored table for a Checkpoint with every_rows, got ndarray; "
-         "leave every_rows out",
+         "Network.fit: expected a stored table for a Checkpoint with every_rows, got rows in "
+         "memory; leave every_rows out",
          lambda s: fit_saved(s, every_rows=4)),
         ("a stored table for several processes", InputError,
-         "Network.fit: expected data in memory for several processes, got a stored table; read it "
-         "into memory, or train by one process",
+         "Network.fit: expected rows in memory for several processes, got a stored table; leave "
+         "comm out",
          lambda s: s.new.fit(
              open_arrays(s.X, s.y), comm=pytest.importorskip("mpi4py.MPI").COMM_SELF
          )),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,16 +22,16 @@ from . import command_options, networks, reports
 from .standardize import Moments, absorb_inputs, absorb_outputs, number_type
 
 _MOST_LABELS = 10_000
-_WITHOUT = (
-    "recipe", "metric", "members", "folds", "time_limit", "class_weight", "plot", "separator",
-    "decimal", "thousands",
-)  # fmt: skip
+_OF_TEXT = ("separator", "decimal", "thousands")
+_IN_MEMORY = ("recipe", "metric", "members", "folds", "time_limit", "class_weight", "plot")
 
 
 def train(options: argparse.Namespace) -> int:
     """Survey the table, train on most of its rows, report on the others; then write files."""
     reports.check_outputs(options)
-    _refuse(options)
+    _refuse(options, (*_IN_MEMORY, *_OF_TEXT))
+    if not options.target:
+        raise InputError("--stream", "--target COLUMN with it", "none", "name the column")
     options = command_options.of_network(options)
     show = reports.shown_beside(options.json)
     parts = _parts_of(options)
@@ -71,7 +71,9 @@ def predict(options: argparse.Namespace) -> int:
     """Write predictions as CSV; if the network has column names, only those columns are read."""
     reports.check_output(options.output)
     network = networks.loaded(options)
-    table = open_table(options.data, columns=network.feature_names)
+    _refuse(options, _OF_TEXT)
+    drop = _names(options.target)
+    table = open_table(options.data, columns=network.feature_names, drop=drop)
     networks.write_predictions(options, network, table)
     return 0
 
@@ -85,25 +87,27 @@ class _Parts(NamedTuple):
     test: StoredTable
 
 
-def _refuse(options: argparse.Namespace) -> None:
-    for name in _WITHOUT:
-        if getattr(options, name) is not None:
+def _refuse(options: argparse.Namespace, names: tuple[str, ...]) -> None:
+    """Refuse these options, and data sets that are in memory in any case."""
+    for name in names:
+        if getattr(options, name) not in (None, command_options.NO_RECIPE):
             option = f"--{name.replace('_', '-')}"
             raise InputError(option, "a table in memory", "--stream", "leave one of the two out")
     if options.data in DATASETS:
         got = repr(options.data)
         raise InputError("--stream", "the name of a file, a folder or a pattern", got, "pass one")
-    if not options.target:
-        raise InputError("--stream", "--target COLUMN with it", "none", "name the column")
+
+
+def _names(texts: Sequence[str] | None) -> list[str]:
+    """Names of columns from options that may be repeated; commas separate them."""
+    return [name.strip() for text in texts or [] for name in text.split(",")]
 
 
 def _parts_of(options: argparse.Namespace) -> _Parts:
     """The rows for training, validation and test."""
-    targets, drop = ([name for text in texts or [] for name in text.split(",")] for texts in (
-        options.target, options.drop
-    ))  # fmt: skip
+    targets = _names(options.target)
     target: Any = targets[0] if len(targets) == 1 else targets
-    table = open_table(options.data, target, drop=drop)
+    table = open_table(options.data, target, drop=_names(options.drop))
     test = command_options.test_part(options, None)
     rest, others = table.split(options.validation + test, options.seed)
     held_out, test_rows = others.split(test / (options.validation + test), options.seed)

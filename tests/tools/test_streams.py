@@ -72,6 +72,22 @@ def test_classes_are_found_in_the_whole_table(run: Run, houses: Path, tmp_path: 
     assert list(table.columns) == ["prediction", "probability_large", "probability_small"]
 
 
+def test_no_recipe_may_be_said_and_targets_are_not_read(
+    run: Run, houses: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "net.safetensors"
+    options = "--target", "kind", "--drop", "price", "--recipe", "none", "--save", saved
+    assert train(run, houses, *options).code == 0
+    network = Network.load(saved)
+    network.feature_names = None
+    network.save(saved)
+    data = "--data", houses / "0.parquet"
+    found = run("predict", saved, "--stream", *data, "--target", "kind, price, owner")
+    assert len(found.table()) == ROWS // 2
+    refused = run("predict", saved, "--stream", *data, "--separator", ";")
+    assert "--separator: expected a table in memory, got --stream" in refused.err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
