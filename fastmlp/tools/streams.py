@@ -139,29 +139,33 @@ def _survey(options: argparse.Namespace, table: StoredTable) -> _Survey:
     """A pass over the features, and one over the targets."""
     y = _labels(table)
     loss = command_options.loss_for(options.loss, y)
-    inputs = _moments(X for X, _ in table.chunks())
-    columns, labels = [inputs], [f"the column {name!r}" for name in table.feature_names or ()]
-    targets = None
+    inputs, typical = _moments(X for X, _ in table.chunks())
+    names = table.feature_names
+    labels = [
+        f"column {j + 1}" if names is None else f"the column {names[j]!r}"
+        for j in range(table.n_features)
+    ]
+    targets, unused = None, typical[0] == typical[1]
     if loss.task == "regression":
-        found = _moments(_targets_of(table))
-        columns.append(found)
+        found, of_targets = _moments(_targets_of(table))
+        typical = np.hstack([typical, of_targets])
         labels += ["the target"] * found.mean.size
         flat = Moments(found.mean[0], found.scale[0]) if y.ndim == 1 else found
         targets = flat if loss.name in networks.SCALE_FREE else None
-    mean, scale = (np.concatenate([getattr(m, name) for m in columns]) for name in Moments._fields)
-    # Two rows that have the mean and the deviation of all.
-    dtype, _ = number_type("--dtype", options.dtype, np.stack([mean - scale, mean + scale]), labels)
-    return _Survey(loss, y, dtype, inputs, inputs.scale == 1, targets)
+    dtype, _ = number_type("--dtype", options.dtype, typical, labels)
+    return _Survey(loss, y, dtype, inputs, unused, targets)
 
 
-def _moments(values: Iterable[np.ndarray]) -> Moments:
-    """Moments of columns that come some rows at a time."""
+def _moments(values: Iterable[np.ndarray]) -> tuple[Moments, np.ndarray]:
+    """Moments of columns that come some rows at a time, and two rows that have the same ones."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler()
     for some in values:
         scaler.partial_fit(some.astype(np.float64))
-    return Moments(scaler.mean_, scaler.scale_)
+    mean, scale = scaler.mean_, scaler.scale_
+    spread = np.where((scale == 1) & (scaler.var_ != 1), 0, scale)  # 0 if a column is constant
+    return Moments(mean, scale), np.stack([mean - spread, mean + spread])
 
 
 def _targets_of(table: StoredTable) -> Iterator[np.ndarray]:

@@ -88,6 +88,18 @@ def test_no_recipe_may_be_said_and_targets_are_not_read(
     assert "--separator: expected a table in memory, got --stream" in refused.err
 
 
+def test_arrays_have_no_names(run: Run, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(400, 2))
+    X[:, 1] = 0.1
+    np.savez(tmp_path / "a.npz", X=X, y=np.where(X[:, 0] > 0, "yes", "no"))
+    options = "--stream", "--data", tmp_path / "a.npz"
+    saved = tmp_path / "net.safetensors"
+    done = run("train", *options, "--target", "y", "--epochs", "20", "--quiet", "--save", saved)
+    assert float(done.figure("test accuracy").rstrip("%")) > 90
+    network = Network.load(saved)
+    assert (network.layers[0].W[1] == 0).all()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
