@@ -28,6 +28,7 @@ _MODULES = {
     ],
     "tools.gradient_check": ["check_part"],
     "training.stepper": ["Stepper"],
+    "distributed.ranks": ["Ranks"],
     "training.batches": ["BatchTrainer"],
     "training.many": ["fit_many"],
     "serving.predictor": ["Predictor"],
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import plotting as plotting
     from . import reference as reference
+    from .distributed.ranks import Ranks as Ranks
     from .errors import InputError as InputError
     from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier

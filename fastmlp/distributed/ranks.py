@@ -55,7 +55,7 @@ class Ranks:
     Examples
     --------
     >>> from mpi4py import MPI
-    >>> from fastmlp.distributed.ranks import Ranks
+    >>> from fastmlp import Ranks
     >>> Ranks(MPI.COMM_SELF, blocks=4).size
     1
     """
@@ -86,11 +86,17 @@ class Ranks:
         return self.blocks_of(self.rank)
 
     def blocks_of(self, rank: int) -> Node:
-        """The first of a process's blocks, and the end of them.
+        """Which blocks a process has.
 
         Parameters
         ----------
         rank : int
+            The number of the process.
+
+        Returns
+        -------
+        (int, int)
+            The first of them, and the end.
         """
         starts = bounds(self.blocks, self.size)
         return starts[rank], starts[rank + 1]
@@ -101,10 +107,12 @@ class Ranks:
         Parameters
         ----------
         n : int
+            Rows of all processes.
 
         Returns
         -------
         slice
+            Of all rows, which are in the order of the processes.
         """
         starts = bounds(n, self.blocks)
         return slice(starts[self.mine[0]], starts[self.mine[1]])
@@ -118,8 +126,18 @@ class Ranks:
             For errors.
         n : int
             Rows of this process.
-        labels : ndarray or None
+        labels : ndarray of shape (n_classes,), or None
             Its labels, each once, if they are classes.
+
+        Returns
+        -------
+        Ranks
+            With `own`.
+
+        Raises
+        ------
+        InputError
+            For other rows than `part_of` says.
         """
         told = self.comm.allgather((n, labels))
         n_rows = sum(count for count, _ in told)
@@ -144,6 +162,11 @@ class Ranks:
         ----------
         hash_of : callable
             Hashes some of this process's rows, given their numbers.
+
+        Returns
+        -------
+        str
+            The same for any number of processes.
         """
         assert self.own is not None
         starts = [start - self.own.first for start in self.own.starts]
@@ -157,6 +180,11 @@ class Ranks:
         ----------
         here : bool
             Whether it holds in this one.
+
+        Returns
+        -------
+        bool
+            The same in all processes.
         """
         return here if self.size == 1 else any(self.comm.allgather(bool(here)))
 
@@ -165,9 +193,19 @@ class Ranks:
 
         Parameters
         ----------
-        where, what, advice : str
+        where : str
             For the error.
+        what : str
+            What it is, in the plural.
         value : object
+            What this process has.
+        advice : str
+            For the error.
+
+        Raises
+        ------
+        InputError
+            In all processes if one has another value than the first.
         """
         if self.any(value != self.comm.bcast(value)):
             raise InputError(where, f"{what} that are the same in all processes", "others", advice)
@@ -180,6 +218,16 @@ class Ranks:
         ----------
         where : str
             For the error.
+
+        Yields
+        ------
+        None
+            Nothing.
+
+        Raises
+        ------
+        InputError
+            If another process has had an error; its own error is raised there.
         """
         error = None
         try:
@@ -202,6 +250,11 @@ class Ranks:
         """Context manager: an exception ends all processes, since the others would wait for ever.
 
         Errors that all processes know of pass, as do those for users, which all of them raise.
+
+        Yields
+        ------
+        None
+            Nothing.
         """
         try:
             yield

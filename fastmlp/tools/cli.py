@@ -449,7 +449,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _refuse(message: str, program: str = "fastmlp") -> int:
     """Print one line, even if names contain line breaks; returns the exit code."""
-    print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr)
+    from . import processes
+
+    processes.refuse(f"{program}: {' '.join(message.splitlines())}", 2)
     return 2
 
 

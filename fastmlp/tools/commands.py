@@ -23,7 +23,7 @@ from ..nn import LAYERS, Dense
 from ..nn.losses import LOSSES
 from ..optim.optimizers import OPTIMIZERS, Optimizer
 from ..tracing import story
-from . import command_options, gradient_check, networks, reports, streams
+from . import command_options, gradient_check, networks, processes, reports, streams
 from .standardize import Moments
 
 
@@ -32,6 +32,7 @@ def train(options: argparse.Namespace) -> int:
     if options.stream:
         return streams.train(options)
     is_table = command_options.uses_recipe(options)
+    processes.check_kind(is_table)
     return int((_tables() if is_table else networks).train(options))
 
 

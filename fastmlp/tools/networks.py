@@ -26,7 +26,7 @@ from ..nn.losses import Loss, Quantile
 from ..training.checkpoint import Checkpoint
 from ..training.early_stopping import EarlyStopping
 from ..training.history import History
-from . import command_options, reports
+from . import command_options, processes, reports
 from .reports import Show
 from .standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 
@@ -39,7 +39,9 @@ def train(options: argparse.Namespace) -> int:
     reports.check_outputs(options)
     notes = command_options.why_no_recipe(options)
     options = command_options.of_network(options)
-    show = reports.shown_beside(options.json)
+    ranks = processes.started()
+    reports_here = ranks is None or ranks.rank == 0
+    show = reports.shown_beside(options.json) if reports_here else reports.show_nothing
     drop = command_options.split_names(options, options.drop or [])
     data = command_options.load(options, drop=drop)
     test = command_options.test_part(options, data)
@@ -64,9 +66,6 @@ def train(options: argparse.Namespace) -> int:
     weights, held_out_weights = (
         command_options.weights_of(by_class, y) for y in (split.y_train, split.y_val)
     )
-    callbacks: list[Any] = [] if best is None else [best]
-    if options.checkpoint:
-        callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
     started, compiled = time.perf_counter(), compile_seconds()
     history = network.fit(
         prepared.X_train,
@@ -77,13 +76,16 @@ def train(options: argparse.Namespace) -> int:
         n_threads=options.threads,
         sample_weight=weights,
         validation_data=(prepared.X_val, prepared.y_val, held_out_weights),
-        callbacks=callbacks,
+        callbacks=callbacks_of(options, best),
         progress=not options.quiet,
+        comm=ranks,
     )
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled
     if history.epochs == 0:
         raise KeyboardInterrupt
+    if not reports_here:
+        return 0
     finish()
     network.feature_names = data.feature_names
     network.trained_on = heldout.description(data, parts, options, test, wide)
@@ -105,6 +107,14 @@ class Result:
     compiled: float  # seconds
     is_scaled: bool  # whether the losses of the history are those of a standardised target
     best: EarlyStopping | None
+
+
+def callbacks_of(options: argparse.Namespace, best: EarlyStopping | None) -> list[Any]:
+    """Early stopping and checkpoints, as far as they are wanted."""
+    found: list[Any] = [] if best is None else [best]
+    if options.checkpoint:
+        found.append(Checkpoint(options.checkpoint, resume=options.resume))
+    return found
 
 
 def stopping_for(patience: int | None) -> EarlyStopping | None:

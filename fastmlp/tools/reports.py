@@ -34,6 +34,10 @@ def shown_beside(json_path: str | None) -> Show:
     return functools.partial(print, file=sys.stderr if json_path == STANDARD_OUTPUT else sys.stdout)
 
 
+def show_nothing(text: str) -> None:
+    """Print nothing, in processes other than the first."""
+
+
 def show_rows(rows: Iterable[tuple[str, str]], show: Show) -> None:
     """Print labels, and what they say, in two columns."""
     for label, text in rows:

@@ -17,8 +17,7 @@ from ..errors import InputError
 from ..kernels.compiler.cache import compile_seconds
 from ..network import Network
 from ..nn.losses import Loss
-from ..training.checkpoint import Checkpoint
-from . import command_options, networks, reports
+from . import command_options, networks, processes, reports
 from .standardize import Moments, absorb_inputs, absorb_outputs, number_type
 
 _MOST_LABELS = 10_000
@@ -44,15 +43,12 @@ def train(options: argparse.Namespace) -> int:
     )
     rows = f"{parts.train.n_rows} training, {parts.held_out.n_rows} validation and "
     show(f"{options.data}: {rows}{parts.test.n_rows} test rows")
-    callbacks: list[Any] = [] if best is None else [best]
-    if options.checkpoint:
-        callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
     started, compiled = time.perf_counter(), compile_seconds()
     history = network.fit(
         survey.scaled(parts.train), optimizer=optimizer, epochs=options.epochs,
         batch_size=options.batch_size, n_threads=options.threads,
-        validation_data=survey.scaled(parts.held_out), callbacks=callbacks,
-        progress=not options.quiet,
+        validation_data=survey.scaled(parts.held_out), callbacks=networks.callbacks_of(options, best),
+        progress=not options.quiet, comm=processes.started(),
     )  # fmt: skip
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled
