@@ -37,6 +37,7 @@ from benchmarks import (
     rows,
     run,
     sparse,
+    stored,
     sweep,
     tables,
     tables_page,
@@ -570,3 +571,12 @@ def test_data_homes_without_the_files_are_not_used(tmp_path: Path) -> None:
     assert X.shape == (100, 784)
     assert y.shape == (100,)
     assert source in ("5,000 of MNIST", "random pixels")
+
+
+def test_a_stored_table_is_compared_with_the_same_rows_in_memory(tmp_path: Path) -> None:
+    n_rows = stored.make(tmp_path, 0.002)
+    found = {side: [stored.train(side, tmp_path, 4, 1)] for side in stored.SIDES}
+    assert found["table"][0]["loss"] == found["memory"][0]["loss"]  # it fits one window
+    told = stored.summary(found, n_rows).splitlines()
+    assert told[0] == "7,812 rows of 63 features, 0.00 GB"
+    assert told[-1].startswith("speed from the table: ")

@@ -3857,6 +3857,15 @@ def stored_rows() -> Iterator[Row]:
          "Network.fit: expected no y beside a stored table, got ndarray; name the column when you "
          "open the table",
          lambda s: s.new.fit(open_arrays(s.X, s.y), s.y)),
+        ("a recipe beside --stream", InputError,
+         "--recipe: expected a table in memory, got --stream; leave one of the two out",
+         lambda s: s.command("train", "--stream", "--recipe", "realmlp")),
+        ("--stream of a data set", InputError,
+         "--stream: expected the name of a file, a folder or a pattern, got 'digits'; pass one",
+         lambda s: s.command("train", "--stream")),
+        ("--stream without a target", InputError,
+         "--stream: expected --target COLUMN with it, got none; name the column",
+         lambda s: s.command("train", "--stream", "--data", "table.parquet")),
         ("a stored table beside weights", InputError,
          "Network.evaluate: expected no sample_weight beside a stored table, got list; name the "
          "column when you open the table",

@@ -16,9 +16,10 @@ import numpy as np
 
 from ..errors import FileError, InputError, InputTypeError, require
 from ..io.files import as_path
+from .blocks import BLOCK_ROWS, Block, Part
 from .chunks import npz_table
 from .reading import check_known, reading
-from .stored import BLOCK_ROWS, Block, Part, StoredTable, check_window_rows
+from .stored import StoredTable, check_window_rows
 
 FORMATS = {
     ".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv", ".csv.gz": "csv",
@@ -33,6 +34,7 @@ def open_table(
     target: str | Sequence[str] | None = None,
     *,
     columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
     filter: Any = None,
     sample_weight: str | None = None,
     window_rows: int | None = None,
@@ -42,13 +44,15 @@ def open_table(
     Parameters
     ----------
     paths : str, path, list of them, or pyarrow.dataset.Dataset
-        A file, a folder or a pattern such as "folder/*.parquet": Parquet, Arrow (`.arrow`,
+        A file, a folder or a pattern such as ``"folder/*.parquet"``: Parquet, Arrow (`.arrow`,
         `.feather`), CSV or TSV, all of one kind, or one `.npz` file with the arrays X and `target`.
     target : str or sequence of str, optional
         The column to predict, or several of numbers; needed for training.
     columns : sequence of str, optional
         The features, which must be numbers or booleans; by default all columns but the target and
         the weights.
+    drop : sequence of str, default ()
+        Columns that are no features.
     filter : pyarrow.compute.Expression, optional
         Which rows are used, for example ``pyarrow.dataset.field("year") > 2020``. Then one row
         group at a time is held in memory.
@@ -91,7 +95,12 @@ def open_table(
     window_rows = check_window_rows(where, window_rows)
     files = [] if hasattr(paths, "get_fragments") else _files(where, paths)
     if any(name.lower().endswith(".npz") for name in files):
-        options = {"columns": columns, "filter": filter, "sample_weight": sample_weight}
+        options = {
+            "columns": columns,
+            "drop": drop or None,
+            "filter": filter,
+            "sample_weight": sample_weight,
+        }
         given = [name for name, value in options.items() if value is not None]
         if len(files) > 1 or given:
             got = f"{len(files)} files" if len(files) > 1 else " and ".join(given)
@@ -102,7 +111,7 @@ def open_table(
         got = type(source).__name__
         raise InputTypeError(where, "a data set of files", got, "open its parts one by one")
     place = files[0] if files else where
-    named = _chosen(place, source.schema, target, columns, sample_weight)
+    named = _chosen(place, source.schema, target, columns, drop, sample_weight)
     return ArrowTable(_Source(source, place, filter), named, window_rows)
 
 
@@ -166,14 +175,20 @@ class _Named(NamedTuple):
 
 
 def _chosen(
-    place: str, schema: Any, target: Any, columns: Sequence[str] | None, weights: str | None
+    place: str,
+    schema: Any,
+    target: Any,
+    columns: Sequence[str] | None,
+    drop: Sequence[str],
+    weights: str | None,
 ) -> _Named:
     """Check the names and types of columns."""
     targets = () if target is None else (target,) if isinstance(target, str) else tuple(target)
     known, others = list(schema.names), {*targets, weights}
     columns = [columns] if isinstance(columns, str) else columns
-    features = [name for name in known if name not in others] if columns is None else [*columns]
-    for name in (*targets, *features, *([weights] if weights is not None else [])):
+    features = [name for name in columns or known if name not in drop]
+    features = [name for name in features if columns is not None or name not in others]
+    for name in (*targets, *drop, *features, *([weights] if weights is not None else [])):
         check_known(Path(place), "a column", name, known)
     both = [name for name in features if name in others]
     if both or len(set(features)) < len(features) or not features:

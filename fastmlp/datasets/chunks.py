@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FileError, InputError, InputTypeError, counted
+from .blocks import BLOCK_ROWS, Block, Part
 from .reading import check_known, reading
-from .stored import BLOCK_ROWS, Block, Part, StoredTable, check_window_rows, window_rows_for
+from .stored import StoredTable, check_window_rows, window_rows_for
 
 _PARTS_PER_WINDOW = 16
 _CHUNK_BYTES = 1 << 20

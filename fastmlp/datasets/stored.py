@@ -6,108 +6,19 @@ of chunks each fill it in.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError, InputTypeError
+from .blocks import BLOCK_ROWS, Block, Part
+from .inputs import check_seed
 
 WINDOW_BYTES = 1 << 25  # of features in float32, where the user states no number of rows
-BLOCK_ROWS = 1 << 14
-_COPIED_ROWS = 1 << 11  # so few rows of a matrix stay in the cache while their columns are written
-
-
-class Part(NamedTuple):
-    """Rows that are read one after the other: a row group, a file, a slice of an array."""
-
-    place: str  # for errors
-    n_rows: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows of a part; what was not asked for is None.
-
-    Parameters
-    ----------
-    place : str
-        Where the part is, for errors.
-    first_row : int
-        The number of the first of these rows in it.
-    n_rows : int
-        How many.
-    X : ndarray of shape (n_rows, n_features), or a list of columns of shape (n_rows,), optional
-        Numbers.
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets), optional
-        Targets.
-    weights : ndarray of shape (n_rows,), optional
-        Weights of the rows.
-    names : tuple of str, optional
-        Of the columns of X.
-    """
-
-    place: str
-    first_row: int
-    n_rows: int
-    X: np.ndarray | list[np.ndarray] | None = None
-    y: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    names: tuple[str, ...] | None = None
-
-    def matrix(self) -> np.ndarray:
-        """Features (n_rows, n_features), in float32 if no column needs float64."""
-        assert self.X is not None
-        columns = [self.X] if isinstance(self.X, np.ndarray) else self.X
-        dtype = np.result_type(np.float32, *(column.dtype for column in columns))
-        n_features = self.X.shape[1] if isinstance(self.X, np.ndarray) else len(self.X)
-        out = np.empty((self.n_rows, n_features), dtype)
-        self.write(0, out)
-        return out
-
-    @property
-    def where(self) -> str:
-        """The place of these rows, for errors that count rows from the first of them."""
-        return f"{self.place}, rows from {self.first_row}"
-
-    def write(self, first: int, out: np.ndarray) -> None:
-        """Write features from row `first` on to an array, and refuse what it cannot hold.
-
-        Parameters
-        ----------
-        first : int
-        out : ndarray of shape (n, n_features), float32 or float64
-        """
-        assert self.X is not None
-        with np.errstate(over="ignore", under="ignore"):
-            if isinstance(self.X, np.ndarray):
-                out[...] = self.X[first : first + len(out)]
-            else:
-                for start in range(0, len(out), _COPIED_ROWS):
-                    rows = out[start : start + _COPIED_ROWS]
-                    for j, column in enumerate(self.X):
-                        rows[:, j] = column[first + start : first + start + len(rows)]
-            total = out.sum()  # nan or infinite if any term is
-        if not np.isfinite(total):
-            self._refuse_bad_numbers(first, out)
-
-    def _refuse_bad_numbers(self, first: int, out: np.ndarray) -> None:
-        bad = ~np.isfinite(out)
-        if not bad.any():  # only their sum was too large
-            return
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        number, named = out[row, column], f"column {column}"
-        if self.names is not None:
-            named = f"column {self.names[column]!r}"
-        got = "nan or a gap" if np.isnan(number) else "an infinity or a larger number"
-        raise InputError(
-            self.place,
-            f"finite numbers within {out.dtype.name} in {named}",
-            f"{got} in row {self.first_row + first + row}",
-            "fill it in, or leave the row out",
-        )
 
 
 class StoredTable(ABC):
@@ -135,6 +46,8 @@ class StoredTable(ABC):
         Whether there are targets, and weights of rows.
     n_targets : int or None
         Columns of y if it has two dimensions.
+    n_splits : int
+        How often the table was split, for other random numbers each time.
 
     Examples
     --------
@@ -143,7 +56,7 @@ class StoredTable(ABC):
     >>> import numpy as np
     >>> from fastmlp import Dense, Network
     >>> from fastmlp.datasets import StoredTable
-    >>> from fastmlp.datasets.stored import Block, Part
+    >>> from fastmlp.datasets.blocks import Block, Part
     >>> class Powers(StoredTable):
     ...     def blocks(self, part, features=True, targets=True):
     ...         X = np.linspace(part, part + 1, 100).reshape(-1, 1) ** [1, 2]
@@ -156,6 +69,7 @@ class StoredTable(ABC):
     """
 
     has_targets, has_weights = True, False
+    n_splits = 0
     n_targets: int | None = None
 
     def __init__(
@@ -234,7 +148,11 @@ class StoredTable(ABC):
             for block in self.blocks(part):
                 yield block.matrix(), block.y
 
-    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> StoredTable:
+    def map(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        targets: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> StoredTable:
         """This table with features that a function computes whenever rows are read.
 
         Parameters
@@ -242,6 +160,8 @@ class StoredTable(ABC):
         function : callable
             From features (n, n_features) of some rows to new ones (n, any number), each row by
             itself, for example ``scaler.transform``. It is called in the thread that reads.
+        targets : callable, optional
+            Likewise, from targets to new ones of the same shape.
 
         Returns
         -------
@@ -265,7 +185,49 @@ class StoredTable(ABC):
         >>> scaled = table.map(scaler.transform)
         >>> X, y = next(scaled.chunks())
         """
-        return MappedTable(self, function)
+        return MappedTable(self, function, targets)
+
+    def split(self, share: float, random_state: int = 0) -> tuple[StoredTable, StoredTable]:
+        """Two tables of the same files: one to train on, and one of rows that are held out.
+
+        Parameters
+        ----------
+        share : float
+            Of the rows that are held out, above 0 and below 1; each is drawn by itself.
+        random_state : int, default 0
+            Seed; the same one always holds out the same rows.
+
+        Returns
+        -------
+        rest : StoredTable
+            It reads the whole files, and uses its own rows.
+        held_out : StoredTable
+            Likewise.
+
+        Raises
+        ------
+        InputError
+            For a share out of range, and if one of the two would have no rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp.datasets import open_arrays
+        >>> rest, held_out = open_arrays(np.zeros((1000, 3)), np.zeros(1000)).split(0.1)
+        >>> rest.n_rows + held_out.n_rows
+        1000
+        """
+        check_seed("StoredTable.split", random_state)
+        is_number = isinstance(share, float | int | np.floating) and not isinstance(share, bool)
+        if not is_number or not 0 < share < 1:
+            got = str(share) if is_number else type(share).__name__
+            raise InputError("StoredTable.split", "share above 0 and below 1", got, "pass 0.1, say")
+        dealt = Dealt(float(share), int(random_state), self.n_splits)
+        tables = SplitTable(self, dealt, False), SplitTable(self, dealt, True)
+        if not all(table.n_rows for table in tables):
+            got = " and ".join(str(table.n_rows) for table in tables)
+            raise InputError("StoredTable.split", "rows in both parts", got, "change the share")
+        return tables
 
     def __array__(self, *arguments: object, **options: object) -> np.ndarray:
         """What needs all rows at once cannot be done with a table of any size."""
@@ -282,10 +244,16 @@ class MappedTable(StoredTable):
     ----------
     table : StoredTable
     function : callable
+    targets : callable or None
     """
 
-    def __init__(self, table: StoredTable, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._table, self._function = table, function
+    def __init__(
+        self,
+        table: StoredTable,
+        function: Callable[[np.ndarray], np.ndarray],
+        targets: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        self._table, self._function, self._targets = table, function, targets
         n_features = self._mapped(next(table.blocks(0, targets=False))).shape[1]
         super().__init__(table.parts, n_features, table.window_rows)
         self.has_targets, self.has_weights = table.has_targets, table.has_weights
@@ -304,11 +272,91 @@ class MappedTable(StoredTable):
     def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
         """As `StoredTable` says."""
         for block in self._table.blocks(part, features, targets):
-            yield replace(block, X=self._mapped(block), names=None) if features else block
+            if features:
+                block = replace(block, X=self._mapped(block), names=None)
+            if block.y is not None and self._targets is not None:
+                block = replace(block, y=self._targets(block.y))
+            yield block
 
     def identity(self) -> str:
         """As `StoredTable` says: that of the rows before."""
         return self._table.identity()
+
+
+class Dealt(NamedTuple):
+    """Which rows are held out."""
+
+    share: float
+    seed: int
+    depth: int  # how often the table has been split before
+
+    def held_out(self, part: int, first: int, n_rows: int) -> np.ndarray:
+        """Whether each of some rows of a part is held out (n_rows,).
+
+        Parameters
+        ----------
+        part, first, n_rows : int
+        """
+        numbers = range(first // BLOCK_ROWS, -(-(first + n_rows) // BLOCK_ROWS))
+        drawn = [
+            np.random.default_rng([self.seed, self.depth, part, number]).random(
+                BLOCK_ROWS, np.float32
+            )
+            for number in numbers
+        ]
+        start = first - numbers.start * BLOCK_ROWS
+        return np.concatenate(drawn)[start : start + n_rows] < self.share
+
+
+class SplitTable(StoredTable):
+    """Some rows of a stored table; `StoredTable.split` makes it.
+
+    Parameters
+    ----------
+    table : StoredTable
+    dealt : Dealt
+    is_held_out : bool
+        Whether to use the rows that are held out.
+    """
+
+    def __init__(self, table: StoredTable, dealt: Dealt, is_held_out: bool) -> None:
+        self._table, self._dealt, self._is_held_out = table, dealt, is_held_out
+        parts = [
+            part._replace(n_rows=self._count(number, part.n_rows))
+            for number, part in enumerate(table.parts)
+        ]
+        super().__init__(parts, table.n_features, table.window_rows, table.feature_names)
+        self.n_splits = table.n_splits + 1
+        self.has_targets, self.has_weights = table.has_targets, table.has_weights
+        self.n_targets = table.n_targets
+
+    def _count(self, part: int, n_rows: int) -> int:
+        starts = range(0, n_rows, BLOCK_ROWS)
+        return sum(
+            int(self._wanted(part, start, min(BLOCK_ROWS, n_rows - start)).sum())
+            for start in starts
+        )
+
+    def _wanted(self, part: int, first: int, n_rows: int) -> np.ndarray:
+        return self._dealt.held_out(part, first, n_rows) == self._is_held_out
+
+    def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
+        """As `StoredTable` says."""
+        row = 0  # among those of the table, which may itself be one of two
+        for block in self._table.blocks(part, features, targets):
+            wanted = self._wanted(part, row, block.n_rows)
+            row += block.n_rows
+            if wanted.any():
+                yield block.chosen(wanted)
+
+    def in_order(self, names: tuple[str, ...]) -> StoredTable:
+        """As `StoredTable` says."""
+        return SplitTable(self._table.in_order(names), self._dealt, self._is_held_out)
+
+    def identity(self) -> str:
+        """As `StoredTable` says."""
+        told = repr((self._table.identity(), self._dealt, self._is_held_out))
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def window_rows_for(n_features: int) -> int:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..datasets.stored import Block, StoredTable
+from ..datasets.blocks import Block
+from ..datasets.stored import StoredTable
 from ..errors import FileError, counted
 from ..kernels.compiler.memory import aligned_zeros
 from ..kernels.rules import random

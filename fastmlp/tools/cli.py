@@ -131,6 +131,15 @@ def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
     )
 
 
+def _add_stream(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--stream",
+        action="store_true",
+        help="read the table a window at a time, for tables of numbers that are larger than "
+        "memory: Parquet, Arrow, CSV or npz, a folder or a pattern; not for recipes",
+    )
+
+
 def _default(value: object) -> str:
     return "" if value is None else f" (default {value})"
 
@@ -145,6 +154,7 @@ def _add_train(commands: Any) -> None:
         "nothing is written and the exit code is 130.",
     )
     _add_data(train, "digits")
+    _add_stream(train)
     train.add_argument(
         "--drop",
         action="append",
@@ -343,6 +353,7 @@ def _add_predict(commands: Any) -> None:
     predict = commands.add_parser("predict", help="predict with a saved network, as CSV")
     predict.add_argument("model", metavar="MODEL", help="file that train --save wrote")
     _add_data(predict, None)
+    _add_stream(predict)
     predict.add_argument("--probabilities", action="store_true", help="also one column per class")
     predict.add_argument(
         "--output", metavar="FILE.csv", help="write there; - is standard output (default)"

@@ -23,12 +23,14 @@ from ..nn import LAYERS, Dense
 from ..nn.losses import LOSSES
 from ..optim.optimizers import OPTIMIZERS, Optimizer
 from ..tracing import story
-from . import command_options, gradient_check, networks, processes, reports
+from . import command_options, gradient_check, networks, processes, reports, streams
 from .standardize import Moments
 
 
 def train(options: argparse.Namespace) -> int:
     """Train by a recipe for tables, or a network of layers that the options name."""
+    if options.stream:
+        return streams.train(options)
     is_table = command_options.uses_recipe(options)
     processes.check_kind(is_table)
     return int((_tables() if is_table else networks).train(options))
@@ -41,6 +43,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Write predictions as CSV; if the model has column names, only those columns are read."""
+    if options.stream:
+        return streams.predict(options)
     return int(_kind_of(options.model).predict(options))
 
 

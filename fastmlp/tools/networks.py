@@ -51,7 +51,7 @@ def train(options: argparse.Namespace) -> int:
     dtype, wide = _number_type(options, data, loss)
     network = network_of(options, loss, data.y, dtype)
     optimizer = command_options.optimizer_for(options)
-    best = _stopping(options.early_stopping)
+    best = stopping_for(options.early_stopping)
     prepared, finish, is_scaled = _standardized(network, split, data)
     reports.show_parts(data.name, parts, data.y, data.X.shape[1], show)
     notes += data.notes
@@ -76,7 +76,7 @@ def train(options: argparse.Namespace) -> int:
         n_threads=options.threads,
         sample_weight=weights,
         validation_data=(prepared.X_val, prepared.y_val, held_out_weights),
-        callbacks=_callbacks(options, best),
+        callbacks=callbacks_of(options, best),
         progress=not options.quiet,
         comm=ranks,
     )
@@ -90,14 +90,14 @@ def train(options: argparse.Namespace) -> int:
     network.feature_names = data.feature_names
     network.trained_on = heldout.description(data, parts, options, test, wide)
     figures = _test_figures(network, split.X_test, split.y_test)
-    result = _Result(network, history, figures, seconds, compiled, is_scaled, best)
-    _print_report(result, show)
-    _write_outputs(options, result, split, show)
+    result = Result(network, history, figures, seconds, compiled, is_scaled, best)
+    print_report(result, show)
+    write_outputs(options, result, split, show)
     return 0
 
 
 @dataclasses.dataclass(frozen=True)
-class _Result:
+class Result:
     """The result of a training."""
 
     network: Network
@@ -109,14 +109,15 @@ class _Result:
     best: EarlyStopping | None
 
 
-def _callbacks(options: argparse.Namespace, best: EarlyStopping | None) -> list[Any]:
+def callbacks_of(options: argparse.Namespace, best: EarlyStopping | None) -> list[Any]:
+    """Early stopping and checkpoints, as far as they are wanted."""
     found: list[Any] = [] if best is None else [best]
     if options.checkpoint:
         found.append(Checkpoint(options.checkpoint, resume=options.resume))
     return found
 
 
-def _stopping(patience: int | None) -> EarlyStopping | None:
+def stopping_for(patience: int | None) -> EarlyStopping | None:
     """Early stopping by the validation loss, which every network has."""
     if patience is None:
         return None
@@ -202,7 +203,7 @@ def _test_figures(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, f
     return {**figures, "test_r2": score, "test_loss": loss}
 
 
-def _print_report(result: _Result, show: Show) -> None:
+def print_report(result: Result, show: Show) -> None:
     network, history, best = result.network, result.history, result.best
     sizes = [network.n_features]
     sizes += [layer.b.size for _, layer in network.leaves() if isinstance(layer, Dense)]
@@ -230,7 +231,7 @@ def _print_report(result: _Result, show: Show) -> None:
     reports.show_rows([*rows, *reports.figure_rows(result.figures)], show)
 
 
-def _history(result: _Result) -> dict[str, Any]:
+def _history(result: Result) -> dict[str, Any]:
     """The history as JSON; losses of a standardised target have a different name."""
     content = result.history.to_dict()
     if not result.is_scaled:
@@ -242,10 +243,10 @@ def _history(result: _Result) -> dict[str, Any]:
     return {f"scaled_{key}" if key in scaled else key: value for key, value in content.items()}
 
 
-def _write_outputs(
+def write_outputs(
     options: argparse.Namespace,
-    result: _Result,
-    split: datasets.Split,
+    result: Result,
+    split: datasets.Split | None,
     show: Show,
 ) -> None:
     if options.checkpoint:
@@ -254,7 +255,7 @@ def _write_outputs(
     if options.save:
         result.network.save(options.save)
         reports.show_rows([("saved", options.save)], show)
-    if options.plot:
+    if options.plot and split is not None:
         from .. import plotting
 
         plotting.training_report(
@@ -301,16 +302,28 @@ def data_for(network: Network, options: argparse.Namespace) -> datasets.Dataset:
 def predict(options: argparse.Namespace) -> int:
     """Write predictions as CSV; if the network has column names, only those columns are read."""
     reports.check_output(options.output)
-    network = Network.load(options.model)
+    network = loaded(options)
     options = command_options.as_trained(options, network)
-    if options.probabilities and network.loss.task == "regression":
-        raise InputError("--probabilities", "a network for classes", "one for numbers", "omit it")
     if options.data in datasets.DATASETS:
         X = datasets.load(options.data, data_home=options.data_home).X
     else:
         drop = command_options.split_names(options, options.target or [])
         written = command_options.table_options(options)
         X, _ = load_features(options.data, drop, columns=network.feature_names, **written)
+    write_predictions(options, network, X)
+    return 0
+
+
+def loaded(options: argparse.Namespace) -> Network:
+    """The network of a file, if it can give what is wanted of it."""
+    network = Network.load(options.model)
+    if options.probabilities and network.loss.task == "regression":
+        raise InputError("--probabilities", "a network for classes", "one for numbers", "omit it")
+    return network
+
+
+def write_predictions(options: argparse.Namespace, network: Network, X: Any) -> None:
+    """Predict rows in memory or stored, and write what is wanted."""
     is_numbers = network.loss.task == "regression"
     proba = None
     if options.probabilities:
@@ -319,4 +332,3 @@ def predict(options: argparse.Namespace) -> int:
         labels = list(range(n_shares) if classes is None else classes[-n_shares:])
         proba = shares, labels
     reports.write_predictions(options.output, network.predict(X), is_numbers, proba)
-    return 0

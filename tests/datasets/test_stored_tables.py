@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import gzip
 import re
@@ -181,6 +182,57 @@ def test_chunks_may_be_a_list(tmp_path: Path) -> None:
     assert (y == X[:, 0]).all()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_split_deals_all_rows_and_always_in_the_same_way(share: float, tmp_path: Path) -> None:
+    rows = 40_000
+    table = pa.table({"x": np.arange(rows), "z": np.ones(rows), "y": np.arange(rows) * 2})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=17_000)
+    opened = open_table(tmp_path / "a.parquet", "y")
+    tables = opened.split(share, random_state=3)
+    (rest, y_rest, _), (held_out, y_held, _) = map(read_all, tables)
+    assert len(held_out) == pytest.approx(share * rows, rel=0.05)
+    together = np.concatenate([rest[:, 0], held_out[:, 0]])
+    assert sorted(together) == list(range(rows))
+    assert y_rest is not None
+    assert y_held is not None
+    assert (y_held == 2 * held_out[:, 0]).all()
+    again = opened.in_order(("z", "x")).split(share, random_state=3)
+    assert (read_all(again[1])[0][:, 1] == held_out[:, 0]).all()
+    assert opened.split(share, random_state=4)[1].n_rows != tables[1].n_rows
+    names = {one.identity() for one in (opened, *tables, *opened.split(share, random_state=4))}
+    assert len(names) == 5
+
+
+def test_a_part_can_be_split_again() -> None:
+    numbers = np.arange(50_000.0)
+    opened = open_arrays(numbers.reshape(-1, 1), numbers)
+    rest, _ = opened.split(0.5)
+    inner = [read_all(table)[0][:, 0] for table in rest.split(0.5)]
+    assert sorted(np.concatenate(inner)) == read_all(rest)[0][:, 0].tolist()
+    assert len(inner[0]) == pytest.approx(12_500, rel=0.1)
+
+
+def test_targets_may_be_computed_too() -> None:
+    table = open_arrays(X, X[:, 0]).map(lambda rows: rows, lambda y: 2 * y)
+    assert (read_all(table)[1] == 2 * X[:, 0]).all()
+
+
+def test_errors_of_a_split_name_the_row_in_the_file() -> None:
+    bad = X.copy()
+    bad[100] = np.nan
+    for table in open_arrays(bad, window_rows=2000).split(0.5):
+        with contextlib.suppress(InputError):
+            read_all(table)
+            continue
+        with pytest.raises(
+            InputError, match=r"X from row 0: expected .* got nan or a gap in row 100;"
+        ):
+            read_all(table)
+        break
+    else:
+        pytest.fail("no error")
+
+
 # Errors ---------------------------------------------------------------------------------------
 
 
@@ -322,6 +374,19 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: MLPRegressor().fit(open_arrays(X), X[:, 0]),
         "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
         "with Network.fit, or load the rows with load_table",
+    ),
+    "a share": (
+        lambda folder: open_arrays(X).split(1.0),
+        "StoredTable.split: expected share above 0 and below 1, got 1.0; pass 0.1, say",
+    ),
+    "a share of no rows": (
+        lambda folder: open_arrays(X).split(1e-9),
+        "StoredTable.split: expected rows in both parts, got 120 and 0; change the share",
+    ),
+    "a seed": (
+        lambda folder: open_arrays(X).split(0.1, random_state=-1),
+        "StoredTable.split: expected random_state as None or a whole number from 0 to 4294967295, "
+        "got -1; pass for example random_state=0",
     ),
     "no chunks": (
         lambda folder: open_chunks([]),

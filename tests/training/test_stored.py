@@ -29,7 +29,7 @@ from fastmlp import (
     ReLU,
 )
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
-from fastmlp.datasets.stored import Block, Part
+from fastmlp.datasets.blocks import Block, Part
 from fastmlp.errors import FileError, InputError
 from fastmlp.inputs.windows import Windows
 from fastmlp.optim import schedules
@@ -359,6 +359,12 @@ def test_rows_in_memory_may_be_judged_by_a_stored_table() -> None:
     expected = fit(nets[1], X, LABEL, validation_data=(X[:50], LABEL[:50], WEIGHT[:50]))
     assert same(*nets)
     assert found.validation_score == pytest.approx(expected.validation_score)
+
+
+def test_a_part_may_be_held_out() -> None:
+    rest, held_out = table().split(0.2)
+    history = fit(network(), rest, validation_data=held_out)
+    assert len(history.validation_score) == 3
 
 
 def test_features_may_be_computed_when_they_are_read() -> None:
