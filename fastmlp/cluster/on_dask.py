@@ -10,7 +10,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import InputError
 from .workers import Lost, Shared, Workers, call
@@ -45,7 +45,12 @@ class OnDask(Workers):
 
     def _scattered(self, value: Any, broadcast: bool) -> Any:
         # Not by its hash: two fits would share the key, and one could release it under the other.
-        [place] = self._client.scatter([value], broadcast=broadcast, hash=False)
+        try:
+            [place] = self._client.scatter(
+                [value], broadcast=broadcast, hash=False, timeout=WITHOUT_WORKERS
+            )
+        except TimeoutError:
+            self._refuse_to_wait()
         return place
 
     def _pickled(self, value: Any) -> bytes:
@@ -73,10 +78,13 @@ class OnDask(Workers):
             if self._client.nthreads():
                 deadline = time.monotonic() + WITHOUT_WORKERS
             elif time.monotonic() > deadline:
-                raise InputError(
-                    self.where, "workers in the Dask cluster",
-                    f"none for {WITHOUT_WORKERS:.0f} seconds", "start some, and call again",
-                )  # fmt: skip
+                self._refuse_to_wait()
+
+    def _refuse_to_wait(self) -> NoReturn:
+        raise InputError(
+            self.where, "workers in the Dask cluster", f"none for {WITHOUT_WORKERS:.0f} seconds",
+            "start some, and call again",
+        )  # fmt: skip
 
     @property
     def _cancelled(self) -> type[Exception]:

@@ -6,6 +6,7 @@ where all of its workers read them.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Collection
 from typing import Any
 
@@ -30,7 +31,7 @@ class OnRay(Workers):
         self._ray, self._resources = ray, {"num_cpus": 1, **(resources or {})}
         if not ray.is_initialized():
             ray.init()
-        self._call = ray.remote(**self._resources)(call)
+        self._call = ray.remote(**self._resources)(_call)
 
     @property
     def n_at_once(self) -> int:
@@ -56,10 +57,18 @@ class OnRay(Workers):
     def _result(self, ended: Any) -> Any:
         lost = self._ray.exceptions
         try:
-            return self._ray.get(ended)
+            return pickle.loads(self._ray.get(ended))
         except (lost.WorkerCrashedError, lost.ObjectLostError, lost.NodeDiedError) as error:
             raise Lost from error
 
     def _cancel(self, begun: Collection[Any]) -> None:
         for one in begun:
             self._ray.cancel(one)
+
+
+def _call(job: bytes, shared: Any) -> bytes:
+    """Do a job; its result goes back as bytes, since arrays in Ray's memory are read-only."""
+    from ray import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(call(job, shared))
+    return packed

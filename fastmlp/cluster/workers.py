@@ -11,7 +11,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import InputError
 
@@ -127,7 +127,7 @@ class Workers(ABC):
         finally:
             self._cancel(begun)
 
-    def refuse_more(self, error: BaseException) -> None:
+    def refuse_more(self, error: BaseException) -> NoReturn:
         """Give up a job whose worker was lost each time."""
         raise InputError(
             self.where, "workers that last until a job is done", f"{MOST_TRIES} that were lost",

@@ -10,43 +10,19 @@ import contextlib
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from ..cluster.workers import Workers
 from ..engine.threads import n_cores
 from ..errors import FileError, InputError
-from ..inputs.samples import adopt
 from ..inputs.shared import SharedTable
-from ..inputs.targets import TargetCoder
-from ..model.body import Body
 from .alike import in_lanes
 from .finished import Finished
-from .history import History
 from .one_fit import OneFit
 from .side_by_side import FINAL, Bar, SideBySide
+from .travel import Trained, put_back, trained
 
 _CHUNKS = 4  # for each worker, so that one that is slow or lost holds up little
-
-
-class Trained(NamedTuple):
-    """What a worker sends back of a network.
-
-    Attributes
-    ----------
-    coder : TargetCoder or None
-        None if its rows could not be read.
-    learned : ndarray
-    layers : list of dict
-        What each layer knows beside its parameters; user-defined ones may count something.
-    history : History
-    """
-
-    coder: TargetCoder | None
-    learned: np.ndarray
-    layers: list[dict[str, Any]]
-    history: History
 
 
 class Elsewhere:
@@ -117,43 +93,11 @@ class Elsewhere:
 
     def _take(self, one: OneFit, back: Trained) -> None:
         """Put what was trained into the caller's network."""
-        put_back(one.network, one.plan, back)
+        put_back(one.network, back)
         one.history = back.history
         self._bar.add(one)
         if self._finished is not None and one.history.stopped in FINAL:
             self._finished.add(one.number, one.identity, one.network.learned, one.history)
-
-
-def put_back(network: Body, plan: Any, back: Trained) -> None:
-    """Give a network what a copy of it has learned on a worker.
-
-    Parameters
-    ----------
-    network : Body
-    plan : Plan
-    back : Trained
-    """
-    if back.coder is None:
-        return
-    adopt(network, plan, back.coder)
-    network.learned[...] = back.learned
-    for (_, layer), known in zip(network.leaves(), back.layers, strict=True):
-        vars(layer).update(known)
-
-
-def trained(network: Body, history: History) -> Trained:
-    """What goes back of a network.
-
-    Parameters
-    ----------
-    network : Body
-    history : History
-
-    Returns
-    -------
-    Trained
-    """
-    return Trained(network.coder, network.learned, network.known_by_layers(), history)
 
 
 def _chunks(fits: Sequence[OneFit], n_chunks: int) -> Iterator[list[OneFit]]:

@@ -18,7 +18,8 @@ from ...network import Network
 from ...training.early_stopping import EarlyStopping
 from ...training.history import History
 from ...training.many import fit_many
-from ..side_by_side import delayed, in_threads
+from ...training.travel import Trained, put_back, trained
+from ..side_by_side import side_by_side
 
 _USED = 0.9  # of a time limit, since a measured epoch is not quite like the others
 _LEAST_EPOCHS, _MEASURED = 8, 4
@@ -128,8 +129,16 @@ def train(ones: list[One], data: Data, options: Options) -> list[History]:
         return _in_one_call(ones, data, options)
     if len(ones) == 1:
         return [_alone(ones[0], data, options)]
-    calls = [delayed(_alone)(one, data, options) for one in ones]
-    return list(in_threads(options.n_threads)(calls))
+    jobs = [(one, options) for one in ones]
+    found = [*side_by_side(options.where, options.n_threads, _copied, data, jobs)]
+    for one, back in zip(ones, found, strict=True):
+        put_back(one.network, back)
+    return [back.history for back in found]
+
+
+def _copied(data: Data, one: One, options: Options) -> Trained:
+    """Train a network, or a copy of it in another process."""
+    return trained(one.network, _alone(one, data, options))
 
 
 def _in_one_call(ones: list[One], data: Data, options: Options) -> list[History]:
