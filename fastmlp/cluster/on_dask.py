@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..errors import InputError
@@ -58,12 +58,12 @@ class OnDask(Workers):
 
         return cloudpickle.dumps(value)
 
-    def _begin(self, job: bytes, shared: Shared) -> Any:
+    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
         if shared.place.cancelled():
             shared.place = self._scattered(shared.value, broadcast=True)
         packed = job if len(job) <= _IN_THE_GRAPH else self._scattered(job, broadcast=False)
         key = f"fastmlp-{uuid.uuid4().hex}"
-        return self._client.submit(call, packed, shared.place, key=key, pure=False)
+        return self._client.submit(call, packed, shared.place, *needs, key=key, pure=False)
 
     def _ended(self, begun: Collection[Any]) -> Collection[Any]:
         from distributed import wait

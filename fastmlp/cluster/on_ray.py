@@ -7,7 +7,7 @@ where all of its workers read them.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from .workers import Lost, Shared, Workers, call
@@ -47,8 +47,8 @@ class OnRay(Workers):
         packed: bytes = self._ray.cloudpickle.dumps(value)
         return packed
 
-    def _begin(self, job: bytes, shared: Shared) -> Any:
-        return self._call.remote(job, shared.place)
+    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
+        return self._call.remote(job, shared.place, *needs)
 
     def _ended(self, begun: Collection[Any]) -> Collection[Any]:
         ended: list[Any] = self._ray.wait(list(begun), num_returns=1)[0]
@@ -66,9 +66,9 @@ class OnRay(Workers):
             self._ray.cancel(one)
 
 
-def _call(job: bytes, shared: Any) -> bytes:
+def _call(job: bytes, shared: Any, *needs: Any) -> bytes:
     """Do a job; its result goes back as bytes, since arrays in Ray's memory are read-only."""
     from ray import cloudpickle
 
-    packed: bytes = cloudpickle.dumps(call(job, shared))
+    packed: bytes = cloudpickle.dumps(call(job, shared, *needs))
     return packed

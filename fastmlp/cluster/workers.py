@@ -10,7 +10,7 @@ import contextlib
 import pickle
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..errors import InputError
@@ -62,7 +62,7 @@ class Workers(ABC):
         """A value as bytes, by a pickler that takes functions and classes of scripts along."""
 
     @abstractmethod
-    def _begin(self, job: bytes, shared: Shared) -> Any:
+    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
         """Begin a job; returns what stands for its result."""
 
     @abstractmethod
@@ -87,8 +87,9 @@ class Workers(ABC):
         shared: Shared,
         jobs: Iterable[tuple[Any, ...]],
         most: int | None = None,
+        needs: Sequence[Any] = (),
     ) -> Iterator[tuple[int, Any]]:
-        """Call ``function(shared.value, *job)`` for each job.
+        """Call ``function(shared.value, *job)`` for each job, with what it needs in between.
 
         Close the iterator to end jobs that are not done.
 
@@ -99,6 +100,9 @@ class Workers(ABC):
         jobs : iterable of tuple
         most : int, optional
             How many at once; by default as many as there are workers for.
+
+        needs : sequence of object, optional
+            For each job what stands for a result that workers have, as an argument before `job`.
 
         Yields
         ------
@@ -112,7 +116,8 @@ class Workers(ABC):
                 while waiting or begun:
                     while waiting and (most is None or len(begun) < most):
                         number, packed = waiting.popleft()
-                        begun[self._begin(packed, shared)] = number, packed
+                        more = needs[number : number + 1]
+                        begun[self._begin(packed, shared, more)] = number, packed
                     for ended in self._ended(begun):
                         number, packed = begun.pop(ended)
                         try:
@@ -146,7 +151,7 @@ class Workers(ABC):
             ) from error  # fmt: skip
 
 
-def call(job: bytes, shared: Any) -> Any:
+def call(job: bytes, shared: Any, *needs: Any) -> Any:
     """Do a job; workers run this."""
     function, arguments = pickle.loads(job)
-    return function(shared, *arguments)
+    return function(shared, *needs, *arguments)
