@@ -10,7 +10,7 @@ import contextlib
 import pickle
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, NoReturn
 
 from ..errors import InputError
@@ -88,7 +88,7 @@ class Workers(ABC):
         jobs: Iterable[tuple[Any, ...]],
         most: int | None = None,
         needs: Sequence[Any] = (),
-    ) -> Iterator[tuple[int, Any]]:
+    ) -> Generator[tuple[int, Any], None, None]:
         """Call ``function(shared.value, *job)`` for each job, with what it needs in between.
 
         Close the iterator to end jobs that are not done.

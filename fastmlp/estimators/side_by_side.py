@@ -66,7 +66,7 @@ def side_by_side(
     workers = active_workers(where)
     if workers is not None:
         return _elsewhere(workers, n_jobs, function, shared, jobs)
-    return in_threads(n_jobs, return_as="generator" if in_turn else "list")(  # type: ignore[no-any-return]
+    return in_threads(n_jobs, return_as="generator" if in_turn else "list")(
         delayed(function)(shared, *job) for job in jobs
     )
 

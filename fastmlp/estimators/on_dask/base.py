@@ -5,6 +5,7 @@ They hold an estimator for tables in memory, whose parameters are theirs.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -25,12 +26,13 @@ class DaskMLP:
 
     _KIND: ClassVar[Any]
     _HAS_CLASSES: ClassVar[bool]
+    _local: Any = None
 
     def __init__(
         self, *, n_lanes: int = 8, epochs_per_round: int = 1, client: Any = None, **parameters: Any
     ) -> None:
         self.n_lanes, self.epochs_per_round, self.client = n_lanes, epochs_per_round, client
-        self._unfitted, self._local = self._KIND(**parameters), None
+        self._unfitted = self._KIND(**parameters)
 
     def __repr__(self) -> str:
         return f"Dask{self._unfitted!r}"
@@ -117,6 +119,7 @@ class DaskMLP:
         if self._HAS_CLASSES:
             classes = np.unique(np.concatenate([one.classes for one in chosen]))
         model = self._KIND(**self._unfitted.get_params(deep=False))
+        adapt(model, sum(n_rows), len(places))
         self._prepare(model, chosen, classes)
         plan = rounds.Plan(self.epochs_per_round, _seed(model.random_state), classes)
         fitted = rounds.train(workers, model, lanes, plan)
@@ -190,7 +193,7 @@ class DaskMLP:
         """
         import dask
 
-        found, true, weights = dask.compute(self.predict(X), y, sample_weight)  # type: ignore[attr-defined]
+        found, true, weights = dask.compute(self.predict(X), y, sample_weight)
         weights = None if weights is None else np.asarray(weights)
         return self._metric(np.asarray(true), np.asarray(found), weights)
 
@@ -200,6 +203,20 @@ class DaskMLP:
 
 # What the plain estimators can and lanes cannot; only its default is taken.
 _OF_ONE_PLACE = ("solver", "early_stopping", "n_members", "warm_start", "callbacks", "scoring")
+
+
+def adapt(model: Any, n_rows: int, n_lanes: int) -> None:
+    """Let lanes together train as the plain estimator would.
+
+    Each has its share of a batch, so that an epoch has as many steps. Solvers that divide a step by
+    the size of earlier gradients make smaller ones then, by the root of the number of lanes,
+    because gradients of fewer rows vary more (Malladi et al., "On the SDEs and scaling rules for
+    adaptive gradient algorithms", 2022).
+    """
+    size = min(200, n_rows) if isinstance(model.batch_size, str) else model.batch_size
+    model.batch_size = max(1, round(size / n_lanes))
+    if model.solver != "sgd":
+        model.learning_rate_init *= math.sqrt(n_lanes)
 
 
 def _seed(random_state: Any) -> int:

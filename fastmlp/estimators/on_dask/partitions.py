@@ -177,5 +177,6 @@ def joined(dtype: np.dtype, parts: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
         X = pd.concat(tables)
     else:
         X = np.concatenate(tables)
-    rest = [np.concatenate([np.asarray(one) for one in kind]) for kind in list(zip(*parts))[1:]]
+    _, *others = zip(*parts, strict=True)
+    rest = [np.concatenate([np.asarray(one) for one in kind]) for kind in others]
     return X, *rest
