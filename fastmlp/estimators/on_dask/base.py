@@ -78,7 +78,7 @@ class DaskMLP:
 
         Parameters
         ----------
-        X : Dask array, frame or bag of shape (n, n_features), or list of delayed parts
+        X : Dask array, frame or bag of shape (n, n_features), or list of delayed parts or futures
             Partitions may be empty.
         y : the same of shape (n,) or (n, n_outputs)
             In as many partitions.
@@ -96,13 +96,14 @@ class DaskMLP:
             For parameters that need all rows at one place, for partitions that do not fit together,
             and if there are no workers, or none that lasts.
         """
-        from distributed import get_client
-
         where = f"{type(self).__name__}.fit"
         self._refuse(where)
+        delayed = partitions_of(where, X, y, sample_weight)
+        from distributed import get_client
+
         client = self.client if self.client is not None else get_client()
         workers = OnDask(where, client)
-        parts = [client.compute(list(part)) for part in partitions_of(where, X, y, sample_weight)]
+        parts = [client.compute(list(part)) for part in delayed]
         asked = [client.submit(look, self._HAS_CLASSES, *part, pure=False) for part in parts]
         facts = client.gather(asked)
         filled = check(where, facts)

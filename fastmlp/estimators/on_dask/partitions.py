@@ -47,7 +47,7 @@ def partitions_of(where: str, X: Any, y: Any, sample_weight: Any) -> list[tuple[
     where : str
         For errors.
     X, y, sample_weight
-        Dask arrays, frames or bags, or lists of delayed objects; weights may be None.
+        Dask arrays, frames or bags, or lists of delayed objects or futures; weights may be None.
 
     Returns
     -------
@@ -80,12 +80,14 @@ def _parts(where: str, name: str, value: Any, chunks: Any) -> list[Any]:
             value = value.rechunk({0: chunks[0]})
     if hasattr(value, "to_delayed"):
         return list(np.ravel(np.asarray(value.to_delayed(), dtype=object)))
-    from dask.delayed import Delayed
+    if isinstance(value, list | tuple):
+        from dask.delayed import Delayed
+        from distributed import Future
 
-    if isinstance(value, list | tuple) and all(isinstance(part, Delayed) for part in value):
-        return list(value)
+        if all(isinstance(part, Delayed | Future) for part in value):
+            return list(value)
     raise InputTypeError(
-        where, f"{name} as a Dask array, frame or bag, or a list of delayed parts",
+        where, f"{name} as a Dask array, frame or bag, or a list of delayed parts or futures",
         type(value).__name__, "use MLPClassifier or MLPRegressor for tables in memory",
     )  # fmt: skip
 
