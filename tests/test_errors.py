@@ -14,6 +14,7 @@ import copy
 import dataclasses
 import functools
 import json
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,10 +87,13 @@ from fastmlp import (
     to_onnx,
     to_torch,
 )
+from fastmlp.cluster.on_dask import OnDask
+from fastmlp.dask import DaskMLPClassifier
 from fastmlp.datasets import Dataset, open_arrays, open_chunks
 from fastmlp.distributed.ranks import Ranks
 from fastmlp.engine.engine import Engine
 from fastmlp.errors import FileError, InputError, InputTypeError, require
+from fastmlp.estimators.on_dask.partitions import check, look, partitions_of
 from fastmlp.estimators.quantiles import levels_of
 from fastmlp.estimators.tabular.metrics import metric_of
 from fastmlp.inputs.shared import SharedTable
@@ -111,6 +115,7 @@ from fastmlp.tools import cli, command_options, commands
 from fastmlp.tools.standardize import Moments, absorb_inputs, absorb_outputs
 from fastmlp.training.stepper import Stepper as Halves
 
+from .cluster.here import Here
 from .support import sealed
 
 PACKAGE = Path(fastmlp.__file__).parent
@@ -3943,6 +3948,116 @@ def fit_saved(s: Setting, **options: Any) -> Any:
     return s.new.fit(s.X, s.y, callbacks=[Checkpoint(s.folder / "run", **options)])
 
 
+def cluster_rows() -> Iterator[Row]:
+    """What is said of workers, and of what they are given."""
+
+    def run(workers: Here, job: Any) -> list[Any]:
+        return list(workers.run(print, workers.share(None), [(job,)]))
+
+    yield Row(
+        "workers that are lost again and again",
+        InputError,
+        "here: expected workers that last until a job is done, got 4 that were lost; "
+        "see in their logs what ended them; most often they need more memory",
+        lambda s: run(Here(losses=9), 1),
+    )
+    yield Row(
+        "what cannot be sent to workers",
+        InputError,
+        "here: expected what can be pickled, for workers in other processes, got TypeError: "
+        "cannot pickle '_thread.lock' object; leave joblib.parallel_config to train in this "
+        "process",
+        lambda s: run(Here(), threading.Lock()),
+    )
+
+    def late(*values: Any, **options: Any) -> None:
+        raise TimeoutError
+
+    yield Row(
+        "a Dask cluster without workers",
+        InputError,
+        "fit_many: expected workers in the Dask cluster, got none for 60 seconds; "
+        "start some, and call again",
+        lambda s: OnDask("fit_many", SimpleNamespace(scatter=late)).share(1),
+    )
+
+
+class Chunked:
+    """An array in chunks of rows, as Dask's look."""
+
+    ndim = 1
+    numblocks = (1,)
+
+    def __init__(self, *sizes: int) -> None:
+        self.chunks = (sizes,)
+
+    def rechunk(self, chunks: Any) -> Any:
+        return self
+
+    def to_delayed(self) -> list[Any]:
+        return list(self.chunks[0])
+
+
+def dask_rows() -> Iterator[Row]:
+    """What the estimators for Dask refuse."""
+    where = "DaskMLPClassifier.fit"
+
+    def parts(X: Any, y: Any) -> Callable[[Setting], Any]:
+        return lambda s: partitions_of(where, X, y, None)
+
+    def facts(*parts: tuple[Any, Any]) -> Callable[[Setting], Any]:
+        return lambda s: check(where, [look(True, *part) for part in parts])
+
+    X, y = np.ones((3, 2)), np.ones(3)
+    yield Row(
+        "a table in memory for Dask",
+        InputTypeError,
+        f"{where}: expected X as a Dask array, frame or bag, or a list of delayed parts or "
+        "futures, got ndarray; use MLPClassifier or MLPRegressor for tables in memory",
+        lambda s: DaskMLPClassifier().fit(s.X, s.y),
+    )
+    yield Row(
+        "other rows in y for Dask",
+        InputError,
+        f"{where}: expected one row of y for each, got 4 for 5 rows of X; drop the others",
+        parts(Chunked(2, 3), Chunked(4)),
+    )
+    yield Row(
+        "other partitions of y",
+        InputError,
+        f"{where}: expected X, y and sample_weight in as many partitions, at least one, "
+        "got 2, 1; give them the same chunks or divisions",
+        parts(Chunked(2, np.nan), Chunked(4)),  # type: ignore[arg-type]
+    )
+    yield Row(
+        "other rows in a partition of y",
+        InputError,
+        f"{where}, partition 1: expected 3 rows in X, y and weights, got 2 in y and 2 weights; "
+        "give them the same chunks or divisions",
+        facts((X, y), (X, y[:2])),
+    )
+    yield Row(
+        "only empty partitions",
+        InputError,
+        f"{where}: expected a partition with rows, got only empty ones; pass some rows",
+        facts((X[:0], y[:0])),
+    )
+    yield Row(
+        "other columns in a partition",
+        InputError,
+        f"{where}: expected as many columns in each partition, got 1 to 2; select the same ones",
+        facts((X, y), (X[:, :1], y)),
+    )
+    for name, value in (("solver", "lbfgs"), ("early_stopping", True)):
+        yield Row(
+            f"{name} for Dask",
+            InputError,
+            f"{where}: expected parameters for rows on many machines, got {name}={value!r}; "
+            "leave it out, or fit the plain estimator on a sample",
+            lambda s, given={name: value}: DaskMLPClassifier(**given).fit(s.X, s.y),
+        )
+
+
 ROWS = [
     *classifier_rows(),
     *averaging_rows(),
@@ -3975,6 +4090,8 @@ ROWS = [
     *search_rows(),
     *tabular_rows(),
     *stored_rows(),
+    *cluster_rows(),
+    *dask_rows(),
 ]
 
 

@@ -188,7 +188,7 @@ class Engine(Job):
 
         held: owns the memory that they read and write, which must live as long as the engine.
         """
-        self.is_reusable = False
+        self.is_reusable = self._is_linked = False  # a spare engine is linked, but not to these
         self._links += [(self.held_out, field, kernel) for field, kernel in kernels.items()]
         self._answering, self._held = answering, held
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError, counted
 from ..network import Network
 from .pausing import Pause, Wish, pause_at, pause_of
-from .side_by_side import delayed, in_threads
+from .side_by_side import side_by_side
 
 ROWS = ("all", "bootstrap", "folds")
 # What an ensemble says about its members, which are alike in it.
@@ -129,12 +129,13 @@ class EnsembleMixin:
             pauses = outer.members
         for pause in pauses:
             pause.until, pause.wish = (outer or pause).until, wish
-        calls = [
-            delayed(_trained)(member, train, number, pause)
+        jobs = [
+            (member, number, pause)
             for number, (member, pause) in enumerate(zip(members, pauses, strict=True))
         ]
+        where, n_threads = f"{type(self).__name__}.fit", self.n_threads  # type: ignore[attr-defined]
         try:
-            found = in_threads(self.n_threads)(calls)  # type: ignore[attr-defined]
+            found = list(side_by_side(where, n_threads, _trained, train, jobs))
         except BaseException:  # Ctrl-C, which only the main thread sees
             wish.to_end = True
             raise
@@ -162,7 +163,7 @@ class EnsembleMixin:
 
 
 def _trained(
-    member: Any, train: Callable[[Any, int], Any], number: int, pause: Pause
+    train: Callable[[Any, int], Any], member: Any, number: int, pause: Pause
 ) -> tuple[Any, Pause]:
     """Train a member until it pauses."""
     pause_at(member, pause)

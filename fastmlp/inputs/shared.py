@@ -67,6 +67,10 @@ class SharedTable:
         self._kept = dict[tuple[Hashable, ...], Any]()
         self._all = np.arange(self.n_rows, dtype=np.int32)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of a copy, which keeps what it reads to itself."""
+        return self.__dict__ | {"_kept": {}, "_weights": dict(self._weights)}
+
     @property
     def has_weights(self) -> bool:
         """Whether rows have weights."""

@@ -34,6 +34,7 @@ from .attributes import Checked, Fixed, Numbers, Views
 from .groups import Group, remember
 
 _MOST_ROWS_TO_START = 2_000  # initial weights estimate deviations from so many rows
+_VIEWS = ("parameters", "gradients", "buffers")
 _MOST_BYTES = 2**47  # the address space of processors
 
 
@@ -241,6 +242,16 @@ class Body:
         state["_layers"] = tuple(_unbound(layer) for layer in self.layers)
         return state
 
+    def known_by_layers(self) -> list[dict[str, Any]]:
+        """What each of the leaves knows beside views and the last batch, to go to another copy.
+
+        Returns
+        -------
+        list of dict of str to object
+        """
+        found = (vars(_unbound(layer)) for _, layer in self.leaves())
+        return [{key: one[key] for key in one if key not in _VIEWS} for one in found]
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         learned = state["_learned"] if "_learned" in state else state["_params"]  # older pickles
@@ -404,7 +415,7 @@ def _unbound(layer: Layer) -> Layer:
     twin = layer.with_layers(_unbound) if isinstance(layer, Container) else copy.copy(layer)
     built_in = type(layer) in LAYERS  # in other layers, caches cannot be told from state
     for key in list(twin.__dict__):
-        if key in ("parameters", "gradients", "buffers") or (built_in and key.startswith("_")):
+        if key in _VIEWS or (built_in and key.startswith("_")):
             del twin.__dict__[key]
     if isinstance(layer, Dense):
         twin.parameters = {}

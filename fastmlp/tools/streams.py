@@ -44,11 +44,11 @@ def train(options: argparse.Namespace) -> int:
     rows = f"{parts.train.n_rows} training, {parts.held_out.n_rows} validation and "
     show(f"{options.data}: {rows}{parts.test.n_rows} test rows")
     started, compiled = time.perf_counter(), compile_seconds()
+    callbacks = networks.callbacks_of(options, best)
     history = network.fit(
         survey.scaled(parts.train), optimizer=optimizer, epochs=options.epochs,
         batch_size=options.batch_size, n_threads=options.threads,
-        validation_data=survey.scaled(parts.held_out), callbacks=networks.callbacks_of(options, best),
-        progress=not options.quiet, comm=processes.started(),
+        validation_data=survey.scaled(parts.held_out), callbacks=callbacks, progress=not options.quiet, comm=processes.started(),
     )  # fmt: skip
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled

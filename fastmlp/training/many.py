@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cluster.active import active_workers
 from ..engine.threads import MOST_THREADS, n_cores
 from ..errors import InputError, InputTypeError, counted
 from ..inputs import checks
@@ -20,6 +21,7 @@ from ..inputs.shared import SharedTable
 from ..model.body import Body
 from ..optim.optimizers import optimizer_of
 from .early_stopping import EarlyStopping
+from .elsewhere import Elsewhere
 from .finished import Finished
 from .history import History
 from .one_fit import OneFit
@@ -132,9 +134,8 @@ def fit_many(
     >>> best = max(range(3), key=lambda i: histories[i].validation_score[-1])
     """
     where = "fit_many"
-    if n_threads is None:
-        n_threads = n_cores()
-    checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
+    if n_threads is not None:
+        checks.whole_number(where, "n_threads", n_threads, 1, MOST_THREADS)
     networks = _checked_networks(where, networks)
     each = _Each(where, len(networks))
     tables = _tables(where, X, y, sample_weight, len(networks))
@@ -150,7 +151,11 @@ def fit_many(
         )
     ]  # fmt: skip
     finished = None if checkpoint is None else Finished(where, checkpoint)
-    SideBySide(fits, n_threads, progress, finished).run()
+    workers = active_workers(where)
+    if workers is None:
+        SideBySide(fits, n_threads or n_cores(), progress, finished).run()
+    else:
+        Elsewhere(workers, fits, n_threads, progress, finished).run()
     _warn_of_failures(where, fits)
     return [one.history for one in fits]
 

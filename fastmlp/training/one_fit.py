@@ -5,6 +5,7 @@ It reads its rows of the shared table, and has all its steps ready for one compi
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -101,6 +102,11 @@ class OneFit:
             return
         self.n_params = sum(group.size for group in self.plan.groups)
         self.work = self.epochs * training_work(self.n_params, self.n_rows)
+
+    def without_table(self) -> OneFit:
+        """A copy to be sent to a worker, which has the table already."""
+        nothing: Any = None
+        return dataclasses.replace(self, table=nothing)
 
     @property
     def is_done(self) -> bool:

@@ -18,7 +18,7 @@ from .finished import Finished
 from .interrupts import CtrlC
 from .one_fit import OneFit
 
-_FINAL = ("finished", "early_stopping")
+FINAL = ("finished", "early_stopping")  # what the history of a network says that is done
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02  # seconds between looks at what has ended
 
 
@@ -46,7 +46,7 @@ class SideBySide:
         self._threads, self._ctrl_c = FitThreads(max(1, min(n_threads, len(self._fits)))), CtrlC()
         self._running, self._alone = list[OneFit | Alike](), list[OneFit]()
         self._shortest = _LONGEST_PAUSE
-        self._bar = _Bar(planned, progress)
+        self._bar = Bar(planned, progress)
 
     def run(self) -> None:
         """Train all networks, unless Ctrl-C ends it earlier."""
@@ -76,7 +76,7 @@ class SideBySide:
     def _note(self, one: OneFit) -> None:
         """Count a network that has ended, and keep it if it may not be trained again."""
         self._bar.add(one)
-        if self._finished is not None and one.history.stopped in _FINAL:
+        if self._finished is not None and one.history.stopped in FINAL:
             self._finished.add(one.number, one.identity, one.network.learned, one.history)
 
     def _run_compiled(self) -> None:
@@ -141,7 +141,7 @@ class SideBySide:
                 self._note(one)
 
 
-class _Bar:
+class Bar:
     """A progress bar over the work of all networks, if wanted, which also counts networks."""
 
     def __init__(self, fits: Sequence[OneFit], wanted: bool) -> None:
@@ -154,7 +154,7 @@ class _Bar:
             self._bar = tqdm(total=work, bar_format=layout, dynamic_ncols=True)
             self._bar.set_postfix_str(f"0 of {counted(self._n, 'network')}")
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         return self
 
     def __exit__(self, *error: object) -> None:

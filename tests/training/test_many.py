@@ -422,3 +422,18 @@ def test_more_samples_of_rows_than_a_table_keeps(
         other = make(i)
         other.fit(X[rows[i]], y[rows[i]], epochs=2)
         assert networks[i].learned.tobytes() == other.learned.tobytes()
+
+
+def test_judged_and_unjudged_fits_of_one_structure(X: np.ndarray, y: np.ndarray) -> None:
+    """A judged fit may take over the engine of one that was not judged."""
+    held_out = [None, np.arange(40)]
+    networks = [network(0), network(0)]
+    histories = fit_many(
+        networks, X, y, epochs=3, validation_rows=held_out, drop_last=True, n_threads=1
+    )
+    other = network(0)
+    expected = other.fit(
+        X, y, epochs=3, validation_data=(X[:40], y[:40]), drop_last=True, n_threads=1
+    )
+    assert without_seconds(histories[1]) == without_seconds(expected)
+    assert networks[1].learned.tobytes() == other.learned.tobytes()

@@ -20,7 +20,7 @@ from ...errors import InputTypeError
 from ..base import BaseMLP
 from ..parameters import STOCHASTIC_SOLVERS, hidden_sizes
 from ..pausing import Pause, Wish, pause_at
-from ..side_by_side import delayed, in_threads
+from ..side_by_side import in_threads, side_by_side
 from .transformed import Transformed
 
 
@@ -120,11 +120,10 @@ class Trials:
     """
 
     def __init__(self, data: Data, n_jobs: int | None, bar: Any = None) -> None:
-        self._shared, self._bar, self._wish = data, bar, Wish()
-        self._parallel = in_threads(n_jobs, return_as="list" if bar is None else "generator")
+        self._data, self._bar, self._wish, self._n_jobs = data, bar, Wish(), n_jobs
         n_shared = len(data.estimator.steps) - 1 if isinstance(data.estimator, Pipeline) else 0
-        at_once = joblib.effective_n_jobs(self._parallel.n_jobs)
-        self._transformed = Transformed(max(1, (at_once + 1) * n_shared))
+        at_once = joblib.effective_n_jobs(in_threads(n_jobs).n_jobs)
+        self._shared = data, Transformed(max(1, (at_once + 1) * n_shared))
 
     def run(self, candidates: Sequence[Candidate], until: int | None = None) -> list[Any]:
         """Train all candidates on all folds, from where each has paused.
@@ -140,12 +139,14 @@ class Trials:
         list of dict
             The results of the first candidate on each fold, then those of the second and so on.
         """
-        n_splits = len(self._shared.splits)
+        n_splits = len(self._data.splits)
         found: list[Any] = [None] * (len(candidates) * n_splits)
         order = [*self._in_order(candidates)]
         jobs = (self._job(candidates[number], fold, until) for number, fold in order)
+        in_turn = self._bar is not None
         try:
-            for (number, fold), (result, pause) in zip(order, self._parallel(jobs), strict=True):
+            ended = side_by_side("SearchCV.fit", self._n_jobs, _trial, self._shared, jobs, in_turn)
+            for (number, fold), (result, pause) in zip(order, ended, strict=True):
                 found[number * n_splits + fold] = result
                 candidates[number].pauses[fold] = pause
                 if self._bar is not None:
@@ -158,21 +159,22 @@ class Trials:
     def _in_order(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, int]]:
         """Numbers of candidates and folds: fold by fold, so that they share transformed data."""
         largest_first = sorted(range(len(candidates)), key=lambda number: -candidates[number].work)
-        for fold in range(len(self._shared.splits)):
+        for fold in range(len(self._data.splits)):
             for number in largest_first:
                 yield number, fold
 
-    def _job(self, one: Candidate, fold: int, until: int | None) -> Any:
+    def _job(self, one: Candidate, fold: int, until: int | None) -> tuple[Any, ...]:
         pause = one.pauses[fold]
         pause.until = one.max_iter if until is None else min(until, one.max_iter)
         pause.wish = self._wish
-        return delayed(_trial)(self._shared, one.params, fold, pause, self._transformed)
+        return one.params, fold, pause
 
 
 def _trial(
-    data: Data, params: dict[str, Any], fold: int, pause: Pause, transformed: Transformed
+    shared: tuple[Data, Transformed], params: dict[str, Any], fold: int, pause: Pause
 ) -> tuple[dict[str, Any], Pause]:
     """The scores of a candidate on a fold, and where it has paused."""
+    data, transformed = shared
     train, test = data.splits[fold]
     model = _prepared(_with_parameters(data.estimator, params), pause, transformed)
     result = _fit_and_score(

@@ -19,7 +19,8 @@ from ...training.early_stopping import EarlyStopping
 from ...training.history import History
 from ...training.interrupts import CtrlC
 from ...training.many import fit_many
-from ..side_by_side import delayed, in_threads
+from ...training.travel import Trained, put_back, trained
+from ..side_by_side import side_by_side
 
 _USED = 0.9  # of a time limit, since a measured epoch is not quite like the others
 _LEAST_EPOCHS, _MEASURED = 8, 4
@@ -131,18 +132,21 @@ def train(ones: list[One], data: Data, options: Options) -> list[History]:
         return _in_one_call(ones, data, options)
     with CtrlC() as ctrl_c:  # of all, since threads other than the main one never see it
         ctrl_c.is_computing = True
-        calls = [delayed(_unless_pressed)(ctrl_c, one, data, options) for one in ones]
-        return list(in_threads(options.n_threads)(calls))
+        jobs = [(one, options, ctrl_c) for one in ones]
+        found = [*side_by_side(options.where, options.n_threads, _copied, data, jobs)]
+    for one, back in zip(ones, found, strict=True):
+        put_back(one.network, back)
+    return [back.history for back in found]
 
 
-def _unless_pressed(ctrl_c: CtrlC, one: One, data: Data, options: Options) -> History:
-    """Train a network until its epoch in which Ctrl-C is pressed."""
+def _copied(data: Data, one: One, options: Options, ctrl_c: CtrlC) -> Trained:
+    """Train a network, or a copy of it in another process, until Ctrl-C is pressed."""
     if ctrl_c.pressed:
-        return History(stopped="interrupted")
+        return trained(one.network, History(stopped="interrupted"))
     history = _alone(one, data, options, lambda _, history: ctrl_c.pressed)
     if history.stopped == "callback":
         history.stopped = "interrupted"
-    return history
+    return trained(one.network, history)
 
 
 def _in_one_call(ones: list[One], data: Data, options: Options) -> list[History]:

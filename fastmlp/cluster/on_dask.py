@@ -1,0 +1,122 @@
+"""Workers of a Dask cluster.
+
+Dask itself moves jobs of a lost worker to others; only what went with all copies of shared data is
+begun anew here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NoReturn
+
+from ..errors import InputError
+from .workers import Lost, Shared, Workers, call
+
+_IN_THE_GRAPH = 2**20  # bytes of a job that go through the scheduler; others go straight to workers
+_LOOK_AGAIN = 2.0  # seconds between looks at whether there are any workers
+WITHOUT_WORKERS = 60.0  # seconds for which there may be none
+
+
+class OnDask(Workers):
+    """Workers of a Dask cluster.
+
+    Parameters
+    ----------
+    where : str
+        For errors.
+    client : distributed.Client
+    """
+
+    def __init__(self, where: str, client: Any) -> None:
+        super().__init__(where)
+        self._client = client
+
+    @property
+    def n_at_once(self) -> int:
+        """Threads of all workers."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    def share(self, value: Any) -> Shared:
+        """Send a value to each worker."""
+        return Shared(value, self._scattered(value, broadcast=True))
+
+    def _scattered(self, value: Any, broadcast: bool) -> Any:
+        # Not by its hash: two fits would share the key, and one could release it under the other.
+        try:
+            [place] = self._client.scatter(
+                [value], broadcast=broadcast, hash=False, timeout=WITHOUT_WORKERS
+            )
+        except TimeoutError:
+            self._refuse_to_wait()
+        return place
+
+    def _pickled(self, value: Any) -> bytes:
+        import cloudpickle
+
+        return cloudpickle.dumps(value)
+
+    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
+        if shared.place.cancelled():
+            shared.place = self._scattered(shared.value, broadcast=True)
+        packed = job if len(job) <= _IN_THE_GRAPH else self._scattered(job, broadcast=False)
+        key = f"fastmlp-{uuid.uuid4().hex}"
+        return self._client.submit(call, packed, shared.place, *needs, key=key, pure=False)
+
+    def _ended(self, begun: Collection[Any]) -> Collection[Any]:
+        from distributed import wait
+
+        deadline = time.monotonic() + WITHOUT_WORKERS
+        while True:
+            with contextlib.suppress(TimeoutError, self._cancelled):
+                wait(list(begun), timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED")
+            ended = [future for future in begun if future.done()]
+            if ended:
+                return ended
+            if self._client.nthreads():
+                deadline = time.monotonic() + WITHOUT_WORKERS
+            elif time.monotonic() > deadline:
+                self._refuse_to_wait()
+
+    def _refuse_to_wait(self) -> NoReturn:
+        raise InputError(
+            self.where, "workers in the Dask cluster", f"none for {WITHOUT_WORKERS:.0f} seconds",
+            "start some, and call again",
+        )  # fmt: skip
+
+    @property
+    def _cancelled(self) -> type[Exception]:
+        from distributed import CancelledError
+
+        return CancelledError
+
+    def _result(self, ended: Any) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            return ended.result()
+        except self._cancelled as error:
+            raise Lost from error
+        except KilledWorker as error:  # after several tries of Dask's own
+            self.refuse_more(error)
+
+    def _cancel(self, begun: Collection[Any]) -> None:
+        self._client.cancel(list(begun))
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """A job of this worker that waits for others makes room for them."""
+        from distributed import get_worker, rejoin, secede
+
+        try:
+            get_worker()
+        except ValueError:  # not in a job
+            yield
+            return
+        secede()
+        try:
+            yield
+        finally:
+            rejoin()

@@ -1,0 +1,1 @@
+"""Tests of `fastmlp.cluster` and of what trains on it."""
