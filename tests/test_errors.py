@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -205,6 +206,12 @@ class Setting:
 
     def table(self, text: str) -> str:
         return str(self.written("table.csv", text.encode()))
+
+
+def recipe_of_two(s: Setting) -> None:
+    s.processes()
+    with mock.patch.dict(os.environ, PMI_SIZE="2"):
+        s.command("train", "--target", "a", "--data", s.table("a,b\n" + "1,2\n" * 40))
 
 
 def alone_in(context: Any) -> None:
@@ -3899,6 +3906,10 @@ def stored_rows() -> Iterator[Row]:
         ("processes that are none", InputTypeError,
          "Ranks: expected a communicator of mpi4py, got int; pass MPI.COMM_WORLD",
          lambda s: Ranks(3) if s.processes() else None),
+        ("a recipe in several processes", InputError,
+         "fastmlp train: expected a network of layers in several processes, got a recipe for "
+         "tables; add --recipe none",
+         recipe_of_two),
         ("more processes than blocks", InputError,
          "Ranks: expected at least 9 blocks, one for each process, got 8; pass a larger number of "
          "blocks, or start fewer processes",
