@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from ...cluster.on_dask import OnDask
 from ...errors import InputError
@@ -161,8 +161,7 @@ class DaskMLP:
         NotFittedError
             Before the first fit.
         """
-        if self._local is None:
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first")
+        check_is_fitted(self._unfitted if self._local is None else self._local)
         return self._local
 
     def predict(self, X: Any) -> Any:
