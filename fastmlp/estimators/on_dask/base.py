@@ -52,6 +52,7 @@ class DaskMLP:
         Returns
         -------
         dict of str to object
+            Those of the plain estimator, `n_lanes` and `epochs_per_round`.
         """
         return self._unfitted.get_params(deep) | {name: getattr(self, name) for name in _OWN}
 
@@ -61,6 +62,7 @@ class DaskMLP:
         Parameters
         ----------
         **parameters : dict of str to object
+            New values by name.
 
         Returns
         -------
@@ -155,6 +157,7 @@ class DaskMLP:
         Returns
         -------
         MLPClassifier or MLPRegressor
+            With the parameters and the network of this one.
 
         Raises
         ------
@@ -170,6 +173,7 @@ class DaskMLP:
         Parameters
         ----------
         X : Dask array or frame of shape (n, n_features), or table in memory
+            One row for each sample.
 
         Returns
         -------
@@ -184,12 +188,16 @@ class DaskMLP:
         Parameters
         ----------
         X : Dask array or frame of shape (n, n_features), or table in memory
+            One row for each sample.
         y : the same of shape (n,) or (n, n_outputs)
+            True labels or numbers.
         sample_weight : the same of shape (n,), optional
+            Weights of the samples; by default equal ones.
 
         Returns
         -------
         float
+            At most 1.
         """
         import dask
 
