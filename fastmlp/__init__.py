@@ -50,13 +50,14 @@ _MODULES = {
 }  # fmt: skip
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 _SUBMODULES = {
-    "datasets": "datasets", "initializers": "nn.initializers", "plotting": "plotting",
-    "reference": "reference", "schedules": "optim.schedules",
+    "dask": "dask", "datasets": "datasets", "initializers": "nn.initializers",
+    "plotting": "plotting", "reference": "reference", "schedules": "optim.schedules",
 }  # fmt: skip
 
 __all__ = [*_ORIGIN, *_SUBMODULES, "__version__"]
 
 if TYPE_CHECKING:
+    from . import dask as dask
     from . import datasets as datasets
     from . import plotting as plotting
     from . import reference as reference

@@ -14,13 +14,14 @@ import copy
 import dataclasses
 import functools
 import json
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from unittest import mock
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest

@@ -16,6 +16,7 @@ from ..errors import InputError
 from .workers import Lost, Shared, Workers, call
 
 _IN_THE_GRAPH = 2**20  # bytes of a job that go through the scheduler; others go straight to workers
+_SHORT_PAUSE = 0.2  # seconds
 _LOOK_AGAIN = 2.0  # seconds between looks at whether there are any workers
 WITHOUT_WORKERS = 60.0  # seconds for which there may be none
 
@@ -45,13 +46,20 @@ class OnDask(Workers):
 
     def _scattered(self, value: Any, broadcast: bool) -> Any:
         # Not by its hash: two fits would share the key, and one could release it under the other.
-        try:
-            [place] = self._client.scatter(
-                [value], broadcast=broadcast, hash=False, timeout=WITHOUT_WORKERS
-            )
-        except TimeoutError:
-            self._refuse_to_wait()
-        return place
+        deadline = time.monotonic() + WITHOUT_WORKERS
+        while True:
+            try:
+                [place] = self._client.scatter(
+                    [value], broadcast=broadcast, hash=False, timeout=WITHOUT_WORKERS
+                )
+            except TimeoutError:
+                self._refuse_to_wait()
+            except OSError:  # a worker was lost on the way
+                if time.monotonic() > deadline:
+                    self._refuse_to_wait()
+                time.sleep(_SHORT_PAUSE)
+            else:
+                return place
 
     def _pickled(self, value: Any) -> bytes:
         import cloudpickle

@@ -248,6 +248,7 @@ class Body:
         Returns
         -------
         list of dict of str to object
+            Attributes by name.
         """
         found = (vars(_unbound(layer)) for _, layer in self.leaves())
         return [{key: one[key] for key in one if key not in _VIEWS} for one in found]

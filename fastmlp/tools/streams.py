@@ -48,7 +48,8 @@ def train(options: argparse.Namespace) -> int:
     history = network.fit(
         survey.scaled(parts.train), optimizer=optimizer, epochs=options.epochs,
         batch_size=options.batch_size, n_threads=options.threads,
-        validation_data=survey.scaled(parts.held_out), callbacks=callbacks, progress=not options.quiet, comm=processes.started(),
+        validation_data=survey.scaled(parts.held_out), callbacks=callbacks,
+        progress=not options.quiet, comm=processes.started(),
     )  # fmt: skip
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled

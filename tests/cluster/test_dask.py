@@ -34,6 +34,8 @@ from fastmlp.datasets import load_mnist
 
 pytest.importorskip("distributed")
 
+import itertools
+
 import dask
 import dask.array as da
 import dask.dataframe as dd
@@ -77,7 +79,7 @@ def kill_a_worker(client: Client, after: float) -> threading.Timer:
 
 
 def parts(values: Any) -> list[Any]:
-    return [dask.delayed(values[a:b]) for a, b in zip(CUTS, CUTS[1:], strict=False)]
+    return [dask.delayed(values[a:b]) for a, b in itertools.pairwise(CUTS)]
 
 
 def networks(n: int) -> list[Network]:
@@ -201,7 +203,7 @@ def test_parameters_are_those_of_the_plain_estimator() -> None:
     twin = clone(model).set_params(epochs_per_round=2, alpha=0.5)
     assert twin.get_params() == model.get_params() | {"epochs_per_round": 2, "alpha": 0.5}
     assert "max_iter=7" in repr(model)
-    with pytest.raises(NotFittedError, match="DaskMLPClassifier"):
+    with pytest.raises(NotFittedError, match="MLPClassifier"):
         model.predict(X)
 
 
@@ -218,7 +220,7 @@ def test_mnist_in_eight_partitions_of_which_one_is_empty(client: Client, mnist_h
     cuts = [0, 9_000, 9_000, 17_000, 26_000, 34_000, 43_000, 51_000, 60_000]
 
     def cut(values: Any) -> list[Any]:
-        return client.scatter([values[a:b] for a, b in zip(cuts, cuts[1:], strict=False)])
+        return client.scatter([values[a:b] for a, b in itertools.pairwise(cuts)])
 
     options: dict[str, Any] = {
         "hidden_layer_sizes": (32,), "max_iter": 8, "batch_size": 100, "random_state": 0,

@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from ...cluster.on_dask import OnDask
 from ...errors import InputError
@@ -52,6 +52,7 @@ class DaskMLP:
         Returns
         -------
         dict of str to object
+            Those of the plain estimator, `n_lanes` and `epochs_per_round`.
         """
         return self._unfitted.get_params(deep) | {name: getattr(self, name) for name in _OWN}
 
@@ -61,6 +62,7 @@ class DaskMLP:
         Parameters
         ----------
         **parameters : dict of str to object
+            New values by name.
 
         Returns
         -------
@@ -155,14 +157,14 @@ class DaskMLP:
         Returns
         -------
         MLPClassifier or MLPRegressor
+            With the parameters and the network of this one.
 
         Raises
         ------
         NotFittedError
             Before the first fit.
         """
-        if self._local is None:
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first")
+        check_is_fitted(self._unfitted if self._local is None else self._local)
         return self._local
 
     def predict(self, X: Any) -> Any:
@@ -171,6 +173,7 @@ class DaskMLP:
         Parameters
         ----------
         X : Dask array or frame of shape (n, n_features), or table in memory
+            One row for each sample.
 
         Returns
         -------
@@ -185,12 +188,16 @@ class DaskMLP:
         Parameters
         ----------
         X : Dask array or frame of shape (n, n_features), or table in memory
+            One row for each sample.
         y : the same of shape (n,) or (n, n_outputs)
+            True labels or numbers.
         sample_weight : the same of shape (n,), optional
+            Weights of the samples; by default equal ones.
 
         Returns
         -------
         float
+            At most 1.
         """
         import dask
 

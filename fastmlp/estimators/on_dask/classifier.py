@@ -79,6 +79,7 @@ class DaskMLPClassifier(DaskMLP):
         Parameters
         ----------
         X : Dask array or frame of shape (n, n_features), or table in memory
+            One row for each sample.
 
         Returns
         -------
