@@ -47,7 +47,8 @@ def train(options: argparse.Namespace) -> int:
     history = network.fit(
         survey.scaled(parts.train), optimizer=optimizer, epochs=options.epochs,
         batch_size=options.batch_size, n_threads=options.threads,
-        validation_data=survey.scaled(parts.held_out), callbacks=networks.callbacks_of(options, best),
+        validation_data=survey.scaled(parts.held_out),
+        callbacks=networks.callbacks_of(options, best),
         progress=not options.quiet, comm=processes.started(),
     )  # fmt: skip
     compiled = compile_seconds() - compiled
