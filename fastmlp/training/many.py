@@ -117,9 +117,9 @@ def fit_many(
     Networks with user-defined parts that have no kernel, and fits of more than a million steps, are
     left to `Network.fit`, one after another at the end.
 
-    Within ``joblib.parallel_config(backend="dask")`` or ``"ray"``, the workers of that cluster train
-    chunks of the networks, each with `n_threads` or as many as the worker has. Results are the same
-    bits. After Ctrl-C, networks that have not come back are as they were.
+    Within ``joblib.parallel_config(backend="dask")`` or ``"ray"``, the workers of that cluster
+    train chunks of the networks, each with `n_threads` or as many as the worker has. Results are
+    the same bits. After Ctrl-C, networks that have not come back are as they were.
 
     Examples
     --------
