@@ -209,10 +209,15 @@ class Setting:
         return str(self.written("table.csv", text.encode()))
 
 
-def recipe_of_two(s: Setting) -> None:
-    s.processes()
-    with mock.patch.dict(os.environ, PMI_SIZE="2"):
-        s.command("train", "--target", "a", "--data", s.table("a,b\n" + "1,2\n" * 40))
+def by_two(*options: str) -> Callable[[Setting], Any]:
+    """Train by a command that one of two processes runs."""
+
+    def train(s: Setting) -> None:
+        s.processes()
+        with mock.patch.dict(os.environ, PMI_SIZE="2"):
+            s.command("train", *options, "--data", s.table("a,b\n" + "1,2\n" * 40))
+
+    return train
 
 
 def alone_in(context: Any) -> None:
@@ -3910,7 +3915,11 @@ def stored_rows() -> Iterator[Row]:
         ("a recipe in several processes", InputError,
          "fastmlp train: expected a network of layers in several processes, got a recipe for "
          "tables; add --recipe none",
-         recipe_of_two),
+         by_two("--target", "a")),
+        ("a table on disk in several processes", InputError,
+         "--stream: expected rows in memory for several processes, got a table on disk; leave it "
+         "out",
+         by_two("--target", "a", "--stream")),
         ("more processes than blocks", InputError,
          "Ranks: expected at least 9 blocks, one for each process, got 8; pass a larger number of "
          "blocks, or start fewer processes",

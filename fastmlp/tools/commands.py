@@ -29,10 +29,10 @@ from .standardize import Moments
 
 def train(options: argparse.Namespace) -> int:
     """Train by a recipe for tables, or a network of layers that the options name."""
+    is_table = not options.stream and command_options.uses_recipe(options)
+    processes.check_kind(is_table, options.stream)
     if options.stream:
         return streams.train(options)
-    is_table = command_options.uses_recipe(options)
-    processes.check_kind(is_table)
     return int((_tables() if is_table else networks).train(options))
 
 

@@ -29,9 +29,16 @@ def started() -> Ranks | None:
     return Ranks(require("mpi4py.MPI", "mpiexec").COMM_WORLD)
 
 
-def check_kind(is_recipe: bool) -> None:
-    """Refuse recipes for tables in several processes."""
-    if is_recipe and started() is not None:
+def check_kind(is_recipe: bool, is_stored: bool) -> None:
+    """Refuse recipes for tables, and tables on disk, in several processes."""
+    if started() is None:
+        return
+    if is_stored:
+        raise InputError(
+            "--stream", "rows in memory for several processes", "a table on disk",
+            "leave it out",
+        )  # fmt: skip
+    if is_recipe:
         raise InputError(
             "fastmlp train", "a network of layers in several processes", "a recipe for tables",
             "add --recipe none",

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..kernels.compiler.cache import compile_seconds
 from ..network import Network
 from ..nn.losses import Loss
-from . import command_options, networks, processes, reports
+from . import command_options, networks, reports
 from .standardize import Moments, absorb_inputs, absorb_outputs, number_type
 
 _MOST_LABELS = 10_000
@@ -49,7 +49,7 @@ def train(options: argparse.Namespace) -> int:
         survey.scaled(parts.train), optimizer=optimizer, epochs=options.epochs,
         batch_size=options.batch_size, n_threads=options.threads,
         validation_data=survey.scaled(parts.held_out), callbacks=callbacks,
-        progress=not options.quiet, comm=processes.started(),
+        progress=not options.quiet,
     )  # fmt: skip
     compiled = compile_seconds() - compiled
     seconds = time.perf_counter() - started - compiled
