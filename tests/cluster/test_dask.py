@@ -63,7 +63,7 @@ CUTS = [0, 90, 90, 200, 260, 350, 430, 500, N]  # of eight partitions, of which 
 def client() -> Iterator[Client]:
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
         ) as cluster,
         Client(cluster) as client,
     ):
