@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from fastmlp import Checkpoint, Network
 from fastmlp.io import serialization
-from fastmlp.training.history import History
+from fastmlp.training.checkpoint import FitState
 
 from .stress import TRIALS, files, fuzz, guarded, inputs, kills
 
@@ -37,10 +35,9 @@ def test_kills_find_a_checkpoint_that_forgets_the_optimizer(
 ) -> None:
     after_epoch = Checkpoint.after_epoch
 
-    def forgetful(
-        self: Checkpoint, network: Network, history: History, state: np.ndarray, *rest: Any
-    ) -> None:
-        after_epoch(self, network, history, np.zeros_like(state), *rest)
+    def forgetful(self: Checkpoint, network: Network, state: FitState, is_last: bool) -> None:
+        forgotten = state._replace(optimizer=np.zeros_like(state.optimizer))
+        after_epoch(self, network, forgotten, is_last)
 
     monkeypatch.setattr(Checkpoint, "after_epoch", forgetful)
     assert kills.run(6, 0).failures

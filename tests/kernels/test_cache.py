@@ -23,7 +23,6 @@ from fastmlp import Dense, Network
 from fastmlp.engine import compiling, engine
 from fastmlp.kernels.compiler import cache, jit
 from fastmlp.training import run as training
-from fastmlp.training.history import History
 
 pytestmark = pytest.mark.slow  # each test starts processes
 
@@ -179,15 +178,15 @@ def test_the_bar_says_that_it_waits(
 ) -> None:
     waited = [0.0]
     monkeypatch.setattr(training, "compile_seconds", lambda: waited[0])
-    bar = training._progress_bar(60, True, 0, True)
+    bar = training.bar_of(60, 0, "epoch", True)
     assert "compiling, once on this machine:   0%" in capsys.readouterr().err
     started, waited[0] = bar.start_t, 73.0
-    training._show(bar, History(loss=[0.5]))
+    bar.update()
     assert bar.start_t == started + 73  # so what is left is told by the epochs alone
     assert "compiling" not in str(bar)
     bar.close()
     capsys.readouterr()
-    training._progress_bar(60, True, 0, False).close()
+    training.bar_of(60, 0, "epoch", False).close()
     assert "compiling" not in capsys.readouterr().err
 
 

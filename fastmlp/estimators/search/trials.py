@@ -120,7 +120,7 @@ class Trials:
     """
 
     def __init__(self, data: Data, n_jobs: int | None, bar: Any = None) -> None:
-        self._data, self._bar, self._wish, self._n_jobs = data, bar, Wish(), n_jobs
+        self._given, self._bar, self._wish, self._n_jobs = data, bar, Wish(), n_jobs
         n_shared = len(data.estimator.steps) - 1 if isinstance(data.estimator, Pipeline) else 0
         at_once = joblib.effective_n_jobs(in_threads(n_jobs).n_jobs)
         self._shared = data, Transformed(max(1, (at_once + 1) * n_shared))
@@ -139,7 +139,7 @@ class Trials:
         list of dict
             The results of the first candidate on each fold, then those of the second and so on.
         """
-        n_splits = len(self._data.splits)
+        n_splits = len(self._given.splits)
         found: list[Any] = [None] * (len(candidates) * n_splits)
         order = [*self._in_order(candidates)]
         jobs = (self._job(candidates[number], fold, until) for number, fold in order)
@@ -159,7 +159,7 @@ class Trials:
     def _in_order(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, int]]:
         """Numbers of candidates and folds: fold by fold, so that they share transformed data."""
         largest_first = sorted(range(len(candidates)), key=lambda number: -candidates[number].work)
-        for fold in range(len(self._data.splits)):
+        for fold in range(len(self._given.splits)):
             for number in largest_first:
                 yield number, fold
 
