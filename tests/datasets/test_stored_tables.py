@@ -17,6 +17,8 @@ from fastmlp import MLPRegressor
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
 from fastmlp.errors import InputError
 
+pytestmark = pytest.mark.nojit
+
 pa = pytest.importorskip("pyarrow")
 csv = pytest.importorskip("pyarrow.csv")
 dataset = pytest.importorskip("pyarrow.dataset")

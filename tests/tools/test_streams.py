@@ -39,6 +39,7 @@ def train(run: Run, houses: Path, *options: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.nojit
 def test_numbers_are_predicted_in_their_own_unit(run: Run, houses: Path, tmp_path: Path) -> None:
     saved = tmp_path / "net.safetensors"
     done = train(
@@ -100,6 +101,7 @@ def test_arrays_have_no_names(run: Run, tmp_path: Path) -> None:
     assert (network.layers[0].W[1] == 0).all()  # type: ignore[attr-defined]
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize(
     ("options", "message"),
     [
