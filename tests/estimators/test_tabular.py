@@ -19,7 +19,14 @@ from sklearn.metrics import accuracy_score, make_scorer, roc_auc_score
 from sklearn.model_selection import RandomizedSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp import MLPRegressor, Network, TabularClassifier, TabularRegressor, search_space
+from fastmlp import (
+    MLPRegressor,
+    Network,
+    TabularClassifier,
+    TabularRegressor,
+    search_space,
+    to_onnx,
+)
 from fastmlp.errors import FileError, InputError
 from fastmlp.estimators.tabular.calibration import temperature
 from fastmlp.optim.schedules import FlatCosine
@@ -126,6 +133,21 @@ def test_a_predictor_takes_raw_rows(kind: Any, y: Any, options: Any) -> None:
     assert np.allclose(predict(unknown), answers(model, as_table)[0], rtol=1e-6, atol=1e-7)
 
 
+@both
+@pytest.mark.nojit
+def test_a_small_model_answers_alike_everywhere(kind: Any, y: Any, tmp_path: Path) -> None:
+    some = rows(TABLE, slice(0, 30))
+    model = kind(hidden_layer_sizes=(3,), max_iter=1, n_folds=None, number_embedding=None)
+    model.set_params(random_state=0).fit(some, y[:30])
+    found, predict = answers(model, some), model.compile_predictor()
+    for given in (row(3), tuple(row(3).values()), pd.DataFrame(some).iloc[3]):
+        assert np.allclose(predict(given), found[3], rtol=1e-6, atol=1e-7)
+    model.save(tmp_path / "m.safetensors")
+    assert np.array_equal(answers(kind.load(tmp_path / "m.safetensors"), some), found)
+    to_onnx(model, tmp_path / "m.onnx")
+    to_onnx(model, tmp_path / "by_example.onnx", some)
+
+
 def test_a_predictor_refuses_rows_that_do_not_fit() -> None:
     predict = TabularRegressor(**SMALL).fit(TABLE, PRICES).compile_predictor()
     wrong: list[tuple[Any, str]] = [
@@ -155,7 +177,6 @@ EXPORTED += [(TabularRegressor, PRICES, {"quantile": [0.2, 0.8], "n_members": 2}
 @pytest.mark.parametrize(("kind", "y", "options"), EXPORTED)
 def test_onnx_files_take_raw_columns(kind: Any, y: Any, options: Any, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
-    from fastmlp import to_onnx
     from fastmlp.io.onnx_tables import inputs_for
     from fastmlp.tabular import frames
 
@@ -175,8 +196,6 @@ def test_onnx_files_take_raw_columns(kind: Any, y: Any, options: Any, tmp_path: 
 
 def test_onnx_files_know_truth_as_files_spell_it(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
-    from fastmlp import to_onnx
-
     truth = np.arange(40) % 3 == 0
     model = TabularRegressor(**SMALL).fit({"t": truth}, truth + 0.5)
     to_onnx(model, tmp_path / "model.onnx")
