@@ -268,6 +268,11 @@ class Ranks:
             raise
 
 
+def together(ranks: Ranks | None, where: str) -> contextlib.AbstractContextManager[None]:
+    """A context in which an error in one process is one in all; nothing if this one is alone."""
+    return contextlib.nullcontext() if ranks is None else ranks.together(where)
+
+
 def ranks_of(comm: Any) -> Ranks | None:
     """The processes of a fit, from the parameter `comm`; None for this one alone.
 

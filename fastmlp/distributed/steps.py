@@ -24,7 +24,6 @@ from ..kernels.rules import optimizers as kernels
 from ..kernels.rules.losses import total_weight
 from ..model.body import Body
 from ..model.groups import Group
-from ..nn.dropout import by_schedule
 from ..optim.averaging import Averaging
 from ..optim.optimizers import Optimizer, has_rule
 from .ranks import Ranks
@@ -115,9 +114,9 @@ class SharedSteps:
             while done < len(numbers) and not (done and self._ranks.any(ends())):
                 rows = order[done * self._rows_per_step : (done + 1) * self._rows_per_step]
                 row = numbers[done] if averaging is None else numbers[done, :-1]
-                end = len(row) - len(by_schedule(network.layers))
-                self._gradient(rows, row[end:], first_step + done, losses[done])
-                self._update(row[:end], state)
+                of_rule, drops = layerwise.split_numbers(network, row)
+                self._gradient(rows, drops, first_step + done, losses[done])
+                self._update(of_rule, state)
                 if averaging is not None:
                     averaging.move(network, numbers[done, -1])
                 done += 1

@@ -110,10 +110,8 @@ class Sums:
             Of which this process has its part, and gets the others.
         """
         if self._ranks.size > 1:
-            MPI, counts = (
-                require("mpi4py.MPI", "Ranks"),
-                [stop - first for first, stop in self._parts],
-            )
+            MPI = require("mpi4py.MPI", "Ranks")
+            counts = [stop - first for first, stop in self._parts]
             places = [first for first, _ in self._parts]
             self._ranks.comm.Allgatherv(MPI.IN_PLACE, [values, (counts, places)])
 

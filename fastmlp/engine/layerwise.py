@@ -86,8 +86,7 @@ def _step(
     is_first: bool,
 ) -> float:
     """One batch, or the rows of several; returns its loss."""
-    end = len(numbers) - len(by_schedule(network.layers))
-    numbers, drops = numbers[:end], numbers[end:]
+    numbers, drops = split_numbers(network, numbers)
     begin_step(network, drops, step)
     if len(index) > batch_size:
         loss = _accumulated(network, X, index, batch_size, encoded, weights, drops, step, is_first)
@@ -146,6 +145,12 @@ def _accumulated(
     network.grads[...] = summed
     place = address_of(row_losses, "losses", np.float64, n)
     return float(sum_rows(place, n)) + penalties
+
+
+def split_numbers(network: Body, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The optimizer's numbers of a step, and the rates of dropout that follow schedules."""
+    end = len(numbers) - len(by_schedule(network.layers))
+    return numbers[:end], numbers[end:]
 
 
 def begin_step(network: Body, drops: np.ndarray, step: int, first_row: int = 0) -> None:

@@ -21,8 +21,8 @@ def of_samples(
 ) -> np.ndarray:
     """The class weight (n,) of each sample; for several labels the product over them."""
     if isinstance(class_weight, str):
-        balanced: np.ndarray = compute_sample_weight(class_weight, y)
-        return balanced
+        found: np.ndarray = compute_sample_weight(class_weight, y)
+        return found
     if not is_multilabel:
         if not isinstance(class_weight, dict):
             raise InputTypeError(
@@ -32,6 +32,12 @@ def of_samples(
         by_class = _by_class(where, "class_weight", class_weight, classes.tolist())
         return by_class[label_numbers(where, np.asarray(y), classes)]
     return _of_rows(where, class_weight, y, len(classes))
+
+
+def balanced(classes: np.ndarray, counts: np.ndarray) -> dict[Any, float]:
+    """The weight of each class that "balanced" means, from how many rows of it there are."""
+    weights = counts.sum() / (len(classes) * counts)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
 
 
 def _of_rows(where: str, class_weight: Any, y: Any, n_labels: int) -> np.ndarray:

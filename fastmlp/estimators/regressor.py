@@ -26,6 +26,7 @@ from ..nn.losses import (
     MeanSquaredError,
     PoissonDeviance,
     Quantile,
+    outputs_per_target,
     quantile_levels,
 )
 from ..registry import checked_keywords
@@ -229,7 +230,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @property
     def _n_learnt(self) -> int:
         """Outputs of each target, whatever the parameters are since the fit."""
-        return max(len(quantile_levels(self._networks[0].loss)), 1)
+        return outputs_per_target(self._networks[0].loss)
 
     def _loss(self) -> Loss:
         options: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from ..errors import InputError, InputTypeError, require
 from ..inputs import checks, columns
 from ..inputs.tables import is_sparse
 from ..network import Network
-from ..nn.losses import CompiledLoss, Loss, quantile_levels
+from ..nn.losses import CompiledLoss, Loss, outputs_per_target
 from ..tabular import frames
 from .files import checked_path, replacing
 from .interchange import is_ours, is_table_model, networks_of
@@ -132,7 +132,9 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
         classes = getattr(model, "classes_", None)
         kind = "numbers" if classes is None else "classes"
         network = model.networks_[0]
-        return model.networks_, _Head(kind, classes, network.n_outputs, _n_levels(network))
+        return model.networks_, _Head(
+            kind, classes, network.n_outputs, outputs_per_target(network.loss)
+        )
     networks = networks_of("to_onnx", model)
     network = networks[0]
     classes, kind = getattr(model, "classes_", None), "numbers"
@@ -140,12 +142,7 @@ def _described(model: Any) -> tuple[list[Network], _Head]:
         kind = "classes" if model.out_activation_ == "softmax" else "binary"
         if kind == "binary" and model.n_outputs_ > 1:
             kind = "labels"
-    return networks, _Head(kind, classes, network.n_outputs, _n_levels(network))
-
-
-def _n_levels(network: Network) -> int:
-    """Quantiles of each target."""
-    return max(len(quantile_levels(network.loss)), 1)
+    return networks, _Head(kind, classes, network.n_outputs, outputs_per_target(network.loss))
 
 
 def _sorted(graph: Graph, linked: str, n_outputs: int, n_levels: int) -> str:

@@ -631,6 +631,11 @@ def quantile_levels(loss: Loss) -> tuple[float, ...]:
     return loss.levels if isinstance(loss, Quantile) else ()
 
 
+def outputs_per_target(loss: Loss) -> int:
+    """How many outputs a network needs for each target: one for each quantile, or one."""
+    return max(len(quantile_levels(loss)), 1)
+
+
 @LOSSES.register
 @dataclass(frozen=True)
 class PoissonDeviance(CompiledLoss):

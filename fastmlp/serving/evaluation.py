@@ -20,7 +20,7 @@ from ..inputs import checks, samples, stored
 from ..inputs.targets import Encoded, Samples, TargetCoder
 from ..inputs.windows import Windows
 from ..model.body import Body
-from ..nn.losses import linked, quantile_levels
+from ..nn.losses import linked, outputs_per_target
 
 
 def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
@@ -89,7 +89,7 @@ def judged(body: Body, held_out: Samples) -> tuple[float, float]:
 def _score(
     body: Body, found: np.ndarray, encoded: Encoded, weights: np.ndarray, loss: float
 ) -> float:
-    if len(quantile_levels(body.loss)) > 1:
+    if outputs_per_target(body.loss) > 1:
         return -loss
     targets, predicted = encoded.dense(body.n_outputs), linked(body.loss, found)
     if not np.isfinite(predicted).all():
@@ -107,7 +107,7 @@ def _score(
 def grading(body: Body, held_out: Samples) -> Grading:
     """How the compiled call computes the score that `judged` returns."""
     _, encoded, weights = held_out
-    if len(quantile_levels(body.loss)) > 1:
+    if outputs_per_target(body.loss) > 1:
         return BY_LOSS
     targets, even = encoded.dense(body.n_outputs), weights if weights.size else None
     if body.loss.task == "classes":

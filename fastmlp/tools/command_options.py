@@ -164,6 +164,11 @@ def split_names(options: argparse.Namespace, texts: Sequence[str]) -> list[str]:
     known: Sequence[str] = ()
     if any("," in text or '"' in text for text in texts) and options.data not in datasets.DATASETS:
         known = column_names(options.data, table_options(options)["separator"]) or ()
+    return names_in(texts, known)
+
+
+def names_in(texts: Sequence[str], known: Sequence[str] = ()) -> list[str]:
+    """Names that commas separate, unless all of a text is known to be one; quotes as in CSV."""
     names: list[str] = []
     for text in texts:
         is_one = text in known or not ("," in text or '"' in text)
@@ -276,7 +281,9 @@ def class_weights(
         raise InputError(where, "one label for each row", "another target", "leave it out")
     classes, counts = np.unique(y_train, return_counts=True)
     if list(texts) == ["balanced"]:
-        return dict(zip(classes.tolist(), len(y_train) / (classes.size * counts), strict=True))
+        from ..estimators.class_weights import balanced
+
+        return balanced(classes, counts)
     weights = np.ones(classes.size)
     labels = [str(label) for label in classes]
     for item in _items(where, texts, labels):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +18,14 @@ from ..datasets.tables import load_features
 from ..errors import InputError, counted
 from ..inputs import checks
 from ..io import heldout
-from ..kernels.compiler.cache import compile_seconds
 from ..network import Network
 from ..nn import LAYERS, Dense, Dropout, Layer
-from ..nn.losses import Loss, Quantile
+from ..nn.losses import Loss, outputs_per_target
 from ..training.checkpoint import Checkpoint
 from ..training.early_stopping import EarlyStopping
 from ..training.history import History
 from . import command_options, processes, reports
-from .reports import Show
+from .reports import Show, Stopwatch
 from .standardize import Moments, absorb_inputs, absorb_outputs, constant, number_type
 
 # Losses whose outputs have the unit of the target, so that the target can be standardised.
@@ -66,31 +64,18 @@ def train(options: argparse.Namespace) -> int:
     weights, held_out_weights = (
         command_options.weights_of(by_class, y) for y in (split.y_train, split.y_val)
     )
-    started, compiled = time.perf_counter(), compile_seconds()
-    history = network.fit(
-        prepared.X_train,
-        prepared.y_train,
-        optimizer=optimizer,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        n_threads=options.threads,
-        sample_weight=weights,
+    history, watch = trained(
+        network, prepared.X_train, prepared.y_train, options, optimizer, best,
+        sample_weight=weights, comm=ranks,
         validation_data=(prepared.X_val, prepared.y_val, held_out_weights),
-        callbacks=callbacks_of(options, best),
-        progress=not options.quiet,
-        comm=ranks,
-    )
-    compiled = compile_seconds() - compiled
-    seconds = time.perf_counter() - started - compiled
-    if history.epochs == 0:
-        raise KeyboardInterrupt
+    )  # fmt: skip
     if not reports_here:
         return 0
     finish()
     network.feature_names = data.feature_names
     network.trained_on = heldout.description(data, parts, options, test, wide)
     figures = _test_figures(network, split.X_test, split.y_test)
-    result = Result(network, history, figures, seconds, compiled, is_scaled, best)
+    result = Result(network, history, figures, watch, is_scaled, best)
     print_report(result, show)
     write_outputs(options, result, split, show)
     return 0
@@ -103,18 +88,27 @@ class Result:
     network: Network
     history: History
     figures: dict[str, float]
-    seconds: float
-    compiled: float  # seconds
+    watch: Stopwatch
     is_scaled: bool  # whether the losses of the history are those of a standardised target
     best: EarlyStopping | None
 
 
-def callbacks_of(options: argparse.Namespace, best: EarlyStopping | None) -> list[Any]:
-    """Early stopping and checkpoints, as far as they are wanted."""
-    found: list[Any] = [] if best is None else [best]
+def trained(
+    network: Network, X: Any, y: Any, options: argparse.Namespace, optimizer: Any,
+    best: EarlyStopping | None, **more: Any,
+) -> tuple[History, Stopwatch]:  # fmt: skip
+    """Train as the options say; Ctrl-C in the first epoch ends the command."""
+    callbacks: list[Any] = [] if best is None else [best]
     if options.checkpoint:
-        found.append(Checkpoint(options.checkpoint, resume=options.resume))
-    return found
+        callbacks.append(Checkpoint(options.checkpoint, resume=options.resume))
+    with Stopwatch() as watch:
+        history = network.fit(
+            X, y, optimizer=optimizer, epochs=options.epochs, batch_size=options.batch_size,
+            n_threads=options.threads, callbacks=callbacks, progress=not options.quiet, **more,
+        )  # fmt: skip
+    if history.epochs == 0:
+        raise KeyboardInterrupt
+    return history, watch
 
 
 def stopping_for(patience: int | None) -> EarlyStopping | None:
@@ -163,7 +157,7 @@ def n_outputs(loss: Loss, y: np.ndarray) -> int:
         return y.shape[1]
     if loss.task == "classes":
         return max(int(np.unique(y).size), 2)
-    return len(loss.levels) if isinstance(loss, Quantile) else 1
+    return outputs_per_target(loss)
 
 
 def _standardized(
@@ -220,9 +214,7 @@ def print_report(result: Result, show: Show) -> None:
         ("network", f"{'-'.join(map(str, sizes))}, {network.params.size:,} parameters"),
         (
             "training",
-            reports.duration(
-                counted(history.epochs, "epoch"), result.seconds, result.compiled, ended
-            ),
+            reports.duration(counted(history.epochs, "epoch"), result.watch, ended),
         ),
         ("scaled loss", f"{losses} (of the standardised target)")
         if result.is_scaled
@@ -238,7 +230,7 @@ def _history(result: Result) -> dict[str, Any]:
         return content
     scaled = {"loss", "validation_loss"}
     loss = result.network.loss
-    if isinstance(loss, Quantile) and len(loss.levels) > 1:  # the score is minus the loss
+    if outputs_per_target(loss) > 1:  # the score is minus the loss
         scaled.add("validation_score")
     return {f"scaled_{key}" if key in scaled else key: value for key, value in content.items()}
 
@@ -265,7 +257,7 @@ def write_outputs(
         reports.show_rows([("picture", options.plot)], show)
     content = {
         **result.figures,
-        "train_seconds": result.seconds,
+        "train_seconds": result.watch.seconds,
         "epochs": result.history.epochs,
         "parameters": result.network.params.size,
         "history": _history(result),

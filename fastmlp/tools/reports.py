@@ -11,8 +11,9 @@ import functools
 import io
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ..errors import InputError, counted
 from ..io import serialization
 from ..io.files import checked_path, replacing
 from ..io.heldout import Chosen
+from ..kernels.compiler.cache import compile_seconds
 
 STANDARD_OUTPUT = "-"
 _LOADING = 5.0  # seconds; compiling takes longer, loading compiled code takes less
@@ -74,10 +76,24 @@ def numeric_figures(predicted: np.ndarray, y: np.ndarray) -> dict[str, float]:
     return {"test_rmse": float(np.sqrt(np.mean((predicted - true) ** 2)))}
 
 
-def duration(epochs: str, seconds: float, compiled: float, ended: str = "") -> str:
+class Stopwatch:
+    """Times a block: `seconds` without compiling, and the `compiled` seconds."""
+
+    seconds = compiled = 0.0
+
+    def __enter__(self) -> Self:
+        self._started, self._compiled = time.perf_counter(), compile_seconds()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.compiled = compile_seconds() - self._compiled
+        self.seconds = time.perf_counter() - self._started - self.compiled
+
+
+def duration(epochs: str, watch: Stopwatch, ended: str = "") -> str:
     """How long a training took, and how it ended if not by itself."""
-    is_long = compiled >= _LOADING
-    took = f"{epochs} in {seconds:.2f} s" + (f" and {compiled:.0f} s of compiling" * is_long)
+    compiling = f" and {watch.compiled:.0f} s of compiling" * (watch.compiled >= _LOADING)
+    took = f"{epochs} in {watch.seconds:.2f} s{compiling}"
     return f"{took} ({ended})" if ended else took
 
 

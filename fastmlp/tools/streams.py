@@ -6,15 +6,13 @@ As in `networks`, columns and targets are standardised and the scaling is moved 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..datasets import DATASETS, StoredTable, open_table
 from ..errors import InputError
-from ..kernels.compiler.cache import compile_seconds
 from ..network import Network
 from ..nn.losses import Loss
 from . import command_options, networks, reports
@@ -43,22 +41,14 @@ def train(options: argparse.Namespace) -> int:
     )
     rows = f"{parts.train.n_rows} training, {parts.held_out.n_rows} validation and "
     show(f"{options.data}: {rows}{parts.test.n_rows} test rows")
-    started, compiled = time.perf_counter(), compile_seconds()
-    callbacks = networks.callbacks_of(options, best)
-    history = network.fit(
-        survey.scaled(parts.train), optimizer=optimizer, epochs=options.epochs,
-        batch_size=options.batch_size, n_threads=options.threads,
-        validation_data=survey.scaled(parts.held_out), callbacks=callbacks,
-        progress=not options.quiet,
+    history, watch = networks.trained(
+        network, survey.scaled(parts.train), None, options, optimizer, best,
+        validation_data=survey.scaled(parts.held_out),
     )  # fmt: skip
-    compiled = compile_seconds() - compiled
-    seconds = time.perf_counter() - started - compiled
-    if history.epochs == 0:
-        raise KeyboardInterrupt
     survey.absorb(network)
     network.feature_names = parts.all.feature_names
     figures, is_scaled = _figures(network, parts.test), survey.targets is not None
-    result = networks.Result(network, history, figures, seconds, compiled, is_scaled, best)
+    result = networks.Result(network, history, figures, watch, is_scaled, best)
     networks.print_report(result, show)
     networks.write_outputs(options, result, None, show)
     return 0
@@ -69,7 +59,7 @@ def predict(options: argparse.Namespace) -> int:
     reports.check_output(options.output)
     network = networks.loaded(options)
     _refuse(options, _OF_TEXT)
-    drop = _names(options.target)
+    drop = command_options.names_in(options.target or [])
     table = open_table(options.data, columns=network.feature_names, drop=drop)
     networks.write_predictions(options, network, table)
     return 0
@@ -95,16 +85,11 @@ def _refuse(options: argparse.Namespace, names: tuple[str, ...]) -> None:
         raise InputError("--stream", "the name of a file, a folder or a pattern", got, "pass one")
 
 
-def _names(texts: Sequence[str] | None) -> list[str]:
-    """Names of columns from options that may be repeated; commas separate them."""
-    return [name.strip() for text in texts or [] for name in text.split(",")]
-
-
 def _parts_of(options: argparse.Namespace) -> _Parts:
     """The rows for training, validation and test."""
-    targets = _names(options.target)
+    targets = command_options.names_in(options.target or [])
     target: Any = targets[0] if len(targets) == 1 else targets
-    table = open_table(options.data, target, drop=_names(options.drop))
+    table = open_table(options.data, target, drop=command_options.names_in(options.drop or []))
     test = command_options.test_part(options, None)
     rest, others = table.split(options.validation + test, options.seed)
     held_out, test_rows = others.split(test / (options.validation + test), options.seed)

@@ -6,7 +6,6 @@ Columns are taken as they are: texts, dates and gaps as well as numbers.
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 from typing import Any, NamedTuple
 
@@ -21,11 +20,10 @@ from ..estimators.tabular.metrics import compares_numbers
 from ..inputs import checks
 from ..inputs.targets import label_numbers
 from ..io import heldout, serialization
-from ..kernels.compiler.cache import compile_seconds
 from ..nn.losses import Loss
 from ..tabular.files import MixedTable, Training, load_mixed, load_mixed_features
 from . import command_options, reports
-from .reports import Show
+from .reports import Show, Stopwatch
 
 _ESTIMATORS: dict[str, Any] = {cls.__name__: cls for cls in (TabularClassifier, TabularRegressor)}
 # Options by the parameters of the estimators.
@@ -58,8 +56,7 @@ class _Result(NamedTuple):
 
     model: Any
     figures: dict[str, float]
-    seconds: float
-    compiled: float  # seconds
+    watch: Stopwatch
 
 
 def train(options: argparse.Namespace) -> int:
@@ -83,11 +80,11 @@ def train(options: argparse.Namespace) -> int:
     loss = _loss(options.metric, table.y)
     model = _estimator(options, loss)
     by_class = _class_weights(options, loss, table.y, parts)
-    seconds, compiled = _fit(model, table, parts, by_class)
+    watch = _fit(model, table, parts, by_class)
     data = _prepared(model, table)
     model.networks_[0].trained_on = heldout.description(data, parts, options, test)
     test_rows = data.X[parts.test], data.y[parts.test]
-    result = _Result(model, _figures(model, *test_rows), seconds, compiled)
+    result = _Result(model, _figures(model, *test_rows), watch)
     reports.show_rows(_report(result), show)
     _write_outputs(options, result, data, parts, show)
     return 0
@@ -155,8 +152,8 @@ def _class_weights(
 
 def _fit(
     model: Any, table: MixedTable, parts: Parts, by_class: dict[Any, float] | None
-) -> tuple[float, float]:
-    """Train; returns the seconds that it took, and those of compiling."""
+) -> Stopwatch:
+    """Train; returns how long it took."""
     X, y = table.frame, table.y
     weights, held_out = command_options.weights_of(by_class, y[parts.train]), dict[str, Any]()
     if len(parts.val):
@@ -165,8 +162,7 @@ def _fit(
             "X_val": X.iloc[parts.val], "y_val": y_val,
             "sample_weight_val": command_options.weights_of(by_class, y_val),
         }  # fmt: skip
-    started, compiled = time.perf_counter(), compile_seconds()
-    with warnings.catch_warnings():
+    with Stopwatch() as watch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training interrupted")  # the report says so
         try:
             model.fit(X.iloc[parts.train], y[parts.train], weights, **held_out)
@@ -177,8 +173,7 @@ def _fit(
                 "--data", "a table and a metric that suit each other",
                 " ".join(str(error).split()), "change one of them",
             ) from error  # fmt: skip
-    compiled = compile_seconds() - compiled
-    return time.perf_counter() - started - compiled, compiled
+    return watch
 
 
 def _figures(model: Any, prepared: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -203,7 +198,7 @@ def _report(result: _Result) -> list[tuple[str, str]]:
     epochs = counted(model.n_iter_, "epoch")
     return [
         ("recipe", f"{model.recipe}, {networks}{first.params.size:,} parameters"),
-        ("training", reports.duration(epochs, result.seconds, result.compiled, ended)),
+        ("training", reports.duration(epochs, result.watch, ended)),
         *reports.figure_rows(result.figures),
     ]
 
@@ -228,7 +223,7 @@ def _write_outputs(
     histories = [history.to_dict() for history in model.histories_]
     content = {
         **result.figures,
-        "train_seconds": result.seconds,
+        "train_seconds": result.watch.seconds,
         "epochs": model.n_iter_,
         "networks": len(model.networks_),
         "parameters": sum(network.params.size for network in model.networks_),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..datasets.stored import StoredTable
-from ..distributed.ranks import Ranks, ranks_of
+from ..distributed.ranks import Ranks, ranks_of, together
 from ..distributed.rows import rows_and_labels
 from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
@@ -78,10 +78,10 @@ def fit(
             with ranks.together(where):
                 n, labels = rows_and_labels(y, network.loss.task)
             ranks = ranks.with_rows(where, n, labels)
-        with contextlib.nullcontext() if ranks is None else ranks.together(where):
+        with together(ranks, where):
             ready = _ready(where, network, X, y, options, ranks)
         data = "" if ready.asked.checkpoint is None and ranks is None else _identity(ready)
-        with contextlib.nullcontext() if ranks is None else ranks.together(where):
+        with together(ranks, where):
             ready = ready._replace(resumed=_resumed(ready, options.shuffle, data))
         if ranks is not None:
             _check_the_same(where, ranks, ready, data)
@@ -115,7 +115,6 @@ class _Ready(NamedTuple):
     task: Task
     asked: Callbacks
     epochs: int
-    table: StoredTable | None
     windows: Windows | None
     compiles: bool
     is_searched: bool  # for nan and infinities
@@ -176,13 +175,13 @@ def _ready(
     adopt(network, plan, coder)
     if ranks is not None:
         check_shareable(where, ranks, network, optimizer, task.rows_per_step)
-    return _Ready(task, asked, epochs, table, windows, compiles, search or table is not None)
+    return _Ready(task, asked, epochs, windows, compiles, search or windows is not None)
 
 
 def _identity(ready: _Ready) -> str:
     """By which the data of a fit are recognised, whoever has them."""
-    if ready.table is not None:
-        return ready.table.identity()
+    if ready.windows is not None:
+        return ready.windows.table.identity()
     samples, ranks = ready.task.samples, ready.task.ranks
     if ranks is None or ranks.own is None:
         return fingerprint(samples)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..datasets.stored import StoredTable
+from ..distributed.ranks import together
 from ..engine import judging
 from ..engine.compiling import announce
 from ..extending import own_parts
@@ -398,14 +399,14 @@ class Run:
             history.stopped = "interrupted"
         if self.asked.checkpoint is not None:
             with self._together():
-                self.save(self.asked.checkpoint.after_epoch, self.n_left == 0)
+                self._save(self.asked.checkpoint)
 
-    def save(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Write a checkpoint, in the first process if there are several."""
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint if it is due, in the first process if there are several."""
         if self.trainer.shared is not None:
             self.trainer.shared.gather_state(self.state)
         if self.ranks is None or self.ranks.rank == 0:
-            write(self.network, self.state_to_save(), *arguments)
+            checkpoint.after_epoch(self.network, self.state_to_save(), self.n_left == 0)
 
     def state_to_save(self) -> FitState:
         """All that a checkpoint keeps beside the network."""
@@ -435,10 +436,7 @@ class Run:
         return here if self.ranks is None else self.ranks.any(here)
 
     def _together(self) -> contextlib.AbstractContextManager[None]:
-        """A context in which an error in one process ends all processes of the fit."""
-        return (
-            contextlib.nullcontext() if self.ranks is None else self.ranks.together("Network.fit")
-        )
+        return together(self.ranks, "Network.fit")
 
 
 def bar_of(total: int, done: int, unit: str, compiles: bool) -> Any:

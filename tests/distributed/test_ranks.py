@@ -142,3 +142,20 @@ def test_commands_of_several_processes_report_once(tmp_path: Path) -> None:
         "fastmlp: fastmlp train: expected a network of layers in several processes, got a recipe "
         "for tables; add --recipe none"
     ]
+
+
+@needs_mpiexec
+@pytest.mark.slow
+def test_an_error_in_the_command_of_one_process_ends_all(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "1,2\n" * 40)
+    other = f"--data {table} --target nothing --recipe none"
+    rank = "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}"
+    train = f'"{sys.executable}" -m fastmlp train --quiet'
+    script = f"if [ {rank} = 1 ]; then {train} {other}; else {train}; fi"
+    done = subprocess.run(
+        [str(MPIEXEC), "-n", "2", "sh", "-c", script], capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert f"fastmlp: {table}: expected" in done.stderr

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..class_weights import balanced
 from ..classifier import MLPClassifier
 from .answers import answer
 from .base import DaskMLP
@@ -66,8 +67,7 @@ class DaskMLPClassifier(DaskMLP):
             counts = np.zeros(len(classes))
             for one in facts:
                 counts[np.searchsorted(classes, one.classes)] += one.counts
-            weights = counts.sum() / (len(classes) * counts)
-            model.class_weight = dict(zip(classes.tolist(), weights.tolist(), strict=True))
+            model.class_weight = balanced(classes, counts)
 
     def _take_attributes(self, fitted: Any) -> None:
         super()._take_attributes(fitted)

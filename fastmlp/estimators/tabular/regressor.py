@@ -19,7 +19,7 @@ from ...errors import InputError, counted
 from ...inputs import checks
 from ...inputs.targets import TargetCoder
 from ...network import Network
-from ...nn.losses import quantile_levels
+from ...nn.losses import outputs_per_target, quantile_levels
 from ...tabular.recipes import AUTO
 from ..parameters import take
 from ..quantiles import levels_of
@@ -172,7 +172,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return int(self.n_outputs_) * max(len(self._levels()), 1)
 
     def _units(self, network: Network) -> Units:
-        n_levels = max(len(quantile_levels(network.loss)), 1)
+        n_levels = outputs_per_target(network.loss)
         is_one = self.n_outputs_ * n_levels == 1
         mean, scale, low, high = (
             np.asarray(values) if is_one else np.repeat(values, n_levels)

@@ -186,12 +186,13 @@ def _goes_on(turn, one):
 def _weigh(turn, record, one):
     """Note what a batch's loss is a mean over: the sum of its weights, if the job does not say."""
     loss, total = turn.loss, turn.loss["total_weight"]
-    record["total"] = total if total > 0 else record["batch"]
-    record["penalty_scale"] = 1.0 if turn.call["first_row"] == 0 else 0.0  # once in a step
+    record["total"], record["penalty_scale"] = total if total > 0 else record["batch"], 1.0
     if total <= 0 and loss["total"] != 0:
         _turn(loss["total"], (turn, one))
     if loss["shares_penalty"]:
         record["penalty_scale"] = 1.0 / record["total"] if record["total"] > 0 else 0.0
+    if turn.call["first_row"] > 0:  # penalties count once in a step
+        record["penalty_scale"] = 0.0
 
 
 @jit
