@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..errors import InputError
-from .workers import Lost, Shared, Workers, call
+from .workers import Lost, Workers, call
 
 _IN_THE_GRAPH = 2**20  # bytes of a job that go through the scheduler; others go straight to workers
 _SHORT_PAUSE = 0.2  # seconds
@@ -40,18 +40,14 @@ class OnDask(Workers):
         """Threads of all workers."""
         return max(1, sum(self._client.nthreads().values()))
 
-    def share(self, value: Any) -> Shared:
-        """Send a value to each worker."""
-        return Shared(value, self._scattered(value, broadcast=True))
-
-    def _scattered(self, value: Any, broadcast: bool) -> Any:
-        # Not by its hash: two fits would share the key, and one could release it under the other.
+    def _place(self, value: Any) -> Any:
+        # Workers copy it from each other. To send it to each of them instead (broadcast) waits for
+        # minutes for one that was lost meanwhile. And not by its hash: two fits would share the
+        # key, and one could release it under the other.
         deadline = time.monotonic() + WITHOUT_WORKERS
         while True:
             try:
-                [place] = self._client.scatter(
-                    [value], broadcast=broadcast, hash=False, timeout=WITHOUT_WORKERS
-                )
+                [place] = self._client.scatter([value], hash=False, timeout=WITHOUT_WORKERS)
             except TimeoutError:
                 self._refuse_to_wait()
             except OSError:  # a worker was lost on the way
@@ -66,12 +62,10 @@ class OnDask(Workers):
 
         return cloudpickle.dumps(value)
 
-    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
-        if shared.place.cancelled():
-            shared.place = self._scattered(shared.value, broadcast=True)
-        packed = job if len(job) <= _IN_THE_GRAPH else self._scattered(job, broadcast=False)
+    def _begin(self, job: bytes, place: Any, needs: Sequence[Any]) -> Any:
+        packed = job if len(job) <= _IN_THE_GRAPH else self._place(job)
         key = f"fastmlp-{uuid.uuid4().hex}"
-        return self._client.submit(call, packed, shared.place, *needs, key=key, pure=False)
+        return self._client.submit(call, packed, place, *needs, key=key, pure=False)
 
     def _ended(self, begun: Collection[Any]) -> Collection[Any]:
         from distributed import wait

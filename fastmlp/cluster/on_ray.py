@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from .workers import Lost, Shared, Workers, call
+from .workers import Lost, Workers, call
 
 
 class OnRay(Workers):
@@ -39,16 +39,15 @@ class OnRay(Workers):
         n_cores = self._ray.cluster_resources().get("CPU", 1)
         return max(1, int(n_cores / max(self._resources["num_cpus"], 1e-9)))
 
-    def share(self, value: Any) -> Shared:
-        """Put a value into Ray's object store."""
-        return Shared(value, self._ray.put(value))
+    def _place(self, value: Any) -> Any:
+        return self._ray.put(value)
 
     def _pickled(self, value: Any) -> bytes:
         packed: bytes = self._ray.cloudpickle.dumps(value)
         return packed
 
-    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
-        return self._call.remote(job, shared.place, *needs)
+    def _begin(self, job: bytes, place: Any, needs: Sequence[Any]) -> Any:
+        return self._call.remote(job, place, *needs)
 
     def _ended(self, begun: Collection[Any]) -> Collection[Any]:
         ended: list[Any] = self._ray.wait(list(begun), num_returns=1)[0]

@@ -29,7 +29,7 @@ class Shared:
     ----------
     value : object
     place : object
-        What a kind of workers knows it by.
+        What a kind of workers knows it by; another one once it was lost.
     """
 
     def __init__(self, value: Any, place: Any) -> None:
@@ -53,16 +53,20 @@ class Workers(ABC):
     def n_at_once(self) -> int:
         """How many jobs can be done at once; at least 1."""
 
-    @abstractmethod
     def share(self, value: Any) -> Shared:
         """Send a value, once, to be used by many jobs."""
+        return Shared(value, self._place(value))
+
+    @abstractmethod
+    def _place(self, value: Any) -> Any:
+        """Send a value; returns what jobs find it by."""
 
     @abstractmethod
     def _pickled(self, value: Any) -> bytes:
         """A value as bytes, by a pickler that takes functions and classes of scripts along."""
 
     @abstractmethod
-    def _begin(self, job: bytes, shared: Shared, needs: Sequence[Any]) -> Any:
+    def _begin(self, job: bytes, place: Any, needs: Sequence[Any]) -> Any:
         """Begin a job; returns what stands for its result."""
 
     @abstractmethod
@@ -110,22 +114,24 @@ class Workers(ABC):
             The number of a job that has ended, and its result.
         """
         waiting = deque(enumerate(self._packed(function, job) for job in jobs))
-        tries, begun = Counter[int](), dict[Any, tuple[int, bytes]]()
+        tries, begun = Counter[int](), dict[Any, tuple[int, bytes, Any]]()
         try:
             with self._waiting():
                 while waiting or begun:
                     while waiting and (most is None or len(begun) < most):
                         number, packed = waiting.popleft()
-                        more = needs[number : number + 1]
-                        begun[self._begin(packed, shared, more)] = number, packed
+                        more, place = needs[number : number + 1], shared.place
+                        begun[self._begin(packed, place, more)] = number, packed, place
                     for ended in self._ended(begun):
-                        number, packed = begun.pop(ended)
+                        number, packed, place = begun.pop(ended)
                         try:
                             result = self._result(ended)
                         except Lost as error:
                             tries[number] += 1
                             if tries[number] == MOST_TRIES:
                                 self.refuse_more(error)
+                            if shared.place is place:  # it may be what was lost
+                                shared.place = self._place(shared.value)
                             waiting.append((number, packed))
                         else:
                             yield number, result

@@ -37,9 +37,16 @@ def test_each_job_is_done_once(most: int | None) -> None:
     assert (workers.sent, workers.most, workers.results) == (1, most or 5, {})
 
 
+def test_what_was_lost_is_sent_once_more() -> None:
+    workers = Here(losses=1)
+    assert dict(workers.run(product, workers.share(3), JOBS)) == {i: 3 * i for i in range(5)}
+    assert workers.sent == 2
+
+
 def test_lost_jobs_are_done_again_but_not_for_ever() -> None:
     workers = Here(losses=MOST_TRIES - 1)
-    assert len(dict(workers.run(product, workers.share(3), JOBS[:1]))) == 1
+    assert dict(workers.run(product, workers.share(3), JOBS[:1])) == {0: 0}
+    assert workers.sent == MOST_TRIES
     workers = Here(losses=10 * MOST_TRIES)
     with pytest.raises(InputError, match=f"^here: .* got {MOST_TRIES} that were lost"):
         dict(workers.run(product, workers.share(3), JOBS))
@@ -99,7 +106,7 @@ def test_networks_elsewhere_end_as_here(monkeypatch: pytest.MonkeyPatch, tmp_pat
     workers = Here(losses=2)
     monkeypatch.setattr(many, "active_workers", lambda where: workers)
     found = call_of(there)
-    assert workers.sent == 1
+    assert workers.sent == 3
     kept = networks()
     assert without_seconds(call_of(kept, checkpoint=tmp_path)) == without_seconds(expected)
     monkeypatch.setattr(workers, "share", None)  # nothing is left to be sent
