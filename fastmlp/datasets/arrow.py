@@ -284,6 +284,7 @@ class ArrowTable(StoredTable):
                 named.features,
             )  # fmt: skip
             first += batch.num_rows
+        _return_memory()
 
     def _targets(self, cells: _Cells) -> np.ndarray:
         if self._named.is_flat:
@@ -318,6 +319,13 @@ class ArrowTable(StoredTable):
             ):  # fmt: skip
                 if batch.num_rows:
                     yield batch
+
+
+def _return_memory() -> None:
+    """Give memory that pyarrow would keep for later back to the system: often half of its own."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
 
 
 def _groups(source: _Source) -> Iterator[tuple[Part, _Group]]:
