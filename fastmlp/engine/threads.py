@@ -5,6 +5,7 @@ No thread is busy between calls, and a forked child, which has none of them, sta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -118,19 +119,32 @@ class Spent(NamedTuple):
 
 
 class Company:
-    """How many threads to do without while other processes need the cores.
+    """How many threads to do without while others need the cores.
 
     Threads wait for each other several times per step, so one without a core of its own costs more
-    than it contributes. It shows in the processor time that a call's threads get. After a pause,
-    one more thread is tried again; the pause gets longer from one vain attempt to the next.
+    than it contributes. With other processes that shows in the processor time that a call's threads
+    get. After a pause, one more thread is tried again; the pause gets longer from one vain attempt
+    to the next. Threads of this process that do other work say so.
     """
 
     def __init__(self) -> None:
         self._n_absent, self._pause, self._tries_at = 0, FIRST_PAUSE, 0.0
         self._seconds = self._missing = 0.0
+        self._busy = set[int]()  # threads; to add or remove one is a single step for others
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """A context in which the thread that enters it needs a core."""
+        self._busy.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._busy.discard(threading.get_ident())
 
     def n_threads(self, wanted: int) -> int:
         """Threads for the next call."""
+        if self._busy:
+            wanted = max(1, min(wanted, n_cores() - len(self._busy)))
         if self._n_absent == 0 or wanted == 1:
             return wanted
         now = time.monotonic()

@@ -7,8 +7,9 @@ being filled.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -55,18 +56,20 @@ class Windows:
         How targets are read; None leaves them and weights out.
     multiple : int, default 1
         Windows are rounded down to a multiple of so many rows.
+    busy : callable, optional
+        Makes a context in which the thread reads.
     """
 
     def __init__(
         self, table: StoredTable, body: Body, n_outputs: int, coder: TargetCoder | None,
-        multiple: int = 1,
+        multiple: int = 1, busy: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:  # fmt: skip
         self.table, self.n_rows, self._coder = table, table.n_rows, coder
         self.window_rows = max(table.window_rows // multiple, 1) * multiple
         self.n_windows = -(-self.n_rows // self.window_rows)
         self._dtype, self._layers, self._n_outputs = body.dtype, body.layers, n_outputs
         self._memory = [self._new() for _ in range(min(2, self.n_windows))]
-        self._is_over = False
+        self._busy, self._is_over = busy, False
 
     def _new(self) -> Samples:
         n, dtype, coder = min(self.window_rows, self.n_rows), self._dtype, self._coder
@@ -113,14 +116,18 @@ class Windows:
         n_windows = n_epochs * self.n_windows - first_row // self.window_rows
         with ThreadPoolExecutor(1, "fastmlp-reader") as reader:
             try:
-                ahead = reader.submit(self._filled, 0, pieces)
+                ahead = reader.submit(self._filled_ahead, 0, pieces)
                 for number in range(1, n_windows + 1):
                     window = ahead.result()
                     if number < n_windows:
-                        ahead = reader.submit(self._filled, number % 2, pieces)
+                        ahead = reader.submit(self._filled_ahead, number % 2, pieces)
                     yield window
             finally:
                 self._is_over = True
+
+    def _filled_ahead(self, which: int, pieces: Iterator[_Piece]) -> Window:
+        with self._busy():
+            return self._filled(which, pieces)
 
     def _filled(self, which: int, pieces: Iterator[_Piece]) -> Window:
         """Fill one of the two memories with the next rows."""

@@ -15,6 +15,7 @@ from ..engine import layerwise
 from ..engine import outputs as compiled_outputs
 from ..engine.judging import BY_LOSS, Grading, r_squared, share_of_right
 from ..engine.lowering import can_compile
+from ..engine.threads import company
 from ..errors import InputError
 from ..inputs import checks, samples, stored
 from ..inputs.targets import Encoded, Samples, TargetCoder
@@ -61,7 +62,7 @@ def evaluate(body: Body, where: str, X: Any, y: Any, sample_weight: Any) -> tupl
 def _stored_outputs(body: Body, table: StoredTable, link: bool) -> np.ndarray:
     """Outputs for all rows of a stored table, which are read a window at a time."""
     found, row = np.empty((table.n_rows, body.n_outputs), body.dtype), 0
-    with closing(Windows(table, body, body.n_outputs, None).read()) as windows:
+    with closing(Windows(table, body, body.n_outputs, None, busy=company.busy).read()) as windows:
         for window in windows:
             some = window.samples.X[: window.n_rows]
             found[row : row + window.n_rows] = outputs(body, some, link)

@@ -16,7 +16,7 @@ from ..distributed.ranks import Ranks, ranks_of, together
 from ..distributed.rows import rows_and_labels
 from ..distributed.steps import check_shareable, share
 from ..engine.lowering import can_compile
-from ..engine.threads import MOST_THREADS
+from ..engine.threads import MOST_THREADS, company
 from ..errors import InputError, InputTypeError, counted
 from ..extending import own_parts
 from ..inputs import checks, columns, stored
@@ -161,7 +161,9 @@ def _ready(
     accumulate = min(accumulate, -(-n_rows // batch_size))  # no step is of more
     windows = None
     if table is not None:
-        windows = Windows(table, network, plan.n_outputs, coder, batch_size * accumulate)
+        windows = Windows(
+            table, network, plan.n_outputs, coder, batch_size * accumulate, company.busy
+        )
         samples = windows.first
     task = Task(
         network, samples, validation, optimizer, batch_size, accumulate, asked.averaging,

@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,23 @@ def test_short_calls_are_judged_together() -> None:
         assert company.n_threads(2) == 2
     company.note(2, with_cores(1.0, JUDGED_SECONDS / 3.5))
     assert company.n_threads(2) == 1
+
+
+@pytest.mark.nojit
+def test_busy_threads_of_this_process_have_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "n_cores", lambda: 4)
+    company = Company()
+    with company.busy():
+        assert [company.n_threads(wanted) for wanted in (4, 3, 2, 1)] == [3, 3, 2, 1]
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(inside, company).result() == 2
+        assert company.n_threads(4) == 3
+    assert company.n_threads(4) == 4
+
+
+def inside(company: Company) -> int:
+    with company.busy():
+        return company.n_threads(4)
 
 
 @pytest.mark.nojit
