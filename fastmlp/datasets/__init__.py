@@ -96,7 +96,7 @@ def load(
                 advice = f"leave {option} out: it is for tables"
                 raise InputError("load", f"the data set {name} alone", option, advice)
         return DATASETS[name](data_home=data_home) if name == "mnist" else DATASETS[name]()
-    if table_suffix(path) is None:
+    if table_suffix(path) is None and not path.is_dir():
         advice = did_you_mean(name, DATASETS, "check the spelling")
         expected = f"one of {', '.join(DATASETS)}, or a file named {', '.join(SUFFIXES)}"
         raise InputError("load", expected, repr(name), advice)

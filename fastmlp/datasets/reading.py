@@ -6,6 +6,7 @@ Errors in a file, its header or its encoding are reported here in one sentence.
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".npz")
+_MANY_FILES = "read several with `open_table`, or on the command line with --stream"
 # In a column of labels these words are labels; only empty text is a gap.
 _NO_LABEL = ("", "nan", "NaN", "NAN", "<NA>", "#N/A")
 
@@ -78,7 +80,9 @@ def check_file(file: Path) -> str:
     """Return the suffix of a file that exists, is not empty and has a known format."""
     suffix = table_suffix(file)
     if file.is_dir():
-        got, advice = "a folder", "pass the path of a file"
+        got, advice = "a folder", f"pass the path of a file, or {_MANY_FILES}"
+    elif glob.has_magic(str(file)) and not file.exists():
+        got, advice = "a pattern", f"pass the path of a file, or {_MANY_FILES}"
     elif not file.exists():
         got, advice = "no such file", "check the path"
     elif suffix is None:

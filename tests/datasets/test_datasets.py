@@ -801,8 +801,10 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     odd.write_text("x")
     bare.write_text("x")
     known = "use one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npz"
+    several = "read several with `open_table`, or on the command line with --stream"
     for path, rest in (
-        (folder, "a folder; pass the path of a file"),
+        (folder, f"a folder; pass the path of a file, or {several}"),
+        (tmp_path / "*.csv", f"a pattern; pass the path of a file, or {several}"),
         (missing, "no such file; check the path"),
         (odd, f"suffix '.xls'; {known}"),
         (bare, f"no suffix; {known}"),
