@@ -17,18 +17,22 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
+from ..datasets.stored import StoredTable
 from ..engine.job import Convention
 from ..engine.judging import BY_LOSS, Grading
 from ..engine.lowering import settings_of
 from ..errors import InputError
 from ..inputs import checks
+from ..inputs.stored import check_targets, check_weights, in_order, targets_of
+from ..inputs.stored import refuse as refuse_stored
 from ..inputs.tables import WORTH_COMPRESSING, is_sparse, sorted_csr, without_zeros
 from ..inputs.targets import Encoded, Samples
+from ..inputs.windows import Windows
 from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
 from ..nn import Dropout
 from ..optim.averaging import Averaging
-from . import lbfgs, parameters, stochastic
+from . import lbfgs, parameters, stochastic, stored
 from .answers import Answers
 from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
@@ -84,6 +88,18 @@ class BaseMLP(CallbackSupportMixin, Answers):
         """X and y after validation; sets the classes if there are any."""
         raise NotImplementedError
 
+    def _read_targets(self, y: np.ndarray, incremental: bool, reset: bool) -> np.ndarray:
+        """y after the checks that it needs without X; sets the classes if there are any."""
+        raise NotImplementedError
+
+    def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
+        """Targets from which `_read_targets` learns all that it learns from those of a table."""
+        raise NotImplementedError
+
+    def _weighted(self, table: StoredTable) -> StoredTable:
+        """The table, with the weights of classes if there are any."""
+        return table
+
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
         """y for the kernels."""
         raise NotImplementedError
@@ -110,7 +126,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -121,16 +137,19 @@ class BaseMLP(CallbackSupportMixin, Answers):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
-            One row for each sample: finite numbers.
-        y : array of shape (n,) or (n, n_outputs)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
+            One row for each sample: finite numbers. A stored table (see
+            `fastmlp.datasets.open_table`) is read a window at a time, and has targets and weights
+            of its own; if it fits one window, results are those of its rows in memory.
+        y : array of shape (n,) or (n, n_outputs), optional
             For a classifier labels, or rows of 0 and 1 for several labels; for a regressor numbers.
+            Needed unless X is a stored table.
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         X_val, y_val, sample_weight_val : array of shape as X, y and sample_weight, optional
-            Samples for evaluation after each epoch, instead of a part of the training data. A
-            warning is given if they are far outside the range of the training data, as if a scaler
-            had been left out.
+            Samples for evaluation after each epoch, instead of a part of the training data; X_val
+            may be a stored table. If both X and X_val are in memory, a warning is given if the
+            second is far outside the range of the first, as if a scaler had been left out.
 
         Returns
         -------
@@ -143,12 +162,22 @@ class BaseMLP(CallbackSupportMixin, Answers):
             For data or parameters that cannot be used, before the model changes, and for a loss
             that is not finite.
         InputError
-            For checks that scikit-learn does not have. It is a ValueError.
+            For checks that scikit-learn does not have. It is a ValueError. If rows of a stored
+            table cannot be used, the model is as it was before, unless it is a warm start.
         """
         held_out = (X_val, y_val, sample_weight_val)
+        if isinstance(X, StoredTable):
+            return self._fit_stored(X, y, sample_weight, held_out)
         if self.n_members > 1:
             return self._fit_members(X, y, sample_weight, held_out)
         return self._fit(X, y, sample_weight, validation_data=held_out)
+
+    def _fit_stored(self, table: StoredTable, y: Any, sample_weight: Any, held_out: Part) -> Any:
+        stored.check(self, y, sample_weight, held_out[0] is not None)
+        if self.warm_start and hasattr(self, "coefs_"):
+            return self._fit(table, None, validation_data=held_out)
+        with self._unchanged_if_refused(InputError):  # rows are checked when they are read
+            return self._fit(table, None, validation_data=held_out)
 
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, held_out: Part) -> Any:
         goes_on = bool(self.warm_start) and self._has_members
@@ -156,6 +185,8 @@ class BaseMLP(CallbackSupportMixin, Answers):
             check_ensemble(self, None if self.member_rows != "folds" else _num_samples(X))
             X, y, weights = self._read(X, y, sample_weight, False, not goes_on, goes_on)
             given = self._read_held_out(X, y, held_out) or (None, None, None)
+            if isinstance(given[0], StoredTable):
+                given = held_out  # each member reads its columns
             random = self._random_to_begin_with()
             judges = self.early_stopping and self.solver in STOCHASTIC_SOLVERS
             groups = self._groups(y, X.shape[0])
@@ -173,6 +204,8 @@ class BaseMLP(CallbackSupportMixin, Answers):
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+        advice = "call fit with warm_start=True, which reads it window by window"
+        refuse_stored(f"{type(self).__name__}.partial_fit", X, advice)
         if self.n_members > 1:
             return self._partial_fit_members(X, y, sample_weight, classes)
         if self._fit_again(X, y, sample_weight, classes):
@@ -221,19 +254,23 @@ class BaseMLP(CallbackSupportMixin, Answers):
                 self._meet_classes(y, classes)
             whole, parts = self._begin(X, y, sample_weight, incremental, validation_data)
             passes = 1 if incremental else self.max_iter
-            samples, validation = self._samples(*parts[0], passes), None
+            samples, windows = self._training_samples(parts[0], passes)
+            validation = None
             if parts[1] is not None:
                 names = held_out_names() if validation_data[0] is not None else None
                 with names or contextlib.nullcontext():
                     validation = Validation(*parts[1], self._samples(*parts[1], passes))
-            averaging = self._planned_averaging(samples)
+            averaging = self._planned_averaging(parts[0][0].shape[0])
         listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
             assert self._progress is not None
-            run = stochastic.Run(
+            fields: Any = (
                 self, rule, convention, samples, validation, self._validation_score,
                 self._grading(validation), self._progress, self._random_state, listeners, averaging,
             )  # fmt: skip
+            run = stochastic.Run(*fields)
+            if windows is not None:
+                run = stored.StoredRun(*fields, windows=windows)
             run.fit(incremental)
             if incremental and not listeners and averaging is None:
                 self._keep(run)
@@ -287,12 +324,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         found: tuple[Any, ...] = operator.attrgetter(*self._parameter_constraints)(self)
         return found
 
-    def _planned_averaging(self, samples: Samples) -> Averaging | None:
+    def _planned_averaging(self, n_rows: int) -> Averaging | None:
         """What averages weights in this fit, if something shall; `averaging_` has it then."""
         averaging = averaging_of(self.callbacks)
         self.__dict__.pop("averaging_", None)
         if averaging is not None:
-            n_steps = -(-samples.X.shape[0] // stochastic.batch_size_of(self, samples))
+            n_steps = -(-n_rows // stochastic.batch_size_of(self, n_rows))
             averaging.plan(f"{type(self).__name__}.fit", self.max_iter, n_steps)
             self.averaging_ = averaging
         return averaging
@@ -304,12 +341,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         return None
 
     @contextlib.contextmanager
-    def _unchanged_if_refused(self) -> Iterator[None]:
-        """A context that restores the model if an error occurs before the first step."""
+    def _unchanged_if_refused(self, by: type[BaseException] = BaseException) -> Iterator[None]:
+        """A context that restores a model that only gets new attributes, if an error occurs."""
         before = self.__dict__.copy()
         try:
             yield
-        except BaseException:
+        except by:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
@@ -324,9 +361,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         if not first_pass:
             self._own_memory()
             self._refuse_other_sizes(hidden, self.network_)
-        X, y, sample_weight = self._read(
-            X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
-        )
+        if isinstance(X, StoredTable):
+            X = self._read_table(X, first_pass)
+        else:
+            X, y, sample_weight = self._read(
+                X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
+            )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
@@ -385,6 +425,36 @@ class BaseMLP(CallbackSupportMixin, Answers):
             self._refuse_other_classes(y, incremental)
         return X, y, weights_of_samples(where, sample_weight, X)
 
+    def _read_table(self, table: StoredTable, reset: bool) -> StoredTable:
+        """A table to train on, of which only targets and weights have been read."""
+        where = f"{type(self).__name__}.fit"
+        check_targets(where, table)
+        table = self._with_columns(where, table, reset)
+        y = self._read_targets(self._some_targets(where, table), False, reset)
+        if not reset:
+            self._refuse_other_classes(y, incremental=False)
+        table = self._weighted(table)
+        check_weights(where, table, self._dtype_for(table))
+        return table
+
+    def _with_columns(self, where: str, table: StoredTable, reset: bool) -> StoredTable:
+        """A table with the columns of the fit, which may begin with it, in their order."""
+        if not reset:
+            return in_order(where, table, self._feature_names, self.n_features_in_)
+        self.n_features_in_: int = table.n_features
+        self.__dict__.pop("feature_names_in_", None)
+        if table.feature_names is not None:
+            self.feature_names_in_ = np.array(table.feature_names, object)
+        return table
+
+    def _read_held_table(self, table: StoredTable, y: Any, sample_weight: Any) -> Part:
+        """A table to judge epochs by, with its targets and weights."""
+        where = f"{type(self).__name__}.fit"
+        y, weights = targets_of(where, table, y, sample_weight)
+        table = self._with_columns(where, table, reset=False)
+        y = self._read_targets(y, incremental=True, reset=False)
+        return table, y, weights_of_samples(where, weights, y)
+
     def _is_plain_target(self, y: Any, n_rows: int) -> bool:
         """Whether y surely passes all checks, without any conversion."""
         raise NotImplementedError
@@ -395,6 +465,9 @@ class BaseMLP(CallbackSupportMixin, Answers):
     def _read_held_out(self, X: Any, y: Any, given: Part) -> Part | None:
         """The validation data passed to `fit`, checked like all data."""
         X_val, y_val, weights = given
+        if isinstance(X_val, StoredTable):
+            with held_out_names():
+                return self._read_held_table(X_val, y_val, weights)
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
         if X_val is None:
@@ -406,11 +479,14 @@ class BaseMLP(CallbackSupportMixin, Answers):
             return None
         with held_out_names():
             read = self._read(X_val, y_val, weights, incremental=True, reset=False, goes_on=False)
-        warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
+        if not isinstance(X, StoredTable):
+            warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
         return read
 
     def _dtype_for(self, X: Any) -> np.dtype:
-        return np.dtype(self.dtype if self.dtype is not None else X.dtype)
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        return X.first_block().dtype if isinstance(X, StoredTable) else np.dtype(X.dtype)
 
     def _start(self, n_features: int, hidden: list[int], dtype: np.dtype) -> None:
         """Make a new network with weights drawn in scikit-learn's order, and reset all counts."""
@@ -523,17 +599,32 @@ class BaseMLP(CallbackSupportMixin, Answers):
 
     # ------------------------------------------------------------------ samples
 
+    def _training_samples(self, part: Part, passes: int) -> tuple[Samples, Windows | None]:
+        """Samples to train on, and what reads the others where they are a window of a table."""
+        table, *_ = part
+        if not isinstance(table, StoredTable):
+            return self._samples(*part, passes), None
+        coder = dataclasses.replace(self._coder(), flat=table.n_targets is None)
+        batch_size = stochastic.batch_size_of(self, table.n_rows)
+        windows = Windows(table, self.network_, self.n_outputs_, coder, batch_size)
+        if windows.n_windows > 1:
+            return windows.first, windows
+        samples = next(windows.read()).samples
+        return samples._replace(X=self._fastest(samples.X, passes)), None
+
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
         """Samples in the form that kernels read fastest for this number of passes."""
         dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
         held = checks.sample_weights(where, weights, X.shape[0], dtype)
-        readable = X
+        return Samples(self._fastest(X, passes), self._encode(y, dtype), held)
+
+    def _fastest(self, X: Any, passes: int) -> Any:
         if is_sparse(X):
-            readable = sorted_csr(X)
-        elif passes >= WORTH_COMPRESSING:
-            readable = without_zeros(X, dtype, self.coefs_[0].shape[1])
-        return Samples(readable, self._encode(y, dtype), held)
+            return sorted_csr(X)
+        if passes < WORTH_COMPRESSING or isinstance(X, StoredTable):
+            return X
+        return without_zeros(X, self.network_.dtype, self.coefs_[0].shape[1])
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
         """Sample weights, multiplied by class weights if there are any."""
@@ -589,7 +680,9 @@ class BaseMLP(CallbackSupportMixin, Answers):
 
     def _grading(self, validation: Validation | None) -> Grading | None:
         """How a compiled call computes the score; None if only Python can."""
-        if validation is None or self.scoring not in (None, "loss"):
+        if validation is None or isinstance(validation.X, StoredTable):
+            return None
+        if self.scoring not in (None, "loss"):
             return None
         return BY_LOSS if self.scoring == "loss" else self._default_grading(validation)
 
