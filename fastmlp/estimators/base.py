@@ -434,7 +434,8 @@ class BaseMLP(CallbackSupportMixin, Answers):
         if not reset:
             self._refuse_other_classes(y, incremental=False)
         table = self._weighted(table)
-        check_weights(where, table, self._dtype_for(table))
+        if table.has_weights:
+            check_weights(where, table, self._dtype_for(table))
         return table
 
     def _with_columns(self, where: str, table: StoredTable, reset: bool) -> StoredTable:

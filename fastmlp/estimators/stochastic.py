@@ -214,11 +214,9 @@ class Run:
         )  # fmt: skip
         looks = Looks(
             e.max_iter,
-            watched=self.incremental or bool(self.listeners) or bool(e.verbose),
-            # Not if windows are read, or the learning rate changes between epochs.
-            may_share=not self.n_stored
-            and self.rule.schedule is None
-            and e.learning_rate != "invscaling",
+            watched=bool(self.incremental or self.listeners or e.verbose or self.n_stored),
+            # Not if the learning rate changes between epochs.
+            may_share=self.rule.schedule is None and e.learning_rate != "invscaling",
             grading=None if grading is None else lambda: grading,
             rule=rule,
             best_params=self.best_params,
