@@ -22,8 +22,9 @@ WINDOW_BYTES = 1 << 25  # of features in float32, where the user states no numbe
 
 
 class StoredTable(ABC):
-    """A table of any size that `Network.fit`, `predict` and `evaluate` read a window at a time.
+    """A table of any size that networks and estimators read a window at a time.
 
+    It goes to `fit`, `predict` and `score` of `Network`, `MLPClassifier` and `MLPRegressor`.
     `open_table`, `open_arrays` and `open_chunks` make one.
 
     Parameters

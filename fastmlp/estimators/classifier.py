@@ -127,8 +127,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
             As for `fit`.
-        y : array of shape (n,) or (n, n_outputs)
-            As for `fit`.
+        y : array of shape (n,) or (n, n_outputs), default None
+            As for `fit`. It is needed, since stored tables are refused.
         sample_weight : array of shape (n,), optional
             As for `fit`.
         classes : array of shape (n_classes,), optional
@@ -231,7 +231,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         >>> from fastmlp.datasets import open_arrays
         >>> X = np.random.default_rng(0).normal(size=(1000, 2))
         >>> table = open_arrays(X, X[:, 0] > X[:, 1], window_rows=400)
-        >>> MLPClassifier(max_iter=20, random_state=0).fit(table).score(table) > 0.9
+        >>> model = MLPClassifier(learning_rate="linear", max_iter=20, random_state=0).fit(table)
+        >>> model.score(table) > 0.9
         True
         """
         y, sample_weight = targets_of(f"{type(self).__name__}.score", X, y, sample_weight)

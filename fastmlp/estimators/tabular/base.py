@@ -168,8 +168,8 @@ class BaseTabular(BaseEstimator):
         X : data frame, array or dict of columns of shape (n, n_features)
             A frame of pandas, polars or Arrow as it is: numbers, booleans, texts, categories,
             dates, with missing values. Stored tables are refused: `load_table` loads their rows.
-        y : array of shape (n,), or (n, n_targets) for a regressor
-            Labels or numbers, none missing.
+        y : array of shape (n,), or (n, n_targets) for a regressor, default None
+            Labels or numbers, none missing. They are needed.
         sample_weight : array of shape (n,), optional
             Weights of the rows; by default equal ones.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, optional
