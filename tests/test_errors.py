@@ -4010,6 +4010,10 @@ def stored_estimator_rows() -> Iterator[Row]:
          "MLPClassifier.fit: expected at most 10000 classes in a stored table, got more; use a "
          "regressor, or name another target",
          lambda s: MLPClassifier().fit(open_arrays(np.zeros((10_001, 1)), np.arange(10_001)))),
+        ("a stored table with labels in a column", InputError,
+         "MLPClassifier.fit: expected labels of shape (n,) in a stored table, got shape (n, 1); "
+         "name the column as text, not in a list, or use y.ravel()",
+         lambda s: MLPClassifier().fit(open_arrays(s.X, s.y.reshape(-1, 1)))),
         ("partial_fit of a stored table", InputError,
          "MLPClassifier.partial_fit: expected rows in memory, got a stored table; call fit with "
          "warm_start=True, which reads it window by window",

@@ -23,7 +23,6 @@ from ..engine.judging import BY_LOSS, Grading
 from ..engine.lowering import settings_of
 from ..errors import InputError
 from ..inputs import checks
-from ..inputs.stored import check_targets, check_weights, in_order, targets_of
 from ..inputs.stored import refuse as refuse_stored
 from ..inputs.tables import WORTH_COMPRESSING, is_sparse, sorted_csr, without_zeros
 from ..inputs.targets import Encoded, Samples
@@ -33,7 +32,6 @@ from ..network import Network
 from ..nn import Dropout
 from ..optim.averaging import Averaging
 from . import lbfgs, parameters, stochastic, stored
-from .answers import Answers
 from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
@@ -44,8 +42,7 @@ from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
 from .plain import is_plain
 from .stochastic import NOT_FINITE, Progress, Validation
-
-Part = tuple[Any, Any, Any]  # X, y and sample_weight
+from .tables import Part, ReadsTables
 
 # scikit-learn's names for links.
 _LINKS = {
@@ -69,7 +66,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(CallbackSupportMixin, Answers):
+class BaseMLP(CallbackSupportMixin, ReadsTables):
     """Base of MLPClassifier and MLPRegressor."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
@@ -87,18 +84,6 @@ class BaseMLP(CallbackSupportMixin, Answers):
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         """X and y after validation; sets the classes if there are any."""
         raise NotImplementedError
-
-    def _read_targets(self, y: np.ndarray, incremental: bool, reset: bool) -> np.ndarray:
-        """y after the checks that it needs without X; sets the classes if there are any."""
-        raise NotImplementedError
-
-    def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
-        """Targets from which `_read_targets` learns all that it learns from those of a table."""
-        raise NotImplementedError
-
-    def _weighted(self, table: StoredTable) -> StoredTable:
-        """The table, with the weights of classes if there are any."""
-        return table
 
     def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
         """y for the kernels."""
@@ -425,43 +410,9 @@ class BaseMLP(CallbackSupportMixin, Answers):
             self._refuse_other_classes(y, incremental)
         return X, y, weights_of_samples(where, sample_weight, X)
 
-    def _read_table(self, table: StoredTable, reset: bool) -> StoredTable:
-        """A table to train on, of which only targets and weights have been read."""
-        where = f"{type(self).__name__}.fit"
-        check_targets(where, table)
-        table = self._with_columns(where, table, reset)
-        y = self._read_targets(self._some_targets(where, table), False, reset)
-        if not reset:
-            self._refuse_other_classes(y, incremental=False)
-        table = self._weighted(table)
-        if table.has_weights:
-            check_weights(where, table, self._dtype_for(table))
-        return table
-
-    def _with_columns(self, where: str, table: StoredTable, reset: bool) -> StoredTable:
-        """A table with the columns of the fit, which may begin with it, in their order."""
-        if not reset:
-            return in_order(where, table, self._feature_names, self.n_features_in_)
-        self.n_features_in_: int = table.n_features
-        self.__dict__.pop("feature_names_in_", None)
-        if table.feature_names is not None:
-            self.feature_names_in_ = np.array(table.feature_names, object)
-        return table
-
-    def _read_held_table(self, table: StoredTable, y: Any, sample_weight: Any) -> Part:
-        """A table to judge epochs by, with its targets and weights."""
-        where = f"{type(self).__name__}.fit"
-        y, weights = targets_of(where, table, y, sample_weight)
-        table = self._with_columns(where, table, reset=False)
-        y = self._read_targets(y, incremental=True, reset=False)
-        return table, y, weights_of_samples(where, weights, y)
-
     def _is_plain_target(self, y: Any, n_rows: int) -> bool:
         """Whether y surely passes all checks, without any conversion."""
         raise NotImplementedError
-
-    def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
-        """Refuse labels that the model was not made for, with scikit-learn's error."""
 
     def _read_held_out(self, X: Any, y: Any, given: Part) -> Part | None:
         """The validation data passed to `fit`, checked like all data."""
@@ -483,11 +434,6 @@ class BaseMLP(CallbackSupportMixin, Answers):
         if not isinstance(X, StoredTable):
             warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
         return read
-
-    def _dtype_for(self, X: Any) -> np.dtype:
-        if self.dtype is not None:
-            return np.dtype(self.dtype)
-        return X.first_block().dtype if isinstance(X, StoredTable) else np.dtype(X.dtype)
 
     def _start(self, n_features: int, hidden: list[int], dtype: np.dtype) -> None:
         """Make a new network with weights drawn in scikit-learn's order, and reset all counts."""
@@ -621,6 +567,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
         return Samples(self._fastest(X, passes), self._encode(y, dtype), held)
 
     def _fastest(self, X: Any, passes: int) -> Any:
+        """Rows in that form, with the same bits."""
         if is_sparse(X):
             return sorted_csr(X)
         if passes < WORTH_COMPRESSING or isinstance(X, StoredTable):

@@ -28,7 +28,7 @@ from ..inputs.stored import targets_of
 from ..inputs.targets import Encoded, TargetCoder, label_numbers
 from ..nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
-from . import class_weights, stored
+from . import class_weights, tables
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS, take
@@ -271,7 +271,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return y
 
     def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
-        return stored.some_labels(where, table)
+        return tables.some_labels(where, table)
 
     def _weighted(self, table: StoredTable) -> StoredTable:
         weights, classes = self.class_weight, self.classes_
@@ -279,12 +279,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return table
         where, multilabel = f"{type(self).__name__}.fit", table.n_targets is not None
         if isinstance(weights, str):
-            weights = stored.balanced(where, table, classes)
+            weights = tables.balanced(where, table, classes)
 
         def weigh(y: np.ndarray) -> np.ndarray:
             return class_weights.of_samples(where, weights, y, classes, multilabel)
 
-        return stored.Weighted(table, weigh)
+        return tables.Weighted(table, weigh)
 
     def _is_plain_target(self, y: Any, n_rows: int) -> bool:
         n_outputs = len(self.classes_) if self._binarizer.y_type_ == "multiclass" else 1

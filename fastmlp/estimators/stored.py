@@ -6,21 +6,18 @@ A table that fits one window is read once and trained on like rows in memory.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..datasets.blocks import Block
-from ..datasets.stored import StoredTable
 from ..engine.engine import ENDLESS
 from ..errors import InputError
 from ..inputs import stored
-from ..inputs.targets import label_numbers
 from ..inputs.windows import Window, Windows
-from . import class_weights, stochastic
+from . import stochastic
 from .parameters import STOCHASTIC_SOLVERS
 
 
@@ -43,70 +40,6 @@ def check(estimator: Any, y: Any, sample_weight: Any, validates: bool) -> None:
             where, "X_val for early_stopping with a stored table", "none",
             "hold rows out: rest, held_out = table.split(0.1), and X_val=held_out",
         )  # fmt: skip
-
-
-def some_labels(where: str, table: StoredTable) -> np.ndarray:
-    """Labels (n,) or (n, n_targets) among which are all those of a table, for what reads y."""
-    labels = stored.labels_of(where, table)
-    if labels.size > stored.MOST_LABELS:
-        raise InputError(
-            where, f"at most {stored.MOST_LABELS} classes in a stored table", "more",
-            "use a regressor, or name another target",
-        )  # fmt: skip
-    if table.n_targets is None:
-        return np.repeat(labels, 3)  # scikit-learn warns if most labels occur only once
-    return np.resize(labels, (labels.size, table.n_targets))
-
-
-class Weighted(StoredTable):
-    """A stored table whose rows also have the weights of their classes.
-
-    Parameters
-    ----------
-    table : StoredTable
-    weigh : callable
-        From targets to weights (n,).
-    """
-
-    def __init__(self, table: StoredTable, weigh: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._table, self._weigh = table, weigh
-        super().__init__(table.parts, table.n_features, table.window_rows, table.feature_names)
-        self.has_targets, self.has_weights = table.has_targets, True
-        self.n_targets, self.n_splits = table.n_targets, table.n_splits
-
-    def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
-        """As `StoredTable` says."""
-        for block in self._table.blocks(part, features, targets):
-            if block.y is not None:
-                weights = self._weigh(block.y)
-                if block.weights is not None:
-                    weights = weights * block.weights
-                block = replace(block, weights=weights)
-            yield block
-
-    def identity(self) -> str:
-        """As `StoredTable` says: that of the rows."""
-        return self._table.identity()
-
-
-def balanced(where: str, table: StoredTable, classes: np.ndarray) -> Any:
-    """What "balanced" means as class_weight: a dict, or for several labels a list of them."""
-    labels, n_columns = [classes], 1
-    if table.n_targets is not None:
-        n_columns = table.n_targets
-        labels = [np.arange(2)] * n_columns
-    counts = [np.zeros(len(some), np.int64) for some in labels]
-    for part in range(len(table.parts)):
-        for block in table.blocks(part, features=False):
-            columns = np.asarray(block.y).reshape(-1, n_columns).T
-            for count, column, known in zip(counts, columns, labels, strict=True):
-                numbers = label_numbers(block.where, column, known)
-                count += np.bincount(numbers, minlength=count.size)
-    found = [
-        class_weights.balanced(known[count > 0], count[count > 0])
-        for known, count in zip(labels, counts, strict=True)
-    ]
-    return found if table.n_targets is not None else found[0]
 
 
 @dataclass(eq=False, kw_only=True)

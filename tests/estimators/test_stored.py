@@ -164,6 +164,7 @@ def test_windows_are_shuffled_by_the_seed(make: Any, y: Any) -> None:
     assert first.score(stored) > 0.8
 
 
+@pytest.mark.nojit
 def test_each_epoch_visits_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, train = list[Any](), StoredRun._train_window
 
@@ -178,8 +179,10 @@ def test_each_epoch_visits_every_row_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert first != second
 
 
+@pytest.mark.nojit
 def test_a_warm_start_goes_on() -> None:
-    whole, parts = regressor(shuffle=False), regressor(shuffle=False, warm_start=True, max_iter=3)
+    whole = regressor(shuffle=False, max_iter=2)
+    parts = regressor(shuffle=False, warm_start=True, max_iter=1)
     whole.fit(table(64, PRICE))
     parts.fit(table(64, PRICE)).fit(table(64, PRICE))
     assert parts.network_.learned.tobytes() == whole.network_.learned.tobytes()
@@ -301,6 +304,7 @@ def test_divergence_and_ctrl_c_are_as_in_memory() -> None:
     assert readers() == []
 
 
+@pytest.mark.nojit
 def test_validation_data_are_checked() -> None:
     stored = table(64, THREE)
     model = classifier()
@@ -326,12 +330,15 @@ def test_many_labels_do_not_warn() -> None:
     assert model.n_outputs_ == 106
 
 
+@pytest.mark.nojit
 def test_balanced_weights_are_scikit_learns() -> None:
-    model = classifier(class_weight="balanced", shuffle=False).fit(table(64, THREE))
-    by_hand = classifier(shuffle=False).fit(X, THREE, compute_sample_weight("balanced", THREE))
+    options = {"shuffle": False, "max_iter": 1}
+    model = classifier(class_weight="balanced", **options).fit(table(64, THREE))
+    by_hand = classifier(**options).fit(X, THREE, compute_sample_weight("balanced", THREE))
     assert state(model) == state(by_hand)
 
 
+@pytest.mark.nojit
 def test_score_is_that_of_predictions() -> None:
     model = regressor().fit(table(64, PRICE))
     assert model.score(table(64, PRICE)) == r2_score(PRICE, model.predict(X))
