@@ -23,6 +23,7 @@ from ..engine.judging import BY_LOSS, Grading
 from ..engine.lowering import settings_of
 from ..errors import InputError
 from ..inputs import checks
+from ..inputs.stored import check_weights
 from ..inputs.stored import refuse as refuse_stored
 from ..inputs.tables import WORTH_COMPRESSING, is_sparse, sorted_csr, without_zeros
 from ..inputs.targets import Encoded, Samples
@@ -548,9 +549,10 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
 
     def _training_samples(self, part: Part, passes: int) -> tuple[Samples, Windows | None]:
         """Samples to train on, and what reads the others where they are a window of a table."""
-        table, *_ = part
-        if not isinstance(table, StoredTable):
+        if not isinstance(part[0], StoredTable):
             return self._samples(*part, passes), None
+        table = self._weighted(part[0])
+        check_weights(f"{type(self).__name__}.fit", table, self.network_.dtype)
         coder = dataclasses.replace(self._coder(), flat=table.n_targets is None)
         batch_size = stochastic.batch_size_of(self, table.n_rows)
         windows = Windows(table, self.network_, self.n_outputs_, coder, batch_size)

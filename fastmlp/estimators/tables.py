@@ -49,16 +49,13 @@ class ReadsTables(Answers):
     # ------------------------------------------------------------------ tables
 
     def _read_table(self, table: StoredTable, reset: bool) -> StoredTable:
-        """A table to train on, of which only targets and weights have been read."""
+        """A table to train on, of which only targets have been read."""
         where = f"{type(self).__name__}.fit"
         stored.check_targets(where, table)
         table = self._with_columns(where, table, reset)
         y = self._read_targets(self._some_targets(where, table), False, reset)
         if not reset:
             self._refuse_other_classes(y, incremental=False)
-        table = self._weighted(table)
-        if table.has_weights:
-            stored.check_weights(where, table, self._dtype_for(table))
         return table
 
     def _with_columns(self, where: str, table: StoredTable, reset: bool) -> StoredTable:

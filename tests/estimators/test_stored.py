@@ -21,6 +21,8 @@ from fastmlp.datasets.blocks import Block
 from fastmlp.errors import InputError
 from fastmlp.estimators.stored import StoredRun
 
+from ..support import Watcher
+
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 RNG = np.random.default_rng(0)
@@ -208,6 +210,16 @@ def test_rows_are_answered_as_in_memory() -> None:
     ):  # fmt: skip
         assert (found == expected).all()
     assert (members.transform(table(64, None)) == members.transform(X)).all()
+
+
+def test_callbacks_of_scikit_learn_may_score_the_table() -> None:
+    pytest.importorskip("sklearn.callback")
+    in_memory, stored = Watcher(last=1), Watcher(last=1)
+    options = {"class_weight": {0: 9.0}, "shuffle": False}
+    classifier(**options).set_callbacks(in_memory).fit(X, THREE)
+    model = classifier(**options).set_callbacks(stored).fit(table(64, THREE))
+    assert model.n_iter_ == 2
+    assert stored.scores == in_memory.scores
 
 
 def test_scorers_of_scikit_learn_take_a_table() -> None:
