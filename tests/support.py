@@ -1,4 +1,4 @@
-"""Helpers for several test files: layers, networks, kernels, addresses, paths and model files."""
+"""Helpers for several test files: layers, networks, kernels, callbacks, paths and model files."""
 
 from __future__ import annotations
 
@@ -234,3 +234,27 @@ def sealed(text: str, tensors: dict[str, np.ndarray]) -> str:
         return text
     header.pop("checksum", None)
     return json.dumps(header | {"checksum": serialization._checksum(header, tensors)})
+
+
+class Watcher:
+    """A callback of scikit-learn's protocol that scores the model after each epoch."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.events, self.scores = last, list[str](), list[float]()
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self.events.append("setup")
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        self.events.append(f"{context.task_name} begins")
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, X: Any, y: Any, fitted_estimator: Any
+    ) -> bool:
+        self.events.append(f"{context.task_name} ends")
+        if hasattr(fitted_estimator, "score"):  # other steps of a pipeline may have none
+            self.scores.append(fitted_estimator.score(X, y))
+        return context.task_name == "epoch" and context.task_id == self.last

@@ -3965,6 +3965,80 @@ def stored_rows() -> Iterator[Row]:
         yield Row(name, kind, text, call)
 
 
+def stored_estimator_rows() -> Iterator[Row]:
+    """What estimators say about stored tables."""
+
+    def table(s: Setting) -> Any:
+        return open_arrays(s.X, s.y, window_rows=4)
+
+    at_once = (
+        "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
+        "a Network, MLPClassifier or MLPRegressor, or load the rows with load_table"
+    )
+    for name, kind, text, call in (
+        ("an estimator's stored table beside y", InputError,
+         "MLPClassifier.fit: expected no y beside a stored table, got ndarray; name the column "
+         "when you open the table",
+         lambda s: MLPClassifier().fit(table(s), s.y)),
+        ("an estimator's stored table beside weights", InputError,
+         "MLPRegressor.score: expected no sample_weight beside a stored table, got str; name the "
+         "column when you open the table",
+         lambda s: MLPRegressor(width=2, max_iter=1, learning_rate="linear").fit(s.X, s.y).score(
+             table(s), sample_weight="w"
+         )),
+        ("an estimator's stored table without a target", InputError,
+         "MLPRegressor.fit: expected a table with a target, got one without; name it when you open "
+         "the table",
+         lambda s: MLPRegressor().fit(open_arrays(s.X))),
+        ("an ensemble for a stored table", InputError,
+         "MLPClassifier.fit: expected one network for a stored table, got n_members=3; fit several "
+         "estimators with another random_state each",
+         lambda s: MLPClassifier(n_members=3).fit(table(s))),
+        ("lbfgs for a stored table", InputError,
+         "MLPRegressor.fit: expected a solver of mini-batches for a stored table, got "
+         "solver='lbfgs'; choose 'adam', say",
+         lambda s: MLPRegressor(solver="lbfgs").fit(table(s))),
+        ("early stopping of a stored table without held-out rows", InputError,
+         "MLPClassifier.fit: expected X_val for early_stopping with a stored table, got none; hold "
+         "rows out: rest, held_out = table.split(0.1), and X_val=held_out",
+         lambda s: MLPClassifier(early_stopping=True).fit(table(s))),
+        ("y_val beside a stored X_val", InputError,
+         "MLPClassifier.fit: expected no y_val beside a stored table, got ndarray; name the column "
+         "when you open the table",
+         lambda s: MLPClassifier().fit(s.X, s.y, X_val=table(s), y_val=s.y)),
+        ("a stored table with very many classes", InputError,
+         "MLPClassifier.fit: expected at most 10000 classes in a stored table, got more; use a "
+         "regressor, or name another target",
+         lambda s: MLPClassifier().fit(open_arrays(np.zeros((10_001, 1)), np.arange(10_001)))),
+        ("a stored table with labels in a column", InputError,
+         "MLPClassifier.fit: expected labels of shape (n,) in a stored table, got shape (n, 1); "
+         "name the column as text, not in a list, or use y.ravel()",
+         lambda s: MLPClassifier().fit(open_arrays(s.X, s.y.reshape(-1, 1)))),
+        ("partial_fit of a stored table", InputError,
+         "MLPClassifier.partial_fit: expected rows in memory, got a stored table; call fit with "
+         "warm_start=True, which reads it window by window",
+         lambda s: MLPClassifier().partial_fit(table(s))),
+        ("a tabular estimator's stored table", InputError,
+         "TabularClassifier.fit: expected rows in memory, got a stored table; load them with "
+         "load_table",
+         lambda s: TabularClassifier().fit(table(s))),
+        ("a tabular estimator's stored X_val", InputError,
+         "TabularRegressor.fit: expected rows in memory, got a stored table; load them with "
+         "load_table",
+         lambda s: TabularRegressor().fit(s.X, s.y, X_val=table(s))),
+        ("fit_many of a stored table", InputTypeError, at_once,
+         lambda s: fit_many([s.new], table(s), s.y)),
+        ("a search on a stored table", InputTypeError, at_once,
+         lambda s: SearchCV(MLPClassifier(), {"width": [2]}).fit(table(s))),
+        ("a transformer of a stored table", InputTypeError, at_once,
+         lambda s: make_pipeline(StandardScaler(), MLPClassifier()).fit(table(s))),
+        ("a scorer that needs all rows of a stored table", InputTypeError, at_once,
+         lambda s: MLPClassifier((2,), max_iter=1, scoring=lambda model, X, y: len(np.array(X)))
+         .fit(s.X, s.y, X_val=table(s))),
+    ):  # fmt: skip
+        yield Row(name, kind, text, call)
+
+
 def fit_saved(s: Setting, **options: Any) -> Any:
     return s.new.fit(s.X, s.y, callbacks=[Checkpoint(s.folder / "run", **options)])
 
@@ -4111,6 +4185,7 @@ ROWS = [
     *search_rows(),
     *tabular_rows(),
     *stored_rows(),
+    *stored_estimator_rows(),
     *cluster_rows(),
     *dask_rows(),
 ]

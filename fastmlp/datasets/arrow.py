@@ -65,7 +65,7 @@ def open_table(
     Returns
     -------
     StoredTable
-        For `Network.fit`, `predict` and `evaluate`.
+        For `fit`, `predict` and `score` of `Network`, `MLPClassifier` and `MLPRegressor`.
 
     Raises
     ------

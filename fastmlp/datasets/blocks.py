@@ -56,13 +56,18 @@ class Block:
     names: tuple[str, ...] | None = None
     rows: np.ndarray | None = None
 
-    def matrix(self) -> np.ndarray:
-        """Features (n_rows, n_features), in float32 if no column needs float64."""
+    @property
+    def dtype(self) -> np.dtype:
+        """The type that holds all features: float32 if no column needs float64."""
         assert self.X is not None
         columns = [self.X] if isinstance(self.X, np.ndarray) else self.X
-        dtype = np.result_type(np.float32, *(column.dtype for column in columns))
+        return np.result_type(np.float32, *(column.dtype for column in columns))
+
+    def matrix(self) -> np.ndarray:
+        """Features (n_rows, n_features) in `dtype`."""
+        assert self.X is not None
         n_features = self.X.shape[1] if isinstance(self.X, np.ndarray) else len(self.X)
-        out = np.empty((self.n_rows, n_features), dtype)
+        out = np.empty((self.n_rows, n_features), self.dtype)
         self.write(0, out)
         return out
 

@@ -45,7 +45,7 @@ def open_arrays(
     Returns
     -------
     StoredTable
-        For `Network.fit`, `predict` and `evaluate`.
+        For `fit`, `predict` and `score` of `Network`, `MLPClassifier` and `MLPRegressor`.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def open_chunks(chunks: Any, *, window_rows: int | None = None) -> StoredTable:
     Returns
     -------
     StoredTable
-        For `Network.fit`, `predict` and `evaluate`.
+        For `fit`, `predict` and `score` of `Network`, `MLPClassifier` and `MLPRegressor`.
 
     Raises
     ------

@@ -22,8 +22,9 @@ WINDOW_BYTES = 1 << 25  # of features in float32, where the user states no numbe
 
 
 class StoredTable(ABC):
-    """A table of any size that `Network.fit`, `predict` and `evaluate` read a window at a time.
+    """A table of any size that networks and estimators read a window at a time.
 
+    It goes to `fit`, `predict` and `score` of `Network`, `MLPClassifier` and `MLPRegressor`.
     `open_table`, `open_arrays` and `open_chunks` make one.
 
     Parameters
@@ -91,6 +92,17 @@ class StoredTable(ABC):
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
         return self.n_rows, self.n_features
+
+    def first_block(self) -> Block:
+        """The features of the first rows.
+
+        Returns
+        -------
+        Block
+            Without targets.
+        """
+        parts = range(len(self.parts))
+        return next(block for part in parts for block in self.blocks(part, targets=False))
 
     @abstractmethod
     def blocks(self, part: int, features: bool = True, targets: bool = True) -> Iterator[Block]:
@@ -233,7 +245,7 @@ class StoredTable(ABC):
         """What needs all rows at once cannot be done with a table of any size."""
         raise InputTypeError(
             type(self).__name__, "to be read a window at a time", "a use that needs all rows",
-            "train with Network.fit, or load the rows with load_table",
+            "train a Network, MLPClassifier or MLPRegressor, or load the rows with load_table",
         )  # fmt: skip
 
 
@@ -254,7 +266,7 @@ class MappedTable(StoredTable):
         targets: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self._table, self._function, self._targets = table, function, targets
-        n_features = self._mapped(next(table.blocks(0, targets=False))).shape[1]
+        n_features = self._mapped(table.first_block()).shape[1]
         super().__init__(table.parts, n_features, table.window_rows)
         self.has_targets, self.has_weights = table.has_targets, table.has_weights
         self.n_targets = table.n_targets

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..datasets.stored import StoredTable
 from ..engine import layerwise
 from ..errors import InputError
 from ..inputs import checks
+from ..inputs.stored import in_order
 from ..inputs.tables import is_sparse, sorted_csr
 from ..network import Network
 from ..nn import Activation
@@ -36,7 +38,10 @@ class Answers(HoldsNetwork):
         return sum(one.coefs_[-1].shape[0] for one in self._members)
 
     def _checked(self, X: Any, accept_sparse: bool = True) -> Any:
-        """X with the columns of fit, in float32 or float64; a sparse one as sorted CSR."""
+        """X with the columns of fit: in float32 or float64, sparse as sorted CSR, or stored."""
+        if isinstance(X, StoredTable):
+            of_fit = self._feature_names, self._networks[0].n_features
+            return in_order(f"{type(self).__name__}.predict", X, *of_fit)
         where, formats = type(self).__name__, ["csr", "csc"] if accept_sparse else False
         checks.valid_sparse(where, "X", X)
         checks.numeric_type(f"{where}.predict", "X", X)
@@ -50,6 +55,12 @@ class Answers(HoldsNetwork):
                 "pass the columns that fit saw",
             )  # fmt: skip
         return sorted_csr(X) if is_sparse(X) else X
+
+    @property
+    def _feature_names(self) -> tuple[str, ...] | None:
+        """The names of the columns of fit, if they had any."""
+        names = vars(self).get("feature_names_in_")
+        return None if names is None else tuple(names)
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs after the link (n, n_outputs)."""
@@ -74,7 +85,15 @@ class Answers(HoldsNetwork):
             X = self._checked(X)
         if X.shape[0] == 1 and type(X) is np.ndarray and not self._has_members:
             return [self._row_predictor(self.network_).answer(X)]
-        return [evaluation.outputs(network, X, link=True) for network in self._networks]
+        networks = self._networks
+
+        def answer(rows: Any) -> list[np.ndarray]:
+            return [evaluation.outputs(network, rows, link=True) for network in networks]
+
+        if isinstance(X, StoredTable):  # which is read once for all members
+            found = evaluation.by_windows(networks[0], X, lambda rows: np.stack(answer(rows), 1))
+            return [*np.moveaxis(found, 1, 0)]
+        return answer(X)
 
     def _row_predictor(self, network: Network) -> RowPredictor:
         """The predictor for single rows with the network's current weights; it is kept."""
@@ -127,7 +146,7 @@ class Answers(HoldsNetwork):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
         layer : int, default -1
             Which hidden layer, counted from 0; -1 is the last.
@@ -157,17 +176,23 @@ class Answers(HoldsNetwork):
         self._check_weights()
         network = self.network_
         ends = [i for i, found in enumerate(network.layers) if isinstance(found, Activation)]
-        values = X.astype(network.dtype)
-        for found in network.layers[: ends[layer] + 1]:
-            values = found.forward(values)
-        return np.asarray(values)
+
+        def features(rows: Any) -> np.ndarray:
+            values = rows.astype(network.dtype)
+            for found in network.layers[: ends[layer] + 1]:
+                values = found.forward(values)
+            return np.asarray(values)
+
+        if isinstance(X, StoredTable):
+            return evaluation.by_windows(network, X, features)
+        return features(X)
 
     def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
         """Gradient of one linear output (before softmax, logistic or exp) with respect to X.
 
         Parameters
         ----------
-        X : array or data frame of shape (n, n_features)
+        X : array or data frame of shape (n, n_features), or StoredTable
             One row for each sample.
         output : int, default 0
             Index of the output: that of the class in `classes_`, or of the target.
@@ -190,7 +215,13 @@ class Answers(HoldsNetwork):
             return mean_of([member.input_gradients(X, output) for member in self.members_])
         where, network = f"{type(self).__name__}.input_gradients", self.network_
         self._check_weights()
-        return layerwise.input_gradients(network, where, X, output)
+
+        def gradients(rows: np.ndarray) -> np.ndarray:
+            return layerwise.input_gradients(network, where, rows, output)
+
+        if isinstance(X, StoredTable):
+            return evaluation.by_windows(network, X, gradients)
+        return gradients(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

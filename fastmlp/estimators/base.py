@@ -17,19 +17,23 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
+from ..datasets.stored import StoredTable
 from ..engine.job import Convention
 from ..engine.judging import BY_LOSS, Grading
 from ..engine.lowering import settings_of
+from ..engine.threads import company
 from ..errors import InputError
 from ..inputs import checks
+from ..inputs.stored import check_weights
+from ..inputs.stored import refuse as refuse_stored
 from ..inputs.tables import WORTH_COMPRESSING, is_sparse, sorted_csr, without_zeros
 from ..inputs.targets import Encoded, Samples
+from ..inputs.windows import Windows
 from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
 from ..nn import Dropout
 from ..optim.averaging import Averaging
-from . import lbfgs, parameters, stochastic
-from .answers import Answers
+from . import lbfgs, parameters, stochastic, stored
 from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
@@ -40,8 +44,7 @@ from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
 from .plain import is_plain
 from .stochastic import NOT_FINITE, Progress, Validation
-
-Part = tuple[Any, Any, Any]  # X, y and sample_weight
+from .tables import Part, ReadsTables
 
 # scikit-learn's names for links.
 _LINKS = {
@@ -65,7 +68,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(CallbackSupportMixin, Answers):
+class BaseMLP(CallbackSupportMixin, ReadsTables):
     """Base of MLPClassifier and MLPRegressor."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
@@ -110,7 +113,7 @@ class BaseMLP(CallbackSupportMixin, Answers):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -121,16 +124,19 @@ class BaseMLP(CallbackSupportMixin, Answers):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
-            One row for each sample: finite numbers.
-        y : array of shape (n,) or (n, n_outputs)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
+            One row for each sample: finite numbers. A stored table (see
+            `fastmlp.datasets.open_table`) is read a window at a time, and has targets and weights
+            of its own; if it fits one window, results are those of its rows in memory.
+        y : array of shape (n,) or (n, n_outputs), optional
             For a classifier labels, or rows of 0 and 1 for several labels; for a regressor numbers.
+            Needed unless X is a stored table.
         sample_weight : array of shape (n,), optional
             Weights of the samples in the loss; by default equal ones.
         X_val, y_val, sample_weight_val : array of shape as X, y and sample_weight, optional
-            Samples for evaluation after each epoch, instead of a part of the training data. A
-            warning is given if they are far outside the range of the training data, as if a scaler
-            had been left out.
+            Samples for evaluation after each epoch, instead of a part of the training data; X_val
+            may be a stored table. If both X and X_val are in memory, a warning is given if the
+            second is far outside the range of the first, as if a scaler had been left out.
 
         Returns
         -------
@@ -143,12 +149,22 @@ class BaseMLP(CallbackSupportMixin, Answers):
             For data or parameters that cannot be used, before the model changes, and for a loss
             that is not finite.
         InputError
-            For checks that scikit-learn does not have. It is a ValueError.
+            For checks that scikit-learn does not have. It is a ValueError. If rows of a stored
+            table cannot be used, the model is as it was before, unless it is a warm start.
         """
         held_out = (X_val, y_val, sample_weight_val)
+        if isinstance(X, StoredTable):
+            return self._fit_stored(X, y, sample_weight, held_out)
         if self.n_members > 1:
             return self._fit_members(X, y, sample_weight, held_out)
         return self._fit(X, y, sample_weight, validation_data=held_out)
+
+    def _fit_stored(self, table: StoredTable, y: Any, sample_weight: Any, held_out: Part) -> Any:
+        stored.check(self, y, sample_weight, held_out[0] is not None)
+        if self.warm_start and hasattr(self, "coefs_"):
+            return self._fit(table, None, validation_data=held_out)
+        with self._unchanged_if_refused(InputError):  # rows are checked when they are read
+            return self._fit(table, None, validation_data=held_out)
 
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, held_out: Part) -> Any:
         goes_on = bool(self.warm_start) and self._has_members
@@ -156,6 +172,8 @@ class BaseMLP(CallbackSupportMixin, Answers):
             check_ensemble(self, None if self.member_rows != "folds" else _num_samples(X))
             X, y, weights = self._read(X, y, sample_weight, False, not goes_on, goes_on)
             given = self._read_held_out(X, y, held_out) or (None, None, None)
+            if isinstance(given[0], StoredTable):
+                given = held_out  # each member reads its columns
             random = self._random_to_begin_with()
             judges = self.early_stopping and self.solver in STOCHASTIC_SOLVERS
             groups = self._groups(y, X.shape[0])
@@ -173,6 +191,8 @@ class BaseMLP(CallbackSupportMixin, Answers):
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+        advice = "call fit with warm_start=True, which reads it window by window"
+        refuse_stored(f"{type(self).__name__}.partial_fit", X, advice)
         if self.n_members > 1:
             return self._partial_fit_members(X, y, sample_weight, classes)
         if self._fit_again(X, y, sample_weight, classes):
@@ -221,19 +241,23 @@ class BaseMLP(CallbackSupportMixin, Answers):
                 self._meet_classes(y, classes)
             whole, parts = self._begin(X, y, sample_weight, incremental, validation_data)
             passes = 1 if incremental else self.max_iter
-            samples, validation = self._samples(*parts[0], passes), None
+            samples, windows = self._training_samples(parts[0], passes)
+            validation = None
             if parts[1] is not None:
                 names = held_out_names() if validation_data[0] is not None else None
                 with names or contextlib.nullcontext():
                     validation = Validation(*parts[1], self._samples(*parts[1], passes))
-            averaging = self._planned_averaging(samples)
+            averaging = self._planned_averaging(parts[0][0].shape[0])
         listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
             assert self._progress is not None
-            run = stochastic.Run(
+            fields: Any = (
                 self, rule, convention, samples, validation, self._validation_score,
                 self._grading(validation), self._progress, self._random_state, listeners, averaging,
             )  # fmt: skip
+            run = stochastic.Run(*fields)
+            if windows is not None:
+                run = stored.StoredRun(*fields, windows=windows)
             run.fit(incremental)
             if incremental and not listeners and averaging is None:
                 self._keep(run)
@@ -287,12 +311,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         found: tuple[Any, ...] = operator.attrgetter(*self._parameter_constraints)(self)
         return found
 
-    def _planned_averaging(self, samples: Samples) -> Averaging | None:
+    def _planned_averaging(self, n_rows: int) -> Averaging | None:
         """What averages weights in this fit, if something shall; `averaging_` has it then."""
         averaging = averaging_of(self.callbacks)
         self.__dict__.pop("averaging_", None)
         if averaging is not None:
-            n_steps = -(-samples.X.shape[0] // stochastic.batch_size_of(self, samples))
+            n_steps = -(-n_rows // stochastic.batch_size_of(self, n_rows))
             averaging.plan(f"{type(self).__name__}.fit", self.max_iter, n_steps)
             self.averaging_ = averaging
         return averaging
@@ -304,12 +328,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         return None
 
     @contextlib.contextmanager
-    def _unchanged_if_refused(self) -> Iterator[None]:
-        """A context that restores the model if an error occurs before the first step."""
+    def _unchanged_if_refused(self, by: type[BaseException] = BaseException) -> Iterator[None]:
+        """A context that restores a model that only gets new attributes, if an error occurs."""
         before = self.__dict__.copy()
         try:
             yield
-        except BaseException:
+        except by:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
@@ -324,9 +348,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         if not first_pass:
             self._own_memory()
             self._refuse_other_sizes(hidden, self.network_)
-        X, y, sample_weight = self._read(
-            X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
-        )
+        if isinstance(X, StoredTable):
+            X = self._read_table(X, first_pass)
+        else:
+            X, y, sample_weight = self._read(
+                X, y, sample_weight, incremental, first_pass, goes_on=incremental or not first_pass
+            )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         given = self._read_held_out(X, y, held_out)
@@ -389,12 +416,12 @@ class BaseMLP(CallbackSupportMixin, Answers):
         """Whether y surely passes all checks, without any conversion."""
         raise NotImplementedError
 
-    def _refuse_other_classes(self, y: Any, incremental: bool) -> None:
-        """Refuse labels that the model was not made for, with scikit-learn's error."""
-
     def _read_held_out(self, X: Any, y: Any, given: Part) -> Part | None:
         """The validation data passed to `fit`, checked like all data."""
         X_val, y_val, weights = given
+        if isinstance(X_val, StoredTable):
+            with held_out_names():
+                return self._read_held_table(X_val, y_val, weights)
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
         if X_val is None:
@@ -406,11 +433,9 @@ class BaseMLP(CallbackSupportMixin, Answers):
             return None
         with held_out_names():
             read = self._read(X_val, y_val, weights, incremental=True, reset=False, goes_on=False)
-        warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
+        if not isinstance(X, StoredTable):
+            warn_of_other_scales(X, y, *read[:2], are_numbers=not hasattr(self, "classes_"))
         return read
-
-    def _dtype_for(self, X: Any) -> np.dtype:
-        return np.dtype(self.dtype if self.dtype is not None else X.dtype)
 
     def _start(self, n_features: int, hidden: list[int], dtype: np.dtype) -> None:
         """Make a new network with weights drawn in scikit-learn's order, and reset all counts."""
@@ -523,17 +548,34 @@ class BaseMLP(CallbackSupportMixin, Answers):
 
     # ------------------------------------------------------------------ samples
 
+    def _training_samples(self, part: Part, passes: int) -> tuple[Samples, Windows | None]:
+        """Samples to train on, and what reads the others where they are a window of a table."""
+        if not isinstance(part[0], StoredTable):
+            return self._samples(*part, passes), None
+        table = self._weighted(part[0])
+        check_weights(f"{type(self).__name__}.fit", table, self.network_.dtype)
+        coder = dataclasses.replace(self._coder(), flat=table.n_targets is None)
+        batch_size = stochastic.batch_size_of(self, table.n_rows)
+        windows = Windows(table, self.network_, self.n_outputs_, coder, batch_size, company.busy)
+        if windows.n_windows > 1:
+            return windows.first, windows
+        samples = next(windows.read()).samples
+        return samples._replace(X=self._fastest(samples.X, passes)), None
+
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
         """Samples in the form that kernels read fastest for this number of passes."""
         dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
         held = checks.sample_weights(where, weights, X.shape[0], dtype)
-        readable = X
+        return Samples(self._fastest(X, passes), self._encode(y, dtype), held)
+
+    def _fastest(self, X: Any, passes: int) -> Any:
+        """Rows in that form, with the same bits."""
         if is_sparse(X):
-            readable = sorted_csr(X)
-        elif passes >= WORTH_COMPRESSING:
-            readable = without_zeros(X, dtype, self.coefs_[0].shape[1])
-        return Samples(readable, self._encode(y, dtype), held)
+            return sorted_csr(X)
+        if passes < WORTH_COMPRESSING or isinstance(X, StoredTable):
+            return X
+        return without_zeros(X, self.network_.dtype, self.coefs_[0].shape[1])
 
     def _weights(self, y: Any, sample_weight: Any) -> Any:
         """Sample weights, multiplied by class weights if there are any."""
@@ -589,7 +631,9 @@ class BaseMLP(CallbackSupportMixin, Answers):
 
     def _grading(self, validation: Validation | None) -> Grading | None:
         """How a compiled call computes the score; None if only Python can."""
-        if validation is None or self.scoring not in (None, "loss"):
+        if validation is None or isinstance(validation.X, StoredTable):
+            return None
+        if self.scoring not in (None, "loss"):
             return None
         return BY_LOSS if self.scoring == "loss" else self._default_grading(validation)
 

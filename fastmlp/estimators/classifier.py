@@ -20,13 +20,15 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from ..datasets.stored import StoredTable
 from ..engine.judging import Grading, share_of_right
 from ..errors import InputError
 from ..inputs import checks
+from ..inputs.stored import targets_of
 from ..inputs.targets import Encoded, TargetCoder, label_numbers
 from ..nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
-from . import class_weights
+from . import class_weights, tables
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS, take
@@ -117,7 +119,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(is_stochastic)
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
         """Train for one more epoch, continuing from the current state.
 
@@ -125,8 +127,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
             As for `fit`.
-        y : array of shape (n,) or (n, n_outputs)
-            As for `fit`.
+        y : array of shape (n,) or (n, n_outputs), default None
+            As for `fit`. It is needed, since stored tables are refused.
         sample_weight : array of shape (n,), optional
             As for `fit`.
         classes : array of shape (n_classes,), optional
@@ -153,7 +155,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
 
         Returns
@@ -168,7 +170,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
 
         Returns
@@ -186,7 +188,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
 
         Returns
@@ -196,6 +198,45 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy: the share of the rows whose labels are predicted.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
+            One row for each sample.
+        y : array of shape (n,) or (n, n_labels), optional
+            True labels; of several labels per sample, all must be right. Needed unless X is a
+            stored table, which has targets and weights of its own.
+        sample_weight : array of shape (n,), optional
+            Weights of the samples; by default equal ones.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For data that do not fit the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import MLPClassifier
+        >>> from fastmlp.datasets import open_arrays
+        >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> table = open_arrays(X, X[:, 0] > X[:, 1], window_rows=400)
+        >>> model = MLPClassifier(learning_rate="linear", max_iter=20, random_state=0).fit(table)
+        >>> model.score(table) > 0.9
+        True
+        """
+        y, sample_weight = targets_of(f"{type(self).__name__}.score", X, y, sample_weight)
+        return float(super().score(X, y, sample_weight))
 
     def _loss(self) -> Loss:
         smoothing = float(self.label_smoothing)
@@ -212,6 +253,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
+        return X, self._read_targets(y, incremental, reset)
+
+    def _read_targets(self, y: np.ndarray, incremental: bool, reset: bool) -> np.ndarray:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not y.dtype.isnative:  # scores make a sparse matrix of labels, which fails for these
@@ -224,7 +268,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multiclass = self._binarizer.y_type_ == "multiclass"
         multilabel = self._binarizer.y_type_.startswith("multilabel")
         self.n_outputs_ = len(self.classes_) if multiclass or multilabel else 1
-        return X, y
+        return y
+
+    def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
+        return tables.some_labels(where, table)
+
+    def _weighted(self, table: StoredTable) -> StoredTable:
+        weights, classes = self.class_weight, self.classes_
+        if weights is None:
+            return table
+        where, multilabel = f"{type(self).__name__}.fit", table.n_targets is not None
+        if isinstance(weights, str):
+            weights = tables.balanced(where, table, classes)
+
+        def weigh(y: np.ndarray) -> np.ndarray:
+            return class_weights.of_samples(where, weights, y, classes, multilabel)
+
+        return tables.Weighted(table, weigh)
 
     def _is_plain_target(self, y: Any, n_rows: int) -> bool:
         n_outputs = len(self.classes_) if self._binarizer.y_type_ == "multiclass" else 1

@@ -15,10 +15,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
+from ..datasets.stored import StoredTable
 from ..engine.judging import Grading, r_squared
 from ..errors import InputError
 from ..inputs import checks
-from ..inputs.targets import Encoded, TargetCoder
+from ..inputs.stored import targets_of
+from ..inputs.targets import Encoded, TargetCoder, reading
 from ..nn.losses import (
     Huber,
     Loss,
@@ -163,15 +165,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         take(self, locals())
 
     @available_if(is_stochastic)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
         """Train for one more epoch, continuing from the current state.
 
         Parameters
         ----------
         X : array, data frame or sparse matrix of shape (n, n_features)
             As for `fit`.
-        y : array of shape (n,) or (n, n_outputs)
-            As for `fit`.
+        y : array of shape (n,) or (n, n_outputs), default None
+            As for `fit`. It is needed, since stored tables are refused.
         sample_weight : array of shape (n,), optional
             As for `fit`.
 
@@ -187,7 +189,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
         return_std : bool, default False
             Whether to return the standard deviation of the members' predictions, too.
@@ -252,6 +254,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
+        return X, self._read_targets(y, incremental, reset)
+
+    def _read_targets(self, y: np.ndarray, incremental: bool, reset: bool) -> np.ndarray:
+        where = f"{type(self).__name__}.fit"
+        checks.real_numbers(where, "y", y)  # of a stored table
         checks.finite(where, "y", y)  # scikit-learn does not check for None
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -263,7 +270,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 f"{self.n_outputs_}."
             )
         self.n_outputs_ = n_outputs
-        return X, y
+        return y
+
+    def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
+        return np.zeros((1,) if table.n_targets is None else (1, table.n_targets))
 
     def _is_plain_target(self, y: Any, n_rows: int) -> bool:
         is_one = self.n_outputs_ == self.network_.n_outputs == 1 and self.loss != "poisson"
@@ -286,9 +296,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return linked.ravel() if self.n_outputs_ == 1 else linked
 
     def _coder(self) -> TargetCoder:
-        n_levels = self._n_learnt
-        made = TargetCoder if n_levels == 1 else _Rearranged
-        return made(self.n_outputs_, "regression", n_levels, flat=True)
+        made = TargetCoder if self._n_learnt == 1 else _Rearranged
+        return made(self.n_outputs_, *reading(self._networks[0].loss), flat=True)
 
     def _default_score(self, validation: Validation, linked: np.ndarray) -> float:
         y, predicted, weights = validation.y, self._decode(linked), validation.sample_weight
@@ -304,15 +313,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return None
         return r_squared(true, most, weights, wide=true.dtype != dtype)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The fraction by which the model's loss is lower than that of a constant prediction.
 
         Parameters
         ----------
-        X : array, data frame or sparse matrix of shape (n, n_features)
+        X : array, data frame or sparse matrix of shape (n, n_features), or StoredTable
             One row for each sample.
-        y : array of shape (n,) or (n, n_targets)
-            True numbers.
+        y : array of shape (n,) or (n, n_targets), optional
+            True numbers. Needed unless X is a stored table, which has targets and weights of its
+            own.
         sample_weight : array of shape (n,), optional
             Weights of the samples; by default equal ones.
 
@@ -339,8 +349,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         >>> model.score(X, y) > 0.9
         True
         """
-        predicted = self.predict(X)
         where = f"{type(self).__name__}.score"
+        y, sample_weight = targets_of(where, X, y, sample_weight)
+        predicted = self.predict(X)
         checks.real_numbers(where, "y", y)
         if self.loss == "squared_error":
             return self._score(y, predicted, sample_weight)

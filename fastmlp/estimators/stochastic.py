@@ -61,9 +61,9 @@ def rule_of(estimator: Any) -> Training:
     return Training(optimizer_for(estimator), schedule_for(estimator), estimator.max_iter)
 
 
-def batch_size_of(estimator: Any, samples: Samples) -> int:
-    """Number of samples per step."""
-    size, n_rows = estimator.batch_size, samples.X.shape[0]
+def batch_size_of(estimator: Any, n_rows: int) -> int:
+    """Number of samples per step, if there are `n_rows`."""
+    size = estimator.batch_size
     return min(200, n_rows) if isinstance(size, str) else int(np.clip(size, 1, n_rows))
 
 
@@ -85,7 +85,7 @@ class _Trained(NamedTuple):
     diverged: bool
 
 
-class _Orders:
+class Orders:
     """Orders of rows (n_epochs, n_rows) drawn in advance, each a shuffle of the previous one.
 
     If fewer epochs are trained than were drawn, `after` undoes the other draws. Shuffling an order
@@ -142,7 +142,7 @@ class Run:
     def fit(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
         e, self.incremental = self.estimator, incremental
-        batch_size = self._batch_size(self.samples.X.shape[0])
+        batch_size = self._batch_size()
         self._prepare(incremental)
         self.best_params = aligned_copy(e.network_.learned) if e.early_stopping else None
         self.trainer = self._trainer(batch_size)
@@ -209,12 +209,12 @@ class Run:
         task = Task(
             e.network_, self.samples, None if held_out is None else held_out.samples,
             self.rule.optimizer, batch_size, averaging=self.averaging, convention=self.convention,
-            n_threads=e.n_threads,
+            n_threads=e.n_threads, n_stored=self.n_stored,
             keeps_engine=self.incremental or bool(e.warm_start),  # else the next fit starts anew
         )  # fmt: skip
         looks = Looks(
             e.max_iter,
-            watched=self.incremental or bool(self.listeners) or bool(e.verbose),
+            watched=bool(self.incremental or self.listeners or e.verbose or self.n_stored),
             # Not if the learning rate changes between epochs.
             may_share=self.rule.schedule is None and e.learning_rate != "invscaling",
             grading=None if grading is None else lambda: grading,
@@ -222,6 +222,11 @@ class Run:
             best_params=self.best_params,
         )
         return Trainer(task, looks, first_step=self.progress.n_steps)
+
+    @property
+    def n_stored(self) -> int:
+        """Rows of a stored table, of which the samples are a window; 0 if they are in memory."""
+        return 0
 
     @property
     def n_left(self) -> int:
@@ -236,15 +241,15 @@ class Run:
         self.started = time.perf_counter()
         self.listeners.epoch_begins()
 
-    def _batch_size(self, n_rows: int) -> int:
-        size = self.estimator.batch_size
+    def _batch_size(self) -> int:
+        size, n_rows = self.estimator.batch_size, self.n_stored or self.samples.X.shape[0]
         if not isinstance(size, str) and size > n_rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
                 stacklevel=5,
             )
-        return batch_size_of(self.estimator, self.samples)
+        return batch_size_of(self.estimator, n_rows)
 
     def _prepare(self, incremental: bool) -> None:
         """Set up the optimizer's state; unlike in scikit-learn, a warm start keeps it, too."""
@@ -270,18 +275,24 @@ class Run:
             rates = np.full(n_steps, now.learning_rate)
         else:
             steps = now.n_steps + np.arange(n_steps)
-            rates = rates_of(rule.schedule, steps, n_steps * rule.max_iter)
+            in_all = self.trainer.steps_per_epoch * rule.max_iter
+            rates = rates_of(rule.schedule, steps, in_all)
             now.learning_rate = float(rates[-1])
         return rule.optimizer.step_numbers(now.n_steps, rates)
 
     def train(self, n_epochs: int) -> _Trained:
         """Train up to `n_epochs` epochs; fewer if training should stop."""
-        orders = _Orders(self.random, self.estimator.shuffle, self.order, n_epochs)
-        losses = self._mean_losses(orders.visits)
-        self.order = orders.after(len(losses))
+        losses = self._train_epochs(n_epochs)
         seconds = time.perf_counter() - self.started
         diverged = self._count_epochs(losses, self.trainer.n_rows, seconds)
         return _Trained(len(losses), diverged)
+
+    def _train_epochs(self, n_epochs: int) -> list[float]:
+        """Train some epochs in orders of their own; returns the mean loss of each."""
+        orders = Orders(self.random, self.estimator.shuffle, self.order, n_epochs)
+        losses = self._mean_losses(orders.visits)
+        self.order = orders.after(len(losses))
+        return losses
 
     def _mean_losses(self, orders: np.ndarray) -> list[float]:
         """Train one epoch per order (n_epochs, n_rows); returns the mean loss of each."""

@@ -5,18 +5,20 @@ Classes and weights take a pass over their own columns only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from ..datasets.blocks import Block
 from ..datasets.stored import StoredTable
 from ..errors import InputError, counted
 from ..model.body import Body, Plan
 from ..nn.losses import Loss
 from . import checks, columns, samples
-from .targets import Encoded, Samples, TargetCoder
+from .targets import Encoded, Samples, TargetCoder, distinct
 
-_MOST_LABELS = 10_000  # to be told apart; with more there is no need to read on
+MOST_LABELS = 10_000  # to be told apart; with more there is no need to read on
 
 
 def refuse_others(where: str, y: Any, sample_weight: Any) -> None:
@@ -29,13 +31,19 @@ def refuse_others(where: str, y: Any, sample_weight: Any) -> None:
             )  # fmt: skip
 
 
+def refuse(where: str, X: Any, advice: str) -> None:
+    """Refuse a stored table where all rows are needed at once."""
+    if isinstance(X, StoredTable):
+        raise InputError(where, "rows in memory", "a stored table", advice)
+
+
 def to_predict(body: Body, where: str, table: StoredTable) -> StoredTable:
     """The table with the columns that a network was built for."""
     samples.check_built(body, where)
-    return _in_order(where, table, body.feature_names, body.n_features)
+    return in_order(where, table, body.feature_names, body.n_features)
 
 
-def _in_order(
+def in_order(
     where: str, table: StoredTable, wanted: tuple[str, ...] | None, n_features: int
 ) -> StoredTable:
     """The table with the columns of a network, in its order; n_features: 0 if there are none."""
@@ -51,7 +59,7 @@ def _in_order(
     return table
 
 
-def _check_targets(where: str, table: StoredTable) -> None:
+def check_targets(where: str, table: StoredTable) -> None:
     if not table.has_targets:
         raise InputError(
             where, "a table with a target", "one without", "name it when you open the table"
@@ -60,11 +68,11 @@ def _check_targets(where: str, table: StoredTable) -> None:
 
 def read(body: Body, where: str, table: StoredTable) -> tuple[StoredTable, Plan, TargetCoder]:
     """As `samples.read`, but for the rows, which are checked when they are read."""
-    _check_targets(where, table)
-    table = _in_order(where, table, body.feature_names, body.n_features)
+    check_targets(where, table)
+    table = in_order(where, table, body.feature_names, body.n_features)
     plan = samples.plan_for(where, body, table.n_features, table.feature_names)
     coder = body.coder or _learned(where, table, body.loss, plan.n_outputs)
-    _check_weights(where, table, body.dtype)
+    check_weights(where, table, body.dtype)
     return table, plan, coder
 
 
@@ -73,46 +81,66 @@ def _learned(where: str, table: StoredTable, loss: Loss, n_outputs: int) -> Targ
     shape = (2,) if table.n_targets is None else (2, table.n_targets)
     if loss.task == "regression" or table.n_targets is not None:
         return TargetCoder.learn(where, np.zeros(shape), loss, n_outputs)
+    return TargetCoder.learn(where, labels_of(where, table), loss, n_outputs)
+
+
+def labels_of(where: str, table: StoredTable) -> np.ndarray:
+    """The labels of all rows, sorted, or the first of them if they are more than `MOST_LABELS`."""
     labels = np.empty(0, np.int8)
+    for block in _without_features(table):
+        assert block.y is not None
+        found = distinct(block.where, block.y)
+        if labels.size:
+            found = distinct(where, np.concatenate([labels, found]))
+        labels = found
+        if labels.size > MOST_LABELS:
+            break
+    return labels
+
+
+def _without_features(table: StoredTable) -> Iterator[Block]:
+    """Targets and weights of all rows, some at a time."""
     for number in range(len(table.parts)):
-        for block in table.blocks(number, features=False):
-            assert block.y is not None
-            try:
-                found = np.unique(block.y)
-            except TypeError:  # labels of several types, or gaps
-                return TargetCoder.learn(block.where, block.y, loss, n_outputs)
-            labels = np.unique(np.concatenate([labels, found])) if labels.size else found
-            if labels.size > _MOST_LABELS:
-                return TargetCoder.learn(where, labels, loss, n_outputs)
-    return TargetCoder.learn(where, labels, loss, n_outputs)
+        yield from table.blocks(number, features=False)
 
 
-def _check_weights(where: str, table: StoredTable, dtype: np.dtype) -> None:
+def targets_of(
+    where: str, X: Any, y: Any = None, sample_weight: Any = None
+) -> tuple[Any, np.ndarray | None]:
+    """Targets and weights of all rows: those of a stored table, or those beside rows in memory."""
+    if not isinstance(X, StoredTable):
+        return y, sample_weight
+    refuse_others(where, y, sample_weight)
+    check_targets(where, X)
+    ys, weights = list[Any](), list[Any]()
+    for block in _without_features(X):
+        ys.append(block.y)
+        weights.append(block.weights)
+    return np.concatenate(ys), np.concatenate(weights) if X.has_weights else None
+
+
+def check_weights(where: str, table: StoredTable, dtype: np.dtype) -> None:
     """Refuse weights that are negative or not finite, or all zero."""
     if not table.has_weights:
         return
     largest = np.zeros(1, dtype)
-    for number in range(len(table.parts)):
-        for block in table.blocks(number, features=False):
-            found = checks.weights_of(block.where, block.weights, block.n_rows, dtype)
-            largest = np.maximum(largest, found.max(keepdims=True))
+    for block in _without_features(table):
+        found = checks.weights_of(block.where, block.weights, block.n_rows, dtype)
+        largest = np.maximum(largest, found.max(keepdims=True))
     checks.some_weight(where, largest)
 
 
 def held_out(body: Body, where: str, plan: Plan, coder: TargetCoder, table: StoredTable) -> Samples:
     """Rows to judge a network by, which need not be built; targets are read now, rows each time."""
-    _check_targets(where, table)
-    table = _in_order(where, table, plan.feature_names, plan.n_features)
+    check_targets(where, table)
+    table = in_order(where, table, plan.feature_names, plan.n_features)
     labels, numbers, weights = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
-    for number in range(len(table.parts)):
-        for block in table.blocks(number, features=False):
-            found = coder.encode(block.where, block.y, body.dtype)
-            labels.append(found.labels)
-            numbers.append(found.targets)
-            if block.weights is not None:
-                weights.append(
-                    checks.weights_of(block.where, block.weights, block.n_rows, body.dtype)
-                )
+    for block in _without_features(table):
+        found = coder.encode(block.where, block.y, body.dtype)
+        labels.append(found.labels)
+        numbers.append(found.targets)
+        if block.weights is not None:
+            weights.append(checks.weights_of(block.where, block.weights, block.n_rows, body.dtype))
     encoded = Encoded(np.concatenate(labels), np.concatenate(numbers))
     if not weights:
         return Samples(table, encoded, np.empty(0, body.dtype))

@@ -240,7 +240,7 @@ def _array(where: str, y: object) -> np.ndarray:
     return values
 
 
-def _unique(where: str, values: np.ndarray) -> np.ndarray:
+def distinct(where: str, values: np.ndarray) -> np.ndarray:
     """Sorted distinct labels."""
     if values.dtype.kind == "f":
         checks.finite(where, "y", values)
@@ -268,7 +268,7 @@ def _unique(where: str, values: np.ndarray) -> np.ndarray:
 
 def _classes(where: str, values: np.ndarray, task: str, n_outputs: int) -> np.ndarray:
     """The label of each output. Integers 0..n-1 stand for themselves, even if some are absent."""
-    found = _unique(where, values)
+    found = distinct(where, values)
     if found.size < 2:
         raise InputError(where, "at least 2 classes in y", "1", "check the data or use regression")
     wanted = 2 if task == "binary" else n_outputs
@@ -304,7 +304,7 @@ def label_numbers(where: str, values: np.ndarray, classes: np.ndarray) -> np.nda
     are_whole = classes.dtype.kind in "iu" and values.dtype.kind in "iu"
     if are_whole and count_from_0(classes) and 0 <= values.min() <= values.max() < classes.size:
         return values.astype(np.int32)
-    found = _unique(where, values)
+    found = distinct(where, values)
     try:
         unseen = ~np.isin(found, classes)
         positions = np.searchsorted(classes, values)

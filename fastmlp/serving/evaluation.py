@@ -5,6 +5,7 @@ Outputs are computed by compiled code if every part has a kernel, otherwise laye
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -24,11 +25,13 @@ from ..model.body import Body
 from ..nn.losses import linked, outputs_per_target
 
 
-def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
-    """Outputs for rows that `samples` has read, after the loss's link if wanted."""
+def outputs(body: Body, X: Any, link: bool) -> np.ndarray:
+    """Outputs for rows that `samples` has read, or of a stored table, after the link if wanted."""
     found = compiled_outputs.outputs_in_place(body, X, link)
     if found is not None:
         return found
+    if isinstance(X, StoredTable):
+        return by_windows(body, X, lambda rows: outputs(body, rows, link))
     if can_compile(body.layers, body.loss):
         return compiled_outputs.outputs(body, X, link)
     checks.valid_sparse("Network.outputs", "X", X)  # callbacks may have changed held-out rows
@@ -38,9 +41,9 @@ def outputs(body: Body, X: np.ndarray, link: bool) -> np.ndarray:
 
 def answers(body: Body, where: str, X: Any, link: bool) -> np.ndarray:
     """Outputs for rows as users pass them, in memory or stored; nan is refused."""
-    if isinstance(X, StoredTable):
-        return checks.answers(where, _stored_outputs(body, stored.to_predict(body, where, X), link))
-    return checks.answers(where, outputs(body, samples.matrix(body, where, X), link))
+    is_stored = isinstance(X, StoredTable)
+    rows = stored.to_predict(body, where, X) if is_stored else samples.matrix(body, where, X)
+    return checks.answers(where, outputs(body, rows, link))
 
 
 def predict(body: Body, where: str, X: Any) -> np.ndarray:
@@ -59,15 +62,22 @@ def evaluate(body: Body, where: str, X: Any, y: Any, sample_weight: Any) -> tupl
     return judged(body, stored.held_out(body, where, plan, coder, X))
 
 
-def _stored_outputs(body: Body, table: StoredTable, link: bool) -> np.ndarray:
-    """Outputs for all rows of a stored table, which are read a window at a time."""
-    found, row = np.empty((table.n_rows, body.n_outputs), body.dtype), 0
+def by_windows(
+    body: Body, table: StoredTable, function: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """What a function says of each row of a stored table, which is read a window at a time.
+
+    function: from rows (n, n_features) in the type of the network to an array of n entries.
+    """
     with closing(Windows(table, body, body.n_outputs, None, busy=company.busy).read()) as windows:
+        row = 0
         for window in windows:
-            some = window.samples.X[: window.n_rows]
-            found[row : row + window.n_rows] = outputs(body, some, link)
+            found = function(window.samples.X[: window.n_rows])
+            if row == 0:
+                out = np.empty((table.n_rows, *found.shape[1:]), found.dtype)
+            out[row : row + window.n_rows] = found
             row += window.n_rows
-    return found
+    return out
 
 
 def _coder(body: Body, where: str) -> TargetCoder:
@@ -81,8 +91,7 @@ def _coder(body: Body, where: str) -> TargetCoder:
 def judged(body: Body, held_out: Samples) -> tuple[float, float]:
     """Mean loss without penalties, and score on samples."""
     X, encoded, weights = held_out
-    of_rows = _stored_outputs if isinstance(X, StoredTable) else outputs
-    found = of_rows(body, X, link=False)
+    found = outputs(body, X, link=False)
     loss, _ = layerwise.loss_and_slopes(body, found, encoded, weights)
     return loss, _score(body, found, encoded, weights, loss)
 

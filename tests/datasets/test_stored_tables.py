@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import MLPRegressor
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
 from fastmlp.errors import InputError
 
@@ -219,6 +218,11 @@ def test_targets_may_be_computed_too() -> None:
     assert (read_all(table)[1] == 2 * X[:, 0]).all()
 
 
+def test_features_of_a_split_that_begins_with_an_empty_part_can_be_computed() -> None:
+    for part in open_arrays(X, window_rows=1).split(0.5):
+        assert part.map(lambda rows: rows[:, :2]).n_features == 2
+
+
 def test_errors_of_a_split_name_the_row_in_the_file() -> None:
     bad = X.copy()
     bad[100] = np.nan
@@ -370,12 +374,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "all rows at once": (
         lambda folder: np.asarray(open_arrays(X)),
         "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
-        "with Network.fit, or load the rows with load_table",
-    ),
-    "an estimator": (
-        lambda folder: MLPRegressor().fit(open_arrays(X), X[:, 0]),
-        "ArrayTable: expected to be read a window at a time, got a use that needs all rows; train "
-        "with Network.fit, or load the rows with load_table",
+        "a Network, MLPClassifier or MLPRegressor, or load the rows with load_table",
     ),
     "a share": (
         lambda folder: open_arrays(X).split(1.0),

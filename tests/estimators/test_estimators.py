@@ -39,6 +39,8 @@ from fastmlp.errors import InputError, InputTypeError
 from fastmlp.inputs.tables import table_of
 from fastmlp.optim import schedules
 
+from ..support import Watcher
+
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 DIGITS = load_digits(return_X_y=True)
@@ -722,30 +724,6 @@ def test_callbacks_see_iterations_of_lbfgs_and_their_weights() -> None:
     model = MLPClassifier(solver="lbfgs", alpha=0, callbacks=stop, random_state=0).fit(X, Y)
     assert model.n_iter_ == 4
     np.testing.assert_allclose(losses, model.loss_curve_, rtol=1e-9)
-
-
-class Watcher:
-    """A callback of scikit-learn's protocol that scores the model after each epoch."""
-
-    def __init__(self, last: int) -> None:
-        self.last, self.events, self.scores = last, list[str](), list[float]()
-
-    def setup(self, estimator: Any, context: Any) -> None:
-        self.events.append("setup")
-
-    def teardown(self, estimator: Any, context: Any) -> None:
-        self.events.append("teardown")
-
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        self.events.append(f"{context.task_name} begins")
-
-    def on_fit_task_end(
-        self, estimator: Any, context: Any, *, X: Any, y: Any, fitted_estimator: Any
-    ) -> bool:
-        self.events.append(f"{context.task_name} ends")
-        if hasattr(fitted_estimator, "score"):  # other steps of a pipeline may have none
-            self.scores.append(fitted_estimator.score(X, y))
-        return context.task_name == "epoch" and context.task_id == self.last
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import (
     EMA,
@@ -25,11 +27,13 @@ from fastmlp import (
     EarlyStopping,
     Embedding,
     History,
+    MLPRegressor,
     Network,
     ReLU,
 )
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
 from fastmlp.datasets.blocks import Block, Part
+from fastmlp.engine import threads
 from fastmlp.errors import FileError, InputError
 from fastmlp.inputs.windows import Windows
 from fastmlp.optim import schedules
@@ -416,3 +420,28 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LARGE, str(tmp_path / "X.npy")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 2 * 16.8 + 20  # two windows in MB, and parts that are mapped
+
+
+@pytest.mark.nojit
+def test_who_reads_ahead_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, net = MLPRegressor(max_iter=1, batch_size=16), network()
+    uses = {
+        "Network.fit": lambda: fit(net, table(), epochs=1),
+        "Network.predict": lambda: net.predict(table()),
+        "MLPRegressor.fit": lambda: model.fit(table()),
+    }
+    entered = list[str]()
+
+    @contextlib.contextmanager
+    def busy() -> Iterator[None]:
+        entered.append(threading.current_thread().name)
+        yield
+
+    monkeypatch.setattr(threads.company, "busy", busy)
+    for name, use in uses.items():
+        entered.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            use()
+        assert len(entered) == 4, name  # windows
+        assert all(one.startswith("fastmlp-reader") for one in entered), name

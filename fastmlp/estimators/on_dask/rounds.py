@@ -47,10 +47,6 @@ class Plan(NamedTuple):
     classes: np.ndarray | None
 
 
-class _Rows(NamedTuple):
-    X: Any
-
-
 def train(workers: Workers, model: Any, lanes: Lanes, plan: Plan) -> Any:
     """Train a model for its `max_iter` epochs, unless the loss does not improve any more.
 
@@ -103,7 +99,7 @@ def _train(model: Any, rows: tuple[Any, ...], plan: Plan, lane: int, epoch: int,
         progress = vars(model).get("_progress")
         if progress is not None:  # lanes have different numbers of steps, but epochs in common
             n_rows = X.shape[0]
-            progress.n_steps = number * -(-n_rows // batch_size_of(model, _Rows(X)))  # type: ignore[arg-type]
+            progress.n_steps = number * -(-n_rows // batch_size_of(model, n_rows))
         model.partial_fit(X, y, weights, **known)
     return model
 

@@ -26,7 +26,7 @@ from sklearn.utils.validation import (
 )
 
 from ...errors import InputError, counted
-from ...inputs import checks
+from ...inputs import checks, stored
 from ...inputs.targets import TargetCoder
 from ...network import Network
 from ...serving import evaluation
@@ -154,7 +154,7 @@ class BaseTabular(BaseEstimator):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -167,9 +167,9 @@ class BaseTabular(BaseEstimator):
         ----------
         X : data frame, array or dict of columns of shape (n, n_features)
             A frame of pandas, polars or Arrow as it is: numbers, booleans, texts, categories,
-            dates, with missing values.
-        y : array of shape (n,), or (n, n_targets) for a regressor
-            Labels or numbers, none missing.
+            dates, with missing values. Stored tables are refused: `load_table` loads their rows.
+        y : array of shape (n,), or (n, n_targets) for a regressor, default None
+            Labels or numbers, none missing. They are needed.
         sample_weight : array of shape (n,), optional
             Weights of the rows; by default equal ones.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, optional
@@ -195,6 +195,8 @@ class BaseTabular(BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Any:
         started, where = time.perf_counter(), f"{type(self).__name__}.fit"
+        for table in (X, held_out[0]):
+            stored.refuse(where, table, "load them with load_table")
         recipe = recipe_of(where, self.recipe)
         metric = metric_of(where, self._metric(), self._metrics)
         if y is None:
