@@ -21,6 +21,8 @@ from ...tabular.preparation import CLIP, HUGE, PARTS_OF_ONE, ColumnPlan, Prepara
 from .units import Units
 
 Write = Callable[[Any, list[float]], None]  # the value of a column into a row
+_SCALARS = (float, str, int, bool)  # told apart faster than by what other values can do
+_TRUTH = tuple(frames.text_of(value) for value in (False, True))
 
 
 class TablePredictor:
@@ -147,6 +149,8 @@ class TablePredictor:
 
 def _is_column(value: Any) -> bool:
     """Whether it has several values, as opposed to one."""
+    if type(value) in _SCALARS:
+        return False
     is_scalar = isinstance(value, str | bytes) or getattr(value, "shape", None) == ()
     return hasattr(value, "__len__") and not is_scalar
 
@@ -191,17 +195,20 @@ def _scaled(preparation: Preparation, place: int, values: Any) -> list[float]:
 def _write_number(preparation: Preparation, place: int, flag: int | None) -> Write:
     center, scale = float(preparation.center[place]), float(preparation.scale[place])
     present, missing = (0.0, 0.0) if flag is None else _scaled(preparation, flag, [0.0, 1.0])
+    most = HUGE / math.hypot(1.0, HUGE / CLIP)
 
     def write(value: Any, row: list[float]) -> None:
-        if not isinstance(value, float | int):
+        if type(value) is not float and not isinstance(value, float | int):
             value = math.nan if frames.is_missing(value) else _number(value)
         moved = (value - center) * scale
-        if moved != moved:
+        if -HUGE <= moved <= HUGE:
+            row[place] = moved / math.hypot(1.0, moved / CLIP)
+        elif moved != moved:
             if flag is not None:
                 row[flag] = missing
             return
-        moved = min(max(moved, -HUGE), HUGE)
-        row[place] = moved / math.hypot(1.0, moved / CLIP)
+        else:
+            row[place] = math.copysign(most, moved)
         if flag is not None:
             row[flag] = present
 
@@ -277,6 +284,8 @@ def _text(value: Any) -> Any:
     """The name of a category; None for what is missing."""
     if type(value) is str:
         return value
+    if type(value) is bool:
+        return _TRUTH[value]
     if isinstance(value, np.datetime64):
         value = value.astype("M8[us]").item()
     return None if frames.is_missing(value) else frames.text_of(value)
