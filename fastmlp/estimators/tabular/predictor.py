@@ -6,7 +6,7 @@ Each column has an encoder made in advance, which writes its numbers into a row 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ class TablePredictor:
             first: Any = next(iter(X.values()), None)
             if _is_column(first):
                 return None
-            return self._by_name(X, tuple(X))
+            return self._by_name(X, X)
         if isinstance(X, tuple | list) and not (X and _is_column(X[0])):
             return self._checked(X)
         if getattr(X, "ndim", 0) == 1:
@@ -121,7 +121,7 @@ class TablePredictor:
             return self._checked(X.tolist())
         return None
 
-    def _by_name(self, row: Any, found: tuple[Any, ...]) -> list[Any]:
+    def _by_name(self, row: Any, found: Collection[Any]) -> list[Any]:
         if self._names is None:
             raise InputError(
                 "predictor", "a tuple, as the columns of training had no names", "a row by name",
@@ -135,7 +135,7 @@ class TablePredictor:
             if set(found) != set(self._names):
                 values = []
         if len(found) != len(self._names) or not values:
-            columns.places("predictor", found, self._names, what="a row with the")
+            columns.places("predictor", tuple(found), self._names, what="a row with the")
         return values
 
     def _checked(self, row: Sequence[Any]) -> Sequence[Any]:
