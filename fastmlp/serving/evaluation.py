@@ -60,7 +60,7 @@ def evaluate(body: Body, where: str, X: Any, y: Any, sample_weight: Any) -> tupl
 
 def _stored_outputs(body: Body, table: StoredTable, link: bool) -> np.ndarray:
     """Outputs for all rows of a stored table, which are read a window at a time."""
-    found, row = np.empty((table.n_rows, body.n_outputs), body.dtype), 0
+    found, row = np.empty((table.n_rows, body.width_of_outputs(link)), body.dtype), 0
     with closing(Windows(table, body, body.n_outputs, None).read()) as windows:
         for window in windows:
             some = window.samples.X[: window.n_rows]

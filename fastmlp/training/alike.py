@@ -75,6 +75,7 @@ def _likeness(one: OneFit) -> Hashable:
         and one.optimizer.clip_norm is None
         and all(map(is_built_in, one.optimizer.schedules))
         and _is_plain(layers)
+        and loss.n_members == 1
     )
     if not can_be or one.plan is None:
         return None
