@@ -120,7 +120,7 @@ def network_nodes(graph: Graph, networks: list[Network], name: str) -> str:
             continue
         shape = graph.constant([-1, members, network.n_outputs], np.int64)
         linked = graph.node(kind, graph.node("Reshape", outputs, shape), **attributes)
-        ends.append(graph.node("ReduceMean", linked, axes=[1], keepdims=0))
+        ends.append(graph.node("ReduceMean", linked, graph.constant([1], np.int64), keepdims=0))
     return ends[0] if len(ends) == 1 else graph.node("Mean", *ends)
 
 
