@@ -17,7 +17,7 @@ from ..kernels.products import blocking
 from ..kernels.products.sums import n_parts
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import WORK_A_THREAD, WORK_TO_SHARE_UNITS, WORK_TO_START
-from ..nn.compiled_layer import CompiledLayer, cut_into_blocks, repeats_of
+from ..nn.compiled_layer import cut_into_blocks, is_repeated
 from ..nn.dropout import by_schedule
 from ..nn.losses import CompiledLoss, Loss
 from ..optim.optimizers import SGD, Optimizer
@@ -224,7 +224,7 @@ class Job:
         for op, stage in zip(self.ops, self.program.stages, strict=True):
             if stage.kind is None:
                 found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
-            elif isinstance(stage.main, CompiledLayer) and stage.main.repeats > 1:
+            elif is_repeated(stage.main):
                 cut_into_blocks(stage.main, op, batch_size, itemsize)
                 found.append(blocking.GradientBlock(op["block_rows"], op["block_columns"]))
             else:
@@ -261,7 +261,7 @@ class Job:
         samples["row_stride"], samples["column_stride"] = table.row_stride, table.column_stride
         self.gathers = not (
             table.usable_as(self.dtype)
-            and repeats_of(self.program.stages[0].main) == 1  # which reads rows one by one
+            and not is_repeated(self.program.stages[0].main)  # whose rows must be adjacent
             and (table.kind != SPARSE or bool(self.ops[0]["dense"]))
             and self.program.scale == 1
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 
@@ -28,12 +28,12 @@ class CompiledLayer(Layer):
     """Base of layers whose forward and backward passes are kernels of one kind of op.
 
     A subclass names its `kind`. It has at most two parameters: weights with one or two dimensions,
-    and one bias per output column. Where rows of the batch are `repeats` rows of a product each,
-    there is one bias per column of that product.
+    and one bias per output column. Where each row of the batch is `repeats` rows of a product, all
+    of them have the same biases; 0 is for layers without such a product.
     """
 
     kind: ClassVar[Kind]
-    repeats: int = 1
+    repeats: int = 0
     _alone: _Alone | None = None
 
     @property
@@ -67,9 +67,14 @@ class CompiledLayer(Layer):
         return self._alone.backward(self._incoming(dY, self._alone.values))
 
 
+def is_repeated(layer: Layer | None) -> TypeGuard[CompiledLayer]:
+    """Whether each row of the batch is several rows of its product, or may be."""
+    return isinstance(layer, CompiledLayer) and layer.repeats > 0
+
+
 def repeats_of(layer: Layer | None) -> int:
-    """Rows of its product for each row of the batch."""
-    return layer.repeats if isinstance(layer, CompiledLayer) else 1
+    """Rows that it makes of each row of the batch."""
+    return layer.repeats if is_repeated(layer) else 1
 
 
 def cut_into_blocks(layer: CompiledLayer, op: Any, batch_size: int, itemsize: int) -> None:
@@ -84,7 +89,7 @@ def cut_into_blocks(layer: CompiledLayer, op: Any, batch_size: int, itemsize: in
 
 def room(layer: Layer | None, op: Any, itemsize: int) -> int:
     """Numbers of memory that a layer's forward and backward pass pack operands into."""
-    if repeats_of(layer) == 1:
+    if not is_repeated(layer):
         return blocking.room(int(op["n_in"]), int(op["n_out"]), itemsize)
     packings = blocking.both_packings(int(op["weight_rows"]), int(op["weight_width"]), itemsize)
     return max(blocking.room_for(packing, itemsize) for packing in packings)
@@ -118,13 +123,13 @@ class _Alone:
         self.kept = aligned_zeros(layer.kind.kept_bytes(sizes), np.uint8)
         self.gradient = np.empty((self.n, max(n_in, n_out)), dtype)
         self.turn, self.options = np.zeros(plan.TURN_BYTES, np.uint8), np.array(layer.options)
-        if layer.repeats > 1:
+        of_gradient = 0
+        if is_repeated(layer):
             cut_into_blocks(layer, op, self.n, dtype.itemsize)
-        self.positions = np.arange(self.n * layer.repeats, dtype=np.int32)
+            of_gradient = self.n * layer.repeats * int(op["block_rows"] + op["block_columns"])
+        self.positions = np.arange(self.n * repeats_of(layer), dtype=np.int32)
         self.zeros = np.zeros(max(n_out, in_python(tile_width_of)(dtype.itemsize)), dtype)
-        of_gradient = self.n * layer.repeats * int(op["block_rows"] + op["block_columns"])
-        most = max(room(layer, op, dtype.itemsize), of_gradient * (layer.repeats > 1))
-        self.panel = np.empty(most, dtype)
+        self.panel = np.empty(max(room(layer, op, dtype.itemsize), of_gradient), dtype)
         before["values"] = self._at(X, "X")
         op["values"], op["slopes"] = self._at(self.values), self._at(self.slopes)
         op["kept"], op["options"] = self._at(self.kept), self._at(self.options)

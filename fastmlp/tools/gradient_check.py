@@ -93,7 +93,7 @@ _EXAMPLES: dict[str, Callable[[], Layer]] = {
     "dense": lambda: Dense(_N_FEATURES),
     "embedding": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)])),
     "grouped_dense": lambda: Columns(([0, 1, 2, 3], [GroupedDense(2, group_size=2)])),
-    "members": lambda: Members(3, "normal", sizes=[1, _N_FEATURES - 1]),
+    "members": lambda: Members(3, "normal"),
     "shared_dense": lambda: Columns(([0, 1, 2, 3], [SharedDense(2, n_members=2)])),
     "piecewise_linear": lambda: Columns(([1, 2], [PiecewiseLinear(2 * [[-1.0, 0.1, 0.1, 2.0]])])),
     "residual": lambda: Residual([LayerNorm(), Tanh()]),
