@@ -286,6 +286,7 @@ class Body:
         Returns
         -------
         int
+            `n_outputs` or, without the link, those of each member.
         """
         return self.n_outputs * (1 if link else self.loss.n_members)
 

@@ -6,7 +6,7 @@ weighted by sample_weight, and over the outputs of a sample if there are several
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 import numpy as np
@@ -723,7 +723,7 @@ class MeanOfMembers(CompiledLoss):
 
     name: ClassVar[str] = "mean_of_members"
     loss: Any
-    n_members: int
+    n_members: int = field()  # without a default, which the base class has
 
     def __post_init__(self) -> None:
         made = LOSSES.make(self.loss, Loss)
