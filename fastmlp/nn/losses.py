@@ -127,6 +127,12 @@ def loss_of_one(loss: Loss) -> Loss:
     return loss.loss if isinstance(loss, MeanOfMembers) else loss
 
 
+def likeness_of(loss: CompiledLoss, dtype: np.dtype) -> tuple[Any, ...]:
+    """What is the same of losses that compute the same."""
+    levels = loss.levels_as(dtype).tobytes()
+    return type(loss_of_one(loss)), loss.n_members, loss.option, levels
+
+
 def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
     """Predictions for outputs; checks that a user-defined loss returns one for each."""
     found = loss.link(outputs)

@@ -238,6 +238,17 @@ def test_fits_of_many_networks_are_those_of_each_alone() -> None:
         assert np.array_equal(one.params, alone.params)
 
 
+def test_networks_of_other_losses_share_no_engine() -> None:
+    y = X[:, :2]
+    kinds = [(one, k) for one in ("mse", "mae") for k in (1, 2)]
+    several = [Network([Dense(2 * k)], MeanOfMembers(one, k), random_state=0) for one, k in kinds]
+    fit_many(several, X, y, epochs=3, optimizer="sgd", n_threads=1)
+    for (one, k), network in zip(kinds, several, strict=True):
+        alone = Network([Dense(2 * k)], MeanOfMembers(one, k), random_state=0)
+        alone.fit(X, y, epochs=3, optimizer="sgd", n_threads=1)
+        assert np.array_equal(network.params, alone.params)
+
+
 def test_a_loop_of_ones_own_gets_the_outputs_of_all_members() -> None:
     network = made(dtype="float64").build(N_IN)
     trainer, t = BatchTrainer(network, batch_size=len(X)), np.eye(N_OUT)[np.arange(len(X)) % N_OUT]
