@@ -16,11 +16,12 @@ _MODULES = {
         "Layer", "Dense", "ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
         "Sigmoid", "Tanh", "Identity", "Rescaling", "Dropout", "Activation", "PReLU", "Scale",
         "LayerNorm", "BatchNorm", "Embedding", "Residual", "Columns", "Cosine", "GroupedDense",
-        "ParametricActivation", "PiecewiseLinear",
+        "ParametricActivation", "PiecewiseLinear", "Members", "SharedDense",
     ],
     "nn.losses": [
         "Loss", "SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError",
-        "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance", "CompiledLoss",
+        "MeanAbsoluteError", "Huber", "Quantile", "PoissonDeviance", "MeanOfMembers",
+        "CompiledLoss",
     ],
     "optim.optimizers": ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "Factor", "Optimizer"],
     "extending.compiled": [
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from .nn import Layer as Layer
     from .nn import LayerNorm as LayerNorm
     from .nn import LeakyReLU as LeakyReLU
+    from .nn import Members as Members
     from .nn import Mish as Mish
     from .nn import ParametricActivation as ParametricActivation
     from .nn import PiecewiseLinear as PiecewiseLinear
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from .nn import Rescaling as Rescaling
     from .nn import Residual as Residual
     from .nn import Scale as Scale
+    from .nn import SharedDense as SharedDense
     from .nn import Sigmoid as Sigmoid
     from .nn import SiLU as SiLU
     from .nn import Softplus as Softplus
@@ -113,6 +116,7 @@ if TYPE_CHECKING:
     from .nn.losses import Huber as Huber
     from .nn.losses import Loss as Loss
     from .nn.losses import MeanAbsoluteError as MeanAbsoluteError
+    from .nn.losses import MeanOfMembers as MeanOfMembers
     from .nn.losses import MeanSquaredError as MeanSquaredError
     from .nn.losses import PoissonDeviance as PoissonDeviance
     from .nn.losses import Quantile as Quantile

@@ -235,7 +235,7 @@ class Network(Body):
         Returns
         -------
         ndarray of shape (n, n_outputs)
-            In the network's dtype.
+            In the network's dtype; with the loss `MeanOfMembers`, so many columns of each member.
 
         Raises
         ------
@@ -513,7 +513,8 @@ class Network(Body):
         X : array or data frame of shape (n, n_features)
             One row for each sample.
         output : int, default 0
-            Index of the output: that of the class in `classes_`, or of the target.
+            Index of the output: that of the class in `classes_`, or of the target, in those of the
+            first member if there are several.
 
         Returns
         -------

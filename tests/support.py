@@ -34,6 +34,7 @@ from fastmlp.nn import (
     GroupedDense,
     Layer,
     LayerNorm,
+    Members,
     ParametricActivation,
     PiecewiseLinear,
     PReLU,
@@ -41,6 +42,7 @@ from fastmlp.nn import (
     Rescaling,
     Residual,
     Scale,
+    SharedDense,
     Tanh,
 )
 from fastmlp.nn.losses import LINKS, LOSSES
@@ -130,6 +132,14 @@ NETWORKS: dict[str, Callable[[], list[Layer]]] = {
         ),
         Dense(6, initializer="unit_variance", bias_initializer="he_plus"), GroupedDense(2, 3),
         ReLU(), Dense(N_CLASSES),
+    ],
+    "members": lambda: [
+        Members(3, "normal"), SharedDense(7, 3), ReLU(), Dropout(0.2), LayerNorm(),
+        Residual([SharedDense(5, 3), Tanh(), SharedDense(7, 3)]), SharedDense(300, 3), Tanh(),
+        Dense(N_CLASSES),
+    ],
+    "shared first": lambda: [
+        SharedDense(4, N_FEATURES), Members(2), GroupedDense(2, 4), SharedDense(N_CLASSES, 1),
     ],
     "one output": lambda: [Dense(6), LayerNorm(), ReLU(), Residual([Dense(6)]), Dense(1)],
     "wide": lambda: [Dense(300), LayerNorm(), ReLU(), Dense(N_CLASSES)],

@@ -60,6 +60,8 @@ from fastmlp import (
     LayerNorm,
     LeakyReLU,
     Loss,
+    MeanOfMembers,
+    Members,
     MLPClassifier,
     MLPRegressor,
     Network,
@@ -72,6 +74,7 @@ from fastmlp import (
     Scale,
     SearchCV,
     SearchDisplay,
+    SharedDense,
     SoftmaxCrossEntropy,
     TabularClassifier,
     TabularRegressor,
@@ -3783,6 +3786,40 @@ def tabular_rows() -> Iterator[Row]:
          "bias_initializer=Zeros()): expected inputs in groups of 2 columns, got 3 "
          "columns; choose another group_size",
          lambda s: GroupedDense(2, 2).forward(s.X)),
+        ("members that are none", InputError,
+         "Members: expected n_members to be a whole number of at least 1, got 0; choose a "
+         "larger one",
+         lambda s: Members(0)),
+        ("members that begin in an unknown way", InputError,
+         "Members: expected start to be one of signs, normal, got 'ones'; choose one",
+         lambda s: Members(2, "ones")),
+        ("features of one size", InputTypeError,
+         "Members: expected sizes as a list of whole numbers, got int; write [1, 4, 4]",
+         lambda s: Members(2, sizes=4)),
+        ("features of other columns", InputError,
+         "Members(n_members=2, start='signs', sizes=(1, 4)): expected sizes that add up to 3 "
+         "columns, got 5; pass the columns of each feature",
+         lambda s: Members(2, sizes=[1, 4]).forward(s.X)),
+        ("columns that are not those of members", InputError,
+         "SharedDense(units=4, n_members=2, initializer=LeCunNormal(), "
+         "bias_initializer=Zeros()): expected inputs for each of 2 members, got 3 columns; "
+         "begin with Members(n_members)",
+         lambda s: SharedDense(4, 2).forward(s.X)),
+        ("members of members", InputError,
+         "MeanOfMembers: expected one of fastmlp's losses, got MeanOfMembers; use one of "
+         f"{', '.join(sorted(LOSSES.names))}",
+         lambda s: MeanOfMembers(MeanOfMembers("mse", 2), 2)),
+        ("outputs that are not those of members", InputError,
+         "Network: expected outputs for each of 2 members, got 3 outputs; end with a layer of a "
+         "multiple of 2 units",
+         lambda s: Network([Dense(3, 3)], MeanOfMembers("mse", 2))),
+        ("a loss of other members", InputError,
+         "Network.loss: expected a loss of 2 members, got 1; make a new network",
+         lambda s: setattr(Network([Dense(3, 2)], MeanOfMembers("mse", 2)), "loss", "mse")),
+        ("shared members of a recipe that has none", InputError,
+         "TabularClassifier.fit: expected shared_members with a recipe that has some, got "
+         "recipe='realmlp-piecewise'; pass n_members for networks of their own",
+         fit(shared_members=4)),
         ("edges of type int", InputTypeError,
          "PiecewiseLinear: expected edges for each column, got int; write [[0.0, 1.0, "
          "2.0], [5.0, 6.0, 9.0]]",
@@ -3851,7 +3888,7 @@ def tabular_rows() -> Iterator[Row]:
          lambda s: levels_of("fit", [0.5, 0.5])),
         ("a recipe of an unknown name", InputError,
          "fit: expected recipe to be one of realmlp-piecewise, realmlp, realmlp-simple, "
-         "got 'realmpl'; did you mean 'realmlp'?",
+         "tabm-mini, got 'realmpl'; did you mean 'realmlp'?",
          lambda s: recipe_of("fit", "realmpl")),
         ("ties of an unknown name", InputError,
          "EarlyStopping: expected ties to be one of first, last, got 'both'; choose "

@@ -95,7 +95,7 @@ class SharedSteps:
         if can_compile(network.layers, network.loss):
             rows = bounds(rows_per_step, ranks.blocks)[1]
             if n_threads is None:
-                work = training_work(network.params.size, rows)
+                work = training_work(network.work_per_row, rows)
                 n_threads = min(choose_threads(None, work), ranks.most_threads)
             self.engine = Engine(network, table_of(samples.X, network.dtype), rows, n_threads)
 

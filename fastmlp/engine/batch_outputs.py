@@ -65,7 +65,7 @@ class BatchOutputs:
         self._link, self._dtype = link, np.dtype(network.dtype.name)
         self._packed = packed_for_rows(network) if is_frozen else None
         announce(self._dtype, holding_gil(outputs_of_rows))
-        self._work_per_row = network.params.size + WORK_OF_ANY_ROW
+        self._work_per_row = network.work_per_row + WORK_OF_ANY_ROW
         # Ctrl-C is only handled between calls, so none may be long.
         self.most_rows = FIRST_WORK // self._work_per_row
         self._spare, self._ended = list[_Space](), 0.0

@@ -161,6 +161,7 @@ class Engine(Job):
         ):  # fmt: skip
             links.append((self.ops[chosen.op], chosen.field, chosen.kernel))
         if not training:
+            self.loss["averages"] = loss.n_members if link else 1
             if link and loss.link_kernel is not None:
                 links.append((self.loss, "link", loss.link_kernel))
             return

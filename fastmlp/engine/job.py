@@ -17,6 +17,7 @@ from ..kernels.products import blocking
 from ..kernels.products.sums import n_parts
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import WORK_A_THREAD, WORK_TO_SHARE_UNITS, WORK_TO_START
+from ..nn.compiled_layer import cut_into_blocks, is_repeated
 from ..nn.dropout import by_schedule
 from ..nn.losses import CompiledLoss, Loss
 from ..optim.optimizers import SGD, Optimizer
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from ..model.body import Body
 
 
-def training_work(n_params: int, n_rows: int) -> int:
+def training_work(work_per_row: int, n_rows: int) -> int:
     """Multiplications of training on rows: forward, and backward for inputs and for weights."""
-    return 3 * n_rows * int(n_params)
+    return 3 * n_rows * int(work_per_row)
 
 
 class Convention(NamedTuple):
@@ -117,7 +118,8 @@ class Job:
         self._describe_ops()
         self.loss["scale"], self.loss["shares_penalty"] = convention or Convention()
         self.table = table
-        self.work_per_step = work = training_work(n, batch_size) * accumulate
+        work = training_work(network.work_per_row, batch_size) * accumulate
+        self.work_per_step = work
         self.chooses_threads = n_threads is None
         self.n_threads = self._choose_threads(n_threads, work, work * steps_per_call)
         self.crew["n_threads"] = self.n_threads
@@ -188,6 +190,7 @@ class Job:
         self.levels = loss.levels_as(self.dtype)
         self.loss["levels"] = address_of(self.levels, "levels", self.dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
+        self.loss["members"], self.loss["averages"] = loss.n_members, 1
         return loss
 
     def _describe(
@@ -195,7 +198,8 @@ class Job:
     ) -> None:
         """What stands in the job for all calls, but for its memory and kernels."""
         model, n = self.model, network.params.size
-        model["n_params"], model["n_outputs"] = n, network.n_outputs
+        width = self.program.stages[-1].n_out
+        model["n_params"], model["n_outputs"] = n, width
         model["n_vectors"] = 1 + optimizer.n_vectors
         model["l1"], model["l2"] = network.l1, network.l2
         model["first_trained"] = first_trained(self.program)
@@ -211,7 +215,7 @@ class Job:
         self.call["rows_per_step"] = rows_per_step
         self.batch_size, self.rows_per_step = batch_size, rows_per_step
         self.n_state = optimizer.n_vectors * n
-        self.n_outputs = network.n_outputs
+        self.n_outputs = width // self.loss_of.n_members
         self.n_numbers = n_numbers
 
     def _cut_into_blocks(self, batch_size: int) -> list[blocking.GradientBlock]:
@@ -220,6 +224,9 @@ class Job:
         for op, stage in zip(self.ops, self.program.stages, strict=True):
             if stage.kind is None:
                 found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
+            elif is_repeated(stage.main):
+                cut_into_blocks(stage.main, op, batch_size, itemsize)
+                found.append(blocking.GradientBlock(op["block_rows"], op["block_columns"]))
             else:
                 found.append(blocking.whole_rows(max(1, int(op["weight_width"]))))
             op["block_rows"], op["block_columns"] = found[-1]
@@ -254,6 +261,7 @@ class Job:
         samples["row_stride"], samples["column_stride"] = table.row_stride, table.column_stride
         self.gathers = not (
             table.usable_as(self.dtype)
+            and not is_repeated(self.program.stages[0].main)  # whose rows must be adjacent
             and (table.kind != SPARSE or bool(self.ops[0]["dense"]))
             and self.program.scale == 1
         )

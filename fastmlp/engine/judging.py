@@ -162,7 +162,7 @@ class Judge:
         self.record, self.n_epochs = engine.held_out, n_epochs
         self.order = np.arange(held_out.X.shape[0], dtype=np.int32) if rows is None else rows
         n_rows, n_kept = self.order.size, network.learned.size
-        self.row_losses = np.empty(n_rows)
+        self.row_losses = np.empty(n_rows * network.loss.n_members)
         self.losses, self.scores = np.empty(n_epochs), np.empty(n_epochs)
         kept = best_params if best_params is not None else np.empty(0, network.dtype)
         self.best_params = kept
@@ -202,7 +202,7 @@ class Judge:
             answers = Engine(network, table, block, training=False, learned=self.judged)
             answers.point_at(self.order, held_out.encoded, held_out.weights, -(-n_rows // block))
             answers.loss["total_weight"] = total
-            copy = np.empty(block * network.n_outputs, dtype)
+            copy = np.empty(block * network.width_of_outputs(link=False), dtype)
             answers.space["gradient"] = address_of(copy, "answers", dtype, copy.size, written=True)
             self.answering.append(answers)
             self.copies.append(copy)
@@ -255,7 +255,7 @@ class Judge:
 
 def work_of(network: Body, n_rows: int) -> int:
     """Multiplications for one evaluation of held-out rows."""
-    return n_rows * int(network.params.size)
+    return n_rows * network.work_per_row
 
 
 def is_quick(network: Body, n_rows: int) -> bool:

@@ -115,8 +115,10 @@ def _accumulated(
 ) -> float:
     """Loss of the rows of several batches, whose gradients add up to that of all rows at once."""
     n, dtype, summed, penalties = len(index), network.dtype, np.zeros_like(network.grads), 0.0
+    members = network.loss.n_members
     weights_at = address_or_0(weights, "sample weights", dtype, X.shape[0])
-    total, row_losses = float(total_weight(index, weights_at, dtype.type(1))), np.zeros(n)
+    total = float(total_weight(index, weights_at, dtype.type(1)))
+    row_losses = np.zeros((n, members))
     for first in range(0, n, batch_size):
         rows = index[first : first + batch_size]
         begin_step(network, drops, step, first)
@@ -124,7 +126,7 @@ def _accumulated(
         batch_weights = weights[rows] if weights.size else weights
         targets, parts = (
             encoded.rows(rows, network.n_outputs),
-            row_losses[first : first + len(rows)],
+            row_losses[first : first + len(rows)].reshape(-1),
         )
         if has_kernel(network.loss):
             _, flowing = network.loss.rows(values, *targets, batch_weights, total, parts)
@@ -143,8 +145,8 @@ def _accumulated(
         else:
             summed += network.grads
     network.grads[...] = summed
-    place = address_of(row_losses, "losses", np.float64, n)
-    return float(sum_rows(place, n)) + penalties
+    place = address_of(row_losses, "losses", np.float64, n * members)
+    return float(sum_rows(place, n * members)) + penalties
 
 
 def split_numbers(network: Body, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -216,10 +218,9 @@ def backward(network: Body, flowing: np.ndarray, is_first: bool = True) -> np.nd
 def input_gradients(network: Body, where: str, X: np.ndarray, output: int) -> np.ndarray:
     """Gradient of one linear output with respect to X, in the network's type; keeps grads."""
     checks.whole_number(where, "output", output, 0)
-    if output >= network.n_outputs:
-        raise InputError(
-            where, f"output below {network.n_outputs}", f"{output}", "count outputs from 0"
-        )
+    n_outputs = network.width_of_outputs(link=False)
+    if output >= n_outputs:
+        raise InputError(where, f"output below {n_outputs}", f"{output}", "count outputs from 0")
     own_parts.check_trainable(network.layers)
     kept = network.grads.copy()  # the backward pass overwrites it
     flowing = np.zeros_like(forward(network, X))

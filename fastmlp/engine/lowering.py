@@ -38,7 +38,7 @@ from ..nn import (
 )
 from ..nn.compiled_layer import CompiledLayer, describe
 from ..nn.dense import gradient_for_few, product_for
-from ..nn.losses import LOSSES, CompiledLoss, Loss
+from ..nn.losses import LOSSES, CompiledLoss, Loss, loss_of_one
 from ..optim.optimizers import OPTIMIZERS, Group, Optimizer
 from ..optim.schedules import Schedule
 
@@ -68,7 +68,7 @@ def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -
     """Whether everything has a kernel: built-in classes, and classes that name one."""
     return (
         all(_has_kernel(layer, LAYERS, *_parts_of(layer)) for layer in every_layer(layers))
-        and _has_kernel(loss, LOSSES, CompiledLoss, "kernel", _BYPASSED_LOSS)
+        and _has_kernel(loss_of_one(loss), LOSSES, CompiledLoss, "kernel", _BYPASSED_LOSS)
         and (
             optimizer is None
             or _has_kernel(optimizer, OPTIMIZERS, Optimizer, "kernel", _BYPASSED_OPTIMIZER)
@@ -471,8 +471,8 @@ def _check_sizes(network: Body, stages: list[Stage]) -> None:
         )
         for stage in stages
     )
-    width = stages[-1].n_out
-    if not fits or wanted != found or (width, end) != (network.n_outputs, network.params.size):
+    sizes = network.width_of_outputs(link=False), network.params.size
+    if not fits or wanted != found or (stages[-1].n_out, end) != sizes:
         raise InputError(
             "Network", "layers of the sizes they were built with", "others",
             "make a new network for other sizes",

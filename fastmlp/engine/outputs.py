@@ -35,7 +35,7 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     """
     announce(network.dtype, outputs_of_table)
     table, n = table_of(X, network.dtype), X.shape[0]
-    n_outputs, work_per_row = network.n_outputs, network.params.size
+    n_outputs, work_per_row = network.width_of_outputs(link), network.work_per_row
     n_threads = min(threads_for(n * work_per_row), -(-n // PREDICT_BLOCK))
     out, shared = np.empty((n, n_outputs), network.dtype), np.zeros(SHARED_ROWS, np.int64)
     engines = [_engine(network, table, link) for _ in range(n_threads)]
@@ -71,7 +71,7 @@ def outputs_in_place(network: Body, X: Any, link: bool) -> np.ndarray | None:
     if not spare and not can_compile(network.layers, network.loss):
         return None
     compute = spare.pop() if spare else BatchOutputs(network, link)
-    out = np.empty((X.shape[0], network.n_outputs), network.dtype)
+    out = np.empty((X.shape[0], network.width_of_outputs(link)), network.dtype)
     done = compute(network, X, out)
     if compute.n_bytes <= SPARE_BYTES:
         spare.append(compute)
@@ -84,7 +84,8 @@ def _engine(network: Body, table: Table, link: bool) -> Engine:
     assert isinstance(network.loss, CompiledLoss)
     link_kernel = network.loss.link_kernel if link else None
     in_place, is_sparse = table.usable_as(network.dtype), table.kind == SPARSE
-    key = block, link, in_place, is_sparse, link_kernel, settings_of(network.layers)
+    of_loss = link, link_kernel, network.loss.n_members
+    key = block, in_place, is_sparse, of_loss, settings_of(network.layers)
 
     def new() -> Engine:
         engine = Engine(network, table, block, training=False, link=link)

@@ -14,7 +14,7 @@ import numpy as np
 from ..inputs.tables import Table
 from ..kernels.step.rows import SPARSE
 from ..kernels.tuning import SPARE_BYTES, SPARE_KINDS
-from ..nn.losses import CompiledLoss
+from ..nn.losses import CompiledLoss, likeness_of
 from ..optim.optimizers import Optimizer
 from .engine import Engine
 from .job import Convention
@@ -59,7 +59,7 @@ def training_engine(
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)
     threads = (n_threads,) if n_threads else (n_cores(), steps_per_call)
-    of_loss = loss.option, loss.levels_as(network.dtype).tobytes()
+    of_loss = likeness_of(loss, network.dtype)
     of_optimizer = (
         optimizer.kernel_of_step, optimizer.clip_norm, optimizer.n_columns(groups),
         tuple(optimizer.group_factors(groups)),
@@ -69,7 +69,7 @@ def training_engine(
     key: tuple[Any, ...] = batch_size, accumulate, threads, in_place, convention
     key += of_loss, of_optimizer, of_network
     if shared is not None:
-        key += type(loss), table.n_columns, network.dtype, structure_of(network.layers)
+        key += table.n_columns, network.dtype, structure_of(network.layers)
         engine = take(shared, key, table, new)
         engine.serve(network)
         return engine

@@ -21,6 +21,7 @@ from ..kernels.step import shares
 from ..kernels.step.rows import SPARSE
 from ..kernels.step.threads import sync_size
 from ..kernels.tuning import SLOPES_PIECE, SPACING
+from ..nn.compiled_layer import repeats_of, room
 from .job import Job
 
 
@@ -50,14 +51,18 @@ class Workspace:
             record[field] = at
             at += _whole_lines(size)
         self.zeros = np.zeros(max(_tile_width(job), job.widest_out), dtype)
-        self.row_losses = np.empty(job.rows_per_step)
+        members = int(job.loss["members"])
+        self.row_losses = np.empty(job.rows_per_step * members)
+        self.member_order = np.empty(job.batch_size * members * (members > 1), np.int32)
         model["n_weight_rows"] = sum(int(op["weight_rows"] * op["penalty_parts"]) for op in job.ops)
         has_penalties = model["l1"] or model["l2"]
         self.penalties = np.empty(int(model["n_weight_rows"]) if has_penalties else 0)
-        self.positions = np.arange(job.batch_size, dtype=np.int32)
+        repeats = max(repeats_of(stage.main) for stage in job.program.stages)
+        self.positions = np.arange(job.batch_size * repeats, dtype=np.int32)
         self.sync = aligned_zeros(sync_size(job.n_threads), np.int64)
         for record, field in (
             *((job.space, name) for name in ("zeros", "row_losses", "penalties", "positions")),
+            (job.space, "member_order"),
             (job.crew, "sync"),
         ):
             own = getattr(self, field)
@@ -135,9 +140,11 @@ def _kept_places(job: Job) -> list[tuple[Any, str, int]]:
 def _panel(job: Job, training: bool) -> int:
     """Size of a thread's panel, in numbers."""
     itemsize = job.dtype.itemsize
-    most = max(blocking.room(stage.n_in, stage.n_out, itemsize) for stage in job.program.stages)
+    ops = [(stage.main, op) for op, stage in zip(job.ops, job.program.stages, strict=True)]
+    most = max(room(layer, op, itemsize) for layer, op in ops)
     if training:
-        most = max(most, job.batch_size * max(map(_packed_columns, job.ops)))
+        packed = max(repeats_of(layer) * _packed_columns(op) for layer, op in ops)
+        most = max(most, job.batch_size * packed)
     return most
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError, InputTypeError, counted
-from ..nn.losses import Loss, PoissonDeviance, outputs_per_target
+from ..nn.losses import Loss, PoissonDeviance, loss_of_one, outputs_per_target
 from . import checks
 
 
@@ -216,7 +216,7 @@ class TargetCoder:
 
 def reading(loss: Loss) -> tuple[str, int, bool]:
     """How a loss reads targets: its task, outputs per target, and whether they may be negative."""
-    return loss.task, outputs_per_target(loss), isinstance(loss, PoissonDeviance)
+    return loss.task, outputs_per_target(loss), isinstance(loss_of_one(loss), PoissonDeviance)
 
 
 def _refuse_labels_in_a_column(coder: TargetCoder, where: str, values: np.ndarray) -> None:

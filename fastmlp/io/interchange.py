@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError, InputTypeError, counted, require
 from ..inputs import checks
 from ..network import Network
-from ..nn import Dense, GroupedDense, Layer
+from ..nn import Dense, GroupedDense, Layer, SharedDense
 
 if TYPE_CHECKING:
     from ..estimators import MLPClassifier, MLPRegressor
@@ -89,9 +89,10 @@ def to_torch(model: Any) -> dict[str, Any]:
     Notes
     -----
     A `GroupedDense` has the numbers of ``torch.nn.Conv1d(n_in, n_out, 1, groups=n_groups)``, whose
-    rows are of shape (n_in, 1). `Scale` and `ParametricActivation`, which PyTorch lacks, have
-    "weight" (n_in,). `PiecewiseLinear`, `Cosine` and `Rescaling`, which it lacks, too, have
-    nothing that is learned; edges and factors are not in the dict.
+    rows are of shape (n_in, 1), and a `SharedDense` those of ``torch.nn.Linear`` for the columns of
+    one member. `Scale` and `ParametricActivation`, which PyTorch lacks, have "weight" (n_in,),
+    `Members` has "weight" (n_out,). `PiecewiseLinear`, `Cosine` and `Rescaling`, which it lacks,
+    too, have nothing that is learned; edges and factors are not in the dict.
 
     Examples
     --------
@@ -141,7 +142,7 @@ def _as_in_torch(layer: Layer) -> Iterator[tuple[str, _Part]]:
     """A layer's parameters and buffers, with PyTorch's names."""
     for key, values in {**getattr(layer, "parameters", {}), **layer.buffers}.items():
         view, shape = values, values.shape
-        if key == "W" and isinstance(layer, Dense):
+        if key == "W" and isinstance(layer, Dense | SharedDense):
             view, shape = values.T, values.T.shape
         elif key == "W" and isinstance(layer, GroupedDense):
             view = values.reshape(-1, layer.group_size, layer.units).transpose(0, 2, 1)

@@ -27,6 +27,7 @@ from ..nn import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    Members,
     Mish,
     ParametricActivation,
     PiecewiseLinear,
@@ -35,6 +36,7 @@ from ..nn import (
     Rescaling,
     Residual,
     Scale,
+    SharedDense,
     Sigmoid,
     SiLU,
     Softplus,
@@ -57,7 +59,7 @@ _NODES: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
 }
 _LINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}),
-    "softmax": ("Softmax", {"axis": 1}),
+    "softmax": ("Softmax", {"axis": -1}),
     "sigmoid": ("Sigmoid", {}),
     "exp": ("Exp", {}),
 }
@@ -112,7 +114,13 @@ def network_nodes(graph: Graph, networks: list[Network], name: str) -> str:
     ends = []
     for network in networks:
         kind, attributes = _LINKS[network.loss.link_name]  # type: ignore[attr-defined]
-        ends.append(graph.node(kind, _chain(graph, network.layers, name), **attributes))
+        outputs, members = _chain(graph, network.layers, name), network.loss.n_members
+        if members == 1:
+            ends.append(graph.node(kind, outputs, **attributes))
+            continue
+        shape = graph.constant([-1, members, network.n_outputs], np.int64)
+        linked = graph.node(kind, graph.node("Reshape", outputs, shape), **attributes)
+        ends.append(graph.node("ReduceMean", linked, graph.constant([1], np.int64), keepdims=0))
     return ends[0] if len(ends) == 1 else graph.node("Mean", *ends)
 
 
@@ -153,6 +161,22 @@ def _parametric_activation(graph: Graph, layer: ParametricActivation, name: str)
     """(1 - weight) z + weight f(z)."""
     weight, activated = layer.parameters["weight"], _layer(graph, layer.activation, name)
     return graph.node("Add", _times(graph, name, 1 - weight), _times(graph, activated, weight))
+
+
+def _members(graph: Graph, layer: Members, name: str) -> str:
+    """The columns, in a dimension of their own, times the factors of each member."""
+    factors = layer.parameters["weight"].reshape(layer.n_members, -1)
+    row = graph.node("Reshape", name, graph.constant([-1, 1, layer.n_in], np.int64))
+    shape = graph.constant([-1, layer.n_out], np.int64)
+    return graph.node("Reshape", _times(graph, row, factors), shape)
+
+
+def _shared_dense(graph: Graph, layer: SharedDense, name: str) -> str:
+    """One product for the columns of every member, which are rows of their own."""
+    W, b = layer.parameters["W"], layer.parameters["b"]
+    rows = graph.node("Reshape", name, graph.constant([-1, len(W)], np.int64))
+    found = graph.node("Gemm", rows, graph.constant(W), graph.constant(b))
+    return graph.node("Reshape", found, graph.constant([-1, layer.n_out], np.int64))
 
 
 def _grouped_dense(graph: Graph, layer: GroupedDense, name: str) -> str:
@@ -203,6 +227,8 @@ _WRITERS: dict[type, Callable[[Graph, Any, str], str]] = {
     Embedding: _embedding,
     ParametricActivation: _parametric_activation,
     GroupedDense: _grouped_dense,
+    Members: _members,
+    SharedDense: _shared_dense,
     PiecewiseLinear: _piecewise_linear,
     Residual: lambda graph, layer, name: graph.node("Add", _chain(graph, layer.layers, name), name),
     Columns: _columns,

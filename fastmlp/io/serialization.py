@@ -22,7 +22,7 @@ from ..inputs.targets import TargetCoder
 from ..model.body import Body
 from ..nn import LAYERS, Layer, chain_sizes, leaves
 from ..nn.initializers import INITIALIZERS, Initializer
-from ..nn.losses import LOSSES, Loss
+from ..nn.losses import LOSSES, Loss, MeanOfMembers
 from ..registry import Registry, specification
 from .comparison import alike, loses_settings, same_labels
 from .files import as_path, checked_path, replacing
@@ -442,9 +442,9 @@ def damaged(where: str, got: str) -> FileError:
 def _tables(custom: Iterable[type]) -> _Tables:
     """The registries, extended by user-defined classes."""
     tables = _Tables(Registry("layer"), Registry("loss"), Registry("initializer"))
-    kinds: list[tuple[Registry[Any], Registry[Any], type]] = [
+    kinds: list[tuple[Registry[Any], Iterable[type], type]] = [
         (tables.layers, LAYERS, Layer),
-        (tables.losses, LOSSES, Loss),
+        (tables.losses, (*LOSSES, MeanOfMembers), Loss),
         (tables.initializers, INITIALIZERS, Initializer),
     ]
     for table, built_in, _ in kinds:

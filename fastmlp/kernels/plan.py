@@ -43,7 +43,7 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   elementwise      whether it is only an activation or dropout
 #   weights, biases  index of the first of each in params and grads
 #   weight_rows, weight_width  shape of its weights; a vector has 1 row, an op without weights 0
-#   n_biases         n_out, or 0
+#   n_biases         n_out, or 0; or a part of n_out, of which all parts have the same biases
 #   buffers          index of its first number in buffers
 #   block_rows, block_columns  size of the blocks in which its gradient is computed
 #   packed_rows, packed_stride, back_packed_rows, back_packed_stride  how a dense op packs the rows
@@ -99,7 +99,13 @@ MODEL = _record(
 #   total, weigh kernels where samples have weights, or 0: the sum of a batch's, and their use
 #   shares_penalty  whether the penalties are divided by the batch's weight
 #   total_weight    what a batch's loss is a mean over, or 0 for the sum of its weights
-LOSS = _record("rows link total weigh levels n_levels shares_penalty", "option scale total_weight")
+#   members         how many members each have a row of outputs for each sample; their losses are
+#                   those of so many times as many rows
+#   averages        how many members predictions are the means of: 1 where outputs are wanted
+LOSS = _record(
+    "rows link total weigh levels n_levels shares_penalty members averages",
+    "option scale total_weight",
+)
 
 # The optimizer.
 #   update      its kernel; hyper (n_steps, hyper_bytes / 8) float64
@@ -144,7 +150,8 @@ CREW = _record("n_threads sync turns shared parts own own_bytes move")
 # The workspace, for one batch or for a block of a matrix.
 #   inputs      (batch_size, n_features), rows of x that had to be converted
 #   column_starts, column_places, column_factors: the batch's sparse rows sorted by columns
-#   gradient    (batch_size, gradient_width); row_losses (batch_size,) float64
+#   gradient    (batch_size, gradient_width); row_losses (batch_size, members) float64
+#   member_order  (batch_size, members) int32, the number of each row's sample for each member
 #   penalties   (n_weight_rows,) float64
 #   panels      (n_threads, panel_bytes); scratch (n_threads, scratch_bytes), for a gradient's block
 #   zeros       as many as the widest op has outputs; positions, int32 0, 1, 2, ...
@@ -152,14 +159,15 @@ CREW = _record("n_threads sync turns shared parts own own_bytes move")
 #               memory, which stays in the cache; 0 in training
 SPACE = _record(
     "inputs column_starts column_places column_factors gradient gradient_width"
-    " row_losses penalties panels panel_bytes scratch scratch_bytes zeros positions piece"
+    " row_losses member_order penalties panels panel_bytes scratch scratch_bytes zeros positions"
+    " piece"
 )
 
 # Validation at the end of an epoch: the held-out rows, and the state of early stopping.
 #   judge       the kernel, or 0 if no rows are held out
 #   jobs        (n_threads,) int64, addresses of the jobs that predict for each thread, or 0
 #   order       (n_rows,) int32 0, 1, 2, ...
-#   row_losses  (n_rows,) float64
+#   row_losses  (n_rows, members) float64
 #   grade       the kernel that compares answers with truth; score that adds up what it finds in
 #               parts (n_rows, n_parts), by weights, spread (n_parts,) and divisor: see `scores`.
 #               0 where the score is minus the loss

@@ -28,6 +28,7 @@ from ..nn import (
     initialize_from,
     leaves,
 )
+from ..nn.compiled_layer import repeats_of
 from ..nn.losses import LOSSES, Loss
 from ..registry import checked_keywords
 from .attributes import Checked, Fixed, Numbers, Views
@@ -54,7 +55,7 @@ class Body:
     layers = Fixed[tuple[Layer, ...]]("Layers, in order.", "make a new network of other layers")
     dtype = Fixed[np.dtype]("Type of all parameters.", "make a new network of another dtype")
     n_features = Fixed[int]("Columns of the inputs.", "make a new network for other columns")
-    n_outputs = Fixed[int]("Columns of the outputs.", "make a new network for other outputs")
+    n_outputs = Fixed[int]("Columns of the predictions.", "make a new network for other outputs")
     groups = Fixed[tuple[Group, ...]]("Parts of `params`, by name.", "make a new network")
     params = Numbers("All parameters, in one vector.")
     grads = Numbers("The gradient of the last batch, in one vector.")
@@ -264,6 +265,31 @@ class Body:
         if self.is_built:
             self._bind()
 
+    @property
+    def work_per_row(self) -> int:
+        """Multiplications for a row's outputs: the parameters, as often as each is used."""
+        repeated = (
+            (repeats_of(layer) - 1) * math.prod(next(iter(layer.parameter_shapes().values())))
+            for _, layer in self.leaves()
+            if repeats_of(layer) > 1
+        )
+        return int(self.params.size) + sum(repeated)
+
+    def width_of_outputs(self, link: bool) -> int:
+        """Columns of the last layer or, after the loss's link, of predictions.
+
+        Parameters
+        ----------
+        link : bool
+            Whether the loss's link is applied, which averages members if there are several.
+
+        Returns
+        -------
+        int
+            `n_outputs` or, without the link, those of each member.
+        """
+        return self.n_outputs * (1 if link else self.loss.n_members)
+
     def named_parameters(self) -> dict[str, np.ndarray]:
         """Views of all parameters by name.
 
@@ -315,12 +341,23 @@ def planned(body: Body, n_features: int) -> Plan:
     if n_features == body.n_features:
         return Plan(n_features, body.n_outputs, body.groups)
     trial = [copy.copy(layer) for layer in body.layers]
-    return Plan(n_features, chain_sizes(trial, n_features), _groups(trial))
+    width, members = chain_sizes(trial, n_features), body.loss.n_members
+    if width % members:
+        raise InputError(
+            "Network", f"outputs for each of {members} members", counted(width, "output"),
+            f"end with a layer of a multiple of {members} units",
+        )  # fmt: skip
+    return Plan(n_features, width // members, _groups(trial))
 
 
 def _fitting_loss(body: Body, value: Any) -> Loss:
     """The loss for a name or object, if it reads targets in the same way as the first fit."""
     loss: Loss = LOSSES.make(value, Loss)
+    if body.is_built and loss.n_members != body.loss.n_members:
+        raise InputError(
+            "Network.loss", f"a loss of {counted(body.loss.n_members, 'member')}",
+            f"{loss.n_members}", "make a new network",
+        )  # fmt: skip
     if body.coder is not None and not body.coder.suits(loss):
         raise InputError(
             "Network.loss", "a loss for targets like those of the first fit", loss.name,

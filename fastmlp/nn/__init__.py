@@ -57,9 +57,12 @@ from .losses import CompiledLoss as CompiledLoss
 from .losses import Huber as Huber
 from .losses import Loss as Loss
 from .losses import MeanAbsoluteError as MeanAbsoluteError
+from .losses import MeanOfMembers as MeanOfMembers
 from .losses import MeanSquaredError as MeanSquaredError
 from .losses import PoissonDeviance as PoissonDeviance
 from .losses import Quantile as Quantile
 from .losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+from .members import Members as Members
+from .members import SharedDense as SharedDense
 from .norm import BatchNorm as BatchNorm
 from .norm import LayerNorm as LayerNorm

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 
@@ -28,10 +28,12 @@ class CompiledLayer(Layer):
     """Base of layers whose forward and backward passes are kernels of one kind of op.
 
     A subclass names its `kind`. It has at most two parameters: weights with one or two dimensions,
-    and one bias per output column.
+    and one bias per output column. Where each row of the batch is `repeats` rows of a product, all
+    of them have the same biases; 0 is for layers without such a product.
     """
 
     kind: ClassVar[Kind]
+    repeats: int = 0
     _alone: _Alone | None = None
 
     @property
@@ -65,6 +67,34 @@ class CompiledLayer(Layer):
         return self._alone.backward(self._incoming(dY, self._alone.values))
 
 
+def is_repeated(layer: Layer | None) -> TypeGuard[CompiledLayer]:
+    """Whether each row of the batch is several rows of its product, or may be."""
+    return isinstance(layer, CompiledLayer) and layer.repeats > 0
+
+
+def repeats_of(layer: Layer | None) -> int:
+    """Rows that it makes of each row of the batch."""
+    return layer.repeats if is_repeated(layer) else 1
+
+
+def cut_into_blocks(layer: CompiledLayer, op: Any, batch_size: int, itemsize: int) -> None:
+    """Write into the record of a layer with `repeats` how its operands are packed."""
+    n_in, n_out = int(op["weight_rows"]), int(op["weight_width"])
+    sizes = blocking.gradient_block(batch_size * layer.repeats, n_out, itemsize)
+    op["block_rows"], op["block_columns"] = sizes
+    packings = blocking.both_packings(n_in, n_out, itemsize)
+    for start, packing in zip(("", "back_"), packings, strict=True):
+        op[f"{start}packed_rows"], op[f"{start}packed_stride"] = packing
+
+
+def room(layer: Layer | None, op: Any, itemsize: int) -> int:
+    """Numbers of memory that a layer's forward and backward pass pack operands into."""
+    if not is_repeated(layer):
+        return blocking.room(int(op["n_in"]), int(op["n_out"]), itemsize)
+    packings = blocking.both_packings(int(op["weight_rows"]), int(op["weight_width"]), itemsize)
+    return max(blocking.room_for(packing, itemsize) for packing in packings)
+
+
 def describe(layer: Layer, op: Any) -> None:
     """Write a layer's sizes into an op's record."""
     op["n_in"], op["n_out"] = layer.n_in or 0, layer.n_out or 0
@@ -73,7 +103,7 @@ def describe(layer: Layer, op: Any) -> None:
         op["weight_rows"] = shapes[0][0] if len(shapes[0]) > 1 else 1
         op["weight_width"] = shapes[0][-1]
         op["block_rows"], op["block_columns"] = blocking.whole_rows(shapes[0][-1])
-    op["n_biases"] = op["n_out"] if len(shapes) > 1 else 0
+    op["n_biases"] = shapes[1][0] if len(shapes) > 1 else 0
 
 
 class _Alone:
@@ -93,9 +123,13 @@ class _Alone:
         self.kept = aligned_zeros(layer.kind.kept_bytes(sizes), np.uint8)
         self.gradient = np.empty((self.n, max(n_in, n_out)), dtype)
         self.turn, self.options = np.zeros(plan.TURN_BYTES, np.uint8), np.array(layer.options)
-        self.positions = np.arange(self.n, dtype=np.int32)
+        of_gradient = 0
+        if is_repeated(layer):
+            cut_into_blocks(layer, op, self.n, dtype.itemsize)
+            of_gradient = self.n * layer.repeats * int(op["block_rows"] + op["block_columns"])
+        self.positions = np.arange(self.n * repeats_of(layer), dtype=np.int32)
         self.zeros = np.zeros(max(n_out, in_python(tile_width_of)(dtype.itemsize)), dtype)
-        self.panel = np.empty(blocking.room(n_in, n_out, dtype.itemsize), dtype)
+        self.panel = np.empty(max(room(layer, op, dtype.itemsize), of_gradient), dtype)
         before["values"] = self._at(X, "X")
         op["values"], op["slopes"] = self._at(self.values), self._at(self.slopes)
         op["kept"], op["options"] = self._at(self.kept), self._at(self.options)

@@ -6,7 +6,7 @@ weighted by sample_weight, and over the outputs of a sample if there are several
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 import numpy as np
@@ -81,6 +81,7 @@ class Loss:
 
     name: ClassVar[str] = "loss"
     task: ClassVar[Task] = "regression"
+    n_members: int = 1  # above 1 in `MeanOfMembers`
 
     def value_and_gradient(
         self, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray
@@ -121,6 +122,17 @@ class Loss:
         return outputs
 
 
+def loss_of_one(loss: Loss) -> Loss:
+    """The loss of each member, if there are several, or the loss itself."""
+    return loss.loss if isinstance(loss, MeanOfMembers) else loss
+
+
+def likeness_of(loss: CompiledLoss, dtype: np.dtype) -> tuple[Any, ...]:
+    """What is the same of losses that compute the same."""
+    levels = loss.levels_as(dtype).tobytes()
+    return type(loss_of_one(loss)), loss.n_members, loss.option, levels
+
+
 def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
     """Predictions for outputs; checks that a user-defined loss returns one for each."""
     found = loss.link(outputs)
@@ -137,6 +149,8 @@ def linked(loss: Loss, outputs: np.ndarray) -> np.ndarray:
 
 def _check_own(loss: Loss) -> None:
     """Check that a user-defined loss defines its task and how it is computed."""
+    if type(loss) is MeanOfMembers:  # of one of fastmlp's
+        return
     name, task = type(loss).__name__, loss.task
     tasks = get_args(Task)
     if task not in tasks:
@@ -288,7 +302,7 @@ class CompiledLoss(Loss):
             Sample weights; empty for equal ones.
         total : float, default 0
             If above 0, replaces the sum of the weights, for a part of a larger batch.
-        row_losses : ndarray of shape (n,), optional
+        row_losses : ndarray of shape (n * n_members,), optional
             Where each row's part of the value is written, float64.
 
         Returns
@@ -303,36 +317,41 @@ class CompiledLoss(Loss):
         InputError
             For arrays of other types or lengths, and labels out of range.
         """
-        (n, n_out), dtype = outputs.shape, checks.float_type(repr(self), outputs.dtype)
+        (n, width), dtype = outputs.shape, checks.float_type(repr(self), outputs.dtype)
+        n_rows, n_out = n * self.n_members, width // self.n_members
         one, levels = dtype.type(1), self.levels_as(dtype)
-        order, scratch = np.arange(n, dtype=np.int32), np.array(outputs, order="C")
+        order = np.arange(n, dtype=np.int32)
+        of_members, scratch = np.repeat(order, self.n_members), np.array(outputs, order="C")
         gradient = np.empty_like(scratch)
-        row_losses = np.empty(n) if row_losses is None else row_losses
+        row_losses = np.empty(n_rows) if row_losses is None else row_losses
         weights_at = address_or_0(weights, "sample weights", dtype, n)
         weigh = kernels.weigh_rows.address(dtype) if weights_at else 0
-        row_losses_at = address_of(row_losses, "losses", np.float64, n, written=True)
+        row_losses_at = address_of(row_losses, "losses", np.float64, n_rows, written=True)
         if total <= 0:
             total = kernels.total_weight(order, weights_at, one)
         places = target_addresses(self, labels, targets, n, n_out, dtype)
         levels_at = address_of(levels, "levels", dtype, levels.size)
         self.kernel_for(bool(places[0]))(
             Setting(float(self.option), levels_at, levels.size),
-            address_of(scratch, "outputs", dtype, n * n_out, written=True), n_out,
-            Rows(address_of(order, "order", np.int32, n), 0, n),
-            Targets(*places, weights_at, weigh, float(total)),
-            address_of(gradient, "gradient", dtype, n * n_out, written=True), row_losses_at, one,
+            address_of(scratch, "outputs", dtype, n * width, written=True), n_out,
+            Rows(address_of(of_members, "order", np.int32, n_rows), 0, n_rows),
+            Targets(*places, weights_at, weigh, float(total) * self.n_members),
+            address_of(gradient, "gradient", dtype, n * width, written=True), row_losses_at, one,
         )  # fmt: skip
-        return float(kernels.sum_rows(row_losses_at, n)), gradient
+        return float(kernels.sum_rows(row_losses_at, n_rows)), gradient
 
     def link(self, outputs: np.ndarray) -> np.ndarray:
-        linked, totals = np.array(outputs, order="C"), np.empty(outputs.shape[0])
-        (n, n_out), dtype = linked.shape, checks.float_type(repr(self), linked.dtype)
+        linked, members = np.array(outputs, order="C"), self.n_members
+        (n, width), dtype = linked.shape, checks.float_type(repr(self), linked.dtype)
+        n_rows, n_out, one = n * members, width // members, dtype.type(1)
+        totals, at = np.empty(n_rows), address_of(linked, "outputs", dtype, n * width, written=True)
         if self.link_kernel is not None:
-            self.link_kernel(
-                address_of(linked, "outputs", dtype, n * n_out, written=True), n_out, n,
-                address_of(totals, "sums", np.float64, n, written=True), dtype.type(1),
-            )  # fmt: skip
-        return linked
+            sums = address_of(totals, "sums", np.float64, n_rows, written=True)
+            self.link_kernel(at, n_out, n_rows, sums, one)
+        if members == 1:
+            return linked
+        kernels.average_members(at, n_out, members, n, one)
+        return linked.reshape(-1)[: n * n_out].reshape(n, n_out).copy()
 
 
 @dataclass(frozen=True)
@@ -628,7 +647,8 @@ class Quantile(CompiledLoss):
 
 def quantile_levels(loss: Loss) -> tuple[float, ...]:
     """The levels that a loss learns of each target; none if it learns no quantiles."""
-    return loss.levels if isinstance(loss, Quantile) else ()
+    one = loss_of_one(loss)
+    return one.levels if isinstance(one, Quantile) else ()
 
 
 def outputs_per_target(loss: Loss) -> int:
@@ -663,3 +683,89 @@ class PoissonDeviance(CompiledLoss):
     name: ClassVar[str] = "poisson_deviance"
     kernel: ClassVar[Kernel] = kernels.per_output(kernels.poisson_deviance)
     link_name: ClassVar[str] = "exp"
+
+
+@dataclass(frozen=True)
+class MeanOfMembers(CompiledLoss):
+    """The mean of the losses of members, each of which has outputs of its own for the same target.
+
+    Each member learns by its own loss; predictions are the means of theirs. Networks need n_members
+    times as many outputs.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        The loss of each member: one of fastmlp's, by name or as an object.
+    n_members : int
+        How many there are.
+
+    Raises
+    ------
+    InputError
+        For an unknown loss, one of your own, and fewer than one member.
+
+    Notes
+    -----
+    The outputs of a row are those of the first member, then those of the second and so on. With
+    their losses l_m it is `loss = sum_m l_m / n_members`, and predictions are
+    `sum_m link(z_m) / n_members`. Validation losses are means of the members' losses, too, whereas
+    scores are those of the mean predictions.
+
+    References
+    ----------
+    Gorishniy, Kotelnikov and Babenko, "TabM: Advancing tabular deep learning with
+    parameter-efficient ensembling", ICLR 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MeanOfMembers
+    >>> loss, outputs = MeanOfMembers("mean_squared_error", 2), np.array([[5.0, 3.0]])
+    >>> loss.value_and_gradient(outputs, np.array([[2.0]]), np.ones(1))
+    (5.0, array([[3., 1.]]))
+    >>> loss.link(outputs)
+    array([[4.]])
+    """
+
+    name: ClassVar[str] = "mean_of_members"
+    loss: Any
+    n_members: int = field()  # without a default, which the base class has
+
+    def __post_init__(self) -> None:
+        made = LOSSES.make(self.loss, Loss)
+        if type(made) not in LOSSES:
+            raise InputError(
+                "MeanOfMembers", "one of fastmlp's losses", type(made).__name__,
+                f"use one of {', '.join(sorted(LOSSES.names))}",
+            )  # fmt: skip
+        checks.whole_number("MeanOfMembers", "n_members", self.n_members, 1, 2**31 - 1)
+        object.__setattr__(self, "loss", made)
+        object.__setattr__(self, "n_members", int(self.n_members))
+
+    @property
+    def task(self) -> Task:  # type: ignore[override]
+        """That of its loss."""
+        found: Task = self.loss.task
+        return found
+
+    @property
+    def reads_labels(self) -> bool:  # type: ignore[override]
+        """Whether its loss does."""
+        return bool(self.loss.reads_labels)
+
+    @property
+    def link_name(self) -> str:  # type: ignore[override]
+        """The link of each member."""
+        return str(self.loss.link_name)
+
+    @property
+    def option(self) -> float:
+        return float(self.loss.option)
+
+    def kernel_for(self, has_labels: bool) -> Kernel:
+        found: Kernel = self.loss.kernel_for(has_labels)
+        return found
+
+    def levels_as(self, dtype: np.dtype) -> np.ndarray:
+        found: np.ndarray = self.loss.levels_as(dtype)
+        return found

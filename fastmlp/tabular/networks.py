@@ -55,6 +55,8 @@ class Setting:
     number_embedding : {"auto", "periodic", "piecewise"} or None
     levels : tuple of float
         Of quantiles, if those are to be learnt instead of means.
+    n_members : int, optional
+        Members of each network.
     """
 
     hidden: tuple[int, ...] | None = None
@@ -64,6 +66,7 @@ class Setting:
     label_smoothing: float = 0.0
     number_embedding: str | None = AUTO
     levels: tuple[float, ...] = ()
+    n_members: int | None = None
 
 
 class Plan:
@@ -98,6 +101,12 @@ class Plan:
         chosen = self.setting.weight_decay
         return self.recipe.weight_decay if chosen is None else chosen
 
+    @property
+    def rate(self) -> float:
+        """The largest learning rate."""
+        chosen = self.setting.learning_rate
+        return self.recipe.rates[self.task] if chosen is None else chosen
+
     def _add(self, layer: Layer, **factors: Factor) -> None:
         for key, factor in factors.items():
             self.factors[f"{len(self.layers)}.{key.replace('_', '.')}"] = factor
@@ -105,6 +114,11 @@ class Plan:
 
     def inputs(self) -> None:
         """Layers from the prepared table to the first dense one."""
+        self._embed()
+        self._add(Scale(), weight=Factor(6.0, 6.0))
+
+    def _embed(self) -> None:
+        """Embeddings of numbers and of categories, beside numbers and flags themselves."""
         layout, recipe = self.layout, self.recipe
         n_continuous = layout.n_numbers + layout.n_flags
         branches, factors = list[Any](), dict[str, Factor]()
@@ -120,7 +134,6 @@ class Plan:
                 table = Embedding(layout.n_levels, recipe.embedding_size)
                 branches.append((range(n_continuous, layout.n_columns), [table]))
             self._add(Columns(*branches), **{f"0_{key}": each for key, each in factors.items()})
-        self._add(Scale(), weight=Factor(6.0, 6.0))
 
     def hidden(self, width: int) -> None:
         """A hidden layer."""
@@ -136,6 +149,21 @@ class Plan:
     def outputs(self, n_outputs: int) -> None:
         """The last layer."""
         self._dense(n_outputs, is_last=True)
+
+    def loss(self) -> Loss:
+        """What is minimised."""
+        if self.task == "classes":
+            return SoftmaxCrossEntropy(label_smoothing=self.setting.label_smoothing)
+        levels = self.setting.levels
+        return Quantile(levels) if levels else MeanSquaredError()
+
+    def optimizer(self) -> Adam:
+        """How it is minimised, once there are all layers."""
+        decay = self.weight_decay
+        return Adam(
+            LogCosine(self.rate), beta2=_BETA2, factors=self.factors,
+            weight_decay=FlatCosine(decay) if decay else 0.0,
+        )  # fmt: skip
 
     def _dense(self, width: int, is_last: bool = False) -> None:
         if self.recipe.fits_data:
@@ -181,21 +209,12 @@ NUMBER_EMBEDDINGS: dict[str, Callable[..., tuple[list[Layer], dict[str, Factor]]
 
 def network_for(plan: Plan, n_outputs: int, seed: int) -> tuple[Network, Adam]:
     """A network that is not built yet, and its optimizer."""
-    recipe, setting, task = plan.recipe, plan.setting, plan.task
+    chosen = plan.setting.hidden
     plan.inputs()
-    for width in recipe.hidden if setting.hidden is None else setting.hidden:
+    for width in plan.recipe.hidden if chosen is None else chosen:
         plan.hidden(width)
     plan.outputs(n_outputs)
-    loss: Loss = Quantile(setting.levels) if setting.levels else MeanSquaredError()
-    if task == "classes":
-        loss = SoftmaxCrossEntropy(label_smoothing=setting.label_smoothing)
-    rate = recipe.rates[task] if setting.learning_rate is None else setting.learning_rate
-    decay = plan.weight_decay
-    optimizer = Adam(
-        LogCosine(rate), beta2=_BETA2, factors=plan.factors,
-        weight_decay=FlatCosine(decay) if decay else 0.0,
-    )  # fmt: skip
-    return Network(plan.layers, loss, random_state=seed), optimizer
+    return Network(plan.layers, plan.loss(), random_state=seed), plan.optimizer()
 
 
 def give_unknown_means(network: Network, preparation: Preparation, X: np.ndarray) -> None:

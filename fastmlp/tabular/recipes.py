@@ -1,12 +1,12 @@
 """Recipes: the numbers by which networks for tables are made and trained.
 
-"realmlp" and "realmlp-simple" are those of "Better by default" (Holzmüller, Grinsztajn and
-Steinwart, NeurIPS 2024); "realmlp-piecewise" differs in its embeddings and trains a quarter less.
+Those named "realmlp" are of "Better by default" (Holzmüller, Grinsztajn and Steinwart, NeurIPS
+2024), "tabm-mini" is of "TabM" (Gorishniy, Kotelnikov and Babenko, ICLR 2025).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError, did_you_mean
@@ -32,9 +32,15 @@ class Recipe:
     fits_data : bool
         Whether initial values suit the data.
     dropout, weight_decay : float
-        In the first half of training.
+        In the first half of training, or in all of it where there are members.
     rates : dict of str to float
         The learning rate by task.
+    activations : dict of str to str
+        The activation by task.
+    n_members : int
+        Members of each network, which share its weights.
+    patience : int or None
+        After how many epochs without a better one training ends, if it ends early.
     """
 
     name: str
@@ -47,10 +53,14 @@ class Recipe:
     rates: dict[str, float]
     embedding_size: int = 8
     hidden: tuple[int, ...] = (256, 256, 256)
-    activations = {"classes": "selu", "numbers": "mish"}  # noqa: RUF012 a constant
+    activations: dict[str, str] = field(
+        default_factory=lambda: {"classes": "selu", "numbers": "mish"}
+    )
     max_iter: int = 256
     batch_size: int = 256
     label_smoothing: float = 0.1
+    n_members: int = 1
+    patience: int | None = None
 
 
 RECIPES = {
@@ -69,6 +79,13 @@ RECIPES = {
             "realmlp-simple", number_embedding=None, max_one_hot=100, is_learned=False,
             fits_data=False, dropout=0.0, weight_decay=0.0,
             rates={"classes": 0.04, "numbers": 0.07},
+        ),
+        Recipe(
+            "tabm-mini", number_embedding="piecewise", max_one_hot=8, is_learned=False,
+            fits_data=False, dropout=0.1, weight_decay=3e-4,
+            rates={"classes": 0.002, "numbers": 0.002}, hidden=(512, 512, 512),
+            activations={"classes": "relu", "numbers": "relu"}, label_smoothing=0.0, n_members=32,
+            patience=16,
         ),
     )
 }  # fmt: skip

@@ -29,10 +29,12 @@ from ..nn import (
     Identity,
     Layer,
     LayerNorm,
+    Members,
     PiecewiseLinear,
     PReLU,
     Residual,
     Scale,
+    SharedDense,
     Tanh,
 )
 from ..nn.losses import LOSSES, CompiledLoss, Loss, Quantile
@@ -91,6 +93,8 @@ _EXAMPLES: dict[str, Callable[[], Layer]] = {
     "dense": lambda: Dense(_N_FEATURES),
     "embedding": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)])),
     "grouped_dense": lambda: Columns(([0, 1, 2, 3], [GroupedDense(2, group_size=2)])),
+    "members": lambda: Members(3, "normal"),
+    "shared_dense": lambda: Columns(([0, 1, 2, 3], [SharedDense(2, n_members=2)])),
     "piecewise_linear": lambda: Columns(([1, 2], [PiecewiseLinear(2 * [[-1.0, 0.1, 0.1, 2.0]])])),
     "residual": lambda: Residual([LayerNorm(), Tanh()]),
     "columns": lambda: Columns((0, [Embedding(N_CATEGORIES, 2)]), ([1, 3], [Scale()])),

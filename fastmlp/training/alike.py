@@ -22,7 +22,7 @@ from ..inputs.targets import Samples
 from ..kernels.compiler.jit import JIT_ENABLED
 from ..kernels.tuning import LANES_WORK, SHARED_SPARE_BYTES
 from ..nn import Activation, Dense
-from ..nn.losses import CompiledLoss
+from ..nn.losses import CompiledLoss, likeness_of
 from ..optim.optimizers import has_rule
 from ..optim.schedules import is_built_in
 from .finished import Finished
@@ -75,13 +75,14 @@ def _likeness(one: OneFit) -> Hashable:
         and one.optimizer.clip_norm is None
         and all(map(is_built_in, one.optimizer.schedules))
         and _is_plain(layers)
+        and loss.n_members == 1
     )
     if not can_be or one.plan is None:
         return None
     with contextlib.suppress(InputError):  # of a user's part, for which the fit fails
         if isinstance(loss, CompiledLoss) and can_compile(layers, loss, one.optimizer):
             shape = structure_of(layers), settings_of(layers), tuple(one.plan.groups)
-            of_loss = type(loss), loss.option, loss.levels_as(network.dtype).tobytes()
+            of_loss = likeness_of(loss, network.dtype)
             of_table = id(one.table), one.n_rows, one.plan.n_features, one.plan.feature_names
             of_fit = _as_key(one.optimizer), one.epochs, one.batch_size, one.shuffle
             return _as_key((shape, of_loss, of_table, of_fit, network.dtype, network.coder is None))

@@ -232,7 +232,7 @@ class BatchTrainer(Updates):
             raise InputError(
                 where, "a forward pass with these parameters", "none", "call forward(X) first"
             )
-        given = checks.matrix(where, "dY", dY, network.n_outputs)
+        given = checks.matrix(where, "dY", dY, network.width_of_outputs(link=False))
         if given.shape[0] != self._n_rows:
             raise InputError(
                 where, f"dY with {counted(self._n_rows, 'row')}, as forward had",
@@ -321,7 +321,7 @@ class _Memory:
         self.weights = np.ones(batch_size, dtype)
         self.losses = np.empty(1)
         if n_threads is None:
-            n_threads = threads_for(training_work(network.params.size, batch_size))
+            n_threads = threads_for(training_work(network.work_per_row, batch_size))
         self.engine = Engine(network, table_of(self.rows, dtype), batch_size, n_threads, optimizer)
         self.numbers, self.ahead = np.empty((1, self.engine.n_numbers)), np.empty((0, 0))
         self.first_ahead = 0

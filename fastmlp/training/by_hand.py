@@ -33,7 +33,8 @@ class ByHand:
     """
 
     def __init__(self, network: Body, batch_size: int) -> None:
-        dtype, n_features, n_outputs = network.dtype, network.n_features, network.n_outputs
+        dtype, n_features = network.dtype, network.n_features
+        n_outputs = network.width_of_outputs(link=False)
         self.network, self.n_rows = network, 0
         self.rows = aligned_zeros(batch_size * n_features, dtype).reshape(batch_size, n_features)
         self.slopes = aligned_zeros(batch_size * n_outputs, dtype)

@@ -207,7 +207,7 @@ class Trainer:
             and (looks.in_one_call or judging.is_quick(network, task.n_held_out))
         )
         if looks.may_share and not looks.watched and (judges or held_out is None):
-            work = training_work(network.params.size, self.rows_per_step) * self.steps_per_epoch
+            work = training_work(network.work_per_row, self.rows_per_step) * self.steps_per_epoch
             if held_out is not None:
                 work += judging.work_of(network, task.n_held_out)
             most = epochs_per_call(work, self.n_rows) if not looks.in_one_call else looks.n_epochs

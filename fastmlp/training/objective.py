@@ -46,7 +46,7 @@ class Objective:
         starts = range(0, n, _BLOCK)
         self.blocks = [np.arange(i, min(i + _BLOCK, n), dtype=np.int32) for i in starts]
         block = self.blocks[0].size
-        n_threads = choose_threads(n_threads, training_work(network.params.size, block))
+        n_threads = choose_threads(n_threads, training_work(network.work_per_row, block))
         table = table_of(samples.X, network.dtype)
         self.engines = [
             Engine(network, table, block, convention=convention, as_trained=False)

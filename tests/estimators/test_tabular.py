@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 import signal
 import time
@@ -20,8 +21,10 @@ from sklearn.model_selection import RandomizedSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import (
+    MeanOfMembers,
     MLPRegressor,
     Network,
+    SoftmaxCrossEntropy,
     TabularClassifier,
     TabularRegressor,
     search_space,
@@ -92,7 +95,9 @@ def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
 @both
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_learns_and_comes_back(kind: Any, y: Any, recipe: str, tmp_path: Path) -> None:
-    model = kind(recipe, **SMALL | {"max_iter": 200, "hidden_layer_sizes": [64]}).fit(TABLE, y)
+    few = {"shared_members": 4} if RECIPES[recipe].n_members > 1 else {}
+    options = SMALL | {"max_iter": 200, "hidden_layer_sizes": [64]} | few
+    model = kind(recipe, **options).fit(TABLE, y)
     found = answers(model, TABLE)
     assert model.score(TABLE, y) > 0.75
     model.save(tmp_path / "model.safetensors")
@@ -482,6 +487,63 @@ def test_settings_of_the_recipe_are_used() -> None:
     for option in ({"dropout": 0.0}, {"weight_decay": 0.5}, {"number_embedding": None}):
         other = TabularRegressor(**SMALL, **option).fit(TABLE, PRICES).predict(TABLE)
         assert not np.array_equal(other, plain)
+
+
+MEMBERS: dict[str, Any] = {
+    "recipe": "tabm-mini", "shared_members": 3, "hidden_layer_sizes": (16,), "random_state": 0,
+}  # fmt: skip
+
+
+def test_members_that_share_weights_are_one_network() -> None:
+    model = TabularClassifier(**MEMBERS, n_folds=None, max_iter=3).fit(TABLE, LABELS)
+    network = model.networks_[0]
+    assert network.loss == MeanOfMembers(SoftmaxCrossEntropy(), 3)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds == ["Columns", "Members", "SharedDense", "ReLU", "Dropout", "GroupedDense"]
+    first: Any = network.layers[1]
+    shared: Any = network.layers[2]
+    layout = model.preparation_.layout
+    own = layout.n_numbers * (4,) + (layout.n_numbers + layout.n_flags) * (1,)
+    assert first.sizes == own + layout.n_codes * (8,)  # of one feature begin alike
+    assert (shared.units, shared.n_members) == (16, 3)
+    assert model.predict_proba(TABLE).shape == (N, len(model.classes_))
+
+
+@both
+@pytest.mark.parametrize("metric", ["usual", "other"])
+def test_members_stop_early_and_keep_the_best_epoch_of_their_mean(
+    kind: Any, y: Any, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"classes": 0.05, "numbers": 0.05}
+    recipe = dataclasses.replace(RECIPES["tabm-mini"], patience=3, rates=rates)
+    monkeypatch.setitem(RECIPES, "tabm-mini", recipe)
+    names = ("error", "log_loss") if kind is TabularClassifier else ("rmse", "mae")
+    model = kind(**MEMBERS, metric=names[metric == "other"], n_folds=None).fit(TABLE, y)
+    assert [history.stopped for history in model.histories_] == ["early_stopping"]
+    assert model.n_iter_ < recipe.max_iter
+    several = kind(**MEMBERS, metric=names[metric == "other"], n_folds=2).fit(TABLE, y)
+    assert {history.stopped for history in several.histories_} == {"early_stopping"}
+
+
+@pytest.mark.nojit
+def test_the_temperature_of_members_is_that_of_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = 5 * rng.normal(size=(200, 3, 4)), rng.integers(0, 4, 200)
+    logits += 3 * np.eye(4)[labels][:, None]
+    alike = np.repeat(logits[:, :1], 3, axis=1)
+    assert temperature(alike.reshape(200, -1), labels, None, 3) == pytest.approx(
+        temperature(logits[:, 0], labels, None), rel=1e-6
+    )
+    found = temperature(logits.reshape(200, -1), labels, None, 3)
+
+    def loss(t: float) -> float:
+        scaled = np.exp(logits / t)
+        proba = (scaled / scaled.sum(axis=2, keepdims=True)).mean(axis=1)
+        floor = 1 / 202
+        target = np.eye(4)[labels] * (1 - floor) + floor / 4
+        return float(-(target * np.log(proba)).sum(axis=1).mean())
+
+    assert loss(found) < min(loss(0.97 * found), loss(1.03 * found))
 
 
 QUANTILES: dict[str, Any] = {"quantile": (0.9, 0.1, 0.5), "max_iter": 60, "random_state": 0}

@@ -23,6 +23,7 @@ from fastmlp import (
     Embedding,
     GroupedDense,
     LayerNorm,
+    Members,
     MLPClassifier,
     MLPRegressor,
     Network,
@@ -33,6 +34,7 @@ from fastmlp import (
     Rescaling,
     Residual,
     Scale,
+    SharedDense,
     Tanh,
     from_sklearn,
     from_torch,
@@ -263,6 +265,14 @@ def in_torch(torch: Any, layer: Layer) -> Any:
             conv = nn.Conv1d(n_in, n_out, 1, groups=n_in // layer.group_size)  # type: ignore[operator]
             conv.forward = lambda x: nn.Conv1d.forward(conv, x[:, :, None])[:, :, 0]
             return conv
+        case SharedDense():
+            shared = nn.Linear(n_in // layer.n_members, layer.units)  # type: ignore[operator]
+            shared.forward = lambda x: nn.Linear.forward(
+                shared, x.reshape(-1, shared.in_features)
+            ).reshape(len(x), -1)
+            return shared
+        case Members():
+            return Own(lambda self, x: x.repeat(1, layer.n_members) * self.weight, n_out)
         case PiecewiseLinear():
             return Own(piecewise)
         case Scale():
@@ -299,6 +309,8 @@ BESIDE: dict[str, Any] = {
     "dropout": lambda: [Dropout(0.3)],
     "embedding": lambda: [Columns(([0, 2], [Embedding(5, 3)]))],
     "grouped_dense": lambda: [GroupedDense(3, group_size=2), GroupedDense(2)],
+    "members": lambda: [Members(3, "normal")],
+    "shared_dense": lambda: [SharedDense(3, n_members=2)],
     "piecewise_linear": lambda: [PiecewiseLinear(EDGES)],
     "scale": lambda: [Scale()],
     "prelu": lambda: [PReLU()],

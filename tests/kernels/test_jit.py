@@ -199,7 +199,7 @@ for dtype in ("float32", "float64"):
     for layer in (
         Scale(), PReLU(), ParametricActivation("mish"), LayerNorm(), BatchNorm(),
         GroupedDense(3), GroupedDense(2, 3), GroupedDense(1, 2), GroupedDense(5, 6),
-        PiecewiseLinear(6 * [[0, 1, 3]]), Residual([Dense(6)]),
+        PiecewiseLinear(6 * [[0, 1, 3]]), Residual([Dense(6)]), Members(2), SharedDense(5, 2),
         Columns((0, [Embedding(4, 2)]), ([1, 2], [PReLU()])),
     ):
         layer.forward(X, training=True)
@@ -212,6 +212,11 @@ for dtype in ("float32", "float64"):
         bins = [PiecewiseLinear(18 * [[0, 1, 3]]), GroupedDense(5, 2), GroupedDense(1, 5)]
         again = [Scale() for _ in first]
         fit(Network([*again, *numbers, *bins, Dense(3)], dtype=dtype), X, **still)
+    for first in ([Members(3)], []):
+        shared = [*first, SharedDense(4, 3), ReLU(), SharedDense(5, 3), GroupedDense(3, 5)]
+        net = Network(shared, MeanOfMembers("softmax_cross_entropy", 3), dtype=dtype, l1=0.1)
+        fit(net, X, gradient_accumulation_steps=2, n_threads=2)
+        serve(net, X)
     # Threads that share out the inputs of the first op, or of the second one, and a wide op.
     for widths in ((300, 40), (6, 40), (6, 300)):
         X = np.ones((n, widths[0]), dtype)

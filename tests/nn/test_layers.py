@@ -27,9 +27,11 @@ from fastmlp.nn import (
     Identity,
     Layer,
     LeakyReLU,
+    Members,
     PiecewiseLinear,
     ReLU,
     Rescaling,
+    SharedDense,
     Tanh,
     chain_sizes,
 )
@@ -478,6 +480,8 @@ WITH_ARGUMENTS: dict[type, Layer] = {
     Embedding: Embedding(3, 2),
     GroupedDense: GroupedDense(3, 2, "ntk"),
     PiecewiseLinear: PiecewiseLinear([[0, 1, 2], [-2, 3, 3]]),
+    Members: Members(2, "normal", [1, 4]),
+    SharedDense: SharedDense(3, 2, "ntk"),
 }
 
 

@@ -33,6 +33,7 @@ from ...serving import evaluation
 from ...serving.ensemble import mean_of
 from ...tabular import frames
 from ...tabular.frames import Frame
+from ...tabular.members import MembersPlan
 from ...tabular.networks import NUMBER_EMBEDDINGS, Plan, Setting, give_unknown_means, network_for
 from ...tabular.preparation import Preparation
 from ...tabular.recipes import AUTO, RECIPES, recipe_of
@@ -57,6 +58,7 @@ CONSTRAINTS: dict[str, Any] = {
     "dropout": [Interval(Real, 0, 1, closed="left"), None],
     "weight_decay": [Interval(Real, 0, None, closed="left"), None],
     "number_embedding": [StrOptions({AUTO, *NUMBER_EMBEDDINGS}), None],
+    "shared_members": [_WHOLE, None],
     "max_iter": [_WHOLE, None],
     "batch_size": [_WHOLE, None],
     "categorical_features": ["array-like", None],
@@ -91,6 +93,7 @@ class BaseTabular(BaseEstimator):
     dropout: Any
     weight_decay: Any
     number_embedding: Any
+    shared_members: Any
     max_iter: Any
     batch_size: Any
     categorical_features: Any
@@ -198,6 +201,11 @@ class BaseTabular(BaseEstimator):
         for table in (X, held_out[0]):
             stored.refuse(where, table, "load them with load_table")
         recipe = recipe_of(where, self.recipe)
+        if self.shared_members is not None and recipe.n_members == 1:
+            raise InputError(
+                where, "shared_members with a recipe that has some", f"recipe={self.recipe!r}",
+                "pass n_members for networks of their own",
+            )  # fmt: skip
         metric = metric_of(where, self._metric(), self._metrics)
         if y is None:
             raise ValueError(
@@ -379,13 +387,13 @@ class BaseTabular(BaseEstimator):
         setting = Setting(
             None if hidden is None else tuple(np.atleast_1d(hidden).tolist()),
             self.learning_rate_init, self.dropout, self.weight_decay, self._smoothing(metric),
-            self.number_embedding, self._levels(),
+            self.number_embedding, self._levels(), self.shared_members,
         )  # fmt: skip
-        made = list[One]()
+        made, kind = list[One](), MembersPlan if recipe.n_members > 1 else Plan
         for _ in range(self.n_members):
             for split in splits:
                 X, layout = data.X[split.train], self.preparation_.layout
-                plan = Plan(recipe, setting, layout, self._task, X)
+                plan = kind(recipe, setting, layout, self._task, X)
                 seed = int(random.randint(2**31 - 1))
                 network, optimizer = network_for(plan, self._n_network_outputs(), seed)
                 network.initialize(X)
@@ -395,12 +403,14 @@ class BaseTabular(BaseEstimator):
 
     def _options(self, recipe: Any, metric: Metric) -> Options:
         monitor = metric.monitor
-        if monitor == "validation_loss" and self._smoothing(metric) > 0:
-            monitor = ""  # the loss of smoothed labels is another one
+        is_of_mean = recipe.n_members == 1 or metric.score is None
+        if monitor == "validation_loss" and not (self._smoothing(metric) == 0 and is_of_mean):
+            monitor = ""  # the loss of smoothed labels, or the mean of members', is another one
         score = None if monitor else self._score_of(metric)
         return Options(
-            self.max_iter or recipe.max_iter, self.batch_size or recipe.batch_size, monitor,
-            score, self.n_threads, bool(self.verbose), f"{type(self).__name__}.fit",
+            self.max_iter or recipe.max_iter, self.batch_size or recipe.batch_size,
+            recipe.patience, monitor, score, self.n_threads, bool(self.verbose),
+            f"{type(self).__name__}.fit",
         )  # fmt: skip
 
     def _score_of(self, metric: Metric) -> Any:

@@ -17,35 +17,43 @@ from ...inputs import checks
 _HOTTEST = 20.0
 
 
-def temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+def temperature(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, n_members: int = 1
+) -> float:
     """The T for which softmax(logits / T) has the least log-loss (Guo et al., ICML 2017).
+
+    Where there are members, it is the mean of theirs that has.
 
     Of n rows the labels are smoothed by 1 / (n + 2), as if one more had another label: a few rows
     that are all right do not make any other answer impossible.
 
     Parameters
     ----------
-    logits : ndarray of shape (n, n_classes)
+    logits : ndarray of shape (n, n_members * n_classes)
         Linear outputs.
     labels : ndarray of shape (n,)
         Class numbers.
     weights : ndarray of shape (n,) or None
+    n_members : int, default 1
+        Members of the network.
 
     Returns
     -------
     float
         From 1/20 to 20.
     """
-    z = logits.astype(np.float64)
-    n, n_classes = z.shape
+    n = len(logits)
+    z = logits.astype(np.float64).reshape(n, n_members, -1)
+    n_classes = z.shape[2]
     rows, smoothing = np.arange(n), 1.0 / (n + 2)
 
     def loss(log_t: float) -> float:
         scaled = z * math.exp(-log_t)
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        meant = (1 - smoothing) * scaled[rows, labels] + smoothing / n_classes * scaled.sum(axis=1)
-        losses = np.log(np.exp(scaled).sum(axis=1)) - meant
-        return float(np.average(losses, weights=weights))
+        scaled = scaled - scaled.max(axis=2, keepdims=True)
+        of_members = scaled - np.log(np.exp(scaled).sum(axis=2, keepdims=True))
+        likely = np.logaddexp.reduce(of_members, axis=1) - math.log(n_members)
+        meant = (1 - smoothing) * likely[rows, labels] + smoothing / n_classes * likely.sum(axis=1)
+        return -float(np.average(meant, weights=weights))
 
     limit = math.log(_HOTTEST)
     return math.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x)

@@ -19,7 +19,6 @@ from sklearn.utils.validation import column_or_1d
 from ...errors import InputError
 from ...inputs.targets import TargetCoder, label_numbers
 from ...network import Network
-from ...nn import Dense
 from ...tabular.frames import is_missing
 from ...tabular.recipes import RECIPES
 from .. import class_weights
@@ -99,6 +98,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         dropout: Any = None,
         weight_decay: Any = None,
         number_embedding: Any = "auto",
+        shared_members: Any = None,
         max_iter: Any = None,
         batch_size: Any = None,
         label_smoothing: Any = "auto",
@@ -177,7 +177,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             if self.calibration is not None:
                 X, y, weights = data.rows(split.held_out)
                 logits = self._outputs(network, X, link=False)
-                _divide_outputs(network, temperature(logits, y, weights))
+                n_members = network.loss.n_members
+                _divide_outputs(network, temperature(logits, y, weights, n_members))
             network.coder = TargetCoder(
                 self.classes_.size, "classes", classes=self.classes_, flat=True
             )
@@ -236,8 +237,6 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
 
 def _divide_outputs(network: Network, divisor: float) -> None:
-    """Divide the linear outputs of a network, whose last layer is dense."""
-    last = network.layers[-1]
-    assert isinstance(last, Dense)
-    last.W = last.W / divisor
-    last.b = last.b / divisor
+    """Divide the linear outputs of a network, whose last layer has weights and biases."""
+    for values in network.layers[-1].parameters.values():
+        values[...] = values / divisor

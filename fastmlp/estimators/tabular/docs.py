@@ -12,22 +12,28 @@ from ..docs import insert
 T = TypeVar("T")
 
 PARAMETERS = """\
-recipe : {"realmlp-piecewise", "realmlp", "realmlp-simple"}, default "realmlp-piecewise"
+recipe : {"realmlp-piecewise", "realmlp", "realmlp-simple", "tabm-mini"}, default \
+"realmlp-piecewise"
     How networks are made and trained: "realmlp" and "realmlp-simple" as published, the latter
     without embeddings of numbers, dropout, weight decay and learned activations; the default with
     piecewise linear embeddings instead of periodic ones, and three quarters of the epochs.
+    "tabm-mini" is an ensemble in each network: 32 members that share weights, which takes many
+    times as long.
 hidden_layer_sizes : sequence of int or int, optional
-    Units of each hidden layer; by default three times 256.
+    Units of each hidden layer; by default three times 256, or 512 of "tabm-mini".
 learning_rate_init : float, optional
-    The largest learning rate; by default the recipe's, from 0.04 to 0.2.
+    The largest learning rate; by default the recipe's, from 0.002 to 0.2.
 dropout, weight_decay : float, optional
-    In the first half of training; by default the recipe's.
+    In the first half of training, or all of it for "tabm-mini"; by default the recipe's.
 number_embedding : {"auto", "periodic", "piecewise"} or None, default "auto"
     What the network gets of each number beside the number itself: functions of learned cosines,
     piecewise linear functions with about equally many training rows in each piece, or nothing;
     "auto" is what the recipe has.
+shared_members : int, optional
+    Members of each network of "tabm-mini"; the time is proportional to them. By default 32.
 max_iter : int, optional
-    Number of epochs; by default 192, or 256 of the published recipes.
+    Number of epochs; by default 192, or 256 of the published recipes, of which "tabm-mini" ends
+    after 16 in a row that were not better.
 batch_size : int, optional
     Rows per step; by default 256.
 categorical_features : sequence of names, numbers or bool, optional

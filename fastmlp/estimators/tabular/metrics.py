@@ -69,6 +69,10 @@ def _brier(y: np.ndarray, proba: np.ndarray, weights: Any) -> float:
     return -float(np.average((wrong**2).sum(axis=1), weights=weights))
 
 
+def _squared(y: np.ndarray, answers: np.ndarray, weights: Any) -> float:
+    return -float(sk.mean_squared_error(y, answers, sample_weight=weights))
+
+
 def _absolute(y: np.ndarray, answers: np.ndarray, weights: Any) -> float:
     return -float(sk.mean_absolute_error(y, answers, sample_weight=weights))
 
@@ -87,7 +91,7 @@ OF_CLASSES: dict[str, Metric] = {
     "brier": Metric(score=_brier, by_probability=True),
 }
 OF_NUMBERS: dict[str, Metric] = {
-    "rmse": Metric("validation_loss"),
+    "rmse": Metric("validation_loss", _squared),
     "mae": Metric(score=_absolute),
 }
 OF_QUANTILES: dict[str, Metric] = {"pinball": Metric("validation_loss")}

@@ -97,6 +97,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         dropout: Any = None,
         weight_decay: Any = None,
         number_embedding: Any = "auto",
+        shared_members: Any = None,
         max_iter: Any = None,
         batch_size: Any = None,
         categorical_features: Any = None,

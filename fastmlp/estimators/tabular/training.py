@@ -65,6 +65,8 @@ class Options(NamedTuple):
     Attributes
     ----------
     epochs, batch_size : int
+    patience : int or None
+        After how many epochs without a better one training ends.
     monitor : str
         What compiled code compares, or "".
     score : callable or None
@@ -77,6 +79,7 @@ class Options(NamedTuple):
 
     epochs: int
     batch_size: int
+    patience: int | None
     monitor: str
     score: Callable[..., float] | None
     n_threads: int | None
@@ -91,17 +94,27 @@ class BestEpoch:
     ----------
     score : callable
         Of the network; larger is better.
+    patience : int or None
+        After how many epochs in a row that are not better it ends the fit.
     """
 
-    def __init__(self, score: Callable[[Network], float]) -> None:
+    def __init__(self, score: Callable[[Network], float], patience: int | None) -> None:
         self._score, self._best, self._learned = score, -math.inf, np.empty(0)
+        self._patience, self._n_stale = math.inf if patience is None else patience, 0
         self.epoch = 0
 
-    def __call__(self, network: Network, history: History) -> None:
+    def __call__(self, network: Network, history: History) -> bool:
         found = self._score(network)
+        self._n_stale = 0 if found > self._best else self._n_stale + 1
         if found >= self._best:
             self._best, self.epoch = found, history.epochs
             self._learned = network.learned.copy()
+        return self.has_waited
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether its patience has run out."""
+        return self._n_stale >= self._patience
 
     def restore(self, where: str, network: Network) -> None:
         """Give the network those parameters; refuse a metric that was never a number."""
@@ -144,13 +157,13 @@ def _copied(data: Data, one: One, options: Options, ctrl_c: CtrlC) -> Trained:
     if ctrl_c.pressed:
         return trained(one.network, History(stopped="interrupted"))
     history = _alone(one, data, options, lambda _, history: ctrl_c.pressed)
-    if history.stopped == "callback":
+    if history.stopped == "callback":  # by patience, it would be another word
         history.stopped = "interrupted"
     return trained(one.network, history)
 
 
 def _in_one_call(ones: list[One], data: Data, options: Options) -> list[History]:
-    stopping = EarlyStopping(None, monitor=options.monitor, ties="last")
+    stopping = EarlyStopping(options.patience, monitor=options.monitor, ties="last")
     numbers = np.arange(len(data.X))
     is_judged = all(one.held_out is not None for one in ones)
     return fit_many(
@@ -168,16 +181,20 @@ def _alone(one: One, data: Data, options: Options, *functions: Any) -> History:
     held_out = None if one.held_out is None else data.rows(one.held_out)
     callbacks, best = list(functions), None
     if held_out is not None and options.monitor:
-        callbacks.append(EarlyStopping(None, monitor=options.monitor, ties="last"))
+        callbacks.append(EarlyStopping(options.patience, monitor=options.monitor, ties="last"))
     elif held_out is not None and options.score is not None:
         score, judged, given = options.score, held_out, data.given[one.held_out]
-        best = BestEpoch(lambda network: score(network, judged[0], given, judged[2]))
+        best = BestEpoch(
+            lambda network: score(network, judged[0], given, judged[2]), options.patience
+        )
         callbacks.append(best)
     history = one.network.fit(
         X, y, optimizer=one.optimizer, epochs=options.epochs, batch_size=options.batch_size,
         validation_data=held_out, sample_weight=weights, n_threads=options.n_threads,
         callbacks=callbacks, drop_last=True, progress=options.verbose,
     )  # fmt: skip
+    if best is not None and best.has_waited and history.stopped == "callback":
+        history.stopped = "early_stopping"
     if best is not None and history.epochs:
         best.restore(options.where, one.network)
     return history

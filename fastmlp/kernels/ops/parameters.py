@@ -63,7 +63,10 @@ def bias_gradient(turn, s, one):
     count = right - left
     grads, _ = gradient_place(turn, op["biases"] + left, count, count, one)
     offset, stride = shares.layout(turn, s, one)
-    matmul.bias_gradient(op["slopes"] + offset, turn.batch, left, right, stride, grads, one)
+    n_rows = turn.batch
+    if op["n_biases"] < op["n_out"]:  # of several rows of a product for each of the batch
+        n_rows, stride = n_rows * (op["n_out"] // op["n_biases"]), op["n_biases"]
+    matmul.bias_gradient(op["slopes"] + offset, n_rows, left, right, stride, grads, one)
     if turn.update["at_once"]:
         home, factors = shares.home(turn, s, one), Factors(op["bias_rate"], op["bias_decay"])
         run = Run(home.biases + left, 1, count, count)
@@ -91,7 +94,7 @@ def vector_gradient(turn, s, one):
 
     The forward pass stores the derivative of each value with respect to its weight in `kept`.
     """
-    op, (left, right) = turn.ops[s], shares.my_biases(turn, s)
+    op, (left, right) = turn.ops[s], shares.my_columns(turn, s)
     start, count = op["weights"] + left, right - left
     grads, _ = gradient_place(turn, start, count, count, one)
     _sum_products(turn, s, left, right, grads, one)

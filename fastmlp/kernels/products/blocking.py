@@ -63,6 +63,12 @@ def backward_packing(n_out: int, itemsize: int) -> Packing:
     return _packing(n_out, parts, itemsize) if is_wide(n_out, itemsize) else Packing()
 
 
+def both_packings(n_in: int, n_out: int, itemsize: int) -> tuple[Packing, Packing]:
+    """For the products with W (n_in, n_out) and with its transpose, however wide it is."""
+    parts = in_python(n_parts)(n_in, n_out), in_python(n_parts_of_any_width)(n_out)
+    return _packing(n_in, parts[0], itemsize), _packing(n_out, parts[1], itemsize)
+
+
 def _packing(depth: int, parts: int, itemsize: int) -> Packing:
     """The stride is an odd number of cache lines, so that rows fall on different cache sets."""
     line = CACHE_LINE // itemsize
@@ -80,10 +86,15 @@ def room(n_in: int, n_out: int, itemsize: int) -> int:
     """Numbers of memory that a layer's forward and backward pass pack operands into."""
     width = in_python(tile_width_of)(itemsize)
     packings = forward_packing(n_in, n_out, itemsize), backward_packing(n_out, itemsize)
-    # Panels, whose depth is at most the stride, and the rows; or only a panel of whole columns.
-    columns = PACKED_PANELS * width
-    packed = [(packing.rows + columns) * packing.stride for packing in packings]
+    # Or only a panel of whole columns.
+    packed = [room_for(packing, itemsize) for packing in packings]
     return int(max(*packed, max(n_in, n_out) * width))
+
+
+def room_for(packing: Packing, itemsize: int) -> int:
+    """Numbers of memory for panels, whose depth is at most the stride, and for the rows."""
+    columns = PACKED_PANELS * int(in_python(tile_width_of)(itemsize))
+    return (packing.rows + columns) * packing.stride
 
 
 def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:

@@ -349,6 +349,20 @@ def _link(rule: Any, name: str, own: OwnRule | None) -> Kernel:
 
 
 @jit
+def average_members(outputs, n_out, n_members, n_rows, one):
+    """Predictions (n_rows, n_members, n_out) become their means (n_rows, n_out), in place."""
+    row_bytes, share = n_out * itemsize(one), type(one)(1) / type(one)(n_members)
+    for r in range(n_rows):
+        mean = numbers(outputs + r * row_bytes, n_out, one)
+        every = numbers(outputs + r * n_members * row_bytes, n_members * n_out, one)
+        for j in range(n_out):
+            total = type(one)(0)
+            for m in range(n_members):
+                total += every[m * n_out + j]
+            mean[j] = total * share
+
+
+@jit
 def mean_of_batches(batch_losses, n_batches, batch_size, n_rows):
     """Mean loss over an epoch's samples from the mean of each batch; the last may be smaller.
 

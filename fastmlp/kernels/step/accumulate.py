@@ -45,7 +45,8 @@ def accumulate(turn, one):
         record["order"], record["first_row"] = order + done * INT32_BYTES, done
         record["batch"] = min(batch_size, rows - done)
         record["penalty_scale"] = scale if done == 0 else 0.0
-        rows_phase(turn, turn.space["row_losses"] + done * FLOAT64_BYTES, one)
+        done_losses = done * turn.loss["members"] * FLOAT64_BYTES
+        rows_phase(turn, turn.space["row_losses"] + done_losses, one)
         if not shares.meet(turn):
             break
         gradients(turn, one)

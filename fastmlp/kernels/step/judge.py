@@ -14,11 +14,11 @@ from ..compiler.jit import doubles, itemsize, jit, longs, numbers
 from ..plan import FLOAT64_BYTES, INT32_BYTES, turn_address, turn_of, turns_at
 from ..rules import losses
 from . import shares
-from .step import batches_an_epoch, forward, loss_of_rows
+from .step import batches_an_epoch, forward, loss_of_rows, predict
 from .threads import my_part
 
 _grade, _score = interfaces.GRADE.call, interfaces.SCORE.call
-_link, _move = interfaces.LINK.call, interfaces.MOVE.call
+_move = interfaces.MOVE.call
 
 
 @jit
@@ -31,21 +31,20 @@ def _copy(source, target, count, one):
 @jit
 def _judge_block(turn, answering, first, one):
     """Grades and losses of one block of held-out rows, computed by the job `answering`."""
-    held, n_out, batch = turn.held_out, turn.model["n_outputs"], answering.batch
+    held, batch = turn.held_out, answering.batch
     forward(answering, one)
     control = keep_denormals()  # as in predictions outside of training
     outputs = answering.ops[answering.ops.size - 1]["values"]
     if held["grade"] != 0:
         predicted = answering.space["gradient"]  # free until the loss is computed
-        _copy(outputs, predicted, batch * n_out, one)
-        if answering.loss["link"] != 0:
-            sums = answering.space["row_losses"]
-            _link(answering.loss["link"], (predicted, n_out, batch, sums, one))
+        _copy(outputs, predicted, batch * turn.model["n_outputs"], one)
+        n_out = predict(answering, predicted, one)
         _grade(held["grade"], (
             predicted, n_out, first, first + batch, held["truth"], held["weights"], held["parts"],
             one,
         ))  # fmt: skip
-    loss_of_rows(answering, held["row_losses"] + first * FLOAT64_BYTES, one)
+    place = first * answering.loss["members"] * FLOAT64_BYTES
+    loss_of_rows(answering, held["row_losses"] + place, one)
     restore_denormals(control)
 
 
@@ -71,7 +70,8 @@ def _decide(turn, one):
     """Compute loss and score of the epoch, note whether it is the best and whether to stop."""
     held, epoch = turn.held_out, (turn.step + 1) // batches_an_epoch(turn)
     found, place = doubles(held["losses"], epoch), held["scores"] + (epoch - 1) * FLOAT64_BYTES
-    found[epoch - 1] = losses.sum_rows(held["row_losses"], held["n_rows"]) * turn.loss["scale"]
+    n_losses = held["n_rows"] * turn.loss["members"]
+    found[epoch - 1] = losses.sum_rows(held["row_losses"], n_losses) * turn.loss["scale"]
     score = doubles(place, 1)
     score[0] = -found[epoch - 1]
     if held["grade"] != 0:

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import interfaces
 from ..compiler.denormals import flush_denormals, restore_denormals
 from ..compiler.jit import itemsize, jit, numbers
 from ..plan import turn_address, turn_of, turns_at
-from .step import forward
+from .step import forward, predict
 from .threads import SHARED_ROWS, finish, take, wait_for_rows
 
-_link = interfaces.LINK.call
+
+@jit
+def _columns(turn):
+    """Columns of what is written: outputs, or their means over the members."""
+    return turn.model["n_outputs"] // turn.loss["averages"]
 
 
 @jit
 def _outputs(turn, out, one):
     """Write the outputs after the link, for the turn's rows, to address `out`."""
     forward(turn, one)
-    n_out, outputs = turn.model["n_outputs"], turn.ops[turn.ops.size - 1]["values"]
-    if turn.loss["link"] != 0:
-        _link(turn.loss["link"], (outputs, n_out, turn.batch, turn.space["row_losses"], one))
+    outputs = turn.ops[turn.ops.size - 1]["values"]
+    n_out = predict(turn, outputs, one)
     found = numbers(outputs, turn.batch * n_out, one)
     result = numbers(out, turn.batch * n_out, one)
     for i in range(result.size):
@@ -40,7 +42,7 @@ def _outputs_of_block(turn, start, batch, out, one):
         samples["x_indptr"] = indptr + start * 8
     else:
         samples["x"] = x + start * samples["row_stride"]
-    _outputs(turn, out + start * turn.model["n_outputs"] * itemsize(one), one)
+    _outputs(turn, out + start * _columns(turn) * itemsize(one), one)
     samples["x"], samples["x_indptr"] = x, indptr
 
 
@@ -69,7 +71,7 @@ def outputs_of_row(job_at, x, out):
     """
     turn = turn_of(turn_address(job_at, 0))
     record = turns_at(turn.at, 1)[0]
-    if x.size != turn.samples["n_features"] or out.size != turn.model["n_outputs"]:
+    if x.size != turn.samples["n_features"] or out.size != _columns(turn):
         return False
     control = flush_denormals()
     record["order"], record["step"], record["batch"] = turn.space["positions"], 0, 1
@@ -92,7 +94,7 @@ def outputs_of_rows(job_at, x, out, shared, block, waits):
     n_rows, n_columns = x.shape
     if shared.size != SHARED_ROWS:
         return False
-    if n_columns != samples["n_features"] or out.shape != (n_rows, turn.model["n_outputs"]):
+    if n_columns != samples["n_features"] or out.shape != (n_rows, _columns(turn)):
         return False
     control, one, block = flush_denormals(), out.dtype.type(1), min(block, turn.call["batch_size"])
     record["order"], record["step"] = turn.space["positions"], 0

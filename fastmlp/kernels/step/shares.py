@@ -98,12 +98,18 @@ def my_biases(turn, s):
 
     Thread 0 owns all biases of the shared op, because its sums start from them.
     """
-    n_out = turn.ops[s]["n_out"]
+    n_biases = turn.ops[s]["n_biases"]
     if s == turn.crew["shared"]:
-        return 0, n_out if turn.thread == 0 else 0
+        return 0, n_biases if turn.thread == 0 else 0
     if s < turn.crew["shared"]:
         return my_inputs(turn)
-    return my_part(n_out, turn.crew["n_threads"], turn.thread)
+    return my_part(n_biases, turn.crew["n_threads"], turn.thread)
+
+
+@jit
+def my_columns(turn, s):
+    """Columns whose weights this thread owns, of an op with one weight per column."""
+    return my_part(turn.ops[s]["n_out"], turn.crew["n_threads"], turn.thread)
 
 
 @jit

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import interfaces
 from ..compiler.denormals import flush_denormals, restore_denormals
-from ..compiler.jit import doubles, jit
+from ..compiler.jit import doubles, integers, jit
 from ..ops import common
 from ..plan import INT32_BYTES, turn_address, turn_of, turns_at
 from ..rules import losses
@@ -25,7 +25,7 @@ from . import shares
 from .threads import my_part
 
 _op, _loss, _gather = interfaces.OP.call, interfaces.LOSS.call, interfaces.GATHER.call
-_turn, _move = interfaces.TURN.call, interfaces.MOVE.call
+_turn, _move, _link = interfaces.TURN.call, interfaces.MOVE.call, interfaces.LINK.call
 
 
 @jit
@@ -48,23 +48,54 @@ def forward(turn, one):
 
 
 @jit
+def _order_of_members(turn, first, last):
+    """The samples of rows first..last, once for each member; returns the address of all."""
+    count = turn.loss["members"]
+    if count == 1:
+        return turn.order
+    at, order = turn.space["member_order"], integers(turn.order, last)
+    repeated = integers(at, last * count)
+    for r in range(first, last):
+        for m in range(r * count, (r + 1) * count):
+            repeated[m] = order[r]
+    return at
+
+
+@jit
 def loss_of_rows(turn, row_losses, one):
-    """Write the losses of this thread's rows to an address, and the gradient of their outputs."""
-    loss, samples, n_out = turn.loss, turn.samples, turn.model["n_outputs"]
+    """Write the losses of this thread's rows to an address, and the gradient of their outputs.
+
+    Where there are members, each of them has rows and losses of its own.
+    """
+    loss, samples, width = turn.loss, turn.samples, turn.model["n_outputs"]
     first, last = shares.my_rows(turn)
+    members = loss["members"]
     setting = Setting(loss["option"], loss["levels"], loss["n_levels"])
     targets = Targets(
         samples["labels"], samples["targets"], samples["weights"], loss["weigh"],
-        turn.total / loss["scale"],
+        turn.total * members / loss["scale"],
     )  # fmt: skip
     outputs, gradient = (
         turn.ops[turn.ops.size - 1]["values"],
-        common.gradient_rows(turn, first, n_out, one),
+        common.gradient_rows(turn, first, width, one),
     )
+    rows = Rows(_order_of_members(turn, first, last), first * members, last * members)
     _loss(loss["rows"], (
-        setting, outputs, n_out, Rows(turn.order, first, last), targets, gradient,
-        row_losses, one,
+        setting, outputs, width // members, rows, targets, gradient, row_losses, one,
     ))  # fmt: skip
+
+
+@jit
+def predict(turn, outputs, one):
+    """Outputs of the batch at an address become predictions, in place; returns their columns."""
+    loss, width = turn.loss, turn.model["n_outputs"]
+    members = loss["averages"]
+    n_out, n_rows = width // members, turn.batch * members
+    if loss["link"] != 0:
+        _link(loss["link"], (outputs, n_out, n_rows, turn.space["row_losses"], one))
+    if members > 1:
+        losses.average_members(outputs, n_out, members, turn.batch, one)
+    return n_out
 
 
 @jit
@@ -104,7 +135,7 @@ def rows_phase(turn, row_losses, one):
 @jit
 def _loss_of_batch(turn):
     """Loss of a batch including penalties, summed from the parts that the threads have stored."""
-    loss = losses.sum_rows(turn.space["row_losses"], turn.batch)
+    loss = losses.sum_rows(turn.space["row_losses"], turn.batch * turn.loss["members"])
     if turn.model["penalties"] == 0 or turn.penalty_scale == 0:  # of later parts of a batch
         return loss
     n_rows = turn.model["n_weight_rows"]
