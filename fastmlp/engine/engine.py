@@ -161,7 +161,8 @@ class Engine(Job):
         ):  # fmt: skip
             links.append((self.ops[chosen.op], chosen.field, chosen.kernel))
         if not training:
-            self.loss["averages"] = loss.n_members if link else 1
+            if link:
+                self.loss["averages"], self.loss["n_answers"] = loss.n_members, self.n_outputs
             if link and loss.link_kernel is not None:
                 links.append((self.loss, "link", loss.link_kernel))
             return

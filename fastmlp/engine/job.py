@@ -190,7 +190,9 @@ class Job:
         self.levels = loss.levels_as(self.dtype)
         self.loss["levels"] = address_of(self.levels, "levels", self.dtype, self.levels.size)
         self.loss["n_levels"], self.loss["option"] = self.levels.size, loss.option
-        self.loss["members"], self.loss["averages"] = loss.n_members, 1
+        width = self.program.stages[-1].n_out
+        self.loss["members"], self.loss["n_outputs"] = loss.n_members, width // loss.n_members
+        self.loss["averages"], self.loss["n_answers"] = 1, width
         return loss
 
     def _describe(
@@ -215,7 +217,7 @@ class Job:
         self.call["rows_per_step"] = rows_per_step
         self.batch_size, self.rows_per_step = batch_size, rows_per_step
         self.n_state = optimizer.n_vectors * n
-        self.n_outputs = width // self.loss_of.n_members
+        self.n_outputs = int(self.loss["n_outputs"])
         self.n_numbers = n_numbers
 
     def _cut_into_blocks(self, batch_size: int) -> list[blocking.GradientBlock]:

@@ -99,11 +99,12 @@ MODEL = _record(
 #   total, weigh kernels where samples have weights, or 0: the sum of a batch's, and their use
 #   shares_penalty  whether the penalties are divided by the batch's weight
 #   total_weight    what a batch's loss is a mean over, or 0 for the sum of its weights
-#   members         how many members each have a row of outputs for each sample; their losses are
-#                   those of so many times as many rows
-#   averages        how many members predictions are the means of: 1 where outputs are wanted
+#   members         how many members each have a row of outputs for each sample, n_outputs numbers;
+#                   their losses are those of so many times as many rows
+#   averages        how many members predictions, n_answers numbers, are the means of: 1 where
+#                   outputs are wanted
 LOSS = _record(
-    "rows link total weigh levels n_levels shares_penalty members averages",
+    "rows link total weigh levels n_levels shares_penalty members n_outputs averages n_answers",
     "option scale total_weight",
 )
 

@@ -1,7 +1,8 @@
 """Recipes: the numbers by which networks for tables are made and trained.
 
-Those named "realmlp" are of "Better by default" (Holzmüller, Grinsztajn and Steinwart, NeurIPS
-2024), "tabm-mini" is of "TabM" (Gorishniy, Kotelnikov and Babenko, ICLR 2025).
+"realmlp" and "realmlp-simple" are those of "Better by default" (Holzmüller, Grinsztajn and
+Steinwart, NeurIPS 2024), from which "realmlp-piecewise" differs in its embeddings and number of
+epochs; "tabm-mini" is that of "TabM" (Gorishniy, Kotelnikov and Babenko, ICLR 2025).
 """
 
 from __future__ import annotations

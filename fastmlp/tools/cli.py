@@ -238,7 +238,7 @@ def _add_steps(fit: Any) -> None:
     from ..optim.schedules import SCHEDULES
 
     fit.add_argument(
-        "--hidden", metavar="N[,N]", help="hidden units (default 256; a recipe's are 256,256,256)"
+        "--hidden", metavar="N[,N]", help="hidden units (default 256; or the recipe's)"
     )
     fit.add_argument(
         "--optimizer",

@@ -494,7 +494,7 @@ MEMBERS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_members_that_share_weights_are_one_network() -> None:
+def test_members_that_share_weights_are_one_network(tmp_path: Path) -> None:
     model = TabularClassifier(**MEMBERS, n_folds=None, max_iter=3).fit(TABLE, LABELS)
     network = model.networks_[0]
     assert network.loss == MeanOfMembers(SoftmaxCrossEntropy(), 3)
@@ -506,7 +506,10 @@ def test_members_that_share_weights_are_one_network() -> None:
     own = layout.n_numbers * (4,) + (layout.n_numbers + layout.n_flags) * (1,)
     assert first.sizes == own + layout.n_codes * (8,)  # of one feature begin alike
     assert (shared.units, shared.n_members) == (16, 3)
-    assert model.predict_proba(TABLE).shape == (N, len(model.classes_))
+    found = model.predict_proba(TABLE)
+    assert found.shape == (N, len(model.classes_))
+    np.testing.assert_allclose(model.compile_predictor()(row(3)), found[3], rtol=1e-5)
+    to_onnx(model, tmp_path / "model.onnx", TABLE)  # which compares predictions
 
 
 @both

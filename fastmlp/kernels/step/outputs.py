@@ -15,12 +15,6 @@ from .threads import SHARED_ROWS, finish, take, wait_for_rows
 
 
 @jit
-def _columns(turn):
-    """Columns of what is written: outputs, or their means over the members."""
-    return turn.model["n_outputs"] // turn.loss["averages"]
-
-
-@jit
 def _outputs(turn, out, one):
     """Write the outputs after the link, for the turn's rows, to address `out`."""
     forward(turn, one)
@@ -42,7 +36,7 @@ def _outputs_of_block(turn, start, batch, out, one):
         samples["x_indptr"] = indptr + start * 8
     else:
         samples["x"] = x + start * samples["row_stride"]
-    _outputs(turn, out + start * _columns(turn) * itemsize(one), one)
+    _outputs(turn, out + start * turn.loss["n_answers"] * itemsize(one), one)
     samples["x"], samples["x_indptr"] = x, indptr
 
 
@@ -71,7 +65,7 @@ def outputs_of_row(job_at, x, out):
     """
     turn = turn_of(turn_address(job_at, 0))
     record = turns_at(turn.at, 1)[0]
-    if x.size != turn.samples["n_features"] or out.size != _columns(turn):
+    if x.size != turn.samples["n_features"] or out.size != turn.loss["n_answers"]:
         return False
     control = flush_denormals()
     record["order"], record["step"], record["batch"] = turn.space["positions"], 0, 1
@@ -94,7 +88,7 @@ def outputs_of_rows(job_at, x, out, shared, block, waits):
     n_rows, n_columns = x.shape
     if shared.size != SHARED_ROWS:
         return False
-    if n_columns != samples["n_features"] or out.shape != (n_rows, _columns(turn)):
+    if n_columns != samples["n_features"] or out.shape != (n_rows, turn.loss["n_answers"]):
         return False
     control, one, block = flush_denormals(), out.dtype.type(1), min(block, turn.call["batch_size"])
     record["order"], record["step"] = turn.space["positions"], 0

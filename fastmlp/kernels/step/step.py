@@ -81,17 +81,17 @@ def loss_of_rows(turn, row_losses, one):
     )
     rows = Rows(_order_of_members(turn, first, last), first * members, last * members)
     _loss(loss["rows"], (
-        setting, outputs, width // members, rows, targets, gradient, row_losses, one,
+        setting, outputs, loss["n_outputs"], rows, targets, gradient, row_losses, one,
     ))  # fmt: skip
 
 
 @jit
 def predict(turn, outputs, one):
     """Outputs of the batch at an address become predictions, in place; returns their columns."""
-    loss, width = turn.loss, turn.model["n_outputs"]
-    members = loss["averages"]
-    n_out, n_rows = width // members, turn.batch * members
+    loss = turn.loss
+    n_out, members = loss["n_answers"], loss["averages"]
     if loss["link"] != 0:
+        n_rows = turn.batch * members
         _link(loss["link"], (outputs, n_out, n_rows, turn.space["row_losses"], one))
     if members > 1:
         losses.average_members(outputs, n_out, members, turn.batch, one)
