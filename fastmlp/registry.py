@@ -103,10 +103,16 @@ def specification(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _options(cls: Any) -> tuple[str, ...]:
+    """Names of the fields that the constructor of a part sets."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return tuple(f.name for f in fields if f.init)
+
+
 def only_number(part: Any) -> float:
     """The option that a part passes to its rule: its only field, or 0 if there is none."""
-    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
-    values = [getattr(part, f.name) for f in fields if f.init]
+    values = [getattr(part, name) for name in _options(type(part))]
     if not values:
         return 0.0
     if len(values) > 1 or not isinstance(values[0], int | float | np.number):

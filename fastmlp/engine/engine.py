@@ -381,9 +381,9 @@ class Engine(Job):
         step.train_steps(self.job_address, thread, self.one)
 
     @property
-    def patience(self) -> Patience:
-        """The state of patience after the last call of `train`."""
-        return Patience(*(self.call[name].item() for name in Patience._fields))
+    def best_and_stale(self) -> tuple[float, int]:
+        """The state of patience after the last call of `train`: its `best_loss` and `n_stale`."""
+        return float(self.call["best_loss"]), int(self.call["n_stale"])
 
     def gradient(
         self,

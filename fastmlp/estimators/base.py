@@ -87,7 +87,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         """X and y after validation; sets the classes if there are any."""
         raise NotImplementedError
 
-    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
+    def _encode(self, y: Any, network: Network) -> Encoded:
         """y for the kernels."""
         raise NotImplementedError
 
@@ -263,7 +263,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
                 self._keep(run)
         else:
             lbfgs.train(self, convention, samples, listeners)
-        self._refuse_infinite()
+        self._refuse_infinite(self.network_)
         listeners.fit_ends()
         return self
 
@@ -275,8 +275,8 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             run.keep()
             self._last_run = parameters, settings_of(self.network_.layers), run
 
-    def _refuse_infinite(self) -> None:
-        if not np.isfinite(self.network_.params).all():
+    def _refuse_infinite(self, network: Network) -> None:
+        if not np.isfinite(network.params).all():
             raise ValueError(NOT_FINITE)
 
     def _fit_again(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> bool:
@@ -290,7 +290,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         network, (_, settings, run) = self.network_, last
         if settings != settings_of(network.layers):
             return False
-        if not (is_plain(self, X) and self._is_plain_target(y, X.shape[0])):
+        if not (is_plain(self, X, network) and self._is_plain_target(y, X.shape[0], network)):
             return False
         if self._context() is not None or not (classes is None or self._are_known(classes)):
             return False
@@ -303,7 +303,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             run.again(self, samples, self._random_state)
         finally:
             run.keep()
-        self._refuse_infinite()
+        self._refuse_infinite(network)
         return True
 
     def _parameters(self) -> tuple[Any, ...]:
@@ -402,7 +402,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         goes_on: whether they are training data for a model that already has its classes.
         """
         where = f"{type(self).__name__}.fit"
-        if not reset and is_plain(self, X) and self._is_plain_target(y, X.shape[0]):
+        if not reset and is_plain(self, X) and self._is_plain_target(y, len(X), self.network_):
             return X, y, weights_of_samples(where, sample_weight, X)
         checks.valid_sparse(where, "X", X)
         checks.valid_sparse(where, "y", y)
@@ -412,7 +412,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             self._refuse_other_classes(y, incremental)
         return X, y, weights_of_samples(where, sample_weight, X)
 
-    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
+    def _is_plain_target(self, y: Any, n_rows: int, network: Network) -> bool:
         """Whether y surely passes all checks, without any conversion."""
         raise NotImplementedError
 
@@ -564,10 +564,10 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
         """Samples in the form that kernels read fastest for this number of passes."""
-        dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
+        network, where = self.network_, f"{type(self).__name__}.fit"
         weights = self._weights(y, sample_weight)
-        held = checks.sample_weights(where, weights, X.shape[0], dtype)
-        return Samples(self._fastest(X, passes), self._encode(y, dtype), held)
+        held = checks.sample_weights(where, weights, X.shape[0], network.dtype)
+        return Samples(self._fastest(X, passes), self._encode(y, network), held)
 
     def _fastest(self, X: Any, passes: int) -> Any:
         """Rows in that form, with the same bits."""

@@ -221,7 +221,9 @@ class Optimizer:
     @property
     def plans_factors(self) -> bool:
         """Whether the factors of some group change from step to step."""
-        given = (self.factors or {}).values()
+        if not self.factors:
+            return False
+        given = self.factors.values()
         return any(isinstance(factor, Factor) and factor.schedules for factor in given)
 
     @property

@@ -656,11 +656,9 @@ def number_or_schedule(where: str, name: str, value: Any, high: float = np.inf) 
     return value
 
 
-def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
-    """Values of a number, or of a schedule of numbers, at some steps, float64."""
-    if isinstance(value, Schedule):
-        return rates_of(value, steps, n_steps)
-    return np.full(steps.shape, value, np.float64)
+def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> float | np.ndarray:
+    """Values of a schedule of numbers at some steps, float64; a number stands for all steps."""
+    return rates_of(value, steps, n_steps) if isinstance(value, Schedule) else float(value)
 
 
 def _check_own(schedule: Schedule) -> None:

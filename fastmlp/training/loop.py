@@ -320,9 +320,11 @@ class Trainer:
         return 0 if self.engine is None else int(self.engine.call["enough_after"])
 
     @property
-    def patience(self) -> Patience:
-        """The state of patience after the last call."""
-        return ENDLESS if self.engine is None else self.engine.patience
+    def best_and_stale(self) -> tuple[float, int]:
+        """The state of patience after the last call: its `best_loss` and `n_stale`."""
+        if self.engine is None:
+            return ENDLESS.best_loss, ENDLESS.n_stale
+        return self.engine.best_and_stale
 
     def mean_losses(self, losses: np.ndarray) -> list[float]:
         """Mean loss of each epoch, from the losses of all its steps (n_steps,)."""
