@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ..model.body import Body
 
 
+# With less work per step, a job that chooses its number of threads always has one.
+LEAST_WORK_TO_SHARE = min(WORK_TO_SHARE_UNITS, 2 * WORK_A_THREAD)
+
+
 def training_work(n_params: int, n_rows: int) -> int:
     """Multiplications of training on rows: forward, and backward for inputs and for weights."""
     return 3 * n_rows * int(n_params)

@@ -22,6 +22,7 @@ from ..engine.job import Convention
 from ..engine.judging import Grading, Rule
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import aligned_copy
+from ..model.body import Body
 from ..network import Network
 from ..optim.averaging import Averaging
 from ..optim.optimizers import Optimizer
@@ -253,7 +254,7 @@ class Run:
             )
         return batch_size_of(self.estimator, n_rows)
 
-    def _prepare(self, network: Network) -> None:
+    def _prepare(self, network: Body) -> None:
         """Set up the optimizer's state; unlike in scikit-learn, a warm start keeps it, too."""
         e, now, optimizer = self.estimator, self.progress, self.rule.optimizer
         self.order, self.until = np.arange(self.samples.X.shape[0]), e.max_iter

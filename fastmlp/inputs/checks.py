@@ -58,7 +58,8 @@ def number(
 def whole_number(where: str, name: str, value: Any, low: int, high: float = np.inf) -> int:
     """An integer of at least `low` and at most `high`."""
     expected = f"{name} to be a whole number of at least {low}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+    is_int = type(value) is int or isinstance(value, numbers.Integral)
+    if isinstance(value, bool | np.bool_) or not is_int:
         raise InputTypeError(where, expected, type(value).__name__, "pass an int")
     if value < low:
         raise InputError(where, expected, str(value), "choose a larger one")

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Attribute(Generic[T]):
-    """Base of the descriptors below: the value is stored under `key`, an underscore and the name."""
+    """Base of the descriptors below: the value is stored under `key`, "_" and the name."""
 
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc

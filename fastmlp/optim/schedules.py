@@ -612,7 +612,7 @@ class FromFunction(Schedule):
 
 def is_built_in(schedule: Schedule) -> bool:
     """Whether its rates do not depend on user-defined code, not even inside a `WarmUp`."""
-    return type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp
+    return type(schedule) in SCHEDULES and type(schedule) is not WarmUp
 
 
 def need_n_steps(where: str, schedules: Iterable[Schedule], n_steps: int | None) -> None:
