@@ -27,13 +27,19 @@ if TYPE_CHECKING:
     from ..model.body import Body
 
 
-# With less work per step, a job that chooses its number of threads always has one.
-LEAST_WORK_TO_SHARE = min(WORK_TO_SHARE_UNITS, 2 * WORK_A_THREAD)
-
-
 def training_work(n_params: int, n_rows: int) -> int:
     """Multiplications of training on rows: forward, and backward for inputs and for weights."""
     return 3 * n_rows * int(n_params)
+
+
+def pays_to_share(work_per_step: int, work_per_call: int) -> bool:
+    """Whether two threads may share the units of an op, for less work than each usually needs."""
+    return work_per_step >= WORK_TO_SHARE_UNITS and work_per_call >= WORK_TO_START
+
+
+def may_share(work_per_step: int, work_per_call: int) -> bool:
+    """Whether a job that chooses its number of threads may choose more than one."""
+    return work_per_step >= 2 * WORK_A_THREAD or pays_to_share(work_per_step, work_per_call)
 
 
 class Convention(NamedTuple):
@@ -154,7 +160,7 @@ class Job:
         if requested == 1:
             return 1
         if requested is None and self._shared_op(2) == 1:
-            pays = work_per_step >= WORK_TO_SHARE_UNITS and work_per_call >= WORK_TO_START
+            pays = pays_to_share(work_per_step, work_per_call)
             work_per_step = max(work_per_step, 2 * WORK_A_THREAD * pays)
         return choose_threads(requested, work_per_step)
 

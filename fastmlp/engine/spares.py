@@ -17,7 +17,7 @@ from ..kernels.tuning import SPARE_BYTES, SPARE_KINDS
 from ..nn.losses import CompiledLoss
 from ..optim.optimizers import Optimizer
 from .engine import Engine
-from .job import LEAST_WORK_TO_SHARE, Convention, training_work
+from .job import Convention, may_share, training_work
 from .lowering import settings_of, structure_of
 from .threads import n_cores
 
@@ -60,7 +60,7 @@ def training_engine(
     assert isinstance(loss, CompiledLoss)
     work = training_work(network.params.size, batch_size) * accumulate
     threads: tuple[int, ...] = (n_threads,) if n_threads else ()
-    if n_threads is None and work >= LEAST_WORK_TO_SHARE:
+    if n_threads is None and may_share(work, work * steps_per_call):
         threads = n_cores(), steps_per_call
     of_loss = loss.option, loss.levels_as(network.dtype).tobytes()
     of_optimizer = (
