@@ -294,7 +294,8 @@ class Engine(Job):
         the epoch in which patience runs out; fewer numbers if `ends` asked to stop.
         """
         n_steps, call = step_numbers.shape[0], self.call
-        losses = np.full(n_steps, np.nan)
+        losses = np.empty(n_steps)
+        losses.fill(np.nan)
         self.begin(order, encoded, weights, state, step_numbers, losses)
         call["first_step"], call["enough_after"] = first_step, 0
         watches = patience.patience >= 0
