@@ -164,7 +164,7 @@ class Run:
             self.kind = trainer.engine.key, X.shape, X.dtype, X.strides[1]
         nothing: Any = None
         self.estimator = self.samples = self.score = self.listeners = self.pause = nothing
-        trainer.task = trainer.task._replace(samples=nothing)
+        trainer.let_go()
 
     def can_repeat(self, X: np.ndarray, network: Network) -> bool:
         """Whether `again` can train on these rows: as many, and of the kind of the last ones."""
