@@ -246,7 +246,8 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             if parts[1] is not None:
                 names = held_out_names() if validation_data[0] is not None else None
                 with names or contextlib.nullcontext():
-                    validation = Validation(*parts[1], self._samples(*parts[1], passes))
+                    held_out = self._samples(*parts[1], passes, self.network_)
+                    validation = Validation(*parts[1], held_out)
             averaging = self._planned_averaging(parts[0][0].shape[0])
         listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
@@ -297,7 +298,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         if network.loss != self._loss() or not run.can_repeat(X, network):
             return False
         weights = weights_of_samples(f"{type(self).__name__}.fit", sample_weight, X)
-        samples = self._samples(X, y, weights, passes=1)
+        samples = self._samples(X, y, weights, 1, network)
         self._random_state = self._random_of_fit()
         try:
             run.again(self, samples, self._random_state)
@@ -551,7 +552,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
     def _training_samples(self, part: Part, passes: int) -> tuple[Samples, Windows | None]:
         """Samples to train on, and what reads the others where they are a window of a table."""
         if not isinstance(part[0], StoredTable):
-            return self._samples(*part, passes), None
+            return self._samples(*part, passes, self.network_), None
         table = self._weighted(part[0])
         check_weights(f"{type(self).__name__}.fit", table, self.network_.dtype)
         coder = dataclasses.replace(self._coder(), flat=table.n_targets is None)
@@ -562,10 +563,11 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         samples = next(windows.read()).samples
         return samples._replace(X=self._fastest(samples.X, passes)), None
 
-    def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
+    def _samples(
+        self, X: Any, y: Any, sample_weight: Any, passes: int, network: Network
+    ) -> Samples:
         """Samples in the form that kernels read fastest for this number of passes."""
-        network, where = self.network_, f"{type(self).__name__}.fit"
-        weights = self._weights(y, sample_weight)
+        where, weights = f"{type(self).__name__}.fit", self._weights(y, sample_weight)
         held = checks.sample_weights(where, weights, X.shape[0], network.dtype)
         return Samples(self._fastest(X, passes), self._encode(y, network), held)
 

@@ -279,7 +279,7 @@ class Optimizer:
         ndarray of shape (n, n_columns(groups))
             One row per step, float64.
         """
-        steps = first_step + np.arange(rates.size)
+        steps = np.arange(first_step, first_step + rates.size)
         in_all = first_step + rates.size if n_steps is None else n_steps
         table = np.zeros((rates.size, self.n_columns(groups)))
         table[:, kernels.DECAY] = rates * values_of(self.weight_decay, steps, in_all)

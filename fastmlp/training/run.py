@@ -319,7 +319,8 @@ class Run:
 
     def _numbers_of_steps(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Hyperparameters of the next steps, and the learning rate of each."""
-        steps, in_all = self.step + np.arange(n_steps), self.trainer.steps_per_epoch * self.n_epochs
+        steps = np.arange(self.step, self.step + n_steps)
+        in_all = self.trainer.steps_per_epoch * self.n_epochs
         drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
         if not has_rule(self.optimizer):
             return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_steps, np.nan)

@@ -66,7 +66,7 @@ def index_address(array: Any, what: str, dtype: Any, size: int, below: int) -> i
     """As `address_of`, for indices into other memory, which must be from 0 to `below` - 1."""
     address = address_of(array, what, dtype, size)
     # Seen as unsigned, negative numbers are the largest, so one comparison per number is enough.
-    if size and array.view(f"u{array.itemsize}").max() >= below:
+    if size and np.maximum.reduce(array.view(f"u{array.itemsize}"), axis=None) >= below:
         raise InputError(what, f"numbers from 0 to {below - 1}", "some outside", _ADVICE)
     return address
 
