@@ -103,10 +103,16 @@ def specification(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _options(cls: Any) -> tuple[str, ...]:
+    """Names of the fields that the constructor of a part sets."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return tuple(f.name for f in fields if f.init)
+
+
 def only_number(part: Any) -> float:
     """The option that a part passes to its rule: its only field, or 0 if there is none."""
-    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
-    values = [getattr(part, f.name) for f in fields if f.init]
+    values = [getattr(part, name) for name in _options(part.__class__)]
     if not values:
         return 0.0
     if len(values) > 1 or not isinstance(values[0], int | float | np.number):
@@ -194,7 +200,7 @@ class Registry(Generic[T]):
             fields = {key: v for key, v in value.items() if key != "name"}
             return self[value["name"]](**fields)
         if isinstance(value, base):
-            if self._check is not None and type(value) not in tuple(self):
+            if self._check is not None and type(value) not in self:
                 self._check(value)
             return value
         expected = f"a name or an object of fastmlp's {base.__name__}"

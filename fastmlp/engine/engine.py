@@ -296,7 +296,8 @@ class Engine(Job):
         the epoch in which patience runs out; fewer numbers if `ends` asked to stop.
         """
         n_steps, call = step_numbers.shape[0], self.call
-        losses = np.full(n_steps, np.nan)
+        losses = np.empty(n_steps)
+        losses.fill(np.nan)
         self.begin(order, encoded, weights, state, step_numbers, losses)
         call["first_step"], call["enough_after"] = first_step, 0
         watches = patience.patience >= 0
@@ -383,9 +384,9 @@ class Engine(Job):
         step.train_steps(self.job_address, thread, self.one)
 
     @property
-    def patience(self) -> Patience:
-        """The state of patience after the last call of `train`."""
-        return Patience(*(self.call[name].item() for name in Patience._fields))
+    def best_and_stale(self) -> tuple[float, int]:
+        """The state of patience after the last call of `train`: its `best_loss` and `n_stale`."""
+        return float(self.call["best_loss"]), int(self.call["n_stale"])
 
     def gradient(
         self,

@@ -5,7 +5,7 @@ It is one record, `plan.JOB`, which is filled in here; kernels and memory are ad
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,16 @@ def training_work(work_per_row: int, n_rows: int) -> int:
     return 3 * n_rows * int(work_per_row)
 
 
+def pays_to_share(work_per_step: int, work_per_call: int) -> bool:
+    """Whether two threads may share the units of an op, for less work than each usually needs."""
+    return work_per_step >= WORK_TO_SHARE_UNITS and work_per_call >= WORK_TO_START
+
+
+def may_share(work_per_step: int, work_per_call: int) -> bool:
+    """Whether a job that chooses its number of threads may choose more than one."""
+    return work_per_step >= 2 * WORK_A_THREAD or pays_to_share(work_per_step, work_per_call)
+
+
 class Convention(NamedTuple):
     """How loss and penalties of a batch are combined.
 
@@ -46,6 +56,25 @@ class Convention(NamedTuple):
 
     loss_scale: float = 1.0
     shares_penalty: bool = False
+
+
+class Fields:
+    """The fields of one record by name: NumPy's own access to them takes several times as long.
+
+    Parameters
+    ----------
+    record : ndarray of shape (1,)
+        Of a structured type whose fields are numbers.
+    """
+
+    def __init__(self, record: np.ndarray) -> None:
+        self._views = {name: record[name] for name in record.dtype.names or ()}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._views[name].item()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._views[name][0] = value
 
 
 class Job:
@@ -100,7 +129,7 @@ class Job:
         (
             self.samples, self.model, self.loss, self.update, self.call, self.crew, self.space,
             self.held_out,
-        ) = (self.job[name][0] for name in plan.JOB.names or ())  # fmt: skip
+        ) = (Fields(self.job[name]) for name in plan.JOB.names or ())  # fmt: skip
         if learned is None:
             self.serve(network)
         else:
@@ -152,7 +181,7 @@ class Job:
         if requested == 1:
             return 1
         if requested is None and self._shared_op(2) == 1:
-            pays = work_per_step >= WORK_TO_SHARE_UNITS and work_per_call >= WORK_TO_START
+            pays = pays_to_share(work_per_step, work_per_call)
             work_per_step = max(work_per_step, 2 * WORK_A_THREAD * pays)
         return choose_threads(requested, work_per_step)
 

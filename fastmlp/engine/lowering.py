@@ -67,11 +67,15 @@ class Sharing(NamedTuple):
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
     """Whether everything has a kernel: built-in classes, and classes that name one."""
     return (
-        all(_has_kernel(layer, LAYERS, *_parts_of(layer)) for layer in every_layer(layers))
-        and _has_kernel(loss_of_one(loss), LOSSES, CompiledLoss, "kernel", _BYPASSED_LOSS)
+        all(
+            type(layer) in LAYERS or _has_kernel(layer, *_parts_of(layer))
+            for layer in every_layer(layers)
+        )
+        and _has_kernel_of_loss(loss_of_one(loss))
         and (
             optimizer is None
-            or _has_kernel(optimizer, OPTIMIZERS, Optimizer, "kernel", _BYPASSED_OPTIMIZER)
+            or type(optimizer) in OPTIMIZERS
+            or _has_kernel(optimizer, Optimizer, "kernel", _BYPASSED_OPTIMIZER)
         )
     )
 
@@ -83,6 +87,10 @@ _BYPASSED_LOSS = "value_and_gradient", "rows", "link"
 _BYPASSED_OPTIMIZER = "step", "update", "initial_state"
 
 
+def _has_kernel_of_loss(loss: Loss) -> bool:
+    return type(loss) in LOSSES or _has_kernel(loss, CompiledLoss, "kernel", _BYPASSED_LOSS)
+
+
 def _parts_of(layer: Layer) -> tuple[type, str, Sequence[str]]:
     """The base class for compiled user-defined layers, the attribute to set, bypassed methods."""
     if isinstance(layer, CompiledLayer):
@@ -90,15 +98,13 @@ def _parts_of(layer: Layer) -> tuple[type, str, Sequence[str]]:
     return Activation, "kernel", _BYPASSED_ACTIVATION
 
 
-def _has_kernel(part: Any, built_in: Any, base: type, named: str, bypassed: Sequence[str]) -> bool:
-    """Whether a part is built in, or names a kernel and overrides no method that this bypasses.
+def _has_kernel(part: Any, base: type, named: str, bypassed: Sequence[str]) -> bool:
+    """Whether a user-defined part names a kernel and overrides no method that this bypasses.
 
     A subclass of a class with a kernel may have changed anything, so it must name the kernel again
     to confirm that it still applies.
     """
     cls = type(part)
-    if cls in built_in:
-        return True
     return named in vars(cls) and all(
         getattr(cls, name, None) is getattr(base, name) for name in bypassed
     )

@@ -17,7 +17,7 @@ from ..kernels.tuning import SPARE_BYTES, SPARE_KINDS
 from ..nn.losses import CompiledLoss, likeness_of
 from ..optim.optimizers import Optimizer
 from .engine import Engine
-from .job import Convention
+from .job import Convention, may_share, training_work
 from .lowering import settings_of, structure_of
 from .threads import n_cores
 
@@ -58,7 +58,10 @@ def training_engine(
         return new()
     loss, groups = network.loss, network.groups
     assert isinstance(loss, CompiledLoss)
-    threads = (n_threads,) if n_threads else (n_cores(), steps_per_call)
+    work = training_work(network.work_per_row, batch_size) * accumulate
+    threads: tuple[int, ...] = (n_threads,) if n_threads else ()
+    if n_threads is None and may_share(work, work * steps_per_call):
+        threads = n_cores(), steps_per_call
     of_loss = likeness_of(loss, network.dtype)
     of_optimizer = (
         optimizer.kernel_of_step, optimizer.clip_norm, optimizer.n_columns(groups),

@@ -87,7 +87,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         """X and y after validation; sets the classes if there are any."""
         raise NotImplementedError
 
-    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
+    def _encode(self, y: Any, network: Network) -> Encoded:
         """y for the kernels."""
         raise NotImplementedError
 
@@ -246,7 +246,8 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             if parts[1] is not None:
                 names = held_out_names() if validation_data[0] is not None else None
                 with names or contextlib.nullcontext():
-                    validation = Validation(*parts[1], self._samples(*parts[1], passes))
+                    held_out = self._samples(*parts[1], passes, self.network_)
+                    validation = Validation(*parts[1], held_out)
             averaging = self._planned_averaging(parts[0][0].shape[0])
         listeners, convention = Listeners(self, self._context(), *whole), self._convention()
         if rule is not None:
@@ -263,7 +264,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
                 self._keep(run)
         else:
             lbfgs.train(self, convention, samples, listeners)
-        self._refuse_infinite()
+        self._refuse_infinite(self.network_)
         listeners.fit_ends()
         return self
 
@@ -275,8 +276,8 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             run.keep()
             self._last_run = parameters, settings_of(self.network_.layers), run
 
-    def _refuse_infinite(self) -> None:
-        if not np.isfinite(self.network_.params).all():
+    def _refuse_infinite(self, network: Network) -> None:
+        if not np.isfinite(network.params).all():
             raise ValueError(NOT_FINITE)
 
     def _fit_again(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> bool:
@@ -290,20 +291,20 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         network, (_, settings, run) = self.network_, last
         if settings != settings_of(network.layers):
             return False
-        if not (is_plain(self, X) and self._is_plain_target(y, X.shape[0])):
+        if not (is_plain(self, X, network) and self._is_plain_target(y, X.shape[0], network)):
             return False
         if self._context() is not None or not (classes is None or self._are_known(classes)):
             return False
         if network.loss != self._loss() or not run.can_repeat(X, network):
             return False
         weights = weights_of_samples(f"{type(self).__name__}.fit", sample_weight, X)
-        samples = self._samples(X, y, weights, passes=1)
+        samples = self._samples(X, y, weights, 1, network)
         self._random_state = self._random_of_fit()
         try:
             run.again(self, samples, self._random_state)
         finally:
             run.keep()
-        self._refuse_infinite()
+        self._refuse_infinite(network)
         return True
 
     def _parameters(self) -> tuple[Any, ...]:
@@ -402,7 +403,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         goes_on: whether they are training data for a model that already has its classes.
         """
         where = f"{type(self).__name__}.fit"
-        if not reset and is_plain(self, X) and self._is_plain_target(y, X.shape[0]):
+        if not reset and is_plain(self, X) and self._is_plain_target(y, len(X), self.network_):
             return X, y, weights_of_samples(where, sample_weight, X)
         checks.valid_sparse(where, "X", X)
         checks.valid_sparse(where, "y", y)
@@ -412,7 +413,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             self._refuse_other_classes(y, incremental)
         return X, y, weights_of_samples(where, sample_weight, X)
 
-    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
+    def _is_plain_target(self, y: Any, n_rows: int, network: Network) -> bool:
         """Whether y surely passes all checks, without any conversion."""
         raise NotImplementedError
 
@@ -551,7 +552,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
     def _training_samples(self, part: Part, passes: int) -> tuple[Samples, Windows | None]:
         """Samples to train on, and what reads the others where they are a window of a table."""
         if not isinstance(part[0], StoredTable):
-            return self._samples(*part, passes), None
+            return self._samples(*part, passes, self.network_), None
         table = self._weighted(part[0])
         check_weights(f"{type(self).__name__}.fit", table, self.network_.dtype)
         coder = dataclasses.replace(self._coder(), flat=table.n_targets is None)
@@ -562,12 +563,13 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         samples = next(windows.read()).samples
         return samples._replace(X=self._fastest(samples.X, passes)), None
 
-    def _samples(self, X: Any, y: Any, sample_weight: Any, passes: int) -> Samples:
+    def _samples(
+        self, X: Any, y: Any, sample_weight: Any, passes: int, network: Network
+    ) -> Samples:
         """Samples in the form that kernels read fastest for this number of passes."""
-        dtype, where = self.network_.dtype, f"{type(self).__name__}.fit"
-        weights = self._weights(y, sample_weight)
-        held = checks.sample_weights(where, weights, X.shape[0], dtype)
-        return Samples(self._fastest(X, passes), self._encode(y, dtype), held)
+        where, weights = f"{type(self).__name__}.fit", self._weights(y, sample_weight)
+        held = checks.sample_weights(where, weights, X.shape[0], network.dtype)
+        return Samples(self._fastest(X, passes), self._encode(y, network), held)
 
     def _fastest(self, X: Any, passes: int) -> Any:
         """Rows in that form, with the same bits."""

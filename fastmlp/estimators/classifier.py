@@ -26,6 +26,7 @@ from ..errors import InputError
 from ..inputs import checks
 from ..inputs.stored import targets_of
 from ..inputs.targets import Encoded, TargetCoder, label_numbers
+from ..network import Network
 from ..nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
 from . import class_weights, tables
@@ -286,12 +287,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         return tables.Weighted(table, weigh)
 
-    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
+    def _is_plain_target(self, y: Any, n_rows: int, network: Network) -> bool:
         n_outputs = len(self.classes_) if self._binarizer.y_type_ == "multiclass" else 1
         return (
             not self.warm_start  # a warm start must have all classes
             and not self._binarizer.y_type_.startswith("multilabel")
-            and n_outputs == self.n_outputs_ == self.network_.n_outputs
+            and n_outputs == self.n_outputs_ == network.n_outputs
             and are_plain_labels(y, self.classes_, n_rows)
         )
 
@@ -320,8 +321,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`self.classes_` has {self.classes_}. 'y' has {found}."
             )
 
-    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
-        kind, nothing = self._binarizer.y_type_, np.empty(0, np.int32)
+    def _encode(self, y: Any, network: Network) -> Encoded:
+        dtype, nothing = network.dtype, np.empty(0, np.int32)
+        kind = self._binarizer.y_type_
         if kind.startswith("multilabel"):
             return Encoded(nothing, self._binarizer.transform(y).astype(dtype).reshape(-1))
         labels = label_numbers(type(self).__name__, np.asarray(y), self.classes_)

@@ -63,7 +63,7 @@ class HoldsNetwork(EnsembleMixin, ClassNamePrefixFeaturesOutMixin, TransformerMi
         held: tuple[Network, tuple[np.ndarray, ...]] | None = self.__dict__.get("_held")
         if held is not None:
             network, views = held
-            if _are_same((self.coefs_, self.intercepts_), views):
+            if _are_same(self.coefs_, self.intercepts_, views):
                 return network
         arrays = checked_weights(self, self._fitted_dtype)
         if held is not None and _sizes(dense_layers(held[0])) == _sizes(arrays[0]):
@@ -97,7 +97,7 @@ class HoldsNetwork(EnsembleMixin, ClassNamePrefixFeaturesOutMixin, TransformerMi
             return None
         if (network.n_features, network.n_outputs) != (self.n_features_in_, self.n_outputs_):
             return None  # to be refused
-        is_same = _are_same((self.coefs_, self.intercepts_), views)
+        is_same = _are_same(self.coefs_, self.intercepts_, views)
         is_good = network.loss == self._loss() and np.isfinite(network.params).all()
         return network if is_same and is_good else None
 
@@ -149,10 +149,10 @@ class HoldsNetwork(EnsembleMixin, ClassNamePrefixFeaturesOutMixin, TransformerMi
         super().__setstate__(state)
 
 
-def _are_same(lists: tuple[Any, ...], views: tuple[np.ndarray, ...]) -> bool:
+def _are_same(coefs: Any, intercepts: Any, views: tuple[np.ndarray, ...]) -> bool:
     """Whether the lists hold exactly these arrays, in order."""
     try:
-        found = [array for arrays in lists for array in arrays]
+        found = [*coefs, *intercepts]
     except TypeError:  # something else than a list was assigned
         return False
     return len(found) == len(views) and all(map(operator.is_, found, views))

@@ -12,15 +12,18 @@ import numpy as np
 
 from ..inputs.checks import is_finite
 from ..inputs.targets import count_from_0
+from ..network import Network
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
-def is_plain(estimator: Any, X: Any) -> bool:
+def is_plain(estimator: Any, X: Any, network: Network | None = None) -> bool:
     """Whether validation of X can be skipped.
 
     It can for a finite matrix of float32 or float64 with as many columns as in fit, if these had no
     names; everything else goes through scikit-learn's validation.
+
+    network: the estimator's, if it has been read.
     """
     known = vars(estimator)
     return (
@@ -31,7 +34,8 @@ def is_plain(estimator: Any, X: Any) -> bool:
         and X.shape[0] > 0
         and "coefs_" in known
         and "feature_names_in_" not in known
-        and X.shape[1] == known.get("n_features_in_") == estimator.network_.n_features
+        and X.shape[1] == known.get("n_features_in_")
+        and X.shape[1] == (network or estimator.network_).n_features
         and is_finite(X)
     )
 

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..inputs import checks
 from ..inputs.stored import targets_of
 from ..inputs.targets import Encoded, TargetCoder, reading
+from ..network import Network
 from ..nn.losses import (
     Huber,
     Loss,
@@ -275,20 +276,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
         return np.zeros((1,) if table.n_targets is None else (1, table.n_targets))
 
-    def _is_plain_target(self, y: Any, n_rows: int) -> bool:
-        is_one = self.n_outputs_ == self.network_.n_outputs == 1 and self.loss != "poisson"
+    def _is_plain_target(self, y: Any, n_rows: int, network: Network) -> bool:
+        is_one = self.n_outputs_ == network.n_outputs == 1 and self.loss != "poisson"
         return is_one and are_plain_numbers(y, n_rows)
 
     def _refuse_negative_counts(self, y: np.ndarray) -> None:
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("loss='poisson' needs targets of at least 0, got negative ones in y.")
 
-    def _encode(self, y: Any, dtype: np.dtype) -> Encoded:
-        columns = checks.converted(f"{type(self).__name__}.fit", "y", y, dtype)
-        columns = columns.reshape(len(y), -1)
-        return Encoded(
-            np.empty(0, np.int32), np.repeat(columns, self._n_learnt, axis=1).reshape(-1)
-        )
+    def _encode(self, y: Any, network: Network) -> Encoded:
+        columns = checks.converted(f"{type(self).__name__}.fit", "y", y, network.dtype)
+        targets = columns.reshape(len(y), -1).repeat(outputs_per_target(network.loss), axis=1)
+        return Encoded(np.empty(0, np.int32), targets.reshape(-1))
 
     def _decode(self, linked: np.ndarray) -> np.ndarray:
         if self._n_learnt > 1:

@@ -7,6 +7,7 @@ weights and batches in both.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ..engine.job import Convention
 from ..engine.judging import Grading, Rule
 from ..inputs.targets import Samples
 from ..kernels.compiler.memory import aligned_copy
+from ..model.body import Body
 from ..network import Network
 from ..optim.averaging import Averaging
 from ..optim.optimizers import Optimizer
@@ -30,13 +32,14 @@ from ..training import loop
 from ..training.loop import Looks, Task, Trainer
 from .callbacks import Listeners
 from .parameters import optimizer_for, schedule_for
-from .pausing import pause_of
+from .pausing import Pause, pause_of
 
 NOT_FINITE = (  # scikit-learn's sentence, which scripts and tests look for
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
 )
 _SMALLEST_ADAPTIVE_RATE = 1e-6
+_MOST_EPOCHS = np.iinfo(np.int32).max  # where kernels count them; patience may be infinite
 
 
 class Validation(NamedTuple):
@@ -134,6 +137,7 @@ class Run:
     listeners: Listeners
     averaging: Averaging | None = None
     best_params: np.ndarray | None = None  # with early stopping
+    pause: Pause | None = None
     pressed: bool = False  # whether Ctrl-C ended a call in which epochs had been judged
     incremental: bool = False
     stops: bool = False
@@ -142,11 +146,11 @@ class Run:
     def fit(self, incremental: bool) -> None:
         """Train the estimator's network for `max_iter` epochs, or one if incremental."""
         e, self.incremental = self.estimator, incremental
-        batch_size = self._batch_size()
-        self._prepare(incremental)
-        self.best_params = aligned_copy(e.network_.learned) if e.early_stopping else None
-        self.trainer = self._trainer(batch_size)
-        pause = pause_of(e)
+        batch_size, network = self._batch_size(), e.network_
+        self._prepare(network)
+        self.best_params = aligned_copy(network.learned) if e.early_stopping else None
+        self.trainer = self._trainer(network, batch_size)
+        pause = self.pause = pause_of(e)
         if pause is not None:
             self.until = min(pause.until, e.max_iter)
             pause.take_over(self)
@@ -159,8 +163,8 @@ class Run:
         if type(X) is np.ndarray and trainer.engine is not None:
             self.kind = trainer.engine.key, X.shape, X.dtype, X.strides[1]
         nothing: Any = None
-        self.estimator = self.samples = self.score = self.listeners = nothing
-        trainer.task = trainer.task._replace(samples=nothing)
+        self.estimator = self.samples = self.score = self.listeners = self.pause = nothing
+        trainer.let_go()
 
     def can_repeat(self, X: np.ndarray, network: Network) -> bool:
         """Whether `again` can train on these rows: as many, and of the kind of the last ones."""
@@ -173,14 +177,14 @@ class Run:
     def again(self, estimator: Any, samples: Samples, random: np.random.RandomState) -> None:
         """One more epoch of incremental training, on other samples."""
         self.estimator, self.samples, self.random, self.stops = estimator, samples, random, False
-        self.listeners = Listeners(estimator, None, *samples)
-        self._prepare(incremental=True)
+        self.listeners, self.pause = Listeners(estimator, None, *samples), pause_of(estimator)
+        self._prepare(self.trainer.task.network)
         self.trainer.read(samples)
         self._run_epochs()
 
     def _run_epochs(self) -> None:
-        e, rule, network = self.estimator, self.rule, self.estimator.network_
-        pause, is_over = pause_of(e), self.until == e.max_iter
+        e, rule, network = self.estimator, self.rule, self.trainer.task.network
+        pause, is_over = self.pause, self.until == e.max_iter
         try:
             loop.run(self)
             if is_over and not self.stops and rule.schedule is None:  # it is meant to use them all
@@ -200,14 +204,14 @@ class Run:
             network.learned[...] = self.best_params
         self.trainer.finish(self.best_params is not None)
 
-    def _trainer(self, batch_size: int) -> Trainer:
+    def _trainer(self, network: Network, batch_size: int) -> Trainer:
         """Runs the epochs: several per call, and judged within it, if nothing observes them."""
         e, grading, held_out = self.estimator, self.grading, self.validation
         rule = Rule()
         if e.early_stopping:
-            rule = Rule(min(e.n_iter_no_change, np.iinfo(np.int32).max), e.tol)
+            rule = Rule(min(e.n_iter_no_change, _MOST_EPOCHS), e.tol)
         task = Task(
-            e.network_, self.samples, None if held_out is None else held_out.samples,
+            network, self.samples, None if held_out is None else held_out.samples,
             self.rule.optimizer, batch_size, averaging=self.averaging, convention=self.convention,
             n_threads=e.n_threads, n_stored=self.n_stored,
             keeps_engine=self.incremental or bool(e.warm_start),  # else the next fit starts anew
@@ -231,8 +235,7 @@ class Run:
     @property
     def n_left(self) -> int:
         """Number of epochs left; 0 after a decision to stop."""
-        pause = pause_of(self.estimator)
-        if self.stops or (pause is not None and pause.wish.to_end):
+        if self.stops or (self.pause is not None and self.pause.wish.to_end):
             return 0
         return int(self.until - self.estimator.n_iter_)
 
@@ -251,12 +254,12 @@ class Run:
             )
         return batch_size_of(self.estimator, n_rows)
 
-    def _prepare(self, incremental: bool) -> None:
+    def _prepare(self, network: Body) -> None:
         """Set up the optimizer's state; unlike in scikit-learn, a warm start keeps it, too."""
         e, now, optimizer = self.estimator, self.progress, self.rule.optimizer
         self.order, self.until = np.arange(self.samples.X.shape[0]), e.max_iter
         e.n_iter_ = 0
-        network, kept = e.network_, now.memory
+        incremental, kept = self.incremental, now.memory
         size = optimizer.n_vectors * network.params.size
         layout = (optimizer.name, *(W.shape for W in e.coefs_))
         is_new = kept is None or kept.size != size or now.layout != layout
@@ -303,18 +306,18 @@ class Run:
             best = e.best_validation_score_ if e.early_stopping else np.inf
             trainer.judge.begin(best, now.n_stale)
         if not e.early_stopping:
-            most = min(e.n_iter_no_change, np.iinfo(np.int32).max)  # it may be infinite
+            most = min(e.n_iter_no_change, _MOST_EPOCHS)
             patience = Patience(most, e.tol, e.best_loss_, now.n_stale)
         losses = self._losses(orders, self._step_numbers(n_epochs * n_steps), patience)
         if not e.early_stopping:
-            left = trainer.patience
-            e.best_loss_, now.n_stale = left.best_loss, left.n_stale
+            e.best_loss_, now.n_stale = trainer.best_and_stale
         n_done = trainer.enough_after or n_epochs
         if self.pressed and trainer.judge is not None:
             n_done = trainer.judge.n_judged
-        spoilt = ~np.isfinite(losses[: n_done * n_steps].reshape(n_done, n_steps)).all(axis=1)
-        if e.early_stopping and spoilt.any():  # the epoch in which it diverged still counts
-            n_done = int(np.argmax(spoilt)) + 1
+        if e.early_stopping:
+            spoilt = ~np.isfinite(losses[: n_done * n_steps].reshape(n_done, n_steps)).all(axis=1)
+            if spoilt.any():  # the epoch in which it diverged still counts
+                n_done = int(np.argmax(spoilt)) + 1
         now.n_steps += n_done * n_steps
         return trainer.mean_losses(losses[: n_done * n_steps])
 
@@ -340,9 +343,9 @@ class Run:
         restore earlier weights.
         """
         e, now = self.estimator, self.progress
-        finite = np.isfinite(losses)
-        diverged = not finite.all()
-        n_good = int(np.argmin(finite)) + bool(e.early_stopping) if diverged else len(losses)
+        bad = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        diverged = bad is not None
+        n_good = len(losses) if bad is None else bad + bool(e.early_stopping)
         e.n_iter_ += n_good
         e.t_ += n_good * n_rows
         good, rate = losses[:n_good], now.learning_rate

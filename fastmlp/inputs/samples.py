@@ -76,7 +76,8 @@ def plan_for(where: str, body: Body, n_features: int, names: columns.Names | Non
         raise InputError(
             where, "a layer with a number of units", "none", "end with Dense(n_outputs)"
         )
-    return plan._replace(feature_names=body.feature_names or names)
+    names = body.feature_names or names
+    return plan if names is None else plan._replace(feature_names=names)
 
 
 def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:

@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Attribute(Generic[T]):
-    """Base of the descriptors below: the value is stored under the name with an underscore."""
+    """Base of the descriptors below: the value is stored under `key`, "_" and the name."""
 
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self.name, self.key = name, "_" + name
 
     def place(self, owner: Any) -> str:
         """The attribute's name in errors."""
@@ -39,7 +39,7 @@ class Attribute(Generic[T]):
         if owner is None:
             return self
         try:
-            return vars(owner)["_" + self.name]
+            return owner.__dict__[self.key]
         except KeyError:
             raise AttributeError(self.place(owner)) from None
 
@@ -68,14 +68,14 @@ class Checked(Attribute[T]):
         self.check = check
 
     def __set__(self, owner: Any, value: Any) -> None:
-        vars(owner)["_" + self.name] = self.check(owner, self.place(owner), value)
+        vars(owner)[self.key] = self.check(owner, self.place(owner), value)
 
 
 class Numbers(Attribute[np.ndarray]):
     """An array that keeps its memory: assigned numbers (same shape, or one) are copied in."""
 
     def __set__(self, owner: Any, value: Any) -> None:
-        checks.assign(self.place(owner), vars(owner)["_" + self.name], value)
+        checks.assign(self.place(owner), vars(owner)[self.key], value)
 
 
 class Views(dict[str, np.ndarray]):

@@ -384,7 +384,7 @@ def _checked_layers(layers: Iterable[Any]) -> tuple[Layer, ...]:
                 got,
                 "pass objects such as Dense(32) or ReLU()",
             )
-    every = list(every_layer(found))
+    every = every_layer(found)
     for layer in every:
         if layer.is_taken:
             raise InputError(

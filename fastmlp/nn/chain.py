@@ -53,12 +53,14 @@ def leaves(layers: Iterable[Layer], before: str = "") -> Iterator[tuple[str, Lay
                 yield f"{place}.{within}{below[1:]}", leaf
 
 
-def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
+def every_layer(layers: Iterable[Layer]) -> list[Layer]:
     """All layers, each before those that it contains."""
+    found = list[Layer]()
     for layer in layers:
-        yield layer
+        found.append(layer)
         if inner := layer.inner:
-            yield from every_layer(inner.values())
+            found += every_layer(inner.values())
+    return found
 
 
 def _build_own(layer: Layer, n_in: int) -> int:

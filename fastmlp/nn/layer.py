@@ -41,7 +41,7 @@ class Size:
     def __get__(self, layer: Layer, cls: type) -> int | None: ...
 
     def __get__(self, layer: Layer | None, cls: type) -> Size | int | None:
-        return self if layer is None else vars(layer).get(self.name)
+        return self if layer is None else layer.__dict__.get(self.name)
 
     def __set__(self, layer: Layer, value: int | None) -> None:
         kept = vars(layer)

@@ -221,7 +221,9 @@ class Optimizer:
     @property
     def plans_factors(self) -> bool:
         """Whether the factors of some group change from step to step."""
-        given = (self.factors or {}).values()
+        if not self.factors:
+            return False
+        given = self.factors.values()
         return any(isinstance(factor, Factor) and factor.schedules for factor in given)
 
     @property
@@ -277,7 +279,7 @@ class Optimizer:
         ndarray of shape (n, n_columns(groups))
             One row per step, float64.
         """
-        steps = first_step + np.arange(rates.size)
+        steps = np.arange(first_step, first_step + rates.size)
         in_all = first_step + rates.size if n_steps is None else n_steps
         table = np.zeros((rates.size, self.n_columns(groups)))
         table[:, kernels.DECAY] = rates * values_of(self.weight_decay, steps, in_all)

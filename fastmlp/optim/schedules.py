@@ -612,7 +612,7 @@ class FromFunction(Schedule):
 
 def is_built_in(schedule: Schedule) -> bool:
     """Whether its rates do not depend on user-defined code, not even inside a `WarmUp`."""
-    return type(schedule) in tuple(SCHEDULES) and type(schedule) is not WarmUp
+    return type(schedule) in SCHEDULES and type(schedule) is not WarmUp
 
 
 def need_n_steps(where: str, schedules: Iterable[Schedule], n_steps: int | None) -> None:
@@ -656,11 +656,9 @@ def number_or_schedule(where: str, name: str, value: Any, high: float = np.inf) 
     return value
 
 
-def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> np.ndarray:
-    """Values of a number, or of a schedule of numbers, at some steps, float64."""
-    if isinstance(value, Schedule):
-        return rates_of(value, steps, n_steps)
-    return np.full(steps.shape, value, np.float64)
+def values_of(value: float | Schedule, steps: np.ndarray, n_steps: int) -> float | np.ndarray:
+    """Values of a schedule of numbers at some steps, float64; a number stands for all steps."""
+    return rates_of(value, steps, n_steps) if isinstance(value, Schedule) else float(value)
 
 
 def _check_own(schedule: Schedule) -> None:

@@ -82,14 +82,14 @@ def fit(
             ready = _ready(where, network, X, y, options, ranks)
         data = "" if ready.asked.checkpoint is None and ranks is None else _identity(ready)
         with together(ranks, where):
-            ready = ready._replace(resumed=_resumed(ready, options.shuffle, data))
+            resumed = _resumed(ready, options.shuffle, data)
         if ranks is not None:
-            _check_the_same(where, ranks, ready, data)
+            _check_the_same(where, ranks, ready, data, resumed)
             share(ranks, network)
     except InputError:
         undo()
         raise
-    run = ready.run(shuffle, keep_finite, progress)
+    run = ready.run(shuffle, keep_finite, progress, resumed)
     with contextlib.nullcontext() if ranks is None else ranks.or_abort():
         return _result(where, run, undo, None if ready.is_searched else ready.task.samples.X)
 
@@ -118,19 +118,19 @@ class _Ready(NamedTuple):
     windows: Windows | None
     compiles: bool
     is_searched: bool  # for nan and infinities
-    resumed: Resumed | None = None
 
-    def run(self, shuffle: bool, keep_finite: bool, progress: bool) -> Run:
+    def run(self, shuffle: bool, keep_finite: bool, progress: bool, resumed: Resumed | None) -> Run:
         """Everything that the fit needs while it runs."""
         task, options = self.task, {"keep_finite": keep_finite, "progress": progress}
         options["compiles"] = self.compiles
         if self.windows is not None:
             return StoredRun(
-                self.windows, task, self.epochs, shuffle, self.asked, self.resumed, **options
+                self.windows, task, self.epochs, shuffle, self.asked, resumed, **options
             )
-        passes = self.epochs if self.compiles else 1
-        task = task._replace(samples=_fastest(task.network, task.samples, passes))
-        return Run(task, self.epochs, shuffle, self.asked, resumed=self.resumed, **options)
+        samples = _fastest(task.network, task.samples, self.epochs if self.compiles else 1)
+        if samples is not task.samples:
+            task = task._replace(samples=samples)
+        return Run(task, self.epochs, shuffle, self.asked, resumed=resumed, **options)
 
 
 def _ready(
@@ -172,7 +172,7 @@ def _ready(
     )  # fmt: skip
     if asked.averaging is not None:
         asked.averaging.plan(where, epochs, task.steps_per_epoch)
-    if has_rule(optimizer):
+    if has_rule(optimizer) and optimizer.factors:  # which must be those of groups
         optimizer.group_factors(plan.groups)
     adopt(network, plan, coder)
     if ranks is not None:
@@ -195,9 +195,11 @@ def _identity(ready: _Ready) -> str:
     return ranks.of_blocks(hash_of)
 
 
-def _check_the_same(where: str, ranks: Ranks, ready: _Ready, data: str) -> None:
+def _check_the_same(
+    where: str, ranks: Ranks, ready: _Ready, data: str, resumed: Resumed | None
+) -> None:
     """Refuse processes that would not make the same steps, some of which would wait for ever."""
-    task, resumed = ready.task, ready.resumed
+    task = ready.task
     options = ready.epochs, task.rows_per_step, task.drop_last
     ranks.need_same(where, "options", options, "pass the same to all")
     advice = "load the same data in the same order"
@@ -299,6 +301,8 @@ def _checked_callbacks(where: str, callbacks: Any) -> Callbacks:
         got = "one function" if callable(callbacks) else type(callbacks).__name__
         raise InputTypeError(where, "callbacks as a list", got, advice)
     given = tuple(callbacks)
+    if not given:
+        return Callbacks()
     others = [one for one in given if not isinstance(one, Checkpoint | EarlyStopping | Averaging)]
     built_in: list[Any] = []
     for kind, name in (

@@ -5,11 +5,14 @@ Parameters are changed by whole batches only, so wherever a fit ends they are th
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 import time
 from typing import Any
 
+# Without their wrappers, which look for an enum's member in place of a handler for 10 microseconds.
+_handler, _handle = inspect.unwrap(signal.getsignal), inspect.unwrap(signal.signal)
 GRACE = 2.0  # seconds that an epoch has to end by itself after the first press
 
 
@@ -29,14 +32,14 @@ class CtrlC:
 
     def __enter__(self) -> CtrlC:
         is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._press)
+        if is_main and _handler(signal.SIGINT) is signal.default_int_handler:
+            _handle(signal.SIGINT, self._press)
             self._is_ours = True
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _handle(signal.SIGINT, signal.default_int_handler)
 
     def _press(self, number: int, frame: Any) -> None:
         self._presses.append(time.monotonic())

@@ -166,6 +166,8 @@ class Trainer:
     ----------
     steps_per_epoch, rows_per_step, steps_per_call, epochs_per_call : int
         A call runs `epochs_per_call` epochs, or a part of one.
+    samples : Samples or None
+        What it trains on; None once they are let go.
     average : ndarray or None
         The averaged parameters and buffers.
     engine : Engine or None
@@ -180,6 +182,7 @@ class Trainer:
         self, task: Task, looks: Looks, compiles: bool = True, first_step: int = 0
     ) -> None:
         self.task, self.n_rows, self._first_step = task, task.n_rows, first_step
+        self.samples: Samples | None = task.samples
         self.rows_per_step, self.steps_per_epoch = task.rows_per_step, task.steps_per_epoch
         n_at_once = min(self.n_rows, task.samples.X.shape[0]) if task.n_stored else self.n_rows
         self.steps_per_call = 1 if looks.by_batches else -(-n_at_once // self.rows_per_step)
@@ -243,10 +246,16 @@ class Trainer:
         samples : Samples
         """
         assert self.engine is not None
-        network = self.task.network
-        self.task = self.task._replace(samples=samples)
+        network, self.samples = self.task.network, samples
         spares, table = network.spare_engines, table_of(samples.X, network.dtype)
         self.engine = take(spares, self.engine.key, table, _no_other)
+
+    def let_go(self) -> None:
+        """Release the samples, until `read`."""
+        nothing: Any = None
+        if self.task.samples is not None:
+            self.task = self.task._replace(samples=nothing)
+        self.samples = None
 
     def read_window(self, samples: Samples) -> None:
         """Train on a window of a stored table from now on.
@@ -256,7 +265,7 @@ class Trainer:
         samples : Samples
             In memory of the same size and kind as before.
         """
-        self.task = self.task._replace(samples=samples)
+        self.samples = samples
         if self.engine is not None:
             self.engine.read_from(table_of(samples.X, self.task.network.dtype))
 
@@ -299,7 +308,8 @@ class Trainer:
         ndarray of shape (n_steps,)
             The loss of each step; fewer steps if Ctrl-C ended the call.
         """
-        task, samples = self.task, self.task.samples
+        task, samples = self.task, self.samples
+        assert samples is not None
         if task.averaging is not None:
             steps = step - self._first_step + np.arange(len(numbers))
             numbers = np.hstack([numbers, task.averaging.numbers(steps)])
@@ -320,9 +330,11 @@ class Trainer:
         return 0 if self.engine is None else int(self.engine.call["enough_after"])
 
     @property
-    def patience(self) -> Patience:
-        """The state of patience after the last call."""
-        return ENDLESS if self.engine is None else self.engine.patience
+    def best_and_stale(self) -> tuple[float, int]:
+        """The state of patience after the last call: its `best_loss` and `n_stale`."""
+        if self.engine is None:
+            return ENDLESS.best_loss, ENDLESS.n_stale
+        return self.engine.best_and_stale
 
     def mean_losses(self, losses: np.ndarray) -> list[float]:
         """Mean loss of each epoch, from the losses of all its steps (n_steps,)."""

@@ -109,12 +109,12 @@ class Run:
             best_params = self.stopping.begin(network)
             if resumed is not None and resumed.stopping is not None:
                 self.stopping.recall(*resumed.stopping)
-        looks = self._looks(best_params, keep_finite)._replace(in_one_call=in_one_call)
+        looks = self._looks(best_params, keep_finite, in_one_call)
         self.trainer = Trainer(task, looks, compiles)
         if self.trainer.average is not None and resumed is not None and resumed.average is not None:
             self.trainer.average[...] = resumed.average
 
-    def _looks(self, best_params: np.ndarray | None, keep_finite: bool) -> Looks:
+    def _looks(self, best_params: np.ndarray | None, keep_finite: bool, in_one_call: bool) -> Looks:
         network, held_out, asked = self.network, self.task.held_out, self.asked
         judged: Any = held_out
         if held_out is not None and isinstance(held_out.X, StoredTable):
@@ -138,6 +138,7 @@ class Run:
             grading=None if judged is None else lambda: evaluation.grading(network, judged),
             rule=judging.Rule() if self.stopping is None else self.stopping.rule,
             best_params=best_params,
+            in_one_call=in_one_call,
         )
 
     def fit(self) -> History:
@@ -318,7 +319,8 @@ class Run:
 
     def _numbers_of_steps(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Hyperparameters of the next steps, and the learning rate of each."""
-        steps, in_all = self.step + np.arange(n_steps), self.trainer.steps_per_epoch * self.n_epochs
+        steps = np.arange(self.step, self.step + n_steps)
+        in_all = self.trainer.steps_per_epoch * self.n_epochs
         drops = dropout.rates_of_steps(self.network.layers, steps, in_all)
         if not has_rule(self.optimizer):
             return np.hstack([np.zeros((n_steps, 1)), drops]), np.full(n_steps, np.nan)

@@ -47,7 +47,7 @@ def address_of(array: Any, what: str, dtype: Any, size: int, *, written: bool = 
     if is_array and array.dtype == dtype and array.size == size:
         flags = array.flags
         if flags.c_contiguous and flags.aligned and (flags.writeable or not written):
-            return _passed(array, array.nbytes)
+            return _address(array) if PASSED is None else _passed(array, array.nbytes)
     leave = " that may be written to" if written else ""
     raise InputError(
         what, f"{size} adjacent numbers of type {np.dtype(dtype).name}{leave}", _look(array),
@@ -66,7 +66,7 @@ def index_address(array: Any, what: str, dtype: Any, size: int, below: int) -> i
     """As `address_of`, for indices into other memory, which must be from 0 to `below` - 1."""
     address = address_of(array, what, dtype, size)
     # Seen as unsigned, negative numbers are the largest, so one comparison per number is enough.
-    if size and array.view(f"u{array.itemsize}").max() >= below:
+    if size and np.maximum.reduce(array.view(f"u{array.itemsize}"), axis=None) >= below:
         raise InputError(what, f"numbers from 0 to {below - 1}", "some outside", _ADVICE)
     return address
 
@@ -93,7 +93,7 @@ def matrix_address(
     ):
         found = zip(values.strides, strides, shape, strict=True)
         if all(is_so == wanted or n == 1 for is_so, wanted, n in found):
-            return _passed(values, 0)
+            return _address(values) if PASSED is None else _passed(values, 0)
     raise InputError(
         what, f"a matrix of shape {shape} and type {np.dtype(dtype).name}, strided as it was",
         _look(values), _ADVICE,
@@ -118,6 +118,10 @@ def _look(array: Any) -> str:
 
 def laid_out(values: Any, dtype: Any) -> np.ndarray:
     """Numbers as kernels need them: of a type, adjacent, aligned; copied only if they are not."""
+    if type(values) is np.ndarray and values.dtype == dtype:
+        flags = values.flags
+        if flags.c_contiguous and flags.aligned:  # as most are, and asking takes less time
+            return values
     return np.require(values, dtype, ["C", "A", "E"])
 
 
@@ -174,11 +178,9 @@ PASSED: Ranges | None = Ranges() if numba.config.DISABLE_JIT else None
 
 
 def _passed(array: np.ndarray, n_bytes: int) -> int:
-    """The array's address, which is recorded if kernels are interpreted."""
+    """The array's address, recorded for interpreted kernels; n_bytes: 0 for a strided array."""
+    assert PASSED is not None
     address = _address(array)
-    if PASSED is not None:
-        low, high = (
-            (address, address + n_bytes) if n_bytes else np.lib.array_utils.byte_bounds(array)
-        )
-        PASSED.add(low, high)
+    low, high = (address, address + n_bytes) if n_bytes else np.lib.array_utils.byte_bounds(array)
+    PASSED.add(low, high)
     return address
