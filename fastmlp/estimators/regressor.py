@@ -174,7 +174,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X : array, data frame or sparse matrix of shape (n, n_features)
             As for `fit`.
         y : array of shape (n,) or (n, n_outputs), default None
-            As for `fit`. It is needed, since stored tables are refused.
+            As for `fit`, but always needed: a stored table is refused.
         sample_weight : array of shape (n,), optional
             As for `fit`.
 
