@@ -18,6 +18,10 @@ import pytest
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
+# A shell that runs the tests in the background lets them ignore Ctrl-C, which some of them press.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Set before anything imports matplotlib, and inherited by the processes that tests start.
 os.environ["MPLBACKEND"] = "Agg"
 
