@@ -33,7 +33,7 @@ from ..kernels.compiler.memory import aligned_copy
 from ..network import Network
 from ..nn import Dropout
 from ..optim.averaging import Averaging
-from . import lbfgs, parameters, stochastic, stored
+from . import lbfgs, parameters, stochastic, stored_run
 from .callbacks import CallbackSupportMixin, Listeners, averaging_of
 from .edge import held_out_names, weights_of_samples
 from .fitted import checked_weights
@@ -44,7 +44,7 @@ from .parameters import CONSTRAINTS, STOCHASTIC_SOLVERS
 from .pausing import pause_of
 from .plain import is_plain
 from .stochastic import NOT_FINITE, Progress, Validation
-from .tables import Part, ReadsTables
+from .stored_tables import Part, ReadsTables
 
 # scikit-learn's names for links.
 _LINKS = {
@@ -160,7 +160,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
         return self._fit(X, y, sample_weight, validation_data=held_out)
 
     def _fit_stored(self, table: StoredTable, y: Any, sample_weight: Any, held_out: Part) -> Any:
-        stored.check(self, y, sample_weight, held_out[0] is not None)
+        stored_run.check(self, y, sample_weight, held_out[0] is not None)
         if self.warm_start and hasattr(self, "coefs_"):
             return self._fit(table, None, validation_data=held_out)
         with self._unchanged_if_refused(InputError):  # rows are checked when they are read
@@ -258,7 +258,7 @@ class BaseMLP(CallbackSupportMixin, ReadsTables):
             )  # fmt: skip
             run = stochastic.Run(*fields)
             if windows is not None:
-                run = stored.StoredRun(*fields, windows=windows)
+                run = stored_run.StoredRun(*fields, windows=windows)
             run.fit(incremental)
             if incremental and not listeners and averaging is None:
                 self._keep(run)

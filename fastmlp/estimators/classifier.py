@@ -29,7 +29,7 @@ from ..inputs.targets import Encoded, TargetCoder, label_numbers
 from ..network import Network
 from ..nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from ..registry import checked_keywords
-from . import class_weights, tables
+from . import class_weights, stored_tables
 from .base import BaseMLP, is_stochastic
 from .docs import documented
 from .parameters import CONSTRAINTS, take
@@ -272,7 +272,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return y
 
     def _some_targets(self, where: str, table: StoredTable) -> np.ndarray:
-        return tables.some_labels(where, table)
+        return stored_tables.some_labels(where, table)
 
     def _weighted(self, table: StoredTable) -> StoredTable:
         weights, classes = self.class_weight, self.classes_
@@ -280,12 +280,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return table
         where, multilabel = f"{type(self).__name__}.fit", table.n_targets is not None
         if isinstance(weights, str):
-            weights = tables.balanced(where, table, classes)
+            weights = stored_tables.balanced(where, table, classes)
 
         def weigh(y: np.ndarray) -> np.ndarray:
             return class_weights.of_samples(where, weights, y, classes, multilabel)
 
-        return tables.Weighted(table, weigh)
+        return stored_tables.Weighted(table, weigh)
 
     def _is_plain_target(self, y: Any, n_rows: int, network: Network) -> bool:
         n_outputs = len(self.classes_) if self._binarizer.y_type_ == "multiclass" else 1

@@ -19,7 +19,7 @@ from fastmlp import EMA, MLPClassifier, MLPRegressor
 from fastmlp.datasets import StoredTable, open_arrays, open_chunks, open_table
 from fastmlp.datasets.blocks import Block
 from fastmlp.errors import InputError
-from fastmlp.estimators.stored import StoredRun
+from fastmlp.estimators.stored_run import StoredRun
 
 from ..support import Watcher
 
