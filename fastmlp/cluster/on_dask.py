@@ -41,9 +41,9 @@ class OnDask(Workers):
         return max(1, sum(self._client.nthreads().values()))
 
     def _place(self, value: Any) -> Any:
-        # Workers copy it from each other. To send it to each of them instead (broadcast) waits for
-        # minutes for one that was lost meanwhile. And not by its hash: two fits would share the
-        # key, and one could release it under the other.
+        # Workers copy it from each other: a broadcast would wait for minutes for a worker that was
+        # lost meanwhile. The key is not a hash of the value, because two fits would share it, and
+        # one could release it while the other needs it.
         deadline = time.monotonic() + WITHOUT_WORKERS
         while True:
             try:

@@ -322,7 +322,7 @@ class ArrowTable(StoredTable):
 
 
 def _return_memory() -> None:
-    """Give memory that pyarrow would keep for later back to the system: often half of its own."""
+    """Return to the system the memory that pyarrow keeps for later, often as much as it uses."""
     import pyarrow
 
     pyarrow.default_memory_pool().release_unused()

@@ -130,7 +130,7 @@ class Company:
     def __init__(self) -> None:
         self._n_absent, self._pause, self._tries_at = 0, FIRST_PAUSE, 0.0
         self._seconds = self._missing = 0.0
-        self._busy = set[int]()  # threads; to add or remove one is a single step for others
+        self._busy = set[int]()  # threads, by their ids; adding and removing are atomic
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:

@@ -138,12 +138,11 @@ def balanced(where: str, table: StoredTable, classes: np.ndarray) -> Any:
         n_columns = table.n_targets
         labels = [np.arange(2)] * n_columns
     counts = [np.zeros(len(some), np.int64) for some in labels]
-    for part in range(len(table.parts)):
-        for block in table.blocks(part, features=False):
-            columns = np.asarray(block.y).reshape(-1, n_columns).T
-            for count, column, known in zip(counts, columns, labels, strict=True):
-                numbers = label_numbers(block.where, column, known)
-                count += np.bincount(numbers, minlength=count.size)
+    for block in stored.without_features(table):
+        columns = np.asarray(block.y).reshape(-1, n_columns).T
+        for count, column, known in zip(counts, columns, labels, strict=True):
+            numbers = label_numbers(block.where, column, known)
+            count += np.bincount(numbers, minlength=count.size)
     found = [
         class_weights.balanced(known[count > 0], count[count > 0])
         for known, count in zip(labels, counts, strict=True)

@@ -87,7 +87,7 @@ def _learned(where: str, table: StoredTable, loss: Loss, n_outputs: int) -> Targ
 def labels_of(where: str, table: StoredTable) -> np.ndarray:
     """The labels of all rows, sorted, or the first of them if they are more than `MOST_LABELS`."""
     labels = np.empty(0, np.int8)
-    for block in _without_features(table):
+    for block in without_features(table):
         assert block.y is not None
         found = distinct(block.where, block.y)
         if labels.size:
@@ -98,7 +98,7 @@ def labels_of(where: str, table: StoredTable) -> np.ndarray:
     return labels
 
 
-def _without_features(table: StoredTable) -> Iterator[Block]:
+def without_features(table: StoredTable) -> Iterator[Block]:
     """Targets and weights of all rows, some at a time."""
     for number in range(len(table.parts)):
         yield from table.blocks(number, features=False)
@@ -113,7 +113,7 @@ def targets_of(
     refuse_others(where, y, sample_weight)
     check_targets(where, X)
     ys, weights = list[Any](), list[Any]()
-    for block in _without_features(X):
+    for block in without_features(X):
         ys.append(block.y)
         weights.append(block.weights)
     return np.concatenate(ys), np.concatenate(weights) if X.has_weights else None
@@ -124,7 +124,7 @@ def check_weights(where: str, table: StoredTable, dtype: np.dtype) -> None:
     if not table.has_weights:
         return
     largest = np.zeros(1, dtype)
-    for block in _without_features(table):
+    for block in without_features(table):
         found = checks.weights_of(block.where, block.weights, block.n_rows, dtype)
         largest = np.maximum(largest, found.max(keepdims=True))
     checks.some_weight(where, largest)
@@ -135,7 +135,7 @@ def held_out(body: Body, where: str, plan: Plan, coder: TargetCoder, table: Stor
     check_targets(where, table)
     table = in_order(where, table, plan.feature_names, plan.n_features)
     labels, numbers, weights = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
-    for block in _without_features(table):
+    for block in without_features(table):
         found = coder.encode(block.where, block.y, body.dtype)
         labels.append(found.labels)
         numbers.append(found.targets)

@@ -128,7 +128,7 @@ def loss_of_one(loss: Loss) -> Loss:
 
 
 def likeness_of(loss: CompiledLoss, dtype: np.dtype) -> tuple[Any, ...]:
-    """What is the same of losses that compute the same."""
+    """A key that is equal for losses that compute the same."""
     levels = loss.levels_as(dtype).tobytes()
     return type(loss_of_one(loss)), loss.n_members, loss.option, levels
 

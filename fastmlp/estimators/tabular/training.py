@@ -157,7 +157,7 @@ def _copied(data: Data, one: One, options: Options, ctrl_c: CtrlC) -> Trained:
     if ctrl_c.pressed:
         return trained(one.network, History(stopped="interrupted"))
     history = _alone(one, data, options, lambda _, history: ctrl_c.pressed)
-    if history.stopped == "callback":  # by patience, it would be another word
+    if history.stopped == "callback":  # patience says "early_stopping"
         history.stopped = "interrupted"
     return trained(one.network, history)
 
