@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -183,9 +184,7 @@ class Answers(HoldsNetwork):
                 values = found.forward(values)
             return np.asarray(values)
 
-        if isinstance(X, StoredTable):
-            return evaluation.by_windows(network, X, features)
-        return features(X)
+        return _of_rows(network, X, features)
 
     def input_gradients(self, X: Any, output: int = 0) -> np.ndarray:
         """Gradient of one linear output (before softmax, logistic or exp) with respect to X.
@@ -219,11 +218,16 @@ class Answers(HoldsNetwork):
         def gradients(rows: np.ndarray) -> np.ndarray:
             return layerwise.input_gradients(network, where, rows, output)
 
-        if isinstance(X, StoredTable):
-            return evaluation.by_windows(network, X, gradients)
-        return gradients(X)
+        return _of_rows(network, X, gradients)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _of_rows(network: Network, X: Any, function: Callable[[Any], np.ndarray]) -> np.ndarray:
+    """What a function says of rows in memory, or of a stored table's, a window at a time."""
+    if isinstance(X, StoredTable):
+        return evaluation.by_windows(network, X, function)
+    return function(X)
