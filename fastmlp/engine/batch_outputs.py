@@ -1,48 +1,94 @@
 """Outputs of a matrix of rows that compiled code reads where it is, and writes where it is wanted.
 
 Serving and predictions use it for all but the largest matrices: a call makes no engine, allocates
-nothing, and starts threads only if they pay.
+nothing, and shares its rows with helpers, which stay for a moment in case another call follows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..inputs.tables import table_of
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
-from ..kernels.step.outputs import outputs_of_rows
-from ..kernels.step.threads import SHARED_ROWS
+from ..kernels.step.offers import OFFER_SIZE
+from ..kernels.step.outputs import help_with_rows, outputs_of_rows
 from ..kernels.tuning import (
     BLOCKS_A_THREAD,
     FIRST_WORK,
     LEAST_BLOCK_TO_PACK,
+    LEAST_LATE_BLOCK,
     LEAST_PREDICT_BLOCK,
     PREDICT_BLOCK,
     SOON,
+    STAYS,
     TILE_ROWS,
+    WORK_A_HELPER,
     WORK_OF_ANY_ROW,
+    WORK_OF_ONE_THREAD,
 )
 from .compiling import announce
 from .engine import Engine
 from .helper import Cores, Helper
 from .packed import packed_for_rows
-from .threads import company, threads_for
+from .threads import company, n_cores
 
 if TYPE_CHECKING:
     from ..model.body import Body
 
 
+class _Crew:
+    """An offer of rows, and the helpers that look for it.
+
+    Attributes
+    ----------
+    offer : ndarray of int64, shape (OFFER_SIZE,)
+    n_there : int
+        Helpers that take part in the next call, unless they have just lost patience.
+    """
+
+    def __init__(self) -> None:
+        self.offer, self.n_there = np.zeros(OFFER_SIZE, np.int64), 0
+        self._helpers, self._most, self._process = list[Helper](), 1, os.getpid()
+
+    def look_around(self) -> None:
+        """Count the helpers that are there."""
+        if self._process != os.getpid():  # a fork took none of them along
+            self._helpers, self._process = [], os.getpid()
+        for helper in self._helpers:
+            if not helper.is_alive():
+                self._helpers = [helper for helper in self._helpers if helper.is_alive()]
+                break
+        self.n_there = len(self._helpers)
+
+    def can_grow(self, wanted: int) -> bool:
+        """Whether there may be cores for more helpers, up to so many threads."""
+        return 1 + self.n_there < (min(wanted, self._most) if self.n_there else wanted)
+
+    def grow(self, wanted: int, new: Callable[[Cores], Helper]) -> bool:
+        """Start helpers up to so many threads if there are cores for them; whether any was."""
+        self._most, cores, before = n_cores(), Cores(), self.n_there
+        with contextlib.suppress(RuntimeError):  # no more threads can be started
+            while 1 + self.n_there < min(wanted, self._most):
+                helper = new(cores)
+                helper.start()
+                self._helpers.append(helper)
+                self.n_there += 1
+        return self.n_there > before
+
+
 class _Space(NamedTuple):
-    """What one thread needs: an engine, its address, and a state of rows that nobody shares."""
+    """What one thread needs: an engine, its address, and a crew in case it is a caller."""
 
     address: int
     engine: Engine
-    alone: np.ndarray
+    crew: _Crew
 
 
 class BatchOutputs:
@@ -68,13 +114,12 @@ class BatchOutputs:
         self._work_per_row = network.work_per_row + WORK_OF_ANY_ROW
         # Ctrl-C is only handled between calls, so none may be long.
         self.most_rows = FIRST_WORK // self._work_per_row
-        self._spare, self._ended = list[_Space](), 0.0
-        self._spare.append(self._new_space(network))
+        self._ended, self._spare = 0.0, [self._new_space(network)]
         packs = self._spare[0].engine.is_wide and not is_frozen
         self._least_block = LEAST_BLOCK_TO_PACK if packs else LEAST_PREDICT_BLOCK
         example = np.zeros((1, network.n_features), self._dtype)
-        alone = self._spare[0].alone
-        self._kernel = exactly(outputs_of_rows, 0, example, example, alone, 0, True, nogil=True)
+        offer = self._spare[0].crew.offer
+        self._kernel = exactly(outputs_of_rows, 0, example, example, offer, 0, nogil=True)
 
     def __call__(self, network: Body, X: np.ndarray, out: np.ndarray) -> bool:
         """Write the outputs of X (n, n_features) to out (n, n_outputs).
@@ -85,61 +130,51 @@ class BatchOutputs:
         n_rows = X.shape[0]
         if n_rows > self.most_rows:
             return False
-        is_soon = time.perf_counter() - self._ended < SOON
-        n_threads = threads_for(n_rows * self._work_per_row, is_soon)
-        if n_threads > 1:
-            done = self._on_threads(network, X, out, n_threads)
-        else:
-            space = self._take(network)
-            space.alone[0] = 0
-            done = self._compute(space, X, out, space.alone)
-            self._spare.append(space)
+        block, space = PREDICT_BLOCK, self._take(network)
+        if n_rows * self._work_per_row >= 2 * WORK_A_HELPER:
+            block = self._share(network, space.crew, n_rows)
+        try:
+            done: bool = self._kernel(space.address, X, out, space.crew.offer, block)
+        except REFUSALS:
+            done = False
+        self._spare.append(space)
         self._ended = time.perf_counter()
         return done
+
+    def _share(self, network: Body, crew: _Crew, n_rows: int) -> int:
+        """Start helpers if more are worthwhile than are there; returns rows per block."""
+        crew.look_around()
+        work, is_soon = n_rows * self._work_per_row, time.perf_counter() - self._ended < SOON
+        wanted = min(work // WORK_A_HELPER, -(-n_rows // self._least_block))
+        if not (crew.n_there or is_soon or work > WORK_OF_ONE_THREAD):
+            wanted = 1
+        wanted, is_late = company.n_threads(wanted), False
+        if crew.can_grow(wanted):
+            is_late = crew.grow(wanted, functools.partial(self._new_helper, network, crew.offer))
+        return self._rows_per_block(n_rows, min(wanted, 1 + crew.n_there), is_late)
+
+    def _rows_per_block(self, n_rows: int, n_threads: int, is_late: bool) -> int:
+        """Equal parts for all, or smaller ones, of which a thread that comes late takes fewer."""
+        each = BLOCKS_A_THREAD if is_late else 1
+        n_blocks = n_threads * max(each, -(-n_rows // (n_threads * PREDICT_BLOCK)))
+        rows = max(LEAST_LATE_BLOCK if is_late else self._least_block, -(-n_rows // n_blocks))
+        unit = TILE_ROWS if rows >= 2 * TILE_ROWS else LEAST_PREDICT_BLOCK
+        return min(PREDICT_BLOCK, -(-rows // unit) * unit)
+
+    def _new_helper(self, network: Body, offer: np.ndarray, cores: Cores) -> Helper:
+        return Helper(functools.partial(self._help, self._take(network), offer), cores)
+
+    def _help(self, space: _Space, offer: np.ndarray) -> None:
+        """What a helper does."""
+        one = self._dtype.type(1)
+        kernel = exactly(help_with_rows, 0, offer, 0, one, nogil=True)
+        kernel(space.address, offer, STAYS, one)
+        self._spare.insert(0, space)  # the next caller shall have the last one's crew
 
     @property
     def n_bytes(self) -> int:
         """Memory of the spaces that are kept for the next call."""
         return sum(int(space.engine.workspace.memory.size) for space in self._spare)
-
-    def _compute(
-        self,
-        space: _Space,
-        X: np.ndarray,
-        out: np.ndarray,
-        shared: np.ndarray,
-        block: int = PREDICT_BLOCK,
-        waits: bool = False,
-    ) -> bool:
-        """Compute blocks of rows until none is left; False if the kernel refuses the arrays."""
-        try:
-            done: bool = self._kernel(space.address, X, out, shared, block, waits)
-        except REFUSALS:
-            return False
-        return done
-
-    def _on_threads(self, network: Body, X: np.ndarray, out: np.ndarray, wanted: int) -> bool:
-        """As a call, with helpers that take blocks of rows too; one that is late takes none."""
-        rows_each = max(self._least_block, -(-X.shape[0] // (wanted * BLOCKS_A_THREAD)))
-        block = min(PREDICT_BLOCK, -(-rows_each // TILE_ROWS) * TILE_ROWS)
-        n_threads = company.n_threads(min(wanted, -(-X.shape[0] // block)))
-        shared, cores = np.zeros(SHARED_ROWS, np.int64), Cores()
-
-        def help_with(space: _Space) -> None:
-            self._compute(space, X, out, shared, block)
-            self._spare.append(space)
-
-        try:
-            with contextlib.suppress(RuntimeError):  # no more threads can be started
-                for _ in range(1, n_threads):
-                    Helper(functools.partial(help_with, self._take(network)), cores).start()
-            space = self._take(network)
-            done = self._compute(space, X, out, shared, block, waits=True)
-        except BaseException:
-            shared[0] = X.shape[0]  # nobody takes any more
-            raise
-        self._spare.append(space)
-        return done
 
     def _take(self, network: Body) -> _Space:
         try:
@@ -154,4 +189,4 @@ class BatchOutputs:
             network, table, PREDICT_BLOCK, training=False, link=self._link, packed=self._packed
         )
         made.link()
-        return _Space(made.job_address, made, np.zeros(SHARED_ROWS, np.int64))
+        return _Space(made.job_address, made, _Crew())

@@ -14,7 +14,6 @@ from ..inputs.tables import Table, table_of
 from ..kernels.compiler.memory import address_of
 from ..kernels.step.outputs import outputs_of_table
 from ..kernels.step.rows import SPARSE
-from ..kernels.step.threads import SHARED_ROWS
 from ..kernels.tuning import FIRST_WORK, PREDICT_BLOCK, SPARE_BYTES
 from ..nn.losses import CompiledLoss
 from .batch_outputs import BatchOutputs
@@ -37,20 +36,20 @@ def outputs(network: Body, X: Any, link: bool) -> np.ndarray:
     table, n = table_of(X, network.dtype), X.shape[0]
     n_outputs, work_per_row = network.width_of_outputs(link), network.work_per_row
     n_threads = min(threads_for(n * work_per_row), -(-n // PREDICT_BLOCK))
-    out, shared = np.empty((n, n_outputs), network.dtype), np.zeros(SHARED_ROWS, np.int64)
+    out, taken = np.empty((n, n_outputs), network.dtype), np.zeros(1, np.int64)
     engines = [_engine(network, table, link) for _ in range(n_threads)]
     out_at = address_of(out, "outputs", network.dtype, n * n_outputs, written=True)
-    shared_at = address_of(shared, "shared rows", np.int64, SHARED_ROWS, written=True)
+    taken_at = address_of(taken, "rows taken", np.int64, 1, written=True)
 
     # held: memory that threads write to, kept alive as long as one of them may still run.
-    def run(thread: int, stop: int, held: Any = (out, shared)) -> None:
+    def run(thread: int, stop: int, held: Any = (out, taken)) -> None:
         job, one = engines[thread].job_address, engines[thread].one
-        outputs_of_table(job, stop, shared_at, out_at, one)
+        outputs_of_table(job, stop, taken_at, out_at, one)
 
     blocks = -(-n // PREDICT_BLOCK)
     first = FIRST_WORK // (PREDICT_BLOCK * max(1, work_per_row))
     for start, stop in in_pieces(blocks, first):
-        shared[0] = start * PREDICT_BLOCK
+        taken[0] = start * PREDICT_BLOCK
         end = min(n, stop * PREDICT_BLOCK)
         on_threads(functools.partial(run, stop=end), n_threads, engines[0].sync)
     give_back(network.spare_engines, engines)

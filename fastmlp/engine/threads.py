@@ -27,7 +27,6 @@ from ..kernels.tuning import (
     PIECE_SECONDS,
     SHORT_CALL,
     WORK_A_THREAD,
-    WORK_OF_ONE_SOON,
     WORK_OF_ONE_THREAD,
 )
 from .helper import Cores, Helper
@@ -86,13 +85,9 @@ def choose_threads(requested: int | None, work: int) -> int:
     return min(useful, n_cores()) if useful > 1 else 1
 
 
-def threads_for(work: int, is_soon: bool = False) -> int:
-    """Number of threads that are worth starting for a call with `work` multiplications.
-
-    is_soon: whether threads have just been used, so that they start sooner.
-    """
-    least = WORK_OF_ONE_SOON if is_soon else WORK_OF_ONE_THREAD
-    return choose_threads(None, work) if work > least else 1
+def threads_for(work: int) -> int:
+    """Number of threads that are worth starting for a call with `work` multiplications."""
+    return choose_threads(None, work) if work > WORK_OF_ONE_THREAD else 1
 
 
 def in_pieces(total: int, first: int) -> Iterator[tuple[int, int]]:

@@ -101,17 +101,21 @@ PIECE_SECONDS = 0.05
 FIRST_WORK, WORK_OF_ANY_STEP = 500_000_000, 100_000
 # Limits of a call of several epochs: rows (their shuffled order takes memory) and multiplications.
 ROWS_PER_CALL, WORK_PER_CALL = 131_072, 2_000_000_000
-# Rows that a thread predicts at a time: fewer than the first number if each thread would otherwise
-# get fewer blocks than this, so that one that starts late does less. Not less than the second
-# number; nor the third, if the weights of wide layers are packed for each block.
-PREDICT_BLOCK, BLOCKS_A_THREAD = 128 // TILE_ROWS * TILE_ROWS, 4
-LEAST_PREDICT_BLOCK, LEAST_BLOCK_TO_PACK = 12, 32
+# Rows that a thread predicts at a time: at most; at least; at least if the weights of wide layers
+# are packed for each block.
+PREDICT_BLOCK, LEAST_PREDICT_BLOCK, LEAST_BLOCK_TO_PACK = 128 // TILE_ROWS * TILE_ROWS, 2, 32
+# If threads have just been started, each could get so many blocks, so that one that comes late
+# does less, and a block has at least so many rows.
+BLOCKS_A_THREAD, LEAST_LATE_BLOCK = 4, 12
 # Multiplications of a call (a prediction, a step by `BatchTrainer`) up to which it runs on one
 # thread: another one starts 0.05 to 0.4 ms after it is wanted, and two read rows from a shared
 # cache. The same for a call so many seconds after the last one, when the other core is still awake.
 # And what a row costs besides, in multiplications. All measured on the machine named above.
-WORK_OF_ONE_THREAD, WORK_OF_ONE_SOON, SOON = 12_000_000, 4_000_000, 0.0005
-WORK_OF_ANY_ROW = 3_000
+WORK_OF_ONE_THREAD, WORK_OF_ANY_ROW = 12_000_000, 3_000
+# Multiplications of a prediction that make it worthwhile to share it with a helper who is there
+# already, or who is expected to be there for the next calls because they come so many seconds after
+# each other. And for how many checks a helper stays, of which the last ones yield its core.
+WORK_A_HELPER, SOON, STAYS = 150_000, 0.0003, SPINS + 300
 # Held-out rows are judged within the call up to this many multiplications, in blocks of this many
 # rows.
 JUDGED_WORK, JUDGED_ROWS = 500_000_000, 128

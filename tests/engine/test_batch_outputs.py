@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastmlp.engine.batch_outputs import BatchOutputs
 from fastmlp.engine.helper import Helper
 from fastmlp.kernels.compiler.jit import JIT_ENABLED
 from fastmlp.kernels.products import blocking
-from fastmlp.kernels.tuning import WORK_OF_ONE_SOON, WORK_OF_ONE_THREAD
+from fastmlp.kernels.tuning import BLOCKS_A_THREAD, LEAST_LATE_BLOCK, PREDICT_BLOCK
 from fastmlp.network import Network
 from fastmlp.nn import Dense, ReLU, Rescaling, Tanh
 
@@ -38,8 +39,9 @@ def outputs_of(made: Network, X: np.ndarray, compute: BatchOutputs) -> np.ndarra
 @pytest.fixture
 def on_three(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call wants three threads, whatever its work and the machine's company."""
-    monkeypatch.setattr(batch_outputs, "threads_for", lambda *_: 3)
-    monkeypatch.setattr(batch_outputs.company, "n_threads", lambda wanted: wanted)
+    monkeypatch.setattr(batch_outputs.company, "n_threads", lambda _: 3)
+    monkeypatch.setattr(batch_outputs, "n_cores", lambda: 3)
+    monkeypatch.setattr(batch_outputs, "WORK_A_HELPER", 1)
 
 
 @pytest.mark.nojit
@@ -114,6 +116,77 @@ def test_nobody_waits_for_a_late_thread(
 
 @needs_threads
 @pytest.mark.usefixtures("on_three")
+def test_helpers_stay_for_the_next_call(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """They take part without being started again, and go when none follows."""
+    monkeypatch.setattr(batch_outputs, "STAYS", 15_000)
+    started, start = list[Helper](), Helper.start
+
+    def note(helper: Helper) -> None:
+        started.append(helper)
+        start(helper)
+
+    monkeypatch.setattr(Helper, "start", note)
+    made = network(20, 300, 7)
+    compute = BatchOutputs(made, True)
+    for n in (1000, 30, 2, 500) * 20:
+        X = rows_of(rng, n, made)
+        np.testing.assert_array_equal(outputs_of(made, X, compute), made.predict_proba(X))
+    assert len(started) < 20  # they may have lost their cores for a while
+    assert any(helper.is_alive() for helper in started)
+    monkeypatch.setattr(batch_outputs, "STAYS", 1)
+    for helper in started:
+        helper.join()
+
+
+@needs_threads
+@pytest.mark.usefixtures("on_three")
+def test_a_child_has_none_of_its_parents_helpers(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    made = network(20, 300, 7)
+    compute, X = BatchOutputs(made, True), rows_of(rng, 1000, made)
+    started, start = list[Helper](), Helper.start
+
+    def note(helper: Helper) -> None:
+        started.append(helper)
+        start(helper)
+
+    monkeypatch.setattr(Helper, "start", note)
+    monkeypatch.setattr(batch_outputs, "STAYS", 15_000)
+    outputs_of(made, X, compute)
+    monkeypatch.setattr(batch_outputs.os, "getpid", lambda: -1)
+    np.testing.assert_array_equal(outputs_of(made, X, compute), made.predict_proba(X))
+    assert len(started) >= 4
+    for helper in started:
+        helper.join()
+
+
+@needs_threads
+@pytest.mark.usefixtures("on_three")
+def test_callers_at_once_have_helpers_of_their_own(rng: np.random.Generator) -> None:
+    made = network(20, 300, 7)
+    compute, wrong = BatchOutputs(made, True, is_frozen=True), list[int]()
+    tables = [rows_of(rng, n, made) for n in (7, 100, 400, 1000)]
+    answers = [made.predict_proba(X) for X in tables]
+
+    def call(caller: int) -> None:
+        for number in range(60):
+            at = (caller + number) % len(tables)
+            if not np.array_equal(outputs_of(made, tables[at], compute), answers[at]):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@needs_threads
+@pytest.mark.usefixtures("on_three")
 def test_it_goes_on_alone_if_no_thread_can_be_started(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
@@ -128,50 +201,60 @@ def test_it_goes_on_alone_if_no_thread_can_be_started(
 
 @needs_threads
 @pytest.mark.usefixtures("on_three")
-def test_after_an_interrupt_nobody_takes_more_rows(
+def test_after_an_interrupt_helpers_find_nothing(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    made, helpers = network(8, 30, 3), list[Helper]()
+    made = network(8, 30, 3)
     compute, X = BatchOutputs(made, True), rows_of(rng, 100, made)
-    start, kernel = Helper.start, compute._kernel
 
-    def press(*args: Any) -> bool:
-        if args[-1]:  # the caller, who waits for all rows
-            raise KeyboardInterrupt
-        return bool(kernel(*args))
+    def press(*_: Any) -> bool:
+        raise KeyboardInterrupt
 
     out = np.zeros((100, 3), np.float32)
     with monkeypatch.context() as patch:
-        patch.setattr(Helper, "start", lambda helper: helpers.append(helper))
         patch.setattr(compute, "_kernel", press)
         with pytest.raises(KeyboardInterrupt):
             compute(made, X, out)
-        for helper in helpers:
-            start(helper)
-            helper.join()
-    assert len(helpers) == 2
     assert not out.any()
-    np.testing.assert_array_equal(outputs_of(made, X, compute), made.predict_proba(X))
+    for _ in range(3):
+        np.testing.assert_array_equal(outputs_of(made, X, compute), made.predict_proba(X))
+
+
+@needs_threads
+def test_helpers_are_called_if_calls_follow_each_other(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    asked = list[int]()
+
+    def n_threads(wanted: int) -> int:
+        asked.append(wanted)
+        return 1
+
+    monkeypatch.setattr(batch_outputs.company, "n_threads", n_threads)
+    made = network(20, 100, 100, 2)
+    compute, few, some = BatchOutputs(made, True), rows_of(rng, 2, made), rows_of(rng, 100, made)
+    outputs_of(made, some, compute)
+    monkeypatch.setattr(batch_outputs, "SOON", 1e6)
+    outputs_of(made, some, compute)
+    outputs_of(made, few, compute)  # too little work to ask
+    monkeypatch.setattr(batch_outputs, "SOON", 0.001)
+    time.sleep(0.002)
+    outputs_of(made, some, compute)
+    assert asked == [1, asked[1], 1]
+    assert asked[1] > 1
 
 
 @pytest.mark.nojit
-def test_threads_pay_sooner_right_after_a_call(
-    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
-    asked = list[bool]()
-
-    def threads_for(_: int, is_soon: bool) -> int:
-        asked.append(is_soon)
-        return 1
-
-    monkeypatch.setattr(batch_outputs, "threads_for", threads_for)
+@pytest.mark.parametrize("n_rows", [1, 5, 6, 13, 100, 252, 253, 5000])
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 16])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_rows_per_block(n_rows: int, n_threads: int, is_late: bool) -> None:
+    """Whoever is there gets equal parts, but for whole tiles; who is late can leave some."""
     made = network(3, 2)
-    compute, X = BatchOutputs(made, True), rows_of(rng, 2, made)
-    outputs_of(made, X, compute)
-    monkeypatch.setattr(batch_outputs, "SOON", 1e6)
-    outputs_of(made, X, compute)
-    monkeypatch.setattr(batch_outputs, "SOON", 0.001)
-    time.sleep(0.002)
-    outputs_of(made, X, compute)
-    assert asked == [False, True, False]
-    assert WORK_OF_ONE_SOON < WORK_OF_ONE_THREAD
+    rows = BatchOutputs(made, True)._rows_per_block(n_rows, n_threads, is_late)
+    n_blocks = -(-n_rows // rows)
+    assert 1 <= rows <= PREDICT_BLOCK
+    if n_rows <= n_threads * PREDICT_BLOCK and not is_late:
+        assert n_blocks <= n_threads
+    if is_late and n_rows >= 2 * n_threads * BLOCKS_A_THREAD * LEAST_LATE_BLOCK:
+        assert n_blocks >= n_threads * BLOCKS_A_THREAD / 2

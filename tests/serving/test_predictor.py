@@ -328,7 +328,7 @@ def test_every_number_of_rows(n: int, dtype: str, rng: np.random.Generator) -> N
     assert compiled(X, out) is out
     assert_equal(out, wanted)
     assert compiled._batch is not None
-    assert len(compiled._batch._spare) == 1
+    assert 1 <= len(compiled._batch._spare) <= threads.n_cores()  # a helper may have one, too
     assert not compiled._network.spare_engines
 
 
@@ -760,7 +760,8 @@ def test_a_call_with_out_allocates_nothing(
     left, peak = traced_calls(compiled, row, out)
     left_without, peak_without = traced_calls(compiled, row)
     assert max(left, left_without) < 500, "more than half a byte a call"
-    assert peak < 200, "more than tuples of Python's"
+    # Of a function without arguments it is 128; a tuple of arguments takes 96, if it is traced.
+    assert peak < 128 + 96 + 32, "more than tuples of Python's"
     assert peak_without >= peak + out.nbytes + 64, (peak, peak_without)
 
 

@@ -52,6 +52,17 @@ if JIT_ENABLED:
 
         return types.int64(types.intp, types.int64), codegen
 
+    @intrinsic
+    def atomic_replace(typingctx, address, expected, value):
+        """Write the int64 at an address if it is as expected; returns whether it was."""
+
+        def codegen(context, builder, signature, args):
+            place, expected, value = _place(builder, args[0]), args[1], args[2]
+            found = builder.cmpxchg(place, expected, value, "acq_rel", "acquire")
+            return builder.extract_value(found, 1)
+
+        return types.boolean(types.intp, types.int64, types.int64), codegen
+
     def define(name: str, function: Any) -> None:
         """Let compiled code call a C function, given by ctypes, under a name.
 
@@ -82,6 +93,13 @@ else:  # interpreted kernels run on a single thread, which never waits
         place = longs(address, 1)
         place[0] += value
         return place[0] - value
+
+    def atomic_replace(address, expected, value):
+        place = longs(address, 1)
+        if place[0] != expected:
+            return False
+        place[0] = value
+        return True
 
     def _sched_yield():
         return 0

@@ -10,8 +10,9 @@ import numpy as np
 from ..compiler.denormals import flush_denormals, restore_denormals
 from ..compiler.jit import itemsize, jit, numbers
 from ..plan import turn_address, turn_of, turns_at
+from .atomics import atomic_add, wait
+from .offers import OFFER_SIZE, finish_block, open_offer, take_block, wait_for_all
 from .step import forward, predict
-from .threads import SHARED_ROWS, finish, take, wait_for_rows
 
 
 @jit
@@ -41,20 +42,20 @@ def _outputs_of_block(turn, start, batch, out, one):
 
 
 @jit
-def outputs_of_table(job_at, n_rows, shared, out, one):
+def outputs_of_table(job_at, n_rows, taken, out, one):
     """Write the outputs after the link, for rows of the job's x, to address `out`.
 
     Threads take one block of `batch_size` rows at a time, so a thread that starts late or shares
-    its core does less. shared: address of the state of shared rows.
+    its core does less. taken: address of the number of rows that are taken, an int64.
     """
     turn = turn_of(turn_address(job_at, 0))
     control, record = flush_denormals(), turns_at(turn.at, 1)[0]
     block = turn.call["batch_size"]
     record["order"], record["step"] = turn.space["positions"], 0
-    start = take(shared, block)
+    start = atomic_add(taken, block)
     while start < n_rows:
         _outputs_of_block(turn, start, min(block, n_rows - start), out, one)
-        start = take(shared, block)
+        start = atomic_add(taken, block)
     restore_denormals(control)
 
 
@@ -76,31 +77,55 @@ def outputs_of_row(job_at, x, out):
     return True
 
 
-def outputs_of_rows(job_at, x, out, shared, block, waits):
+@jit
+def _outputs_of_offer(turn, offer, one):
+    """Take rows of an offer until none are left; returns how many."""
+    record, in_all = turns_at(turn.at, 1)[0], 0
+    record["order"], record["step"] = turn.space["positions"], 0
+    start, count, x, out = take_block(offer)
+    while count > 0:
+        turn.samples["x"] = x
+        _outputs_of_block(turn, start, count, out, one)
+        finish_block(offer, count)
+        in_all += count
+        start, count, x, out = take_block(offer)
+    return in_all
+
+
+def outputs_of_rows(job_at, x, out, offer, block):
     """Write the outputs after the link of contiguous rows x (n, n_features) to out (n, n_outputs).
 
-    Threads that get the same `shared` (SHARED_ROWS,) take `block` rows at a time, up to the
-    `batch_size` of their jobs. waits: whether to return only when all rows are done. Returns False
-    and does nothing if sizes differ. Compiled by `exactly`.
+    They are offered to other threads, too, `block` of them at a time, up to the `batch_size` of
+    their jobs. offer: of OFFER_SIZE numbers, for this call alone. Returns False and does nothing if
+    sizes differ. Compiled by `exactly`.
     """
     turn = turn_of(turn_address(job_at, 0))
-    record, samples = turns_at(turn.at, 1)[0], turn.samples
     n_rows, n_columns = x.shape
-    if shared.size != SHARED_ROWS:
+    if offer.size != OFFER_SIZE or n_columns != turn.samples["n_features"]:
         return False
-    if n_columns != samples["n_features"] or out.shape != (n_rows, turn.loss["n_answers"]):
+    if out.shape != (n_rows, turn.loss["n_answers"]):
         return False
-    control, one, block = flush_denormals(), out.dtype.type(1), min(block, turn.call["batch_size"])
-    record["order"], record["step"] = turn.space["positions"], 0
-    samples["x"], result = np.int64(x.ctypes.data), np.int64(out.ctypes.data)
-    state = np.int64(shared.ctypes.data)
-    start = take(state, block)
-    while start < n_rows:
-        count = min(block, n_rows - start)
-        _outputs_of_block(turn, start, count, result, one)
-        finish(state, count)
-        start = take(state, block)
-    if waits:
-        wait_for_rows(state, n_rows)
+    control, at = flush_denormals(), np.int64(offer.ctypes.data)
+    block = min(block, turn.call["batch_size"])
+    open_offer(at, n_rows, block, np.int64(x.ctypes.data), np.int64(out.ctypes.data))
+    _outputs_of_offer(turn, at, out.dtype.type(1))
+    wait_for_all(at)
     restore_denormals(control)
     return True
+
+
+def help_with_rows(job_at, offer, patience, one):
+    """Compute rows of one call after another, until none has come for `patience` checks.
+
+    offer: as for `outputs_of_rows`. Compiled by `exactly`.
+    """
+    turn, at = turn_of(turn_address(job_at, 0)), np.int64(offer.ctypes.data)
+    if offer.size != OFFER_SIZE:
+        return
+    control, waits = flush_denormals(), 0
+    while waits < patience:
+        waits += 1
+        if _outputs_of_offer(turn, at, one) > 0:
+            waits = 0
+        wait(waits)
+    restore_denormals(control)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..compiler.jit import jit
 from ..tuning import SPINS, TILE_ROWS
-from .atomics import atomic_add, atomic_load, atomic_store, wait
+from .atomics import atomic_load, atomic_store, wait
 
 # The state of a barrier is an int64 array: a flag, then how often each thread has arrived. Each
 # number is on a separate cache line.
@@ -45,32 +45,6 @@ def barrier(sync, n_threads, thread):
                 return False
             wait(waits)
     return True
-
-
-# The state of shared rows is an int64 array: how many are taken and how many are done, each on a
-# cache line of its own.
-SHARED_ROWS = 2 * _LINE
-
-
-@jit
-def take(shared, size):
-    """Take the next `size` rows; returns where they start. shared: address of SHARED_ROWS int64."""
-    return atomic_add(shared, size)
-
-
-@jit
-def finish(shared, size):
-    """Report as many rows as done."""
-    atomic_add(shared + 8 * _LINE, size)
-
-
-@jit
-def wait_for_rows(shared, n_rows):
-    """Wait until so many rows are done, as `barrier` waits; not for threads that took none."""
-    waits = 0
-    while atomic_load(shared + 8 * _LINE) < n_rows:
-        waits += 1
-        wait(waits)
 
 
 @jit
