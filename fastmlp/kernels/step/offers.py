@@ -7,7 +7,7 @@ offer closed, or the next one.
 
 from __future__ import annotations
 
-from ..compiler.jit import jit, longs
+from ..compiler.jit import jit
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, wait
 
 # An offer is an int64 array: its ticket, how many rows are done, and what is offered, each on a
@@ -25,9 +25,9 @@ def _done(offer):
 
 
 @jit
-def _described(offer):
-    """What is offered: number of rows, rows per block, addresses of inputs and outputs."""
-    return longs(offer + 16 * _LINE, 4)
+def _described(offer, which):
+    """Address of one part of what is offered: number of rows, rows per block, inputs, outputs."""
+    return offer + 16 * _LINE + 8 * which
 
 
 @jit
@@ -36,8 +36,10 @@ def open_offer(offer, n_rows, block, x, out):
     ticket = atomic_load(offer)
     closed = (((ticket >> 32) + 1) << 32) + _CLOSED
     atomic_add(offer, closed - ticket)  # what follows is not written before that, unlike a store
-    described = _described(offer)
-    described[0], described[1], described[2], described[3] = n_rows, block, x, out
+    atomic_store(_described(offer, 0), n_rows)
+    atomic_store(_described(offer, 1), block)
+    atomic_store(_described(offer, 2), x)
+    atomic_store(_described(offer, 3), out)
     atomic_store(_done(offer), 0)
     atomic_store(offer, closed - _CLOSED)
 
@@ -47,11 +49,11 @@ def take_block(offer):
     """Take the next rows: where they start, how many, addresses of all inputs and outputs."""
     while True:
         ticket = atomic_load(offer)
-        start, described = ticket & _CLOSED, _described(offer)
-        n_rows, block, x, out = described[0], described[1], described[2], described[3]
+        start, n_rows = ticket & _CLOSED, atomic_load(_described(offer, 0))
         if start >= n_rows:
             return 0, 0, 0, 0
-        count = min(block, n_rows - start)
+        count = min(atomic_load(_described(offer, 1)), n_rows - start)
+        x, out = atomic_load(_described(offer, 2)), atomic_load(_described(offer, 3))
         if atomic_replace(offer, ticket, ticket + count):
             return start, count, x, out
 
@@ -65,7 +67,7 @@ def finish_block(offer, count):
 @jit
 def wait_for_all(offer):
     """Wait until all rows are done; not for helpers that took none."""
-    waits, n_rows = 0, _described(offer)[0]
+    waits, n_rows = 0, atomic_load(_described(offer, 0))
     while atomic_load(_done(offer)) < n_rows:
         waits += 1
         wait(waits)
