@@ -25,7 +25,7 @@ from ..parameters import take
 from ..quantiles import levels_of
 from ..scores import d2_of_quantiles
 from .base import CONSTRAINTS, BaseTabular, Split
-from .calibration import half_width
+from .calibration import error_of_mean, half_width
 from .docs import documented
 from .metrics import OF_NUMBERS, OF_QUANTILES, Metric
 from .training import Data
@@ -185,13 +185,23 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         answers, y = self._keep_held_out(splits, data)
         self.__dict__.pop("errors_", None)
         if answers.ndim == 1:
-            self.errors_ = np.sort(np.abs(answers - y))
+            errors = np.sort(np.abs(answers - y))
+            self.errors_ = errors * self._error_of_mean(errors, splits, data)
         elif y.ndim == 1:
             outside = [
                 np.maximum(answers[:, k] - y, y - answers[:, -1 - k])
                 for k in range(len(self._learnt_levels) // 2)
             ]
             self.errors_ = np.sort(outside, axis=1)
+
+    def _error_of_mean(self, errors: np.ndarray, splits: Sequence[Split], data: Data) -> float:
+        """What to multiply held-out errors by, which are of one fold where answers are of all."""
+        n_folds = self.n_folds_
+        if n_folds is None or len(self.networks_) < n_folds * self.n_members:  # Ctrl-C ended it
+            return 1.0
+        found = np.array([self._answers_of(network, data.X) for network in self.networks_])
+        answers = found.reshape(self.n_members, n_folds, -1).mean(axis=0)
+        return error_of_mean(errors, answers, [split.held_out for split in splits[:n_folds]])
 
     def predict(self, X: Any) -> np.ndarray:
         """Numbers.
