@@ -66,7 +66,9 @@ def error_of_mean(errors: np.ndarray, answers: np.ndarray, held_out: Sequence[np
     At a new row, the mean over folds of their squared errors is the squared error of their mean
     plus the variance of their answers (Krogh and Vedelsby, NeurIPS 1994). No row is new to two
     folds, so the variance is estimated from those that have learnt the row. They agree more than
-    they would at a new row: the share is too large rather than too small.
+    they would at a new row, so the share is too large rather than too small, unless they differ
+    in how well they know a few extreme targets by heart. (Their distance from the fold that has not
+    learnt the row says too much wherever they know targets by heart.)
 
     Parameters
     ----------

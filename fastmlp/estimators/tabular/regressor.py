@@ -51,8 +51,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     {attributes}
     errors_ : ndarray of shape (n_held_out,) or (n_levels // 2, n_held_out)
         Absolute errors of held-out rows in ascending order, for intervals; for one target. With
-        several quantiles, how far the targets are outside of each pair of them. Every row counts
-        once, whatever its weight, unless that is 0.
+        folds they are smaller by one factor for all, as the mean of all folds is better than one.
+        With several quantiles, how far the targets are outside of each pair of them. Every row
+        counts once, whatever its weight, unless that is 0.
 
     Raises
     ------
@@ -249,10 +250,17 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         all rows; the middle is what `predict` returns, a mean or a single quantile. Trained for
         several quantiles, intervals are as wide as the row demands: from one quantile to another,
         of the pair nearest to the coverage, and on both sides farther by the k-th smallest of the
-        distances by which held-out targets were outside, which may be negative. The best epoch was
-        chosen by the same rows, which makes intervals of a single split slightly too narrow. Those
-        of folds are slightly too wide, as the mean of all networks is better than the one that has
-        not seen a row, whose error counts.
+        distances by which held-out targets were outside, which may be negative.
+
+        The guarantee of split conformal prediction, that new rows are covered with at least this
+        probability, is for errors that played no part in training. Here the best epoch was chosen
+        by the same rows, which makes intervals slightly too narrow. With folds each error is that
+        of a network that has not learnt the row, while the answer is the mean of all and better, so
+        ``errors_`` are smaller by a factor that is estimated from how far the folds differ. For
+        that there is no guarantee, but measurements: see "Intervals and quantiles" in the guide to
+        tables. The factor comes from means of squares, so noise without a variance can make it too
+        small; it is at least 1 / sqrt(n_folds), and 1 with two folds or after Ctrl-C. Distances
+        from several quantiles have no factor, and with folds these intervals are slightly too wide.
         """
         check_is_fitted(self)
         where = f"{type(self).__name__}.predict_interval"
