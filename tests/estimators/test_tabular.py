@@ -31,7 +31,7 @@ from fastmlp import (
     to_onnx,
 )
 from fastmlp.errors import FileError, InputError
-from fastmlp.estimators.tabular.calibration import temperature
+from fastmlp.estimators.tabular.calibration import error_of_mean, temperature
 from fastmlp.optim.schedules import FlatCosine
 from fastmlp.tabular.networks import Plan, Setting, network_for
 from fastmlp.tabular.recipes import RECIPES
@@ -219,7 +219,8 @@ def test_folds_hold_every_row_out_once() -> None:
     assert np.allclose(model.oof_.sum(axis=1), 1, atol=1e-6)
     assert not np.allclose(model.oof_, model.predict_proba(TABLE))
     regressor = TabularRegressor(**SMALL, n_folds=3).fit(TABLE, PRICES)
-    assert np.allclose(np.sort(np.abs(regressor.oof_ - PRICES)), regressor.errors_, rtol=1e-5)
+    share = regressor.errors_ / np.sort(np.abs(regressor.oof_ - PRICES))
+    assert np.allclose(share, share[0])
 
 
 def test_threads_and_members_do_not_change_answers() -> None:
@@ -281,6 +282,59 @@ def test_intervals_cover_what_they_promise() -> None:
     assert several.predict(X).shape == (3000, 2)
     with pytest.raises(InputError, match="one target, got 2"):
         several.predict_interval(X)
+
+
+@pytest.mark.parametrize("n_folds", [3, 5])
+@pytest.mark.parametrize("own", [0.5, 2.0])
+def test_the_error_of_the_mean_is_told_from_rows_of_single_folds(n_folds: int, own: float) -> None:
+    """Folds err together by 1, and each by itself by `own`; at rows they have learnt, by less."""
+    rng = np.random.default_rng(0)
+    n, together = 30_000, rng.normal(size=30_000)
+    answers = together + own * rng.normal(size=(n_folds, n))
+    held_out = np.array_split(rng.permutation(n), n_folds)
+    errors = np.concatenate([answers[k, rows] for k, rows in enumerate(held_out)])
+    true = np.std(answers.mean(axis=0)) / np.std(errors)
+    assert error_of_mean(errors, answers, held_out) == pytest.approx(true, rel=0.02)
+
+    learnt = together + 0.3 * (answers - together)
+    assert true < error_of_mean(errors, learnt, held_out) < 1
+    assert error_of_mean(errors, 100 * answers, held_out) == pytest.approx(n_folds**-0.5)
+    assert error_of_mean(0 * errors, answers, held_out) == 1
+
+
+def test_two_folds_do_not_tell_the_error_of_their_mean() -> None:
+    answers = np.arange(8.0).reshape(2, 4)
+    held_out = [np.array([0, 1]), np.array([2, 3])]
+    assert error_of_mean(np.ones(4), answers, held_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "freedom", "options"),
+    [
+        (200, 100, {}), (200, 2, {}), (1000, 100, {}), (1000, 1, {}),
+        (200, 2, {"n_folds": 3, "n_members": 2}), (1000, 100, {"quantile": 0.5}),
+    ],
+)  # fmt: skip
+def test_intervals_of_folds_cover_what_they_promise(
+    n: int, freedom: float, options: dict[str, Any]
+) -> None:
+    """With noise of Student's t, of two degrees of freedom or one as well: heavy tails."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(n + 4000, 6))
+    y = X[:, 0] * X[:, 1] + X[:, 2] + rng.standard_t(freedom, len(X))
+    settings = {"hidden_layer_sizes": (32,), "max_iter": 48, "random_state": 0, "n_threads": 1}
+    model = TabularRegressor(**settings, **options).fit(X[:n], y[:n])
+    unseen = np.sort(np.abs(model.oof_ - y[:n]))
+    assert 1 / np.sqrt(len(model.networks_)) <= model.errors_[-1] / unseen[-1] < 1
+    for coverage in (0.8, 0.9, 0.95):
+        low, high = model.predict_interval(X[n:], coverage)
+        covered = np.mean((low <= y[n:]) & (y[n:] <= high))
+        assert abs(covered - coverage) < 3 * np.sqrt(coverage * (1 - coverage) / n)
+
+
+def test_without_folds_errors_are_as_they_were_found() -> None:
+    model = TabularRegressor(**SMALL).fit(TABLE, PRICES, X_val=TABLE, y_val=PRICES)
+    np.testing.assert_array_equal(model.errors_, np.sort(np.abs(model.predict(TABLE) - PRICES)))
 
 
 def test_a_temperature_makes_held_out_rows_most_likely() -> None:

@@ -6,6 +6,7 @@ Both hold for rows like those that were held out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,18 +60,53 @@ def temperature(
     return math.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x)
 
 
+def error_of_mean(errors: np.ndarray, answers: np.ndarray, held_out: Sequence[np.ndarray]) -> float:
+    """The error of the mean of all folds' answers, as a share of the error of one fold's.
+
+    At a new row, the mean over folds of their squared errors is the squared error of their mean
+    plus the variance of their answers (Krogh and Vedelsby, NeurIPS 1994). No row is new to two
+    folds, so the variance is estimated from those that have learnt the row. They agree more than
+    they would at a new row, so the share is too large rather than too small, unless they differ
+    in how well they know a few extreme targets by heart. (Their distance from the fold that has not
+    learnt the row says too much wherever they know targets by heart.)
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n,)
+        Of each row, by the fold that has not learnt it, in any order.
+    answers : ndarray of shape (n_folds, n)
+        Of every fold to every row.
+    held_out : sequence of n_folds arrays
+        Numbers of the rows that each fold has not learnt.
+
+    Returns
+    -------
+    float
+        From 1 / sqrt(n_folds), that of errors which have nothing in common, to 1. It is 1 of two
+        folds, as one alone has learnt each row.
+    """
+    n_folds, square = len(answers), float(np.mean(errors**2))
+    if n_folds < 3 or square == 0:
+        return 1.0
+    learnt = answers.copy()
+    for fold, rows in zip(learnt, held_out, strict=True):
+        fold[rows] = np.nan
+    spread = float(np.nanvar(learnt, axis=0, ddof=1).mean()) * (1 - 1 / n_folds)
+    return math.sqrt(max(1 - spread / square, 1 / n_folds))
+
+
 def half_width(where: str, scores: np.ndarray, coverage: Any) -> float:
     """Half the width of intervals that cover a share of rows like those of the scores.
 
-    Split conformal prediction (Lei et al., JASA 2018): the k-th smallest absolute error of n
-    held-out rows, with k = ceil((n + 1) coverage).
+    Split conformal prediction (Lei et al., JASA 2018): the k-th smallest of n scores, with
+    k = ceil((n + 1) coverage).
 
     Parameters
     ----------
     where : str
         For errors.
     scores : ndarray of shape (n,)
-        Absolute errors of held-out rows, in ascending order.
+        Of held-out rows, in ascending order: how far a target is from its answer.
     coverage : float in (0, 1)
     """
     checks.number(where, "coverage", coverage, 0, 1, low_open=True, high_open=True)
