@@ -11,11 +11,12 @@ import argparse
 import contextlib
 import gc
 import json
+import math
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -244,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
     made.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     made.add_argument("--tables", nargs="+", default=[source.item for source in SOURCES])
-    made.add_argument("--splits", type=int, default=3)
+    made.add_argument("--splits", type=int, nargs="+", default=[0, 1, 2], help="their seeds")
     made.add_argument("--output", type=Path, required=True, help="a file of JSON lines, extended")
     return made
 
@@ -278,20 +279,85 @@ def _begin(name: str, part: Split) -> None:
             MODELS[name](Split(few, part.valid, part.test, part.is_classes), 0)
 
 
-def ranks(lines: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Mean rank of each model's mean error on tables that all have, and its mean seconds."""
-    models = sorted({line["model"] for line in lines})
-    by_table: dict[str, dict[str, list[dict[str, Any]]]] = {}
+class Ranks(NamedTuple):
+    """How some models compare on the splits of tables on which all of them were measured.
+
+    Attributes
+    ----------
+    ranks, seconds : dict of str to float
+        Means over tables, of means over the splits of a table.
+    n_tables, n_splits : int
+    """
+
+    ranks: dict[str, float]
+    seconds: dict[str, float]
+    n_tables: int
+    n_splits: int
+
+
+def ranks(lines: list[dict[str, Any]], models: Iterable[str]) -> Ranks:
+    """Compare these models by their errors."""
+    models, found = list(models), dict[tuple[str, int], dict[str, dict[str, Any]]]()
     for line in lines:
-        by_table.setdefault(line["table"], {}).setdefault(line["model"], []).append(line)
-    placed: dict[str, list[int]] = {model: [] for model in models}
-    for found in by_table.values():
-        if len(found) == len(models):
-            means = {model: np.mean([line["error"] for line in found[model]]) for model in models}
-            for place, model in enumerate(sorted(models, key=means.__getitem__), 1):
-                placed[model].append(place)
-    seconds = {m: float(np.mean([x["seconds"] for x in lines if x["model"] == m])) for m in models}
-    return {model: (float(np.mean(placed[model] or [np.nan])), seconds[model]) for model in models}
+        if line["model"] in models:
+            found.setdefault((line["table"], line["split"]), {})[line["model"]] = line
+    places, seconds = dict[str, list[list[int]]](), dict[str, list[list[float]]]()
+    for (table, _), by_model in found.items():
+        if len(by_model) == len(models):
+            order = sorted(models, key=lambda model: by_model[model]["error"])
+            places.setdefault(table, []).append([1 + order.index(model) for model in models])
+            spent = [by_model[model]["seconds"] for model in models]
+            seconds.setdefault(table, []).append(spent)
+
+    def means(of: dict[str, Any]) -> dict[str, float]:
+        if not of:
+            return {}
+        mean = np.mean([np.mean(rows, axis=0) for rows in of.values()], axis=0)
+        return dict(zip(models, mean.tolist(), strict=True))
+
+    return Ranks(means(places), means(seconds), len(places), sum(map(len, places.values())))
+
+
+class Pairing(NamedTuple):
+    """One model against another on the same splits of tables.
+
+    Attributes
+    ----------
+    error, uncertainty : float
+        Its error over that of the other one: geometric mean, and the mean's standard error over
+        tables.
+    speed : float
+        Geometric mean of the other one's processor time over its own.
+    n_tables, n_splits : int
+    """
+
+    error: float
+    uncertainty: float
+    speed: float
+    n_tables: int
+    n_splits: int
+
+
+def paired(lines: list[dict[str, Any]], one: str, other: str) -> Pairing | None:
+    """Compare two models on the splits on which both were measured; None if there are none."""
+    by_model = {
+        model: {(x["table"], x["split"]): x for x in lines if x["model"] == model}
+        for model in (one, other)
+    }
+    logs: dict[str, list[tuple[float, float]]] = {}
+    for place, ours in by_model[one].items():
+        theirs = by_model[other].get(place)
+        if theirs is not None:
+            error, time_ = (math.log(ours[key] / theirs[key]) for key in ("error", "seconds"))
+            logs.setdefault(place[0], []).append((error, -time_))
+    if not logs:
+        return None
+    errors, speeds = np.array([np.mean(pairs, axis=0) for pairs in logs.values()]).T
+    error, spread = math.exp(errors.mean()), errors.std(ddof=1) if len(errors) > 1 else math.nan
+    return Pairing(
+        error, error * float(spread) / math.sqrt(len(errors)), math.exp(speeds.mean()), len(errors),
+        sum(map(len, logs.values())),
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -304,15 +370,17 @@ def main() -> None:
         )
     lines = list[dict[str, Any]]()
     with options.output.open("a", encoding="utf-8") as file:
-        for seed in range(options.splits):
+        for seed in options.splits:
             for source in SOURCES:
                 if source.item in options.tables:
                     for line in measure(source, seed, options.models):
                         lines.append(line)
                         file.write(json.dumps(line) + "\n")
                         file.flush()
-    for model, (rank, seconds) in sorted(ranks(lines).items(), key=lambda pair: pair[1][0]):
-        print(f"{model:20}  mean rank {rank:.2f}, {seconds:.1f} s of processor time per fit")
+    found = ranks(lines, options.models)
+    for model, rank in sorted(found.ranks.items(), key=lambda pair: pair[1]):
+        seconds = found.seconds[model]
+        print(f"{model:24}  mean rank {rank:.2f}, {seconds:.1f} s of processor time per fit")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from .tables import ranks
+from .tables import paired, ranks
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "tables.md"
 Lines = list[dict[str, Any]]
+SAME_RECIPE = [("fastmlp, realmlp", "RealMLP-TD"), ("fastmlp, realmlp-simple", "RealMLP-TD-S")]
 
 _HEAD = """\
 # Benchmarks of tables
@@ -30,9 +31,14 @@ up to 2,000 trees, CatBoost 1,000, with early stopping after 50. All else is as 
 
 Cells have the error and, in brackets, the seconds of processor time of a fit with its predictions.
 The error is the log-loss, or the root mean squared error over the deviation of the target; the
-lowest of a row is bold. fastmlp's defaults were chosen by the first half of the tables; the second
-half is for judging. Differences of a few percent on one table are noise: look at ranks. The
-machine was busy with other work.
+lowest of a row is bold. Cells with a star are of fewer splits than the rest of the row. fastmlp's
+defaults were chosen by the first half of the tables; the second half is for judging. Differences of
+a few percent on one table are noise: look at ranks. The machine was busy with other work.
+"""
+
+_SAME = """\
+Errors are divided by those of the other implementation on the same split: the geometric mean over
+tables, and its standard error.
 """
 
 
@@ -50,6 +56,7 @@ def page(lines: Lines) -> str:
     """The whole page."""
     machines = sorted({line["machine"] for line in lines})
     parts = [_HEAD, f"Machine: {'; '.join(machines)}.\n", "## Mean ranks\n", _ranks(lines)]
+    parts += ["## The same recipe\n", _SAME, _pairings(lines)]
     for is_judging, title in ((False, "Tables for choosing"), (True, "Tables for judging")):
         some = [line for line in lines if line["is_judging"] == is_judging]
         if some:
@@ -62,16 +69,44 @@ def _models(lines: Lines) -> list[str]:
 
 
 def _ranks(lines: Lines) -> str:
-    """Mean rank of each model on all tables, on those for choosing and for judging, and seconds."""
+    """Mean ranks of all models, and then of those only that were measured on every split."""
+    places = {(line["table"], line["split"]) for line in lines}
+    models = _models(lines)
+    everywhere = [
+        model
+        for model in models
+        if {(x["table"], x["split"]) for x in lines if x["model"] == model} == places
+    ]
+    found = [_ranks_of(lines, models)]
+    if 1 < len(everywhere) < len(models):
+        found.append(_ranks_of(lines, everywhere))
+    return "\n".join(found)
+
+
+def _ranks_of(lines: Lines, models: list[str]) -> str:
+    """Mean ranks on all tables, on those for choosing and for judging, and seconds."""
     halves = [[x for x in lines if x["is_judging"] == half] for half in (False, True)]
-    every, *parts = (ranks(some) for some in (lines, *halves))
-    ordered = sorted(every, key=lambda model: every[model][0])
+    every, *parts = (ranks(some, models) for some in (lines, *halves))
     rows = [
-        [model, *(f"{found[model][0]:.2f}" if model in found else "" for found in (every, *parts)),
-         f"{every[model][1]:.1f}"]
-        for model in ordered
+        [model, *(f"{one.ranks[model]:.2f}" if one.ranks else "" for one in (every, *parts)),
+         f"{every.seconds[model]:.1f}"]
+        for model in sorted(every.ranks, key=every.ranks.__getitem__)
     ]  # fmt: skip
-    return _table(["model", "all", "choosing", "judging", "seconds"], rows)
+    title = f"{every.n_tables} tables, {every.n_splits} splits in all"
+    return _table([title, "rank", "choosing", "judging", "seconds"], rows)
+
+
+def _pairings(lines: Lines) -> str:
+    rows = []
+    for one, other in SAME_RECIPE:
+        found = paired(lines, one, other)
+        if found is not None:
+            rows.append([
+                one, other, f"{found.error:.3f} ± {found.uncertainty:.3f}", f"{found.speed:.2f}",
+                str(found.n_tables), str(found.n_splits),
+            ])  # fmt: skip
+    head = ["model", "against", "error", "times less processor time", "tables", "splits"]
+    return _table(head, rows)
 
 
 def _errors(lines: Lines) -> str:
@@ -79,20 +114,20 @@ def _errors(lines: Lines) -> str:
     for table in dict.fromkeys(line["table"] for line in lines):
         here = [line for line in lines if line["table"] == table]
         n_splits = len({line["split"] for line in here})
+        by_model = {m: [line for line in here if line["model"] == m] for m in _models(here)}
         means = {
-            model: [
-                fmean(line[key] for line in here if line["model"] == model)
-                for key in ("error", "seconds")
-            ]
-            for model in _models(here)
+            model: [fmean(line[key] for line in found) for key in ("error", "seconds")]
+            for model, found in by_model.items()
         }
-        best = min(means, key=lambda model: means[model][0])
+        whole = [model for model, found in by_model.items() if len(found) == n_splits]
+        best = min(whole, key=lambda model: means[model][0])
         kind = "log-loss" if here[0]["is_classes"] else "error"
         cells = [f"{table}, {kind}, {here[0]['rows']} rows, {n_splits} split{'s' * (n_splits > 1)}"]
         for model in models:
             error, seconds = means.get(model, (float("nan"), 0.0))
-            mark = "**" if model == best else ""
-            cells.append(f"{mark}{error:.4f}{mark} ({seconds:.1f})" if model in means else "")
+            mark, fewer = "**" * (model == best), "*" * (model not in whole)
+            text = f"{mark}{error:.4f}{mark} ({seconds:.1f}){fewer}"
+            cells.append(text if model in means else "")
         rows.append(cells)
     return _table(["table", *models], rows)
 

@@ -180,11 +180,38 @@ def test_ranks_go_by_tables_that_all_models_have() -> None:
         line("a", "x", 0.1), line("a", "x", 0.5, 1), line("a", "y", 0.2), line("a", "y", 0.2, 1),
         line("b", "x", 0.1), line("b", "y", 0.3), line("c", "x", 0.9),
     ]  # fmt: skip
-    found = tables.ranks(lines)
-    assert found == {"x": (1.5, 2.0), "y": (1.5, 2.0)}
+    found = tables.ranks(lines, ["x", "y"])
+    assert found.ranks == {"x": 1.25, "y": 1.75}  # in "a" each is first once
+    assert found.seconds == {"x": 2.0, "y": 2.0}
+    assert (found.n_tables, found.n_splits) == (2, 3)
     text = tables_page.page(lines)
-    assert "| x | 1.50 | 2.00 | 1.00 | 2.0 |" in text
+    assert "| 2 tables, 3 splits in all | rank |" in text
+    assert "| x | 1.25 | 1.50 | 1.00 | 2.0 |" in text
     assert "| a, log-loss, 9 rows, 2 splits | 0.3000 (2.0) | **0.2000** (2.0) |" in text
+
+
+def test_a_model_on_some_splits_only_is_starred_and_left_out_of_a_second_ranking() -> None:
+    lines = [
+        {
+            "table": table, "split": split, "model": model, "error": error, "seconds": seconds,
+            "rows": 9, "is_classes": False, "is_judging": False, "machine": "one",
+        }
+        for table, split in (("a", 0), ("a", 1), ("b", 0))
+        for model, error, seconds in (("x", 0.2, 1.0), ("y", 0.1, 3.0), ("z", 0.05, 9.0))
+        if model != "z" or (table, split) == ("a", 0)
+    ]  # fmt: skip
+    text = tables_page.page(lines)
+    assert "| 1 tables, 1 splits in all |" in text
+    assert "| 2 tables, 3 splits in all |" in text
+    assert (
+        "| a, error, 9 rows, 2 splits | 0.2000 (1.0) | **0.1000** (3.0) | 0.0500 (9.0)* |" in text
+    )
+    found = tables.paired(lines, "x", "y")
+    assert found is not None
+    assert found.error == pytest.approx(2)
+    assert found.speed == pytest.approx(3)
+    assert (found.uncertainty, found.n_tables, found.n_splits) == (pytest.approx(0), 2, 3)
+    assert tables.paired(lines, "x", "unknown") is None
 
 
 def test_curves_parameters_outputs_and_bits_can_differ() -> None:
