@@ -214,7 +214,8 @@ class Run:
     ) -> tuple[np.ndarray, str]:
         """Run all steps of `order`; returns their losses, and why there are fewer, if there are."""
         trainer, n_steps = self.trainer, len(numbers)
-        parts, done, why = list[np.ndarray](), 0, ""
+        parts: list[np.ndarray] = []
+        done, why = 0, ""
         while done < n_steps and not why:
             stop = min(done + steps_per_call, n_steps)
             self.ctrl_c.is_computing = True
@@ -305,7 +306,9 @@ class Run:
 
     def _after_batch(self, step: int, loss: float) -> bool:
         """Call the callbacks of batches, if any; returns whether one of them asks to stop."""
-        with self._together() if self.asked.on_batch else contextlib.nullcontext():
+        if not self.asked.on_batch:
+            return False
+        with self._together():
             wishes = [
                 tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch
             ]

@@ -62,11 +62,11 @@ def address_or_0(array: Any, what: str, dtype: Any, size: int) -> int:
     return address_of(array, what, dtype, size)
 
 
-def index_address(array: Any, what: str, dtype: Any, size: int, below: int) -> int:
-    """As `address_of`, for indices into other memory, which must be from 0 to `below` - 1."""
-    address = address_of(array, what, dtype, size)
+def index_address(array: Any, what: str, size: int, below: int) -> int:
+    """As `address_of`, for int32 indices into other memory, which must be from 0 to `below` - 1."""
+    address = address_of(array, what, np.int32, size)
     # Seen as unsigned, negative numbers are the largest, so one comparison per number is enough.
-    if size and np.maximum.reduce(array.view(f"u{array.itemsize}"), axis=None) >= below:
+    if size and np.maximum.reduce(array.view(np.uint32), axis=None) >= below:
         raise InputError(what, f"numbers from 0 to {below - 1}", "some outside", _ADVICE)
     return address
 
