@@ -5,7 +5,7 @@ Parameters are changed by whole batches only, so wherever a fit ends they are th
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 import time
