@@ -91,7 +91,7 @@ def adopt(body: Body, plan: Plan, coder: TargetCoder) -> None:
 
 def undoing(body: Body) -> Callable[[], None]:
     """A function that resets a new network, for a fit that fails because of its data."""
-    owners = [body] if body.is_built else [body, *every_layer(body.layers)]
+    owners = [body, *every_layer(body.layers)]
     attributes = [vars(owner).copy() for owner in owners]
 
     def undo() -> None:

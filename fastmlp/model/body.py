@@ -271,7 +271,7 @@ class Body:
         repeated = (
             (layer.repeats - 1) * math.prod(next(iter(layer.parameter_shapes().values())))
             for layer in every_layer(self.layers)
-            if is_repeated(layer)
+            if is_repeated(layer) and layer.repeats > 1
         )
         return int(self.params.size) + sum(repeated)
 

@@ -197,9 +197,9 @@ class Run:
 
     def train(self, n_epochs: int) -> Trained:
         """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
-        trainer, first = self.trainer, self.history.epochs
-        order = np.empty((n_epochs, self.task.n_samples), np.int32)
-        order[...] = np.arange(self.task.n_samples, dtype=np.int32)
+        trainer, first, n_samples = self.trainer, self.history.epochs, self.task.n_samples
+        order = np.empty((n_epochs, n_samples), np.int32)
+        order[...] = np.arange(n_samples, dtype=np.int32)
         own = None if self.ranks is None else self.ranks.own
         for number, visits in enumerate(order, first):
             if own is not None:
@@ -207,7 +207,7 @@ class Run:
                 visits[...] = own.order(self.task.rows_per_step, seed, number)
             elif self.shuffle:
                 random.shuffle(visits, self.network.seed, number)
-        if trainer.n_rows < self.task.n_samples:  # a last step is left out
+        if trainer.n_rows < n_samples:  # a last step is left out
             order = np.ascontiguousarray(order[:, : trainer.n_rows])
         numbers, rates = self.step_numbers(n_epochs)
         losses, why = self._train_in_calls(order, numbers, trainer.steps_per_call * n_epochs)
