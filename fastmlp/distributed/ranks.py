@@ -22,6 +22,7 @@ from .rows import OwnRows
 from .tree import Node, bounds
 
 USUAL_BLOCKS = 8
+_ALONE = contextlib.nullcontext()
 
 
 class Ranks:
@@ -270,7 +271,7 @@ class Ranks:
 
 def together(ranks: Ranks | None, where: str) -> contextlib.AbstractContextManager[None]:
     """A context in which an error in one process is one in all; nothing if this one is alone."""
-    return contextlib.nullcontext() if ranks is None else ranks.together(where)
+    return _ALONE if ranks is None else ranks.together(where)
 
 
 def ranks_of(comm: Any) -> Ranks | None:

@@ -267,7 +267,7 @@ class Engine(Job):
                 "order", f"the samples of {counted(n_steps, 'step')}", "another number of them",
                 "pass the numbers of as many steps",
             )  # fmt: skip
-        samples["order"] = index_address(order, "order", np.int32, n_epochs * n_visits, n)
+        samples["order"] = index_address(order, "order", n_epochs * n_visits, n)
         samples["n_rows"] = n_visits
         samples["labels"], samples["targets"] = target_addresses(
             self.loss_of, *encoded, n, self.n_outputs, dtype
@@ -302,8 +302,7 @@ class Engine(Job):
         call["first_step"], call["enough_after"] = first_step, 0
         watches = patience.patience >= 0
         call["watch"] = self._address("watch", optional.watch_loss) if watches else 0
-        for name, value in zip(Patience._fields, patience, strict=True):
-            call[name] = value
+        call["patience"], call["tolerance"], call["best_loss"], call["n_stale"] = patience
         work = self.work_per_step + WORK_OF_ANY_STEP
         for start, stop in in_pieces(n_steps, FIRST_WORK // work):
             call["from_step"], call["n_steps"] = start, stop

@@ -104,7 +104,7 @@ class LockstepFit(CompiledFit):
         record["per_step"], record["at_once"] = batch_size, at_once
         for field in ("rows", "orders"):
             numbers = getattr(self, f"_{field}").reshape(-1)
-            record[field] = index_address(numbers, field, np.int32, numbers.size, n_rows)
+            record[field] = index_address(numbers, field, numbers.size, n_rows)
         for field in (
             "seeds", "params", "grads", "states", "x", "samples", "outputs", "slopes", "scratch",
         ):  # fmt: skip

@@ -254,7 +254,7 @@ class Program(NamedTuple):
 
 def settings_of(layers: Sequence[Layer]) -> tuple[Any, ...]:
     """All settings of layers that a program uses and that may change after `build`."""
-    found = list[Any]()
+    found: list[Any] = []
     for layer in every_layer(layers):
         found += layer.n_in, layer.n_out
         if isinstance(layer, Activation):

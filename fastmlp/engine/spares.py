@@ -82,7 +82,10 @@ def training_engine(
 
 def of_kind(spare: Spares, key: tuple[Any, ...]) -> list[Any]:
     """The spare engines of a kind, to take from and to give back to."""
-    if key not in spare and len(spare) > SPARE_KINDS:
+    found = spare.get(key)
+    if found is not None:
+        return found
+    if len(spare) > SPARE_KINDS:
         spare.clear()
     return spare.setdefault(key, [])
 

@@ -62,7 +62,7 @@ class Table(NamedTuple):
         n_values = self.values.size
         return (
             address_of(self.values, "X.data", self.values.dtype, n_values),
-            index_address(self.indices, "X.indices", np.int32, n_values, self.n_columns),
+            index_address(self.indices, "X.indices", n_values, self.n_columns),
             starts_address(self.indptr, "X.indptr", self.n_rows, n_values),
         )
 

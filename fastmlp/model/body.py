@@ -28,7 +28,7 @@ from ..nn import (
     initialize_from,
     leaves,
 )
-from ..nn.compiled_layer import repeats_of
+from ..nn.compiled_layer import is_repeated
 from ..nn.losses import LOSSES, Loss
 from ..registry import checked_keywords
 from .attributes import Checked, Fixed, Numbers, Views
@@ -269,9 +269,9 @@ class Body:
     def work_per_row(self) -> int:
         """Multiplications for a row's outputs: the parameters, as often as each is used."""
         repeated = (
-            (repeats_of(layer) - 1) * math.prod(next(iter(layer.parameter_shapes().values())))
-            for _, layer in self.leaves()
-            if repeats_of(layer) > 1
+            (layer.repeats - 1) * math.prod(next(iter(layer.parameter_shapes().values())))
+            for layer in every_layer(self.layers)
+            if is_repeated(layer) and layer.repeats > 1
         )
         return int(self.params.size) + sum(repeated)
 

@@ -55,7 +55,7 @@ def leaves(layers: Iterable[Layer], before: str = "") -> Iterator[tuple[str, Lay
 
 def every_layer(layers: Iterable[Layer]) -> list[Layer]:
     """All layers, each before those that it contains."""
-    found = list[Layer]()
+    found: list[Layer] = []
     for layer in layers:
         found.append(layer)
         if inner := layer.inner:

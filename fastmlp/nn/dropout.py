@@ -121,8 +121,11 @@ class Dropout(Layer):
 
 def by_schedule(layers: Sequence[Layer]) -> list[Dropout]:
     """The dropout layers whose rates follow schedules, in order."""
-    drops = [layer for layer in every_layer(layers) if isinstance(layer, Dropout)]
-    return [layer for layer in drops if isinstance(layer.rate, Schedule)]
+    return [
+        layer
+        for layer in every_layer(layers)
+        if isinstance(layer, Dropout) and isinstance(layer.rate, Schedule)
+    ]
 
 
 def rates_of_steps(layers: Sequence[Layer], steps: np.ndarray, n_steps: int) -> np.ndarray:

@@ -390,7 +390,7 @@ def target_addresses(
 ) -> tuple[int, int]:
     """Addresses of the labels of n rows (0 if the loss does not read labels) and of targets."""
     if labels.size and loss.reads_labels:
-        return index_address(labels, "labels", np.int32, n, n_outputs), 0
+        return index_address(labels, "labels", n, n_outputs), 0
     return 0, address_of(targets, "targets", dtype, n * n_outputs)
 
 

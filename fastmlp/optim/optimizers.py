@@ -390,10 +390,12 @@ class Optimizer:
             return [(float(self.n_numbers + 2 * place), 0.0) for place in range(len(groups))]
         return [(rate * shift, decay * back) for (rate, shift), (decay, back) in found]
 
-    def _factors_of(self, groups: Sequence[Group]) -> list[list[tuple[Any, float]]]:
-        """Rate and decay of each group, each with the factor of the parametrisation."""
+    def _entries_of(self, groups: Sequence[Group]) -> list[Factor]:
+        """The factor of each group, by the last entry of `factors` that fits it."""
+        if not self.factors:
+            return [_PLAIN] * len(groups)
         entries = dict.fromkeys((group.name for group in groups), _PLAIN)
-        for pattern, factor in (self.factors or {}).items():
+        for pattern, factor in self.factors.items():
             hits = fnmatch.filter(entries, pattern)
             if not hits:
                 names = ", ".join(entries)
@@ -405,9 +407,12 @@ class Optimizer:
                 )
             entry = factor if isinstance(factor, Factor) else Factor(factor)
             entries.update(dict.fromkeys(hits, entry))
+        return [entries[group.name] for group in groups]
+
+    def _factors_of(self, groups: Sequence[Group]) -> list[list[tuple[Any, float]]]:
+        """Rate and decay of each group, each with the factor of the parametrisation."""
         found = []
-        for group in groups:
-            entry = entries[group.name]
+        for group, entry in zip(groups, self._entries_of(groups), strict=True):
             shift = group.scale if self.ignores_gradient_scale else group.scale**2
             decay = float(group.is_weight) if entry.decay is None else entry.decay
             rate = entry.rate if isinstance(entry.rate, Schedule) else float(entry.rate)

@@ -5,14 +5,15 @@ Parameters are changed by whole batches only, so wherever a fit ends they are th
 
 from __future__ import annotations
 
-import inspect
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 import time
 from typing import Any
 
-# Without their wrappers, which look for an enum's member in place of a handler for 10 microseconds.
-_handler, _handle = inspect.unwrap(signal.getsignal), inspect.unwrap(signal.signal)
+# What `signal` wraps: each call of a wrapper looks for 10 microseconds for an enum's member that is
+# the handler.
+_handler, _handle = _signal.getsignal, _signal.signal
 GRACE = 2.0  # seconds that an epoch has to end by itself after the first press
 
 

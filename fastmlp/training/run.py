@@ -121,9 +121,6 @@ class Run:
             judged = None  # by Python
         if self.task.held_out_rows is not None:
             judged = judged.of_rows(self.task.held_out_rows, network.n_outputs)
-        # User-defined schedules may depend on the epochs before, so they are asked epoch by epoch.
-        schedules = [layer.rate for layer in dropout.by_schedule(network.layers)]
-        own = self.optimizer.schedules if has_rule(self.optimizer) else ()
         return Looks(
             self.n_epochs,
             watched=bool(
@@ -134,12 +131,18 @@ class Run:
                 or self.task.n_stored
             ),
             by_batches=bool(asked.on_batch),
-            may_share=not keep_finite and all(map(is_built_in, [*own, *schedules])),
+            may_share=self.n_epochs > 1 and not keep_finite and self._plans_ahead(),
             grading=None if judged is None else lambda: evaluation.grading(network, judged),
             rule=judging.Rule() if self.stopping is None else self.stopping.rule,
             best_params=best_params,
             in_one_call=in_one_call,
         )
+
+    def _plans_ahead(self) -> bool:
+        """Whether schedules may be asked for several epochs: one's own may depend on the last."""
+        schedules = [layer.rate for layer in dropout.by_schedule(self.network.layers)]
+        own = self.optimizer.schedules if has_rule(self.optimizer) else ()
+        return all(map(is_built_in, [*own, *schedules]))
 
     def fit(self) -> History:
         """Run the epochs that are left, until a callback, early stopping or Ctrl-C ends the fit.
@@ -194,9 +197,9 @@ class Run:
 
     def train(self, n_epochs: int) -> Trained:
         """Train some epochs, until a loss is not finite, a callback asks to stop, or Ctrl-C."""
-        trainer, first = self.trainer, self.history.epochs
-        order = np.empty((n_epochs, self.task.n_samples), np.int32)
-        order[...] = np.arange(self.task.n_samples, dtype=np.int32)
+        trainer, first, n_samples = self.trainer, self.history.epochs, self.task.n_samples
+        order = np.empty((n_epochs, n_samples), np.int32)
+        order[...] = np.arange(n_samples, dtype=np.int32)
         own = None if self.ranks is None else self.ranks.own
         for number, visits in enumerate(order, first):
             if own is not None:
@@ -204,7 +207,8 @@ class Run:
                 visits[...] = own.order(self.task.rows_per_step, seed, number)
             elif self.shuffle:
                 random.shuffle(visits, self.network.seed, number)
-        order = np.ascontiguousarray(order[:, : trainer.n_rows])  # without a last step left out
+        if trainer.n_rows < n_samples:  # a last step is left out
+            order = np.ascontiguousarray(order[:, : trainer.n_rows])
         numbers, rates = self.step_numbers(n_epochs)
         losses, why = self._train_in_calls(order, numbers, trainer.steps_per_call * n_epochs)
         return self._summed_up(losses, rates, why)
@@ -214,7 +218,8 @@ class Run:
     ) -> tuple[np.ndarray, str]:
         """Run all steps of `order`; returns their losses, and why there are fewer, if there are."""
         trainer, n_steps = self.trainer, len(numbers)
-        parts, done, why = list[np.ndarray](), 0, ""
+        parts: list[np.ndarray] = []
+        done, why = 0, ""
         while done < n_steps and not why:
             stop = min(done + steps_per_call, n_steps)
             self.ctrl_c.is_computing = True
@@ -305,7 +310,9 @@ class Run:
 
     def _after_batch(self, step: int, loss: float) -> bool:
         """Call the callbacks of batches, if any; returns whether one of them asks to stop."""
-        with self._together() if self.asked.on_batch else contextlib.nullcontext():
+        if not self.asked.on_batch:
+            return False
+        with self._together():
             wishes = [
                 tell(self.network, self.step + step, float(loss)) for tell in self.asked.on_batch
             ]

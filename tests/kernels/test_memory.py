@@ -91,9 +91,9 @@ def test_what_is_not_as_it_should_be_is_refused(array: Any, size: int, written: 
 def test_places_in_other_memory_must_be_inside_it(values: list[int]) -> None:
     index = np.array(values, np.int32)
     with pytest.raises(InputError, match=r"numbers from 0 to 4, got some outside"):
-        memory.index_address(index, "labels", np.int32, 3, 5)
-    assert memory.index_address(index[1:2], "labels", np.int32, 1, 5) > 0
-    assert memory.index_address(index[:0], "labels", np.int32, 0, 5) > 0
+        memory.index_address(index, "labels", 3, 5)
+    assert memory.index_address(index[1:2], "labels", 1, 5) > 0
+    assert memory.index_address(index[:0], "labels", 0, 5) > 0
 
 
 @pytest.mark.parametrize("starts", [[0, 2, 1, 3], [-1, 0, 1, 3], [0, 1, 2, 4], [0, 1, 3]])
