@@ -1,6 +1,6 @@
 """Tables in Parquet, Arrow or CSV files of any size, by pyarrow.
 
-Parquet is read by row groups, a few thousand rows at a time; of other files, each is one part.
+Parquet is read by row groups, a few thousand rows at a time; any other file is a single part.
 """
 
 from __future__ import annotations
