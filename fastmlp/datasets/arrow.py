@@ -220,7 +220,7 @@ def _check_numbers(place: str, schema: Any, names: Sequence[str]) -> None:
         listed = ", ".join(f"{name!r} ({schema.field(name).type})" for name in wrong[:10])
         raise InputTypeError(
             place, "columns of numbers", listed,
-            "leave them out with columns=, or write them as numbers",
+            "write them as numbers, or leave them out (--drop, or drop in Python)",
         )  # fmt: skip
 
 

@@ -797,6 +797,21 @@ def test_other_files_are_no_npz(tmp_path: Path, content: bytes) -> None:
         load_table(path, "y")
 
 
+@pytest.mark.parametrize("kind", ["CSV", "Parquet", "npz"])
+def test_files_that_may_not_be_read(tmp_path: Path, kind: str) -> None:
+    """Raised here, because the superuser may read every file."""
+    path = tmp_path / "table"
+    with (
+        refuses(
+            FileError,
+            f"{path}: expected a readable {kind} file, got no permission to read it; "
+            "change the permissions of the file",
+        ),
+        reading.reading(path, kind),
+    ):
+        raise PermissionError(13, "Permission denied", str(path))
+
+
 @pytest.mark.parametrize("drop", [["price"], ["floor", "price"]])
 @pytest.mark.parametrize("load", [load_table, load_mixed])
 def test_a_target_is_not_dropped(tmp_path: Path, load: Any, drop: list[str]) -> None:

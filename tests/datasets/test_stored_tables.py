@@ -328,8 +328,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "text": (
         lambda folder: open_table(write(folder, x=[1.0], town=["a"], y=[1.0]), "y"),
-        "a.parquet: expected columns of numbers, got 'town' (string); leave them out with "
-        "columns=, or write them as numbers",
+        "a.parquet: expected columns of numbers, got 'town' (string); write them as numbers, or "
+        "leave them out (--drop, or drop in Python)",
     ),
     "both": (
         lambda folder: open_table(write(folder, x=[1.0], y=[1.0]), "y", columns=["x", "y"]),

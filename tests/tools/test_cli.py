@@ -1525,7 +1525,7 @@ def test_module_and_process_are_the_command(tmp_path: Path) -> None:
     json_ = tmp_path / "a.json"
     for arguments, code, out, err in (
         (("--version",), 0, f"fastmlp {fastmlp.__version__}\n", ""),
-        (("train", "--epochs", "0"), 2, None, "fastmlp: Network.fit: expected epochs"),
+        (("train", "--epochs", "0"), 2, None, "fastmlp: --epochs: expected it to be"),
         (("train", "--epochs", "2", "--quiet", "--json", json_), 0, None, ""),
     ):
         done = subprocess.run(
