@@ -1,6 +1,6 @@
 """The workers that `joblib.parallel_config` has chosen, if they are Dask's or Ray's.
 
-joblib's own backends are processes and threads of this machine, which it serves itself.
+joblib's own backends, which are processes and threads of this machine, are left to joblib.
 """
 
 from __future__ import annotations

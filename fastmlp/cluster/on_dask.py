@@ -1,7 +1,7 @@
 """Workers of a Dask cluster.
 
-Dask itself moves jobs of a lost worker to others; only what went with all copies of shared data is
-begun anew here.
+Dask itself moves the jobs of a lost worker to other workers. Only jobs whose shared data were lost
+with all their copies are restarted here.
 """
 
 from __future__ import annotations

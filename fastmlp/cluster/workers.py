@@ -1,7 +1,7 @@
-"""Jobs on workers: begun, waited for, and done again where a worker was lost.
+"""Jobs on workers: starts them, waits for them, and repeats those whose worker was lost.
 
-What all jobs need is sent once, and each job by itself. Which worker has a job makes no difference
-to what comes of it.
+Data that all jobs need are sent once, and each job separately. Results do not depend on which
+worker runs a job.
 """
 
 from __future__ import annotations

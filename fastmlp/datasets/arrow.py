@@ -1,6 +1,6 @@
 """Tables in Parquet, Arrow or CSV files of any size, by pyarrow.
 
-Parquet is read by row groups, a few thousand rows at a time; of other files, each is one part.
+Parquet is read by row groups, a few thousand rows at a time; any other file is a single part.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .blocks import BLOCK_ROWS, Block, Part
 from .chunks import npz_table
 from .reading import check_known, reading
 from .stored import StoredTable, check_window_rows
+from .target import check_dropped
 
 FORMATS = {
     ".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv", ".csv.gz": "csv",
@@ -132,7 +133,10 @@ def _files(where: str, paths: Any) -> list[str]:
         else:
             found += sorted(glob.glob(text, recursive=True))
         if not found or not os.path.exists(found[-1]):
-            raise FileError(text, "files of a table", "no such file", "check the path")
+            got, advice = "no such file", "check the path"
+            if path.is_dir():
+                got, advice = "a folder without any", f"use one of {', '.join(FORMATS)}"
+            raise FileError(text, "files of a table", got, advice)
     return found
 
 
@@ -150,6 +154,9 @@ def _dataset(where: str, files: list[str]) -> Any:
         got = "files of other kinds" if "" in kinds else " and ".join(kinds)
         advice = f"use one of {', '.join(FORMATS)}"
         raise FileError(files[0], "files of one kind of table", got, advice)
+    for name in files:
+        if os.path.getsize(name) == 0:
+            raise FileError(name, "a table", "an empty file", "write the table again")
     kind: Any = kinds[0]
     if kind == "tsv":
         kind = dataset.CsvFileFormat(csv.ParseOptions(delimiter="\t"))
@@ -190,20 +197,31 @@ def _chosen(
     features = [name for name in features if columns is not None or name not in others]
     for name in (*targets, *drop, *features, *([weights] if weights is not None else [])):
         check_known(Path(place), "a column", name, known)
+    check_dropped(place, targets, drop)
     both = [name for name in features if name in others]
     if both or len(set(features)) < len(features) or not features:
         got = f"{both[0]!r} for both" if both else "one twice" if features else "none"
-        raise InputError(place, "feature columns beside target and weights", got, "change columns")
+        advice = "change columns" if columns is not None else "add features, or drop fewer columns"
+        raise InputError(place, "feature columns beside target and weights", got, advice)
     numbers = [*features, *([weights] if weights is not None else [])]
     numbers += targets if len(targets) > 1 else []
-    wrong = [name for name in numbers if not _is_number(schema.field(name).type)]
+    _check_numbers(place, schema, numbers)
+    return _Named(tuple(features), targets, weights, target is None or isinstance(target, str))
+
+
+def _check_numbers(place: str, schema: Any, names: Sequence[str]) -> None:
+    """Refuse columns that do not hold numbers."""
+    from pyarrow import types
+
+    if all(types.is_null(field.type) for field in schema):
+        raise InputError(place, "at least one row", "none", "add rows below the header")
+    wrong = [name for name in names if not _is_number(schema.field(name).type)]
     if wrong:
         listed = ", ".join(f"{name!r} ({schema.field(name).type})" for name in wrong[:10])
         raise InputTypeError(
             place, "columns of numbers", listed,
-            "leave them out with columns=, or write them as numbers",
+            "write them as numbers, or leave them out (--drop, or drop in Python)",
         )  # fmt: skip
-    return _Named(tuple(features), targets, weights, target is None or isinstance(target, str))
 
 
 def _is_number(kind: Any) -> bool:

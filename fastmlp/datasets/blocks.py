@@ -1,4 +1,4 @@
-"""Blocks of rows of a stored table, as they are read, and the parts of the table that they are of.
+"""Blocks of rows read from a stored table, and the parts of the table that they belong to.
 
 A block writes its rows to the memory of a window, in the type that a network computes in.
 """

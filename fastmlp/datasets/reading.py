@@ -107,6 +107,9 @@ def reading(file: Path, kind: str) -> Iterator[None]:
             str(file), f"a {kind} file in UTF-8", f"other bytes at place {error.start}",
             "save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
         ) from error  # fmt: skip
+    except PermissionError as error:
+        got, advice = "no permission to read it", "change the permissions of the file"
+        raise FileError(str(file), f"a readable {kind} file", got, advice) from error
     except Exception as error:  # Readers of damaged files raise errors of a dozen kinds.
         got = f"{type(error).__name__} ({' '.join(str(error).split())})"
         advice = "check that the file is whole and of this format"

@@ -40,6 +40,8 @@ from .target import (
     targets_of,
 )
 
+_ZIP, _NPY = b"PK", b"\x93NUMPY"  # the first bytes of files that NumPy writes
+
 
 def load_table(
     path: str | os.PathLike[str],
@@ -315,6 +317,10 @@ def _npz_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
     """The named arrays of an npz file."""
     # Opened here, because np.load with a path leaves a damaged zip file open.
     with reading(file, "npz"), file.open("rb") as stream:
+        if not stream.read(len(_NPY)).startswith((_ZIP, _NPY)):
+            # NumPy would advise to load the file in a way that may run code.
+            raise FileError(str(file), "an npz file", "another kind", "write it with numpy.savez")
+        stream.seek(0)
         archive: Any = np.load(stream, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise FileError(str(file), "an npz file", "an npy file", "write it with numpy.savez")

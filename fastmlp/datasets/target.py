@@ -48,6 +48,14 @@ def check_target(target: str | Sequence[str] | None) -> None:
         raise InputError("load_table", "one or more different targets", got, "name each once")
 
 
+def check_dropped(where: str, targets: Sequence[str], drop: Sequence[str]) -> None:
+    """Refuse targets that are to be dropped."""
+    for name in drop:
+        if name in targets:
+            expected = f"the target {name!r} to be kept"
+            raise InputError(where, expected, "it among the columns to drop", "leave one out")
+
+
 def targets_and_features(
     table: Table, target: Any, columns: Sequence[str] | None, drop: Sequence[str]
 ) -> tuple[list[str], list[str]]:
@@ -58,6 +66,7 @@ def targets_and_features(
     targets = [target] if isinstance(target, str) else list(target)
     for wanted in (*targets, *drop):
         check_known(table.file, "a column", wanted, table.names)
+    check_dropped(str(table.file), targets, drop)
     left = [name for name in table.names if name not in targets and name not in drop]
     return targets, left if columns is None else list(columns)
 

@@ -1,7 +1,7 @@
-"""The processes that train one network together: what each of them has to do, and how they agree.
+"""The processes that train one network together: how they share the work and agree on errors.
 
-Batches and parameters are cut into the same blocks for any number of processes, each of which has
-some neighbouring ones.
+Batches and parameters are cut into the same blocks for any number of processes, and each process
+gets a contiguous range of blocks.
 """
 
 from __future__ import annotations

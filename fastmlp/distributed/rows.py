@@ -1,4 +1,4 @@
-"""Rows that each process has to itself: where they are among those of all, and in which batches.
+"""Rows that only one process has: their positions in the whole table, and the batches they are in.
 
 Every block of a batch takes its rows from its own part of the samples, so the batches are the same
 for any number of processes.

@@ -1,6 +1,7 @@
-"""Steps that several processes make together, each with its blocks of rows and its parameters.
+"""Training steps of several processes, each with its own blocks of rows and its own parameters.
 
-Gradients are added up as `sums` says; the optimizer's state is where the parameters are updated.
+`sums` adds up the gradients. Each process keeps the optimizer's state of the parameters that it
+updates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Sums of gradients over processes, and the parameters that each of them updates and sends back.
 
-Each process adds up its own blocks, sends every other one the part whose parameters that one
-updates, and adds what it receives in the order of the tree.
+Each process adds up the gradients of its own blocks. It sends every other process the part of the
+sum for the parameters which that process updates, and adds the parts that it receives itself in the
+order of the tree.
 """
 
 from __future__ import annotations

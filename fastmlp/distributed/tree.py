@@ -1,6 +1,7 @@
 """The order in which the gradients of a batch's blocks are added, as a binary tree over the blocks.
 
-Whoever adds them follows it, so a sum has the same bits however the blocks are shared out.
+Every process adds in this order, so a sum has the same bits however the blocks are divided among
+processes.
 """
 
 from __future__ import annotations

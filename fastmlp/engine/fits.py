@@ -1,7 +1,8 @@
 """Fits that run to their end in compiled code, one after another on each of several threads.
 
-Python prepares the next fits and collects those that have ended while threads compute. They share
-nothing but the queue, so none waits for another, nor for Python as long as a fit is ready.
+Python prepares the next fits and collects those that have ended while threads compute. Threads
+share only the queue, so no thread waits for another, or for Python while a prepared fit is in the
+queue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Judging epochs by held-out rows: scores, early stopping, and the best parameters.
+"""Validation after each epoch: scores of held-out rows, early stopping, and the best parameters.
 
 A judge works within the compiled call, so that several epochs can share one. Its results are
 bit for bit those that Python would compute after each epoch.

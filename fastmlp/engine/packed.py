@@ -1,6 +1,6 @@
 """Weights of a network that does not change, copied in the order in which kernels read them.
 
-Predictors have them, for blocks of rows in one order and for single rows in another.
+Predictors use them, in one order for blocks of rows and in another for single rows.
 """
 
 from __future__ import annotations

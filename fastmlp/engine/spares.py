@@ -1,4 +1,4 @@
-"""Spare engines, kept for the next call: many calls are shorter than setting one up.
+"""Engines kept for the next call, because setting one up takes longer than many calls.
 
 Each is kept under a key with everything that it depends on and that may change between calls. A
 network keeps its own; `fit_many` has some that serve any network of the same structure.

@@ -1,4 +1,4 @@
-"""What a fitted estimator answers: outputs, predictors, hidden features, gradients of inputs.
+"""Outputs, predictors, hidden features and input gradients of a fitted estimator.
 
 `MLPClassifier` and `MLPRegressor` turn outputs into labels, probabilities and numbers.
 """

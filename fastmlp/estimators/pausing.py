@@ -1,8 +1,8 @@
 """Fits that pause after some epochs and go on later, as successive halving needs.
 
-A fit that goes on begins like the first time, from the same random numbers, and then takes over
-what the earlier epochs left. So it ends with the bits of a fit that never paused, and nothing but
-parameters and counts is kept in between.
+To continue, a fit starts again from the same random numbers and restores the state that the earlier
+epochs left. So it ends with the bits of a fit that never paused, and only parameters and counts
+have to be kept in between.
 """
 
 from __future__ import annotations

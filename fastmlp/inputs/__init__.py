@@ -1,4 +1,4 @@
-"""The way in: what users pass is checked here and becomes arrays that compiled code can read.
+"""Input checks: users' arguments are checked and converted to arrays that compiled code can read.
 
 Errors are raised here, before anything is changed.
 """

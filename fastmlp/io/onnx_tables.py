@@ -1,7 +1,7 @@
 """Preparation of tables as nodes of an ONNX graph, which takes raw columns.
 
 Each column is an input: numbers as double with nan, texts with "" for what is missing, and times as
-microseconds since 1970, whose smallest int64 is what is missing, as in NumPy.
+microseconds since 1970, with the smallest int64 for missing ones, as in NumPy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GroupedDense and PiecewiseLinear: layers that treat each input column, or group of them, apart.
+"""GroupedDense and PiecewiseLinear: layers that treat input columns, or groups of them, separately.
 
 Embeddings of numbers are made of them, as in the recipes for tables.
 """

@@ -1,7 +1,7 @@
 """Loads a user's table as it is: numbers, texts, categories and dates, with gaps.
 
-Only what cannot be meant is refused, such as numbers with a mark between thousands, which as text
-would be a category for each row.
+Only tables that are certainly read wrongly are refused, such as numbers with a thousands separator,
+which as text would become one category per row.
 """
 
 from __future__ import annotations

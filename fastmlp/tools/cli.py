@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ..errors import InputError
 from ..version import __version__
@@ -42,38 +44,111 @@ _SYNONYMS = {
 }
 
 
+class _Number(NamedTuple):
+    """The type of an option's value: an int or a float, and the range that it must lie in."""
+
+    kind: type[int] | type[float]
+    low: float
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def __call__(self, text: str) -> float:
+        """Convert a text; argparse only accepts types that can be called."""
+        return self.kind(text)
+
+    def checked(self, option: str, text: str, advice: str) -> float:
+        """The number that a text stands for, or an error that names the option."""
+        from ..inputs import checks
+
+        try:
+            value = self(text)
+        except ValueError:
+            expected = "a whole number" if self.kind is int else "a number"
+            raise InputError(option, expected, repr(text), advice) from None
+        if self.kind is int:
+            return checks.whole_number(option, "it", value, int(self.low), self.high)
+        limits = {"low_open": self.low_open, "high_open": self.high_open}
+        return checks.number(option, "it", value, self.low, self.high, **limits)
+
+
+_COUNT, _SEED = _Number(int, 1), _Number(int, 0, 2**32 - 1)
+_POSITIVE, _AT_LEAST_0 = _Number(float, 0, low_open=True), _Number(float, 0)
+_ROW = _Number(int, 0)
+_PART = _Number(float, 0, 1, low_open=True, high_open=True)
+
+
 class _Parser(argparse.ArgumentParser):
-    """Reports errors in one line, without the usage, and suggests what may be meant."""
+    """Raises errors in the form of all others, and suggests what may be meant."""
+
+    @property
+    def _see_help(self) -> str:
+        return f"see {self.prog} --help"
+
+    @property
+    def _where(self) -> str:
+        """The command, or the program's own options."""
+        return self.prog.partition(" ")[2] or "options"
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_refuse(f"{message}; see {self.prog} --help", self.prog))
+        """What argparse finds by itself: missing arguments, and abbreviations of two options."""
+        ambiguous = re.fullmatch("ambiguous option: (.*) could match (.*)", message)
+        if ambiguous:
+            option, known = ambiguous.groups()
+            raise InputError(
+                option, f"one of {known}", "an abbreviation of all", "write it in full"
+            )
+        expected, got = "arguments as in its help", message
+        if message.startswith("the following arguments are required: "):
+            expected, got = message.partition(": ")[2].replace(", ", " and "), "none"
+        raise InputError(self._where, expected, got, self._see_help)
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        """As in argparse; numbers are checked here, where the option's name is known."""
+        if isinstance(action.type, _Number):
+            return action.type.checked(_name(action), text, self._see_help)
+        return super()._get_value(action, text)
+
+    def _match_argument(self, action: argparse.Action, pattern: str) -> int:
+        """As in argparse, with an error in our form."""
+        try:
+            return super()._match_argument(action, pattern)
+        except argparse.ArgumentError:
+            raise InputError(
+                _name(action), "a value after it", "none", f"write {_name(action)}=VALUE"
+            ) from None
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """As in argparse, with a suggestion."""
         if action.choices is None or value in action.choices:
             return
         names = [str(choice) for choice in action.choices]
-        listed = ", ".join(map(repr, names))
-        message = f"invalid choice: {value!r} (choose from {listed}){_meant(value, names)}"
-        self.error(str(argparse.ArgumentError(action, message)))
+        advice = _meant(value, names) or self._see_help
+        raise InputError(_name(action), f"one of {', '.join(names)}", repr(value), advice)
 
     def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
         """Report arguments that are not options of this command."""
         known = [name for action in self._actions for name in action.option_strings]
         options = [text.partition("=")[0] for text in arguments if text.startswith("-")]
-        meant = "".join(_meant(option, known) for option in options[:1])
-        self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
+        unknown = [*options, *arguments][0]
+        advice = _meant(unknown, known) or self._see_help
+        raise InputError(self._where, f"options of {self.prog}", repr(unknown), advice)
+
+
+def _name(action: argparse.Action) -> str:
+    """What users call an argument."""
+    return "/".join(action.option_strings) or str(action.metavar)
 
 
 def _meant(name: object, known: Sequence[str]) -> str:
-    """A suggestion of the name that may be meant, or an empty string."""
+    """A question for the name that may be meant, or an empty string."""
     text = str(name).lower()
     if text.startswith("-"):
         text = text.replace("_", "-")
     if _SYNONYMS.get(text) in known:
-        return f"; did you mean {_SYNONYMS[text]!r}?"
+        return f"did you mean {_SYNONYMS[text]!r}?"
     close = difflib.get_close_matches(text, known, n=1, cutoff=0.7)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def parser() -> _Parser:
@@ -123,6 +198,7 @@ def _add_data(command: argparse.ArgumentParser, default: str | None) -> None:
     )
     written.add_argument(
         "--decimal",
+        choices=[".", ","],
         metavar="CHAR",
         help=". or , before decimals (default: as in training, or detected from the file)",
     )
@@ -188,16 +264,18 @@ def _add_recipe(recipe: Any) -> None:
         "mae for numbers; or a scorer of scikit-learn (default: error or rmse). It decides what "
         "whole numbers in the target are; without it, up to 20 different ones are classes",
     )
-    recipe.add_argument("--members", type=int, metavar="N", help="networks to average (default 1)")
+    recipe.add_argument(
+        "--members", type=_COUNT, metavar="N", help="networks to average (default 1)"
+    )
     recipe.add_argument(
         "--folds",
-        type=int,
+        type=_Number(int, 2),
         metavar="N",
         help="train a network for each fold, on all other rows, and average them (default 4, "
         "unless --validation is given)",
     )
     recipe.add_argument(
-        "--time-limit", type=float, metavar="SECONDS", help="plan as many epochs as fit into it"
+        "--time-limit", type=_POSITIVE, metavar="SECONDS", help="plan as many epochs as fit into it"
     )
 
 
@@ -221,7 +299,7 @@ def _add_network(network: Any) -> None:
     )
     network.add_argument(
         "--dropout",
-        type=float,
+        type=_Number(float, 0, 1, high_open=True),
         metavar="RATE",
         help="fraction of the hidden units dropped in training (default 0; or the recipe's)",
     )
@@ -249,7 +327,7 @@ def _add_steps(fit: Any) -> None:
     )
     fit.add_argument(
         "--learning-rate",
-        type=float,
+        type=_POSITIVE,
         metavar="RATE",
         help="highest rate (default 0.002; 0.1 for sgd, 0.03 for adagrad; or the recipe's)",
     )
@@ -260,11 +338,11 @@ def _add_steps(fit: Any) -> None:
         metavar="NAME",
         help=_choices(SCHEDULES.names, "linear, down to 0"),
     )
-    fit.add_argument("--epochs", type=int, metavar="N", help="(default 60; or the recipe's)")
-    fit.add_argument("--batch-size", type=int, metavar="N", help="(default 32; a recipe's 256)")
+    fit.add_argument("--epochs", type=_COUNT, metavar="N", help="(default 60; or the recipe's)")
+    fit.add_argument("--batch-size", type=_COUNT, metavar="N", help="(default 32; a recipe's 256)")
     fit.add_argument(
         "--weight-decay",
-        type=float,
+        type=_AT_LEAST_0,
         metavar="RATE",
         help="decoupled decay of the weights (default: the optimizer's)",
     )
@@ -274,19 +352,19 @@ def _add_rows(fit: Any) -> None:
     """Options for the training rows, the number of epochs and class weights."""
     fit.add_argument(
         "--validation",
-        type=float,
+        type=_PART,
         metavar="PART",
         help="fraction of the rows kept for validation (default 0.15; a recipe trains in folds)",
     )
     fit.add_argument(
         "--test",
-        type=float,
+        type=_PART,
         metavar="PART",
         help="fraction of the rows kept for the test (default 0.15, or the data's own test rows)",
     )
     fit.add_argument(
         "--early-stopping",
-        type=int,
+        type=_COUNT,
         nargs="?",
         const=10,
         metavar="N",
@@ -301,10 +379,10 @@ def _add_rows(fit: Any) -> None:
         "or: balanced, for classes of equal weight; for several, repeat the option or separate by "
         "commas",
     )
-    fit.add_argument("--threads", type=int, metavar="N", help="(default: as many as are useful)")
+    fit.add_argument("--threads", type=_COUNT, metavar="N", help="(default: as many as are useful)")
     fit.add_argument(
         "--seed",
-        type=int,
+        type=_SEED,
         default=0,
         metavar="N",
         help="of split, weights, order and dropout (default 0)",
@@ -373,13 +451,13 @@ def _add_trace(commands: Any) -> None:
         "array are printed; --json writes them all, like network.trace(x, y) in Python.",
     )
     _add_data(trace, "digits")
-    trace.add_argument("--row", type=int, default=0, metavar="N", help="from 0 (default 0)")
+    trace.add_argument("--row", type=_ROW, default=0, metavar="N", help="from 0 (default 0)")
     trace.add_argument("--model", metavar="MODEL", help="file that train --save wrote")
     trace.add_argument("--hidden", metavar="N[,N]", help="units of a new network (default 16)")
     trace.add_argument(
         "--activation", choices=activations, metavar="NAME", help=_choices(activations, "tanh")
     )
-    trace.add_argument("--seed", type=int, metavar="N", help="of its weights (default 0)")
+    trace.add_argument("--seed", type=_SEED, metavar="N", help="of its weights (default 0)")
     trace.add_argument(
         "--optimizer",
         default="sgd",
@@ -388,7 +466,7 @@ def _add_trace(commands: Any) -> None:
         help=_choices(OPTIMIZERS.names, "sgd"),
     )
     trace.add_argument(
-        "--learning-rate", type=float, metavar="RATE", help="(default: the optimizer's)"
+        "--learning-rate", type=_POSITIVE, metavar="RATE", help="(default: the optimizer's)"
     )
     trace.add_argument("--json", metavar="FILE", help="write all arrays as JSON")
     trace.add_argument("--plot", metavar="FILE.png", help="draw activations and deltas")
@@ -398,12 +476,12 @@ def _add_others(commands: Any) -> None:
     check = commands.add_parser(
         "check-gradients", help="compare every gradient with the reference and with differences"
     )
-    check.add_argument("--seed", type=int, default=0, metavar="N", help="of data and weights")
+    check.add_argument("--seed", type=_SEED, default=0, metavar="N", help="of data and weights")
     reference = commands.add_parser(
         "reference", help="the per-sample algorithm, as published and corrected, on digits"
     )
-    reference.add_argument("--epochs", type=int, default=5, metavar="N", help="(default 5)")
-    reference.add_argument("--seed", type=int, default=0, metavar="N", help="(default 0)")
+    reference.add_argument("--epochs", type=_COUNT, default=5, metavar="N", help="(default 5)")
+    reference.add_argument("--seed", type=_SEED, default=0, metavar="N", help="(default 0)")
     commands.add_parser("warmup", help="compile everything in advance, so that no fit has to wait")
 
 
@@ -434,11 +512,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     top = parser()
     try:
         chosen, unknown = top.parse_known_args(arguments)
-        if unknown:
-            command: _Parser = getattr(chosen, "parser", top)
-            command.refuse_unknown(unknown)
-    except SystemExit as done:  # help or version was printed, or the options were refused
+    except SystemExit as done:  # help or version was printed
         return int(done.code or 0)
+    if unknown:
+        command: _Parser = getattr(chosen, "parser", top)
+        command.refuse_unknown(unknown)
     if chosen.command is None:
         top.print_help()
         return 0
@@ -447,11 +525,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     return commands.COMMANDS[chosen.command](chosen)
 
 
-def _refuse(message: str, program: str = "fastmlp") -> int:
+def _refuse(message: str) -> int:
     """Print one line, even if names contain line breaks; returns the exit code."""
     from . import processes
 
-    processes.refuse(f"{program}: {' '.join(message.splitlines())}", 2)
+    processes.refuse(f"fastmlp: {' '.join(message.splitlines())}", 2)
     return 2
 
 

@@ -118,7 +118,14 @@ def test_part(options: argparse.Namespace, data: datasets.Dataset | None) -> flo
             "--test", "data without test rows of their own", f"{data.name}, which has some",
             "leave --test out",
         )  # fmt: skip
-    return _TEST_PART if options.test is None else float(options.test)
+    test = _TEST_PART if options.test is None else float(options.test)
+    held_out = test + (options.validation or 0)
+    if held_out >= 1 and not (data is not None and data.n_test):
+        raise InputError(
+            "--validation", f"less than {1 - test:g}, beside {test:g} of the rows for the test",
+            f"{options.validation:g}", "lower it, so that rows are left for training",
+        )  # fmt: skip
+    return test
 
 
 def table_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -260,7 +267,6 @@ def optimizer_for(options: argparse.Namespace) -> Optimizer:
     rate = options.learning_rate
     if rate is None:
         rate = _DEFAULT_RATES.get(options.optimizer, _DEFAULT_RATE)
-    checks.number("--learning-rate", "it", rate, 0, low_open=True)
     settings: dict[str, Any] = {}
     if options.weight_decay is not None:
         settings["weight_decay"] = options.weight_decay

@@ -16,7 +16,6 @@ from .. import datasets
 from ..datasets.dataset import cut
 from ..datasets.tables import load_features
 from ..errors import InputError, counted
-from ..inputs import checks
 from ..io import heldout
 from ..network import Network
 from ..nn import LAYERS, Dense, Dropout, Layer
@@ -113,10 +112,7 @@ def trained(
 
 def stopping_for(patience: int | None) -> EarlyStopping | None:
     """Early stopping by the validation loss, which every network has."""
-    if patience is None:
-        return None
-    checks.whole_number("--early-stopping", "it", patience, 1)
-    return EarlyStopping(patience, monitor="validation_loss")
+    return None if patience is None else EarlyStopping(patience, monitor="validation_loss")
 
 
 def _number_type(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..datasets import DATASETS, StoredTable, open_table
 from ..errors import InputError
+from ..io import serialization
 from ..network import Network
 from ..nn.losses import Loss
 from . import command_options, networks, reports
@@ -57,6 +58,10 @@ def train(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     """Write predictions as CSV; if the network has column names, only those columns are read."""
     reports.check_output(options.output)
+    estimator = serialization.estimator_in(options.model)
+    if estimator is not None:
+        got = f"one of a {estimator}"
+        raise InputError("--stream", "the file of a network of layers", got, "leave --stream out")
     network = networks.loaded(options)
     _refuse(options, _OF_TEXT)
     drop = command_options.names_in(options.target or [])

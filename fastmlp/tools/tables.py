@@ -17,7 +17,6 @@ from ..datasets.reading import has_names
 from ..errors import FileError, InputError, counted
 from ..estimators.tabular import TabularClassifier, TabularRegressor
 from ..estimators.tabular.metrics import compares_numbers
-from ..inputs import checks
 from ..inputs.targets import label_numbers
 from ..io import heldout, serialization
 from ..nn.losses import Loss
@@ -40,13 +39,6 @@ _PARAMETERS = {
     "n_folds": "folds",
     "time_limit": "time_limit",
     "n_threads": "threads",
-}
-_LEAST_NUMBERS = {"max_iter": 1, "batch_size": 1, "n_members": 1, "n_folds": 2, "n_threads": 1}
-_RANGES: dict[str, dict[str, Any]] = {
-    "learning_rate_init": {"low": 0, "low_open": True},
-    "time_limit": {"low": 0, "low_open": True},
-    "dropout": {"low": 0, "high": 1, "high_open": True},
-    "weight_decay": {"low": 0},
 }
 _LEAST = np.finfo(np.float32).tiny  # so that the log-loss stays finite
 
@@ -124,12 +116,6 @@ def _estimator(options: argparse.Namespace, loss: Loss) -> Any:
     """The estimator for such a loss, with the parameters that the options name."""
     given = {name: getattr(options, option) for name, option in _PARAMETERS.items()}
     given = {name: value for name, value in given.items() if value is not None}
-    for name, value in given.items():
-        option = f"--{_PARAMETERS[name].replace('_', '-')}"
-        if name in _LEAST_NUMBERS:
-            checks.whole_number(option, "it", value, _LEAST_NUMBERS[name])
-        elif name in _RANGES:
-            checks.number(option, "it", value, **_RANGES[name])
     if "hidden_layer_sizes" in given:
         given["hidden_layer_sizes"] = command_options.sizes(given["hidden_layer_sizes"])
     kind = TabularClassifier if loss.task == "classes" else TabularRegressor

@@ -1,6 +1,7 @@
 """Networks of one shape whose fits run side by side, each in a lane of every vector.
 
-Only small networks gain by it, and only fits that nothing judges. Each has the bits of a fit alone.
+It is used for small networks without validation only. Each result is bit for bit that of a fit
+alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Early stopping in `Network.fit`: held-out rows say when it is enough, the best epoch is kept.
+"""Early stopping in `Network.fit`: ends a fit that no longer improves, and keeps the best epoch.
 
-It is decided within the compiled call where nobody else looks at each epoch, and in Python where
-somebody does; both give the same bits.
+The decision is made within the compiled call or, if something else runs in Python after each epoch,
+in Python; both give the same bits.
 """
 
 from __future__ import annotations

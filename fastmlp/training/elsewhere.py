@@ -1,7 +1,7 @@
-"""Fits of many networks on workers in other processes: sent in chunks, and put back here.
+"""Fits of many networks on workers in other processes: sends chunks and collects the results.
 
-A chunk is trained as `fit_many` trains here, so it makes no difference to the bits which networks
-are in it, or which worker has it.
+A worker trains a chunk as `fit_many` does locally, so the results do not depend on which networks
+are in a chunk or on which worker trains it.
 """
 
 from __future__ import annotations

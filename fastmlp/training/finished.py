@@ -1,7 +1,7 @@
-"""Networks of `fit_many` that are done, kept in a folder, so that a call goes on after a crash.
+"""Finished networks of `fit_many`, kept in a folder so that a call can resume after a crash.
 
-Each file holds those that have ended since the file before it. Files are written whole or not at
-all, and never changed.
+Each file holds the networks that finished after the previous file was written. Files are written
+whole or not at all, and never changed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Ctrl-C during a fit: what was learned is kept, and how soon the fit ends depends on the presses.
+"""Ctrl-C during a fit: what was learned is kept, and a second press ends the fit at once.
 
-Parameters are changed by whole batches only, so wherever a fit ends they are those of some step.
+Parameters change by whole batches only, so an interrupted fit ends with the parameters after a
+complete batch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One network's fit among many: what was asked for, what it needs, and what came of it.
+"""One network's fit among many: its options, its data and its result.
 
 It reads its rows of the shared table, and has all its steps ready for one compiled call.
 """

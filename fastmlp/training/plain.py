@@ -1,7 +1,7 @@
 """The algorithm before the machinery: mini-batch gradient descent in a dozen lines over layers.
 
-Read this first. The compiled step does the same, and a test holds that both end with the same bits;
-all else in this folder is what people want around it.
+Read this first. The compiled step does the same, and a test checks that both end with the same
+bits. The rest of this folder adds validation, stopping, checkpoints and the like.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fits of several networks side by side: the order in which they begin, and what has ended.
+"""Fits of several networks side by side: the order in which they start, and their results.
 
 Python prepares a few fits beside those that run, and collects those that have ended, while threads
 compute. Small networks of one shape are one fit.

@@ -1,6 +1,6 @@
 """One run of `Network.fit` on a stored table: an epoch is a sequence of windows.
 
-All else is as in `run`: if the table fits one window, so are the bits.
+Everything else is as in `run`. If the table fits into one window, the result has the same bits.
 """
 
 from __future__ import annotations

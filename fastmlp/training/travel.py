@@ -1,7 +1,7 @@
-"""What training has changed in a network, to be sent back from the process that trained a copy.
+"""The changes of a network by training, sent back from the process that trained a copy.
 
-The caller's own objects get it, layers included, so that a fit elsewhere leaves what a fit here
-does.
+They are applied to the caller's own objects, including layers, so a remote fit has the same effect
+as a local one.
 """
 
 from __future__ import annotations

@@ -266,10 +266,43 @@ def all_of(table: StoredTable) -> Any:
     return read_all(table)
 
 
+def empty(suffix: str) -> Callable[[Path], Any]:
+    """Open a file with nothing in it."""
+
+    def opened(folder: Path) -> StoredTable:
+        (folder / f"a{suffix}").touch()
+        return open_table(folder / f"a{suffix}")
+
+    return opened
+
+
+def written(folder: Path, text: str) -> Path:
+    """A CSV file."""
+    (folder / "a.csv").write_text(text)
+    return folder / "a.csv"
+
+
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no file": (
         lambda folder: open_table(folder / "*.parquet"),
         "*.parquet: expected files of a table, got no such file; check the path",
+    ),
+    "a folder without tables": (
+        lambda folder: open_table(folder),
+        ": expected files of a table, got a folder without any; use one of .parquet, .arrow, ",
+    ),
+    **{
+        f"nothing in a {suffix}": (empty(suffix), "expected a table, got an empty file; write the")
+        for suffix in (".csv", ".tsv", ".parquet", ".arrow")
+    },
+    "a header alone": (
+        lambda folder: open_table(written(folder, "x,y\n"), "y"),
+        "a.csv: expected at least one row, got none; add rows below the header",
+    ),
+    "a target that is dropped": (
+        lambda folder: open_table(write(folder, x=[1.0], y=[1.0]), "y", drop=["y"]),
+        "a.parquet: expected the target 'y' to be kept, got it among the columns to drop; "
+        "leave one out",
     ),
     "no paths": (
         lambda folder: open_table(3),
@@ -295,8 +328,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "text": (
         lambda folder: open_table(write(folder, x=[1.0], town=["a"], y=[1.0]), "y"),
-        "a.parquet: expected columns of numbers, got 'town' (string); leave them out with "
-        "columns=, or write them as numbers",
+        "a.parquet: expected columns of numbers, got 'town' (string); write them as numbers, or "
+        "leave them out (--drop, or drop in Python)",
     ),
     "both": (
         lambda folder: open_table(write(folder, x=[1.0], y=[1.0]), "y", columns=["x", "y"]),
@@ -308,7 +341,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "only a target": (
         lambda folder: open_table(write(folder, y=[1.0]), "y"),
-        "expected feature columns beside target and weights, got none; change columns",
+        "expected feature columns beside target and weights, got none; add features, or drop "
+        "fewer columns",
     ),
     "no rows": (
         lambda folder: open_table(write(folder, x=pa.array([], pa.float32()))),

@@ -107,8 +107,8 @@ def test_arrays_have_no_names(run: Run, tmp_path: Path) -> None:
     [
         (
             ("--target", "price"),
-            "expected columns of numbers, got 'kind' (large_string); leave them out with "
-            "columns=, or write them as numbers",
+            "expected columns of numbers, got 'kind' (large_string); write them as numbers, or "
+            "leave them out (--drop, or drop in Python)",
         ),
         (
             ("--target", "price", "--recipe", "realmlp"),

@@ -1,4 +1,4 @@
-"""`DaskMLPClassifier` and `DaskMLPRegressor`: local steps in lanes, whose weights are averaged.
+"""`DaskMLPClassifier` and `DaskMLPRegressor`: local SGD in lanes, whose weights are averaged.
 
 `partitions` reads collections, `rounds` trains, `answers` predicts.
 """

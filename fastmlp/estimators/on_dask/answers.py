@@ -1,6 +1,6 @@
-"""Answers of a fitted model to Dask collections: lazy ones, with a partition for each of X.
+"""Lazy predictions for Dask collections, with one partition for each partition of X.
 
-Tables in memory are answered at once.
+Predictions for tables in memory are computed at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What both estimators for Dask share: parameters, the fit, predictions and the local model.
 
-They hold an estimator for tables in memory, whose parameters are theirs.
+Each wraps an estimator for tables in memory and has the same parameters.
 """
 
 from __future__ import annotations

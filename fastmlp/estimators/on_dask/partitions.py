@@ -1,7 +1,7 @@
-"""Partitions of Dask collections: what is in each, and which of them make a lane.
+"""Partitions of Dask collections: what is in each, and how they are grouped into lanes.
 
-Lanes depend on nothing but the partitions, so neither the number of workers nor their speed changes
-what is trained. Partitions without rows are in none.
+Lanes depend only on the partitions, so neither the number of workers nor their speed changes the
+result. Empty partitions belong to no lane.
 """
 
 from __future__ import annotations

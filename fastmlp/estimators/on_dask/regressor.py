@@ -1,6 +1,6 @@
 """DaskMLPRegressor: numbers in partitions on many machines.
 
-Everything but the targets is as for labels.
+Except for the targets, it works like the classifier.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What held-out rows say about answers: a temperature for probabilities, widths of intervals.
+"""Calibration on held-out rows: a temperature for probabilities, and the widths of intervals.
 
-Both hold for rows like those that were held out.
+Both are valid for rows that are distributed like the held-out ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""TabularClassifier: labels from tables of mixed columns.
+"""TabularClassifier: classification of rows of tables with mixed columns.
 
-Probabilities are calibrated by held-out rows.
+Probabilities are calibrated on held-out rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""TabularRegressor: numbers from tables of mixed columns, with intervals that hold.
+"""TabularRegressor: regression on tables of mixed columns, with calibrated intervals.
 
-Targets are standardised for the networks; answers are within the range of training.
+Targets are standardised for the networks; predictions stay within the range of the training
+targets.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Trains the networks of a tabular estimator: one on all cores, or several side by side.
 
-Where compiled code can tell the best epoch it does; other metrics are asked after each epoch.
+If compiled code has the metric, it finds the best epoch itself; other metrics are computed in
+Python after each epoch.
 """
 
 from __future__ import annotations

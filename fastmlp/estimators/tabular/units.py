@@ -1,6 +1,6 @@
-"""What networks' outputs stand for: probabilities as they are, or numbers in users' units.
+"""Converts networks' outputs to predictions: probabilities, or numbers in the target's units.
 
-Estimators and predictors use the same, so their answers agree.
+Estimators and predictors share this code, so their predictions agree.
 """
 
 from __future__ import annotations

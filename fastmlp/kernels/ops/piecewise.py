@@ -1,4 +1,4 @@
-"""PiecewiseLinear: how far each column has come through each of its bins, from 0 to 1.
+"""PiecewiseLinear: the position of each column's number within each of its bins, from 0 to 1.
 
 Forward y = max(low, min(high, scale (x - start))) of the output's column x, where all columns have
 the same number of bins; only the bin that x lies in has to be computed, and only it has a slope:

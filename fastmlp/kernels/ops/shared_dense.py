@@ -1,7 +1,8 @@
 """SharedDense: one dense product for the columns of every member.
 
-Rows of (batch, members * n) are as many rows of (batch * members, n) in the same memory, so that it
-is the product of so many times as many rows, and its operands are packed as those of wide layers.
+An array (batch, members * n) lies in memory like an array (batch * members, n), so this is an
+ordinary dense product with `members` times as many rows. Its operands are packed like those of wide
+layers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What needs all gradients or all parameters at once: penalties, clipping, max-norm, averages.
+"""Operations on all gradients or all parameters: penalties, clipping, max-norm, averages.
 
 The step calls these beside the ops, where a network, an optimizer or a fit asks for them.
 """

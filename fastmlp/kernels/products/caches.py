@@ -1,6 +1,6 @@
 """Sizes of this machine's caches, by which products are cut into blocks.
 
-Only Linux says them in files; elsewhere, those of a common processor are assumed.
+Only Linux reports them in files; elsewhere, those of a common processor are assumed.
 """
 
 from __future__ import annotations

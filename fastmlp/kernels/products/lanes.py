@@ -1,7 +1,7 @@
 """Products of numbers that lie in lanes: lane l of every vector belongs to network l.
 
-A number of one network stands in a row of LANE_BYTES, beside the same number of the others. So what
-each network multiplies and adds, in its own order, all of them do at once.
+A line of LANE_BYTES holds one number of every network side by side. So each vector instruction
+multiplies or adds for all networks at once, in the order in which each would do so alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Accumulated gradients: the batches of one step, one after the other, before its only update.
 
-Each batch goes through rows and gradients as a step of its own would, with the weights of all the
-step's samples as what the loss is a mean over; so gradients add up to that of all rows at once, and
-work space for one batch is enough.
+Each batch goes through the same phases as a separate step, but its loss is divided by the total
+weight of all samples of the step. So the gradients add up to the gradient over all rows, and work
+space for one batch is enough.
 """
 
 from __future__ import annotations

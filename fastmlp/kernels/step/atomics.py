@@ -1,6 +1,7 @@
 """Numbers that threads share without a lock, and what a thread does while it waits for one.
 
-Stores release and loads acquire: who sees a number also sees all that was written before it.
+Stores release and loads acquire: a thread that reads a number also sees everything that was written
+before it.
 """
 
 from __future__ import annotations
