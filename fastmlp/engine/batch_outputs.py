@@ -73,9 +73,13 @@ class _Crew:
 
     def grow(self, wanted: int, new: Callable[[Cores], Helper]) -> bool:
         """Start helpers up to so many threads if there are cores for them; whether any was."""
-        self._most, cores, before = n_cores(), Cores(), self.n_there
+        self._most, before = n_cores(), self.n_there
+        wanted = min(wanted, self._most)
+        if wanted <= 1 + before:
+            return False
+        cores = Cores()
         with contextlib.suppress(RuntimeError):  # no more threads can be started
-            while 1 + self.n_there < min(wanted, self._most):
+            while 1 + self.n_there < wanted:
                 helper = new(cores)
                 helper.start()
                 self._helpers.append(helper)
@@ -157,7 +161,8 @@ class BatchOutputs:
         """Equal parts for all, or smaller ones, of which a thread that comes late takes fewer."""
         each = BLOCKS_A_THREAD if is_late else 1
         n_blocks = n_threads * max(each, -(-n_rows // (n_threads * PREDICT_BLOCK)))
-        rows = max(LEAST_LATE_BLOCK if is_late else self._least_block, -(-n_rows // n_blocks))
+        least = max(self._least_block, LEAST_LATE_BLOCK if is_late else 1)
+        rows = max(least, -(-n_rows // n_blocks))
         unit = TILE_ROWS if rows >= 2 * TILE_ROWS else LEAST_PREDICT_BLOCK
         return min(PREDICT_BLOCK, -(-rows // unit) * unit)
 

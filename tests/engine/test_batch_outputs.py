@@ -44,6 +44,19 @@ def on_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_outputs, "WORK_A_HELPER", 1)
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Helper]:
+    """The helpers that are started during the test."""
+    found, start = list[Helper](), Helper.start
+
+    def note(helper: Helper) -> None:
+        found.append(helper)
+        start(helper)
+
+    monkeypatch.setattr(Helper, "start", note)
+    return found
+
+
 @pytest.mark.nojit
 @pytest.mark.bounds
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -117,17 +130,10 @@ def test_nobody_waits_for_a_late_thread(
 @needs_threads
 @pytest.mark.usefixtures("on_three")
 def test_helpers_stay_for_the_next_call(
-    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+    started: list[Helper], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     """They take part without being started again, and go when none follows."""
     monkeypatch.setattr(batch_outputs, "STAYS", 15_000)
-    started, start = list[Helper](), Helper.start
-
-    def note(helper: Helper) -> None:
-        started.append(helper)
-        start(helper)
-
-    monkeypatch.setattr(Helper, "start", note)
     made = network(20, 300, 7)
     compute = BatchOutputs(made, True)
     for n in (1000, 30, 2, 500) * 20:
@@ -143,17 +149,10 @@ def test_helpers_stay_for_the_next_call(
 @needs_threads
 @pytest.mark.usefixtures("on_three")
 def test_a_child_has_none_of_its_parents_helpers(
-    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+    started: list[Helper], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     made = network(20, 300, 7)
     compute, X = BatchOutputs(made, True), rows_of(rng, 1000, made)
-    started, start = list[Helper](), Helper.start
-
-    def note(helper: Helper) -> None:
-        started.append(helper)
-        start(helper)
-
-    monkeypatch.setattr(Helper, "start", note)
     monkeypatch.setattr(batch_outputs, "STAYS", 15_000)
     outputs_of(made, X, compute)
     monkeypatch.setattr(batch_outputs.os, "getpid", lambda: -1)
