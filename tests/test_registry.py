@@ -135,7 +135,7 @@ def test_the_command_line_understands_other_names() -> None:
     options = cli.parser().parse_args(["train", *words])
     found = (options.loss, options.activation, options.optimizer, options.schedule)
     assert found == ("mean_squared_error", "silu", "adam", "warm_up")
-    with pytest.raises(SystemExit):
+    with pytest.raises(InputError, match="--loss: expected one of softmax_cross_entropy, "):
         cli.parser().parse_args(["train", "--loss", "unheard"])
 
 
