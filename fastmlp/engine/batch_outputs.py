@@ -17,8 +17,9 @@ import numpy as np
 
 from ..inputs.tables import table_of
 from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
+from ..kernels.compiler.memory import aligned_zeros
 from ..kernels.step.offers import OFFER_SIZE
-from ..kernels.step.outputs import help_with_rows, outputs_of_rows
+from ..kernels.step.outputs import outputs_of_rows
 from ..kernels.tuning import (
     BLOCKS_A_THREAD,
     FIRST_WORK,
@@ -30,6 +31,7 @@ from ..kernels.tuning import (
     STAYS,
     TILE_ROWS,
     WORK_A_HELPER,
+    WORK_A_THREAD,
     WORK_OF_ANY_ROW,
     WORK_OF_ONE_THREAD,
 )
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class _Crew:
-    """An offer of rows, and the helpers that look for it.
+    """A caller's offer of rows, and the helpers that poll it.
 
     Attributes
     ----------
@@ -54,8 +56,8 @@ class _Crew:
     """
 
     def __init__(self) -> None:
-        self.offer, self.n_there = np.zeros(OFFER_SIZE, np.int64), 0
-        self._helpers, self._most, self._process = list[Helper](), 1, os.getpid()
+        self.offer, self.n_there = aligned_zeros(OFFER_SIZE, np.int64), 0
+        self._helpers, self._n_cores, self._process = list[Helper](), 1, os.getpid()
 
     def look_around(self) -> None:
         """Count the helpers that are there."""
@@ -68,27 +70,34 @@ class _Crew:
         self.n_there = len(self._helpers)
 
     def can_grow(self, wanted: int) -> bool:
-        """Whether there may be cores for more helpers, up to so many threads."""
-        return 1 + self.n_there < (min(wanted, self._most) if self.n_there else wanted)
+        """Whether more threads are wanted than are there, and than cores were found before.
+
+        To ask for the cores takes as long as a short call.
+        """
+        return 1 + self.n_there < (min(wanted, self._n_cores) if self.n_there else wanted)
 
     def grow(self, wanted: int, new: Callable[[Cores], Helper]) -> bool:
         """Start helpers up to so many threads if there are cores for them; whether any was."""
-        self._most, before = n_cores(), self.n_there
-        wanted = min(wanted, self._most)
+        self._n_cores, before = n_cores(), self.n_there
+        wanted = min(wanted, self._n_cores)
         if wanted <= 1 + before:
             return False
         cores = Cores()
         with contextlib.suppress(RuntimeError):  # no more threads can be started
             while 1 + self.n_there < wanted:
                 helper = new(cores)
-                helper.start()
                 self._helpers.append(helper)
+                try:
+                    helper.start()
+                except BaseException:  # it may have been given to a thread
+                    helper.cancel()
+                    raise
                 self.n_there += 1
         return self.n_there > before
 
 
 class _Space(NamedTuple):
-    """What one thread needs: an engine, its address, and a crew in case it is a caller."""
+    """What one thread needs: an engine, its address, and, if it is a caller, its crew."""
 
     address: int
     engine: Engine
@@ -123,7 +132,9 @@ class BatchOutputs:
         self._least_block = LEAST_BLOCK_TO_PACK if packs else LEAST_PREDICT_BLOCK
         example = np.zeros((1, network.n_features), self._dtype)
         offer = self._spare[0].crew.offer
-        self._kernel = exactly(outputs_of_rows, 0, example, example, offer, 0, nogil=True)
+        self._kernel = exactly(outputs_of_rows, 0, example, example, offer, 0, 0, nogil=True)
+        widths = network.n_features, network.width_of_outputs(link)
+        self._no_rows = [np.zeros((0, width), self._dtype) for width in widths]
 
     def __call__(self, network: Body, X: np.ndarray, out: np.ndarray) -> bool:
         """Write the outputs of X (n, n_features) to out (n, n_outputs).
@@ -138,7 +149,7 @@ class BatchOutputs:
         if n_rows * self._work_per_row >= 2 * WORK_A_HELPER:
             block = self._share(network, space.crew, n_rows)
         try:
-            done: bool = self._kernel(space.address, X, out, space.crew.offer, block)
+            done: bool = self._kernel(space.address, X, out, space.crew.offer, block, 0)
         except REFUSALS:
             done = False
         self._spare.append(space)
@@ -149,9 +160,10 @@ class BatchOutputs:
         """Start helpers if more are worthwhile than are there; returns rows per block."""
         crew.look_around()
         work, is_soon = n_rows * self._work_per_row, time.perf_counter() - self._ended < SOON
-        wanted = min(work // WORK_A_HELPER, -(-n_rows // self._least_block))
-        if not (crew.n_there or is_soon or work > WORK_OF_ONE_THREAD):
-            wanted = 1
+        if crew.n_there or is_soon:
+            wanted = min(work // WORK_A_HELPER, -(-n_rows // self._least_block))
+        else:
+            wanted = work // WORK_A_THREAD if work > WORK_OF_ONE_THREAD else 1
         wanted, is_late = company.n_threads(wanted), False
         if crew.can_grow(wanted):
             is_late = crew.grow(wanted, functools.partial(self._new_helper, network, crew.offer))
@@ -171,9 +183,7 @@ class BatchOutputs:
 
     def _help(self, space: _Space, offer: np.ndarray) -> None:
         """What a helper does."""
-        one = self._dtype.type(1)
-        kernel = exactly(help_with_rows, 0, offer, 0, one, nogil=True)
-        kernel(space.address, offer, STAYS, one)
+        self._kernel(space.address, *self._no_rows, offer, 0, STAYS)
         self._spare.insert(0, space)  # the next caller shall have the last one's crew
 
     @property

@@ -108,6 +108,10 @@ class _Worker:
         self.allow(frozenset((self.core,)))
 
 
+def _nothing() -> None:
+    """What a helper that has run would do again."""
+
+
 # Those that nobody uses; a forked child has none of its parent's threads.
 _idle = list[_Worker]()
 if hasattr(os, "register_at_fork"):
@@ -157,6 +161,7 @@ class Helper:
         finally:
             if self._cores.allowed:  # otherwise nobody could release it from its core
                 worker.wait_here()
+            self._function = _nothing  # it may hold what holds this helper
             _idle.append(worker)  # first, since its next caller may be waiting for this end
             self._ended.release()
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import sys
 import threading
 import time
+import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -42,6 +47,8 @@ def on_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_outputs.company, "n_threads", lambda _: 3)
     monkeypatch.setattr(batch_outputs, "n_cores", lambda: 3)
     monkeypatch.setattr(batch_outputs, "WORK_A_HELPER", 1)
+    monkeypatch.setattr(batch_outputs, "WORK_OF_ONE_THREAD", 0)
+    monkeypatch.setattr(batch_outputs, "WORK_A_THREAD", 1)
 
 
 @pytest.fixture
@@ -160,6 +167,50 @@ def test_a_child_has_none_of_its_parents_helpers(
     assert len(started) >= 4
     for helper in started:
         helper.join()
+
+
+@needs_threads
+@pytest.mark.usefixtures("on_three")
+def test_it_is_freed_without_the_collector(
+    started: list[Helper], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(batch_outputs, "STAYS", 1)
+    made = network(20, 300, 7)
+    compute = BatchOutputs(made, True)
+    outputs_of(made, rows_of(rng, 1000, made), compute)
+    for helper in started:
+        helper.join()
+    assert started
+    left = weakref.ref(compute)
+    gc.collect()
+    gc.disable()
+    try:
+        del compute
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+@needs_threads
+@pytest.mark.usefixtures("on_three")
+@pytest.mark.skipif(sys.platform == "win32", reason="cannot fork")
+def test_a_forked_child_predicts(rng: np.random.Generator) -> None:
+    """Right after its parent has, whose helpers are about to begin."""
+    made = network(20, 300, 7)
+    compute, X = BatchOutputs(made, True), rows_of(rng, 1000, made)
+    wanted = outputs_of(made, X, compute)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+
+    def predict() -> None:
+        answers.put(np.array_equal(outputs_of(made, X, compute), wanted))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+        child = context.Process(target=predict)
+        child.start()
+    assert answers.get(timeout=60)
+    child.join()
 
 
 @needs_threads

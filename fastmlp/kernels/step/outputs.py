@@ -92,12 +92,23 @@ def _outputs_of_offer(turn, offer, one):
     return in_all
 
 
-def outputs_of_rows(job_at, x, out, offer, block):
+@jit
+def _help_with_offers(turn, offer, stays, one):
+    waits = 0
+    while waits < stays:
+        waits += 1
+        if _outputs_of_offer(turn, offer, one) > 0:
+            waits = 0
+        wait(waits)
+
+
+def outputs_of_rows(job_at, x, out, offer, block, stays):
     """Write the outputs after the link of contiguous rows x (n, n_features) to out (n, n_outputs).
 
     They are offered to other threads, too, `block` of them at a time, up to the `batch_size` of
-    their jobs. offer: of OFFER_SIZE numbers, for this call alone. Returns False and does nothing if
-    sizes differ. Compiled by `exactly`.
+    their jobs. offer: of OFFER_SIZE numbers, for one caller alone. stays: 0 for that caller; a
+    helper, whose x has no rows, computes rows of the offers until none has come for so many checks.
+    Returns False and does nothing if sizes differ. Compiled by `exactly`.
     """
     turn = turn_of(turn_address(job_at, 0))
     n_rows, n_columns = x.shape
@@ -105,27 +116,13 @@ def outputs_of_rows(job_at, x, out, offer, block):
         return False
     if out.shape != (n_rows, turn.loss["n_answers"]):
         return False
-    control, at = flush_denormals(), np.int64(offer.ctypes.data)
-    block = min(block, turn.call["batch_size"])
-    open_offer(at, n_rows, block, np.int64(x.ctypes.data), np.int64(out.ctypes.data))
-    _outputs_of_offer(turn, at, out.dtype.type(1))
-    wait_for_all(at)
+    control, at, one = flush_denormals(), np.int64(offer.ctypes.data), out.dtype.type(1)
+    if stays > 0:
+        _help_with_offers(turn, at, stays, one)
+    else:
+        block = min(block, turn.call["batch_size"])
+        open_offer(at, n_rows, block, np.int64(x.ctypes.data), np.int64(out.ctypes.data))
+        _outputs_of_offer(turn, at, one)
+        wait_for_all(at)
     restore_denormals(control)
     return True
-
-
-def help_with_rows(job_at, offer, patience, one):
-    """Compute rows of one call after another, until none has come for `patience` checks.
-
-    offer: as for `outputs_of_rows`. Compiled by `exactly`.
-    """
-    turn, at = turn_of(turn_address(job_at, 0)), np.int64(offer.ctypes.data)
-    if offer.size != OFFER_SIZE:
-        return
-    control, waits = flush_denormals(), 0
-    while waits < patience:
-        waits += 1
-        if _outputs_of_offer(turn, at, one) > 0:
-            waits = 0
-        wait(waits)
-    restore_denormals(control)
