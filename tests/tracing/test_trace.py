@@ -881,7 +881,7 @@ def test_new_networks_take_their_options(told: Told, activation: str) -> None:
         ),
         (["--learning-rate", 0], "--learning-rate: expected it to be a number above 0, got 0; "),
         (["--hidden", 0], "--hidden: expected whole numbers from 1 to 999999 with commas between"),
-        (["--seed", -1], "random_state to be a whole number of at least 0, got -1; "),
+        (["--seed", -1], "--seed: expected it to be a whole number of at least 0, got -1; "),
     ],
     ids=lambda value: str(value)[:30],
 )
