@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..inputs.tables import table_of
-from ..kernels.compiler.jit import REFUSALS, exactly, holding_gil
+from ..kernels.compiler.jit import JIT_ENABLED, REFUSALS, exactly, holding_gil
 from ..kernels.compiler.memory import aligned_zeros
 from ..kernels.step.offers import OFFER_SIZE
 from ..kernels.step.outputs import outputs_of_rows
@@ -31,15 +31,13 @@ from ..kernels.tuning import (
     STAYS,
     TILE_ROWS,
     WORK_A_HELPER,
-    WORK_A_THREAD,
     WORK_OF_ANY_ROW,
-    WORK_OF_ONE_THREAD,
 )
 from .compiling import announce
 from .engine import Engine
 from .helper import Cores, Helper
 from .packed import packed_for_rows
-from .threads import company, n_cores
+from .threads import company, n_cores, threads_for
 
 if TYPE_CHECKING:
     from ..model.body import Body
@@ -146,7 +144,7 @@ class BatchOutputs:
         if n_rows > self.most_rows:
             return False
         block, space = PREDICT_BLOCK, self._take(network)
-        if n_rows * self._work_per_row >= 2 * WORK_A_HELPER:
+        if JIT_ENABLED and n_rows * self._work_per_row >= 2 * WORK_A_HELPER:
             block = self._share(network, space.crew, n_rows)
         try:
             done: bool = self._kernel(space.address, X, out, space.crew.offer, block, 0)
@@ -163,7 +161,7 @@ class BatchOutputs:
         if crew.n_there or is_soon:
             wanted = min(work // WORK_A_HELPER, -(-n_rows // self._least_block))
         else:
-            wanted = work // WORK_A_THREAD if work > WORK_OF_ONE_THREAD else 1
+            wanted = threads_for(work)
         wanted, is_late = company.n_threads(wanted), False
         if crew.can_grow(wanted):
             is_late = crew.grow(wanted, functools.partial(self._new_helper, network, crew.offer))

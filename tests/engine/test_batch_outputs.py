@@ -41,14 +41,21 @@ def outputs_of(made: Network, X: np.ndarray, compute: BatchOutputs) -> np.ndarra
     return out
 
 
+def called(rng: np.random.Generator) -> tuple[Network, BatchOutputs, np.ndarray]:
+    """A network, and what has just computed its outputs for some rows."""
+    made = network(20, 300, 7)
+    compute, X = BatchOutputs(made, True), rows_of(rng, 1000, made)
+    outputs_of(made, X, compute)
+    return made, compute, X
+
+
 @pytest.fixture
 def on_three(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call wants three threads, whatever its work and the machine's company."""
     monkeypatch.setattr(batch_outputs.company, "n_threads", lambda _: 3)
     monkeypatch.setattr(batch_outputs, "n_cores", lambda: 3)
     monkeypatch.setattr(batch_outputs, "WORK_A_HELPER", 1)
-    monkeypatch.setattr(batch_outputs, "WORK_OF_ONE_THREAD", 0)
-    monkeypatch.setattr(batch_outputs, "WORK_A_THREAD", 1)
+    monkeypatch.setattr(batch_outputs, "threads_for", lambda _: 3)
 
 
 @pytest.fixture
@@ -158,10 +165,8 @@ def test_helpers_stay_for_the_next_call(
 def test_a_child_has_none_of_its_parents_helpers(
     started: list[Helper], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    made = network(20, 300, 7)
-    compute, X = BatchOutputs(made, True), rows_of(rng, 1000, made)
     monkeypatch.setattr(batch_outputs, "STAYS", 15_000)
-    outputs_of(made, X, compute)
+    made, compute, X = called(rng)
     monkeypatch.setattr(batch_outputs.os, "getpid", lambda: -1)
     np.testing.assert_array_equal(outputs_of(made, X, compute), made.predict_proba(X))
     assert len(started) >= 4
@@ -175,9 +180,7 @@ def test_it_is_freed_without_the_collector(
     started: list[Helper], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     monkeypatch.setattr(batch_outputs, "STAYS", 1)
-    made = network(20, 300, 7)
-    compute = BatchOutputs(made, True)
-    outputs_of(made, rows_of(rng, 1000, made), compute)
+    _, compute, _ = called(rng)
     for helper in started:
         helper.join()
     assert started
@@ -196,9 +199,8 @@ def test_it_is_freed_without_the_collector(
 @pytest.mark.skipif(sys.platform == "win32", reason="cannot fork")
 def test_a_forked_child_predicts(rng: np.random.Generator) -> None:
     """Right after its parent has, whose helpers are about to begin."""
-    made = network(20, 300, 7)
-    compute, X = BatchOutputs(made, True), rows_of(rng, 1000, made)
-    wanted = outputs_of(made, X, compute)
+    made, compute, X = called(rng)
+    wanted = made.predict_proba(X)
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
 

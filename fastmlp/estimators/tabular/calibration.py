@@ -63,27 +63,27 @@ def temperature(
 def error_of_mean(errors: np.ndarray, answers: np.ndarray, held_out: Sequence[np.ndarray]) -> float:
     """The error of the mean of all folds' answers, as a share of the error of one fold's.
 
-    At a new row, the mean over folds of their squared errors is the squared error of their mean
-    plus the variance of their answers (Krogh and Vedelsby, NeurIPS 1994). No row is new to two
-    folds, so the variance is estimated from those that have learnt the row. They agree more than
-    they would at a new row, so the share is too large rather than too small, unless they differ
-    in how well they know a few extreme targets by heart. (Their distance from the fold that has not
-    learnt the row says too much wherever they know targets by heart.)
+    On a new row, the mean of the folds' squared errors is the squared error of their mean plus the
+    variance of their answers (Krogh and Vedelsby, NeurIPS 1994). Every row was held out by one fold
+    only, so the variance is estimated from the folds that were trained on the row. They agree more
+    than they would on a new row, so the share tends to be too large; it can be too small if some
+    folds have memorised a few extreme targets and others have not. (The distance to the fold that
+    held the row out is no better: where the others have memorised targets, it is too large.)
 
     Parameters
     ----------
     errors : ndarray of shape (n,)
-        Of each row, by the fold that has not learnt it, in any order.
+        Of each row, by the fold that held it out, in any order.
     answers : ndarray of shape (n_folds, n)
         Of every fold to every row.
     held_out : sequence of n_folds arrays
-        Numbers of the rows that each fold has not learnt.
+        Numbers of the rows that each fold held out.
 
     Returns
     -------
     float
-        From 1 / sqrt(n_folds), that of errors which have nothing in common, to 1. It is 1 of two
-        folds, as one alone has learnt each row.
+        From 1 / sqrt(n_folds), which is that of uncorrelated errors, to 1. With two folds it is 1,
+        because only one of them was trained on each row.
     """
     n_folds, square = len(answers), float(np.mean(errors**2))
     if n_folds < 3 or square == 0:

@@ -197,7 +197,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             self.errors_ = np.sort(outside, axis=1)
 
     def _error_of_mean(self, errors: np.ndarray, splits: Sequence[Split], data: Data) -> float:
-        """What to multiply held-out errors by, which are of one fold where answers are of all."""
+        """The factor for held-out errors: each is one fold's, but predictions are means of all."""
         n_folds = self.n_folds_
         if n_folds is None or len(self.networks_) < n_folds * self.n_members:  # Ctrl-C ended it
             return 1.0
@@ -255,13 +255,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
         The guarantee of split conformal prediction, that new rows are covered with at least this
         probability, is for errors that played no part in training. Here the best epoch was chosen
-        by the same rows, which makes intervals slightly too narrow. With folds each error is that
-        of a network that has not learnt the row, while the answer is the mean of all and better, so
-        ``errors_`` are smaller by a factor that is estimated from how far the folds differ. For
-        that there is no guarantee, but measurements: see "Intervals and quantiles" in the guide to
-        tables. The factor comes from means of squares, so noise without a variance can make it too
-        small; it is at least 1 / sqrt(n_folds), and 1 with two folds or after Ctrl-C. Distances
-        from several quantiles have no factor, and with folds these intervals are slightly too wide.
+        by the same rows, which makes intervals slightly too narrow. With folds, each error is that
+        of a network that was not trained on the row, but predictions are means over all folds and
+        have smaller errors. So ``errors_`` are multiplied by a factor below 1, estimated from how
+        much the folds differ. This is not guaranteed but measured: see "Intervals and quantiles" in
+        the guide to tables. The factor comes from means of squares, so noise without a variance can
+        make it too small; it is at least 1 / sqrt(n_folds), and 1 with two folds or after Ctrl-C.
+        Intervals from several quantiles have no factor, and are slightly too wide with folds.
         """
         check_is_fitted(self)
         where = f"{type(self).__name__}.predict_interval"

@@ -8,14 +8,14 @@ helper has taken.
 from __future__ import annotations
 
 from ..compiler.jit import jit
+from ..compiler.memory import CACHE_LINE
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, wait
 
 # An offer is an int64 array: its ticket, how many rows are done, and what is offered, each on a
 # cache line of its own. The upper half of a ticket is the number of the call, the lower half the
 # next row. So a thread that has slept since an earlier call cannot take rows of this one: it takes
 # rows by replacing the ticket that it has seen, which is another one by now.
-_LINE_BYTES = 64
-OFFER_SIZE = 3 * _LINE_BYTES // 8
+OFFER_SIZE = 3 * CACHE_LINE // 8
 # As the next row, while the description changes: more than any number of rows, so nobody takes any.
 _CLOSED = 0xFFFFFFFF
 N_ROWS, BLOCK, INPUTS, OUTPUTS = range(4)  # what is described; the last two are addresses
@@ -23,12 +23,12 @@ N_ROWS, BLOCK, INPUTS, OUTPUTS = range(4)  # what is described; the last two are
 
 @jit
 def _done(offer):
-    return offer + _LINE_BYTES
+    return offer + CACHE_LINE
 
 
 @jit
 def _described(offer, which):
-    return offer + 2 * _LINE_BYTES + 8 * which
+    return offer + 2 * CACHE_LINE + 8 * which
 
 
 @jit
