@@ -52,7 +52,7 @@ FUNCTIONS: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any], float, f
     "expm1": (elementary.expm1, np.expm1, mpmath.expm1, 1.24, 1.23),
     "log": (elementary.log, np.log, mpmath.log, 0.92, 0.89),
     "log1p": (elementary.log1p, np.log1p, mpmath.log1p, 1.49, 1.43),
-    "tanh": (elementary.tanh, np.tanh, mpmath.tanh, 1.50, 1.49),
+    "tanh": (elementary.tanh, np.tanh, mpmath.tanh, 3.24, 3.0),
     "sigmoid": (elementary.sigmoid, scipy.special.expit, exact_sigmoid, 1.62, 1.62),
     "softplus": (elementary.softplus, float64_softplus, exact_softplus, 1.73, 1.73),
     "normal": (normal_distribution, scipy.special.ndtr, mpmath.ncdf, 6.5, 6.9),
@@ -81,7 +81,7 @@ def neighbours(kind: type, steps: int) -> np.ndarray:
     """The numbers around those where some function meets an edge."""
     info = np.finfo(kind)
     integer = np.int32 if kind is np.float32 else np.int64
-    places = [0.5, 1, -1, math.log(3) / 2, info.tiny, -info.tiny, info.eps, 2.0**60, info.max]
+    places = [0.5, 1, -1, 9.015625, 20.328125, info.tiny, -info.tiny, info.eps, 2.0**60, info.max]
     places += [math.log(info.tiny), math.log(info.max), -math.log(info.max), math.sqrt(0.5)]
     bits = np.array(places, kind).view(integer)
     near = bits[:, None] + np.arange(-steps, steps + 1, dtype=integer)
@@ -169,7 +169,7 @@ EDGES = {
     "expm1": [(-INF, -1.0), (-0.0, -0.0), (0.0, 0.0), (INF, INF), (1e4, INF), (-1e4, -1.0)],
     "log": [(0.0, -INF), (-0.0, -INF), (1.0, 0.0), (INF, INF), (-1.0, NAN), (-INF, NAN)],
     "log1p": [(-1.0, -INF), (-0.0, -0.0), (0.0, 0.0), (INF, INF), (-1.5, NAN), (-INF, NAN)],
-    "tanh": [(-INF, -1.0), (-0.0, -0.0), (0.0, 0.0), (INF, 1.0), (1e30, 1.0)],
+    "tanh": [(-INF, -1.0), (-0.0, -0.0), (0.0, 0.0), (INF, 1.0), (1e30, 1.0), (21, 1.0)],
     "sigmoid": [(-INF, 0.0), (-0.0, 0.5), (0.0, 0.5), (INF, 1.0), (1e30, 1.0), (-1e30, 0.0)],
     "softplus": [(-INF, 0.0), (INF, INF), (1e30, 1e30), (-1e30, 0.0)],
     "normal": [(-INF, 0.0), (-0.0, 0.5), (0.0, 0.5), (INF, 1.0), (1e30, 1.0), (-1e30, 0.0)],
@@ -246,6 +246,7 @@ EXPONENTIAL_RULES = [
     getattr(activations, name)
     for name in ("elu", "selu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh")
 ]
+LEAST_MULTIPLY_ADDS = 7  # of each of them, for one number
 
 
 @pytest.mark.nojit
@@ -298,7 +299,7 @@ def test_loops_over_activations_are_vectors(kind: type) -> None:
         fresh(address_of(z), address_of(slope), 1, 0.0, kind(1))
         packed, _ = multiply_adds(fresh)  # what is left over may be unrolled, so not scalar
         of_one = of_one_number(rule, kind)
-        assert packed >= of_one >= 8, rule
+        assert packed >= of_one >= LEAST_MULTIPLY_ADDS, rule
         needed += of_one
     assert needed >= 8 * 8
 
