@@ -186,9 +186,13 @@ class Job:
         return choose_threads(requested, work_per_step)
 
     def _shared_op(self, n_threads: int) -> int:
-        """The op whose inputs threads share out: the first, or the second if inputs are few."""
+        """The op whose inputs threads share out: the first, or the second if inputs are few.
+
+        Threads exchange sums then, and not the weights that another one has updated. In wide layers
+        that pays only if there are no more sums.
+        """
         ops = self.ops
-        if n_threads == 1 or self.is_wide or self.table.kind == SPARSE:
+        if n_threads == 1 or self.table.kind == SPARSE:
             return -1
         needs_whole = self.update["clip_norm"] > 0 or (ops["max_norm"] > 0).any()
         needs_whole = needs_whole or self.accumulates or self.averaged is not None
@@ -196,8 +200,10 @@ class Job:
         for s, op in enumerate(ops[: 1 if needs_whole else 2]):
             if not op["dense"]:
                 break
-            if in_python(n_parts)(int(op["n_in"]), int(op["n_out"])) % n_threads == 0:
-                return s
+            n_in, n_out = int(op["n_in"]), int(op["n_out"])
+            if in_python(n_parts)(n_in, n_out) % n_threads == 0:
+                is_wide = blocking.is_wide(n_out, self.dtype.itemsize)
+                return -1 if is_wide and self.batch_size > n_in else s
         return -1
 
     def _rows_at_once(self) -> int:

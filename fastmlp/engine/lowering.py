@@ -419,11 +419,10 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> 
     to_one = op["n_out"] == 1
     if s == 0 and sharing.sparse:
         return {"forward": dense_sparse.forward_to_one if to_one else dense_sparse.forward}
-    forward = (
-        dense.forward_of_wide if blocking.is_wide(int(op["n_out"]), itemsize) else dense.forward
-    )
+    is_wide = blocking.is_wide(int(op["n_out"]), itemsize)
+    forward = dense.forward_of_wide if is_wide else dense.forward
     if s == sharing.shared:
-        forward = dense.forward_shared
+        forward = dense.forward_shared_of_wide if is_wide else dense.forward_shared
     return {"forward": forward, "product": product_for(int(op["n_out"]))}
 
 

@@ -217,8 +217,8 @@ for dtype in ("float32", "float64"):
         net = Network(shared, MeanOfMembers("softmax_cross_entropy", 3), dtype=dtype, l1=0.1)
         fit(net, X, gradient_accumulation_steps=2, n_threads=2)
         serve(net, X)
-    # Threads that share out the inputs of the first op, or of the second one, and a wide op.
-    for widths in ((300, 40), (6, 40), (6, 300)):
+    # Threads that share out the inputs of the first op, narrow or wide, or of the second one.
+    for widths in ((300, 40), (300, 300), (6, 40), (6, 300)):
         X = np.ones((n, widths[0]), dtype)
         net = Network([Dense(widths[1]), ReLU(), Dense(3)], dtype=dtype, l1=0.1)
         fit(net, X, n_threads=2)
@@ -286,6 +286,7 @@ INSIDE = {
 OUTSIDE = {
     "matmul._transpose",
     "matmul.forward_parts",
+    "matmul.forward_parts_of_wide",
     "matmul.input_gradient",
     "optimizers.clip_factor",
     "optimizers.limit_columns",

@@ -18,7 +18,7 @@ from fastmlp.kernels.products import blocking, matmul, narrow, sums
 from fastmlp.kernels.products.blocking import Packing
 from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.step import rows as kernel_rows
-from fastmlp.kernels.tuning import DEPTH, FEW_COLUMNS, TILE_ROWS
+from fastmlp.kernels.tuning import DEPTH, FEW_COLUMNS, PACK_ROWS, TILE_ROWS
 from fastmlp.kernels.views import (
     Block,
     Inputs,
@@ -279,16 +279,16 @@ def test_every_batch_size(product: Product, dtype: Any, rng: np.random.Generator
 @all_products
 @both_types
 def test_wide_layers(product: Product, dtype: Any, rng: np.random.Generator) -> None:
-    """W wider than 1024 bytes is packed into panels once 16 rows share the cost, so go around."""
+    """W of at least 512 bytes is packed into panels once 16 rows share the cost, so go around."""
     for n in (14, 17, 18, 19, 40):
-        for n_in, n_out in ((3, 256), (3, 257), (9, 300), (1, 129), (0, 300), (300, 7), (513, 4)):
+        for n_in, n_out in ((3, 64), (3, 127), (3, 128), (9, 300), (1, 129), (0, 300), (300, 7)):
             product(rng, dtype, n, n_in, n_out)
 
 
 @both_types
 def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.Generator) -> None:
     """So the tests above do go around the limit; the panel shows whether it was used."""
-    for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 64, False)):
+    for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 63, False)):
         rows, W = as_table(rng.normal(size=(n, 3)).astype(dtype)), np.ones((3, n_out), dtype)
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = room(3, n_out, out)
@@ -522,13 +522,13 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types
-@pytest.mark.parametrize("n_out", [3, 37])
+@pytest.mark.parametrize("n_out", [3, 37, 130])
 @pytest.mark.parametrize("n_in", [1, 7, 31, 32, 191, 192, 200, 383, 384, 391, 784])
 def test_sums_over_inputs_come_in_parts(
     dtype: Any, n_in: int, n_out: int, rng: np.random.Generator
 ) -> None:
     """Whoever computes the parts, they are the same and added in the same order."""
-    n = 9
+    n = 9 if n_out < 130 else PACK_ROWS + 2  # so many that wide rows are packed
     n_parts = sums.n_parts(n_in, n_out)
     starts = [sums.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
     assert (starts[0], starts[-1]) == (0, n_in)
@@ -539,11 +539,16 @@ def test_sums_over_inputs_come_in_parts(
     whole = forward(X, W, b, 0, n, sentinels(n * n_out, dtype)).reshape(n, n_out)
     parts = np.full((len(starts) - 1, n, n_out), np.nan, dtype)
     one, zeros = dtype(1), np.zeros(n_out, dtype)
+    panel = room(n_in, n_out, X.memory)
+    tools = tools_for(n_in, n_out, panel)
+    is_packed = tools.packing.rows > 0
+    assert is_packed == (n_out == 130)
+    multiply_parts = matmul.forward_parts_of_wide if is_packed else matmul.forward_parts
 
     def multiply(begin: int, end: int, base: np.ndarray, out: int, part_bytes: int) -> None:
         weights = Weights(address_of(W), n_out, address_of(base), n_in, n_out)
-        matmul.forward_parts(
-            product_for(n_out).address(np.dtype(dtype)), X.inputs, Span(0, n, n),
+        multiply_parts(
+            tools, X.inputs, Span(0, n, n),
             Sums(n_in, len(parts), begin, end), weights, Matrix(out, n_out), part_bytes, one,
         )  # fmt: skip
 

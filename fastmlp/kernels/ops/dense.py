@@ -36,20 +36,26 @@ def panel_of(turn):
 # ---------------------------------------------------------------- forward
 
 
+@jit
+def _forward_tools(turn, s):
+    """What the products of op s need beside their operands."""
+    op, space = turn.ops[s], turn.space
+    packing = Packing(op["packed_rows"], op["packed_stride"])
+    return Tools(op["product"], space["zeros"], space["positions"], panel_of(turn), packing)
+
+
 def _forward_with(product: Any, name: str) -> Kernel:
     def forward(turn, s, one):
         """This thread's block of the product, then its activation."""
-        op, size, space = turn.ops[s], itemsize(one), turn.space
+        op, size = turn.ops[s], itemsize(one)
         block, home = shares.my_block(turn, s, one), shares.home(turn, s, one)
         offset, stride = shares.layout(turn, s, one)
         weights = Weights(
             home.params + home.weights * size, home.stride, home.params + home.biases * size,
             op["n_in"], op["n_out"],
         )  # fmt: skip
-        packing = Packing(op["packed_rows"], op["packed_stride"])
-        tools = Tools(op["product"], space["zeros"], space["positions"], panel_of(turn), packing)
         out = Matrix(op["values"] + offset, stride)
-        product(tools, common.inputs_of(turn, s, one), block, weights, out, one)
+        product(_forward_tools(turn, s), common.inputs_of(turn, s, one), block, weights, out, one)
         common.finish_forward(turn, s, block, one)
 
     return interfaces.OP.kernel(forward, name)
@@ -105,43 +111,51 @@ def _gather_my_inputs(turn, s, one):
     return 0
 
 
-@jit
-def _multiply_my_inputs(turn, s, one):
-    """This thread's contribution to the shared op; its rows of W stay in this core's cache."""
-    op, crew, size, params = turn.ops[s], turn.crew, itemsize(one), turn.model["params"]
-    span = Span(0, turn.batch, _gather_my_inputs(turn, s, one))
-    parts, first, last = shares.my_parts(turn)
-    base, out = turn.space["zeros"], crew["parts"]
-    part_bytes = turn.call["batch_size"] * op["n_out"] * size
-    if turn.thread == 0:  # its parts follow the biases in the sum, so it can add them up itself
-        base, part_bytes = params + op["biases"] * size, 0
-    else:
-        out += (shares.stored_part(parts, crew["n_threads"], first) - first) * part_bytes
-    weights = Weights(params + op["weights"] * size, op["n_out"], base, op["n_in"], op["n_out"])
-    sums = Sums(op["n_in"], parts, first, last)
-    matmul.forward_parts(
-        op["product"], common.inputs_of(turn, s, one), span, sums, weights,
-        Matrix(out, op["n_out"]), part_bytes, one,
-    )  # fmt: skip
+def _forward_shared_with(product: Any, name: str) -> Kernel:
+    @jit
+    def multiply_my_inputs(turn, s, one):
+        """This thread's contribution to the shared op; its rows of W stay in this core's cache."""
+        op, crew, size, params = turn.ops[s], turn.crew, itemsize(one), turn.model["params"]
+        span = Span(0, turn.batch, _gather_my_inputs(turn, s, one))
+        parts, first, last = shares.my_parts(turn)
+        base, out = turn.space["zeros"], crew["parts"]
+        part_bytes = turn.call["batch_size"] * op["n_out"] * size
+        if turn.thread == 0:  # its parts follow the biases in the sum, so it can add them up itself
+            base, part_bytes = params + op["biases"] * size, 0
+        else:
+            out += (shares.stored_part(parts, crew["n_threads"], first) - first) * part_bytes
+        weights = Weights(params + op["weights"] * size, op["n_out"], base, op["n_in"], op["n_out"])
+        sums = Sums(op["n_in"], parts, first, last)
+        product(
+            _forward_tools(turn, s), common.inputs_of(turn, s, one), span, sums, weights,
+            Matrix(out, op["n_out"]), part_bytes, one,
+        )  # fmt: skip
+
+    def forward_shared(turn, s, one):
+        """For the op whose inputs threads share out: each multiplies those of its rows of W.
+
+        All rows of the batch are multiplied before the first block of them goes on to the next op.
+        """
+        if shares.is_first_block(turn):
+            multiply_my_inputs(turn, s, one)
+            shares.meet(turn)
+        op, crew, block = turn.ops[s], turn.crew, shares.my_block(turn, s, one)
+        parts = n_parts(op["n_in"], op["n_out"])
+        stored = shares.stored_part(parts, crew["n_threads"], parts)
+        part_bytes = turn.call["batch_size"] * op["n_out"] * itemsize(one)
+        matmul.add_parts(
+            crew["parts"], part_bytes, stored, block.first, block.last, op["n_out"], op["values"],
+            one,
+        )  # fmt: skip
+        common.finish_forward(turn, s, block, one)
+
+    return interfaces.OP.kernel(forward_shared, name)
 
 
-@OP
-def forward_shared(turn, s, one):
-    """For the op whose inputs threads share out: each thread multiplies those of its rows of W.
-
-    All rows of the batch are multiplied before the first block of them goes on to the next op.
-    """
-    if shares.is_first_block(turn):
-        _multiply_my_inputs(turn, s, one)
-        shares.meet(turn)
-    op, crew, block = turn.ops[s], turn.crew, shares.my_block(turn, s, one)
-    parts = n_parts(op["n_in"], op["n_out"])
-    stored = shares.stored_part(parts, crew["n_threads"], parts)
-    part_bytes = turn.call["batch_size"] * op["n_out"] * itemsize(one)
-    matmul.add_parts(
-        crew["parts"], part_bytes, stored, block.first, block.last, op["n_out"], op["values"], one
-    )
-    common.finish_forward(turn, s, block, one)
+forward_shared = _forward_shared_with(matmul.forward_parts, "forward_shared")
+forward_shared_of_wide = _forward_shared_with(
+    matmul.forward_parts_of_wide, "forward_shared_of_wide"
+)
 
 
 # ---------------------------------------------------------------- backward

@@ -103,10 +103,10 @@ def forward_from_panels(product, inputs, span, weights, out, one):
 
 
 @jit
-def forward_parts(product, inputs, span, sums, weights, out, part_bytes, one):
+def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     """Some parts of A[order] W, for the thread that owns their rows of W.
 
-    product: the kernel for panels. Other arguments as in `dense_forward`; sums start from
+    Arguments as in `dense_forward`; sums start from
     `weights.biases`. Rows up to `span.ahead` are prefetched, because the hardware cannot predict
     where parts of rows start. Each part is stored in a separate matrix (batch, n_out), `part_bytes`
     apart; if that is 0, their sum is stored.
@@ -115,7 +115,7 @@ def forward_parts(product, inputs, span, sums, weights, out, part_bytes, one):
     for j in range(0, n_out, width):
         columns = min(width, n_out - j)
         once = Span(span.first, span.last, span.ahead if j == 0 else 0)
-        _product(product, (
+        _product(tools.product, (
             inputs, once, Panel(weights.at + j * size, weights.stride, columns), sums,
             weights.biases + j * size, Matrix(out.at + j * size, out.stride), part_bytes, one,
         ))  # fmt: skip
@@ -193,11 +193,12 @@ def _packed_product_with(pack: Any) -> Any:
 
     pack: `pack(weights, first, last, j, columns, panels, one)` writes rows first..last of the
     right-hand operand's columns j.. to consecutive panels. The product's `base`: address of what
-    the sums of column 0 start from, and bytes from one column to the next.
+    the sums of column 0 start from, and bytes from one column to the next; part_bytes: as for
+    `product_with`.
     """
 
     @jit
-    def product(tools, inputs, block, weights, sums, base, out, one):
+    def product(tools, inputs, block, weights, sums, base, out, part_bytes, one):
         size, width = itemsize(one), tile_width(one)
         (base_at, base_step), group = base, PACKED_PANELS * width
         for part in range(sums.begin, sums.end):
@@ -222,7 +223,7 @@ def _packed_product_with(pack: Any) -> Any:
                             packed, Span(0, last - first, 0),
                             Panel(panel, width, min(width, right - j)),
                             Sums(sums.depth, sums.parts, part, part + 1),
-                            base_at + j * base_step, Matrix(place, out.stride), 0, one,
+                            base_at + j * base_step, Matrix(place, out.stride), part_bytes, one,
                         ))  # fmt: skip
 
     return product
@@ -255,7 +256,17 @@ def forward_of_wide(tools, inputs, block, weights, out, one):
         return
     parts = n_parts(weights.n_in, weights.n_out)
     sums, base = Sums(weights.n_in, parts, 0, parts), (weights.biases, itemsize(one))
-    _forward_packed(tools, inputs, block, weights, sums, base, out, one)
+    _forward_packed(tools, inputs, block, weights, sums, base, out, 0, one)
+
+
+@jit
+def forward_parts_of_wide(tools, inputs, span, sums, weights, out, part_bytes, one):
+    """As `forward_parts`, with operands packed if there are enough rows to share the cost."""
+    if span.last - span.first < PACK_ROWS:
+        forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one)
+        return
+    block, base = Block(span.first, span.last, 0, weights.n_out), (weights.biases, itemsize(one))
+    _forward_packed(tools, inputs, block, weights, sums, base, out, part_bytes, one)
 
 
 @jit
@@ -266,7 +277,7 @@ def input_gradient_of_wide(tools, slopes, block, weights, out, one):
         return
     parts = n_parts_of_any_width(weights.n_out)
     sums, base = Sums(weights.n_out, parts, 0, parts), (tools.zeros, 0)
-    _backward_packed(tools, slopes, block, weights, sums, base, out, one)
+    _backward_packed(tools, slopes, block, weights, sums, base, out, 0, one)
 
 
 @jit
