@@ -120,7 +120,7 @@ def input_gradient(batch: int, n_in: int, n_out: int) -> Pair:
     dZ, W, order = random(batch, n_out), random(n_in, n_out), np.arange(batch, dtype="i4")
     width = int(tile_width(ONE))
     panel, zeros = np.empty(room(n_in, n_out, 4), np.float32), np.zeros(width, np.float32)
-    packing, kernel = backward_packing(n_out, 4), matmul.product_of_panel.address(W.dtype)
+    packing, kernel = backward_packing(n_in, n_out, 4), matmul.product_of_panel.address(W.dtype)
     ours, theirs = np.empty((batch, n_in), np.float32), np.empty((batch, n_in), np.float32)
     arguments = (
         Tools(kernel, address_of(zeros), address_of(order), address_of(panel), packing),

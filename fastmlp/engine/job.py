@@ -140,7 +140,6 @@ class Job:
         self.ops = self.program.ops
         # In Python's numbers, since reading a record takes longer than using what it holds.
         self.widest_out = max(stage.n_out for stage in self.program.stages)
-        self.is_wide = blocking.is_wide(self.widest_out, self.dtype.itemsize)
         self.gradient_blocks = self._cut_into_blocks(batch_size)
         self.loss_of = self._describe_loss(loss or network.loss)
         self._describe(network, optimizer, batch_size, accumulate)
@@ -202,7 +201,7 @@ class Job:
                 break
             n_in, n_out = int(op["n_in"]), int(op["n_out"])
             if in_python(n_parts)(n_in, n_out) % n_threads == 0:
-                is_wide = blocking.is_wide(n_out, self.dtype.itemsize)
+                is_wide = blocking.is_wide(n_in, n_out, self.dtype.itemsize)
                 return -1 if is_wide and self.batch_size > n_in else s
         return -1
 
@@ -260,7 +259,8 @@ class Job:
         found, itemsize = list[blocking.GradientBlock](), self.dtype.itemsize
         for op, stage in zip(self.ops, self.program.stages, strict=True):
             if stage.kind is None:
-                found.append(blocking.gradient_block(batch_size, stage.n_out, itemsize))
+                block = blocking.gradient_block(batch_size, stage.n_in, stage.n_out, itemsize)
+                found.append(block)
             elif is_repeated(stage.main):
                 cut_into_blocks(stage.main, op, batch_size, itemsize)
                 found.append(blocking.GradientBlock(op["block_rows"], op["block_columns"]))
@@ -270,10 +270,10 @@ class Job:
             if stage.kind is not None:
                 continue
             op["packs_slopes"] = blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
-            if blocking.is_wide(stage.n_out, itemsize):
+            if blocking.is_wide(stage.n_in, stage.n_out, itemsize):
                 forward = blocking.forward_packing(stage.n_in, stage.n_out, itemsize)
                 op["packed_rows"], op["packed_stride"] = forward
-                backward = blocking.backward_packing(stage.n_out, itemsize)
+                backward = blocking.backward_packing(stage.n_in, stage.n_out, itemsize)
                 op["back_packed_rows"], op["back_packed_stride"] = backward
         return found
 

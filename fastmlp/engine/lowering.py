@@ -419,7 +419,7 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> 
     to_one = op["n_out"] == 1
     if s == 0 and sharing.sparse:
         return {"forward": dense_sparse.forward_to_one if to_one else dense_sparse.forward}
-    is_wide = blocking.is_wide(int(op["n_out"]), itemsize)
+    is_wide = blocking.is_wide(int(op["n_in"]), int(op["n_out"]), itemsize)
     forward = dense.forward_of_wide if is_wide else dense.forward
     if s == sharing.shared:
         forward = dense.forward_shared_of_wide if is_wide else dense.forward_shared
@@ -432,7 +432,7 @@ def _backward(op: Any, before: Any, itemsize: int) -> dict[str, Kernel]:
         return {"backward": dense.backward_times_slopes}
     if op["n_out"] <= FEW_COLUMNS:
         return {"backward": dense.backward_from_few}
-    packs = blocking.is_wide(int(op["n_out"]), itemsize)
+    packs = blocking.is_wide(int(op["n_in"]), int(op["n_out"]), itemsize)
     backward = dense.backward_of_wide if packs else dense.backward
     return {"backward": backward, "back_product": matmul.product_of_panel}
 
@@ -447,7 +447,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     n_out = int(op["n_out"])
     if s == 0 and sharing.sparse:
         return {"gradient": dense_sparse.sparse_gradient}
-    packs = blocking.is_wide(n_out, itemsize)
+    packs = blocking.is_wide(int(op["n_in"]), n_out, itemsize)
     found = {"gradient": dense.gradient_of_wide if packs else dense.gradient}
     if n_out > FEW_COLUMNS:
         found["weight_gradient"] = matmul.weight_gradient

@@ -41,9 +41,10 @@ FEW_OUTPUTS, LEAST_PART_FOR_FEW = 16, 16
 # first-level cache of 32 KiB.
 HOT_NUMBERS = 4096
 BLOCK_TILES = 4  # tiles side by side in such a block
-# Rows with a stride of at least this many bytes fall on too few cache sets to be read in
-# place. They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
-WIDE_BYTES, PACK_ROWS = 512, 16
+# Rows with a stride of at least WIDE_BYTES fall on too few cache sets and pages to be read in
+# place. So do those from LONG_BYTES on of a matrix so many times as large as the first-level cache.
+# They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
+WIDE_BYTES, LONG_BYTES, LARGE_PART, PACK_ROWS = 1024, 512, 2.0, 16
 # Rows that are packed for a product, and reread for each panel of columns, as a part of the
 # second-level cache; how many panels are packed at a time.
 PACKED_PART, PACKED_PANELS = 0.25, 8

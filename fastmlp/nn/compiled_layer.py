@@ -80,7 +80,7 @@ def repeats_of(layer: Layer | None) -> int:
 def cut_into_blocks(layer: CompiledLayer, op: Any, batch_size: int, itemsize: int) -> None:
     """Write into the record of a layer with `repeats` how its operands are packed."""
     n_in, n_out = int(op["weight_rows"]), int(op["weight_width"])
-    sizes = blocking.gradient_block(batch_size * layer.repeats, n_out, itemsize)
+    sizes = blocking.gradient_block(batch_size * layer.repeats, n_in, n_out, itemsize)
     op["block_rows"], op["block_columns"] = sizes
     packings = blocking.both_packings(n_in, n_out, itemsize)
     for start, packing in zip(("", "back_"), packings, strict=True):

@@ -225,7 +225,8 @@ class Dense(Layer):
         (n_in, n_out), dtype, one = W.shape, W.dtype, W.dtype.type(1)
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
         order, panel = _positions(n), _panel(n_in, n_out, dtype)
-        few, packing = n_out <= FEW_COLUMNS, blocking.backward_packing(n_out, dtype.itemsize)
+        few = n_out <= FEW_COLUMNS
+        packing = blocking.backward_packing(n_in, n_out, dtype.itemsize)
         rows = address_of(dY, "dY", dtype, n * n_out)
         index = address_of(order, "positions", np.int32, n)
         dW = address_of(self.dW, "dW", dtype, n_in * n_out, written=True)

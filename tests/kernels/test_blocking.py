@@ -17,6 +17,7 @@ from fastmlp.kernels.products.tiles import tile_width_of
 from fastmlp.kernels.tuning import (
     BLOCK_TILES,
     GRADIENT_PART,
+    LONG_BYTES,
     PACKED_PANELS,
     PACKED_PART,
     SLOPES_PART,
@@ -59,10 +60,12 @@ def test_packed_rows_hold_each_part_of_the_sum(depth: int, itemsize: int, machin
 
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_narrow_layers_are_not_packed(itemsize: int) -> None:
-    narrow = WIDE_BYTES // itemsize - 1
+    narrow = LONG_BYTES // itemsize - 1
     assert blocking.forward_packing(784, narrow, itemsize) == (0, 0)
-    assert blocking.backward_packing(narrow, itemsize) == (0, 0)
-    assert blocking.backward_packing(narrow + 1, itemsize).rows > 0
+    assert blocking.backward_packing(784, narrow, itemsize) == (0, 0)
+    assert blocking.backward_packing(784, narrow + 1, itemsize).rows > 0
+    assert blocking.backward_packing(1, WIDE_BYTES // itemsize - 1, itemsize) == (0, 0)
+    assert blocking.backward_packing(1, WIDE_BYTES // itemsize, itemsize).rows > 0
 
 
 @pytest.mark.parametrize("itemsize", [4, 8])
@@ -73,10 +76,10 @@ def test_gradients_come_in_blocks_of_whole_tiles(
 ) -> None:
     """As large as the caches take, or as small as blocks may be."""
     unit = BLOCK_TILES * in_python(tile_width_of)(itemsize)
-    rows, columns = blocking.gradient_block(batch, n_out, itemsize)
+    rows, columns = blocking.gradient_block(batch, 784, n_out, itemsize)
     assert rows > 0
     assert rows % TILE_ROWS == columns % unit == 0
-    if blocking.is_wide(n_out, itemsize):
+    if blocking.is_wide(784, n_out, itemsize):
         assert columns < n_out + unit
         assert columns == unit or columns * batch * itemsize <= SLOPES_PART * machine.second
         assert rows == TILE_ROWS or rows * columns * itemsize <= GRADIENT_PART * machine.second

@@ -132,7 +132,7 @@ def backward(
     # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
     d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
     order = np.ascontiguousarray(order)
-    packing = blocking.backward_packing(n_out, out.itemsize)
+    packing = blocking.backward_packing(n_in, n_out, out.itemsize)
     kernel = matmul.product_of_panel.address(out.dtype)
     tools = Tools(kernel, at(zeros), at(POSITIONS), at(panel), packing)
     slopes = Inputs(at(*d), n_out * out.itemsize, address_of(order))
@@ -279,16 +279,16 @@ def test_every_batch_size(product: Product, dtype: Any, rng: np.random.Generator
 @all_products
 @both_types
 def test_wide_layers(product: Product, dtype: Any, rng: np.random.Generator) -> None:
-    """W of at least 512 bytes is packed into panels once 16 rows share the cost, so go around."""
+    """W with wide rows is packed into panels once 16 rows share the cost, so go around."""
     for n in (14, 17, 18, 19, 40):
-        for n_in, n_out in ((3, 64), (3, 127), (3, 128), (9, 300), (1, 129), (0, 300), (300, 7)):
+        for n_in, n_out in ((3, 256), (3, 257), (700, 128), (9, 300), (1, 129), (0, 300), (300, 7)):
             product(rng, dtype, n, n_in, n_out)
 
 
 @both_types
 def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.Generator) -> None:
     """So the tests above do go around the limit; the panel shows whether it was used."""
-    for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 63, False)):
+    for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 64, False)):
         rows, W = as_table(rng.normal(size=(n, 3)).astype(dtype)), np.ones((3, n_out), dtype)
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = room(3, n_out, out)
@@ -522,13 +522,13 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types
-@pytest.mark.parametrize("n_out", [3, 37, 130])
+@pytest.mark.parametrize("n_out", [3, 37, 260])
 @pytest.mark.parametrize("n_in", [1, 7, 31, 32, 191, 192, 200, 383, 384, 391, 784])
 def test_sums_over_inputs_come_in_parts(
     dtype: Any, n_in: int, n_out: int, rng: np.random.Generator
 ) -> None:
     """Whoever computes the parts, they are the same and added in the same order."""
-    n = 9 if n_out < 130 else PACK_ROWS + 2  # so many that wide rows are packed
+    n = 9 if n_out < 260 else PACK_ROWS + 2  # so many that wide rows are packed
     n_parts = sums.n_parts(n_in, n_out)
     starts = [sums.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
     assert (starts[0], starts[-1]) == (0, n_in)
@@ -542,7 +542,7 @@ def test_sums_over_inputs_come_in_parts(
     panel = room(n_in, n_out, X.memory)
     tools = tools_for(n_in, n_out, panel)
     is_packed = tools.packing.rows > 0
-    assert is_packed == (n_out == 130)
+    assert is_packed == (n_out == 260)
     multiply_parts = matmul.forward_parts_of_wide if is_packed else matmul.forward_parts
 
     def multiply(begin: int, end: int, base: np.ndarray, out: int, part_bytes: int) -> None:

@@ -17,7 +17,9 @@ from ..tuning import (
     GRADIENT_PART,
     HOT_NUMBERS,
     INPUTS_PART,
+    LARGE_PART,
     LEAST_ROWS_AT_ONCE,
+    LONG_BYTES,
     PACK_SLOPES_BYTES,
     PACK_SLOPES_TILES,
     PACKED_PANELS,
@@ -46,21 +48,23 @@ class GradientBlock(NamedTuple):
     columns: int
 
 
-def is_wide(n_columns: int, itemsize: int) -> bool:
-    """Whether rows are so long that they are packed before they are used."""
-    return n_columns * itemsize >= WIDE_BYTES
+def is_wide(n_in: int, n_out: int, itemsize: int) -> bool:
+    """Whether rows of W (n_in, n_out) are so long that they are packed before they are used."""
+    row = n_out * itemsize
+    is_large = n_in * row >= LARGE_PART * caches().first
+    return row >= WIDE_BYTES or (row >= LONG_BYTES and is_large)
 
 
 def forward_packing(n_in: int, n_out: int, itemsize: int) -> Packing:
     """For the product with W (n_in, n_out)."""
     parts = in_python(n_parts)(n_in, n_out)
-    return _packing(n_in, parts, itemsize) if is_wide(n_out, itemsize) else Packing()
+    return _packing(n_in, parts, itemsize) if is_wide(n_in, n_out, itemsize) else Packing()
 
 
-def backward_packing(n_out: int, itemsize: int) -> Packing:
+def backward_packing(n_in: int, n_out: int, itemsize: int) -> Packing:
     """For the product with the transpose of W (n_in, n_out)."""
     parts = in_python(n_parts_of_any_width)(n_out)
-    return _packing(n_out, parts, itemsize) if is_wide(n_out, itemsize) else Packing()
+    return _packing(n_out, parts, itemsize) if is_wide(n_in, n_out, itemsize) else Packing()
 
 
 def both_packings(n_in: int, n_out: int, itemsize: int) -> tuple[Packing, Packing]:
@@ -85,7 +89,7 @@ def _longest_part(depth: int, parts: int) -> int:
 def room(n_in: int, n_out: int, itemsize: int) -> int:
     """Numbers of memory that a layer's forward and backward pass pack operands into."""
     width = in_python(tile_width_of)(itemsize)
-    packings = forward_packing(n_in, n_out, itemsize), backward_packing(n_out, itemsize)
+    packings = forward_packing(n_in, n_out, itemsize), backward_packing(n_in, n_out, itemsize)
     # Or only a panel of whole columns.
     packed = [room_for(packing, itemsize) for packing in packings]
     return int(max(*packed, max(n_in, n_out) * width))
@@ -97,14 +101,14 @@ def room_for(packing: Packing, itemsize: int) -> int:
     return (packing.rows + columns) * packing.stride
 
 
-def gradient_block(batch: int, n_out: int, itemsize: int) -> GradientBlock:
-    """For batches of up to so many rows.
+def gradient_block(batch: int, n_in: int, n_out: int, itemsize: int) -> GradientBlock:
+    """Of W (n_in, n_out), for batches of up to so many rows.
 
     In wide layers, slopes are packed once for all rows of W. Blocks are so wide that the update,
     which reads W and the optimizer's state row by row, reads long runs.
     """
     unit = BLOCK_TILES * int(in_python(tile_width_of)(itemsize))
-    if not is_wide(n_out, itemsize):
+    if not is_wide(n_in, n_out, itemsize):
         height = HOT_NUMBERS // min(unit, n_out)
         return GradientBlock(_whole_tiles(height), unit)
     first, second = caches()
