@@ -154,7 +154,8 @@ class Engine(Job):
         """Choose the kernel for each field; they are compiled later."""
         links, model, update = self._links, self.model, self.update
         sparse = self.table.kind == SPARSE and not self.gathers
-        sharing = Sharing(int(self.crew["shared"]), sparse)
+        one_row = training and self.batch_size == 1
+        sharing = Sharing(int(self.crew["shared"]), sparse, one_row)
         for chosen in choose_kernels(
             self.program, sharing, training, self.dtype.itemsize,
             self._packed.forward if self._packed else None,

@@ -269,8 +269,10 @@ class Job:
             op["block_rows"], op["block_columns"] = found[-1]
             if stage.kind is not None:
                 continue
-            op["packs_slopes"] = blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
-            if blocking.is_wide(stage.n_in, stage.n_out, itemsize):
+            is_wide = blocking.is_wide(stage.n_in, stage.n_out, itemsize)
+            packs = is_wide or blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
+            op["packs_slopes"] = packs and batch_size > 1
+            if is_wide:
                 forward = blocking.forward_packing(stage.n_in, stage.n_out, itemsize)
                 op["packed_rows"], op["packed_stride"] = forward
                 backward = blocking.backward_packing(stage.n_in, stage.n_out, itemsize)

@@ -20,7 +20,7 @@ from ..kernels.compiler.jit import in_python
 from ..kernels.ops import activation as activation_op
 from ..kernels.ops import branches, common, dense, dense_sparse
 from ..kernels.ops.kind import Kind
-from ..kernels.products import blocking, matmul
+from ..kernels.products import blocking, matmul, row_in_place
 from ..kernels.products.sums import n_parts
 from ..kernels.products.tiles import tile_width_of
 from ..kernels.rules.activations import activation, identity
@@ -50,7 +50,7 @@ identity_kernel = activation(identity)
 
 
 class Sharing(NamedTuple):
-    """How threads divide the work, as far as the choice of kernels depends on it.
+    """How threads divide the work and what they read, as far as kernels depend on it.
 
     Attributes
     ----------
@@ -58,10 +58,13 @@ class Sharing(NamedTuple):
         The op whose inputs they share out, or -1.
     sparse : bool
         Whether the first op reads sparse rows.
+    one_row : bool
+        Whether batches to train on are of one row.
     """
 
     shared: int
     sparse: bool
+    one_row: bool = False
 
 
 def can_compile(layers: Sequence[Layer], loss: Loss, optimizer: object = None) -> bool:
@@ -423,6 +426,9 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> 
     forward = dense.forward_of_wide if is_wide else dense.forward
     if s == sharing.shared:
         forward = dense.forward_shared_of_wide if is_wide else dense.forward_shared
+    if sharing.one_row and not to_one:
+        is_shared = s == sharing.shared
+        forward = dense.forward_shared_of_one if is_shared else dense.forward_of_one
     return {"forward": forward, "product": product_for(int(op["n_out"]))}
 
 
@@ -450,7 +456,8 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     packs = blocking.is_wide(int(op["n_in"]), n_out, itemsize)
     found = {"gradient": dense.gradient_of_wide if packs else dense.gradient}
     if n_out > FEW_COLUMNS:
-        found["weight_gradient"] = matmul.weight_gradient
+        product = row_in_place if sharing.one_row else matmul
+        found["weight_gradient"] = product.weight_gradient
     # The last block of columns, or of a thread's columns, may be narrow.
     unit = PART_UNIT if s < sharing.shared else BLOCK_TILES * in_python(tile_width_of)(itemsize)
     if 0 < n_out % unit <= FEW_COLUMNS:

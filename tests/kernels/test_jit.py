@@ -222,6 +222,9 @@ for dtype in ("float32", "float64"):
         X = np.ones((n, widths[0]), dtype)
         net = Network([Dense(widths[1]), ReLU(), Dense(3)], dtype=dtype, l1=0.1)
         fit(net, X, n_threads=2)
+        net.fit(X, labels, epochs=1, batch_size=1, n_threads=2)
+    net = Network([Dense(9), ReLU(), Dense(7), ReLU(), Dense(3)], dtype=dtype)
+    net.fit(whole, labels, epochs=1, batch_size=1)
     # Estimators watch the loss of training.
     patient = {"hidden_layer_sizes": (4,), "tol": 1e9, "n_iter_no_change": 1, "dtype": dtype}
     MLPRegressor(**patient).fit(np.ones((n, 3)), np.zeros(n))

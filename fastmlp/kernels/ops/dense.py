@@ -13,7 +13,7 @@ import numpy as np
 from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import integers, itemsize, jit
-from ..products import matmul, narrow, one_row
+from ..products import matmul, narrow, one_row, row_in_place
 from ..products.blocking import Packing
 from ..products.sums import n_parts
 from ..products.tiles import tile_width
@@ -63,6 +63,7 @@ def _forward_with(product: Any, name: str) -> Kernel:
 
 forward = _forward_with(matmul.dense_forward, "dense_forward")
 forward_of_wide = _forward_with(matmul.forward_of_wide, "dense_forward_of_wide")
+forward_of_one = _forward_with(row_in_place.forward, "dense_forward_of_one")
 
 
 @OP
@@ -156,6 +157,7 @@ forward_shared = _forward_shared_with(matmul.forward_parts, "forward_shared")
 forward_shared_of_wide = _forward_shared_with(
     matmul.forward_parts_of_wide, "forward_shared_of_wide"
 )
+forward_shared_of_one = _forward_shared_with(row_in_place.forward_parts, "forward_shared_of_one")
 
 
 # ---------------------------------------------------------------- backward
@@ -250,7 +252,7 @@ def _inputs_packed(turn, s, first, last, one):
     return Inputs(panel, width * size, turn.space["positions"])
 
 
-def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
+def _gradient_with(columns_of: Any, name: str) -> Kernel:
     @jit
     def weight_gradient(turn, s, one):
         """This thread's share of a W, block by block, each updated while it is in the cache."""
@@ -258,7 +260,7 @@ def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
         height, width = op["block_rows"], op["block_columns"]
         for left in range(mine.left, mine.right, width):
             right = min(mine.right, left + width)
-            d = slopes_of(turn, s, left, right, one)
+            d = _slopes_for_gradient(turn, s, left, right, one)
             product = op["weight_gradient"]
             if right - left <= FEW_COLUMNS and op["narrow_gradient"] != 0:
                 product = op["narrow_gradient"]
@@ -280,5 +282,5 @@ def _gradient_with(slopes_of: Any, columns_of: Any, name: str) -> Kernel:
     return interfaces.OP.kernel(gradient, name)
 
 
-gradient = _gradient_with(_slopes_for_gradient, _inputs_in_place, "dense_gradient")
-gradient_of_wide = _gradient_with(_slopes_packed, _inputs_packed, "dense_gradient_of_wide")
+gradient = _gradient_with(_inputs_in_place, "dense_gradient")
+gradient_of_wide = _gradient_with(_inputs_packed, "dense_gradient_of_wide")

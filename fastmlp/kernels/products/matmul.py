@@ -144,8 +144,8 @@ def _transpose(source, n_rows, n_columns, out, stride, one):
     """out[k, r] <- source[r, k], `stride` numbers from row to row of out; source: a Matrix."""
     size, width = itemsize(one), transposed_width(one)
     whole_rows, whole_columns = n_rows // width * width, n_columns // width * width
-    for k in range(0, whole_columns, width):
-        for r in range(0, whole_rows, width):
+    for r in range(0, whole_rows, width):
+        for k in range(0, whole_columns, width):
             block = source.at + (r * source.stride + k) * size
             transpose_block(block, source.stride, out + (k * stride + r) * size, stride, one)
     below = Block(whole_rows, n_rows, 0, n_columns)

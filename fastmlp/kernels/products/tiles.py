@@ -56,6 +56,16 @@ def fields_of(code, view, kind):
     return [code.context.cast(code.builder, *value, types.intp) for value in values]
 
 
+def _emit_row(code, x, b_row, columns, depth, base, c):
+    """One row of a product, up to `sparse_width` columns wide: c = base + x B, all addresses."""
+    row, nothing = pointer(code.builder, x), code.index(0)
+    code.emit(
+        (1,), SPARSE_VECTORS, code.index(1), columns,
+        lambda height: lambda k: [code.element(row, k)], b_row, depth,
+        code.rows_of(base, nothing), code.rows_written(c, nothing),
+    )  # fmt: skip
+
+
 if JIT_ENABLED:
 
     @intrinsic
@@ -192,6 +202,20 @@ if JIT_ENABLED:
         return signature, codegen
 
     @intrinsic
+    def _tile_of_row(typingctx, x, b, depth, base, c, one):
+        """`tile_of_row`, inlined."""
+        signature = types.void(types.intp, b, types.intp, types.intp, types.intp, one)
+
+        def codegen(context, builder, signature, args):
+            code = TileEmitter(context, builder, one)
+            x_, b_, depth_, base_, c_, _ = args
+            b_at, b_stride, columns = fields_of(code, b_, b)
+            _emit_row(code, x_, code.rows_of(b_at, b_stride), columns, depth_, base_, c_)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
     def _tile_of_sparse_row(typingctx, values, indices, depth, b, base, c, one):
         """c = base + sum over k of values[k] B[indices[k]]: a row with `depth` non-zeros.
 
@@ -204,12 +228,10 @@ if JIT_ENABLED:
             code = TileEmitter(context, builder, one)
             values_, indices_, depth_, b_, base_, c_, _ = args
             b_at, b_stride, columns = fields_of(code, b_, b)
-            numbers_, table, order = (pointer(builder, x) for x in (values_, b_at, indices_))
-            code.emit(
-                (1,), SPARSE_VECTORS, code.index(1), columns,
-                lambda height: lambda k: [code.element(numbers_, k)],
-                lambda k: code.table_row(table, b_stride, order, k),
-                depth_, code.rows_of(base_, code.index(0)), code.rows_written(c_, code.index(0)),
+            table, order = pointer(builder, b_at), pointer(builder, indices_)
+            _emit_row(
+                code, values_, lambda k: code.table_row(table, b_stride, order, k), columns,
+                depth_, base_, c_,
             )  # fmt: skip
             return context.get_dummy_value()
 
@@ -220,6 +242,10 @@ else:
     def _tile_of_sparse_row(values, indices, depth, b, base, c, one):
         rows = _table(b.at, b.stride, integers(indices, depth), b.columns, one)
         product = numbers(values, depth, one) @ rows
+        numbers(c, b.columns, one)[:] = numbers(base, b.columns, one) + product
+
+    def _tile_of_row(x, b, depth, base, c, one):
+        product = numbers(x, depth, one) @ _panel(b, depth, one)
         numbers(c, b.columns, one)[:] = numbers(base, b.columns, one) + product
 
     def _table(address, stride, rows, size, one):
@@ -260,6 +286,15 @@ else:
 
     def tile_of_few_columns(a, i, rows, b, depth, c, one):
         tile_of_columns(a, i, rows, b, depth, False, c, one)
+
+
+@jit
+def tile_of_row(x, b, depth, base, c, one):
+    """c = base + x B for one row x and a Panel of up to `sparse_width` columns; base may be c.
+
+    Addresses of numbers of the type of `one`. Compiled once for all callers.
+    """
+    _tile_of_row(x, b, depth, base, c, one)
 
 
 @jit
