@@ -27,6 +27,9 @@ from .tiles import (
     transposed_width,
 )
 
+# Rows that are transposed together. If their stride is a power of two, their lines fall on one set
+# of the first-level cache, and such a set usually holds eight.
+_ROWS_OF_A_SET = 8
 _ROWS_AT_ONCE = 4  # rows that a bias gradient adds for each load and store of its sum
 
 
@@ -144,10 +147,12 @@ def _transpose(source, n_rows, n_columns, out, stride, one):
     """out[k, r] <- source[r, k], `stride` numbers from row to row of out; source: a Matrix."""
     size, width = itemsize(one), transposed_width(one)
     whole_rows, whole_columns = n_rows // width * width, n_columns // width * width
-    for r in range(0, whole_rows, width):
+    rows_at_once = max(width, _ROWS_OF_A_SET)
+    for first in range(0, whole_rows, rows_at_once):
         for k in range(0, whole_columns, width):
-            block = source.at + (r * source.stride + k) * size
-            transpose_block(block, source.stride, out + (k * stride + r) * size, stride, one)
+            for r in range(first, min(first + rows_at_once, whole_rows), width):
+                block = source.at + (r * source.stride + k) * size
+                transpose_block(block, source.stride, out + (k * stride + r) * size, stride, one)
     below = Block(whole_rows, n_rows, 0, n_columns)
     beside = Block(0, whole_rows, whole_columns, n_columns)
     _transpose_edge(source.at, source.stride, below, out, stride, one)
