@@ -17,7 +17,7 @@ from benchmarks.peak import address_of
 from fastmlp import Adam
 from fastmlp.kernels.compiler.calls import Kernel
 from fastmlp.kernels.products import matmul, narrow
-from fastmlp.kernels.products.blocking import backward_packing, forward_packing, room
+from fastmlp.kernels.products.blocking import room
 from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.rules import activations, optimizers
 from fastmlp.kernels.rules.activations import activation
@@ -79,13 +79,13 @@ def forward(m: int, n: int, k: int) -> Pair:
     """Z = X W."""
     X, W, b, order = random(m, k), random(k, n), np.zeros(n, np.float32), np.arange(m, dtype="i4")
     ours, theirs = np.empty((m, n), np.float32), np.empty((m, n), np.float32)
-    panel, packing = np.empty(room(k, n, 4), np.float32), forward_packing(k, n, 4)
+    panel = np.empty(room(k, n, 4), np.float32)
     arguments = (
-        Tools(product_for(n).address(X.dtype), 0, address_of(order), address_of(panel), packing),
+        Tools(product_for(n).address(X.dtype), 0, address_of(order), address_of(panel)),
         Inputs(address_of(X), 4 * k, address_of(order)), Block(0, m, 0, n),
         Weights(address_of(W), n, address_of(b), k, n), Matrix(address_of(ours), n), ONE,
     )  # fmt: skip
-    product = forward_for(packing)
+    product = forward_for(k, n, X.dtype)
 
     def fastmlp() -> Any:
         keep = X, W, b, order, panel  # the kernel sees only addresses
@@ -120,14 +120,14 @@ def input_gradient(batch: int, n_in: int, n_out: int) -> Pair:
     dZ, W, order = random(batch, n_out), random(n_in, n_out), np.arange(batch, dtype="i4")
     width = int(tile_width(ONE))
     panel, zeros = np.empty(room(n_in, n_out, 4), np.float32), np.zeros(width, np.float32)
-    packing, kernel = backward_packing(n_in, n_out, 4), matmul.product_of_panel.address(W.dtype)
+    kernel = matmul.product_of_panel.address(W.dtype)
     ours, theirs = np.empty((batch, n_in), np.float32), np.empty((batch, n_in), np.float32)
     arguments = (
-        Tools(kernel, address_of(zeros), address_of(order), address_of(panel), packing),
+        Tools(kernel, address_of(zeros), address_of(order), address_of(panel)),
         Inputs(address_of(dZ), 4 * n_out, address_of(order)), Block(0, batch, 0, n_in),
         Weights(address_of(W), n_out, 0, n_in, n_out), Matrix(address_of(ours), n_in), ONE,
     )  # fmt: skip
-    product = input_gradient_for(n_out, packing)
+    product = input_gradient_for(n_out)
 
     def fastmlp() -> Any:
         keep = dZ, W, order, panel, zeros

@@ -126,7 +126,7 @@ class BatchOutputs:
         # Ctrl-C is only handled between calls, so none may be long.
         self.most_rows = FIRST_WORK // self._work_per_row
         self._ended, self._spare = 0.0, [self._new_space(network)]
-        packs = bool(self._spare[0].engine.ops["packed_rows"].any()) and not is_frozen
+        packs = bool(self._spare[0].engine.ops["packs_weights"].any()) and not is_frozen
         self._least_block = LEAST_BLOCK_TO_PACK if packs else LEAST_PREDICT_BLOCK
         example = np.zeros((1, network.n_features), self._dtype)
         offer = self._spare[0].crew.offer

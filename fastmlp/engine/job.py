@@ -201,7 +201,7 @@ class Job:
                 break
             n_in, n_out = int(op["n_in"]), int(op["n_out"])
             if in_python(n_parts)(n_in, n_out) % n_threads == 0:
-                is_wide = blocking.is_wide(n_in, n_out, self.dtype.itemsize)
+                is_wide = blocking.is_wide(n_out, self.dtype.itemsize)
                 return -1 if is_wide and self.batch_size > n_in else s
         return -1
 
@@ -259,24 +259,13 @@ class Job:
         found, itemsize = list[blocking.GradientBlock](), self.dtype.itemsize
         for op, stage in zip(self.ops, self.program.stages, strict=True):
             if stage.kind is None:
-                block = blocking.gradient_block(batch_size, stage.n_in, stage.n_out, itemsize)
-                found.append(block)
+                found.append(_how_to_pack(op, stage, batch_size, itemsize))
             elif is_repeated(stage.main):
                 cut_into_blocks(stage.main, op, batch_size, itemsize)
                 found.append(blocking.GradientBlock(op["block_rows"], op["block_columns"]))
             else:
                 found.append(blocking.whole_rows(max(1, int(op["weight_width"]))))
             op["block_rows"], op["block_columns"] = found[-1]
-            if stage.kind is not None:
-                continue
-            is_wide = blocking.is_wide(stage.n_in, stage.n_out, itemsize)
-            packs = is_wide or blocking.packs_slopes(stage.n_in, stage.n_out, itemsize)
-            op["packs_slopes"] = packs and batch_size > 1
-            if is_wide:
-                forward = blocking.forward_packing(stage.n_in, stage.n_out, itemsize)
-                op["packed_rows"], op["packed_stride"] = forward
-                backward = blocking.backward_packing(stage.n_in, stage.n_out, itemsize)
-                op["back_packed_rows"], op["back_packed_stride"] = backward
         return found
 
     def _describe_ops(self) -> None:
@@ -305,3 +294,14 @@ class Job:
             and self.program.scale == 1
         )
         self.crew["shared"] = self._shared_op(self.n_threads)
+
+
+def _how_to_pack(op: Any, stage: Any, batch_size: int, itemsize: int) -> blocking.GradientBlock:
+    """Write into a dense op's record what it packs; returns the blocks of its gradient."""
+    n_in, n_out = stage.n_in, stage.n_out
+    op["packs_weights"] = blocking.packs_weights(n_in, n_out, itemsize)
+    packs = blocking.packs_inputs(batch_size, n_in, n_out, itemsize)
+    op["packs_inputs"] = packs
+    packs_slopes = packs or blocking.packs_slopes(n_in, n_out, itemsize)
+    op["packs_slopes"] = packs_slopes and batch_size > 1
+    return blocking.gradient_block(batch_size, n_out, itemsize, packs)

@@ -20,7 +20,7 @@ from ..kernels.compiler.jit import in_python
 from ..kernels.ops import activation as activation_op
 from ..kernels.ops import branches, common, dense, dense_sparse
 from ..kernels.ops.kind import Kind
-from ..kernels.products import blocking, matmul, row_in_place
+from ..kernels.products import matmul, row_in_place
 from ..kernels.products.sums import n_parts
 from ..kernels.products.tiles import tile_width_of
 from ..kernels.rules.activations import activation, identity
@@ -374,7 +374,7 @@ def choose_kernels(
         chosen: dict[str, Kernel] = {"activate": activates}
         if training and op["dropout"] > 0:
             chosen["drop"] = common.drop_values if op["dropout"] < 1 else common.drop_by_schedule
-        chosen |= _forward(op, stage, s, sharing, itemsize)
+        chosen |= _forward(op, stage, s, sharing)
         if packed is not None and op["panels"]:
             chosen["forward"] = packed
         if training:
@@ -402,7 +402,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
             chosen["scale"] = common.scale_slopes
     if stage.kind is None:
         if op["dense"] and stage.follows_trained:
-            chosen |= _backward(op, ops[stage.source], itemsize)
+            chosen |= _backward(op, ops[stage.source])
         if op["dense"]:
             chosen |= _gradient(op, s, sharing, itemsize)
         return chosen
@@ -414,7 +414,7 @@ def _way_back(program: Program, s: int, sharing: Sharing, itemsize: int) -> dict
     return chosen
 
 
-def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> dict[str, Kernel]:
+def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kernel]:
     if stage.kind is not None:
         return {"forward": stage.kind.forward, **getattr(stage.main, "kernels", {})}
     if not op["dense"]:
@@ -422,25 +422,23 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing, itemsize: int) -> 
     to_one = op["n_out"] == 1
     if s == 0 and sharing.sparse:
         return {"forward": dense_sparse.forward_to_one if to_one else dense_sparse.forward}
-    is_wide = blocking.is_wide(int(op["n_in"]), int(op["n_out"]), itemsize)
-    forward = dense.forward_of_wide if is_wide else dense.forward
+    forward = dense.forward_of_wide if op["packs_weights"] else dense.forward
     if s == sharing.shared:
-        forward = dense.forward_shared_of_wide if is_wide else dense.forward_shared
+        packs = op["packs_weights"]
+        forward = dense.forward_shared_of_wide if packs else dense.forward_shared
     if sharing.one_row and not to_one:
         is_shared = s == sharing.shared
         forward = dense.forward_shared_of_one if is_shared else dense.forward_of_one
     return {"forward": forward, "product": product_for(int(op["n_out"]))}
 
 
-def _backward(op: Any, before: Any, itemsize: int) -> dict[str, Kernel]:
+def _backward(op: Any, before: Any) -> dict[str, Kernel]:
     """Backward kernels of a dense op, given the op before it."""
     if _scales_slopes(op, before):
         return {"backward": dense.backward_times_slopes}
     if op["n_out"] <= FEW_COLUMNS:
         return {"backward": dense.backward_from_few}
-    packs = blocking.is_wide(int(op["n_in"]), int(op["n_out"]), itemsize)
-    backward = dense.backward_of_wide if packs else dense.backward
-    return {"backward": backward, "back_product": matmul.product_of_panel}
+    return {"backward": dense.backward, "back_product": matmul.product_of_panel}
 
 
 def _scales_slopes(op: Any, before: Any) -> bool:
@@ -453,8 +451,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     n_out = int(op["n_out"])
     if s == 0 and sharing.sparse:
         return {"gradient": dense_sparse.sparse_gradient}
-    packs = blocking.is_wide(int(op["n_in"]), n_out, itemsize)
-    found = {"gradient": dense.gradient_of_wide if packs else dense.gradient}
+    found = {"gradient": dense.gradient_of_wide if op["packs_inputs"] else dense.gradient}
     if n_out > FEW_COLUMNS:
         product = row_in_place if sharing.one_row else matmul
         found["weight_gradient"] = product.weight_gradient

@@ -155,8 +155,8 @@ def _largest_block(block: blocking.GradientBlock, op: Any) -> int:
 
 def _packed_columns(op: Any) -> int:
     """Numbers that the gradient of an op's W packs per row of the batch: slopes, perhaps inputs."""
-    columns = int(op["block_columns"]) if op["packs_slopes"] or op["packed_rows"] else 0
-    return columns + (int(op["block_rows"]) if op["packed_rows"] else 0)
+    columns = int(op["block_columns"]) if op["packs_slopes"] or op["packs_inputs"] else 0
+    return columns + (int(op["block_rows"]) if op["packs_inputs"] else 0)
 
 
 def _shared_places(job: Job, row: int, spacing: int) -> list[tuple[Any, str, int]]:

@@ -46,9 +46,8 @@ def _record(whole: str, real: str = "") -> np.dtype:
 #   n_biases         n_out, or 0; or a part of n_out, of which all parts have the same biases
 #   buffers          index of its first number in buffers
 #   block_rows, block_columns  size of the blocks in which its gradient is computed
-#   packed_rows, packed_stride, back_packed_rows, back_packed_stride  how a dense op packs the rows
-#                    of its inputs and of its output's gradient, or 0 if it does not
-#   packs_slopes     whether its output's gradient is packed for that of W
+#   packs_weights    whether the forward product packs W
+#   packs_inputs, packs_slopes  whether the gradient of W packs its inputs, and that of its output
 #   panels           address of a copy of W in panels, for a network that does not change; or 0
 #   values, slopes   addresses of (batch, n_out)
 #   kept             address of what the forward pass keeps for the backward pass; layout by kind
@@ -63,8 +62,7 @@ OP = _record(
     " product back_product weight_gradient narrow_gradient inner"
     " source dense elementwise n_in n_out weights biases weight_rows weight_width n_biases buffers"
     " dropout_stream penalty_parts values slopes kept places options as_trained"
-    " block_rows block_columns packed_rows packed_stride back_packed_rows back_packed_stride"
-    " packs_slopes panels",
+    " block_rows block_columns packs_weights packs_inputs packs_slopes panels",
     "activation_option dropout max_norm weight_rate bias_rate weight_decay bias_decay",
 )
 

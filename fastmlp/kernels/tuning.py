@@ -41,16 +41,17 @@ FEW_OUTPUTS, LEAST_PART_FOR_FEW = 16, 16
 # first-level cache of 32 KiB.
 HOT_NUMBERS = 4096
 BLOCK_TILES = 4  # tiles side by side in such a block
-# Rows with a stride of at least WIDE_BYTES fall on too few cache sets and pages to be read in
-# place. So do those from LONG_BYTES on of a matrix so many times as large as the first-level cache.
-# They are packed (copied to adjacent memory) if at least PACK_ROWS rows share the cost.
-WIDE_BYTES, LONG_BYTES, LARGE_PART, PACK_ROWS = 1024, 512, 2.0, 16
-# Rows that are packed for a product, and reread for each panel of columns, as a part of the
-# second-level cache; how many panels are packed at a time.
-PACKED_PART, PACKED_PANELS = 0.25, 8
-# The same for a gradient: the packed slopes, and the block that is computed and applied. And the
-# packed inputs, as a part of the first-level cache. All of these were measured on one machine only,
-# with 32 and 512 KiB per core.
+# A W that takes at least this part of the second-level cache is packed (copied to panels in
+# adjacent memory) for the forward product, so many panels at a time, if PACK_ROWS rows share the
+# cost. With 512 KiB, 784-128, 2000-200 and 1024-1024 took 0.5 to 0.9 of the time for 32 rows and
+# more; 300-300 and smaller ones were level or slower.
+WEIGHTS_PART, PACKED_PANELS, PACK_ROWS = 0.75, 8, 16
+# Rows with a stride of at least so many bytes fall on too few cache sets to be read in place by a
+# gradient. And the rows of a batch, and inputs, from which on packing pays for shorter rows, too.
+WIDE_BYTES, PACK_DEPTH, PACK_INPUTS = 1024, 64, 128
+# Parts of the second-level cache for a gradient: the packed slopes, and the block that is computed
+# and applied. And the packed inputs, as a part of the first-level cache. All of these were measured
+# on one machine only, with 32 and 512 KiB per core.
 SLOPES_PART, GRADIENT_PART, INPUTS_PART = 1.0, 0.375, 0.75
 # Rows that a thread takes through all layers at a time, as a part of the second-level cache, and
 # the least number of them. Measured on the same machine: steps of 300 to 2,000 rows of networks

@@ -126,14 +126,13 @@ class Tools(NamedTuple):
     """Resources of a product: a kernel for panels, and addresses of memory that it uses.
 
     zeros: as many as a tile is wide; positions: 0, 1, 2, ... (int32) for each row of the batch;
-    panel: `blocking.room` numbers; packing: a `blocking.Packing`.
+    panel: `blocking.room` numbers.
     """
 
     product: Any
     zeros: Any
     positions: Any
     panel: Any
-    packing: Any
 
 
 class Rows(NamedTuple):

@@ -79,20 +79,17 @@ def repeats_of(layer: Layer | None) -> int:
 
 def cut_into_blocks(layer: CompiledLayer, op: Any, batch_size: int, itemsize: int) -> None:
     """Write into the record of a layer with `repeats` how its operands are packed."""
-    n_in, n_out = int(op["weight_rows"]), int(op["weight_width"])
-    sizes = blocking.gradient_block(batch_size * layer.repeats, n_in, n_out, itemsize)
+    n_out = int(op["weight_width"])
+    sizes = blocking.gradient_block(batch_size * layer.repeats, n_out, itemsize, packs=True)
     op["block_rows"], op["block_columns"] = sizes
-    packings = blocking.both_packings(n_in, n_out, itemsize)
-    for start, packing in zip(("", "back_"), packings, strict=True):
-        op[f"{start}packed_rows"], op[f"{start}packed_stride"] = packing
+    op["packs_inputs"] = op["packs_slopes"] = True
 
 
 def room(layer: Layer | None, op: Any, itemsize: int) -> int:
     """Numbers of memory that a layer's forward and backward pass pack operands into."""
     if not is_repeated(layer):
         return blocking.room(int(op["n_in"]), int(op["n_out"]), itemsize)
-    packings = blocking.both_packings(int(op["weight_rows"]), int(op["weight_width"]), itemsize)
-    return max(blocking.room_for(packing, itemsize) for packing in packings)
+    return blocking.room(int(op["weight_rows"]), int(op["weight_width"]), itemsize)
 
 
 def describe(layer: Layer, op: Any) -> None:

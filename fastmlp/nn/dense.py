@@ -15,7 +15,6 @@ from ..inputs.tables import is_sparse, table_of
 from ..kernels.compiler.calls import Kernel
 from ..kernels.compiler.memory import address_of, laid_out
 from ..kernels.products import blocking, matmul, narrow, sparse
-from ..kernels.products.blocking import Packing
 from ..kernels.products.tiles import tile_width
 from ..kernels.tuning import FEW_COLUMNS
 from ..kernels.views import Block, Csr, Inputs, Matrix, Panels, Tools, Weights
@@ -209,9 +208,8 @@ class Dense(Layer):
             return Z
         X = laid_out(X, dtype)
         inputs = Inputs(address_of(X, "X", dtype, n * n_in), n_in * X.itemsize, index)
-        packing = blocking.forward_packing(n_in, n_out, dtype.itemsize)
-        forward_for(packing)(
-            Tools(product_for(n_out).address(dtype), 0, index, space, packing), inputs,
+        forward_for(n_in, n_out, dtype)(
+            Tools(product_for(n_out).address(dtype), 0, index, space), inputs,
             Block(0, n, 0, n_out),
             Weights(weights, n_out, biases, n_in, n_out), Matrix(outputs, n_out), dtype.type(1),
         )  # fmt: skip
@@ -226,7 +224,6 @@ class Dense(Layer):
         dY = self._incoming(dY, np.broadcast_to(W[:1], (n, n_out)))
         order, panel = _positions(n), _panel(n_in, n_out, dtype)
         few = n_out <= FEW_COLUMNS
-        packing = blocking.backward_packing(n_in, n_out, dtype.itemsize)
         rows = address_of(dY, "dY", dtype, n * n_out)
         index = address_of(order, "positions", np.int32, n)
         dW = address_of(self.dW, "dW", dtype, n_in * n_out, written=True)
@@ -249,10 +246,9 @@ class Dense(Layer):
             address_of(zeros, "zeros", dtype, zeros.size),
             index,
             address_of(panel, "a panel", dtype, panel.size, written=True),
-            packing,
         )
         weights, _ = self._addresses(n_in, n_out)
-        input_gradient_for(n_out, packing)(
+        input_gradient_for(n_out)(
             tools, Inputs(rows, n_out * one.itemsize, index), Block(0, n, 0, n_in),
             Weights(weights, n_out, 0, n_in, n_out),
             Matrix(address_of(dX, "dX", dtype, n * n_in, written=True), n_in), one,
@@ -271,15 +267,14 @@ def product_for(n_out: int) -> Kernel:
     return narrow.product_of_one if n_out == 1 else matmul.product_of_panel
 
 
-def forward_for(packing: Packing) -> Any:
-    """The forward product of a layer whose rows are packed in this way, or not."""
-    return matmul.forward_of_wide if packing.rows else matmul.dense_forward
+def forward_for(n_in: int, n_out: int, dtype: np.dtype) -> Any:
+    """The forward product of a layer."""
+    packs = blocking.packs_weights(n_in, n_out, dtype.itemsize)
+    return matmul.forward_of_wide if packs else matmul.dense_forward
 
 
-def input_gradient_for(n_out: int, packing: Packing) -> Any:
-    """The product for the gradient of the inputs; packing: of the gradient of the outputs."""
-    if packing.rows:
-        return matmul.input_gradient_of_wide
+def input_gradient_for(n_out: int) -> Any:
+    """The product for the gradient of the inputs."""
     return (narrow if n_out <= FEW_COLUMNS else matmul).input_gradient
 
 

@@ -270,7 +270,8 @@ def test_bits_where_narrow_layers_are_packed(
 ) -> None:
     X, y, optimizer = HOW[how](data[0]), data[1], Adam(0.02, clip_norm=0.5)
     in_place, losses = fitted(3, lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
-    monkeypatch.setattr(blocking, "is_wide", lambda *_: True)
+    for packs in ("packs_weights", "packs_inputs"):
+        monkeypatch.setattr(blocking, packs, lambda *_: True)
     packed = check_threads(lambda: all_in_one(FIRST[first]()), X, y, optimizer=optimizer)
     np.testing.assert_array_equal(packed[0], in_place)
     assert packed[1] == losses

@@ -10,18 +10,18 @@ import pytest
 
 from fastmlp import Dense, Network, ReLU
 from fastmlp.kernels.compiler.jit import in_python
-from fastmlp.kernels.compiler.memory import CACHE_LINE
 from fastmlp.kernels.products import blocking, caches, sums
 from fastmlp.kernels.products.caches import Caches
 from fastmlp.kernels.products.tiles import tile_width_of
 from fastmlp.kernels.tuning import (
     BLOCK_TILES,
     GRADIENT_PART,
-    LONG_BYTES,
+    PACK_DEPTH,
+    PACK_INPUTS,
     PACKED_PANELS,
-    PACKED_PART,
     SLOPES_PART,
     TILE_ROWS,
+    WEIGHTS_PART,
     WIDE_BYTES,
 )
 
@@ -39,47 +39,52 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("n_out", [1, 20, 300])
 @pytest.mark.parametrize("depth", SIZES)
-def test_packed_rows_hold_each_part_of_the_sum(depth: int, itemsize: int, machine: Caches) -> None:
-    """Their stride is an odd number of cache lines, and as many are packed as the cache takes."""
-    wide = WIDE_BYTES // itemsize
-    packing = blocking.forward_packing(depth, wide, itemsize)
-    n_parts = in_python(sums.n_parts)(depth, wide)
+def test_there_is_room_for_panels_of_each_part(depth: int, n_out: int, itemsize: int) -> None:
+    n_parts = in_python(sums.n_parts)(depth, n_out)
     starts = [in_python(sums.input_part_start)(depth, n_parts, p) for p in range(n_parts + 1)]
     longest = max(stop - start for start, stop in itertools.pairwise(starts))
-    lines, rest = divmod(packing.stride * itemsize, CACHE_LINE)
-    assert rest == 0
-    assert lines % 2 == 1
-    assert longest <= packing.stride < longest + 2 * CACHE_LINE // itemsize
-    assert packing.rows % TILE_ROWS == 0
-    bytes_of_rows = packing.rows * packing.stride * itemsize
-    assert bytes_of_rows <= PACKED_PART * machine.second or packing.rows == TILE_ROWS
-    panels = PACKED_PANELS * in_python(tile_width_of)(itemsize) * longest
-    assert blocking.room(depth, wide, itemsize) >= panels + packing.rows * packing.stride
+    width = in_python(tile_width_of)(itemsize)
+    room = blocking.room(depth, n_out, itemsize)
+    assert room >= PACKED_PANELS * width * longest
+    assert room >= n_out * width  # a panel of the transpose
 
 
 @pytest.mark.parametrize("itemsize", [4, 8])
-def test_narrow_layers_are_not_packed(itemsize: int) -> None:
-    narrow = LONG_BYTES // itemsize - 1
-    assert blocking.forward_packing(784, narrow, itemsize) == (0, 0)
-    assert blocking.backward_packing(784, narrow, itemsize) == (0, 0)
-    assert blocking.backward_packing(784, narrow + 1, itemsize).rows > 0
-    assert blocking.backward_packing(1, WIDE_BYTES // itemsize - 1, itemsize) == (0, 0)
-    assert blocking.backward_packing(1, WIDE_BYTES // itemsize, itemsize).rows > 0
+def test_weights_are_packed_where_the_second_cache_is_too_small(
+    itemsize: int, machine: Caches
+) -> None:
+    n_out = 256
+    n_in = int(WEIGHTS_PART * machine.second) // (n_out * itemsize)
+    assert blocking.packs_weights(n_in, n_out, itemsize)
+    assert not blocking.packs_weights(n_in - 1, n_out, itemsize)
+    assert not blocking.packs_weights(10**6, 16, itemsize)
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_inputs_are_packed_for_large_batches_and_wide_layers(itemsize: int) -> None:
+    wide = WIDE_BYTES // itemsize
+    assert blocking.packs_inputs(1, 1, wide, itemsize)
+    assert not blocking.packs_inputs(1, 10**4, wide - 1, itemsize)
+    assert blocking.packs_inputs(PACK_DEPTH, PACK_INPUTS, wide - 1, itemsize)
+    assert not blocking.packs_inputs(PACK_DEPTH - 1, PACK_INPUTS, wide - 1, itemsize)
+    assert not blocking.packs_inputs(PACK_DEPTH, PACK_INPUTS - 1, wide - 1, itemsize)
 
 
 @pytest.mark.parametrize("itemsize", [4, 8])
 @pytest.mark.parametrize("batch", [1, 2, 17, 128, 1024, 50_001])
 @pytest.mark.parametrize("n_out", SIZES)
+@pytest.mark.parametrize("packs", [True, False])
 def test_gradients_come_in_blocks_of_whole_tiles(
-    n_out: int, batch: int, itemsize: int, machine: Caches
+    packs: bool, n_out: int, batch: int, itemsize: int, machine: Caches
 ) -> None:
     """As large as the caches take, or as small as blocks may be."""
     unit = BLOCK_TILES * in_python(tile_width_of)(itemsize)
-    rows, columns = blocking.gradient_block(batch, 784, n_out, itemsize)
+    rows, columns = blocking.gradient_block(batch, n_out, itemsize, packs)
     assert rows > 0
     assert rows % TILE_ROWS == columns % unit == 0
-    if blocking.is_wide(784, n_out, itemsize):
+    if packs:
         assert columns < n_out + unit
         assert columns == unit or columns * batch * itemsize <= SLOPES_PART * machine.second
         assert rows == TILE_ROWS or rows * columns * itemsize <= GRADIENT_PART * machine.second

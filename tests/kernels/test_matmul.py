@@ -15,7 +15,6 @@ import pytest
 
 from fastmlp.kernels.compiler.jit import VECTOR_BYTES
 from fastmlp.kernels.products import blocking, matmul, narrow, sums
-from fastmlp.kernels.products.blocking import Packing
 from fastmlp.kernels.products.tiles import tile_width
 from fastmlp.kernels.step import rows as kernel_rows
 from fastmlp.kernels.tuning import DEPTH, FEW_COLUMNS, PACK_ROWS, TILE_ROWS
@@ -29,7 +28,7 @@ from fastmlp.kernels.views import (
     Tools,
     Weights,
 )
-from fastmlp.nn.dense import forward_for, input_gradient_for, product_for
+from fastmlp.nn.dense import input_gradient_for, product_for
 
 from ..support import address_of
 
@@ -101,8 +100,7 @@ def at(memory: np.ndarray, start: int = 0) -> int:
 
 def tools_for(n_in: int, n_out: int, panel: np.ndarray) -> Tools:
     """What a product with W (n_in, n_out) works with."""
-    packing = blocking.forward_packing(n_in, n_out, panel.itemsize)
-    return Tools(product_for(n_out).address(panel.dtype), 0, at(POSITIONS), at(panel), packing)
+    return Tools(product_for(n_out).address(panel.dtype), 0, at(POSITIONS), at(panel))
 
 
 def forward(
@@ -115,8 +113,12 @@ def forward(
     block = Block(first, last, left, n_out if right is None else right)
     weights = Weights(at(*flat_W), n_out, at(*flat_b), n_in, n_out)
     tools = tools_for(n_in, n_out, panel)
-    product = forward_for(tools.packing)
-    product(tools, rows.inputs, block, weights, Matrix(at(out), n_out), out.dtype.type(1))
+    packed, one = out.copy(), out.dtype.type(1)
+    matmul.dense_forward(tools, rows.inputs, block, weights, Matrix(at(out), n_out), one)
+    if n_out > 1:
+        place = Matrix(at(packed), n_out)
+        matmul.forward_of_wide(tools, rows.inputs, block, weights, place, one)
+        np.testing.assert_array_equal(packed, out)
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
 
@@ -132,13 +134,12 @@ def backward(
     # The rows in reverse, read in reverse: an order that is not 0, 1, 2, ...
     d, order = inside_nan(rows.matrix[::-1]), np.arange(len(rows.matrix), dtype=np.int32)[::-1]
     order = np.ascontiguousarray(order)
-    packing = blocking.backward_packing(n_in, n_out, out.itemsize)
     kernel = matmul.product_of_panel.address(out.dtype)
-    tools = Tools(kernel, at(zeros), at(POSITIONS), at(panel), packing)
+    tools = Tools(kernel, at(zeros), at(POSITIONS), at(panel))
     slopes = Inputs(at(*d), n_out * out.itemsize, address_of(order))
     block = Block(first, last, left, n_in if right is None else right)
     weights = Weights(at(*flat_W), n_out, 0, n_in, n_out)
-    product = input_gradient_for(n_out, packing) if n_out else matmul.input_gradient
+    product = input_gradient_for(n_out) if n_out else matmul.input_gradient
     product(tools, slopes, block, weights, Matrix(at(out), n_in), one)
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     assert not zeros.any()
@@ -279,16 +280,18 @@ def test_every_batch_size(product: Product, dtype: Any, rng: np.random.Generator
 @all_products
 @both_types
 def test_wide_layers(product: Product, dtype: Any, rng: np.random.Generator) -> None:
-    """W with wide rows is packed into panels once 16 rows share the cost, so go around."""
+    """Inputs and slopes with wide rows are packed, so go around the limit."""
     for n in (14, 17, 18, 19, 40):
         for n_in, n_out in ((3, 256), (3, 257), (700, 128), (9, 300), (1, 129), (0, 300), (300, 7)):
             product(rng, dtype, n, n_in, n_out)
 
 
 @both_types
-def test_only_wide_weights_and_many_rows_are_packed(dtype: Any, rng: np.random.Generator) -> None:
+def test_only_many_rows_are_multiplied_with_packed_weights(
+    dtype: Any, rng: np.random.Generator
+) -> None:
     """So the tests above do go around the limit; the panel shows whether it was used."""
-    for n, n_out, packed in ((16, 300, True), (15, 300, False), (16, 64, False)):
+    for n, n_out, packed in ((PACK_ROWS, 300, True), (PACK_ROWS - 1, 300, False)):
         rows, W = as_table(rng.normal(size=(n, 3)).astype(dtype)), np.ones((3, n_out), dtype)
         out, b = sentinels(n * n_out, dtype), np.zeros(n_out, dtype)
         panel = room(3, n_out, out)
@@ -476,7 +479,7 @@ def test_slopes_times_the_gradient_of_few_outputs(
     panel, order = scratch(n_in, slopes), np.arange(n, dtype=np.int32)
     given = Inputs(at(d), n_out * d.itemsize, address_of(order))
     narrow.times_input_gradient(
-        Tools(0, 0, 0, at(panel), Packing()), given, Block(1, 5, left, right),
+        Tools(0, 0, 0, at(panel)), given, Block(1, 5, left, right),
         Weights(at(W), n_out, 0, n_in, n_out), Matrix(at(slopes), n_in), dtype(1),
     )  # fmt: skip
     np.testing.assert_array_equal(slopes, wanted)
@@ -522,13 +525,14 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types
+@pytest.mark.parametrize("multiply_parts", [matmul.forward_parts, matmul.forward_parts_of_wide])
 @pytest.mark.parametrize("n_out", [3, 37, 260])
 @pytest.mark.parametrize("n_in", [1, 7, 31, 32, 191, 192, 200, 383, 384, 391, 784])
 def test_sums_over_inputs_come_in_parts(
-    dtype: Any, n_in: int, n_out: int, rng: np.random.Generator
+    dtype: Any, n_in: int, n_out: int, multiply_parts: Any, rng: np.random.Generator
 ) -> None:
     """Whoever computes the parts, they are the same and added in the same order."""
-    n = 9 if n_out < 260 else PACK_ROWS + 2  # so many that wide rows are packed
+    n = PACK_ROWS + 2  # so many that W is packed where it is large
     n_parts = sums.n_parts(n_in, n_out)
     starts = [sums.input_part_start(n_in, n_parts, part) for part in range(n_parts + 1)]
     assert (starts[0], starts[-1]) == (0, n_in)
@@ -541,9 +545,6 @@ def test_sums_over_inputs_come_in_parts(
     one, zeros = dtype(1), np.zeros(n_out, dtype)
     panel = room(n_in, n_out, X.memory)
     tools = tools_for(n_in, n_out, panel)
-    is_packed = tools.packing.rows > 0
-    assert is_packed == (n_out == 260)
-    multiply_parts = matmul.forward_parts_of_wide if is_packed else matmul.forward_parts
 
     def multiply(begin: int, end: int, base: np.ndarray, out: int, part_bytes: int) -> None:
         weights = Weights(address_of(W), n_out, address_of(base), n_in, n_out)

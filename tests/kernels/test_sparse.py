@@ -22,7 +22,6 @@ from fastmlp.inputs.tables import is_sparse, table_of, without_zeros
 from fastmlp.kernels import views
 from fastmlp.kernels.compiler.jit import JIT_ENABLED, VECTOR_BYTES
 from fastmlp.kernels.products import matmul, narrow, sparse
-from fastmlp.kernels.products.blocking import Packing
 from fastmlp.kernels.products.tiles import sparse_width, tile_of_sparse_row, tile_width
 from fastmlp.kernels.step.rows import SPARSE
 from fastmlp.kernels.tuning import FEW_COLUMNS
@@ -315,7 +314,7 @@ def test_products_have_the_bits_of_the_dense_ones(
     Z, panel = sentinels(d.size, dtype), np.empty(n_in * tile_width(one), dtype)
     inputs = Inputs(x, stride, index)
     matmul.dense_forward(
-        Tools(product_for(n_out).address(np.dtype(dtype)), 0, 0, address_of(panel), Packing()),
+        Tools(product_for(n_out).address(np.dtype(dtype)), 0, 0, address_of(panel)),
         inputs,
         Block(0, rows.batch, 0, n_out), Weights(address_of(W), n_out, address_of(b), n_in, n_out),
         Matrix(address_of(Z), n_out), one,

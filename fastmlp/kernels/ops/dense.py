@@ -14,7 +14,6 @@ from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import integers, itemsize, jit
 from ..products import matmul, narrow, one_row, row_in_place
-from ..products.blocking import Packing
 from ..products.sums import n_parts
 from ..products.tiles import tile_width
 from ..step import rows, shares
@@ -40,8 +39,7 @@ def panel_of(turn):
 def _forward_tools(turn, s):
     """What the products of op s need beside their operands."""
     op, space = turn.ops[s], turn.space
-    packing = Packing(op["packed_rows"], op["packed_stride"])
-    return Tools(op["product"], space["zeros"], space["positions"], panel_of(turn), packing)
+    return Tools(op["product"], space["zeros"], space["positions"], panel_of(turn))
 
 
 def _forward_with(product: Any, name: str) -> Kernel:
@@ -178,8 +176,7 @@ def _backward_views(turn, s, one):
     op = turn.ops[s]
     n_in, n_out = op["n_in"], op["n_out"]
     positions = turn.space["positions"]
-    packing = Packing(op["back_packed_rows"], op["back_packed_stride"])
-    tools = Tools(op["back_product"], turn.space["zeros"], positions, panel_of(turn), packing)
+    tools = Tools(op["back_product"], turn.space["zeros"], positions, panel_of(turn))
     slopes = Inputs(op["slopes"], n_out * itemsize(one), positions)
     at = turn.model["params"] + op["weights"] * itemsize(one)
     return tools, slopes, Weights(at, n_out, 0, n_in, n_out)
@@ -196,7 +193,6 @@ def _backward_with(product: Any, name: str) -> Kernel:
 
 
 backward = _backward_with(matmul.input_gradient, "dense_backward")
-backward_of_wide = _backward_with(matmul.input_gradient_of_wide, "dense_backward_of_wide")
 backward_from_few = _backward_with(narrow.input_gradient, "dense_backward_from_few")
 
 

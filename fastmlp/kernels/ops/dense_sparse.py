@@ -58,7 +58,7 @@ def _slopes(turn, s, left, right, one):
     """Columns left..right of the linear output's gradient, read in place."""
     op, size, width = turn.ops[s], itemsize(one), right - left
     at, n_out = op["slopes"] + left * size, op["n_out"]
-    if op["packed_rows"] == 0:
+    if not op["packs_slopes"]:
         return Matrix(at, n_out)
     slopes, panel = Inputs(at, n_out * size, turn.space["positions"]), dense.panel_of(turn)
     rows.copy_rows(slopes, 0, turn.batch, width, Matrix(panel, width), one)

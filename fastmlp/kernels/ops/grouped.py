@@ -12,7 +12,6 @@ from .. import interfaces
 from ..compiler.calls import Kernel
 from ..compiler.jit import doubles, itemsize, jit, numbers
 from ..products import matmul
-from ..products.blocking import Packing
 from ..products.tiles import tile_width
 from ..step import shares
 from ..views import Block, Inputs, Matrix, Panels, Tools, Weights
@@ -34,7 +33,7 @@ def _group_size(op):
 def _tools(turn, s, product):
     """What products need besides their operands."""
     space = turn.space
-    return Tools(product, space["zeros"], space["positions"], panel_of(turn), Packing(0, 0))
+    return Tools(product, space["zeros"], space["positions"], panel_of(turn))
 
 
 @jit

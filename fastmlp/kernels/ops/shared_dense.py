@@ -10,7 +10,6 @@ from __future__ import annotations
 from .. import interfaces
 from ..compiler.jit import doubles, itemsize, jit
 from ..products import matmul
-from ..products.blocking import Packing
 from ..products.tiles import tile_width
 from ..step import rows, shares
 from ..views import Block, Inputs, Matrix, Panels, Tools, Weights
@@ -55,8 +54,7 @@ def _inputs(turn, s, one):
 def forward(turn, s, one):
     """This thread's rows of the product, then the activation."""
     op, space = turn.ops[s], turn.space
-    packing = Packing(op["packed_rows"], op["packed_stride"])
-    tools = Tools(op["product"], space["zeros"], space["positions"], panel_of(turn), packing)
+    tools = Tools(op["product"], space["zeros"], space["positions"], panel_of(turn))
     weights = _weights(turn, s, one)
     out, block = Matrix(op["values"], weights.n_out), _my_rows(turn, s, weights.n_out)
     matmul.forward_of_wide(tools, _inputs(turn, s, one), block, weights, out, one)
@@ -67,13 +65,12 @@ def forward(turn, s, one):
 def backward(turn, s, one):
     """The gradient of this thread's rows of the inputs."""
     op, space, weights = turn.ops[s], turn.space, _weights(turn, s, one)
-    packing = Packing(op["back_packed_rows"], op["back_packed_stride"])
-    tools = Tools(op["back_product"], space["zeros"], space["positions"], panel_of(turn), packing)
+    tools = Tools(op["back_product"], space["zeros"], space["positions"], panel_of(turn))
     slopes = Inputs(op["slopes"], weights.n_out * itemsize(one), space["positions"])
     first, _ = shares.my_rows(turn)
     out = Matrix(common.source_gradient(turn, s, first, one), weights.n_in)
     block = _my_rows(turn, s, weights.n_in)
-    matmul.input_gradient_of_wide(tools, slopes, block, weights, out, one)
+    matmul.input_gradient(tools, slopes, block, weights, out, one)
 
 
 @jit

@@ -10,35 +10,28 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import in_python
-from ..compiler.memory import CACHE_LINE, aligned_copy
+from ..compiler.memory import aligned_copy
 from ..tuning import (
     BLOCK_TILES,
     DEPTH,
     GRADIENT_PART,
     HOT_NUMBERS,
     INPUTS_PART,
-    LARGE_PART,
     LEAST_ROWS_AT_ONCE,
-    LONG_BYTES,
+    PACK_DEPTH,
+    PACK_INPUTS,
     PACK_SLOPES_BYTES,
     PACK_SLOPES_TILES,
     PACKED_PANELS,
-    PACKED_PART,
     ROWS_PART,
     SLOPES_PART,
     TILE_ROWS,
+    WEIGHTS_PART,
     WIDE_BYTES,
 )
 from .caches import caches
-from .sums import input_part_start, n_parts, n_parts_of_any_width
+from .sums import input_part_start, n_parts
 from .tiles import tile_width_of
-
-
-class Packing(NamedTuple):
-    """How many rows are packed at a time, and numbers from one to the next; zeros for none."""
-
-    rows: int = 0
-    stride: int = 0
 
 
 class GradientBlock(NamedTuple):
@@ -48,67 +41,43 @@ class GradientBlock(NamedTuple):
     columns: int
 
 
-def is_wide(n_in: int, n_out: int, itemsize: int) -> bool:
-    """Whether rows of W (n_in, n_out) are so long that they are packed before they are used."""
-    row = n_out * itemsize
-    is_large = n_in * row >= LARGE_PART * caches().first
-    return row >= WIDE_BYTES or (row >= LONG_BYTES and is_large)
+def is_wide(n_columns: int, itemsize: int) -> bool:
+    """Whether rows are so long that they fall on too few sets of the first-level cache."""
+    return n_columns * itemsize >= WIDE_BYTES
 
 
-def forward_packing(n_in: int, n_out: int, itemsize: int) -> Packing:
-    """For the product with W (n_in, n_out)."""
-    parts = in_python(n_parts)(n_in, n_out)
-    return _packing(n_in, parts, itemsize) if is_wide(n_in, n_out, itemsize) else Packing()
+def packs_weights(n_in: int, n_out: int, itemsize: int) -> bool:
+    """Whether the forward product packs W (n_in, n_out), as it does not fit the second cache."""
+    is_large = n_in * n_out * itemsize >= WEIGHTS_PART * caches().second
+    return is_large and n_out >= _columns_of_block(itemsize)
 
 
-def backward_packing(n_in: int, n_out: int, itemsize: int) -> Packing:
-    """For the product with the transpose of W (n_in, n_out)."""
-    parts = in_python(n_parts_of_any_width)(n_out)
-    return _packing(n_out, parts, itemsize) if is_wide(n_in, n_out, itemsize) else Packing()
+def packs_inputs(batch: int, n_in: int, n_out: int, itemsize: int) -> bool:
+    """Whether the gradient of W (n_in, n_out) packs the inputs, and the slopes, of a batch."""
+    is_large = batch >= PACK_DEPTH and n_in >= PACK_INPUTS and n_out >= _columns_of_block(itemsize)
+    return is_large or is_wide(n_out, itemsize)
 
 
-def both_packings(n_in: int, n_out: int, itemsize: int) -> tuple[Packing, Packing]:
-    """For the products with W (n_in, n_out) and with its transpose, however wide it is."""
-    parts = in_python(n_parts)(n_in, n_out), in_python(n_parts_of_any_width)(n_out)
-    return _packing(n_in, parts[0], itemsize), _packing(n_out, parts[1], itemsize)
-
-
-def _packing(depth: int, parts: int, itemsize: int) -> Packing:
-    """The stride is an odd number of cache lines, so that rows fall on different cache sets."""
-    line = CACHE_LINE // itemsize
-    stride = (-(-_longest_part(depth, parts) // line) | 1) * line
-    fitting = int(PACKED_PART * caches().second) // (stride * itemsize * TILE_ROWS)
-    return Packing(max(1, fitting) * TILE_ROWS, stride)
-
-
-def _longest_part(depth: int, parts: int) -> int:
-    """Length of the last part of a sum; no other part is longer."""
-    return int(depth - in_python(input_part_start)(depth, parts, parts - 1))
+def _columns_of_block(itemsize: int) -> int:
+    return BLOCK_TILES * int(in_python(tile_width_of)(itemsize))
 
 
 def room(n_in: int, n_out: int, itemsize: int) -> int:
-    """Numbers of memory that a layer's forward and backward pass pack operands into."""
-    width = in_python(tile_width_of)(itemsize)
-    packings = forward_packing(n_in, n_out, itemsize), backward_packing(n_in, n_out, itemsize)
-    # Or only a panel of whole columns.
-    packed = [room_for(packing, itemsize) for packing in packings]
-    return int(max(*packed, max(n_in, n_out) * width))
+    """Numbers of memory that a layer's forward and backward pass pack panels of W into."""
+    parts = int(in_python(n_parts)(n_in, n_out))
+    longest = n_in - int(in_python(input_part_start)(n_in, parts, parts - 1))  # the last part
+    width = int(in_python(tile_width_of)(itemsize))
+    return width * max(PACKED_PANELS * longest, n_in, n_out)
 
 
-def room_for(packing: Packing, itemsize: int) -> int:
-    """Numbers of memory for panels, whose depth is at most the stride, and for the rows."""
-    columns = PACKED_PANELS * int(in_python(tile_width_of)(itemsize))
-    return (packing.rows + columns) * packing.stride
+def gradient_block(batch: int, n_out: int, itemsize: int, packs: bool) -> GradientBlock:
+    """For batches of up to so many rows; packs: whether inputs and slopes are packed.
 
-
-def gradient_block(batch: int, n_in: int, n_out: int, itemsize: int) -> GradientBlock:
-    """Of W (n_in, n_out), for batches of up to so many rows.
-
-    In wide layers, slopes are packed once for all rows of W. Blocks are so wide that the update,
+    Slopes are packed once for all rows of W. Blocks are so wide that the update,
     which reads W and the optimizer's state row by row, reads long runs.
     """
-    unit = BLOCK_TILES * int(in_python(tile_width_of)(itemsize))
-    if not is_wide(n_in, n_out, itemsize):
+    unit = _columns_of_block(itemsize)
+    if not packs:
         height = HOT_NUMBERS // min(unit, n_out)
         return GradientBlock(_whole_tiles(height), unit)
     first, second = caches()

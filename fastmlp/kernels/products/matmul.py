@@ -181,7 +181,8 @@ def input_gradient(tools, slopes, block, weights, out, one):
     parts, span = n_parts_of_any_width(n_out), Span(block.first, block.last, 0)
     for j in range(block.left, block.right, width):
         columns = min(width, block.right - j)
-        _pack_transposed(weights, 0, n_out, j, columns, tools.panel, one)
+        at = weights.at + j * weights.stride * size
+        _transpose(Matrix(at, weights.stride), columns, n_out, tools.panel, width, one)
         panel = Panel(tools.panel, width, columns)
         for part in range(parts):
             _product(tools.product, (
@@ -190,99 +191,48 @@ def input_gradient(tools, slopes, block, weights, out, one):
             ))  # fmt: skip
 
 
-def _packed_product_with(pack: Any) -> Any:
-    """A product that packs both operands, a part of the sum at a time.
-
-    A part of the rows stays in the second-level cache for all panels of columns, a panel stays in
-    the first-level cache for all tiles of rows.
-
-    pack: `pack(weights, first, last, j, columns, panels, one)` writes rows first..last of the
-    right-hand operand's columns j.. to consecutive panels. The product's `base`: address of what
-    the sums of column 0 start from, and bytes from one column to the next; part_bytes: as for
-    `product_with`.
-    """
-
-    @jit
-    def product(tools, inputs, block, weights, sums, base, out, part_bytes, one):
-        size, width = itemsize(one), tile_width(one)
-        (base_at, base_step), group = base, PACKED_PANELS * width
-        for part in range(sums.begin, sums.end):
-            k = input_part_start(sums.depth, sums.parts, part)
-            depth = input_part_start(sums.depth, sums.parts, part + 1) - k
-            stride, step = tools.packing.stride, tools.packing.rows
-            panels, table = tools.panel, tools.panel + stride * group * size
-            for first in range(block.first, block.last, step):
-                last = min(block.last, first + step)
-                order = inputs.order + first * INT32_BYTES
-                part_of_rows = Inputs(inputs.at + k * size, inputs.stride, order)
-                rows.copy_rows(part_of_rows, 0, last - first, depth, Matrix(table, stride), one)
-                packed = Inputs(table - k * size, stride * size, tools.positions)
-                for left in range(block.left, block.right, group):
-                    right = min(block.right, left + group)
-                    pack(weights, k, k + depth, left, right - left, panels, one)
-                    for j in range(left, right, width):
-                        # As if it began at the sum's first term, not at the part's.
-                        panel = panels + ((j - left) * depth - k * width) * size
-                        place = out.at + (first * out.stride + j) * size
-                        _product(tools.product, (
-                            packed, Span(0, last - first, 0),
-                            Panel(panel, width, min(width, right - j)),
-                            Sums(sums.depth, sums.parts, part, part + 1),
-                            base_at + j * base_step, Matrix(place, out.stride), part_bytes, one,
-                        ))  # fmt: skip
-
-    return product
-
-
 @jit
-def _pack_weights(weights, first, last, j, columns, panels, one):
-    source = Matrix(weights.at + (first * weights.stride + j) * itemsize(one), weights.stride)
-    pack_columns(source, last - first, columns, panels, one)
-
-
-@jit
-def _pack_transposed(weights, first, last, j, columns, panels, one):
-    size, width, depth = itemsize(one), tile_width(one), last - first
-    for c in range(0, columns, width):
-        at = weights.at + ((j + c) * weights.stride + first) * size
-        source, panel = Matrix(at, weights.stride), panels + c * depth * size
-        _transpose(source, min(width, columns - c), depth, panel, width, one)
-
-
-_forward_packed = _packed_product_with(_pack_weights)
-_backward_packed = _packed_product_with(_pack_transposed)
+def _forward_packed(tools, inputs, block, weights, sums, out, part_bytes, one):
+    """Parts of the product with W packed, some panels at a time, which stay in the cache."""
+    size, width = itemsize(one), tile_width(one)
+    group = PACKED_PANELS * width
+    for part in range(sums.begin, sums.end):
+        k = input_part_start(sums.depth, sums.parts, part)
+        depth = input_part_start(sums.depth, sums.parts, part + 1) - k
+        for left in range(block.left, block.right, group):
+            right = min(block.right, left + group)
+            source = Matrix(weights.at + (k * weights.stride + left) * size, weights.stride)
+            pack_columns(source, depth, right - left, tools.panel, one)
+            for j in range(left, right, width):
+                # As if it began at the sum's first term, not at the part's.
+                panel = tools.panel + ((j - left) * depth - k * width) * size
+                _product(tools.product, (
+                    inputs, Span(block.first, block.last, 0),
+                    Panel(panel, width, min(width, right - j)),
+                    Sums(sums.depth, sums.parts, part, part + 1), weights.biases + j * size,
+                    Matrix(out.at + j * size, out.stride), part_bytes, one,
+                ))  # fmt: skip
 
 
 @jit
 def forward_of_wide(tools, inputs, block, weights, out, one):
-    """As `dense_forward`, with operands packed if there are enough rows to share the cost."""
+    """As `dense_forward`, with W packed if there are enough rows to share the cost."""
     if block.last - block.first < PACK_ROWS:
         dense_forward(tools, inputs, block, weights, out, one)
         return
     parts = n_parts(weights.n_in, weights.n_out)
-    sums, base = Sums(weights.n_in, parts, 0, parts), (weights.biases, itemsize(one))
-    _forward_packed(tools, inputs, block, weights, sums, base, out, 0, one)
+    sums = Sums(weights.n_in, parts, 0, parts)
+    _forward_packed(tools, inputs, block, weights, sums, out, 0, one)
 
 
 @jit
 def forward_parts_of_wide(tools, inputs, span, sums, weights, out, part_bytes, one):
-    """As `forward_parts`, with operands packed if there are enough rows to share the cost."""
+    """As `forward_parts`, with W packed if there are enough rows to share the cost."""
     if span.last - span.first < PACK_ROWS:
         forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one)
         return
-    block, base = Block(span.first, span.last, 0, weights.n_out), (weights.biases, itemsize(one))
-    _forward_packed(tools, inputs, block, weights, sums, base, out, part_bytes, one)
-
-
-@jit
-def input_gradient_of_wide(tools, slopes, block, weights, out, one):
-    """As `input_gradient`, with operands packed if there are enough rows to share the cost."""
-    if block.last - block.first < PACK_ROWS:
-        input_gradient(tools, slopes, block, weights, out, one)
-        return
-    parts = n_parts_of_any_width(weights.n_out)
-    sums, base = Sums(weights.n_out, parts, 0, parts), (tools.zeros, 0)
-    _backward_packed(tools, slopes, block, weights, sums, base, out, 0, one)
+    block = Block(span.first, span.last, 0, weights.n_out)
+    _forward_packed(tools, inputs, block, weights, sums, out, part_bytes, one)
 
 
 @jit
