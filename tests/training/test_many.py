@@ -262,13 +262,20 @@ def test_a_bar_counts_networks(X: np.ndarray, y: np.ndarray, capsys: Any) -> Non
 def test_ctrl_c_keeps_what_has_ended(
     n_epochs: int, n_threads: int, X: np.ndarray, y: np.ndarray, default_ctrl_c: None
 ) -> None:
-    networks = [network(i) for i in range(60)]
+    networks, put = [network(i) for i in range(60)], fits.FitThreads.put
     fit_many([network(0)], X, y, epochs=1)  # compiled before
+    # Counted from the first fit that is ready: many epochs take a while to be shuffled.
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+
+    def noted(self: Any, fit: fits.WholeFit) -> None:
+        if timer.ident is None:
+            timer.start()
+        put(self, fit)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interrupts, "GRACE", 0.3)
         patch.setattr(alike, "LANES_WORK", 0)  # in lanes several have begun at a time
-        timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+        patch.setattr(fits.FitThreads, "put", noted)
         started = time.perf_counter()
         histories = fit_many(networks, X, y, epochs=n_epochs, batch_size=8, n_threads=n_threads)
         assert time.perf_counter() - started < 6
