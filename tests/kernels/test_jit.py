@@ -102,6 +102,9 @@ from fastmlp.nn.losses import LOSSES
 from fastmlp.optim.optimizers import OPTIMIZERS
 from fastmlp import fit_many
 from fastmlp.inputs.tables import without_zeros
+from fastmlp.kernels.products import blocking
+
+blocking.WEIGHTS_PART = 0.0  # pack weights whatever the caches of this machine hold
 
 class Own(Layer):  # has no kernel, so that the network is trained layer by layer
     name = "own"
