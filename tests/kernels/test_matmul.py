@@ -282,8 +282,9 @@ def test_every_batch_size(product: Product, dtype: Any, rng: np.random.Generator
 def test_wide_layers(product: Product, dtype: Any, rng: np.random.Generator) -> None:
     """Inputs and slopes with wide rows are packed, so go around the limit."""
     for n in (14, 17, 18, 19, 40):
-        for n_in, n_out in ((3, 256), (3, 257), (700, 128), (9, 300), (1, 129), (0, 300), (300, 7)):
+        for n_in, n_out in ((3, 256), (3, 257), (9, 300), (1, 129), (0, 300), (300, 7), (513, 4)):
             product(rng, dtype, n, n_in, n_out)
+        product(rng, dtype, n, 700, 128)
 
 
 @both_types

@@ -32,7 +32,7 @@ def same(found: np.ndarray, wanted: np.ndarray) -> None:
 
 
 class Case:
-    """A row, which is the second one of a table, and a W that begins in the middle of a line."""
+    """The second row of a table, and what its product with W reads and writes."""
 
     def __init__(self, n_in: int, n_out: int, dtype: Any) -> None:
         rng = np.random.default_rng(0)

@@ -47,7 +47,7 @@ def is_wide(n_columns: int, itemsize: int) -> bool:
 
 
 def packs_weights(n_in: int, n_out: int, itemsize: int) -> bool:
-    """Whether the forward product packs W (n_in, n_out), as it does not fit the second cache."""
+    """Whether W (n_in, n_out) is packed for the forward product: if it fills most of a cache."""
     is_large = n_in * n_out * itemsize >= WEIGHTS_PART * caches().second
     return is_large and n_out >= _columns_of_block(itemsize)
 
@@ -73,8 +73,8 @@ def room(n_in: int, n_out: int, itemsize: int) -> int:
 def gradient_block(batch: int, n_out: int, itemsize: int, packs: bool) -> GradientBlock:
     """For batches of up to so many rows; packs: whether inputs and slopes are packed.
 
-    Slopes are packed once for all rows of W. Blocks are so wide that the update,
-    which reads W and the optimizer's state row by row, reads long runs.
+    Slopes are packed once for all rows of W. Blocks are then so wide that the update, which reads W
+    and the optimizer's state row by row, reads long runs.
     """
     unit = _columns_of_block(itemsize)
     if not packs:

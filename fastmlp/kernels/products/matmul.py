@@ -109,10 +109,9 @@ def forward_from_panels(product, inputs, span, weights, out, one):
 def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     """Some parts of A[order] W, for the thread that owns their rows of W.
 
-    Arguments as in `dense_forward`; sums start from
-    `weights.biases`. Rows up to `span.ahead` are prefetched, because the hardware cannot predict
-    where parts of rows start. Each part is stored in a separate matrix (batch, n_out), `part_bytes`
-    apart; if that is 0, their sum is stored.
+    Arguments as in `dense_forward`; sums start from `weights.biases`. Rows up to `span.ahead` are
+    prefetched, because the hardware cannot predict where parts of rows start. Each part is stored
+    in a separate matrix (batch, n_out), `part_bytes` apart; if that is 0, their sum is stored.
     """
     size, width, n_out = itemsize(one), tile_width(one), weights.n_out
     for j in range(0, n_out, width):

@@ -27,18 +27,18 @@ def forward(tools, inputs, block, weights, out, one):
     if block.last > block.first:
         parts = n_parts(weights.n_in, weights.n_out)
         sums = Sums(weights.n_in, parts, 0, parts)
-        _add_parts(inputs, block, weights, sums, out, 0, one)
+        _multiply(inputs, block, weights, sums, out, 0, one)
 
 
 @jit
 def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     """As `matmul.forward_parts`, for a span of one row."""
     block = Block(span.first, span.last, 0, weights.n_out)
-    _add_parts(inputs, block, weights, sums, out, part_bytes, one)
+    _multiply(inputs, block, weights, sums, out, part_bytes, one)
 
 
 @jit
-def _add_parts(inputs, block, weights, sums, out, part_bytes, one):
+def _multiply(inputs, block, weights, sums, out, part_bytes, one):
     """The parts of a row of the product, in tiles wide enough to hide the latency of additions."""
     size, width, r = itemsize(one), sparse_width(one), block.first
     x, z = _row(inputs, r), out.at + r * out.stride * size

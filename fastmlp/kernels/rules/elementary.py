@@ -52,7 +52,7 @@ class _Constants(NamedTuple):
     expm1_max: float
     exp_terms: tuple[float, ...]
     log_terms: tuple[float, ...]
-    # A quotient, too, for tanh of half of x; from the given number on, tanh(x) is 1.
+    # Two polynomials of x^2 whose quotient gives tanh(x / 2); from `tanh_max` on, tanh(x) is 1.
     tanh_above: tuple[float, ...]
     tanh_below: tuple[float, ...]
     tanh_max: float
