@@ -422,10 +422,10 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kerne
     to_one = op["n_out"] == 1
     if s == 0 and sharing.sparse:
         return {"forward": dense_sparse.forward_to_one if to_one else dense_sparse.forward}
-    forward = dense.forward_of_wide if op["packs_weights"] else dense.forward
+    forward = dense.forward_packed if op["packs_weights"] else dense.forward
     if s == sharing.shared:
         packs = op["packs_weights"]
-        forward = dense.forward_shared_of_wide if packs else dense.forward_shared
+        forward = dense.forward_shared_packed if packs else dense.forward_shared
     if sharing.one_row and not to_one:
         is_shared = s == sharing.shared
         forward = dense.forward_shared_of_one if is_shared else dense.forward_of_one
@@ -451,7 +451,7 @@ def _gradient(op: Any, s: int, sharing: Sharing, itemsize: int) -> dict[str, Ker
     n_out = int(op["n_out"])
     if s == 0 and sharing.sparse:
         return {"gradient": dense_sparse.sparse_gradient}
-    found = {"gradient": dense.gradient_of_wide if op["packs_inputs"] else dense.gradient}
+    found = {"gradient": dense.gradient_packed if op["packs_inputs"] else dense.gradient}
     if n_out > FEW_COLUMNS:
         product = row_in_place if sharing.one_row else matmul
         found["weight_gradient"] = product.weight_gradient

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import interfaces
-from ..compiler.jit import doubles, integers, itemsize, jit, numbers
+from ..compiler.jit import doubles, itemsize, jit, numbers
 from ..plan import FLOAT64_BYTES
 from ..rules import random
-from ..step import shares
+from ..step import rows, shares
 from ..step.threads import my_part
 from ..views import Inputs
 
@@ -53,8 +53,7 @@ def gradient_of(turn, s, first, one):
 @jit
 def row_of(inputs, r, n, one):
     """Row r of an op's inputs, n numbers."""
-    order = integers(inputs.order, r + 1)
-    return numbers(inputs.at + order[r] * inputs.stride, n, one)
+    return numbers(rows.row_address(inputs, r), n, one)
 
 
 @jit

@@ -1,18 +1,16 @@
 """A dense product with the activation and dropout that follow it, in one op.
 
-There are variants for one or few outputs (vectors run along the inputs), for layers so wide that
-blocks are packed before they are used, and for the op whose inputs threads share out.
+There are variants for one or few outputs (vectors run along the inputs), for layers whose blocks
+are packed before they are used, for one row, and for the op whose inputs threads share out.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import interfaces
 from ..compiler.calls import Kernel
-from ..compiler.jit import integers, itemsize, jit
+from ..compiler.jit import itemsize, jit
 from ..products import matmul, narrow, one_row, row_in_place
 from ..products.sums import n_parts
 from ..products.tiles import tile_width
@@ -60,7 +58,7 @@ def _forward_with(product: Any, name: str) -> Kernel:
 
 
 forward = _forward_with(matmul.dense_forward, "dense_forward")
-forward_of_wide = _forward_with(matmul.forward_of_wide, "dense_forward_of_wide")
+forward_packed = _forward_with(matmul.packed_forward, "dense_forward_packed")
 forward_of_one = _forward_with(row_in_place.forward, "dense_forward_of_one")
 
 
@@ -85,8 +83,7 @@ def _forward_of_row_with(stored: one_row.Stored) -> Kernel:
         op, x = turn.ops[s], common.inputs_of(turn, s, one)
         n_out, biases = op["n_out"], turn.model["params"] + op["biases"] * itemsize(one)
         weights = Weights(op["panels"], 0, biases, op["n_in"], n_out)
-        row = x.at + np.int64(integers(x.order, 1)[0]) * x.stride
-        product(row, weights, op["values"], one)
+        product(rows.row_address(x, 0), weights, op["values"], one)
         common.finish_forward(turn, s, Block(0, 1, 0, n_out), one)
 
     name = "_".join(filter(None, ("dense_forward_of_row", stored.name)))
@@ -152,9 +149,7 @@ def _forward_shared_with(product: Any, name: str) -> Kernel:
 
 
 forward_shared = _forward_shared_with(matmul.forward_parts, "forward_shared")
-forward_shared_of_wide = _forward_shared_with(
-    matmul.forward_parts_of_wide, "forward_shared_of_wide"
-)
+forward_shared_packed = _forward_shared_with(matmul.packed_forward_parts, "forward_shared_packed")
 forward_shared_of_one = _forward_shared_with(row_in_place.forward_parts, "forward_shared_of_one")
 
 
@@ -279,4 +274,4 @@ def _gradient_with(columns_of: Any, name: str) -> Kernel:
 
 
 gradient = _gradient_with(_inputs_in_place, "dense_gradient")
-gradient_of_wide = _gradient_with(_inputs_packed, "dense_gradient_of_wide")
+gradient_packed = _gradient_with(_inputs_packed, "dense_gradient_packed")

@@ -191,7 +191,7 @@ def input_gradient(tools, slopes, block, weights, out, one):
 
 
 @jit
-def _forward_packed(tools, inputs, block, weights, sums, out, part_bytes, one):
+def _multiply_packed(tools, inputs, block, weights, sums, out, part_bytes, one):
     """Parts of the product with W packed, some panels at a time, which stay in the cache."""
     size, width = itemsize(one), tile_width(one)
     group = PACKED_PANELS * width
@@ -214,24 +214,24 @@ def _forward_packed(tools, inputs, block, weights, sums, out, part_bytes, one):
 
 
 @jit
-def forward_of_wide(tools, inputs, block, weights, out, one):
+def packed_forward(tools, inputs, block, weights, out, one):
     """As `dense_forward`, with W packed if there are enough rows to share the cost."""
     if block.last - block.first < PACK_ROWS:
         dense_forward(tools, inputs, block, weights, out, one)
         return
     parts = n_parts(weights.n_in, weights.n_out)
     sums = Sums(weights.n_in, parts, 0, parts)
-    _forward_packed(tools, inputs, block, weights, sums, out, 0, one)
+    _multiply_packed(tools, inputs, block, weights, sums, out, 0, one)
 
 
 @jit
-def forward_parts_of_wide(tools, inputs, span, sums, weights, out, part_bytes, one):
+def packed_forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
     """As `forward_parts`, with W packed if there are enough rows to share the cost."""
     if span.last - span.first < PACK_ROWS:
         forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one)
         return
     block = Block(span.first, span.last, 0, weights.n_out)
-    _forward_packed(tools, inputs, block, weights, sums, out, part_bytes, one)
+    _multiply_packed(tools, inputs, block, weights, sums, out, part_bytes, one)
 
 
 @jit

@@ -5,20 +5,13 @@ They take as long as the weights take to arrive, and give the bits of the tiles 
 
 from __future__ import annotations
 
-import numpy as np
-
 from .. import interfaces
 from ..compiler.bits import fma
-from ..compiler.jit import integers, itemsize, jit, numbers
+from ..compiler.jit import itemsize, jit, numbers
+from ..step import rows
 from ..views import Block, Panel, Sums
 from .sums import input_part_start, n_parts
 from .tiles import sparse_width, tile_of_row
-
-
-@jit
-def _row(inputs, r):
-    """Address of row r."""
-    return inputs.at + np.int64(integers(inputs.order, r + 1)[r]) * inputs.stride
 
 
 @jit
@@ -41,7 +34,7 @@ def forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
 def _multiply(inputs, block, weights, sums, out, part_bytes, one):
     """The parts of a row of the product, in tiles wide enough to hide the latency of additions."""
     size, width, r = itemsize(one), sparse_width(one), block.first
-    x, z = _row(inputs, r), out.at + r * out.stride * size
+    x, z = rows.row_address(inputs, r), out.at + r * out.stride * size
     for j in range(block.left, block.right, width):
         columns = min(width, block.right - j)
         for part in range(sums.begin, sums.end):
@@ -58,7 +51,7 @@ def _multiply(inputs, block, weights, sums, out, part_bytes, one):
 def weight_gradient(inputs, batch, slopes, n_in, n_out, out, one):
     """As `matmul.weight_gradient`, row by row of W; slopes are in place."""
     size, zero = itemsize(one), type(one)(0)
-    x, d = numbers(_row(inputs, 0), n_in, one), numbers(slopes.at, n_out, one)
+    x, d = numbers(rows.row_address(inputs, 0), n_in, one), numbers(slopes.at, n_out, one)
     for i in range(n_in):
         row, factor = numbers(out.at + i * out.stride * size, n_out, one), x[i]
         for j in range(n_out):

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from .. import interfaces
+from ..compiler.bits import in_register
 from ..compiler.calls import Kernel
 from ..compiler.jit import numbers, rule
 from ..compiler.own_rule import OwnRule
@@ -153,6 +154,6 @@ def _activation(rule: Any, name: str, own: OwnRule | None) -> Kernel:
     def activate(values, slopes, size, option, one):
         z, slope, alpha = numbers(values, size, one), numbers(slopes, size, one), type(one)(option)
         for i in range(size):
-            z[i], slope[i] = rule(z[i], alpha)
+            z[i], slope[i] = rule(in_register(z[i]), alpha)
 
     return interfaces.ACTIVATION.kernel(activate, name, own)

@@ -94,6 +94,12 @@ def prefetch_tile(a, a_stride, order, i, k, stop, ahead, one):
 
 
 @jit
+def row_address(inputs, r):
+    """Address of row `order[r]` of a table."""
+    return inputs.at + np.int64(integers(inputs.order, r + 1)[r]) * inputs.stride
+
+
+@jit
 def copy_rows(inputs, first, last, n_columns, out, one):
     """out[r] <- n_columns numbers of row `order[r]` of a table, for first <= r < last.
 
