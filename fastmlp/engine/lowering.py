@@ -422,9 +422,9 @@ def _forward(op: Any, stage: Stage, s: int, sharing: Sharing) -> dict[str, Kerne
     to_one = op["n_out"] == 1
     if s == 0 and sharing.sparse:
         return {"forward": dense_sparse.forward_to_one if to_one else dense_sparse.forward}
-    forward = dense.forward_packed if op["packs_weights"] else dense.forward
+    packs = op["packs_weights"]
+    forward = dense.forward_packed if packs else dense.forward
     if s == sharing.shared:
-        packs = op["packs_weights"]
         forward = dense.forward_shared_packed if packs else dense.forward_shared
     if sharing.one_row and not to_one:
         is_shared = s == sharing.shared

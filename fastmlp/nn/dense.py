@@ -270,7 +270,7 @@ def product_for(n_out: int) -> Kernel:
 def forward_for(n_in: int, n_out: int, dtype: np.dtype) -> Any:
     """The forward product of a layer."""
     packs = blocking.packs_weights(n_in, n_out, dtype.itemsize)
-    return matmul.packed_forward if packs else matmul.dense_forward
+    return matmul.dense_forward_packed if packs else matmul.dense_forward
 
 
 def input_gradient_for(n_out: int) -> Any:

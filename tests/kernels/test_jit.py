@@ -292,7 +292,7 @@ INSIDE = {
 OUTSIDE = {
     "matmul._transpose",
     "matmul.forward_parts",
-    "matmul.packed_forward_parts",
+    "matmul.forward_parts_packed",
     "matmul.input_gradient",
     "optimizers.clip_factor",
     "optimizers.limit_columns",
@@ -643,7 +643,7 @@ def test_optimizers_are_vectorised(cache: dict[str, Any]) -> None:
 @x86_with_fma
 @pytest.mark.parametrize("rule", ["relu", "leaky_relu", "elu", "tanh"])
 def test_activations_store_whole_vectors(rule: str, cache: dict[str, Any]) -> None:
-    """Not only the values that they change, through a mask, which is slow."""
+    """They do not store only the values that change, through a mask, which is slow on Zen 3."""
     assembly = cache[f"asm of activations.activate_{rule}"]
     assert re.search(r"vmov[ua]ps\s+%[yz]mm\d+, [^%\n]*\(", assembly)
     assert not re.search(r"maskmov\w+\s+%|vmov\w+\s+%[yz]mm\d+, [^\n]*\)\s*\{%k", assembly)

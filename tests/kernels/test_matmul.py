@@ -117,7 +117,7 @@ def forward(
     matmul.dense_forward(tools, rows.inputs, block, weights, Matrix(at(out), n_out), one)
     if n_out > 1:
         place = Matrix(at(packed), n_out)
-        matmul.packed_forward(tools, rows.inputs, block, weights, place, one)
+        matmul.dense_forward_packed(tools, rows.inputs, block, weights, place, one)
         np.testing.assert_array_equal(packed, out)
     assert np.isnan(panel[-7:]).all(), "wrote behind the panel"
     return out
@@ -526,7 +526,7 @@ def test_products_are_fused_with_sums(dtype: Any) -> None:
 @pytest.mark.nojit
 @pytest.mark.bounds
 @both_types
-@pytest.mark.parametrize("multiply_parts", [matmul.forward_parts, matmul.packed_forward_parts])
+@pytest.mark.parametrize("multiply_parts", [matmul.forward_parts, matmul.forward_parts_packed])
 @pytest.mark.parametrize("n_out", [3, 37, 260])
 @pytest.mark.parametrize("n_in", [1, 7, 31, 32, 191, 192, 200, 383, 384, 391, 784])
 def test_sums_over_inputs_come_in_parts(

@@ -1,6 +1,6 @@
-"""All uses of numba's internals, which may change from one version to the next.
+"""All uses of the internals of numba and llvmlite, which may change from one version to the next.
 
-Other files use only what numba documents for extensions. `NEEDED` lists the internals that a new
+Other files use only what these document for extensions. `NEEDED` lists the internals that a new
 version must still have; a test checks it and names what is missing.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+from llvmlite import ir
 from numba.core import caching, compiler, sigutils, types, typing
 from numba.core import cgutils as cgutils
 from numba.core import typed_passes as typed
@@ -188,6 +189,16 @@ def array_at(context, builder, array_type, address, size):
     return array._getvalue()
 
 
+# ---------------------------------------------------------------- instructions
+
+
+def freeze(builder, value):
+    """LLVM's `freeze` of a number, for which llvmlite's builder has no method."""
+    frozen = ir.instructions.Instruction(builder.block, value.type, "freeze", [value])
+    builder._insert(frozen)
+    return frozen
+
+
 # ---------------------------------------------------------------- code on disk
 
 
@@ -349,6 +360,10 @@ NEEDED: dict[Any, dict[str, str]] = {
     compiler: {
         "compile_extra": "typingctx, targetctx, func, args, return_type, flags, locals, "
         "library=None, pipeline_class=<class 'numba.core.compiler.Compiler'>",
+    },
+    ir.IRBuilder: {"_insert": "self, instr"},
+    ir.instructions.Instruction: {
+        "__init__": "self, parent, typ, opname, operands, name='', flags=()",
     },
     populate_array: {
         "__call__": "array, data, shape, strides, itemsize, meminfo, parent=None",

@@ -58,7 +58,7 @@ def _forward_with(product: Any, name: str) -> Kernel:
 
 
 forward = _forward_with(matmul.dense_forward, "dense_forward")
-forward_packed = _forward_with(matmul.packed_forward, "dense_forward_packed")
+forward_packed = _forward_with(matmul.dense_forward_packed, "dense_forward_packed")
 forward_of_one = _forward_with(row_in_place.forward, "dense_forward_of_one")
 
 
@@ -149,7 +149,7 @@ def _forward_shared_with(product: Any, name: str) -> Kernel:
 
 
 forward_shared = _forward_shared_with(matmul.forward_parts, "forward_shared")
-forward_shared_packed = _forward_shared_with(matmul.packed_forward_parts, "forward_shared_packed")
+forward_shared_packed = _forward_shared_with(matmul.forward_parts_packed, "forward_shared_packed")
 forward_shared_of_one = _forward_shared_with(row_in_place.forward_parts, "forward_shared_of_one")
 
 

@@ -57,7 +57,7 @@ def forward(turn, s, one):
     tools = Tools(op["product"], space["zeros"], space["positions"], panel_of(turn))
     weights = _weights(turn, s, one)
     out, block = Matrix(op["values"], weights.n_out), _my_rows(turn, s, weights.n_out)
-    matmul.packed_forward(tools, _inputs(turn, s, one), block, weights, out, one)
+    matmul.dense_forward_packed(tools, _inputs(turn, s, one), block, weights, out, one)
     common.finish_forward(turn, s, shares.my_block(turn, s, one), one)
 
 

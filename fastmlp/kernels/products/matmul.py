@@ -214,7 +214,7 @@ def _multiply_packed(tools, inputs, block, weights, sums, out, part_bytes, one):
 
 
 @jit
-def packed_forward(tools, inputs, block, weights, out, one):
+def dense_forward_packed(tools, inputs, block, weights, out, one):
     """As `dense_forward`, with W packed if there are enough rows to share the cost."""
     if block.last - block.first < PACK_ROWS:
         dense_forward(tools, inputs, block, weights, out, one)
@@ -225,7 +225,7 @@ def packed_forward(tools, inputs, block, weights, out, one):
 
 
 @jit
-def packed_forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one):
+def forward_parts_packed(tools, inputs, span, sums, weights, out, part_bytes, one):
     """As `forward_parts`, with W packed if there are enough rows to share the cost."""
     if span.last - span.first < PACK_ROWS:
         forward_parts(tools, inputs, span, sums, weights, out, part_bytes, one)
