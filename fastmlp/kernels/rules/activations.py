@@ -19,6 +19,7 @@ from . import elementary as e
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
+_SILU_POWER, _SILU_IS_LINEAR = 20, 40.0
 _MISH_IS_LINEAR = 40.0  # from here on Mish is z to the last bit, in both types
 
 
@@ -72,16 +73,14 @@ def gelu(z, alpha):
 def silu(z, alpha):
     """z sigmoid(z) (Elfwing et al., 2018; Ramachandran et al., 2017).
 
-    Far below zero the sigmoid underflows where its product with z does not. So its exponential is
-    applied as two factors, with the multiplication by z in between.
+    Far below zero the sigmoid underflows where its product with z does not, so both are computed
+    2^20 times as large. Far above zero this would overflow; there, the sigmoid is 1.
     """
-    one = type(z)(1)
-    half = e.exp(type(z)(-0.5) * abs(z))
-    small = half * half
-    inverse = one / (one + small)
-    s = inverse if z >= 0 else small * inverse
-    value = z * inverse if z >= 0 else z * half * half * inverse
-    return value, s * (one + z * (one - s))
+    one, linear, less = type(z)(1), type(z)(_SILU_IS_LINEAR), type(z)(2.0**-_SILU_POWER)
+    enlarged = e.scaled_sigmoid(z, _SILU_POWER)
+    s = enlarged * less
+    value = z if z > linear else z * enlarged * less
+    return value, enlarged * (one + z * (one - s)) * less
 
 
 @rule
@@ -105,7 +104,7 @@ def mish(z, alpha):
 @rule
 def softplus(z, alpha):
     """log(1 + exp(z)) (Dugas et al., 2001)."""
-    return e.softplus(z), e.sigmoid(z)
+    return e.softplus_and_sigmoid(z)
 
 
 @rule

@@ -51,6 +51,10 @@ class _Constants(NamedTuple):
     expm1_min: float
     expm1_max: float
     exp_terms: tuple[float, ...]
+    # r coth(r / 2) for |r| <= ln(2) / 2, as a polynomial of r^2; from `sigmoid_max` on, the sigmoid
+    # is 1.
+    coth_terms: tuple[float, ...]
+    sigmoid_max: float
     log_terms: tuple[float, ...]
     # Two polynomials of x^2 whose quotient gives tanh(x / 2); from `tanh_max` on, tanh(x) is 1.
     tanh_above: tuple[float, ...]
@@ -90,6 +94,8 @@ _SINGLE = _Constants(
         0.1666666567325592,
         0.5,
     ),
+    coth_terms=(-0.002766010118648409, 0.166666179895401, 2.0),  # 2^-30.8 of exp(r)
+    sigmoid_max=40.0,
     log_terms=(  # 2^-30.2
         0.2987097203731537,
         0.39977580308914185,
@@ -156,6 +162,15 @@ _DOUBLE = _Constants(
         0.166666666666666,
         0.5,
     ),
+    coth_terms=(  # 2^-62.3 of exp(r)
+        4.136029470235426e-08,
+        -1.653383672155206e-06,
+        6.613756249788507e-05,
+        -0.002777777777669557,
+        0.16666666666666555,
+        2.0,
+    ),
+    sigmoid_max=80.0,
     log_terms=(  # 2^-59.5
         0.14797180511890892,
         0.15313928430036222,
@@ -390,23 +405,49 @@ def tanh(x):
 
 
 @rule
-def sigmoid(x):
-    """1 / (1 + exp(-x)), accurate in both tails; 1.62 ulp in both types.
+def scaled_sigmoid(x, power):
+    """2^power sigmoid(x), for products that are normal where sigmoid(x) is not; power >= 0.
 
-    With e = exp(-|x|) and q = e / (1 + e) it is e - e q for negative x, 1 - q for positive x. For
-    negative x, q itself would have twice the error of e.
+    exp(x) = 2^k (c + r) / (c - r) with c = r coth(r / 2), so one division gives the sigmoid, and no
+    exponential is rounded. 2^(k + power) is shifted to its place as in `_reduce`, with the bias in
+    the sum; at the lower bound, its bits are 0.
     """
-    one = type(x)(1)
+    c, kind = pick(x, _SINGLE, _DOUBLE), type(x)
+    least, most = kind(-(c.bias + power) / _LOG2_E), kind(c.sigmoid_max)
+    bounded = least if x < least else most if x > most else x
+    shift = kind(1.5) * kind(c.first_integer) + kind(c.bias + power)
+    shifted = fma(bounded, _LOG2_E, shift)
+    k = shifted - shift
+    r = fma(k, -c.ln2_low, fma(k, -c.ln2_high, bounded))
+    coth = polynomial(r * r, c.coth_terms)
+    above = from_bits(to_bits(shifted) << c.mantissa_bits, x) * (coth + r)
+    return above / fma(above, kind(2.0**-power), coth - r)
+
+
+@rule
+def sigmoid(x):
+    """1 / (1 + exp(-x)), accurate in both tails; 2.5 ulp in both types."""
+    return scaled_sigmoid(x, 0)
+
+
+@rule
+def softplus_and_sigmoid(x):
+    """Softplus as below and its derivative, from the same exponential; 1.64 ulp in both types.
+
+    With e = exp(-|x|) and q = e / (1 + e) the derivative is e - e q for negative x, 1 - q for
+    positive x. For negative x, q itself would have twice the error of e.
+    """
+    zero, one = type(x)(0), type(x)(1)
     e = _exp_of_negative(-abs(x))
     whole = e if x < 0 else one
-    return fma(-whole, e / (one + e), whole)
+    value = (zero if x < 0 else x) + _log1p_plus(e, zero)
+    return value, fma(-whole, e / (one + e), whole)
 
 
 @rule
 def softplus(x):
     """log(1 + exp(x)), without overflow and accurate in both tails; 1.73 ulp in both types."""
-    zero = type(x)(0)
-    return (zero if x < 0 else x) + _log1p_plus(_exp_of_negative(-abs(x)), zero)
+    return softplus_and_sigmoid(x)[0]
 
 
 @rule
