@@ -131,10 +131,10 @@ class _RowEmitter(TileEmitter):
             start, [builder.mul(k, stride)], source_etype=self._stored_type
         )
 
-    def load_b(self, start: Any, masks: Any) -> list[Any]:
+    def load_b(self, start: Any, edges: Any) -> list[Any]:
         """One row of the panel, in the network's type."""
         vector, found = ir.VectorType(self._stored_type, self.lanes), []
-        for v in range(len(masks)):
+        for v in range(len(edges)):
             place = self.index(v * self.lanes)
             at = self.builder.gep(start, [place], source_etype=self._stored_type)
             loaded = self.builder.load(at, align=self.stored_bytes, typ=vector)
