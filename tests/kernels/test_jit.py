@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels.compiler.folder import cache_folder
-from fastmlp.kernels.compiler.jit import JIT_ENABLED
+from fastmlp.kernels.compiler.jit import JIT_ENABLED, VECTOR_BYTES
+from fastmlp.kernels.compiler.target import WIDEST
 from fastmlp.kernels.tuning import TILE_ROWS, VECTORS
 from fastmlp.network import Network
 from fastmlp.nn import GELU, Dense, Dropout
@@ -624,6 +625,14 @@ def test_accumulators_stay_in_registers(cache: dict[str, Any]) -> None:
     assert tallest
     stores = r"^\s+vmov[ua]ps\s+%[yz]mm\d+, [^%\n]*\("
     assert min(len(re.findall(stores, block, re.MULTILINE)) for block in tallest) == 0
+
+
+@x86_with_fma
+@pytest.mark.skipif(VECTOR_BYTES == WIDEST, reason="AVX-512 stores through masks at full speed")
+def test_tiles_do_not_store_through_masks(cache: dict[str, Any]) -> None:
+    assembly = cache["asm of matmul.product_of_panel"]
+    assert re.search(r"vmaskmov\w+\s+[^%]", assembly)  # they load through them
+    assert not re.search(r"vmaskmov\w+\s+%", assembly)
 
 
 @x86_with_fma
