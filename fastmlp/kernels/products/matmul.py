@@ -52,7 +52,8 @@ def product_with(tile: Any, name: str) -> Kernel:
             for part in range(sums.begin, sums.end):
                 if part > sums.begin:  # divisions take as long as many multiplications
                     k, stop = stop, input_part_start(sums.depth, sums.parts, part + 1)
-                rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
+                if span.ahead > 0:
+                    rows.prefetch_tile(inputs.at, inputs.stride, order, i, k, stop, span.ahead, one)
                 c = Matrix(out.at + part * part_bytes + i * out.stride * size, out.stride)
                 start = Matrix(base, 0)
                 if part > 0 and part_bytes == 0:

@@ -22,8 +22,14 @@ from .emitter import TileEmitter, pointer
 
 @jit
 def tile_height(rows):
-    """Height of the tallest tile that fits into this number of rows."""
-    return TILE_ROWS if rows >= TILE_ROWS else 4 if rows >= 4 else 2 if rows >= 2 else 1
+    """Height of the next tile if so many rows are left: usually of the tallest that fits.
+
+    Two rows have too few sums to hide the latency of additions, so where the tallest tile would
+    leave two of eight, there are two tiles of four.
+    """
+    if rows >= TILE_ROWS and (rows != 8 or TILE_ROWS == 8):
+        return TILE_ROWS
+    return 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
 @jit
