@@ -51,12 +51,17 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
     return dispatcher
 
 
-def rule(function: Callable[..., Any]) -> Any:
-    """Compile a rule for one number. It is always inlined, so that loops over it are vectorised.
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that becomes a part of its callers, for those shorter than a call.
 
     By default LLVM would decide by the size of the code, which differs between Python versions.
     """
     return jit(function, forceinline=True)
+
+
+def rule(function: Callable[..., Any]) -> Any:
+    """Compile a rule for one number. It is always inlined, so that loops over it are vectorised."""
+    return inlined(function)
 
 
 def in_python(kernel: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import interfaces
-from ..compiler.jit import doubles, itemsize, jit, numbers
+from ..compiler.jit import doubles, inlined, itemsize, jit, numbers
 from ..plan import FLOAT64_BYTES
 from ..rules import random
 from ..step import rows, shares
@@ -18,7 +18,7 @@ from ..views import Inputs
 activate, drop = interfaces.ACTIVATION.call, interfaces.DROP.call
 
 
-@jit
+@inlined
 def inputs_of(turn, s, one):
     """The rows that op s reads."""
     size, positions, source = itemsize(one), turn.space["positions"], turn.ops[s]["source"]
@@ -30,7 +30,7 @@ def inputs_of(turn, s, one):
     return Inputs(turn.samples["x"], turn.samples["row_stride"], turn.order)
 
 
-@jit
+@inlined
 def gradient_rows(turn, first, n_columns, one):
     """Address of the gradient that is passed back, as of the batch's first row.
 
@@ -43,7 +43,7 @@ def gradient_rows(turn, first, n_columns, one):
     return space["gradient"] + (start * space["gradient_width"] - first * n_columns) * itemsize(one)
 
 
-@jit
+@inlined
 def gradient_of(turn, s, first, one):
     """Address and row stride of the gradient of op s's values; `first`: this thread's first row."""
     offset, stride = shares.layout(turn, s, one)
@@ -83,7 +83,7 @@ def source_gradient(turn, s, first, one):
     return at
 
 
-@jit
+@inlined
 def _chunks(stride, block):
     """A block of a matrix as runs of adjacent numbers: their count, length and first index."""
     start, n_rows, n_columns = block.first * stride + block.left, block.last - block.first, 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import interfaces
 from ..compiler.calls import Kernel
-from ..compiler.jit import itemsize, jit
+from ..compiler.jit import inlined, itemsize, jit
 from ..products import matmul, narrow, one_row, row_in_place
 from ..products.sums import n_parts
 from ..products.tiles import tile_width
@@ -24,7 +24,7 @@ OP = interfaces.OP.kernel
 _gather, _weight_gradient = interfaces.GATHER.call, interfaces.WEIGHT_GRADIENT.call
 
 
-@jit
+@inlined
 def panel_of(turn):
     """Address of this thread's memory for packed panels of a matrix."""
     return turn.space["panels"] + turn.thread * turn.space["panel_bytes"]
@@ -33,7 +33,7 @@ def panel_of(turn):
 # ---------------------------------------------------------------- forward
 
 
-@jit
+@inlined
 def _forward_tools(turn, s):
     """What the products of op s need beside their operands."""
     op, space = turn.ops[s], turn.space
@@ -156,7 +156,7 @@ forward_shared_of_one = _forward_shared_with(row_in_place.forward_parts, "forwar
 # ---------------------------------------------------------------- backward
 
 
-@jit
+@inlined
 def _inputs_block(turn, s, one):
     """The block of the inputs whose gradient this thread computes, after a barrier if needed."""
     source = turn.ops[s]["source"]
@@ -165,7 +165,7 @@ def _inputs_block(turn, s, one):
     return shares.my_block(turn, source, one)
 
 
-@jit
+@inlined
 def _backward_views(turn, s, one):
     """Operands of the product with W^T: its tools, the linear output's gradient, and W."""
     op = turn.ops[s]
@@ -215,7 +215,7 @@ def _slopes_packed(turn, s, left, right, one):
     return Panels(panel, width, turn.batch * width * itemsize(one))
 
 
-@jit
+@inlined
 def _slopes_for_gradient(turn, s, left, right, one):
     """Those columns, packed into panels or read in place."""
     if turn.ops[s]["packs_slopes"]:
@@ -226,7 +226,7 @@ def _slopes_for_gradient(turn, s, left, right, one):
     return Panels(at, stride, tile_width(one) * size)
 
 
-@jit
+@inlined
 def _inputs_in_place(turn, s, first, last, one):
     """Columns first..last of the inputs, read in place."""
     x = common.inputs_of(turn, s, one)

@@ -6,7 +6,7 @@ Each thread owns a share of every op's parameters and updates it while its gradi
 from __future__ import annotations
 
 from .. import interfaces
-from ..compiler.jit import itemsize, jit, numbers
+from ..compiler.jit import inlined, itemsize, jit, numbers
 from ..products import matmul
 from ..step import shares
 from ..views import Factors, Memory, Run
@@ -14,7 +14,7 @@ from ..views import Factors, Memory, Run
 _update, _add_penalty = interfaces.UPDATE.call, interfaces.ADD_PENALTY.call
 
 
-@jit
+@inlined
 def gradient_place(turn, start, stride, width, one):
     """Where the gradient of a block that begins at parameter `start` is written, and its stride.
 

@@ -8,7 +8,7 @@ its inputs, with their parameters, in separate memory.
 from __future__ import annotations
 
 from .. import interfaces
-from ..compiler.jit import itemsize, jit, numbers
+from ..compiler.jit import inlined, itemsize, jit, numbers
 from ..products.sums import input_part_start, n_parts
 from ..tuning import SPACING
 from ..views import Block, Home
@@ -21,13 +21,13 @@ def meet(turn):
     return barrier(turn.crew["sync"], turn.crew["n_threads"], turn.thread)
 
 
-@jit
+@inlined
 def shares_columns(turn, s):
     """Whether threads share out the columns of op s instead of the batch's rows."""
     return s < turn.crew["shared"]
 
 
-@jit
+@inlined
 def my_rows(turn):
     """The rows of the batch that this thread is at."""
     if turn.block_stop > 0:
@@ -42,7 +42,7 @@ def is_first_block(turn):
     return turn.block_stop == 0 or turn.block_start == first
 
 
-@jit
+@inlined
 def my_block(turn, s, one):
     """The part of op s that this thread computes."""
     if shares_columns(turn, s):
@@ -74,7 +74,7 @@ def my_inputs(turn):
     return input_part_start(n_in, parts, first), input_part_start(n_in, parts, last)
 
 
-@jit
+@inlined
 def my_weight_rows(turn, s):
     """Rows of the W of op s that this thread owns, unless it owns columns."""
     if s == turn.crew["shared"]:
@@ -82,7 +82,7 @@ def my_weight_rows(turn, s):
     return my_part(turn.ops[s]["weight_rows"], turn.crew["n_threads"], turn.thread)
 
 
-@jit
+@inlined
 def my_weights(turn, s, one):
     """The part of the W of op s that this thread owns."""
     if shares_columns(turn, s):
@@ -92,7 +92,7 @@ def my_weights(turn, s, one):
     return Block(first, last, 0, turn.ops[s]["n_out"])
 
 
-@jit
+@inlined
 def my_biases(turn, s):
     """Biases of op s that this thread owns.
 
@@ -112,7 +112,7 @@ def my_columns(turn, s):
     return my_part(turn.ops[s]["n_out"], turn.crew["n_threads"], turn.thread)
 
 
-@jit
+@inlined
 def layout(turn, s, one):
     """Layout of the values of op s: offset in bytes from their address, and row stride in numbers.
 
@@ -127,7 +127,7 @@ def layout(turn, s, one):
     return 0, turn.ops[s]["n_out"]
 
 
-@jit
+@inlined
 def home(turn, s, one):
     """Where this thread keeps the parameters of op s during a call.
 
