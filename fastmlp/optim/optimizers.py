@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import itertools
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -765,6 +766,17 @@ class Adagrad(Optimizer):
         return rates, kernels.AdagradNumbers(self.epsilon)
 
 
+def _bias_correction(beta: float, t: np.ndarray) -> np.ndarray:
+    """1 - beta^t for ascending t; powers below 2^-54 vanish beside 1 and are not computed."""
+    halvings = -math.log2(beta) if beta > 0 else math.inf  # of the power, per step
+    if t.size == 0 or t[-1] * halvings <= 54:
+        return np.asarray(1.0 - beta**t)
+    found = np.ones_like(t)
+    n_needed = np.searchsorted(t, 54 / halvings, side="right")
+    found[:n_needed] -= beta ** t[:n_needed]
+    return found
+
+
 @OPTIMIZERS.register
 @_documented
 @dataclass(frozen=True)
@@ -818,12 +830,12 @@ class Adam(Optimizer):
     def rule_numbers(self, rates: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         # m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), with the corrections taken out of the
         # loop over parameters.
-        root = np.sqrt(1.0 - self.beta2**t)
+        root = np.sqrt(_bias_correction(self.beta2, t))
         epsilon = self.epsilon if self.epsilon_hat else self.epsilon * root
         numbers = kernels.AdamNumbers(
             self.beta1, self.beta2, epsilon, 1.0 - self.beta1, 1.0 - self.beta2
         )
-        return rates * (root / (1.0 - self.beta1**t)), numbers
+        return rates * (root / _bias_correction(self.beta1, t)), numbers
 
 
 @OPTIMIZERS.register

@@ -16,9 +16,9 @@ from ..compiler.jit import JIT_ENABLED, VECTOR_BYTES, itemsize, jit, numbers
 from ..compiler.numba_internals import cgutils
 from ..tuning import LANE_BYTES, LANES_HEIGHTS
 from ..views import Line, Lines
-from .emitter import pointer
 from .sums import input_part_start
 from .tiles import fields_of
+from .vectors import pointer
 
 
 @jit

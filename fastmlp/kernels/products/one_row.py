@@ -21,9 +21,10 @@ from ..step.rows import EXPONENT, REBIAS
 from ..tuning import SPARSE_VECTORS
 from ..views import Panel
 from .blocking import panels_of
-from .emitter import TileEmitter, pointer
+from .emitter import TileEmitter
 from .sums import input_part_start, n_parts
 from .tiles import fields_of, sparse_width, transposed_width
+from .vectors import pointer
 
 
 class Stored(NamedTuple):

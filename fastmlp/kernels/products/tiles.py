@@ -17,7 +17,8 @@ from ..compiler.jit import JIT_ENABLED, VECTOR_BYTES, integers, itemsize, jit, n
 from ..compiler.numba_internals import cgutils
 from ..tuning import FEW_COLUMNS, SPARSE_VECTORS, TILE_HEIGHTS, TILE_ROWS, VECTORS
 from ..views import Panel
-from .emitter import TileEmitter, pointer
+from .emitter import TileEmitter
+from .vectors import pointer
 
 
 @jit
