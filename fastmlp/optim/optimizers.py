@@ -768,11 +768,11 @@ class Adagrad(Optimizer):
 
 def _bias_correction(beta: float, t: np.ndarray) -> np.ndarray:
     """1 - beta^t for ascending t; powers below 2^-54 vanish beside 1 and are not computed."""
-    halvings = -math.log2(beta) if beta > 0 else math.inf  # of the power, per step
-    if t.size == 0 or t[-1] * halvings <= 54:
+    last_needed = -54 / math.log2(beta) if beta > 0 else 0.0
+    if t.size == 0 or t[-1] <= last_needed:
         return np.asarray(1.0 - beta**t)
     found = np.ones_like(t)
-    n_needed = np.searchsorted(t, 54 / halvings, side="right")
+    n_needed = np.searchsorted(t, last_needed, side="right")
     found[:n_needed] -= beta ** t[:n_needed]
     return found
 

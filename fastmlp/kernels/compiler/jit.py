@@ -52,7 +52,7 @@ def jit(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a kernel that becomes a part of its callers, for those shorter than a call.
+    """Compile a kernel that is always inlined: a short one, which a call would slow down.
 
     By default LLVM would decide by the size of the code, which differs between Python versions.
     """

@@ -134,10 +134,10 @@ class VectorEmitter:
             self._store_pieces(vectors, places, edge.inside)
 
     def _store_pieces(self, vectors, places, inside):
-        """Store the first `inside` lanes in pieces, whose sizes are the powers of 2 in their sum.
+        """Store the first `inside` lanes in pieces of 8, 4, 2, 1: one for each bit of `inside`.
 
-        A masked store of AVX2 takes 12 cycles on Zen, and instruction sets with shorter vectors
-        have none. Every size is tested once for all rows.
+        A masked store of AVX2 takes some 12 cycles on Zen 3, and instruction sets with shorter
+        vectors have none. Each bit is tested once for all rows.
         """
         builder, rest = self.builder, [self._register(vector) for vector in vectors]
         stored = cgutils.alloca_once_value(builder, self.index(0))

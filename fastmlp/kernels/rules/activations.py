@@ -19,8 +19,8 @@ from . import elementary as e
 # Klambauer et al., NeurIPS 2017: the fixed point with zero mean and unit variance.
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
-_SILU_POWER, _SILU_IS_LINEAR = 20, 40.0
-_MISH_IS_LINEAR = 40.0  # from here on Mish is z to the last bit, in both types
+_IS_LINEAR = 40.0  # from here on SiLU and Mish are z to the last bit, in both types
+_SILU_POWER = 20
 
 
 @rule
@@ -76,7 +76,7 @@ def silu(z, alpha):
     Far below zero the sigmoid underflows where its product with z does not, so both are computed
     2^20 times as large. Far above zero this would overflow; there, the sigmoid is 1.
     """
-    one, linear, less = type(z)(1), type(z)(_SILU_IS_LINEAR), type(z)(2.0**-_SILU_POWER)
+    one, linear, less = type(z)(1), type(z)(_IS_LINEAR), type(z)(2.0**-_SILU_POWER)
     enlarged = e.scaled_sigmoid(z, _SILU_POWER)
     s = enlarged * less
     value = z if z > linear else z * enlarged * less
@@ -90,7 +90,7 @@ def mish(z, alpha):
     With u = exp(z) and w = u (u + 2) the tanh is w / (w + 2), by the addition theorem; its slope is
     4 u (1 + u) / (w + 2)^2. Nothing cancels. u is applied as two factors, as in `silu`.
     """
-    one, two, linear = type(z)(1), type(z)(2), type(z)(_MISH_IS_LINEAR)
+    one, two, linear = type(z)(1), type(z)(2), type(z)(_IS_LINEAR)
     bounded = linear if z > linear else z  # beyond this, the slope's second term vanishes
     half = e.exp(type(z)(0.5) * bounded)
     u = half * half

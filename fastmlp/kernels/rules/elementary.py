@@ -408,9 +408,10 @@ def tanh(x):
 def scaled_sigmoid(x, power):
     """2^power sigmoid(x), for products that are normal where sigmoid(x) is not; power >= 0.
 
-    exp(x) = 2^k (c + r) / (c - r) with c = r coth(r / 2), so one division gives the sigmoid, and no
-    exponential is rounded. 2^(k + power) is shifted to its place as in `_reduce`, with the bias in
-    the sum; at the lower bound, its bits are 0.
+    exp(x) = 2^k (c + r) / (c - r) with c = r coth(r / 2), so the sigmoid takes one division and no
+    exponential. x / ln 2 is rounded to k as in `_reduce`; the number added here includes `power`
+    and the exponent's bias, so that the lowest bits of the sum are the exponent of 2^(k + power).
+    At the lower bound they are all 0, and so is the result.
     """
     c, kind = pick(x, _SINGLE, _DOUBLE), type(x)
     least, most = kind(-(c.bias + power) / _LOG2_E), kind(c.sigmoid_max)

@@ -86,11 +86,13 @@ def prefetch(x, row_stride, row_bytes, order, first, last):
 
 @jit
 def prefetch_tile(a, a_stride, order, i, k, stop, ahead, one):
-    """Prefetch numbers k..stop of the rows of the tile after the one that starts at row i."""
-    if ahead > 0:
-        near, far = min(i + TILE_ROWS, ahead), min(i + 2 * TILE_ROWS, ahead)
-        size = itemsize(one)
-        prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
+    """Prefetch numbers k..stop of the rows of the tile after the one that starts at row i.
+
+    ahead: the row to stop at.
+    """
+    near, far = min(i + TILE_ROWS, ahead), min(i + 2 * TILE_ROWS, ahead)
+    size = itemsize(one)
+    prefetch(a + k * size, a_stride, (stop - k) * size, order, near, far)
 
 
 @jit
